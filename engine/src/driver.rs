@@ -1,0 +1,441 @@
+//! The one task of a session: feeds the state machine with what its transports and others bring, and carries
+//! out what it answers.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    connection::{Application, Connection},
+    engine::Shared,
+    mailbox::{Command, SessionHandle},
+    proto::{
+        frame::Frame,
+        packet::{Packet, TransportKind},
+        payload::{self, Answer},
+        session::{CloseReason, End, Input, Output, Request, Route, Session},
+        websocket::{Event, Fault},
+    },
+    transport::{polling, scratch::with_read_buffer, websocket::WebSocket},
+};
+
+pub(crate) struct Driver<A: Application> {
+    shared: Arc<Shared<A>>,
+    handle: SessionHandle,
+    session: Session,
+    connection: A::Connection,
+    poll: Option<polling::Poll>,
+    post: Option<polling::Post>,
+    websocket: Option<WebSocket>,
+    /// What the client did wrong on the WebSocket, for the close frame.
+    fault: Option<Fault>,
+    deadline: Option<std::time::Instant>,
+    /// The cost of messages that left in the answer to a poll.
+    answered: usize,
+}
+
+impl<A: Application> Driver<A> {
+    pub(crate) fn new(
+        shared: Arc<Shared<A>>,
+        handle: SessionHandle,
+        connection: A::Connection,
+        websocket: Option<WebSocket>,
+    ) -> Self {
+        let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
+        let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport);
+        Self {
+            shared,
+            handle,
+            session,
+            connection,
+            poll: None,
+            post: None,
+            websocket,
+            fault: None,
+            deadline: None,
+            answered: 0,
+        }
+    }
+
+    /// Drives the session to its end.
+    pub(crate) async fn run(mut self) {
+        let mut timer = pin!(tokio::time::sleep(self.shared.config.ping_interval));
+        std::future::poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        let mut now = Instant::now();
+        loop {
+            let written = self.take_written();
+            for command in self.handle.take_commands(written) {
+                self.command(cx, now, command);
+            }
+            let read = self.read(cx, now);
+            self.post(cx, now);
+            let was_ready = self.connection.ready();
+            let idle = self.connection.poll(cx).is_ready();
+            self.outputs(now);
+            self.flush(cx, now);
+            self.close_websocket(cx, now);
+            if self.session.is_closed() && self.websocket.is_none() && idle {
+                return Poll::Ready(());
+            }
+            let resumed = !was_ready && self.connection.ready();
+            if read || resumed || !self.sleep(cx) {
+                continue;
+            }
+            if self.poll_timer(cx, timer.as_mut()).is_pending() {
+                return Poll::Pending;
+            }
+            now = Instant::now();
+            self.session.handle(now.into_std(), Input::Timeout);
+            self.connection.timeout(now.into_std());
+        }
+    }
+
+    /// Waits for the next deadline. The timer is only ever set back: one that is due too early costs a look at
+    /// the clock, while one that follows every packet would cost a lock of the runtime's timer wheel.
+    fn poll_timer(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        let closing = self.websocket.as_ref().and_then(WebSocket::close_deadline);
+        let deadlines = [self.deadline, self.connection.deadline(), closing];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
+        let deadline = Instant::from_std(deadline);
+        if timer.deadline() > deadline || timer.is_elapsed() {
+            timer.as_mut().reset(deadline);
+        }
+        timer.poll(cx)
+    }
+
+    /// Puts the task to sleep, unless something has arrived that can be acted on now.
+    fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        let written = self.take_written();
+        let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
+        let writable = match self.session.route() {
+            Route::Hold => false,
+            Route::Answer => true,
+            Route::WebSocket => flushed,
+        };
+        self.handle.sleep(cx, written, writable, writable)
+    }
+
+    fn take_written(&mut self) -> usize {
+        std::mem::take(&mut self.answered) + self.websocket.as_mut().map_or(0, WebSocket::take_written)
+    }
+
+    fn command(&mut self, cx: &mut Context<'_>, now: Instant, command: Command) {
+        let now = now.into_std();
+        match command {
+            Command::Poll(poll) => {
+                self.session.handle(now, Input::Arrived(Request::Poll));
+                if self.session.accepted() {
+                    self.poll = Some(poll);
+                }
+            }
+            Command::Post(post) => {
+                self.session.handle(now, Input::Arrived(Request::Post));
+                if self.session.accepted() {
+                    self.post = Some(post);
+                }
+            }
+            Command::Probe(websocket) => {
+                self.session.handle(now, Input::Arrived(Request::Probe));
+                if self.session.accepted() {
+                    self.websocket = Some(*websocket);
+                }
+            }
+            Command::Close(reason) => self.session.handle(now, Input::Close(reason)),
+        }
+        // The answer to one command must be out before the next is looked at: it may concern the same poll.
+        self.outputs(Instant::from_std(now));
+        self.flush(cx, Instant::from_std(now));
+    }
+
+    /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(websocket) = &self.websocket else { return false };
+        if websocket.is_closing() || !self.connection.ready() {
+            return false;
+        }
+        with_read_buffer(|scratch| self.read_with(cx, now, scratch))
+    }
+
+    fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> bool {
+        let Some(websocket) = &mut self.websocket else { return false };
+        if !websocket.tail_ready {
+            let fresh = match websocket.stream.poll_read(cx, scratch) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(read)) if read > 0 => &mut scratch[..read],
+                Poll::Ready(_) => {
+                    self.websocket = None;
+                    self.session
+                        .handle(now.into_std(), Input::Gone { request: Request::Probe, error: false });
+                    return true;
+                }
+            };
+            self.session.heard(now.into_std());
+            if websocket.tail.is_empty() {
+                let used = self.decode(cx, now, fresh);
+                if let Some(websocket) = &mut self.websocket {
+                    websocket.tail.extend_from_slice(&fresh[used..]);
+                }
+                return true;
+            }
+            websocket.tail.extend_from_slice(fresh);
+        }
+        let mut tail = std::mem::take(&mut websocket.tail);
+        let used = self.decode(cx, now, &mut tail);
+        if used < tail.len()
+            && let Some(websocket) = &mut self.websocket
+        {
+            tail.drain(..used);
+            websocket.tail = tail;
+        }
+        true
+    }
+
+    /// Decodes and dispatches whole frames, in place; says how many bytes they took.
+    fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
+        let now = now.into_std();
+        let max_len = self.shared.config.max_http_buffer_size;
+        let Self { session, connection, websocket, fault, .. } = self;
+        let Some(websocket) = websocket else { return input.len() };
+        let mut at = 0;
+        websocket.tail_ready = false;
+        while at < input.len() {
+            if !connection.ready() {
+                websocket.tail_ready = true;
+                break;
+            }
+            let event = match websocket.decoder.decode(&mut input[at..], max_len) {
+                Ok(None) => break,
+                Ok(Some((used, event))) => {
+                    at += used;
+                    event
+                }
+                Err(found) => {
+                    *fault = Some(found);
+                    session.handle(now, Input::Gone { request: Request::Probe, error: true });
+                    return input.len();
+                }
+            };
+            let packet = match event {
+                Some(Event::Text(text)) => {
+                    receive(session, connection, cx, now, TransportKind::WebSocket, &text);
+                    continue;
+                }
+                Some(Event::Binary(bytes)) => Packet::Message(crate::Message::Binary(bytes)),
+                Some(Event::Ping(payload)) => {
+                    websocket.queue_pong(payload);
+                    continue;
+                }
+                Some(Event::Close) => {
+                    session.handle(now, Input::Gone { request: Request::Probe, error: false });
+                    return input.len();
+                }
+                Some(Event::Pong) | None => continue,
+            };
+            if let Some(message) = session.receive(now, TransportKind::WebSocket, packet) {
+                connection.message(message, cx);
+            }
+        }
+        at
+    }
+
+    /// Goes on with the requests of a polling session.
+    fn post(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let now = now.into_std();
+        if self.poll.as_mut().is_some_and(|poll| poll.poll_gone(cx)) {
+            self.poll = None;
+            self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
+        }
+        let Self { session, connection, post: slot, .. } = self;
+        let Some(post) = slot else { return };
+        let (body, at) = match post.poll_body(cx) {
+            Poll::Pending => return,
+            Poll::Ready(Ok((Some(body), at))) => (body, at),
+            Poll::Ready(Ok((None, _))) => {
+                *slot = None;
+                return session.handle(now, Input::Malformed(TransportKind::Polling));
+            }
+            Poll::Ready(Err(())) => {
+                *slot = None;
+                return session.handle(now, Input::Gone { request: Request::Post, error: true });
+            }
+        };
+        while let Some((packet, next)) = payload::packet_at(body, *at) {
+            if !connection.ready() {
+                return;
+            }
+            *at = next;
+            if !receive(session, connection, cx, now, TransportKind::Polling, packet) {
+                *slot = None;
+                return;
+            }
+        }
+        session.handle(now, Input::PostDone);
+        if let Some(post) = slot.take() {
+            post.finish();
+        }
+    }
+
+    /// Carries out what the state machine has decided.
+    fn outputs(&mut self, now: Instant) {
+        loop {
+            match self.session.poll() {
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+                Output::Answer { ping, end } => self.answer(now, ping, end),
+                Output::Ping => self.transmit(Frame::ping()),
+                Output::ProbePong => self.transmit(Frame::probe_pong()),
+                Output::Accept(_) => {}
+                Output::DropProbe => self.close_frame(now, None),
+                Output::Upgraded => {
+                    // A POST that is still on its way has lost its place in the order.
+                    self.post = None;
+                    self.handle.upgraded();
+                }
+                Output::Closed(reason) => self.closed(now, reason),
+            }
+        }
+    }
+
+    fn transmit(&mut self, frame: Frame) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.queue_first(frame);
+        }
+    }
+
+    fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
+        let mut answer = Answer::default();
+        let mut empty = !ping;
+        if ping {
+            answer.push_control(b"2");
+        }
+        for frame in self.handle.take_frames() {
+            self.answered += frame.cost();
+            answer.push(&frame);
+            empty = false;
+        }
+        match end {
+            Some(End::Close) => answer.push_control(b"1"),
+            Some(End::Noop) if empty => answer.push_control(b"6"),
+            _ => {}
+        }
+        let taken = self.poll.take().is_some_and(|poll| poll.answer(answer.into_body()).is_ok());
+        if !taken {
+            self.session.handle(now.into_std(), Input::Gone { request: Request::Poll, error: true });
+        }
+    }
+
+    /// Hands messages to the transport that may carry them now.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
+        match self.session.route() {
+            Route::Hold => {}
+            Route::Answer => {
+                if self.handle.has_frames() {
+                    self.session.handle(now.into_std(), Input::Deliver);
+                    self.outputs(now);
+                }
+            }
+            Route::WebSocket => {
+                if let Some(websocket) = &mut self.websocket
+                    && websocket.is_flushed()
+                {
+                    websocket.queue(self.handle.take_frames());
+                }
+            }
+        }
+        if let Some(websocket) = &mut self.websocket
+            && !websocket.is_closing()
+            && let Poll::Ready(Err(_)) = websocket.poll_flush(cx)
+        {
+            self.websocket = None;
+            self.session.handle(now.into_std(), Input::Gone { request: Request::Probe, error: true });
+            self.outputs(now);
+        }
+    }
+
+    fn closed(&mut self, now: Instant, reason: CloseReason) {
+        self.handle.close_queue();
+        if self.session.is_closed() {
+            self.shared.registry.remove(self.handle.id());
+        }
+        self.post = None;
+        self.connection.closed(reason);
+        self.close_frame(now, Some(reason));
+    }
+
+    /// Starts the end of the WebSocket, if there is one. `None`: it only probed, and polling goes on.
+    fn close_frame(&mut self, now: Instant, reason: Option<CloseReason>) {
+        let Some(websocket) = self.websocket.as_mut().filter(|websocket| !websocket.is_closing()) else {
+            return;
+        };
+        let by = now.into_std() + self.shared.config.close_timeout;
+        // Messages that were sent before the end still go out, if there is hope that somebody reads them.
+        let reader_left = match reason {
+            None
+            | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout | CloseReason::TransportClose) => {
+                false
+            }
+            Some(_) => true,
+        };
+        if reader_left {
+            websocket.queue(self.handle.take_frames());
+        }
+        let code = self.fault.take().map_or_else(|| close_code(reason), Fault::close_code);
+        websocket.close(Frame::close(code, reason.map_or("", CloseReason::as_str)), by, reader_left);
+    }
+
+    /// Goes on with the end of the WebSocket.
+    fn close_websocket(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(websocket) = &mut self.websocket
+            && websocket.is_closing()
+            && with_read_buffer(|scratch| websocket.poll_close(cx, now.into_std(), scratch)).is_ready()
+        {
+            self.websocket = None;
+        }
+    }
+}
+
+impl<A: Application> Drop for Driver<A> {
+    /// Also when the task is dropped with its runtime, nothing of the session stays behind.
+    fn drop(&mut self) {
+        self.handle.abandon();
+        self.shared.registry.remove(self.handle.id());
+    }
+}
+
+/// Decodes a text packet and hands its message up; says whether it was well-formed.
+fn receive<C: Connection>(
+    session: &mut Session,
+    connection: &mut C,
+    cx: &mut Context<'_>,
+    now: std::time::Instant,
+    via: TransportKind,
+    text: &str,
+) -> bool {
+    let Ok(packet) = Packet::decode(text) else {
+        session.handle(now, Input::Malformed(via));
+        return false;
+    };
+    if let Some(message) = session.receive(now, via, packet) {
+        connection.message(message, cx);
+    }
+    true
+}
+
+/// The code of the close frame: RFC 6455, section 7.4.1.
+fn close_code(reason: Option<CloseReason>) -> u16 {
+    match reason {
+        None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
+        Some(CloseReason::ServerShuttingDown) => 1001,
+        Some(CloseReason::ParseError | CloseReason::TransportError) => 1002,
+        Some(CloseReason::PingTimeout | CloseReason::SlowConsumer) => 1008,
+    }
+}

@@ -1,0 +1,310 @@
+//! The server side of Engine.IO: answers requests, and starts one task for each session.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    CloseReason, OpenRequest,
+    config::EngineConfig,
+    connection::Application,
+    driver::Driver,
+    mailbox::{Command, SessionHandle},
+    proto::{frame::Frame, handshake::open_packet, packet::TransportKind, sid::Sid},
+    registry::Registry,
+    request::Intent,
+    transport::{polling, stream::Stream, websocket::WebSocket},
+};
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html");
+
+/// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, task::Context};
+/// # use engineio::{Application, CloseReason, Connection, Message, OpenRequest, SessionHandle};
+/// # struct Echo;
+/// # struct Quiet;
+/// # impl Application for Echo {
+/// #     type Connection = Quiet;
+/// #     fn connect(&self, _: SessionHandle, _: Arc<OpenRequest>) -> Quiet { Quiet }
+/// # }
+/// # impl Connection for Quiet {
+/// #     fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+/// #     fn closed(&mut self, _: CloseReason) {}
+/// # }
+/// use engineio::{Engine, EngineConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let engine = Engine::new(Echo, EngineConfig::default());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// tokio::spawn(engineio::serve(listener, engine.clone(), std::future::pending()));
+/// assert_eq!(engine.session_count(), 0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Engine<A: Application> {
+    shared: Arc<Shared<A>>,
+}
+
+/// What all sessions of a server share.
+pub(crate) struct Shared<A> {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) registry: Registry,
+    application: A,
+}
+
+impl<A: Application> Engine<A> {
+    /// Makes a server.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an interval or timeout of the configuration is zero, or if it names no transport.
+    #[track_caller]
+    pub fn new(application: A, config: EngineConfig) -> Self {
+        assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
+        assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
+        assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
+        assert!(!config.transports.is_empty(), "transports must name at least one transport");
+        Self { shared: Arc::new(Shared { config: Arc::new(config), registry: Registry::new(), application }) }
+    }
+
+    /// The number of open sessions.
+    pub fn session_count(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// The application.
+    pub fn application(&self) -> &A {
+        &self.shared.application
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Ends all sessions with [`CloseReason::ServerShuttingDown`]. What was sent before still goes out.
+    pub fn close(&self) {
+        for session in self.shared.registry.all() {
+            session.close_for(CloseReason::ServerShuttingDown);
+        }
+    }
+
+    /// Answers one request, whatever its path.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future of a poll or a POST means that its client has gone: the session ends.
+    pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        match Intent::of(&request, &self.shared.config, &self.shared.registry) {
+            Ok(Intent::Open) => self.open(&request.into_parts().0),
+            Ok(Intent::OpenWebSocket(key)) => {
+                let on_upgrade = hyper::upgrade::on(&mut request);
+                self.open_websocket(&key, on_upgrade, &request.into_parts().0)
+            }
+            Ok(Intent::Poll(session)) => {
+                // The request pins hyper's read buffer, and a poll may wait for long.
+                drop(request);
+                poll(&session).await
+            }
+            Ok(Intent::Post(session)) => self.post(&session, request).await,
+            Ok(Intent::Upgrade(session, key)) => upgrade(session, &key, hyper::upgrade::on(&mut request)),
+            Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
+            Err(error) => error.response(),
+        }
+    }
+
+    /// Opens a session over long-polling.
+    fn open(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
+        let session = self.session(TransportKind::Polling);
+        let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
+        let connection =
+            self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
+        tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
+        answer(TEXT, format!("0{handshake}"))
+    }
+
+    /// Opens a session over a WebSocket, once hyper has handed the connection over.
+    fn open_websocket(
+        &self,
+        key: &HeaderValue,
+        on_upgrade: OnUpgrade,
+        request: &http::request::Parts,
+    ) -> Response<Full<Bytes>> {
+        let engine = self.clone();
+        let request = Arc::new(OpenRequest::new(request));
+        tokio::spawn(async move {
+            let driver = match websocket(on_upgrade).await {
+                Ok(websocket) => engine.start_websocket(websocket, request),
+                Err(error) => return tracing::debug!(%error, "upgrade failed"),
+            };
+            drop(engine);
+            driver.run().await;
+        });
+        switching_protocols(key)
+    }
+
+    fn start_websocket(&self, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
+        let session = self.session(TransportKind::WebSocket);
+        let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
+        websocket.queue_first(Frame::open(&handshake));
+        let connection = self.shared.application.connect(session.clone(), request);
+        Driver::new(self.shared.clone(), session, connection, Some(websocket))
+    }
+
+    fn session(&self, transport: TransportKind) -> SessionHandle {
+        let session = SessionHandle::new(Sid::random(), transport, self.shared.config.max_buffered);
+        self.shared.registry.insert(session.clone());
+        session
+    }
+
+    /// Takes the packets of a POST.
+    async fn post<B>(&self, session: &SessionHandle, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        let max_len = self.shared.config.max_http_buffer_size;
+        let headers = request.headers();
+        if headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream") {
+            // Binary payloads belong to protocol 3: in 4, binary packets come as base64.
+            session.close_for(CloseReason::TransportError);
+            return status(StatusCode::BAD_REQUEST);
+        }
+        if request.body().size_hint().lower() > max_len as u64 {
+            session.close_for(CloseReason::TransportError);
+            return too_large();
+        }
+        let (post, mut ticket) = polling::Post::new();
+        session.command(Command::Post(post));
+        let mut body = pin!(collect(request.into_body(), max_len));
+        let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
+            // Refused before the body is here: another POST is on its way.
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => body.as_mut().poll(cx).map(Some),
+        })
+        .await;
+        match body {
+            Some(Ok(body)) => {
+                if ticket.body.send(String::from_utf8(body).ok()).is_ok() && ticket.done.await.is_ok() {
+                    return answer(HTML, "ok");
+                }
+                status(StatusCode::BAD_REQUEST)
+            }
+            Some(Err(TooLarge)) => too_large(),
+            None => status(StatusCode::BAD_REQUEST),
+        }
+    }
+}
+
+impl<A: Application> Clone for Engine<A> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<A: Application> fmt::Debug for Engine<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("sessions", &self.session_count()).finish_non_exhaustive()
+    }
+}
+
+/// Waits for what the session sends.
+async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
+    let (poll, body) = polling::Poll::new();
+    session.command(Command::Poll(poll));
+    match body.await {
+        Ok(body) => answer(TEXT, body),
+        Err(_) => status(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Hands a WebSocket to the session that it is to take over.
+fn upgrade(session: SessionHandle, key: &HeaderValue, on_upgrade: OnUpgrade) -> Response<Full<Bytes>> {
+    tokio::spawn(async move {
+        match websocket(on_upgrade).await {
+            Ok(websocket) => session.command(Command::Probe(Box::new(websocket))),
+            Err(error) => tracing::debug!(%error, "upgrade failed"),
+        }
+    });
+    switching_protocols(key)
+}
+
+async fn websocket(on_upgrade: OnUpgrade) -> hyper::Result<WebSocket> {
+    let (stream, rest) = Stream::from_upgraded(on_upgrade.await?);
+    Ok(WebSocket::new(stream, rest))
+}
+
+struct TooLarge;
+
+/// Reads a body of at most `max_len` bytes. A body that breaks off never completes: hyper drops the request.
+async fn collect<B: Body>(body: B, max_len: usize) -> Result<Vec<u8>, TooLarge> {
+    let mut body = pin!(body);
+    let mut collected = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(TooLarge) };
+        let Ok(mut data) = frame.into_data() else { continue };
+        if data.remaining() > max_len - collected.len() {
+            return Err(TooLarge);
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            collected.extend_from_slice(chunk);
+            let len = chunk.len();
+            data.advance(len);
+        }
+    }
+    Ok(collected)
+}
+
+fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// The body stays unread, so the connection cannot be used again.
+fn too_large() -> Response<Full<Bytes>> {
+    let mut response = status(StatusCode::PAYLOAD_TOO_LARGE);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn switching_protocols(key: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}

@@ -1,0 +1,35 @@
+//! Engine.IO sessions and transports: long-polling, WebSocket, the upgrade between them, and the heartbeat.
+//!
+//! This is the layer below [`socketio`](https://docs.rs/socketio), which most users want instead. An
+//! [`Engine`] answers HTTP requests for an [`Application`], which makes a [`Connection`] for each session. The
+//! session's one task calls it with each message, and carries what is sent through its [`SessionHandle`].
+//!
+//! The protocol is revision 4, <https://socket.io/docs/v4/engine-io-protocol/>.
+
+mod config;
+mod connection;
+mod driver;
+mod engine;
+mod error;
+mod listen;
+mod mailbox;
+mod open_request;
+mod proto;
+mod registry;
+mod request;
+mod service;
+mod transport;
+
+pub use config::EngineConfig;
+pub use connection::{Application, Connection};
+pub use engine::Engine;
+pub use error::RequestError;
+pub use listen::serve;
+pub use mailbox::{SendError, SessionHandle};
+pub use open_request::{OpenRequest, RemoteAddr};
+pub use proto::{
+    frame::Frame,
+    packet::{Message, TransportKind},
+    session::CloseReason,
+    sid::Sid,
+};

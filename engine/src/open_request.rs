@@ -1,0 +1,107 @@
+//! The request that opened a session.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    net::SocketAddr,
+    time::SystemTime,
+};
+
+use http::request::Parts;
+
+/// The address of the client, as a request extension.
+///
+/// [`serve`](crate::serve) sets it. Behind another server, a layer can: then
+/// [`OpenRequest::address`] tells it to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteAddr(pub SocketAddr);
+
+/// What is kept of the HTTP request that opened a session: one block of text instead of hyper's header map,
+/// which would hold on to the whole read buffer of the connection.
+///
+/// # Examples
+///
+/// ```
+/// use engineio::OpenRequest;
+///
+/// let (parts, ()) = http::Request::get("/socket.io/?EIO=4&transport=websocket&token=a%20b")
+///     .header("user-agent", "test")
+///     .body(())
+///     .unwrap()
+///     .into_parts();
+/// let request = OpenRequest::new(&parts);
+/// assert_eq!(request.query("token").as_deref(), Some("a b"));
+/// assert_eq!(request.header("User-Agent"), Some("test"));
+/// ```
+pub struct OpenRequest {
+    /// The target of the request, then one `name: value` for each header, a line each.
+    text: Box<str>,
+    address: Option<SocketAddr>,
+    secure: bool,
+    time: SystemTime,
+}
+
+impl OpenRequest {
+    /// Keeps what the application may ask for.
+    pub fn new(parts: &Parts) -> Self {
+        let mut text = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        for (name, value) in &parts.headers {
+            // Writing to a string cannot fail; a header value holds no line break.
+            let _ = write!(text, "\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+        Self {
+            text: text.into(),
+            address: parts.extensions.get().map(|&RemoteAddr(address)| address),
+            secure: parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
+            time: SystemTime::now(),
+        }
+    }
+
+    /// The target of the request: path and query.
+    pub fn url(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
+
+    /// The headers in the order of the request, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.split('\n').skip(1).filter_map(|line| line.split_once(": "))
+    }
+
+    /// The first header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// The parameters of the query string, decoded, in order.
+    pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let query = self.url().split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes())
+    }
+
+    /// The query parameter of this name; the last one, if it is repeated.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.queries().filter_map(|(key, value)| (key == name).then_some(value)).last()
+    }
+
+    /// The address of the client, as far as it is known: that of a proxy, if there is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Whether the request came over TLS, as far as the server itself can see.
+    pub fn secure(&self) -> bool {
+        self.secure
+    }
+
+    /// When the request came.
+    pub fn time(&self) -> SystemTime {
+        self.time
+    }
+}
+
+impl fmt::Debug for OpenRequest {
+    /// Leaves the headers out: they hold cookies and tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenRequest").field("address", &self.address).finish_non_exhaustive()
+    }
+}

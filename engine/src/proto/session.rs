@@ -1,0 +1,416 @@
+//! One Engine.IO session: transports, upgrade, heartbeat and end.
+
+use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+
+use super::{
+    heartbeat::Heartbeat,
+    packet::{Message, Packet, TransportKind},
+};
+use crate::config::EngineConfig;
+
+/// Why a session ended.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(engineio::CloseReason::PingTimeout.as_str(), "ping timeout");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The client closed the session, or its connection is gone.
+    TransportClose,
+    /// The client broke a rule of its transport, or its connection failed.
+    TransportError,
+    /// The client did not answer a ping in time.
+    PingTimeout,
+    /// The client sent something that is no Engine.IO packet.
+    ParseError,
+    /// The application closed the session.
+    ForcedClose,
+    /// The server is shutting down; clients reconnect, to another server if there is one.
+    ServerShuttingDown,
+    /// The client did not take its messages, and the queue for them is full.
+    SlowConsumer,
+}
+
+impl CloseReason {
+    /// The reason in the words of the Node.js server. It has no word for a slow consumer, whose transport
+    /// fails to deliver: that is a `transport error`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportClose => "transport close",
+            Self::TransportError | Self::SlowConsumer => "transport error",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ForcedClose => "forced close",
+            Self::ServerShuttingDown => "server shutting down",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A request that waits for its answer, or for its place in the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A GET that takes what the server sends.
+    Poll,
+    /// A POST that brings packets.
+    Post,
+    /// A WebSocket that wants to take the session over.
+    Probe,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A request arrived. Unless [`Output::Accept`] follows, it must be refused.
+    Arrived(Request),
+    /// Messages wait while [`Session::route`] is [`Route::Answer`].
+    Deliver,
+    /// All packets of the POST have been received.
+    PostDone,
+    /// The connection of the accepted poll or POST failed, or that of the WebSocket ended.
+    Gone { request: Request, error: bool },
+    /// Something that is no packet arrived.
+    Malformed(TransportKind),
+    /// The application, or a limit, ends the session.
+    Close(CloseReason),
+    /// The deadline of [`Output::Timeout`] may have passed.
+    Timeout,
+}
+
+/// What the caller must do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The request that arrived belongs to the session from now on.
+    Accept(Request),
+    /// Answer the accepted poll with a ping if one is due, with all messages that wait, and with `end`.
+    Answer { ping: bool, end: Option<End> },
+    /// Write a ping to the WebSocket.
+    Ping,
+    /// Write the answer to a probe to the WebSocket.
+    ProbePong,
+    /// Close the WebSocket that probed; the session goes on without it.
+    DropProbe,
+    /// The WebSocket carries the session from now on.
+    Upgraded,
+    /// The session has ended: tell the application, and close the WebSocket if there is one.
+    Closed(CloseReason),
+    /// Nothing more to do until this instant, or until the next input.
+    Timeout(Option<Instant>),
+}
+
+/// The last packet of the answer to a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Only there so that the answer is not empty.
+    Noop,
+    /// The session has ended.
+    Close,
+}
+
+/// Where messages to the client go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Nowhere: they wait.
+    Hold,
+    /// Into the answer to the parked poll, by [`Input::Deliver`].
+    Answer,
+    /// To the WebSocket.
+    WebSocket,
+}
+
+#[derive(Debug)]
+enum State {
+    Polling {
+        poll: bool,
+        post: bool,
+        upgrade: Upgrade,
+    },
+    WebSocket,
+    /// Closed for the application; the next poll takes what is left and the close packet.
+    Closing {
+        by: Instant,
+    },
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    None,
+    /// A WebSocket is there and has not said anything yet.
+    Attached {
+        give_up: Instant,
+    },
+    /// It has sent a probe: polls are answered at once, so that the client can stop polling.
+    Probed {
+        give_up: Instant,
+    },
+}
+
+/// The server side of one Engine.IO session.
+///
+/// Feed it with [`handle`](Self::handle) or [`receive`](Self::receive), then call [`poll`](Self::poll) until it
+/// returns [`Output::Timeout`]; only then feed it again.
+#[derive(Debug)]
+pub(crate) struct Session {
+    config: Arc<EngineConfig>,
+    state: State,
+    heartbeat: Heartbeat,
+    /// A ping waits for the next poll.
+    ping_due: bool,
+    out: VecDeque<Output>,
+}
+
+impl Session {
+    pub(crate) fn new(now: Instant, config: Arc<EngineConfig>, transport: TransportKind) -> Self {
+        let heartbeat = Heartbeat::PingAt(now + config.ping_interval);
+        let state = match transport {
+            TransportKind::Polling => State::Polling { poll: false, post: false, upgrade: Upgrade::None },
+            TransportKind::WebSocket => State::WebSocket,
+        };
+        Self { config, state, heartbeat, ping_due: false, out: VecDeque::new() }
+    }
+
+    /// Takes note of bytes that are not yet a packet.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heartbeat.heard(now, self.config.ping_timeout);
+    }
+
+    /// Takes a packet; gives back the message in it if there is one for the application.
+    ///
+    /// A message is handed through instead of being queued as an output, because it borrows the read buffer.
+    pub(crate) fn receive<'a>(
+        &mut self,
+        now: Instant,
+        via: TransportKind,
+        packet: Packet<'a>,
+    ) -> Option<Message<'a>> {
+        self.heard(now);
+        match (&self.state, via) {
+            (State::Polling { .. }, TransportKind::Polling)
+            | (State::WebSocket, TransportKind::WebSocket) => self.current(now, packet),
+            (State::Polling { .. }, TransportKind::WebSocket) => {
+                self.probe(now, &packet);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Arrived(request) => self.arrived(now, request),
+            Input::Deliver => self.answer(None),
+            Input::PostDone => {
+                if let State::Polling { post, .. } = &mut self.state {
+                    *post = false;
+                }
+            }
+            Input::Gone { request, error } => self.gone(now, request, error),
+            Input::Malformed(via) => match (&self.state, via) {
+                (State::Polling { .. }, TransportKind::WebSocket) => self.abandon_upgrade(),
+                (State::Polling { .. }, TransportKind::Polling) | (State::WebSocket, _) => {
+                    self.close(now, CloseReason::ParseError);
+                }
+                _ => {}
+            },
+            Input::Close(reason) => self.close(now, reason),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// Takes the next output.
+    #[must_use]
+    pub(crate) fn poll(&mut self) -> Output {
+        self.out.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
+    }
+
+    /// Whether the request of the [`Input::Arrived`] just fed was accepted; takes that output.
+    pub(crate) fn accepted(&mut self) -> bool {
+        self.out.pop_front_if(|output| matches!(output, Output::Accept(_))).is_some()
+    }
+
+    pub(crate) fn route(&self) -> Route {
+        match self.state {
+            State::Polling { poll: true, .. } => Route::Answer,
+            State::WebSocket => Route::WebSocket,
+            _ => Route::Hold,
+        }
+    }
+
+    /// Whether nothing can happen any more, not even a last poll.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat.deadline();
+        match self.state {
+            State::Polling { upgrade: Upgrade::None, .. } | State::WebSocket => Some(heartbeat),
+            State::Polling {
+                upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up }, ..
+            } => Some(heartbeat.min(give_up)),
+            State::Closing { by } => Some(by),
+            State::Closed => None,
+        }
+    }
+
+    /// A packet on the transport that carries the session.
+    fn current<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Message<'a>> {
+        match packet {
+            Packet::Message(message) => return Some(message),
+            Packet::Pong => self.heartbeat.pong(now, self.config.ping_interval),
+            // In protocol 4 only the server pings.
+            Packet::Ping { .. } => self.close(now, CloseReason::TransportError),
+            Packet::Close => self.closed_by_client(),
+            // Meaningless on an open session, and harmless.
+            Packet::Open | Packet::Upgrade | Packet::Noop => {}
+        }
+        None
+    }
+
+    /// A packet on a WebSocket beside a polling session.
+    fn probe(&mut self, now: Instant, packet: &Packet<'_>) {
+        let State::Polling { upgrade, .. } = &mut self.state else { return };
+        match (packet, *upgrade) {
+            (Packet::Ping { probe: true }, Upgrade::Attached { .. } | Upgrade::Probed { .. }) => {
+                let give_up = now + self.config.upgrade_timeout;
+                *upgrade = Upgrade::Probed { give_up };
+                self.out.push_back(Output::ProbePong);
+                self.answer(Some(End::Noop));
+            }
+            (Packet::Upgrade, Upgrade::Attached { .. } | Upgrade::Probed { .. }) => {
+                self.answer(Some(End::Noop));
+                self.state = State::WebSocket;
+                self.out.push_back(Output::Upgraded);
+                if std::mem::take(&mut self.ping_due) {
+                    self.out.push_back(Output::Ping);
+                }
+            }
+            _ => self.abandon_upgrade(),
+        }
+    }
+
+    fn arrived(&mut self, now: Instant, request: Request) {
+        self.heard(now);
+        match (&mut self.state, request) {
+            (State::Polling { poll, upgrade, .. }, Request::Poll) if !*poll => {
+                *poll = true;
+                let upgrading = matches!(upgrade, Upgrade::Probed { .. });
+                self.out.push_back(Output::Accept(request));
+                if upgrading || self.ping_due {
+                    self.answer(upgrading.then_some(End::Noop));
+                }
+            }
+            (State::Polling { post, .. }, Request::Post) if !*post => {
+                *post = true;
+                self.out.push_back(Output::Accept(request));
+            }
+            (State::Polling { upgrade: upgrade @ Upgrade::None, .. }, Request::Probe) => {
+                *upgrade = Upgrade::Attached { give_up: now + self.config.upgrade_timeout };
+                self.out.push_back(Output::Accept(request));
+            }
+            // Two polls or two POSTs at once: the client's view of the order is lost.
+            (State::Polling { .. }, Request::Poll | Request::Post) => {
+                self.close(now, CloseReason::TransportError);
+            }
+            (State::Closing { .. }, Request::Poll) => {
+                self.state = State::Closed;
+                self.out.push_back(Output::Accept(request));
+                self.out.push_back(Output::Answer { ping: false, end: Some(End::Close) });
+            }
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, now: Instant, request: Request, error: bool) {
+        match (&self.state, request) {
+            (State::Polling { .. }, Request::Poll | Request::Post) => {
+                // There is nobody left who could read an answer.
+                if let (State::Polling { poll, .. }, Request::Poll) = (&mut self.state, request) {
+                    *poll = false;
+                }
+                self.close(now, CloseReason::TransportError);
+            }
+            (State::Polling { .. }, Request::Probe) => self.abandon_upgrade(),
+            (State::WebSocket, Request::Probe) => {
+                let reason = if error { CloseReason::TransportError } else { CloseReason::TransportClose };
+                self.close(now, reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Closing { by } if by <= now => self.state = State::Closed,
+            State::Polling {
+                upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up }, ..
+            } if give_up <= now => self.abandon_upgrade(),
+            _ => {}
+        }
+        if matches!(self.state, State::Closing { .. } | State::Closed) {
+            return;
+        }
+        match self.heartbeat {
+            Heartbeat::PingAt(at) if at <= now => {
+                self.heartbeat = Heartbeat::PongBy(now + self.config.ping_timeout);
+                if self.route() == Route::WebSocket {
+                    self.out.push_back(Output::Ping);
+                } else {
+                    self.ping_due = true;
+                    self.answer(None);
+                }
+            }
+            Heartbeat::PongBy(by) if by <= now => self.close(now, CloseReason::PingTimeout),
+            _ => {}
+        }
+    }
+
+    /// Answers the parked poll, if there is one.
+    fn answer(&mut self, end: Option<End>) {
+        let State::Polling { poll, .. } = &mut self.state else { return };
+        if std::mem::take(poll) {
+            self.out.push_back(Output::Answer { ping: std::mem::take(&mut self.ping_due), end });
+        }
+    }
+
+    /// Forgets the WebSocket that wanted to take over; polling goes on as if it had never been there.
+    fn abandon_upgrade(&mut self) {
+        let State::Polling { upgrade, .. } = &mut self.state else { return };
+        if std::mem::replace(upgrade, Upgrade::None) != Upgrade::None {
+            self.out.push_back(Output::DropProbe);
+        }
+    }
+
+    fn closed_by_client(&mut self) {
+        self.answer(Some(End::Noop));
+        self.end(State::Closed, CloseReason::TransportClose);
+    }
+
+    fn close(&mut self, now: Instant, reason: CloseReason) {
+        let graceful = matches!(reason, CloseReason::ForcedClose | CloseReason::ServerShuttingDown);
+        let next = match self.state {
+            State::Closing { .. } | State::Closed => return,
+            State::Polling { poll: false, .. } if graceful => {
+                State::Closing { by: now + self.config.close_timeout }
+            }
+            _ => State::Closed,
+        };
+        self.answer(Some(End::Close));
+        self.end(next, reason);
+    }
+
+    fn end(&mut self, next: State, reason: CloseReason) {
+        self.abandon_upgrade();
+        self.state = next;
+        self.out.push_back(Output::Closed(reason));
+    }
+}

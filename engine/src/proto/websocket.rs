@@ -1,0 +1,313 @@
+//! WebSocket frames to messages, in place: RFC 6455 from the server's side.
+//!
+//! tungstenite parses the header; the loop around it is ours, because it must neither copy a message nor keep
+//! a buffer for an idle connection.
+
+use std::{borrow::Cow, io::Cursor};
+
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{CloseCode, Control, Data, OpCode},
+};
+
+/// The most fragments of one message. Endless fragments of one byte would cost CPU without ever reaching the
+/// size limit.
+const MAX_FRAGMENTS: u32 = 1024;
+const MAX_CONTROL_LEN: u64 = 125;
+
+/// What a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    Text(Cow<'a, str>),
+    Binary(Cow<'a, [u8]>),
+    Ping(&'a [u8]),
+    Pong,
+    Close,
+}
+
+/// Why a connection must end, as the code of the close frame that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Protocol,
+    InvalidUtf8,
+    TooManyFragments,
+    TooLarge,
+}
+
+impl Fault {
+    pub(crate) fn close_code(self) -> u16 {
+        u16::from(match self {
+            Self::Protocol => CloseCode::Protocol,
+            Self::InvalidUtf8 => CloseCode::Invalid,
+            Self::TooManyFragments => CloseCode::Policy,
+            Self::TooLarge => CloseCode::Size,
+        })
+    }
+}
+
+/// Decodes what one client sends; holds nothing but the fragments of an unfinished message.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    fragments: Option<Box<Fragments>>,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    text: bool,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Decoder {
+    /// Decodes the frame at the start of `input` and says how many bytes it took; `None` if it is not complete
+    /// yet. A frame that completes no message gives no event.
+    ///
+    /// A message larger than `max_len` is refused as soon as its header says so.
+    pub(crate) fn decode<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        max_len: usize,
+    ) -> Result<Option<(usize, Option<Event<'a>>)>, Fault> {
+        let mut cursor = Cursor::new(&*input);
+        let Some((header, len)) = FrameHeader::parse(&mut cursor).map_err(|_| Fault::Protocol)? else {
+            return Ok(None);
+        };
+        let start = cursor.position() as usize;
+        let mask = self.check(&header, len, max_len)?;
+        // `check` has compared the length with a limit that is a `usize`.
+        let end = start + len as usize;
+        if input.len() < end {
+            return Ok(None);
+        }
+        let payload = &mut input[start..end];
+        unmask(payload, mask);
+        let event = match header.opcode {
+            OpCode::Data(data) => self.data(data, header.is_final, payload)?,
+            OpCode::Control(Control::Ping) => Some(Event::Ping(payload)),
+            OpCode::Control(Control::Pong) => Some(Event::Pong),
+            OpCode::Control(_) => Some(close(payload)?),
+        };
+        Ok(Some((end, event)))
+    }
+
+    /// Checks what the header alone decides, before a byte of the payload is waited for.
+    fn check(&self, header: &FrameHeader, len: u64, max_len: usize) -> Result<[u8; 4], Fault> {
+        let reserved_bits = header.rsv1 || header.rsv2 || header.rsv3;
+        let mask = header.mask.filter(|_| !reserved_bits).ok_or(Fault::Protocol)?;
+        match header.opcode {
+            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => Err(Fault::Protocol),
+            OpCode::Control(_) if len > MAX_CONTROL_LEN || !header.is_final => Err(Fault::Protocol),
+            OpCode::Control(_) => Ok(mask),
+            OpCode::Data(data) => {
+                if (data == Data::Continue) != self.fragments.is_some() {
+                    return Err(Fault::Protocol);
+                }
+                let before = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len());
+                if len > (max_len - before) as u64 {
+                    return Err(Fault::TooLarge);
+                }
+                Ok(mask)
+            }
+        }
+    }
+
+    fn data<'a>(
+        &mut self,
+        data: Data,
+        is_final: bool,
+        payload: &'a mut [u8],
+    ) -> Result<Option<Event<'a>>, Fault> {
+        if is_final && data != Data::Continue {
+            return whole(data == Data::Text, payload).map(Some);
+        }
+        let fragments = self.fragments.get_or_insert_with(|| {
+            Box::new(Fragments { text: data == Data::Text, count: 0, bytes: Vec::new() })
+        });
+        fragments.count += 1;
+        if fragments.count > MAX_FRAGMENTS {
+            return Err(Fault::TooManyFragments);
+        }
+        fragments.bytes.extend_from_slice(payload);
+        if !is_final {
+            return Ok(None);
+        }
+        let Some(fragments) = self.fragments.take() else { return Ok(None) };
+        if !fragments.text {
+            return Ok(Some(Event::Binary(Cow::Owned(fragments.bytes))));
+        }
+        let text = String::from_utf8(fragments.bytes).map_err(|_| Fault::InvalidUtf8)?;
+        Ok(Some(Event::Text(Cow::Owned(text))))
+    }
+}
+
+fn whole(text: bool, payload: &mut [u8]) -> Result<Event<'_>, Fault> {
+    if !text {
+        return Ok(Event::Binary(Cow::Borrowed(payload)));
+    }
+    let text = simdutf8::basic::from_utf8(payload).map_err(|_| Fault::InvalidUtf8)?;
+    Ok(Event::Text(Cow::Borrowed(text)))
+}
+
+/// Checks a close frame: nothing, or a code that may be sent and a reason in UTF-8.
+fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
+    match payload {
+        [] => Ok(Event::Close),
+        [_] => Err(Fault::Protocol),
+        [high, low, reason @ ..] => {
+            if !CloseCode::from(u16::from_be_bytes([*high, *low])).is_allowed() {
+                return Err(Fault::Protocol);
+            }
+            simdutf8::basic::from_utf8(reason).map_err(|_| Fault::InvalidUtf8)?;
+            Ok(Event::Close)
+        }
+    }
+}
+
+/// Removes the client's mask, eight bytes at a time.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
+        *byte ^= mask;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    /// A masked frame, as a client sends it.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            len @ 0..=125 => bytes.push(0x80 | len as u8),
+            len @ 126..=0xffff => {
+                bytes.push(0xfe);
+                bytes.extend((len as u16).to_be_bytes());
+            }
+            len => {
+                bytes.push(0xff);
+                bytes.extend((len as u64).to_be_bytes());
+            }
+        }
+        bytes.extend(MASK);
+        bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        bytes
+    }
+
+    /// Everything in `bytes`, as text like `T:hello`.
+    fn decode_all(mut bytes: Vec<u8>, max_len: usize) -> Result<Vec<String>, Fault> {
+        let mut decoder = Decoder::default();
+        let mut at = 0;
+        let mut events = Vec::new();
+        while let Some((used, event)) = decoder.decode(&mut bytes[at..], max_len)? {
+            at += used;
+            events.extend(event.map(|event| match event {
+                Event::Text(text) => format!("T:{text}"),
+                Event::Binary(bytes) => format!("B:{bytes:?}"),
+                Event::Ping(_) => "ping".into(),
+                Event::Pong => "pong".into(),
+                Event::Close => "close".into(),
+            }));
+        }
+        Ok(events)
+    }
+
+    #[test]
+    fn decodes_several_frames_of_one_read() {
+        let bytes = [frame(0x81, b"one"), frame(0x82, &[1, 2]), frame(0x89, b"p"), frame(0x88, &[])].concat();
+        assert_eq!(decode_all(bytes, 100).unwrap(), ["T:one", "B:[1, 2]", "ping", "close"]);
+    }
+
+    #[test]
+    fn joins_fragments_around_control_frames() {
+        let euro = "€".as_bytes();
+        let bytes =
+            [frame(0x01, &euro[..1]), frame(0x8a, b""), frame(0x00, &euro[1..2]), frame(0x80, &euro[2..])];
+        assert_eq!(decode_all(bytes.concat(), 100).unwrap(), ["pong", "T:€"]);
+    }
+
+    #[test]
+    fn message_size_is_limited_exactly() {
+        assert_eq!(decode_all(frame(0x82, &[0; 10]), 10).unwrap().len(), 1);
+        assert_eq!(decode_all(frame(0x82, &[0; 11]), 10), Err(Fault::TooLarge));
+        let parts = |last: &[u8]| [frame(0x02, &[0; 6]), frame(0x80, last)].concat();
+        assert_eq!(decode_all(parts(&[0; 4]), 10).unwrap().len(), 1);
+        assert_eq!(decode_all(parts(&[0; 5]), 10), Err(Fault::TooLarge));
+    }
+
+    #[test]
+    fn a_huge_announced_length_is_refused_by_its_header() {
+        for len in [2_u64 << 30, (1 << 63) + 5, 1_000_001] {
+            let mut bytes = vec![0x82, 0xff];
+            bytes.extend(len.to_be_bytes());
+            bytes.extend(MASK);
+            assert!(decode_all(bytes, 1_000_000).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn fragments_are_limited_exactly() {
+        let message = |fragments: usize| {
+            let mut bytes = frame(0x02, b"x");
+            for _ in 2..fragments {
+                bytes.extend(frame(0x00, b""));
+            }
+            bytes.extend(frame(0x80, b"x"));
+            decode_all(bytes, 100)
+        };
+        assert_eq!(message(MAX_FRAGMENTS as usize).unwrap().len(), 1);
+        assert_eq!(message(MAX_FRAGMENTS as usize + 1), Err(Fault::TooManyFragments));
+    }
+
+    #[test]
+    fn violations_end_with_the_right_code() {
+        let unmasked = vec![0x81, 1, b'x'];
+        let cases: [(Vec<u8>, Fault); 12] = [
+            (unmasked, Fault::Protocol),
+            (frame(0xc1, b"x"), Fault::Protocol),
+            (frame(0x83, b"x"), Fault::Protocol),
+            (frame(0x8b, b"x"), Fault::Protocol),
+            (frame(0x80, b"x"), Fault::Protocol),
+            ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), Fault::Protocol),
+            (frame(0x09, b"x"), Fault::Protocol),
+            (frame(0x89, &[0; 126]), Fault::Protocol),
+            (frame(0x88, &[3]), Fault::Protocol),
+            (frame(0x88, &[3, 237]), Fault::Protocol),
+            (frame(0x88, &[3, 232, 0xff]), Fault::InvalidUtf8),
+            (frame(0x81, &[0xff]), Fault::InvalidUtf8),
+        ];
+        for (bytes, fault) in cases {
+            assert_eq!(decode_all(bytes.clone(), 1000), Err(fault), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes: Vec<u8>) {
+            let _ = decode_all(bytes, 1000);
+        }
+
+        #[test]
+        fn text_survives_any_split_into_fragments(text: String, cuts: Vec<prop::sample::Index>) {
+            let mut cuts: Vec<usize> = cuts.iter().take(4).map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut bytes = Vec::new();
+            let mut at = 0;
+            for (index, &cut) in cuts.iter().enumerate() {
+                bytes.extend(frame(u8::from(index == 0), &text.as_bytes()[at..cut]));
+                at = cut;
+            }
+            bytes.extend(frame(if cuts.is_empty() { 0x81 } else { 0x80 }, &text.as_bytes()[at..]));
+            prop_assert_eq!(decode_all(bytes, 1 << 20).unwrap(), [format!("T:{text}")]);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! All sessions, by id.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::RwLock;
+
+use crate::{mailbox::SessionHandle, proto::sid::Sid};
+
+/// Enough that the requests of two worker threads seldom meet.
+const SHARDS: usize = 32;
+
+/// Every polling request looks its session up here; ids are random, so the shards fill evenly.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: [RwLock<HashMap<Sid, SessionHandle>>; SHARDS],
+    len: AtomicUsize,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| RwLock::default()), len: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn insert(&self, session: SessionHandle) {
+        let sid = *session.id();
+        self.shard(&sid).write().insert(sid, session);
+        self.len.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, sid: &Sid) {
+        if self.shard(sid).write().remove(sid).is_some() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn find(&self, sid: &Sid) -> Option<SessionHandle> {
+        self.shard(sid).read().get(sid).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// All sessions of this moment.
+    pub(crate) fn all(&self) -> Vec<SessionHandle> {
+        self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    fn shard(&self, sid: &Sid) -> &RwLock<HashMap<Sid, SessionHandle>> {
+        let byte = sid.as_str().as_bytes()[0];
+        &self.shards[usize::from(byte) % SHARDS]
+    }
+}

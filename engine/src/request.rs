@@ -1,0 +1,228 @@
+//! An HTTP request to a checked intent, or to one of the protocol's errors.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+
+use crate::{
+    RequestError, config::EngineConfig, mailbox::SessionHandle, proto::packet::TransportKind,
+    proto::sid::Sid, registry::Registry,
+};
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) enum Intent {
+    /// A new session over long-polling.
+    Open,
+    /// A new session over a WebSocket, with the client's key.
+    OpenWebSocket(HeaderValue),
+    /// What the server sends to a session.
+    Poll(SessionHandle),
+    /// Packets for a session.
+    Post(SessionHandle),
+    /// A WebSocket that is to take a session over, with the client's key.
+    Upgrade(SessionHandle, HeaderValue),
+    /// A method that means nothing for a session.
+    Unsupported,
+}
+
+/// The parameters that the protocol knows; the last one counts if one is repeated.
+#[derive(Debug, Default)]
+struct Query<'a> {
+    transport: Cow<'a, str>,
+    sid: Cow<'a, str>,
+    protocol: Cow<'a, str>,
+}
+
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Self {
+        let mut parsed = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "transport" => parsed.transport = value,
+                "sid" => parsed.sid = value,
+                "EIO" => parsed.protocol = value,
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+impl Intent {
+    /// Checks a request in the order of the Node.js server, so that the same fault gives the same code.
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        config: &EngineConfig,
+        sessions: &Registry,
+    ) -> Result<Self, RequestError> {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let transport = [TransportKind::Polling, TransportKind::WebSocket]
+            .into_iter()
+            .find(|transport| transport.as_str() == query.transport && config.transports.contains(transport))
+            .ok_or(RequestError::UnknownTransport)?;
+        let key = websocket_key(request);
+        if query.sid.is_empty() {
+            return Self::open(request, &query, transport, key);
+        }
+        let session =
+            Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
+        if query.protocol != "4" {
+            return Err(RequestError::BadRequest);
+        }
+        if let Some(key) = key {
+            let allowed = config.allow_upgrades
+                && transport == TransportKind::WebSocket
+                && session.transport() == TransportKind::Polling;
+            return if allowed { Ok(Self::Upgrade(session, key?)) } else { Err(RequestError::BadRequest) };
+        }
+        if session.transport() != transport || transport == TransportKind::WebSocket {
+            return Err(RequestError::BadRequest);
+        }
+        Ok(match *request.method() {
+            Method::GET => Self::Poll(session),
+            Method::POST => Self::Post(session),
+            _ => Self::Unsupported,
+        })
+    }
+
+    fn open<B>(
+        request: &Request<B>,
+        query: &Query<'_>,
+        transport: TransportKind,
+        key: Option<Result<HeaderValue, RequestError>>,
+    ) -> Result<Self, RequestError> {
+        if request.method() != Method::GET {
+            return Err(RequestError::BadHandshakeMethod);
+        }
+        let intent = match (transport, key) {
+            (TransportKind::Polling, None) => Self::Open,
+            (TransportKind::WebSocket, Some(key)) => Self::OpenWebSocket(key?),
+            _ => return Err(RequestError::BadRequest),
+        };
+        if query.protocol != "4" {
+            return Err(RequestError::UnsupportedProtocol);
+        }
+        Ok(intent)
+    }
+}
+
+/// The key of a WebSocket handshake, RFC 6455 section 4.2.1; `None` if the request asks for no upgrade to one.
+fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestError>> {
+    let headers = request.headers();
+    if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket")
+    {
+        return None;
+    }
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
+    Some(match key {
+        Some(key) if version && request.method() == Method::GET => Ok(key.clone()),
+        _ => Err(RequestError::BadRequest),
+    })
+}
+
+/// Whether a list header names the token, in whatever case.
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
+        let sessions = Registry::new();
+        if let Some(transport) = session {
+            let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
+            sessions.insert(SessionHandle::new(sid, transport, 1000));
+        }
+        Intent::of(request, &EngineConfig::default(), &sessions).map_err(RequestError::code)
+    }
+
+    fn get(query: &str) -> Request<()> {
+        Request::get(format!("/socket.io/?{query}")).body(()).unwrap()
+    }
+
+    fn websocket(query: &str) -> Request<()> {
+        Request::get(format!("/socket.io/?{query}"))
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "WebSocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .unwrap()
+    }
+
+    const SID: &str = "abcdefghijklmnopqrst";
+
+    #[test]
+    fn handshakes_are_checked_in_the_order_of_the_reference() {
+        assert!(matches!(check(&get("EIO=4&transport=polling&t=x"), None), Ok(Intent::Open)));
+        assert!(matches!(check(&get("EIO=4&transport=polling&sid="), None), Ok(Intent::Open)));
+        for transport in
+            ["", "transport=", "transport=webtransport", "transport=__proto__", "transport=Polling"]
+        {
+            assert_eq!(check(&get(&format!("EIO=4&{transport}")), None).unwrap_err(), 0, "{transport}");
+        }
+        let last_wins = get("EIO=4&transport=nothing&transport=polling");
+        assert!(matches!(check(&last_wins, None), Ok(Intent::Open)));
+        assert_eq!(check(&get("EIO=4&transport=websocket"), None).unwrap_err(), 3);
+        for protocol in ["EIO=3", "EIO=5", "EIO=abc", "x=y"] {
+            let refused = check(&get(&format!("transport=polling&{protocol}")), None);
+            assert_eq!(refused.unwrap_err(), 5, "{protocol}");
+        }
+        let mut post = get("EIO=4&transport=polling");
+        *post.method_mut() = Method::POST;
+        assert_eq!(check(&post, None).unwrap_err(), 2);
+    }
+
+    #[test]
+    fn requests_of_a_session_must_fit_it() {
+        let poll = format!("EIO=4&transport=polling&sid={SID}");
+        let polling = Some(TransportKind::Polling);
+        let upgraded = Some(TransportKind::WebSocket);
+        assert_eq!(check(&get(&poll), None).unwrap_err(), 1);
+        assert_eq!(check(&get("EIO=4&transport=polling&sid=__proto__"), polling).unwrap_err(), 1);
+        assert!(matches!(check(&get(&poll), polling), Ok(Intent::Poll(_))));
+        assert_eq!(check(&get(&poll), upgraded).unwrap_err(), 3);
+        assert_eq!(check(&get(&poll.replace("EIO=4", "EIO=3")), polling).unwrap_err(), 3);
+        let mut request = get(&poll);
+        *request.method_mut() = Method::POST;
+        assert!(matches!(check(&request, polling), Ok(Intent::Post(_))));
+        *request.method_mut() = Method::PUT;
+        assert!(matches!(check(&request, polling), Ok(Intent::Unsupported)));
+    }
+
+    #[test]
+    fn websocket_handshakes_are_checked_before_the_upgrade() {
+        let open = websocket("EIO=4&transport=websocket");
+        assert!(matches!(check(&open, None), Ok(Intent::OpenWebSocket(_))));
+        assert_eq!(check(&websocket("EIO=3&transport=websocket"), None).unwrap_err(), 5);
+        assert_eq!(check(&websocket("EIO=4&transport=polling"), None).unwrap_err(), 3);
+
+        let upgrade = websocket(&format!("EIO=4&transport=websocket&sid={SID}"));
+        assert!(matches!(check(&upgrade, Some(TransportKind::Polling)), Ok(Intent::Upgrade(..))));
+        assert_eq!(check(&upgrade, Some(TransportKind::WebSocket)).unwrap_err(), 3);
+        assert_eq!(check(&upgrade, None).unwrap_err(), 1);
+
+        for (name, value) in [
+            ("sec-websocket-key", "abc"),
+            ("sec-websocket-key", "AAAA"),
+            ("sec-websocket-version", "8"),
+            ("upgrade", "h2c"),
+        ] {
+            let mut bad = websocket("EIO=4&transport=websocket");
+            bad.headers_mut().insert(name, value.parse().unwrap());
+            assert_eq!(check(&bad, None).unwrap_err(), 3, "{name}: {value}");
+        }
+    }
+}

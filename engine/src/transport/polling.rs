@@ -1,0 +1,83 @@
+//! The requests of a polling session: one GET that waits, one POST that brings packets.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll as Ready},
+};
+
+use tokio::sync::oneshot;
+
+/// A GET that takes what the server sends. Dropped without an answer, it is refused.
+pub(crate) struct Poll {
+    answer: oneshot::Sender<Vec<u8>>,
+}
+
+impl Poll {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Vec<u8>>) {
+        let (answer, receiver) = oneshot::channel();
+        (Self { answer }, receiver)
+    }
+
+    /// Answers, unless the client has gone.
+    pub(crate) fn answer(self, body: Vec<u8>) -> Result<(), ()> {
+        self.answer.send(body).map_err(drop)
+    }
+
+    /// Whether the client has gone.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        self.answer.poll_closed(cx).is_ready()
+    }
+}
+
+/// A POST that brings packets. Dropped without an answer, it is refused.
+pub(crate) struct Post {
+    body: Body,
+    done: oneshot::Sender<()>,
+}
+
+enum Body {
+    Arriving(oneshot::Receiver<Option<String>>),
+    /// `None` if it is not UTF-8.
+    Here {
+        body: Option<String>,
+        at: usize,
+    },
+}
+
+/// The side of a POST that the request keeps.
+pub(crate) struct PostRequest {
+    pub(crate) body: oneshot::Sender<Option<String>>,
+    pub(crate) done: oneshot::Receiver<()>,
+}
+
+impl Post {
+    pub(crate) fn new() -> (Self, PostRequest) {
+        let (body, arriving) = oneshot::channel();
+        let (done, receiver) = oneshot::channel();
+        (Self { body: Body::Arriving(arriving), done }, PostRequest { body, done: receiver })
+    }
+
+    /// The body and the place in it where the next packet starts, once it is here. `Err` if the client has gone.
+    pub(crate) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Ready<Result<(Option<&str>, &mut usize), ()>> {
+        if let Body::Arriving(arriving) = &mut self.body {
+            match Pin::new(arriving).poll(cx) {
+                Ready::Pending => return Ready::Pending,
+                Ready::Ready(Err(_)) => return Ready::Ready(Err(())),
+                Ready::Ready(Ok(body)) => self.body = Body::Here { body, at: 0 },
+            }
+        }
+        match &mut self.body {
+            Body::Arriving(_) => Ready::Pending,
+            Body::Here { body, at } => Ready::Ready(Ok((body.as_deref(), at))),
+        }
+    }
+
+    /// Tells the client that all packets have been received.
+    pub(crate) fn finish(self) {
+        // A client that has gone meanwhile finds out by its next request.
+        let _ = self.done.send(());
+    }
+}

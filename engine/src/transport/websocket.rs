@@ -1,0 +1,192 @@
+//! A WebSocket: a stream, its decoder, and the frames on their way out.
+
+use std::{
+    collections::VecDeque,
+    io,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use super::{scratch::with_write_buffer, stream::Stream};
+use crate::proto::{frame::Frame, websocket::Decoder};
+
+/// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
+const MAX_WAITING_PONGS: usize = 16;
+
+pub(crate) struct WebSocket {
+    pub(crate) stream: Stream,
+    pub(crate) decoder: Decoder,
+    /// Bytes that came and are not decoded yet: the start of a frame, or what waits for the application.
+    pub(crate) tail: Vec<u8>,
+    /// Whether `tail` may hold a complete frame.
+    pub(crate) tail_ready: bool,
+    sending: VecDeque<Frame>,
+    /// How much of the first frame has been written.
+    offset: usize,
+    /// The cost of frames that have been written since it was last asked for.
+    written: usize,
+    pongs: usize,
+    closing: Option<Closing>,
+}
+
+/// The way to the end of a WebSocket, once the close frame is queued.
+struct Closing {
+    /// When to stop waiting for the client.
+    by: Instant,
+    shut_down: bool,
+}
+
+impl WebSocket {
+    pub(crate) fn new(stream: Stream, rest: Vec<u8>) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::default(),
+            tail_ready: !rest.is_empty(),
+            tail: rest,
+            sending: VecDeque::new(),
+            offset: 0,
+            written: 0,
+            pongs: 0,
+            closing: None,
+        }
+    }
+
+    /// Queues the frames of the session; `self` must have written all before.
+    pub(crate) fn queue(&mut self, frames: VecDeque<Frame>) {
+        if self.sending.is_empty() {
+            self.sending = frames;
+        } else {
+            self.sending.extend(frames);
+        }
+    }
+
+    /// Queues a frame of the engine itself, ahead of the messages that wait.
+    pub(crate) fn queue_first(&mut self, frame: Frame) {
+        self.sending.insert(usize::from(self.offset > 0), frame);
+    }
+
+    pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
+        if self.pongs < MAX_WAITING_PONGS {
+            self.pongs += 1;
+            self.queue_first(Frame::pong(payload));
+        }
+    }
+
+    /// Whether all frames have been written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.sending.is_empty()
+    }
+
+    /// The cost of the frames that were written since the last call.
+    pub(crate) fn take_written(&mut self) -> usize {
+        std::mem::take(&mut self.written)
+    }
+
+    /// Writes what is queued, many frames with one system call.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.sending.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.sending.is_empty() {
+            let written = ready!(self.poll_write(cx))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(written);
+        }
+        self.pongs = 0;
+        // An idle connection owns no buffer.
+        self.sending = VecDeque::new();
+        self.stream.poll_flush(cx)
+    }
+
+    /// Writes once: a single text frame from where it lies, anything else gathered in the thread's buffer.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { stream, sending, offset, .. } = self;
+        let Some(first) = sending.front() else { return Poll::Ready(Ok(0)) };
+        let (head, body) = first.wire();
+        let alone = sending.len() == 1 && head.is_empty();
+        with_write_buffer(|buffer| {
+            let large = first.wire_len() - *offset > buffer.capacity();
+            if alone || (large && *offset >= head.len()) {
+                return stream.poll_write(cx, &body[*offset - head.len()..]);
+            }
+            let mut skip = *offset;
+            for frame in sending.iter() {
+                let (head, body) = frame.wire();
+                for part in [head, body] {
+                    let part = &part[skip.min(part.len())..];
+                    skip = skip.saturating_sub(head.len());
+                    let room = buffer.capacity() - buffer.len();
+                    buffer.extend_from_slice(&part[..part.len().min(room)]);
+                }
+                skip = 0;
+                if buffer.len() == buffer.capacity() {
+                    break;
+                }
+            }
+            stream.poll_write(cx, buffer)
+        })
+    }
+
+    /// Forgets what has been written.
+    fn advance(&mut self, written: usize) {
+        self.offset += written;
+        while let Some(frame) = self.sending.front()
+            && self.offset >= frame.wire_len()
+        {
+            self.offset -= frame.wire_len();
+            self.written += frame.cost();
+            self.sending.pop_front();
+        }
+    }
+
+    /// Queues the close frame behind all messages, or in their place if the client does not take them.
+    pub(crate) fn close(&mut self, close: Frame, by: Instant, keep_messages: bool) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.tail = Vec::new();
+        self.tail_ready = false;
+        if !keep_messages {
+            self.sending.truncate(usize::from(self.offset > 0));
+        }
+        self.sending.push_back(close);
+        self.closing = Some(Closing { by, shut_down: false });
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// When to give up on the client while closing.
+    pub(crate) fn close_deadline(&self) -> Option<Instant> {
+        self.closing.as_ref().map(|closing| closing.by)
+    }
+
+    /// Goes on with the end: the close frame leaves, our side of the stream shuts down, and what the client
+    /// still sends is read and dropped until it ends its side too. Closing a socket with unread bytes would
+    /// reset the connection, and the client might lose the last messages.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> Poll<()> {
+        if self.closing.as_ref().is_none_or(|closing| closing.by <= now) {
+            return Poll::Ready(());
+        }
+        if ready!(self.poll_flush(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        if let Some(closing) = &mut self.closing
+            && !closing.shut_down
+        {
+            if ready!(self.stream.poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            closing.shut_down = true;
+        }
+        loop {
+            match ready!(self.stream.poll_read(cx, scratch)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+    }
+}
