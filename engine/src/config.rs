@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::proto::packet::TransportKind;
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
-/// consuming setter of the same name.
-macro_rules! config {
+/// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __config {
     (
         $(#[$meta:meta])*
         $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $default:expr, )* }
@@ -35,7 +37,7 @@ macro_rules! config {
     };
 }
 
-config! {
+__config! {
     /// The options of the Engine.IO layer. Every limit is finite by default.
     ///
     /// # Examples

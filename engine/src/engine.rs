@@ -99,11 +99,17 @@ impl<A: Application> Engine<A> {
         &self.shared.config
     }
 
-    /// Ends all sessions with [`CloseReason::ServerShuttingDown`]. What was sent before still goes out.
-    pub fn close(&self) {
+    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when none is left. What was sent
+    /// before still goes out.
+    ///
+    /// # Cancel safety
+    ///
+    /// The end goes on if the future is dropped.
+    pub async fn close(&self) {
         for session in self.shared.registry.all() {
             session.close_for(CloseReason::ServerShuttingDown);
         }
+        self.shared.registry.emptied().await;
     }
 
     /// Answers one request, whatever its path.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use crate::{mailbox::SessionHandle, proto::sid::Sid};
 
@@ -17,11 +18,16 @@ const SHARDS: usize = 32;
 pub(crate) struct Registry {
     shards: [RwLock<HashMap<Sid, SessionHandle>>; SHARDS],
     len: AtomicUsize,
+    emptied: Notify,
 }
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()), len: AtomicUsize::new(0) }
+        Self {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            len: AtomicUsize::new(0),
+            emptied: Notify::new(),
+        }
     }
 
     pub(crate) fn insert(&self, session: SessionHandle) {
@@ -31,8 +37,8 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, sid: &Sid) {
-        if self.shard(sid).write().remove(sid).is_some() {
-            self.len.fetch_sub(1, Ordering::Relaxed);
+        if self.shard(sid).write().remove(sid).is_some() && self.len.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
         }
     }
 
@@ -42,6 +48,16 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
+    }
+
+    /// Returns when there is no session.
+    pub(crate) async fn emptied(&self) {
+        let mut emptied = std::pin::pin!(self.emptied.notified());
+        // Registered before the count is read: an end in between is not missed.
+        emptied.as_mut().enable();
+        if self.len() > 0 {
+            emptied.await;
+        }
     }
 
     /// All sessions of this moment.

@@ -1,0 +1,139 @@
+//! Acknowledgements that clients owe.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    error::{AckError, EmitError},
+    proto::args::{FromArgs, RawArgs},
+    socket::AnySocket,
+};
+
+/// An answer as it arrived; its text is known to be JSON.
+#[derive(Debug)]
+pub(crate) struct AckArgs {
+    pub(crate) payload: Box<str>,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+/// The acknowledgements that one socket owes.
+#[derive(Debug, Default)]
+pub(crate) struct PendingAcks(Mutex<HashMap<u64, oneshot::Sender<AckArgs>>>);
+
+impl PendingAcks {
+    pub(crate) fn insert(&self, id: u64, max: usize) -> Result<oneshot::Receiver<AckArgs>, EmitError> {
+        let mut pending = self.0.lock();
+        if pending.len() >= max {
+            return Err(EmitError::TooManyAcks);
+        }
+        let (sender, receiver) = oneshot::channel();
+        pending.insert(id, sender);
+        Ok(receiver)
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        let mut pending = self.0.lock();
+        pending.remove(&id);
+        if pending.is_empty() {
+            *pending = HashMap::new();
+        }
+    }
+
+    /// Takes an answer; one that nobody waits for any more is forgotten.
+    pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
+        if let Some(sender) = self.0.lock().remove(&id) {
+            let _ = sender.send(args);
+        }
+    }
+
+    /// The socket has left: all that wait for it hear so.
+    pub(crate) fn clear(&self) {
+        *self.0.lock() = HashMap::new();
+    }
+}
+
+/// An event that was sent and an answer that is waited for; await it to get the answer.
+///
+/// It resolves exactly once: with the answer, at the [timeout](Self::timeout), or when the socket disconnects.
+///
+/// # Cancel safety
+///
+/// The event has been sent before the first await. Dropping the future forgets the answer, and frees its place.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio::{EventError, Socket};
+///
+/// async fn vote(socket: Socket) -> Result<bool, EventError> {
+///     Ok(socket.emit_with_ack("vote", "Coffee?").timeout(Duration::from_secs(60)).await?)
+/// }
+/// ```
+#[must_use = "await it to get the answer"]
+pub struct AckRequest<A> {
+    state: Result<Waiting, EmitError>,
+    timeout: Duration,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<A> AckRequest<A> {
+    pub(crate) fn new(state: Result<Waiting, EmitError>, timeout: Duration) -> Self {
+        Self { state, timeout, answer: PhantomData }
+    }
+
+    /// Waits this long. By default,
+    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<A: FromArgs> IntoFuture for AckRequest<A> {
+    type Output = Result<A, AckError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { state, timeout, .. } = self;
+        Box::pin(async move {
+            let mut waiting = state.map_err(AckError::Emit)?;
+            let args = tokio::time::timeout(timeout, &mut waiting.answer)
+                .await
+                .map_err(|_| AckError::Timeout)?
+                .map_err(|_| AckError::Disconnected)?;
+            let raw =
+                RawArgs { payload: &args.payload, args_at: 1, attachments: &args.attachments, asked: false };
+            A::from_args(raw).map_err(|error| AckError::Decode(error.into()))
+        })
+    }
+}
+
+impl<A> fmt::Debug for AckRequest<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckRequest").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// A place in the table of a socket, given back on drop.
+pub(crate) struct Waiting {
+    pub(crate) socket: AnySocket,
+    pub(crate) id: u64,
+    pub(crate) answer: oneshot::Receiver<AckArgs>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.socket.acks().remove(self.id);
+    }
+}

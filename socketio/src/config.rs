@@ -1,0 +1,50 @@
+//! The options of the server, under the names of the Node.js server.
+
+use std::{path::PathBuf, time::Duration};
+
+use engineio::EngineConfig;
+
+engineio::__config! {
+    /// The options of a [`Server`](crate::Server). Every limit is finite by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use socketio::{EngineConfig, Server, ServerConfig};
+    ///
+    /// let config = ServerConfig::default()
+    ///     .path("/realtime")
+    ///     .engine(EngineConfig::default().ping_interval(Duration::from_secs(10)));
+    /// let io = Server::with_config(config);
+    /// ```
+    ServerConfig {
+        /// The options of the Engine.IO layer: heartbeat, transports, sizes.
+        engine: EngineConfig = EngineConfig::default(),
+        /// The path that clients connect to. `/socket.io` by default. Node: `path`.
+        path: String = "/socket.io".to_owned(),
+        /// Whether the path ends with a slash, as the official clients expect. `true` by default. Node:
+        /// `addTrailingSlash`.
+        add_trailing_slash: bool = true,
+        /// The folder of the official client's bundles (`node_modules/socket.io-client/dist`), to serve them beside
+        /// the path as `socket.io.js` and so on. Empty by default: none are served. Node: `serveClient`, which is on there
+        /// because the bundles come with the server's own package.
+        serve_client: PathBuf = PathBuf::new(),
+        /// How long a client may stay without joining a namespace. 10 seconds by default; Node: `connectTimeout`, 45
+        /// seconds.
+        connect_timeout: Duration = Duration::from_secs(10),
+        /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits unless told otherwise. 10 seconds by
+        /// default; Node waits for ever.
+        ack_timeout: Duration = Duration::from_secs(10),
+        /// The most acknowledgements that one socket may owe. 1,024 by default; beyond, an emit fails with
+        /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks).
+        max_pending_acks: usize = 1024,
+        /// The most namespaces of one connection. 16 by default; a client that asks for more is refused.
+        max_namespaces: usize = 16,
+        /// The most refused attempts to join a namespace of one connection. 32 by default; then it is closed.
+        max_connect_attempts: usize = 32,
+        /// The most rooms of one socket, beside that of its own id. 1,024 by default; beyond, a join fails with
+        /// [`JoinError::TooManyRooms`](crate::JoinError::TooManyRooms).
+        max_rooms: usize = 1024,
+    }
+}

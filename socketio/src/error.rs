@@ -1,0 +1,210 @@
+//! What can go wrong, one enum for each operation.
+
+use std::{error::Error, fmt};
+
+use engineio::SendError;
+
+use crate::proto::args::ArgsError;
+
+/// An event was not sent.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(socketio::EmitError::Disconnected.to_string(), "the socket is disconnected");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The arguments cannot be written as JSON.
+    Encode(serde_json::Error),
+    /// The socket has left its namespace.
+    Disconnected,
+    /// The client does not take its messages and is being disconnected.
+    Full,
+    /// The name means something else to a socket, such as `disconnect`.
+    ReservedEvent,
+    /// The server has no namespace of this path.
+    UnknownNamespace,
+    /// Too many acknowledgements of this socket are outstanding.
+    TooManyAcks,
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Encode(_) => "the arguments cannot be encoded",
+            Self::Disconnected => "the socket is disconnected",
+            Self::Full => "the client does not take its messages",
+            Self::ReservedEvent => "the name of the event is reserved",
+            Self::UnknownNamespace => "there is no such namespace",
+            Self::TooManyAcks => "too many acknowledgements are outstanding",
+        })
+    }
+}
+
+impl Error for EmitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Encode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<SendError> for EmitError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Full => Self::Full,
+            _ => Self::Disconnected,
+        }
+    }
+}
+
+/// Arguments are not of the type that was asked for.
+#[derive(Debug)]
+pub struct DecodeError(Option<serde_json::Error>);
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the arguments are not of the expected type")
+    }
+}
+
+impl Error for DecodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.as_ref().map(|error| error as _)
+    }
+}
+
+impl From<ArgsError> for DecodeError {
+    fn from(error: ArgsError) -> Self {
+        match error {
+            ArgsError::Mismatch(error) => Self(Some(error)),
+            ArgsError::Malformed => Self(None),
+        }
+    }
+}
+
+/// An acknowledgement did not arrive.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(socketio::AckError::Timeout.to_string(), "operation has timed out");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The client did not answer in time.
+    Timeout,
+    /// The socket left its namespace before it answered.
+    Disconnected,
+    /// The answer is of another type.
+    Decode(DecodeError),
+    /// The event was not sent in the first place.
+    Emit(EmitError),
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "operation has timed out",
+            Self::Disconnected => "the socket disconnected before it answered",
+            Self::Decode(_) => "the answer is not of the expected type",
+            Self::Emit(_) => "the event was not sent",
+        })
+    }
+}
+
+impl Error for AckError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Decode(error) => Some(error),
+            Self::Emit(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A socket did not join a room.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(socketio::JoinError::Disconnected.to_string(), "the socket is disconnected");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The socket has left its namespace.
+    Disconnected,
+    /// The socket is in as many rooms as it may be.
+    TooManyRooms,
+    /// The name of the room is too long.
+    NameTooLong,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disconnected => "the socket is disconnected",
+            Self::TooManyRooms => "the socket is in too many rooms",
+            Self::NameTooLong => "the name of the room is too long",
+        })
+    }
+}
+
+impl Error for JoinError {}
+
+/// Why an event failed. Only the public message ever leaves the server.
+///
+/// Any error converts to one by `?`: the client then hears `internal error`, and the log has the cause.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::EventError;
+///
+/// fn check(text: &str) -> Result<u32, EventError> {
+///     if text.is_empty() {
+///         return Err(EventError::public("say something"));
+///     }
+///     Ok(text.parse()?)
+/// }
+/// assert_eq!(check("").unwrap_err().message(), "say something");
+/// assert_eq!(check("x").unwrap_err().message(), "internal error");
+/// ```
+#[derive(Debug)]
+pub struct EventError {
+    public: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl EventError {
+    /// An error that the client may read.
+    pub fn public(message: impl Into<String>) -> Self {
+        Self { public: message.into(), source: None }
+    }
+
+    /// An error whose cause stays on the server.
+    pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { public: "internal error".into(), source: Some(source.into()) }
+    }
+
+    /// What the client hears.
+    pub fn message(&self) -> &str {
+        &self.public
+    }
+
+    /// The cause, for the log.
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+        self.source.as_deref()
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for EventError {
+    fn from(error: E) -> Self {
+        Self::internal(error)
+    }
+}

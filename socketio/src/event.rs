@@ -1,0 +1,174 @@
+//! Names of events, and what a handler answers.
+
+use std::{fmt, marker::PhantomData};
+
+use crate::{
+    error::EventError,
+    proto::{
+        args::ToArgs,
+        encode::{self, Carrier, Frames},
+    },
+};
+
+/// The name of an event that carries `T`.
+///
+/// A string names any event; a [`TypedEvent`] names one whose arguments are known.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name an event that carries `{T}`",
+    label = "this event carries other arguments"
+)]
+pub trait EventName<T: ?Sized> {
+    /// The name on the wire.
+    fn name(&self) -> &str;
+}
+
+impl<T: ?Sized> EventName<T> for &str {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+impl<T: ?Sized> EventName<T> for String {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+impl<T: ?Sized> EventName<T> for &String {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+/// An event whose arguments are of one type, in both directions: the contract with the frontend.
+///
+/// # Examples
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use socketio::{Namespace, TypedEvent};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Said { text: String }
+/// const SAID: TypedEvent<Said> = TypedEvent::new("said");
+///
+/// // The types of both arguments are known from the event.
+/// let chat = Namespace::new("/").on(SAID, async |socket, said| socket.broadcast().emit(SAID, &said));
+/// ```
+pub struct TypedEvent<T: ?Sized> {
+    name: &'static str,
+    carries: PhantomData<fn(&T)>,
+}
+
+impl<T: ?Sized> TypedEvent<T> {
+    /// Binds a name to a type.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, carries: PhantomData }
+    }
+}
+
+impl<T: ?Sized> Clone for TypedEvent<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for TypedEvent<T> {}
+
+impl<T: ?Sized> fmt::Debug for TypedEvent<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TypedEvent").field(&self.name).finish()
+    }
+}
+
+impl<T: ?Sized> EventName<T> for TypedEvent<T> {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+/// The answer of a handler: the arguments of the acknowledgement, by the rule of [`ToArgs`].
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Ack, Namespace};
+///
+/// let chat = Namespace::new("/").on("sum", async |_, (a, b): (i32, i32)| Ack(a + b));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ack<T>(pub T);
+
+/// Leaves the client without an acknowledgement, even if it waits for one.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Namespace, NoAck};
+///
+/// let chat = Namespace::new("/").on("hint", async |_, ()| NoAck);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct NoAck;
+
+/// What a handler may return.
+///
+/// `()` acknowledges without arguments, [`Ack`] with some, [`NoAck`] and `None` not at all. An error is answered
+/// with one argument, `{"error": <its public message>}`, and logged. Nothing is sent if the client does not wait
+/// for an acknowledgement.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as an acknowledgement",
+    label = "this handler must return `()`, `Ack<T>`, `NoAck`, `Option<Ack<T>>`, or a `Result` of one of these",
+    note = "`T` must implement `serde::Serialize`, an error must implement `Into<EventError>`"
+)]
+pub trait IntoAck {
+    /// Encodes the answer.
+    #[doc(hidden)]
+    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError>;
+}
+
+/// Where an answer goes.
+#[derive(Debug, Clone, Copy)]
+#[doc(hidden)]
+pub struct Reply<'a> {
+    pub(crate) namespace: &'a str,
+    /// `None`: the client does not wait for an answer.
+    pub(crate) id: Option<u64>,
+}
+
+/// An encoded answer, if there is one.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Answer(pub(crate) Option<Frames>);
+
+impl IntoAck for () {
+    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
+        Ack(()).into_ack(reply)
+    }
+}
+
+impl IntoAck for NoAck {
+    fn into_ack(self, _: Reply<'_>) -> Result<Answer, EventError> {
+        Ok(Answer(None))
+    }
+}
+
+impl<T: ToArgs> IntoAck for Ack<T> {
+    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
+        let Some(id) = reply.id else { return Ok(Answer(None)) };
+        Ok(Answer(Some(encode::args(reply.namespace, Carrier::Ack { id }, &self.0)?)))
+    }
+}
+
+impl<A: IntoAck> IntoAck for Option<A> {
+    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
+        self.map_or(Ok(Answer(None)), |answer| answer.into_ack(reply))
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<A: IntoAck, E: Into<EventError>> IntoAck for Result<A, E> {
+    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
+        self.map_err(Into::into)?.into_ack(reply)
+    }
+}

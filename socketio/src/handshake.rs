@@ -1,0 +1,166 @@
+//! What a client brings when it connects, and how it is refused.
+
+use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
+
+use engineio::OpenRequest;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The request of a client to connect to a namespace. Cheap to clone.
+///
+/// Headers, query and address are those of the HTTP request that opened the connection, for all its namespaces.
+/// Node: `socket.handshake`.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Handshake, Namespace, Refuse};
+///
+/// struct User { name: String }
+///
+/// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+///     Ok(User { name: handshake.auth()? })
+/// }
+/// let chat = Namespace::with_auth("/chat", sign_in);
+/// ```
+#[derive(Clone)]
+pub struct Handshake(Arc<Inner>);
+
+struct Inner {
+    request: Arc<OpenRequest>,
+    auth: Option<Box<str>>,
+    time: SystemTime,
+}
+
+impl Handshake {
+    pub(crate) fn new(request: Arc<OpenRequest>, auth: &str) -> Self {
+        let auth = (!auth.is_empty()).then(|| auth.into());
+        Self(Arc::new(Inner { request, auth, time: SystemTime::now() }))
+    }
+
+    /// Reads what the client passed as `auth`. A client that passed nothing has passed `{}`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a refusal that says so if it is of another type.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, Refuse> {
+        serde_json::from_str(self.auth_json().unwrap_or("{}"))
+            .map_err(|error| Refuse::new(format!("invalid auth: {error}")))
+    }
+
+    /// What the client passed as `auth`: the text of a JSON object.
+    pub fn auth_json(&self) -> Option<&str> {
+        self.0.auth.as_deref()
+    }
+
+    /// The first header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.request.header(name)
+    }
+
+    /// All headers, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.request.headers()
+    }
+
+    /// The query parameter of this name; the last one, if it is repeated.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.0.request.query(name)
+    }
+
+    /// All query parameters, those of the protocol included.
+    pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.0.request.queries()
+    }
+
+    /// The target of the HTTP request: path and query.
+    pub fn url(&self) -> &str {
+        self.0.request.url()
+    }
+
+    /// The address of the client, or of the proxy in front of it.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.request.address()
+    }
+
+    /// When the client asked to connect to the namespace. Node: `issued`.
+    pub fn issued(&self) -> SystemTime {
+        self.0.time
+    }
+
+    /// Whether the HTTP request came over TLS, as far as the server itself can see.
+    pub fn secure(&self) -> bool {
+        self.0.request.secure()
+    }
+
+    /// Whether the HTTP request has an `Origin` header. Node: `xdomain`.
+    pub fn cross_domain(&self) -> bool {
+        self.header("origin").is_some()
+    }
+}
+
+impl fmt::Debug for Handshake {
+    /// Leaves `auth` and headers out: they hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+/// The refusal of a connection: the client hears it as `connect_error`.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::Refuse;
+///
+/// let refuse = Refuse::new("unauthorized").data(serde_json::json!({"code": 401}));
+/// assert_eq!(refuse.message(), "unauthorized");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refuse {
+    message: String,
+    data: Option<Value>,
+}
+
+impl Refuse {
+    /// Refuses with a message: `error.message` of the client.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// Adds details: `error.data` of the client.
+    #[must_use]
+    pub fn data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn details(&self) -> Option<&Value> {
+        self.data.as_ref()
+    }
+}
+
+impl fmt::Display for Refuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refuse {}
+
+impl From<String> for Refuse {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for Refuse {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}

@@ -1,0 +1,427 @@
+//! The arguments of events and acknowledgements on serde: `()` is none, a tuple is several, anything else is one.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{
+    Deserializer as _, Serialize,
+    de::{self, DeserializeOwned, SeqAccess, Visitor},
+    ser::{self, Impossible, SerializeTuple},
+};
+use serde_json::ser::Formatter;
+
+use super::binary::{Attached, Checked};
+
+/// What can be sent as the arguments of an event or an acknowledgement.
+///
+/// Every type that implements [`Serialize`] is: `()` gives no argument, a tuple one for each element, anything
+/// else a single one. Bytes inside (`bytes::Bytes`, `serde_bytes`) become binary attachments.
+/// [`Args`](crate::Args) is sent as it is. (A fixed-size array is a tuple to serde; a slice or a `Vec` is not.)
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as the arguments of an event",
+    note = "implement `serde::Serialize` for it"
+)]
+pub trait ToArgs {
+    /// Writes the arguments as JSON, separated by commas, and collects the attachments.
+    #[doc(hidden)]
+    fn write(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error>;
+}
+
+impl<T: Serialize + ?Sized> ToArgs for T {
+    fn write(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error> {
+        let shape = ShapeSerializer { json: &mut *json, attachments: &mut *attachments, empty: true };
+        match self.serialize(shape) {
+            Ok(()) => Ok(()),
+            Err(Shape::One) => value(json, attachments, self),
+            Err(Shape::Failed(error)) => Err(error),
+        }
+    }
+}
+
+fn value<T: Serialize + ?Sized>(
+    json: &mut Vec<u8>,
+    attachments: &mut Vec<Bytes>,
+    value: &T,
+) -> Result<(), serde_json::Error> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(json, Placeholders(attachments)))
+}
+
+/// Writes compact JSON in which bytes are placeholders for attachments.
+struct Placeholders<'a>(&'a mut Vec<Bytes>);
+
+impl Formatter for Placeholders<'_> {
+    fn write_byte_array<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        value: &[u8],
+    ) -> std::io::Result<()> {
+        let num = self.0.len();
+        self.0.push(Bytes::copy_from_slice(value));
+        write!(writer, r#"{{"_placeholder":true,"num":{num}}}"#)
+    }
+}
+
+/// Takes only the shapes that are not a single argument: nothing, and tuples.
+///
+/// Any other shape stops at its first call, with [`Shape::One`], and is then written by `serde_json` itself: a
+/// wrapper of all its types, only to put a comma in front, would be hundreds of lines.
+struct ShapeSerializer<'a> {
+    json: &'a mut Vec<u8>,
+    attachments: &'a mut Vec<Bytes>,
+    empty: bool,
+}
+
+#[derive(Debug)]
+enum Shape {
+    One,
+    Failed(serde_json::Error),
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One => f.write_str("a single argument"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Shape {}
+
+impl ser::Error for Shape {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Failed(ser::Error::custom(message))
+    }
+}
+
+impl SerializeTuple for ShapeSerializer<'_> {
+    type Ok = ();
+    type Error = Shape;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, element: &T) -> Result<(), Shape> {
+        if !std::mem::take(&mut self.empty) {
+            self.json.push(b',');
+        }
+        value(self.json, self.attachments, element).map_err(Shape::Failed)
+    }
+
+    fn end(self) -> Result<(), Shape> {
+        Ok(())
+    }
+}
+
+macro_rules! one {
+    ($($method:ident($($type:ty),*);)*) => {
+        $(fn $method(self, $(_: $type),*) -> Result<(), Shape> { Err(Shape::One) })*
+    };
+}
+
+macro_rules! one_compound {
+    ($($method:ident($($type:ty),*) -> $compound:ident;)*) => {
+        $(fn $method(self, $(_: $type),*) -> Result<Self::$compound, Shape> { Err(Shape::One) })*
+    };
+}
+
+impl<'a> ser::Serializer for ShapeSerializer<'a> {
+    type Ok = ();
+    type Error = Shape;
+    type SerializeSeq = Impossible<(), Shape>;
+    type SerializeTuple = ShapeSerializer<'a>;
+    type SerializeTupleStruct = Impossible<(), Shape>;
+    type SerializeTupleVariant = Impossible<(), Shape>;
+    type SerializeMap = Impossible<(), Shape>;
+    type SerializeStruct = Impossible<(), Shape>;
+    type SerializeStructVariant = Impossible<(), Shape>;
+
+    fn serialize_unit(self) -> Result<(), Shape> {
+        Ok(())
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self, Shape> {
+        Ok(self)
+    }
+
+    one! {
+        serialize_bool(bool);
+        serialize_i8(i8);
+        serialize_i16(i16);
+        serialize_i32(i32);
+        serialize_i64(i64);
+        serialize_u8(u8);
+        serialize_u16(u16);
+        serialize_u32(u32);
+        serialize_u64(u64);
+        serialize_f32(f32);
+        serialize_f64(f64);
+        serialize_char(char);
+        serialize_str(&str);
+        serialize_bytes(&[u8]);
+        serialize_none();
+        serialize_unit_struct(&'static str);
+        serialize_unit_variant(&'static str, u32, &'static str);
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<(), Shape> {
+        Err(Shape::One)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<(), Shape> {
+        Err(Shape::One)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), Shape> {
+        Err(Shape::One)
+    }
+
+    one_compound! {
+        serialize_seq(Option<usize>) -> SerializeSeq;
+        serialize_tuple_struct(&'static str, usize) -> SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> SerializeTupleVariant;
+        serialize_map(Option<usize>) -> SerializeMap;
+        serialize_struct(&'static str, usize) -> SerializeStruct;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> SerializeStructVariant;
+    }
+}
+
+/// Arguments as they arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct RawArgs<'a> {
+    /// The text of the array; for an event, its name is the first element.
+    pub(crate) payload: &'a str,
+    /// The place behind the name of the event; 1 for an acknowledgement, which has none.
+    pub(crate) args_at: usize,
+    pub(crate) attachments: &'a [Bytes],
+    /// Whether the client waits for an acknowledgement.
+    pub(crate) asked: bool,
+}
+
+impl RawArgs<'_> {
+    fn has_name(&self) -> bool {
+        self.args_at > 1
+    }
+}
+
+/// Why arguments cannot be read.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum ArgsError {
+    /// They are not JSON, or too deep, or refer to attachments that are not there: the client breaks the protocol.
+    Malformed,
+    /// They are not what the handler takes.
+    Mismatch(serde_json::Error),
+}
+
+impl From<serde_json::Error> for ArgsError {
+    fn from(error: serde_json::Error) -> Self {
+        if error.is_data() { Self::Mismatch(error) } else { Self::Malformed }
+    }
+}
+
+/// What can be read from the arguments of an event or an acknowledgement.
+///
+/// Every type that implements [`serde::Deserialize`] is: `()` takes no argument, a tuple one for each element,
+/// anything else the first one; arguments beyond are ignored, as JavaScript does. Attachments are read as bytes
+/// (`bytes::Bytes`, `serde_bytes`). [`Args`](crate::Args) takes all of them unparsed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from the arguments of an event",
+    note = "implement `serde::Deserialize` for it, or take `socketio::Args`"
+)]
+pub trait FromArgs: Sized {
+    /// Reads the arguments.
+    #[doc(hidden)]
+    fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError>;
+}
+
+impl<T: DeserializeOwned> FromArgs for T {
+    fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
+        let mut json = serde_json::Deserializer::from_str(raw.payload);
+        let value = json.deserialize_seq(ArgsVisitor { raw, value: std::marker::PhantomData })?;
+        json.end()?;
+        Ok(value)
+    }
+}
+
+/// Checks that the arguments are JSON of bounded depth whose placeholders fit, without keeping anything.
+pub(crate) fn check(raw: RawArgs<'_>) -> Result<(), ArgsError> {
+    let mut json = serde_json::Deserializer::from_str(raw.payload);
+    let fits: Checked = de::Deserialize::deserialize(&mut json)?;
+    json.end()?;
+    if fits.within(raw.attachments.len()) { Ok(()) } else { Err(ArgsError::Malformed) }
+}
+
+struct ArgsVisitor<'a, T> {
+    raw: RawArgs<'a>,
+    value: std::marker::PhantomData<T>,
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("arguments")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+        if self.raw.has_name() {
+            seq.next_element::<de::IgnoredAny>()?;
+        }
+        let value = T::deserialize(ArgsDeserializer { seq: &mut seq, attachments: self.raw.attachments })?;
+        while seq.next_element::<Checked>()?.is_some() {}
+        Ok(value)
+    }
+}
+
+/// Lends the arguments to a type by the argument rule.
+struct ArgsDeserializer<'a, A> {
+    seq: &'a mut A,
+    attachments: &'a [Bytes],
+}
+
+impl<'de, A: SeqAccess<'de>> ArgsDeserializer<'_, A> {
+    fn one<V: Visitor<'de>>(self, visitor: V, method: Method) -> Result<V::Value, A::Error> {
+        let one = One { visitor, method, attachments: self.attachments };
+        self.seq.next_element_seed(one)?.ok_or_else(|| de::Error::custom("an argument is missing"))
+    }
+}
+
+/// How the type asked for its one argument.
+#[derive(Clone, Copy)]
+enum Method {
+    Any,
+    Bytes,
+    Option,
+    Newtype(&'static str),
+    Enum(&'static str, &'static [&'static str]),
+    Struct(&'static str, &'static [&'static str]),
+    TupleStruct(&'static str, usize),
+    Seq,
+    Map,
+    Ignored,
+    String,
+    Bool,
+    I64,
+    U64,
+    I128,
+    U128,
+    F32,
+    F64,
+    UnitStruct(&'static str),
+}
+
+struct One<'a, V> {
+    visitor: V,
+    method: Method,
+    attachments: &'a [Bytes],
+}
+
+impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for One<'_, V> {
+    type Value = V::Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let json = Attached::new(deserializer, self.attachments);
+        let visitor = self.visitor;
+        match self.method {
+            Method::Any => json.deserialize_any(visitor),
+            Method::Bytes => json.deserialize_byte_buf(visitor),
+            Method::Option => json.deserialize_option(visitor),
+            Method::Newtype(name) => json.deserialize_newtype_struct(name, visitor),
+            Method::Enum(name, variants) => json.deserialize_enum(name, variants, visitor),
+            Method::Struct(name, fields) => json.deserialize_struct(name, fields, visitor),
+            Method::TupleStruct(name, len) => json.deserialize_tuple_struct(name, len, visitor),
+            Method::Seq => json.deserialize_seq(visitor),
+            Method::Map => json.deserialize_map(visitor),
+            Method::Ignored => json.deserialize_ignored_any(visitor),
+            Method::String => json.deserialize_string(visitor),
+            Method::Bool => json.deserialize_bool(visitor),
+            Method::I64 => json.deserialize_i64(visitor),
+            Method::U64 => json.deserialize_u64(visitor),
+            Method::I128 => json.deserialize_i128(visitor),
+            Method::U128 => json.deserialize_u128(visitor),
+            Method::F32 => json.deserialize_f32(visitor),
+            Method::F64 => json.deserialize_f64(visitor),
+            Method::UnitStruct(name) => json.deserialize_unit_struct(name, visitor),
+        }
+    }
+}
+
+macro_rules! forward {
+    ($($method:ident($($name:ident: $type:ty),*) => $how:expr;)*) => {
+        $(fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, A::Error> {
+            self.one(visitor, $how)
+        })*
+    };
+}
+
+impl<'de, A: SeqAccess<'de>> de::Deserializer<'de> for ArgsDeserializer<'_, A> {
+    type Error = A::Error;
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_seq(Attached::new(self.seq, self.attachments))
+    }
+
+    /// An argument that is not there is `None`, as a parameter that was not passed is `undefined`.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        let mut visitor = Some(visitor);
+        let seed = Late(&mut visitor, self.attachments);
+        match self.seq.next_element_seed(seed)? {
+            Some(value) => Ok(value),
+            None => match visitor {
+                Some(visitor) => visitor.visit_none(),
+                None => Err(de::Error::custom("an argument is missing")),
+            },
+        }
+    }
+
+    forward! {
+        deserialize_any() => Method::Any;
+        deserialize_bool() => Method::Bool;
+        deserialize_i8() => Method::I64;
+        deserialize_i16() => Method::I64;
+        deserialize_i32() => Method::I64;
+        deserialize_i64() => Method::I64;
+        deserialize_i128() => Method::I128;
+        deserialize_u8() => Method::U64;
+        deserialize_u16() => Method::U64;
+        deserialize_u32() => Method::U64;
+        deserialize_u64() => Method::U64;
+        deserialize_u128() => Method::U128;
+        deserialize_f32() => Method::F32;
+        deserialize_f64() => Method::F64;
+        deserialize_char() => Method::String;
+        deserialize_str() => Method::String;
+        deserialize_string() => Method::String;
+        deserialize_bytes() => Method::Bytes;
+        deserialize_byte_buf() => Method::Bytes;
+        deserialize_unit_struct(name: &'static str) => Method::UnitStruct(name);
+        deserialize_newtype_struct(name: &'static str) => Method::Newtype(name);
+        deserialize_seq() => Method::Seq;
+        deserialize_tuple_struct(name: &'static str, len: usize) => Method::TupleStruct(name, len);
+        deserialize_map() => Method::Map;
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) => Method::Struct(name, fields);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) => Method::Enum(name, variants);
+        deserialize_identifier() => Method::String;
+        deserialize_ignored_any() => Method::Ignored;
+    }
+}
+
+/// Takes the visitor only if there is an element.
+struct Late<'a, V>(&'a mut Option<V>, &'a [Bytes]);
+
+impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for Late<'_, V> {
+    type Value = V::Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let visitor = self.0.take().ok_or_else(|| de::Error::custom("an argument is missing"))?;
+        One { visitor, method: Method::Option, attachments: self.1 }.deserialize(deserializer)
+    }
+}

@@ -1,0 +1,551 @@
+//! Attachments: placeholders in the JSON text stand for binary messages that follow it,
+//! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
+
+/// Wraps any part of a deserialization, so that wherever a type asks for bytes and the JSON has a placeholder, it
+/// gets the attachment.
+pub(crate) struct Attached<'a, T> {
+    inner: T,
+    attachments: &'a [Bytes],
+}
+
+impl<'a, T> Attached<'a, T> {
+    pub(crate) fn new(inner: T, attachments: &'a [Bytes]) -> Self {
+        Self { inner, attachments }
+    }
+
+    fn wrap<U>(&self, inner: U) -> Attached<'a, U> {
+        Attached { inner, attachments: self.attachments }
+    }
+}
+
+macro_rules! forward_to_inner {
+    ($($method:ident($($name:ident: $type:ty),*);)*) => {
+        $(fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.wrap(visitor);
+            self.inner.$method($($name,)* visitor)
+        })*
+    };
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Attached<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_byte_buf(visitor)
+    }
+
+    /// JSON has no bytes of its own: they are a placeholder, or else an array of numbers or a string.
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.wrap(BytesVisitor(visitor));
+        self.inner.deserialize_any(visitor)
+    }
+
+    forward_to_inner! {
+        deserialize_any();
+        deserialize_bool();
+        deserialize_i8();
+        deserialize_i16();
+        deserialize_i32();
+        deserialize_i64();
+        deserialize_i128();
+        deserialize_u8();
+        deserialize_u16();
+        deserialize_u32();
+        deserialize_u64();
+        deserialize_u128();
+        deserialize_f32();
+        deserialize_f64();
+        deserialize_char();
+        deserialize_str();
+        deserialize_string();
+        deserialize_option();
+        deserialize_unit();
+        deserialize_unit_struct(name: &'static str);
+        deserialize_newtype_struct(name: &'static str);
+        deserialize_seq();
+        deserialize_tuple(len: usize);
+        deserialize_tuple_struct(name: &'static str, len: usize);
+        deserialize_map();
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+        deserialize_identifier();
+        deserialize_ignored_any();
+    }
+}
+
+macro_rules! visit_scalars {
+    ($($method:ident($type:ty);)*) => {
+        $(fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+            self.inner.$method(value)
+        })*
+    };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    visit_scalars! {
+        visit_bool(bool);
+        visit_i64(i64);
+        visit_i128(i128);
+        visit_u64(u64);
+        visit_u128(u128);
+        visit_f64(f64);
+        visit_str(&str);
+        visit_borrowed_str(&'de str);
+        visit_string(String);
+        visit_bytes(&[u8]);
+        visit_borrowed_bytes(&'de [u8]);
+        visit_byte_buf(Vec<u8>);
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let deserializer = self.wrap(deserializer);
+        self.inner.visit_some(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let deserializer = self.wrap(deserializer);
+        self.inner.visit_newtype_struct(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
+        let seq = self.wrap(seq);
+        self.inner.visit_seq(seq)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        let map = self.wrap(map);
+        self.inner.visit_map(map)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
+        let data = self.wrap(data);
+        self.inner.visit_enum(data)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Attached<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.wrap(deserializer);
+        self.inner.deserialize(deserializer)
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Attached<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.wrap(seed);
+        self.inner.next_element_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Attached<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.wrap(seed);
+        self.inner.next_key_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.wrap(seed);
+        self.inner.next_value_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'a, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Attached<'a, A> {
+    type Error = A::Error;
+    type Variant = Attached<'a, A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Attached<'a, A::Variant>), A::Error> {
+        let attachments = self.attachments;
+        let seed = self.wrap(seed);
+        let (value, variant) = self.inner.variant_seed(seed)?;
+        Ok((value, Attached { inner: variant, attachments }))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Attached<'_, A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.inner.unit_variant()
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.wrap(seed);
+        self.inner.newtype_variant_seed(seed)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        let visitor = self.wrap(visitor);
+        self.inner.tuple_variant(len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        let visitor = self.wrap(visitor);
+        self.inner.struct_variant(fields, visitor)
+    }
+}
+
+/// Asked for bytes by a type: resolves a placeholder, hands anything else through.
+struct BytesVisitor<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("binary data")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<V::Value, E> {
+        self.inner.0.visit_str(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
+        self.inner.0.visit_seq(seq)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
+        let mut placeholder = Placeholder::default();
+        while let Some(key) = map.next_key()? {
+            placeholder.entry(&key, &mut map)?;
+        }
+        let attachment = placeholder.num().and_then(|num| self.attachments.get(usize::try_from(num).ok()?));
+        match attachment {
+            Some(bytes) => self.inner.0.visit_bytes(bytes),
+            None => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
+        }
+    }
+}
+
+/// An object that may be a placeholder.
+#[derive(Default)]
+struct Placeholder {
+    marked: bool,
+    num: Option<Number>,
+}
+
+impl Placeholder {
+    fn entry<'de, A: MapAccess<'de>>(&mut self, key: &Key, map: &mut A) -> Result<Checked, A::Error> {
+        match key {
+            Key::Placeholder => self.marked = map.next_value::<Mark>()?.0,
+            Key::Num => self.num = Some(map.next_value()?),
+            Key::Other => return map.next_value(),
+        }
+        Ok(Checked::NONE)
+    }
+
+    fn num(&self) -> Option<u64> {
+        match self.num {
+            Some(Number(num)) if self.marked => num,
+            _ => None,
+        }
+    }
+
+    /// What it refers to: an attachment that cannot be there, if `num` is not a whole number.
+    fn checked(&self) -> Checked {
+        match (self.marked, &self.num) {
+            (true, Some(Number(Some(num)))) => Checked { needs: num.saturating_add(1) },
+            (true, _) => Checked { needs: u64::MAX },
+            (false, _) => Checked::NONE,
+        }
+    }
+}
+
+/// The key of an entry of an object.
+enum Key {
+    Placeholder,
+    Num,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+        Ok(match key {
+            "_placeholder" => Key::Placeholder,
+            "num" => Key::Num,
+            _ => Key::Other,
+        })
+    }
+}
+
+/// The value of `_placeholder`; anything but `true` is an ordinary value.
+struct Mark(bool);
+/// The value of `num`, if it is a whole number.
+struct Number(Option<u64>);
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut scalar = Scalar::default();
+        deserializer.deserialize_any(CheckVisitor(Some(&mut scalar)))?;
+        Ok(Self(scalar.truth))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut scalar = Scalar::default();
+        deserializer.deserialize_any(CheckVisitor(Some(&mut scalar)))?;
+        Ok(Self(scalar.number))
+    }
+}
+
+#[derive(Default)]
+struct Scalar {
+    truth: bool,
+    number: Option<u64>,
+}
+
+/// A JSON value that was read and forgotten: that it is well-formed is known, that it is not too deep, and how
+/// many attachments its placeholders refer to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checked {
+    needs: u64,
+}
+
+impl Checked {
+    const NONE: Self = Self { needs: 0 };
+
+    /// Whether all placeholders are among so many attachments. In a packet without attachments nothing is a
+    /// placeholder.
+    pub(crate) fn within(self, attachments: usize) -> bool {
+        attachments == 0 || self.needs <= attachments as u64
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self { needs: self.needs.max(other.needs) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Checked {
+    /// Asks for "any" value on each level, because `serde_json` counts the depth of those, while it skips what is
+    /// ignored at any depth.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CheckVisitor(None))
+    }
+}
+
+struct CheckVisitor<'a>(Option<&'a mut Scalar>);
+
+impl<'de> Visitor<'de> for CheckVisitor<'_> {
+    type Value = Checked;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Checked, E> {
+        if let Some(scalar) = self.0 {
+            scalar.truth = value;
+        }
+        Ok(Checked::NONE)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Checked, E> {
+        if let Some(scalar) = self.0 {
+            scalar.number = Some(value);
+        }
+        Ok(Checked::NONE)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Checked, E> {
+        Ok(Checked::NONE)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Checked, E> {
+        Ok(Checked::NONE)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Checked, E> {
+        Ok(Checked::NONE)
+    }
+
+    fn visit_unit<E>(self) -> Result<Checked, E> {
+        Ok(Checked::NONE)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Checked, A::Error> {
+        let mut checked = Checked::NONE;
+        while let Some(element) = seq.next_element::<Checked>()? {
+            checked = checked.join(element);
+        }
+        Ok(checked)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked, A::Error> {
+        let mut checked = Checked::NONE;
+        let mut placeholder = Placeholder::default();
+        while let Some(key) = map.next_key()? {
+            checked = checked.join(placeholder.entry(&key, &mut map)?);
+        }
+        Ok(checked.join(placeholder.checked()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::ByteBuf;
+
+    use super::super::args::{ArgsError, FromArgs, RawArgs, check};
+    use super::*;
+
+    fn raw<'a>(payload: &'a str, attachments: &'a [Bytes]) -> RawArgs<'a> {
+        RawArgs { payload, args_at: 4, attachments, asked: false }
+    }
+
+    fn read<T: FromArgs>(payload: &str, attachments: &[Bytes]) -> Result<T, ArgsError> {
+        T::from_args(raw(payload, attachments))
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Upload {
+        name: String,
+        #[serde(default)]
+        parts: Vec<ByteBuf>,
+        note: Option<Bytes>,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    enum Plain {
+        File(ByteBuf),
+        Pair { a: Bytes },
+    }
+
+    #[test]
+    fn the_argument_rule() {
+        assert_eq!(read::<()>(r#"["a"]"#, &[]).ok(), Some(()));
+        assert_eq!(read::<()>(r#"["a",1,2]"#, &[]).ok(), Some(()));
+        assert_eq!(read::<u8>(r#"["a",1,"extra"]"#, &[]).ok(), Some(1));
+        assert_eq!(read::<(u8, String)>(r#"["a",1,"b"]"#, &[]).ok(), Some((1, "b".into())));
+        assert_eq!(read::<Vec<u8>>(r#"["a",[1,2]]"#, &[]).ok(), Some(vec![1, 2]));
+        assert_eq!(read::<Option<u8>>(r#"["a"]"#, &[]).ok(), Some(None));
+        assert_eq!(read::<Option<u8>>(r#"["a",null]"#, &[]).ok(), Some(None));
+        assert_eq!(read::<Option<u8>>(r#"["a",7]"#, &[]).ok(), Some(Some(7)));
+        assert_eq!(read::<char>(r#"["a","x"]"#, &[]).ok(), Some('x'));
+        assert_eq!(read::<f32>(r#"["a",1.5]"#, &[]).ok(), Some(1.5));
+        assert_eq!(read::<i8>(r#"["a",-5]"#, &[]).ok(), Some(-5));
+        assert_eq!(
+            read::<serde_json::Value>(r#"["a",{"b":[1]}]"#, &[]).ok(),
+            Some(serde_json::json!({"b": [1]}))
+        );
+        let raw = read::<Box<serde_json::value::RawValue>>(r#"["a",{"b": 1e400}]"#, &[]).unwrap();
+        assert_eq!(raw.get(), r#"{"b": 1e400}"#);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_mismatch() {
+        for payload in [r#"["a"]"#, r#"["a","x"]"#, r#"["a",300]"#, r#"["a",null]"#, r#"["a",{}]"#] {
+            assert!(matches!(read::<u8>(payload, &[]), Err(ArgsError::Mismatch(_))), "{payload}");
+        }
+        assert!(matches!(read::<(u8, u8)>(r#"["a",1]"#, &[]), Err(ArgsError::Mismatch(_))));
+        assert!(matches!(read::<ByteBuf>(r#"["a",{"x":1}]"#, &[]), Err(ArgsError::Mismatch(_))));
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        let deep = |depth: usize| format!(r#"["a",{}{}]"#, "[".repeat(depth), "]".repeat(depth));
+        for payload in
+            [r#"["a""#, r#"["a",]"#, r#"["a",1"#, r#"["a",1]x"#, r#"["a",1,{]"#, &deep(128), &deep(100_000)]
+        {
+            assert!(matches!(read::<()>(payload, &[]), Err(ArgsError::Malformed)), "{payload:.20}");
+            assert!(matches!(check(raw(payload, &[])), Err(ArgsError::Malformed)), "{payload:.20}");
+        }
+        // The array of the packet itself is the first of 128 levels.
+        assert!(read::<()>(&deep(126), &[]).is_ok());
+        assert!(check(raw(&deep(126), &[])).is_ok());
+    }
+
+    #[test]
+    fn placeholders_become_bytes_wherever_a_type_asks_for_them() {
+        let attachments = [Bytes::from_static(b"zero"), Bytes::from_static(b"one")];
+        let p = |num: u8| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+        let one = format!(r#"["a",{}]"#, p(1));
+        assert_eq!(read::<ByteBuf>(&one, &attachments).unwrap(), b"one");
+        assert_eq!(read::<Option<Bytes>>(&one, &attachments).unwrap().unwrap(), "one");
+        let nested = format!(r#"["a",{{"name":"n","parts":[{},{},{}],"note":{}}}]"#, p(0), p(1), p(0), p(1));
+        let upload: Upload = read(&nested, &attachments).unwrap();
+        assert_eq!(upload.parts, [b"zero".to_vec(), b"one".to_vec(), b"zero".to_vec()]);
+        assert_eq!(upload.note.unwrap(), "one");
+        let variant = format!(r#"["a",{{"File":{}}},{{"Pair":{{"a":{}}}}}]"#, p(0), p(1));
+        assert_eq!(
+            read::<(Plain, Plain)>(&variant, &attachments).unwrap(),
+            (Plain::File(ByteBuf::from(b"zero")), Plain::Pair { a: "one".into() })
+        );
+        // Where nobody asks for bytes, the object stays what it is.
+        let value: serde_json::Value = read(&one, &attachments).unwrap();
+        assert_eq!(value, serde_json::json!({"_placeholder": true, "num": 1}));
+    }
+
+    #[test]
+    fn placeholders_must_refer_to_an_attachment() {
+        let attachments = [Bytes::from_static(b"zero")];
+        for num in ["1", "-1", "0.5", "1e99", "\"splice\"", "null", "[0]", "18446744073709551615"] {
+            let payload = format!(r#"["a",[{{"_placeholder":true,"num":{num}}}]]"#);
+            assert!(check(raw(&payload, &attachments)).is_err(), "{num}");
+        }
+        assert!(check(raw(r#"["a",{"_placeholder":true}]"#, &attachments)).is_err());
+        for fine in [
+            r#"["a",{"_placeholder":true,"num":0},{"num":0,"_placeholder":true}]"#,
+            r#"["a",{"_placeholder":false,"num":7},{"_placeholder":1},{"num":9}]"#,
+            r#"["a"]"#,
+        ] {
+            assert!(check(raw(fine, &attachments)).is_ok(), "{fine}");
+        }
+        // A text event has no placeholders, whatever it looks like.
+        assert!(check(raw(r#"["a",{"_placeholder":true,"num":3}]"#, &[])).is_ok());
+    }
+}

@@ -1,0 +1,246 @@
+//! Packets to frames. Each packet is written once, into a buffer of the thread, and shared from then on.
+
+use std::{cell::Cell, io::Write as _};
+
+use engineio::Frame;
+
+use super::args::ToArgs;
+
+/// More than the parts of a header beside the namespace can take: type, count of attachments, id, punctuation.
+const HEADER_MAX: usize = 32;
+/// A buffer that grew beyond this is given back, so that one large packet does not stay with the thread.
+const KEEP: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The frames of one packet: its text, then its attachments.
+#[derive(Debug, Clone)]
+pub(crate) enum Frames {
+    One([Frame; 1]),
+    Many(Vec<Frame>),
+}
+
+impl Frames {
+    pub(crate) fn as_slice(&self) -> &[Frame] {
+        match self {
+            Self::One(frame) => frame,
+            Self::Many(frames) => frames,
+        }
+    }
+}
+
+/// What carries arguments: an event with its name, or an acknowledgement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Carrier<'a> {
+    Event { name: &'a str, id: Option<u64> },
+    Ack { id: u64 },
+}
+
+/// Encodes an event or an acknowledgement.
+pub(crate) fn args<T: ToArgs + ?Sized>(
+    namespace: &str,
+    carrier: Carrier<'_>,
+    args: &T,
+) -> Result<Frames, serde_json::Error> {
+    // Taken out, because `Serialize` is user code and may emit events itself.
+    let mut buffer = BUFFER.take();
+    let frames = encode(&mut buffer, namespace, carrier, args);
+    if buffer.capacity() <= KEEP {
+        BUFFER.set(buffer);
+    }
+    frames
+}
+
+fn encode<T: ToArgs + ?Sized>(
+    buffer: &mut Vec<u8>,
+    namespace: &str,
+    carrier: Carrier<'_>,
+    args: &T,
+) -> Result<Frames, serde_json::Error> {
+    // The header is known only after the arguments: whether there are attachments, and how many. So the JSON is
+    // written behind room for the longest header, and the header in front of it afterwards.
+    let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
+    buffer.clear();
+    buffer.resize(json, 0);
+    buffer.push(b'[');
+    if let Carrier::Event { name, .. } = carrier {
+        serde_json::to_writer(&mut *buffer, name)?;
+        buffer.push(b',');
+    }
+    let first = buffer.len();
+    let mut attachments = Vec::new();
+    args.write(buffer, &mut attachments)?;
+    if buffer.len() == first && matches!(carrier, Carrier::Event { .. }) {
+        // There was no argument after the name.
+        buffer.pop();
+    }
+    buffer.push(b']');
+    let start = write_header(buffer, json, namespace, carrier, attachments.len());
+    let text = Frame::from_headroom(buffer, start);
+    Ok(if attachments.is_empty() {
+        Frames::One([text])
+    } else {
+        Frames::Many(std::iter::once(text).chain(attachments.into_iter().map(Frame::binary)).collect())
+    })
+}
+
+/// Writes the header so that it ends at `json`, and says where it starts.
+fn write_header(
+    buffer: &mut [u8],
+    json: usize,
+    namespace: &str,
+    carrier: Carrier<'_>,
+    attachments: usize,
+) -> usize {
+    let (text, binary, id) = match carrier {
+        Carrier::Event { id, .. } => (b'2', b'5', id),
+        Carrier::Ack { id } => (b'3', b'6', Some(id)),
+    };
+    let mut at = json;
+    if let Some(id) = id {
+        at = write_number(buffer, at, id);
+    }
+    if namespace != "/" {
+        at -= namespace.len() + 1;
+        buffer[at..at + namespace.len()].copy_from_slice(namespace.as_bytes());
+        buffer[at + namespace.len()] = b',';
+    }
+    if attachments > 0 {
+        at -= 1;
+        buffer[at] = b'-';
+        at = write_number(buffer, at, attachments as u64);
+    }
+    at -= 1;
+    buffer[at] = if attachments > 0 { binary } else { text };
+    at
+}
+
+/// Writes decimal digits so that they end at `end`, and says where they start.
+fn write_number(buffer: &mut [u8], end: usize, mut number: u64) -> usize {
+    let mut at = end;
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return at;
+        }
+    }
+}
+
+/// The answer to a CONNECT.
+pub(crate) fn connect(namespace: &str, sid: &str) -> Frame {
+    control(b'0', namespace, |text| {
+        // Ids are made of letters, digits, `-` and `_`: nothing to escape.
+        let _ = write!(text, r#"{{"sid":"{sid}"}}"#);
+    })
+}
+
+/// The refusal of a CONNECT. The text of `data` must be JSON.
+pub(crate) fn connect_error(namespace: &str, message: &str, data: Option<&serde_json::Value>) -> Frame {
+    control(b'4', namespace, |text| {
+        // Strings and values always serialize, and a vector takes whatever is written.
+        let _ = write!(text, "{{\"message\":");
+        let _ = serde_json::to_writer(&mut *text, message);
+        if let Some(data) = data {
+            let _ = write!(text, ",\"data\":");
+            let _ = serde_json::to_writer(&mut *text, data);
+        }
+        text.push(b'}');
+    })
+}
+
+/// Tells the client that it has left the namespace.
+pub(crate) fn disconnect(namespace: &str) -> Frame {
+    control(b'1', namespace, |_| {})
+}
+
+fn control(kind: u8, namespace: &str, payload: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    let mut text = vec![0; Frame::HEADROOM];
+    text.push(kind);
+    if namespace != "/" {
+        text.extend_from_slice(namespace.as_bytes());
+        text.push(b',');
+    }
+    payload(&mut text);
+    Frame::from_headroom(&mut text, Frame::HEADROOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+
+    fn text<T: ToArgs + ?Sized>(namespace: &str, carrier: Carrier<'_>, value: &T) -> Vec<String> {
+        let frames = args(namespace, carrier, value).unwrap();
+        frames.as_slice().iter().map(|frame| String::from_utf8_lossy(frame.payload()).into_owned()).collect()
+    }
+
+    fn event(name: &str) -> Carrier<'_> {
+        Carrier::Event { name, id: None }
+    }
+
+    #[derive(Serialize)]
+    struct Said<'a> {
+        text: &'a str,
+        file: ByteBuf,
+    }
+
+    #[test]
+    fn the_argument_rule() {
+        assert_eq!(text("/", event("a"), &()), [r#"42["a"]"#]);
+        assert_eq!(text("/", event("a"), &1), [r#"42["a",1]"#]);
+        assert_eq!(text("/", event("a"), "é\""), [r#"42["a","é\""]"#]);
+        assert_eq!(text("/", event("a"), &(1, "b")), [r#"42["a",1,"b"]"#]);
+        assert_eq!(text("/", event("a"), &vec![1, 2]), [r#"42["a",[1,2]]"#]);
+        assert_eq!(text("/", event("a"), &((1, 2),)), [r#"42["a",[1,2]]"#]);
+        assert_eq!(text("/", event("a"), &None::<u8>), [r#"42["a",null]"#]);
+        assert_eq!(text("/", event("a"), &serde_json::json!({"b": null})), [r#"42["a",{"b":null}]"#]);
+        assert_eq!(text("/", event("a"), &f64::NAN), [r#"42["a",null]"#]);
+    }
+
+    #[test]
+    fn headers() {
+        assert_eq!(text("/n", event("a"), &()), [r#"42/n,["a"]"#]);
+        assert_eq!(text("/", Carrier::Event { name: "a", id: Some(0) }, &()), [r#"420["a"]"#]);
+        assert_eq!(
+            text("/n", Carrier::Event { name: "a", id: Some(u64::MAX) }, &()),
+            [r#"42/n,18446744073709551615["a"]"#]
+        );
+        assert_eq!(text("/", Carrier::Ack { id: 12 }, &()), ["4312[]"]);
+        assert_eq!(text("/n", Carrier::Ack { id: 13 }, &("x", 1)), [r#"43/n,13["x",1]"#]);
+    }
+
+    #[test]
+    fn bytes_become_attachments_at_any_depth() {
+        let said = Said { text: "t", file: ByteBuf::from(b"abc") };
+        assert_eq!(
+            text("/n", Carrier::Event { name: "x", id: Some(7) }, &(said, ByteBuf::from(b"d"))),
+            [
+                r#"452-/n,7["x",{"text":"t","file":{"_placeholder":true,"num":0}},{"_placeholder":true,"num":1}]"#,
+                "abc",
+                "d"
+            ]
+        );
+        assert_eq!(
+            text("/", Carrier::Ack { id: 15 }, &ByteBuf::from(b"z")),
+            [r#"461-15[{"_placeholder":true,"num":0}]"#, "z"]
+        );
+    }
+
+    #[test]
+    fn control_packets() {
+        let payload = |frame: Frame| String::from_utf8(frame.payload().to_vec()).unwrap();
+        assert_eq!(payload(connect("/", "abc")), r#"40{"sid":"abc"}"#);
+        assert_eq!(payload(connect("/n", "abc")), r#"40/n,{"sid":"abc"}"#);
+        assert_eq!(payload(disconnect("/")), "41");
+        assert_eq!(payload(disconnect("/n")), "41/n,");
+        assert_eq!(payload(connect_error("/n", "no\"", None)), r#"44/n,{"message":"no\""}"#);
+        let data = serde_json::json!({"code": 1});
+        assert_eq!(payload(connect_error("/", "no", Some(&data))), r#"44{"message":"no","data":{"code":1}}"#);
+    }
+}

@@ -1,0 +1,8 @@
+//! The Socket.IO protocol as pure codecs: <https://socket.io/docs/v4/socket-io-protocol/>.
+//!
+//! Nothing in here does I/O, reads a clock or knows of the engine's sessions.
+
+pub(crate) mod args;
+pub(crate) mod binary;
+pub(crate) mod encode;
+pub(crate) mod packet;

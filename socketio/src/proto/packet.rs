@@ -1,0 +1,273 @@
+//! The header of a packet, read in one pass from borrowed text:
+//! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
+
+use std::borrow::Cow;
+
+/// The most attachments of one packet. Node: `maxAttachments` of the parser.
+pub(crate) const MAX_ATTACHMENTS: usize = 10;
+/// The longest name of a namespace or an event, in bytes.
+pub(crate) const MAX_NAME: usize = 256;
+
+/// Names that mean something else to a socket: the official clients refuse to emit them too.
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// Whether an event may not have this name.
+pub(crate) fn is_reserved(event: &str) -> bool {
+    RESERVED.contains(&event)
+}
+
+/// What a packet is about; what only a server sends is not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Connect,
+    Disconnect,
+    Event,
+    Ack,
+}
+
+/// A packet as it arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packet<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: &'a str,
+    pub(crate) id: Option<u64>,
+    pub(crate) attachments: usize,
+    /// The JSON text: of an array for an event or acknowledgement, of an object or nothing for a CONNECT.
+    pub(crate) payload: &'a str,
+}
+
+/// What the client did wrong: its connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Violation {
+    UnknownType,
+    IllegalAttachments,
+    NameTooLong,
+    IllegalId,
+    InvalidPayload,
+    ReservedEvent,
+    UnexpectedText,
+    UnexpectedBinary,
+    NotConnected,
+    ConnectedTwice,
+    TooManyAttempts,
+    TooLarge,
+}
+
+impl<'a> Packet<'a> {
+    pub(crate) fn decode(text: &'a str) -> Result<Self, Violation> {
+        let bytes = text.as_bytes();
+        let (kind, binary) = match bytes.first() {
+            Some(b'0') => (Kind::Connect, false),
+            Some(b'1') => (Kind::Disconnect, false),
+            Some(b'2') => (Kind::Event, false),
+            Some(b'3') => (Kind::Ack, false),
+            Some(b'5') => (Kind::Event, true),
+            Some(b'6') => (Kind::Ack, true),
+            _ => return Err(Violation::UnknownType),
+        };
+        let mut at = 1;
+        let attachments = if binary {
+            let count = number(bytes, &mut at).filter(|_| bytes.get(at) == Some(&b'-'));
+            at += 1;
+            let count = count.and_then(|count| usize::try_from(count).ok());
+            count
+                .filter(|count| (1..=MAX_ATTACHMENTS).contains(count))
+                .ok_or(Violation::IllegalAttachments)?
+        } else {
+            0
+        };
+        let mut namespace = "/";
+        if bytes.get(at) == Some(&b'/') {
+            // All that was passed so far is ASCII, so `at` is the start of a character.
+            let len = text[at..].find(',').unwrap_or(text.len() - at);
+            namespace = &text[at..at + len];
+            at = (at + len + 1).min(text.len());
+            if namespace.len() > MAX_NAME {
+                return Err(Violation::NameTooLong);
+            }
+        }
+        let id = match bytes.get(at) {
+            Some(b'0'..=b'9') => Some(number(bytes, &mut at).ok_or(Violation::IllegalId)?),
+            _ => None,
+        };
+        let packet = Self { kind, namespace, id, attachments, payload: &text[at..] };
+        packet.check()?;
+        Ok(packet)
+    }
+
+    /// Checks that the parts fit the type. Whether the payload is JSON shows when it is read.
+    fn check(&self) -> Result<(), Violation> {
+        let first = self.payload.as_bytes().first();
+        let valid = match self.kind {
+            Kind::Connect => matches!(first, None | Some(b'{')) && self.id.is_none(),
+            Kind::Disconnect => first.is_none() && self.id.is_none(),
+            Kind::Event => first == Some(&b'['),
+            Kind::Ack => first == Some(&b'[') && self.id.is_some(),
+        };
+        if valid { Ok(()) } else { Err(Violation::InvalidPayload) }
+    }
+}
+
+/// Reads decimal digits; `None` if there are none or the number is too large.
+fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let start = *at;
+    let mut value: u64 = 0;
+    while let Some(digit @ b'0'..=b'9') = bytes.get(*at) {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        *at += 1;
+    }
+    (*at > start).then_some(value)
+}
+
+/// The name of an event, the first element of its payload, and the place behind it.
+pub(crate) fn event_name(payload: &str) -> Result<(Cow<'_, str>, usize), Violation> {
+    let bytes = payload.as_bytes();
+    let space = bytes[1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+    let start = 1 + space;
+    let (name, end) = match bytes.get(start) {
+        Some(b'"') => string(payload, start)?,
+        // The official parser lets a number be a name.
+        Some(b'0'..=b'9' | b'-') => {
+            let len = payload[start..].find([',', ']', ' ']).ok_or(Violation::InvalidPayload)?;
+            (Cow::Borrowed(&payload[start..start + len]), start + len)
+        }
+        _ => return Err(Violation::InvalidPayload),
+    };
+    if name.len() > MAX_NAME {
+        return Err(Violation::NameTooLong);
+    }
+    if is_reserved(&name) {
+        return Err(Violation::ReservedEvent);
+    }
+    Ok((name, end))
+}
+
+/// A JSON string that starts at `start`: borrowed unless it holds an escape.
+fn string(payload: &str, start: usize) -> Result<(Cow<'_, str>, usize), Violation> {
+    let bytes = payload.as_bytes();
+    let mut escaped = false;
+    let mut at = start + 1;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => {
+                escaped = true;
+                at += 2;
+            }
+            Some(_) => at += 1,
+            None => return Err(Violation::InvalidPayload),
+        }
+    }
+    let end = at + 1;
+    if !escaped {
+        return Ok((Cow::Borrowed(&payload[start + 1..at]), end));
+    }
+    let name: String = serde_json::from_str(&payload[start..end]).map_err(|_| Violation::InvalidPayload)?;
+    Ok((Cow::Owned(name), end))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoded(text: &str) -> (Kind, &str, Option<u64>, usize, &str) {
+        let packet = Packet::decode(text).unwrap();
+        (packet.kind, packet.namespace, packet.id, packet.attachments, packet.payload)
+    }
+
+    #[test]
+    fn reads_each_form() {
+        assert_eq!(decoded("0"), (Kind::Connect, "/", None, 0, ""));
+        assert_eq!(decoded("0{\"a\":1}"), (Kind::Connect, "/", None, 0, "{\"a\":1}"));
+        assert_eq!(decoded("0/admin,{}"), (Kind::Connect, "/admin", None, 0, "{}"));
+        assert_eq!(decoded("0/admin"), (Kind::Connect, "/admin", None, 0, ""));
+        assert_eq!(decoded("1/admin,"), (Kind::Disconnect, "/admin", None, 0, ""));
+        assert_eq!(decoded("2[\"a\"]"), (Kind::Event, "/", None, 0, "[\"a\"]"));
+        assert_eq!(decoded("2/n,12[\"a\"]"), (Kind::Event, "/n", Some(12), 0, "[\"a\"]"));
+        assert_eq!(decoded("30[]"), (Kind::Ack, "/", Some(0), 0, "[]"));
+        assert_eq!(decoded("52-/n,7[\"x\"]"), (Kind::Event, "/n", Some(7), 2, "[\"x\"]"));
+        assert_eq!(decoded("61-15[]"), (Kind::Ack, "/", Some(15), 1, "[]"));
+        assert_eq!(decoded("0/é,"), (Kind::Connect, "/é", None, 0, ""));
+    }
+
+    #[test]
+    fn refuses_what_the_protocol_forbids() {
+        let cases = [
+            ("", Violation::UnknownType),
+            ("4{\"message\":\"x\"}", Violation::UnknownType),
+            ("7", Violation::UnknownType),
+            ("é", Violation::UnknownType),
+            ("0[]", Violation::InvalidPayload),
+            ("0null", Violation::InvalidPayload),
+            ("0\"x\"", Violation::InvalidPayload),
+            ("01{}", Violation::InvalidPayload),
+            ("1{}", Violation::InvalidPayload),
+            ("2", Violation::InvalidPayload),
+            ("21", Violation::InvalidPayload),
+            ("2{}", Violation::InvalidPayload),
+            ("2 [\"x\"]", Violation::InvalidPayload),
+            ("3[]", Violation::InvalidPayload),
+            ("50-[\"x\"]", Violation::IllegalAttachments),
+            ("5[\"x\"]", Violation::IllegalAttachments),
+            ("511-[\"x\"]", Violation::IllegalAttachments),
+            ("5-1-[\"x\"]", Violation::IllegalAttachments),
+            ("5+1-[\"x\"]", Violation::IllegalAttachments),
+            ("5 1-[\"x\"]", Violation::IllegalAttachments),
+            ("51e0-[\"x\"]", Violation::IllegalAttachments),
+            ("50x1-[\"x\"]", Violation::IllegalAttachments),
+            ("51832742252-[]", Violation::IllegalAttachments),
+            ("5999999999999999999999-[]", Violation::IllegalAttachments),
+            ("299999999999999999999999[\"x\"]", Violation::IllegalId),
+        ];
+        for (text, violation) in cases {
+            assert_eq!(Packet::decode(text), Err(violation), "{text}");
+        }
+    }
+
+    #[test]
+    fn attachments_and_names_are_limited_exactly() {
+        assert!(Packet::decode("510-[\"x\"]").is_ok());
+        let namespace = |len: usize| format!("0/{}", "a".repeat(len - 1));
+        assert!(Packet::decode(&namespace(MAX_NAME)).is_ok());
+        assert_eq!(Packet::decode(&namespace(MAX_NAME + 1)), Err(Violation::NameTooLong));
+        let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
+        assert!(event_name(&event(MAX_NAME)).is_ok());
+        assert_eq!(event_name(&event(MAX_NAME + 1)), Err(Violation::NameTooLong));
+    }
+
+    #[test]
+    fn reads_event_names() {
+        assert_eq!(event_name("[\"a\",1]"), Ok(("a".into(), 4)));
+        assert_eq!(event_name("[ \"a\" ]"), Ok(("a".into(), 5)));
+        assert_eq!(event_name(r#"["a\"\u00e9b"]"#), Ok(("a\"éb".into(), 13)));
+        assert_eq!(event_name("[12,1]"), Ok(("12".into(), 3)));
+        for bad in ["[]", "[", "[null]", "[{\"toString\":\"foo\"}]", "[true,\"foo\"]", "[\"a", "[\"a\\", "[1"]
+        {
+            assert_eq!(event_name(bad), Err(Violation::InvalidPayload), "{bad}");
+        }
+        for name in RESERVED {
+            assert_eq!(event_name(&format!("[\"{name}\"]")), Err(Violation::ReservedEvent));
+        }
+        // An escape must not hide a reserved name.
+        assert_eq!(event_name(r#"["\u0063onnect"]"#), Err(Violation::ReservedEvent));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text: String) {
+            if let Ok(packet) = Packet::decode(&text) && packet.kind == Kind::Event {
+                let _ = event_name(packet.payload);
+            }
+        }
+
+        #[test]
+        fn never_panics_on_what_looks_like_a_packet(text in "[0-6][0-9-]{0,3}(/[a-zé]{0,3},?)?[0-9]{0,3}\\[?[\"\\\\a-z,\\]]{0,9}") {
+            if let Ok(packet) = Packet::decode(&text) && packet.kind == Kind::Event {
+                let _ = event_name(packet.payload);
+            }
+        }
+    }
+}

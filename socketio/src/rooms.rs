@@ -1,0 +1,477 @@
+//! Who is in which room: a pure data structure of one namespace.
+
+use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
+
+use engineio::Sid;
+use parking_lot::{Mutex, MutexGuard};
+
+/// The name of a room. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::Room;
+///
+/// let room = Room::from("lobby");
+/// assert_eq!(room.len(), 5);
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Room(Arc<str>);
+
+impl Deref for Room {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Room {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Room {
+    fn from(name: T) -> Self {
+        Self(name.as_ref().into())
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl serde::Serialize for Room {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// The place of a socket: dense, so that a room is a list of numbers.
+pub(crate) type Slot = u32;
+
+/// Whom a broadcast is for: no room means everyone. Each socket gets it once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target {
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) except: Vec<Room>,
+    pub(crate) except_socket: Option<Sid>,
+}
+
+/// The sockets of a namespace and their rooms.
+///
+/// A membership takes 16 bytes: eight in the list of the room and eight in that of the socket, each with the
+/// place of the other, so that joining and leaving cost the same however many there are. The room of a socket's
+/// own id is not stored at all.
+#[derive(Debug)]
+pub(crate) struct Rooms<S> {
+    sockets: Vec<Option<Entry<S>>>,
+    free_sockets: Vec<Slot>,
+    ids: HashMap<Sid, Slot>,
+    members: Vec<Members>,
+    free_members: Vec<u32>,
+    names: HashMap<Room, u32>,
+}
+
+#[derive(Debug)]
+struct Entry<S> {
+    socket: S,
+    sid: Sid,
+    /// Whether it is in the room of its own id, which it may leave.
+    own_room: bool,
+    joined: Vec<Membership>,
+}
+
+/// In the list of a socket: a room, and the place in the list of that room.
+#[derive(Debug, Clone, Copy)]
+struct Membership {
+    room: u32,
+    at: u32,
+}
+
+/// In the list of a room: a socket, and the place in the list of that socket.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    slot: Slot,
+    at: u32,
+}
+
+#[derive(Debug)]
+struct Members {
+    name: Room,
+    list: Vec<Member>,
+    /// Held while a broadcast to this room is queued, so that all members get them in one order.
+    order: Mutex<()>,
+}
+
+impl<S> Default for Rooms<S> {
+    fn default() -> Self {
+        Self {
+            sockets: Vec::new(),
+            free_sockets: Vec::new(),
+            ids: HashMap::new(),
+            members: Vec::new(),
+            free_members: Vec::new(),
+            names: HashMap::new(),
+        }
+    }
+}
+
+impl<S> Rooms<S> {
+    /// The number of sockets.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Adds a socket, in the room of its own id.
+    pub(crate) fn insert(&mut self, sid: Sid, socket: S) -> Slot {
+        let entry = Some(Entry { socket, sid, own_room: true, joined: Vec::new() });
+        let slot = if let Some(slot) = self.free_sockets.pop() {
+            self.sockets[slot as usize] = entry;
+            slot
+        } else {
+            self.sockets.push(entry);
+            (self.sockets.len() - 1) as Slot
+        };
+        self.ids.insert(sid, slot);
+        slot
+    }
+
+    /// Removes a socket from all its rooms; gives back the rooms that it was in, its own first.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Vec<Room> {
+        let rooms = self.rooms_of(slot);
+        while let Some(last) = self.entry(slot).and_then(|entry| entry.joined.len().checked_sub(1)) {
+            self.leave_at(slot, last);
+        }
+        if let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
+            self.ids.remove(&entry.sid);
+            self.free_sockets.push(slot);
+        }
+        rooms
+    }
+
+    /// Puts a socket into a room. Says whether it is in at most `max` rooms beside its own then.
+    pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
+        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return true };
+        if entry.sid.as_str() == &**room {
+            entry.own_room = true;
+            return true;
+        }
+        let known = self.names.get(room).copied();
+        if entry.joined.iter().any(|membership| Some(membership.room) == known) {
+            return true;
+        }
+        if entry.joined.len() >= max {
+            return false;
+        }
+        let index = known.unwrap_or_else(|| self.open_room(room));
+        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return true };
+        let members = &mut self.members[index as usize].list;
+        members.push(Member { slot, at: entry.joined.len() as u32 });
+        entry.joined.push(Membership { room: index, at: members.len() as u32 - 1 });
+        true
+    }
+
+    /// Takes a socket out of a room.
+    pub(crate) fn leave(&mut self, slot: Slot, room: &str) {
+        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if entry.sid.as_str() == room {
+            entry.own_room = false;
+        } else if let Some(&index) = self.names.get(room)
+            && let Some(at) = entry.joined.iter().position(|membership| membership.room == index)
+        {
+            self.leave_at(slot, at);
+        }
+    }
+
+    /// The rooms of a socket, that of its own id first.
+    pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
+        let Some(entry) = self.entry(slot) else { return Vec::new() };
+        let own = entry.own_room.then(|| Room::from(entry.sid.as_str()));
+        let joined =
+            entry.joined.iter().map(|membership| self.members[membership.room as usize].name.clone());
+        own.into_iter().chain(joined).collect()
+    }
+
+    /// Calls `f` for each socket of the target, while no other broadcast to one of its rooms can come between.
+    ///
+    /// Needs `&mut self` from the caller, or a shared lock, depending on the target: see
+    /// [`needs_exclusive`](Self::needs_exclusive).
+    pub(crate) fn each(&self, target: &Target, mut f: impl FnMut(&S)) {
+        let except = self.excluded(target);
+        let except_socket = target.except_socket.and_then(|sid| self.ids.get(&sid).copied());
+        let mut visit = |slot: Slot| {
+            if Some(slot) != except_socket
+                && !except.contains(slot)
+                && let Some(entry) = self.entry(slot)
+            {
+                f(&entry.socket);
+            }
+        };
+        match &*target.rooms {
+            [] => (0..self.sockets.len() as Slot).for_each(visit),
+            [room] => {
+                let own = self.own(room);
+                let members = self.room(room);
+                let _order = members.map(|members| members.order.lock());
+                own.into_iter().for_each(&mut visit);
+                members.iter().flat_map(|members| &members.list).for_each(|member| {
+                    if Some(member.slot) != own {
+                        visit(member.slot);
+                    }
+                });
+            }
+            rooms => {
+                let _order = self.lock_all(rooms);
+                let mut seen = Slots::new(self.sockets.len());
+                for slot in rooms.iter().flat_map(|room| self.slots(room)) {
+                    if seen.insert(slot) {
+                        visit(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a broadcast must keep out all others, because it goes to the members of every room.
+    pub(crate) fn needs_exclusive(target: &Target) -> bool {
+        target.rooms.is_empty()
+    }
+
+    fn entry(&self, slot: Slot) -> Option<&Entry<S>> {
+        self.sockets.get(slot as usize)?.as_ref()
+    }
+
+    /// The socket whose own room this is.
+    fn own(&self, room: &str) -> Option<Slot> {
+        let slot = *self.ids.get(&Sid::parse(room)?)?;
+        self.entry(slot)?.own_room.then_some(slot)
+    }
+
+    fn room(&self, room: &str) -> Option<&Members> {
+        self.names.get(room).map(|&index| &self.members[index as usize])
+    }
+
+    fn slots(&self, room: &Room) -> impl Iterator<Item = Slot> {
+        let members = self.room(room).map(|members| members.list.iter().map(|member| member.slot));
+        self.own(room).into_iter().chain(members.into_iter().flatten())
+    }
+
+    /// Locks the order of several rooms, always in the same sequence.
+    fn lock_all(&self, rooms: &[Room]) -> Vec<MutexGuard<'_, ()>> {
+        let mut indices: Vec<u32> = rooms.iter().filter_map(|room| self.names.get(room).copied()).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices.into_iter().map(|index| self.members[index as usize].order.lock()).collect()
+    }
+
+    fn excluded(&self, target: &Target) -> Slots {
+        if target.except.is_empty() {
+            return Slots::default();
+        }
+        let mut slots = Slots::new(self.sockets.len());
+        for slot in target.except.iter().flat_map(|room| self.slots(room)) {
+            slots.insert(slot);
+        }
+        slots
+    }
+
+    fn open_room(&mut self, name: &Room) -> u32 {
+        let members = Members { name: name.clone(), list: Vec::new(), order: Mutex::new(()) };
+        let index = if let Some(index) = self.free_members.pop() {
+            self.members[index as usize] = members;
+            index
+        } else {
+            self.members.push(members);
+            self.members.len() as u32 - 1
+        };
+        self.names.insert(name.clone(), index);
+        index
+    }
+
+    /// Takes a socket out of the room at a place in its list. The last of each list moves into the gap.
+    fn leave_at(&mut self, slot: Slot, at: usize) {
+        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let membership = entry.joined.swap_remove(at);
+        if let Some(moved) = entry.joined.get(at) {
+            self.members[moved.room as usize].list[moved.at as usize].at = at as u32;
+        }
+        let room = &mut self.members[membership.room as usize];
+        room.list.swap_remove(membership.at as usize);
+        if let Some(moved) = room.list.get(membership.at as usize)
+            && let Some(entry) = self.sockets.get_mut(moved.slot as usize).and_then(Option::as_mut)
+        {
+            entry.joined[moved.at as usize].at = membership.at;
+        }
+        if room.list.is_empty() {
+            room.list = Vec::new();
+            self.names.remove(&room.name);
+            self.free_members.push(membership.room);
+        }
+    }
+}
+
+/// A set of slots, one bit each.
+#[derive(Debug, Default)]
+struct Slots(Vec<u64>);
+
+impl Slots {
+    fn new(len: usize) -> Self {
+        Self(vec![0; len.div_ceil(64)])
+    }
+
+    /// Adds a slot; says whether it was not there before.
+    fn insert(&mut self, slot: Slot) -> bool {
+        let bit = 1 << (slot % 64);
+        let word = &mut self.0[slot as usize / 64];
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    fn contains(&self, slot: Slot) -> bool {
+        self.0.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reached(rooms: &Rooms<usize>, to: &[&str], except: &[&str], except_socket: Option<Sid>) -> Vec<usize> {
+        let names = |names: &[&str]| names.iter().map(Room::from).collect();
+        let target = Target { rooms: names(to), except: names(except), except_socket };
+        let mut reached = Vec::new();
+        rooms.each(&target, |&socket| reached.push(socket));
+        reached.sort_unstable();
+        reached
+    }
+
+    #[test]
+    fn every_socket_is_in_the_room_of_its_own_id() {
+        let mut rooms = Rooms::default();
+        let (a, b) = (Sid::random(), Sid::random());
+        let slot = rooms.insert(a, 1);
+        let other = rooms.insert(b, 2);
+        assert_eq!(reached(&rooms, &[a.as_str()], &[], None), [1]);
+        // Others may join it, and its owner is still reached once.
+        assert!(rooms.join(other, &Room::from(a.as_str()), 9));
+        assert_eq!(reached(&rooms, &[a.as_str()], &[], None), [1, 2]);
+        assert_eq!(reached(&rooms, &[], &[a.as_str()], None), [0; 0]);
+        rooms.leave(slot, a.as_str());
+        assert_eq!(reached(&rooms, &[a.as_str()], &[], None), [2]);
+        assert!(rooms.join(slot, &Room::from(a.as_str()), 0));
+        assert_eq!(rooms.rooms_of(slot), [Room::from(a.as_str())]);
+    }
+
+    #[test]
+    fn rooms_of_a_socket_are_limited_exactly() {
+        let mut rooms = Rooms::default();
+        let slot = rooms.insert(Sid::random(), 1);
+        assert!(rooms.join(slot, &"a".into(), 2));
+        assert!(rooms.join(slot, &"b".into(), 2));
+        assert!(!rooms.join(slot, &"c".into(), 2));
+        assert!(rooms.join(slot, &"a".into(), 2));
+        assert_eq!(reached(&rooms, &["c"], &[], None), [0; 0]);
+    }
+
+    #[test]
+    fn nothing_stays_behind() {
+        let mut rooms = Rooms::default();
+        for round in 0..3 {
+            let slot = rooms.insert(Sid::random(), round);
+            rooms.join(slot, &"a".into(), 9);
+            assert_eq!(rooms.remove(slot).len(), 2);
+            assert!(rooms.remove(slot).is_empty());
+        }
+        assert_eq!((rooms.sockets.len(), rooms.members.len()), (1, 1));
+        assert_eq!((rooms.names.len(), rooms.ids.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_membership_is_small() {
+        assert_eq!(size_of::<Member>() + size_of::<Membership>(), 16);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert,
+        Remove(usize),
+        Join(usize, u8),
+        Leave(usize, u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        prop::collection::vec(
+            prop_oneof![
+                2 => Just(Step::Insert),
+                1 => (0..20_usize).prop_map(Step::Remove),
+                6 => (0..20_usize, 0..6_u8).prop_map(|(socket, room)| Step::Join(socket, room)),
+                3 => (0..20_usize, 0..6_u8).prop_map(|(socket, room)| Step::Leave(socket, room)),
+            ],
+            0..80,
+        )
+    }
+
+    proptest! {
+        /// Against a model that is a map of sets.
+        #[test]
+        fn agrees_with_a_naive_model(steps in steps(), to: Vec<u8>, except: Vec<u8>) {
+            let name = |room: u8| format!("room {}", room % 6);
+            let mut rooms = Rooms::default();
+            let mut slots: Vec<Option<Slot>> = Vec::new();
+            let mut model: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Insert => {
+                        slots.push(Some(rooms.insert(Sid::random(), slots.len())));
+                        model.insert(slots.len() - 1, BTreeSet::new());
+                    }
+                    Step::Remove(socket) => {
+                        if let Some(slot) = slots.get_mut(socket).and_then(Option::take) {
+                            prop_assert_eq!(rooms.remove(slot).len(), model[&socket].len() + 1);
+                            model.remove(&socket);
+                        }
+                    }
+                    Step::Join(socket, room) => {
+                        if let Some(&Some(slot)) = slots.get(socket) {
+                            prop_assert!(rooms.join(slot, &name(room).into(), 100));
+                            model.get_mut(&socket).unwrap().insert(name(room));
+                        }
+                    }
+                    Step::Leave(socket, room) => {
+                        if let Some(&Some(slot)) = slots.get(socket) {
+                            rooms.leave(slot, &name(room));
+                            model.get_mut(&socket).unwrap().remove(&name(room));
+                        }
+                    }
+                }
+            }
+            let to: Vec<String> = to.into_iter().map(name).collect();
+            let except: Vec<String> = except.into_iter().map(name).collect();
+            let expected: Vec<usize> = model
+                .iter()
+                .filter(|(_, joined)| to.is_empty() || to.iter().any(|room| joined.contains(room)))
+                .filter(|(_, joined)| !except.iter().any(|room| joined.contains(room)))
+                .map(|(&socket, _)| socket)
+                .collect();
+            let to: Vec<&str> = to.iter().map(String::as_str).collect();
+            let except: Vec<&str> = except.iter().map(String::as_str).collect();
+            prop_assert_eq!(reached(&rooms, &to, &except, None), expected);
+            prop_assert_eq!(rooms.len(), model.len());
+        }
+    }
+}

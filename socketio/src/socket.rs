@@ -1,0 +1,380 @@
+//! A client in a namespace.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use engineio::{SessionHandle, Sid};
+
+use crate::{
+    ack::{AckArgs, AckRequest, PendingAcks, Waiting},
+    adapter::Adapter,
+    broadcast::BroadcastOperator,
+    error::{EmitError, EventError, JoinError},
+    event::EventName,
+    handshake::Handshake,
+    proto::{
+        args::ToArgs,
+        encode::{self, Carrier, Frames},
+        packet::{MAX_NAME, is_reserved},
+    },
+    reason::DisconnectReason,
+    rooms::{Room, Slot},
+};
+
+/// What sockets of one connection share: whether one of them has asked for its end.
+#[derive(Debug, Default)]
+pub(crate) struct Ending(AtomicBool);
+
+impl Ending {
+    pub(crate) fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A socket, with or without the type of its data.
+pub(crate) struct Inner<D: ?Sized> {
+    id: Sid,
+    slot: OnceLock<Slot>,
+    session: SessionHandle,
+    ending: Arc<Ending>,
+    adapter: Arc<Adapter>,
+    handshake: Handshake,
+    left: OnceLock<Left>,
+    acks: PendingAcks,
+    data: D,
+}
+
+/// A socket of whatever data.
+pub(crate) type AnySocket = Arc<Inner<dyn Send + Sync>>;
+
+/// How a socket left its namespace.
+#[derive(Debug)]
+struct Left {
+    reason: DisconnectReason,
+    rooms: Vec<Room>,
+}
+
+impl<D: ?Sized> Inner<D> {
+    pub(crate) fn session(&self) -> &SessionHandle {
+        &self.session
+    }
+
+    pub(crate) fn acks(&self) -> &PendingAcks {
+        &self.acks
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.adapter.path()
+    }
+
+    /// Why the socket has left, if it has.
+    pub(crate) fn left(&self) -> Option<DisconnectReason> {
+        self.left.get().map(|left| left.reason)
+    }
+
+    /// Takes the socket out of its namespace; says whether it was in it.
+    ///
+    /// The lock of the rooms decides between leaving and joining a room at the same time.
+    pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
+        let mut rooms = self.adapter.rooms_mut();
+        if self.left.get().is_some() {
+            return false;
+        }
+        let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
+        let first = self.left.set(Left { reason, rooms }).is_ok();
+        self.acks.clear();
+        first
+    }
+
+    /// Disconnects the socket and tells its client.
+    pub(crate) fn disconnect(&self) {
+        if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
+            // A session that has ended needs no word of it.
+            let _ = self.session.send(&[encode::disconnect(self.path())]);
+            self.session.wake();
+        }
+    }
+
+    /// Takes an answer of the client.
+    pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
+        self.acks.resolve(id, args);
+    }
+
+    fn send(&self, frames: &Frames) -> Result<(), EmitError> {
+        if self.left.get().is_some() {
+            return Err(EmitError::Disconnected);
+        }
+        Ok(self.session.send(frames.as_slice())?)
+    }
+
+    /// Answers an event that failed, if the client waits for an answer.
+    pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) {
+        let (event, namespace) = (clip(event), self.path());
+        if let Some(cause) = error.cause() {
+            tracing::warn!(event, namespace, %cause, "event handler failed");
+        } else {
+            tracing::debug!(event, namespace, message = clip(error.message()), "event refused");
+        }
+        let Some(id) = id else { return };
+        let answer = serde_json::json!({ "error": error.message() });
+        if let Ok(frames) = encode::args(self.path(), Carrier::Ack { id }, &answer) {
+            // The client has gone: nobody waits any more.
+            let _ = self.send(&frames);
+        }
+    }
+
+    /// Sends the answer of a handler.
+    pub(crate) fn answer(&self, frames: &Frames) {
+        // The client has gone: nobody waits any more.
+        let _ = self.send(frames);
+    }
+}
+
+/// The start of a text that came from outside, for the log.
+fn clip(text: &str) -> &str {
+    let mut end = text.len().min(MAX_NAME);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A client in a namespace, with the data that its admission returned. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Ack, EventError, Socket};
+///
+/// struct User { name: String }
+///
+/// async fn say(socket: Socket<User>, (room, text): (String, String)) -> Result<Ack<usize>, EventError> {
+///     socket.to(room).emit("said", &(&socket.data().name, &text))?;
+///     Ok(Ack(text.len()))
+/// }
+/// ```
+pub struct Socket<D = ()>(Arc<Inner<D>>);
+
+impl<D> Clone for Socket<D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D> fmt::Debug for Socket<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.0.id.as_str())
+            .field("path", &self.0.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Send + Sync + 'static> Socket<D> {
+    pub(crate) fn new(
+        session: SessionHandle,
+        ending: Arc<Ending>,
+        adapter: Arc<Adapter>,
+        handshake: Handshake,
+        data: D,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            id: Sid::random(),
+            slot: OnceLock::new(),
+            session,
+            ending,
+            adapter,
+            handshake,
+            left: OnceLock::new(),
+            acks: PendingAcks::default(),
+            data,
+        }))
+    }
+
+    /// Tells the client that it is in the namespace, and puts it there: in this order, so that no event overtakes
+    /// the answer.
+    pub(crate) fn enter(&self) -> Result<(), EmitError> {
+        let inner = &self.0;
+        inner.session.send(&[encode::connect(inner.path(), inner.id.as_str())])?;
+        let slot = inner.adapter.rooms_mut().insert(inner.id, self.any());
+        // Called once, before anybody else has the socket.
+        let _ = inner.slot.set(slot);
+        Ok(())
+    }
+
+    pub(crate) fn any(&self) -> AnySocket {
+        self.0.clone()
+    }
+
+    /// Sends an event to this client and waits for its acknowledgement. The event leaves at once, awaited or not.
+    ///
+    /// The answer is read as `A`, by the rule of [`FromArgs`](crate::FromArgs).
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to an [`AckError`](crate::AckError): `Timeout` after
+    /// [`timeout`](AckRequest::timeout), `Disconnected` if the socket leaves first, `Decode` if the answer is of
+    /// another type, `Emit` if the event could not be sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`AckRequest`].
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn emit_with_ack<A, T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> AckRequest<A> {
+        AckRequest::new(self.ask(event.name(), args), self.0.adapter.config.ack_timeout)
+    }
+
+    fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
+        let id = self.0.adapter.next_ack();
+        let frames = encode_event(self.path(), event, Some(id), args)?;
+        let answer = self.0.acks.insert(id, self.0.adapter.config.max_pending_acks)?;
+        // From here on, dropping gives the place back.
+        let waiting = Waiting { socket: self.any(), id, answer };
+        self.0.send(&frames)?;
+        Ok(waiting)
+    }
+}
+
+impl<D> Socket<D> {
+    /// The public id of the socket: other clients may know it. It is also the name of a room that the socket is in.
+    pub fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+
+    /// What the admission of the [namespace](crate::Namespace::with_auth) returned for this client.
+    pub fn data(&self) -> &D {
+        &self.0.data
+    }
+
+    /// What the client brought when it connected.
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// The path of the namespace. Node: `socket.nsp.name`.
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    /// Whether the socket is in its namespace. Node: `socket.connected`.
+    pub fn connected(&self) -> bool {
+        self.0.left.get().is_none()
+    }
+
+    /// The connection below, which all sockets of one client share. Node: `socket.conn`.
+    pub fn session(&self) -> &SessionHandle {
+        &self.0.session
+    }
+
+    /// Sends an event to this client.
+    ///
+    /// Never blocks and never waits: `Ok` means that the event is queued. Events of one task arrive in the order
+    /// in which they were emitted; the client may be gone before it sees them. For the arguments, see [`ToArgs`].
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the client does not take its
+    /// messages, [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
+        self.0.send(&encode_event(self.path(), event.name(), None, args)?)
+    }
+
+    /// Adds this socket to a room. Does nothing if it is there already.
+    ///
+    /// A room exists while somebody is in it. The name may be anything; mind that the ids of sockets are names of
+    /// rooms too, if clients choose the names.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::Disconnected`] after the socket has left, [`JoinError::TooManyRooms`] beyond
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond 256 bytes.
+    pub fn join(&self, room: impl Into<Room>) -> Result<(), JoinError> {
+        let room = room.into();
+        if room.len() > MAX_NAME {
+            return Err(JoinError::NameTooLong);
+        }
+        let mut rooms = self.0.adapter.rooms_mut();
+        let slot = self.0.slot.get().filter(|_| self.connected()).ok_or(JoinError::Disconnected)?;
+        if rooms.join(*slot, &room, self.0.adapter.config.max_rooms) {
+            Ok(())
+        } else {
+            Err(JoinError::TooManyRooms)
+        }
+    }
+
+    /// Removes this socket from a room. Does nothing if it is not there.
+    pub fn leave(&self, room: &str) {
+        let mut rooms = self.0.adapter.rooms_mut();
+        if let Some(slot) = self.0.slot.get().filter(|_| self.connected()) {
+            rooms.leave(*slot, room);
+        }
+    }
+
+    /// The rooms that this socket is in, that of its own id among them. After it has left the namespace, those
+    /// that it was in at that moment.
+    pub fn rooms(&self) -> Vec<Room> {
+        match (self.0.left.get(), self.0.slot.get()) {
+            (Some(left), _) => left.rooms.clone(),
+            (None, Some(&slot)) => self.0.adapter.rooms_of(slot),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Everyone in a room but this socket.
+    pub fn to(&self, room: impl Into<Room>) -> BroadcastOperator {
+        self.broadcast().to(room)
+    }
+
+    /// Everyone in the namespace but this socket and those in a room.
+    pub fn except(&self, room: impl Into<Room>) -> BroadcastOperator {
+        self.broadcast().except(room)
+    }
+
+    /// Everyone in the namespace but this socket.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        self.namespace().except_socket(self.0.id)
+    }
+
+    /// Everyone in the namespace, this socket included. Node: `socket.nsp`.
+    pub fn namespace(&self) -> BroadcastOperator {
+        BroadcastOperator::new(Some(self.0.adapter.clone()))
+    }
+
+    /// Disconnects this socket from its namespace; the connection stays, for other namespaces.
+    ///
+    /// What was emitted before still goes out, nothing after. Node: `socket.disconnect()`.
+    pub fn disconnect(&self) {
+        self.0.disconnect();
+    }
+
+    /// Disconnects all sockets of this client, and ends its connection. Node: `socket.disconnect(true)`.
+    pub fn close(&self) {
+        self.0.ending.0.store(true, Ordering::Release);
+        self.0.session.wake();
+    }
+}
+
+/// Encodes an event, if its name may be used.
+pub(crate) fn encode_event<T: ToArgs + ?Sized>(
+    namespace: &str,
+    name: &str,
+    id: Option<u64>,
+    args: &T,
+) -> Result<Frames, EmitError> {
+    if is_reserved(name) {
+        return Err(EmitError::ReservedEvent);
+    }
+    encode::args(namespace, Carrier::Event { name, id }, args).map_err(EmitError::Encode)
+}
