@@ -18,7 +18,7 @@ use crate::{
         packet::{Packet, TransportKind},
         payload::{self, Answer},
         session::{CloseReason, End, Input, Output, Request, Route, Session},
-        websocket::{Event, Fault},
+        websocket::Event,
     },
     transport::{polling, scratch::with_read_buffer, websocket::WebSocket},
 };
@@ -31,8 +31,8 @@ pub(crate) struct Driver<A: Application> {
     poll: Option<polling::Poll>,
     post: Option<polling::Post>,
     websocket: Option<WebSocket>,
-    /// What the client did wrong on the WebSocket, for the close frame.
-    fault: Option<Fault>,
+    /// The close frame that answers the client's, or says what it did wrong.
+    close: Option<Frame>,
     deadline: Option<std::time::Instant>,
     /// The cost of messages that left in the answer to a poll.
     answered: usize,
@@ -55,7 +55,7 @@ impl<A: Application> Driver<A> {
             poll: None,
             post: None,
             websocket,
-            fault: None,
+            close: None,
             deadline: None,
             answered: 0,
         }
@@ -76,15 +76,18 @@ impl<A: Application> Driver<A> {
             }
             let read = self.read(cx, now);
             self.post(cx, now);
-            let was_ready = self.connection.ready();
-            let idle = self.connection.poll(cx).is_ready();
             self.outputs(now);
+            let was_ready = self.connection.ready();
+            let was_closed = self.session.is_closed();
+            let idle = self.connection.poll(cx).is_ready();
             self.flush(cx, now);
             self.close_websocket(cx, now);
             if self.session.is_closed() && self.websocket.is_none() && idle {
                 return Poll::Ready(());
             }
-            let resumed = !was_ready && self.connection.ready();
+            // Either lets the connection go on with something that nothing else would wake it for.
+            let resumed =
+                (!was_ready && self.connection.ready()) || (!was_closed && self.session.is_closed());
             if read || resumed || !self.sleep(cx) {
                 continue;
             }
@@ -201,7 +204,7 @@ impl<A: Application> Driver<A> {
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
         let max_len = self.shared.config.max_http_buffer_size;
-        let Self { session, connection, websocket, fault, .. } = self;
+        let Self { session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.tail_ready = false;
@@ -216,8 +219,8 @@ impl<A: Application> Driver<A> {
                     at += used;
                     event
                 }
-                Err(found) => {
-                    *fault = Some(found);
+                Err(fault) => {
+                    *close = Some(Frame::close(fault.close_code(), CloseReason::TransportError.as_str()));
                     session.handle(now, Input::Gone { request: Request::Probe, error: true });
                     return input.len();
                 }
@@ -232,7 +235,8 @@ impl<A: Application> Driver<A> {
                     websocket.queue_pong(payload);
                     continue;
                 }
-                Some(Event::Close) => {
+                Some(Event::Close(code)) => {
+                    *close = Some(Frame::close_answer(code));
                     session.handle(now, Input::Gone { request: Request::Probe, error: false });
                     return input.len();
                 }
@@ -388,8 +392,10 @@ impl<A: Application> Driver<A> {
         if reader_left {
             websocket.queue(self.handle.take_frames());
         }
-        let code = self.fault.take().map_or_else(|| close_code(reason), Fault::close_code);
-        websocket.close(Frame::close(code, reason.map_or("", CloseReason::as_str)), by, reader_left);
+        let close = self.close.take();
+        let close =
+            close.unwrap_or_else(|| Frame::close(close_code(reason), reason.map_or("", CloseReason::as_str)));
+        websocket.close(close, by, reader_left);
     }
 
     /// Goes on with the end of the WebSocket.

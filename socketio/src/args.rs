@@ -116,7 +116,7 @@ impl FromArgs for Args {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
         if raw.attachments.is_empty() {
             // With attachments, the connection has checked the text when the packet was complete.
-            check(raw)?;
+            check(raw).map_err(|_| ArgsError::Malformed)?;
         }
         let rest = raw.payload[raw.args_at..].trim_ascii_start();
         let rest = rest.strip_prefix(',').unwrap_or(rest);

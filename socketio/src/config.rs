@@ -33,6 +33,10 @@ engineio::__config! {
         /// How long a client may stay without joining a namespace. 10 seconds by default; Node: `connectTimeout`, 45
         /// seconds.
         connect_timeout: Duration = Duration::from_secs(10),
+        /// How long the handlers of a socket that has left may go on before
+        /// [`on_disconnect`](crate::Namespace::on_disconnect) runs without waiting for them. 1 second by default. They
+        /// are not cancelled then either.
+        disconnect_grace: Duration = Duration::from_secs(1),
         /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits unless told otherwise. 10 seconds by
         /// default; Node waits for ever.
         ack_timeout: Duration = Duration::from_secs(10),

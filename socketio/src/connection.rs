@@ -20,7 +20,7 @@ use crate::{
     namespaces::Namespaces,
     proto::{
         args::{ArgsError, RawArgs, check},
-        encode,
+        encode, json,
         packet::{Kind, Packet, Violation, event_name},
     },
     reason::DisconnectReason,
@@ -63,6 +63,8 @@ struct Stay {
     /// Events that came before they could be handled.
     queue: VecDeque<Waiting>,
     in_flight: usize,
+    /// When the end is not put off any longer for handlers that still run.
+    grace: Option<Instant>,
 }
 
 enum Stage {
@@ -179,7 +181,7 @@ impl Connection {
         if self.stays.iter().any(|stay| &*stay.path == path && !stay.has_left()) {
             return Err(Violation::ConnectedTwice);
         }
-        if !auth.is_empty() && serde_json::from_str::<Object>(auth).is_err() {
+        if !auth.is_empty() && json::check(auth, 0).is_err() {
             return Err(Violation::InvalidPayload);
         }
         if self.stays.len() >= self.config.max_namespaces {
@@ -194,7 +196,14 @@ impl Connection {
         self.next_key = key.wrapping_add(1);
         self.left.retain(|left| &**left != path);
         let stage = Stage::Admitting(admission);
-        self.stays.push(Stay { key, path: path.into(), stage, queue: VecDeque::new(), in_flight: 0 });
+        self.stays.push(Stay {
+            key,
+            path: path.into(),
+            stage,
+            queue: VecDeque::new(),
+            in_flight: 0,
+            grace: None,
+        });
         self.poll_admission(self.stays.len() - 1, cx)
     }
 
@@ -388,8 +397,12 @@ impl Connection {
         }
         let stay = &mut self.stays[at];
         if stay.in_flight > 0 || !stay.queue.is_empty() {
-            return Ok(());
+            let now = tokio::time::Instant::now().into_std();
+            if now < *stay.grace.get_or_insert(now + self.config.disconnect_grace) {
+                return Ok(());
+            }
         }
+        stay.grace = None;
         let Stage::Open(member) = std::mem::replace(&mut stay.stage, Stage::Leaving) else { return Ok(()) };
         if let Some(hook) = member.disconnected(stay.key, reason) {
             return self.start(hook, cx);
@@ -520,7 +533,7 @@ impl engineio::Connection for Connection {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.join_by
+        self.stays.iter().filter_map(|stay| stay.grace).chain(self.join_by).min()
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -538,15 +551,5 @@ impl Drop for Connection {
         for member in self.stays.iter().filter_map(Stay::member) {
             member.socket().leave_namespace(DisconnectReason::Closed(CloseReason::ForcedClose));
         }
-    }
-}
-
-/// Checks that a text is one JSON object of bounded depth.
-struct Object;
-
-impl<'de> serde::Deserialize<'de> for Object {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The caller has seen the opening brace.
-        crate::proto::binary::Checked::deserialize(deserializer).map(|_| Self)
     }
 }

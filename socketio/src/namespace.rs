@@ -166,7 +166,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Runs a function once for each socket that has left, after its handlers have returned. Node: the
+    /// Runs a function once for each socket that has left, after its handlers have returned; those that take longer
+    /// than [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) are not waited for. Node: the
     /// `disconnect` event.
     ///
     /// # Panics

@@ -92,7 +92,7 @@ impl Frame {
     pub(crate) fn open(handshake: &str) -> Self {
         let mut buffer = vec![0; Self::HEADROOM];
         buffer.extend_from_slice(handshake.as_bytes());
-        Self::pack(&mut buffer, Self::HEADROOM, b'0')
+        Self { kind: Kind::Control, ..Self::pack(&mut buffer, Self::HEADROOM, b'0') }
     }
 
     /// The heartbeat.
@@ -112,6 +112,11 @@ impl Frame {
         bytes.extend(code.to_be_bytes());
         bytes.extend(reason.as_bytes());
         Self::framed(bytes.into())
+    }
+
+    /// The answer to a close frame: the same code, or none.
+    pub(crate) fn close_answer(code: Option<u16>) -> Self {
+        code.map_or_else(|| Self::framed(Bytes::from_static(b"\x88\x00")), |code| Self::close(code, ""))
     }
 
     /// The answer to a WebSocket ping.

@@ -22,7 +22,8 @@ pub(crate) enum Event<'a> {
     Binary(Cow<'a, [u8]>),
     Ping(&'a [u8]),
     Pong,
-    Close,
+    /// With the code of the client, if it gave one.
+    Close(Option<u16>),
 }
 
 /// Why a connection must end, as the code of the close frame that says so.
@@ -151,14 +152,15 @@ fn whole(text: bool, payload: &mut [u8]) -> Result<Event<'_>, Fault> {
 /// Checks a close frame: nothing, or a code that may be sent and a reason in UTF-8.
 fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
     match payload {
-        [] => Ok(Event::Close),
+        [] => Ok(Event::Close(None)),
         [_] => Err(Fault::Protocol),
         [high, low, reason @ ..] => {
-            if !CloseCode::from(u16::from_be_bytes([*high, *low])).is_allowed() {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !CloseCode::from(code).is_allowed() {
                 return Err(Fault::Protocol);
             }
             simdutf8::basic::from_utf8(reason).map_err(|_| Fault::InvalidUtf8)?;
-            Ok(Event::Close)
+            Ok(Event::Close(Some(code)))
         }
     }
 }
@@ -215,7 +217,7 @@ mod tests {
                 Event::Binary(bytes) => format!("B:{bytes:?}"),
                 Event::Ping(_) => "ping".into(),
                 Event::Pong => "pong".into(),
-                Event::Close => "close".into(),
+                Event::Close(code) => format!("close {code:?}"),
             }));
         }
         Ok(events)
@@ -224,7 +226,7 @@ mod tests {
     #[test]
     fn decodes_several_frames_of_one_read() {
         let bytes = [frame(0x81, b"one"), frame(0x82, &[1, 2]), frame(0x89, b"p"), frame(0x88, &[])].concat();
-        assert_eq!(decode_all(bytes, 100).unwrap(), ["T:one", "B:[1, 2]", "ping", "close"]);
+        assert_eq!(decode_all(bytes, 100).unwrap(), ["T:one", "B:[1, 2]", "ping", "close None"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::ser::Formatter;
 
-use super::binary::{Attached, Checked};
+use super::{binary::Attached, json};
 
 /// What can be sent as the arguments of an event or an acknowledgement.
 ///
@@ -217,9 +217,10 @@ pub enum ArgsError {
     Mismatch(serde_json::Error),
 }
 
-impl From<serde_json::Error> for ArgsError {
-    fn from(error: serde_json::Error) -> Self {
-        if error.is_data() { Self::Mismatch(error) } else { Self::Malformed }
+impl ArgsError {
+    /// Tells what is not JSON from JSON that the type cannot hold, such as a lone surrogate in a `String`.
+    fn new(error: serde_json::Error, raw: RawArgs<'_>) -> Self {
+        if error.is_data() || check(raw).is_ok() { Self::Mismatch(error) } else { Self::Malformed }
     }
 }
 
@@ -241,18 +242,14 @@ pub trait FromArgs: Sized {
 impl<T: DeserializeOwned> FromArgs for T {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
         let mut json = serde_json::Deserializer::from_str(raw.payload);
-        let value = json.deserialize_seq(ArgsVisitor { raw, value: std::marker::PhantomData })?;
-        json.end()?;
-        Ok(value)
+        let value = json.deserialize_seq(ArgsVisitor { raw, value: std::marker::PhantomData });
+        value.and_then(|value| json.end().map(|()| value)).map_err(|error| ArgsError::new(error, raw))
     }
 }
 
 /// Checks that the arguments are JSON of bounded depth whose placeholders fit, without keeping anything.
-pub(crate) fn check(raw: RawArgs<'_>) -> Result<(), ArgsError> {
-    let mut json = serde_json::Deserializer::from_str(raw.payload);
-    let fits: Checked = de::Deserialize::deserialize(&mut json)?;
-    json.end()?;
-    if fits.within(raw.attachments.len()) { Ok(()) } else { Err(ArgsError::Malformed) }
+pub(crate) fn check(raw: RawArgs<'_>) -> Result<(), json::Invalid> {
+    json::check(raw.payload, raw.attachments.len())
 }
 
 struct ArgsVisitor<'a, T> {
@@ -272,7 +269,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
             seq.next_element::<de::IgnoredAny>()?;
         }
         let value = T::deserialize(ArgsDeserializer { seq: &mut seq, attachments: self.raw.attachments })?;
-        while seq.next_element::<Checked>()?.is_some() {}
+        while seq.next_element::<de::IgnoredAny>()?.is_some() {}
         Ok(value)
     }
 }

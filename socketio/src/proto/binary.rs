@@ -5,8 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
 /// Wraps any part of a deserialization, so that wherever a type asks for bytes and the JSON has a placeholder, it
@@ -48,8 +48,18 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Attached<'_, D> {
         self.inner.deserialize_any(visitor)
     }
 
+    /// A type that takes whatever comes gets the bytes too: a value of its own, or one of serde's buffers behind
+    /// flattened, untagged and internally tagged types.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        if self.attachments.is_empty() {
+            let visitor = self.wrap(visitor);
+            return self.inner.deserialize_any(visitor);
+        }
+        let visitor = self.wrap(AnyVisitor(visitor));
+        self.inner.deserialize_any(visitor)
+    }
+
     forward_to_inner! {
-        deserialize_any();
         deserialize_bool();
         deserialize_i8();
         deserialize_i16();
@@ -246,49 +256,99 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
-        let mut placeholder = Placeholder::default();
+        let (mut marked, mut num) = (false, None);
         while let Some(key) = map.next_key()? {
-            placeholder.entry(&key, &mut map)?;
+            match key {
+                Key::Placeholder => marked = map.next_value()?,
+                Key::Num => num = Some(map.next_value()?),
+                Key::Other => drop(map.next_value::<de::IgnoredAny>()?),
+            }
         }
-        let attachment = placeholder.num().and_then(|num| self.attachments.get(usize::try_from(num).ok()?));
-        match attachment {
+        match num.filter(|_| marked).and_then(|num: usize| self.attachments.get(num)) {
             Some(bytes) => self.inner.0.visit_bytes(bytes),
             None => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
         }
     }
 }
 
-/// An object that may be a placeholder.
-#[derive(Default)]
-struct Placeholder {
-    marked: bool,
-    num: Option<Number>,
+/// Asked for anything by a type, in a packet with attachments.
+struct AnyVisitor<V>(V);
+
+impl<'a, 'de, V: Visitor<'de>> Attached<'a, AnyVisitor<V>> {
+    fn plain(self) -> Attached<'a, V> {
+        Attached { inner: self.inner.0, attachments: self.attachments }
+    }
 }
 
-impl Placeholder {
-    fn entry<'de, A: MapAccess<'de>>(&mut self, key: &Key, map: &mut A) -> Result<Checked, A::Error> {
-        match key {
-            Key::Placeholder => self.marked = map.next_value::<Mark>()?.0,
-            Key::Num => self.num = Some(map.next_value()?),
-            Key::Other => return map.next_value(),
-        }
-        Ok(Checked::NONE)
+macro_rules! visit_plain {
+    ($($method:ident($type:ty);)*) => {
+        $(fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+            self.plain().$method(value)
+        })*
+    };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, AnyVisitor<V>> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.0.expecting(f)
     }
 
-    fn num(&self) -> Option<u64> {
-        match self.num {
-            Some(Number(num)) if self.marked => num,
-            _ => None,
+    visit_plain! {
+        visit_bool(bool);
+        visit_i64(i64);
+        visit_i128(i128);
+        visit_u64(u64);
+        visit_u128(u128);
+        visit_f64(f64);
+        visit_str(&str);
+        visit_borrowed_str(&'de str);
+        visit_string(String);
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.plain().visit_unit()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
+        self.plain().visit_seq(seq)
+    }
+
+    /// The clients write the mark of a placeholder first, so its first key tells an object apart.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
+        let first = map.next_key::<String>()?;
+        if first.as_deref() != Some("_placeholder") {
+            return self.plain().visit_map(Replay { first, map });
+        }
+        let marked: bool = map.next_value()?;
+        let num: Option<(Key, usize)> = map.next_entry()?;
+        let attachment = num.filter(|_| marked).and_then(|(_, num)| self.attachments.get(num));
+        match attachment {
+            Some(bytes) if map.next_key::<Key>()?.is_none() => self.inner.0.visit_bytes(bytes),
+            _ => Err(de::Error::custom("an object that looks like a placeholder")),
+        }
+    }
+}
+
+/// A map whose first key has been looked at.
+struct Replay<A> {
+    first: Option<String>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        match self.first.take() {
+            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.map.next_key_seed(seed),
         }
     }
 
-    /// What it refers to: an attachment that cannot be there, if `num` is not a whole number.
-    fn checked(&self) -> Checked {
-        match (self.marked, &self.num) {
-            (true, Some(Number(Some(num)))) => Checked { needs: num.saturating_add(1) },
-            (true, _) => Checked { needs: u64::MAX },
-            (false, _) => Checked::NONE,
-        }
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }
 
@@ -323,124 +383,11 @@ impl Visitor<'_> for KeyVisitor {
     }
 }
 
-/// The value of `_placeholder`; anything but `true` is an ordinary value.
-struct Mark(bool);
-/// The value of `num`, if it is a whole number.
-struct Number(Option<u64>);
-
-impl<'de> Deserialize<'de> for Mark {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut scalar = Scalar::default();
-        deserializer.deserialize_any(CheckVisitor(Some(&mut scalar)))?;
-        Ok(Self(scalar.truth))
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut scalar = Scalar::default();
-        deserializer.deserialize_any(CheckVisitor(Some(&mut scalar)))?;
-        Ok(Self(scalar.number))
-    }
-}
-
-#[derive(Default)]
-struct Scalar {
-    truth: bool,
-    number: Option<u64>,
-}
-
-/// A JSON value that was read and forgotten: that it is well-formed is known, that it is not too deep, and how
-/// many attachments its placeholders refer to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Checked {
-    needs: u64,
-}
-
-impl Checked {
-    const NONE: Self = Self { needs: 0 };
-
-    /// Whether all placeholders are among so many attachments. In a packet without attachments nothing is a
-    /// placeholder.
-    pub(crate) fn within(self, attachments: usize) -> bool {
-        attachments == 0 || self.needs <= attachments as u64
-    }
-
-    fn join(self, other: Self) -> Self {
-        Self { needs: self.needs.max(other.needs) }
-    }
-}
-
-impl<'de> Deserialize<'de> for Checked {
-    /// Asks for "any" value on each level, because `serde_json` counts the depth of those, while it skips what is
-    /// ignored at any depth.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CheckVisitor(None))
-    }
-}
-
-struct CheckVisitor<'a>(Option<&'a mut Scalar>);
-
-impl<'de> Visitor<'de> for CheckVisitor<'_> {
-    type Value = Checked;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Checked, E> {
-        if let Some(scalar) = self.0 {
-            scalar.truth = value;
-        }
-        Ok(Checked::NONE)
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Checked, E> {
-        if let Some(scalar) = self.0 {
-            scalar.number = Some(value);
-        }
-        Ok(Checked::NONE)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Checked, E> {
-        Ok(Checked::NONE)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Checked, E> {
-        Ok(Checked::NONE)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Checked, E> {
-        Ok(Checked::NONE)
-    }
-
-    fn visit_unit<E>(self) -> Result<Checked, E> {
-        Ok(Checked::NONE)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Checked, A::Error> {
-        let mut checked = Checked::NONE;
-        while let Some(element) = seq.next_element::<Checked>()? {
-            checked = checked.join(element);
-        }
-        Ok(checked)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked, A::Error> {
-        let mut checked = Checked::NONE;
-        let mut placeholder = Placeholder::default();
-        while let Some(key) = map.next_key()? {
-            checked = checked.join(placeholder.entry(&key, &mut map)?);
-        }
-        Ok(checked.join(placeholder.checked()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_bytes::ByteBuf;
 
-    use super::super::args::{ArgsError, FromArgs, RawArgs, check};
+    use super::super::args::{ArgsError, FromArgs, RawArgs};
     use super::*;
 
     fn raw<'a>(payload: &'a str, attachments: &'a [Bytes]) -> RawArgs<'a> {
@@ -457,6 +404,12 @@ mod tests {
         #[serde(default)]
         parts: Vec<ByteBuf>,
         note: Option<Bytes>,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        File { data: ByteBuf },
     }
 
     #[derive(Debug, PartialEq, serde::Deserialize)]
@@ -498,15 +451,23 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed() {
         let deep = |depth: usize| format!(r#"["a",{}{}]"#, "[".repeat(depth), "]".repeat(depth));
-        for payload in
-            [r#"["a""#, r#"["a",]"#, r#"["a",1"#, r#"["a",1]x"#, r#"["a",1,{]"#, &deep(128), &deep(100_000)]
-        {
-            assert!(matches!(read::<()>(payload, &[]), Err(ArgsError::Malformed)), "{payload:.20}");
-            assert!(matches!(check(raw(payload, &[])), Err(ArgsError::Malformed)), "{payload:.20}");
+        for payload in [r#"["a""#, r#"["a",]"#, r#"["a",1"#, r#"["a",1]x"#, r#"["a",1,{]"#] {
+            assert!(matches!(read::<()>(payload, &[]), Err(ArgsError::Malformed)), "{payload}");
         }
         // The array of the packet itself is the first of 128 levels.
-        assert!(read::<()>(&deep(126), &[]).is_ok());
-        assert!(check(raw(&deep(126), &[])).is_ok());
+        assert!(read::<serde_json::Value>(&deep(126), &[]).is_ok());
+        assert!(matches!(read::<serde_json::Value>(&deep(128), &[]), Err(ArgsError::Malformed)));
+        assert!(matches!(read::<serde_json::Value>(&deep(100_000), &[]), Err(ArgsError::Malformed)));
+    }
+
+    #[test]
+    fn json_that_rust_has_no_type_for_is_a_mismatch() {
+        for payload in [r#"["a","\ud800"]"#, r#"["a",1e400]"#] {
+            assert!(
+                matches!(read::<serde_json::Value>(payload, &[]), Err(ArgsError::Mismatch(_))),
+                "{payload}"
+            );
+        }
     }
 
     #[test]
@@ -525,27 +486,13 @@ mod tests {
             read::<(Plain, Plain)>(&variant, &attachments).unwrap(),
             (Plain::File(ByteBuf::from(b"zero")), Plain::Pair { a: "one".into() })
         );
-        // Where nobody asks for bytes, the object stays what it is.
-        let value: serde_json::Value = read(&one, &attachments).unwrap();
-        assert_eq!(value, serde_json::json!({"_placeholder": true, "num": 1}));
-    }
-
-    #[test]
-    fn placeholders_must_refer_to_an_attachment() {
-        let attachments = [Bytes::from_static(b"zero")];
-        for num in ["1", "-1", "0.5", "1e99", "\"splice\"", "null", "[0]", "18446744073709551615"] {
-            let payload = format!(r#"["a",[{{"_placeholder":true,"num":{num}}}]]"#);
-            assert!(check(raw(&payload, &attachments)).is_err(), "{num}");
-        }
-        assert!(check(raw(r#"["a",{"_placeholder":true}]"#, &attachments)).is_err());
-        for fine in [
-            r#"["a",{"_placeholder":true,"num":0},{"num":0,"_placeholder":true}]"#,
-            r#"["a",{"_placeholder":false,"num":7},{"_placeholder":1},{"num":9}]"#,
-            r#"["a"]"#,
-        ] {
-            assert!(check(raw(fine, &attachments)).is_ok(), "{fine}");
-        }
-        // A text event has no placeholders, whatever it looks like.
-        assert!(check(raw(r#"["a",{"_placeholder":true,"num":3}]"#, &[])).is_ok());
+        // A type that cannot hold bytes says so, and gets none silently.
+        assert!(matches!(read::<serde_json::Value>(&one, &attachments), Err(ArgsError::Mismatch(_))));
+        let beside: (serde_json::Value, Bytes) =
+            read(&format!(r#"["a",{{"x":[1]}},{}]"#, p(0)), &attachments).unwrap();
+        assert_eq!(beside, (serde_json::json!({"x": [1]}), "zero".into()));
+        let tagged: Tagged =
+            read(&format!(r#"["a",{{"kind":"File","data":{}}}]"#, p(1)), &attachments).unwrap();
+        assert_eq!(tagged, Tagged::File { data: ByteBuf::from(b"one") });
     }
 }

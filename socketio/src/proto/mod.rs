@@ -5,4 +5,5 @@
 pub(crate) mod args;
 pub(crate) mod binary;
 pub(crate) mod encode;
+pub(crate) mod json;
 pub(crate) mod packet;

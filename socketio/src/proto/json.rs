@@ -1,0 +1,271 @@
+//! Checks JSON text without building anything from it: for arguments that are passed on unparsed.
+//!
+//! `serde_json` would refuse text that JavaScript takes, such as a lone surrogate or a number beyond the doubles,
+//! and skips what is ignored at any depth.
+
+/// The deepest nesting, which is also that of `serde_json`.
+const MAX_DEPTH: usize = 128;
+
+/// The text is not JSON, is nested too deeply, or has a placeholder for an attachment that is not there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Invalid;
+
+/// Checks one JSON value. In a packet without attachments nothing is a placeholder.
+pub(crate) fn check(text: &str, attachments: usize) -> Result<(), Invalid> {
+    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, attachments };
+    scanner.value(MAX_DEPTH)?;
+    scanner.space();
+    if scanner.at == text.len() { Ok(()) } else { Err(Invalid) }
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    attachments: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn value(&mut self, depth: usize) -> Result<(), Invalid> {
+        self.space();
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => Err(Invalid),
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<(), Invalid> {
+        let depth = self.open(depth)?;
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            self.value(depth)?;
+            self.space();
+            if self.take(b']') {
+                return Ok(());
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), Invalid> {
+        let depth = self.open(depth)?;
+        if self.take(b'}') {
+            return Ok(());
+        }
+        let (mut marked, mut num) = (false, None);
+        loop {
+            self.space();
+            let key = self.string()?;
+            self.space();
+            self.expect(b':')?;
+            self.space();
+            let start = self.at;
+            self.value(depth)?;
+            let value = &self.bytes[start..self.at];
+            match key {
+                b"_placeholder" => marked = value == b"true",
+                b"num" => num = std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
+                _ => {}
+            }
+            self.space();
+            if self.take(b'}') {
+                break;
+            }
+            self.expect(b',')?;
+        }
+        let dangling = marked && self.attachments > 0 && num.is_none_or(|num| num >= self.attachments);
+        if dangling { Err(Invalid) } else { Ok(()) }
+    }
+
+    /// Goes into an array or object; says how many levels may be inside.
+    fn open(&mut self, depth: usize) -> Result<usize, Invalid> {
+        self.at += 1;
+        self.space();
+        depth.checked_sub(1).ok_or(Invalid)
+    }
+
+    /// A string; gives back what is between the quotes.
+    fn string(&mut self) -> Result<&'a [u8], Invalid> {
+        self.expect(b'"')?;
+        let start = self.at;
+        loop {
+            match self.next()? {
+                b'"' => return Ok(&self.bytes[start..self.at - 1]),
+                b'\\' => match self.next()? {
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                    b'u' => {
+                        for _ in 0..4 {
+                            self.next()?.is_ascii_hexdigit().then_some(()).ok_or(Invalid)?;
+                        }
+                    }
+                    _ => return Err(Invalid),
+                },
+                0..=0x1f => return Err(Invalid),
+                _ => {}
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<(), Invalid> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Result<(), Invalid> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(Invalid) }
+    }
+
+    fn literal(&mut self, text: &[u8]) -> Result<(), Invalid> {
+        if self.bytes[self.at..].starts_with(text) {
+            self.at += text.len();
+            Ok(())
+        } else {
+            Err(Invalid)
+        }
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Result<u8, Invalid> {
+        let byte = self.peek().ok_or(Invalid)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
+        if self.take(byte) { Ok(()) } else { Err(Invalid) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn takes_what_javascript_takes() {
+        for text in [
+            "null",
+            " [ ] ",
+            "{}",
+            "[1,-0,0.5,1e9,1E-9,1e400,12345678901234567890123]",
+            r#""\ud800""#,
+            r#"{"a":{"b":[true,false,null]},"a":"\u00e9\/\b\f\n\r\t\"\\"}"#,
+            "\"\u{7f}\u{2028}😀\"",
+        ] {
+            assert_eq!(check(text, 0), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_json() {
+        for text in [
+            "",
+            "[",
+            "]",
+            "[1",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "tru",
+            "nulll",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "[]x",
+            "NaN",
+            "'a'",
+        ] {
+            assert_eq!(check(text, 0), Err(Invalid), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_is_limited_exactly() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(check(&nested(MAX_DEPTH), 0), Ok(()));
+        assert_eq!(check(&nested(MAX_DEPTH + 1), 0), Err(Invalid));
+        assert_eq!(check(&"[".repeat(1_000_000), 0), Err(Invalid));
+        assert_eq!(check(&"{\"a\":".repeat(1_000_000), 0), Err(Invalid));
+    }
+
+    #[test]
+    fn placeholders_must_refer_to_an_attachment() {
+        for num in ["1", "-1", "0.5", "1e99", "\"splice\"", "null", "[0]", "18446744073709551615"] {
+            let text = format!(r#"[[{{"_placeholder":true,"num":{num}}}]]"#);
+            assert_eq!(check(&text, 1), Err(Invalid), "{num}");
+            // A text event has no placeholders, whatever it looks like.
+            assert_eq!(check(&text, 0), Ok(()), "{num}");
+        }
+        assert_eq!(check(r#"{"_placeholder":true}"#, 1), Err(Invalid));
+        for fine in [
+            r#"[{"_placeholder":true,"num":0},{"num":0,"_placeholder":true}]"#,
+            r#"[{"_placeholder":false,"num":7},{"_placeholder":1},{"num":9}]"#,
+            r#"["a"]"#,
+        ] {
+            assert_eq!(check(fine, 1), Ok(()), "{fine}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json(text in r#"[\[\]{}",:0-9a-z\\ .eE+-]{0,12}"#) {
+            let parsed = serde_json::from_str::<serde_json::Value>(&text);
+            // Only what it says about the range of numbers and surrogates may differ.
+            let range = parsed.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
+            let surrogate = parsed.as_ref().is_err_and(|error| error.to_string().contains("surrogate"));
+            if !range && !surrogate && !text.contains("\\u") {
+                prop_assert_eq!(check(&text, 0).is_ok(), parsed.is_ok(), "{}", text);
+            }
+        }
+    }
+}
