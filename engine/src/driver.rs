@@ -204,7 +204,7 @@ impl<A: Application> Driver<A> {
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
         let max_len = self.shared.config.max_http_buffer_size;
-        let Self { session, connection, websocket, close, .. } = self;
+        let Self { handle, session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.tail_ready = false;
@@ -228,6 +228,10 @@ impl<A: Application> Driver<A> {
             let packet = match event {
                 Some(Event::Text(text)) => {
                     receive(session, connection, cx, now, TransportKind::WebSocket, &text);
+                    if &*text == "5" && session.route() == Route::WebSocket {
+                        // Before the next message of the same read: its handler may ask for the transport.
+                        handle.upgraded();
+                    }
                     continue;
                 }
                 Some(Event::Binary(bytes)) => Packet::Message(crate::Message::Binary(bytes)),
@@ -299,11 +303,8 @@ impl<A: Application> Driver<A> {
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
                 Output::DropProbe => self.close_frame(now, None),
-                Output::Upgraded => {
-                    // A POST that is still on its way has lost its place in the order.
-                    self.post = None;
-                    self.handle.upgraded();
-                }
+                // A POST that is still on its way has lost its place in the order.
+                Output::Upgraded => self.post = None,
                 Output::Closed(reason) => self.closed(now, reason),
             }
         }
@@ -441,7 +442,7 @@ fn close_code(reason: Option<CloseReason>) -> u16 {
     match reason {
         None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
         Some(CloseReason::ServerShuttingDown) => 1001,
-        Some(CloseReason::ParseError | CloseReason::TransportError) => 1002,
+        Some(CloseReason::ParseError | CloseReason::TransportError | CloseReason::Violation) => 1002,
         Some(CloseReason::PingTimeout | CloseReason::SlowConsumer) => 1008,
     }
 }

@@ -196,6 +196,12 @@ impl SessionHandle {
         self.close_for(CloseReason::ForcedClose);
     }
 
+    /// As [`close`](Self::close), for a client that broke the application's protocol: a WebSocket hears so by its
+    /// close code.
+    pub fn close_for_violation(&self) {
+        self.close_for(CloseReason::Violation);
+    }
+
     pub(crate) fn close_for(&self, reason: CloseReason) {
         self.command(Command::Close(reason));
     }

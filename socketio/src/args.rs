@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -69,12 +69,12 @@ impl Args {
 
     /// The number of arguments.
     pub fn len(&self) -> usize {
-        self.values().len()
+        self.raw().len()
     }
 
     /// Whether there is no argument.
     pub fn is_empty(&self) -> bool {
-        self.values().is_empty()
+        self.raw().is_empty()
     }
 
     /// Reads one argument.
@@ -82,22 +82,33 @@ impl Args {
     /// # Errors
     ///
     /// Returns an error if there is no such argument, or if it is of another type.
-    pub fn get<T: serde::de::DeserializeOwned>(&self, index: usize) -> Result<T, DecodeError> {
-        let values = self.values();
-        let value = values.get(index).map_or("", |value| value.get());
-        let payload = format!("[{value}]");
-        let raw = RawArgs { payload: &payload, args_at: 1, attachments: &self.attachments, asked: false };
-        T::from_args(raw).map_err(DecodeError::from)
+    pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, DecodeError> {
+        self.read(self.raw().get(index).map_or("", |value| value.get()))
+    }
+
+    /// Reads all arguments as one type.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if one of them is of another type.
+    pub fn values<T: DeserializeOwned>(&self) -> Result<Vec<T>, DecodeError> {
+        self.raw().iter().map(|value| self.read(value.get())).collect()
     }
 
     /// The arguments from `count` on. All attachments stay, because the placeholders refer to them by number.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
-        let values: Vec<&str> = self.values().iter().skip(count).map(|value| value.get()).collect();
+        let values: Vec<&str> = self.raw().iter().skip(count).map(|value| value.get()).collect();
         Self { json: format!("[{}]", values.join(",")).into(), attachments: self.attachments.clone() }
     }
 
-    fn values(&self) -> Vec<&RawValue> {
+    fn read<T: DeserializeOwned>(&self, value: &str) -> Result<T, DecodeError> {
+        let payload = format!("[{value}]");
+        let raw = RawArgs { payload: &payload, args_at: 1, attachments: &self.attachments, asked: false };
+        T::from_args(raw).map_err(DecodeError::from)
+    }
+
+    fn raw(&self) -> Vec<&RawValue> {
         // The text was checked when it came in.
         serde_json::from_str(&self.json).unwrap_or_default()
     }

@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     join_by: Option<Instant>,
     waiting: usize,
     waiting_bytes: usize,
-    refused: usize,
+    failed_attempts: usize,
     next_key: Key,
     closed: bool,
 }
@@ -126,7 +126,7 @@ impl Connection {
             join_by: Some(join_by),
             waiting: 0,
             waiting_bytes: 0,
-            refused: 0,
+            failed_attempts: 0,
             next_key: 0,
             closed: false,
         }
@@ -178,8 +178,14 @@ impl Connection {
 
     /// A client wants to join a namespace.
     fn connect(&mut self, path: &str, auth: &str, cx: &mut Context<'_>) -> Result<(), Violation> {
-        if self.stays.iter().any(|stay| &*stay.path == path && !stay.has_left()) {
-            return Err(Violation::ConnectedTwice);
+        if let Some(at) = self.stays.iter().position(|stay| &*stay.path == path && !stay.has_left()) {
+            if !matches!(self.stays[at].stage, Stage::Admitting(_)) {
+                return Err(Violation::ConnectedTwice);
+            }
+            // The official client takes a CONNECT back without a word and asks again, as React does in development:
+            // the newest counts, and the one before is dropped.
+            self.drop_stay(at);
+            self.count_attempt()?;
         }
         if !auth.is_empty() && json::check(auth, 0).is_err() {
             return Err(Violation::InvalidPayload);
@@ -207,11 +213,17 @@ impl Connection {
         self.poll_admission(self.stays.len() - 1, cx)
     }
 
-    fn refuse(&mut self, path: &str, refuse: &Refuse) -> Result<(), Violation> {
-        self.refused += 1;
-        if self.refused > self.config.max_connect_attempts {
+    /// Counts an attempt to join that led to nothing.
+    fn count_attempt(&mut self) -> Result<(), Violation> {
+        self.failed_attempts += 1;
+        if self.failed_attempts > self.config.max_connect_attempts {
             return Err(Violation::TooManyAttempts);
         }
+        Ok(())
+    }
+
+    fn refuse(&mut self, path: &str, refuse: &Refuse) -> Result<(), Violation> {
+        self.count_attempt()?;
         // A session that has ended needs no answer.
         let _ = self.session.send(&[encode::connect_error(path, refuse.message(), refuse.details())]);
         Ok(())
@@ -225,13 +237,12 @@ impl Connection {
         let member = match admitted {
             Ok(member) => member,
             Err(refuse) => {
-                let stay = self.stays.swap_remove(at);
-                self.forget(&stay.queue);
-                return self.refuse(&stay.path, &refuse);
+                let path = self.drop_stay(at);
+                return self.refuse(&path, &refuse);
             }
         };
         if !member.enter() {
-            self.stays.swap_remove(at);
+            self.drop_stay(at);
             return Ok(());
         }
         self.join_by = None;
@@ -411,11 +422,18 @@ impl Connection {
         Ok(())
     }
 
-    fn remove(&mut self, at: usize) {
+    /// Removes a stay with all that waits; gives back its path.
+    fn drop_stay(&mut self, at: usize) -> Box<str> {
         let stay = self.stays.swap_remove(at);
         self.forget(&stay.queue);
-        if !self.left.contains(&stay.path) && !self.closed {
-            self.left.push(stay.path);
+        stay.path
+    }
+
+    /// Removes the stay of a client that was in the namespace.
+    fn remove(&mut self, at: usize) {
+        let path = self.drop_stay(at);
+        if !self.left.contains(&path) && !self.closed {
+            self.left.push(path);
         }
     }
 
@@ -430,7 +448,7 @@ impl Connection {
             && !self.closed
         {
             tracing::debug!(?violation, "protocol violation");
-            self.session.close();
+            self.session.close_for_violation();
         }
     }
 

@@ -28,6 +28,9 @@ pub enum CloseReason {
     ParseError,
     /// The application closed the session.
     ForcedClose,
+    /// The application closed the session because the client broke the application's own protocol. Node does not
+    /// tell it from a [forced close](Self::ForcedClose).
+    Violation,
     /// The server is shutting down; clients reconnect, to another server if there is one.
     ServerShuttingDown,
     /// The client did not take its messages, and the queue for them is full.
@@ -43,7 +46,7 @@ impl CloseReason {
             Self::TransportError | Self::SlowConsumer => "transport error",
             Self::PingTimeout => "ping timeout",
             Self::ParseError => "parse error",
-            Self::ForcedClose => "forced close",
+            Self::ForcedClose | Self::Violation => "forced close",
             Self::ServerShuttingDown => "server shutting down",
         }
     }
@@ -396,7 +399,10 @@ impl Session {
     }
 
     fn close(&mut self, now: Instant, reason: CloseReason) {
-        let graceful = matches!(reason, CloseReason::ForcedClose | CloseReason::ServerShuttingDown);
+        let graceful = matches!(
+            reason,
+            CloseReason::ForcedClose | CloseReason::Violation | CloseReason::ServerShuttingDown
+        );
         let next = match self.state {
             State::Closing { .. } | State::Closed => return,
             State::Polling { poll: false, .. } if graceful => {
