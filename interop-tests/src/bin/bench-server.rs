@@ -1,0 +1,27 @@
+//! The server that the benchmark measures: default configuration, one namespace, one room.
+//!
+//! `PORT=3000 bench-server` listens on 127.0.0.1. What is passed on unread is taken as [`Args`].
+
+use std::{env, error::Error, net::Ipv4Addr};
+
+use socketio::{Ack, Args, Namespace, Server};
+
+const ROOM: &str = "r";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port: u16 = env::var("PORT").map_err(|error| format!("PORT: {error}"))?.parse()?;
+    let namespace = Namespace::new("/")
+        .on_connect(async |socket| {
+            // A socket that is already gone needs no room.
+            let _ = socket.join(ROOM);
+        })
+        .on("echo", async |socket, args: Args| socket.emit("echo", &args))
+        .on("echo-bin", async |socket, args: Args| socket.emit("echo-bin", &args))
+        .on("ack", async |_, args: Args| Ack(args))
+        .on("publish", async |socket, args: Args| socket.namespace().to(ROOM).emit("news", &args))
+        .on("join", async |socket, room: String| socket.join(room))
+        .on("leave", async |socket, room: String| socket.leave(&room));
+    Server::new().namespace(namespace).listen((Ipv4Addr::LOCALHOST, port)).await?;
+    Ok(())
+}

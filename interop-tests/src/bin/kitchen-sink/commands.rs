@@ -1,0 +1,160 @@
+//! The events that a client may send: one table for all namespaces.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use serde_json::json;
+use socketio::{
+    Ack, Args, Asked, DecodeError, EmitError, EventError, FromArgs, IntoAck, Namespace, NoAck, Socket,
+};
+use tokio::time::sleep;
+
+use crate::{
+    ask::{ask, ask_within},
+    rooms::cast,
+    state::State,
+    value::{Value, values},
+};
+
+/// The largest answer that a client may ask for.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A namespace whose events note their names when they are handled.
+struct Noted(Namespace<State>);
+
+impl Noted {
+    fn on<T, F, Fut>(self, event: &'static str, handler: F) -> Self
+    where
+        F: FnOnce(Socket<State>, T) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output: IntoAck + Send> + Send + 'static,
+        T: FromArgs + Send + 'static,
+    {
+        Self(self.0.on(event, async move |socket: Socket<State>, args: T| {
+            socket.data().heard.lock().push(event);
+            handler(socket, args).await
+        }))
+    }
+}
+
+/// Adds the commands to a namespace.
+pub(crate) fn commands(namespace: Namespace<State>) -> Namespace<State> {
+    let namespace = Noted(namespace)
+        .on("whoami", async |socket, ()| whoami(&socket))
+        .on("handshake", async |socket, ()| handshake(&socket))
+        .on("stats", async |socket, ()| stats(&socket))
+        .on("reasons", async |socket, key: String| Ack(socket.data().app.records.under(&key)))
+        .on("echo", echo)
+        .on("describe", async |_, args: Args| describe(&args))
+        .on("log", async |socket, value: Value| socket.data().log.lock().push(value))
+        .on("log-get", async |socket, ()| Ack(socket.data().log.lock().clone()))
+        .on("any-get", async |socket, ()| Ack(socket.data().heard.lock().clone()))
+        .on("emit-me", async |socket, args: Args| emit_me(&socket, &args))
+        .on("burst", async |socket, n: u32| (0..n).try_for_each(|i| socket.emit("burst", &i)))
+        .on("burst-bin", async |socket, n: u32| (0..n).try_for_each(|i| emit_numbered(&socket, i)))
+        .on("tick", tick)
+        .on("big", async |_, n: usize| Ack("x".repeat(n.min(MAX_ANSWER))))
+        .on("bigbin", async |_, n: usize| {
+            Ack((0..=u8::MAX).cycle().take(n.min(MAX_ANSWER)).collect::<Bytes>())
+        })
+        .on("ack-none", async |_, _: Args| NoAck)
+        // A handler returns once, so there is no way to acknowledge twice.
+        .on("ack-twice", async |_, ()| Ack("first"))
+        .on("ack-later", ack_later)
+        .on("ask", ask)
+        .on("ask-within", ask_within)
+        .on("join", async |socket, room: String| socket.join(room))
+        .on("leave", async |socket, room: String| socket.leave(&room))
+        .on("rooms", async |socket, ()| Ack(socket.rooms()))
+        .on("cast", cast)
+        .on("data-set", async |socket, value: Value| *socket.data().data.lock() = value)
+        .on("data-get", async |socket, ()| Ack(socket.data().data.lock().clone()))
+        .on("bye", async |socket, args: Args| bye(&socket, &args))
+        .on("bye-then-emit", async |socket, ()| {
+            socket.disconnect();
+            let _ = socket.emit("late", &());
+        })
+        .on("drop", async |socket, ()| socket.session().close());
+    namespace.0
+}
+
+fn whoami(socket: &Socket<State>) -> Ack<serde_json::Value> {
+    let session = socket.session();
+    Ack(json!({
+        "sid": socket.id(),
+        "eid": session.id().as_str(),
+        "nsp": socket.path(),
+        "transport": session.transport().as_str(),
+        "protocol": session.protocol(),
+        "recovered": false,
+    }))
+}
+
+fn handshake(socket: &Socket<State>) -> Result<Ack<serde_json::Value>, EventError> {
+    let handshake = socket.handshake();
+    let query: BTreeMap<_, _> = handshake.queries().collect();
+    let headers: BTreeMap<_, _> = handshake.headers().collect();
+    let auth: Value = handshake.auth().map_err(|_| EventError::public("the auth payload cannot be read"))?;
+    Ok(Ack(json!({ "query": query, "auth": auth, "headers": headers, "url": handshake.url() })))
+}
+
+fn stats(socket: &Socket<State>) -> Ack<serde_json::Value> {
+    let server = &socket.data().app.server;
+    Ack(json!({ "engine": server.session_count(), "sockets": server.socket_count(socket.path()) }))
+}
+
+async fn echo(
+    socket: Socket<State>,
+    Asked { args, asked }: Asked<Args>,
+) -> Result<Option<Ack<Args>>, EmitError> {
+    if asked {
+        return Ok(Some(Ack(args)));
+    }
+    socket.emit("echo", &args)?;
+    Ok(None)
+}
+
+fn describe(args: &Args) -> Result<Ack<Vec<String>>, DecodeError> {
+    let kinds = values(args)?.into_iter().map(|value| match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "boolean".to_owned(),
+        Value::Number(_) => "number".to_owned(),
+        Value::Text(_) => "string".to_owned(),
+        Value::Binary(bytes) => format!("binary:{}", bytes.len()),
+        Value::List(list) => format!("array:{}", list.len()),
+        Value::Object(_) => "object".to_owned(),
+    });
+    Ok(Ack(kinds.collect()))
+}
+
+fn emit_me(socket: &Socket<State>, args: &Args) -> Result<(), EventError> {
+    Ok(socket.emit(args.get::<String>(0)?, &args.skip(1))?)
+}
+
+fn emit_numbered(socket: &Socket<State>, i: u32) -> Result<(), EmitError> {
+    socket.emit("burst", &(i, Bytes::copy_from_slice(&i.to_be_bytes())))
+}
+
+async fn tick(socket: Socket<State>, (n, ms): (u32, u64)) -> Result<(), EmitError> {
+    for i in 0..n {
+        if !socket.connected() {
+            break;
+        }
+        socket.emit("tick", &i)?;
+        sleep(Duration::from_millis(ms)).await;
+    }
+    Ok(())
+}
+
+async fn ack_later(_: Socket<State>, args: Args) -> Result<Ack<Args>, DecodeError> {
+    sleep(Duration::from_millis(args.get(0)?)).await;
+    Ok(Ack(args.skip(1)))
+}
+
+/// Ends the socket, or the whole connection if the first argument is `true`.
+fn bye(socket: &Socket<State>, args: &Args) {
+    if args.get(0).unwrap_or(false) {
+        socket.close();
+    } else {
+        socket.disconnect();
+    }
+}

@@ -1,0 +1,99 @@
+//! The namespaces: who is admitted, and what happens on connection.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde_json::json;
+use socketio::{Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use tokio::time::sleep;
+
+use crate::{
+    commands::commands,
+    records::{Records, kept},
+    state::{App, State},
+    value::Value,
+};
+
+pub(crate) fn server(config: ServerConfig) -> Server {
+    let server = Server::with_config(config);
+    let app = Arc::new(App { server: server.clone(), records: Records::default() });
+    server
+        .namespace(commanded("/", &app, anyone))
+        .namespace(commanded("/custom", &app, anyone))
+        .namespace(kept(Namespace::new("/silent"), &app))
+        .namespace(commanded("/early", &app, anyone).on_connect(greet))
+        .namespace(commanded("/slow", &app, after_a_while))
+        .namespace(Namespace::with_auth("/no", no_one))
+        .namespace(commanded("/auth", &app, with_token).on_connect(welcome))
+        .namespace(kept(Namespace::with_auth("/order", in_two_steps), &app).on_connect(in_order))
+}
+
+/// A namespace with all the commands, for those whom `admit` lets in.
+fn commanded<F, Fut>(path: &str, app: &Arc<App>, admit: F) -> Namespace<State>
+where
+    F: FnOnce(Handshake) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Refuse>> + Send + 'static,
+{
+    let shared = Arc::clone(app);
+    let namespace = Namespace::with_auth(path, async move |handshake| {
+        admit(handshake).await?;
+        Ok::<_, Refuse>(State::new(shared))
+    });
+    commands(kept(namespace, app))
+}
+
+async fn anyone(_: Handshake) -> Result<(), Refuse> {
+    Ok(())
+}
+
+async fn no_one(_: Handshake) -> Result<(), Refuse> {
+    Err(Refuse::new("no entry"))
+}
+
+async fn after_a_while(_: Handshake) -> Result<(), Refuse> {
+    sleep(Duration::from_millis(150)).await;
+    Ok(())
+}
+
+async fn with_token(handshake: Handshake) -> Result<(), Refuse> {
+    let auth: Value = handshake.auth()?;
+    match auth.get("token") {
+        Some(Value::Text(token)) if token == "secret" => Ok(()),
+        given => Err(Refuse::new("unauthorized").data(json!({ "code": 401, "given": given }))),
+    }
+}
+
+async fn greet(socket: Socket<State>) {
+    for i in 1..=3 {
+        let _ = socket.emit("early", &i);
+    }
+}
+
+async fn welcome(socket: Socket<State>) {
+    if let Ok(auth) = socket.handshake().auth::<Value>() {
+        let _ = socket.emit("welcome", &auth);
+    }
+}
+
+/// The steps of admission that a socket has passed.
+type Steps = Vec<&'static str>;
+
+async fn first() -> Steps {
+    sleep(Duration::from_millis(20)).await;
+    vec!["a"]
+}
+
+fn second(mut steps: Steps) -> Steps {
+    steps.push("b");
+    steps
+}
+
+async fn in_two_steps(_: Handshake) -> Result<Mutex<Steps>, Refuse> {
+    Ok(Mutex::new(second(first().await)))
+}
+
+async fn in_order(socket: Socket<Mutex<Steps>>) {
+    let mut steps = socket.data().lock();
+    steps.push("c");
+    let _ = socket.emit("order", &*steps);
+}

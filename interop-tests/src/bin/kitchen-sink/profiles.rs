@@ -1,0 +1,55 @@
+//! The configurations that are checked.
+
+use std::time::Duration;
+
+use socketio::{EngineConfig, ServerConfig, TransportKind};
+
+/// The name and the configuration of a profile, if what it needs exists.
+type Profile = (&'static str, Option<fn() -> ServerConfig>);
+
+pub(crate) const ALL: [Profile; 7] = [
+    ("main", Some(main)),
+    ("fast", Some(fast)),
+    ("strict", Some(strict)),
+    ("recovery", None),
+    ("msgpack", None),
+    ("polling", Some(polling)),
+    ("websocket", Some(websocket)),
+];
+
+fn engine() -> EngineConfig {
+    EngineConfig::default()
+        .ping_interval(Duration::from_secs(20))
+        .ping_timeout(Duration::from_secs(15))
+        .upgrade_timeout(Duration::from_secs(5))
+        .max_http_buffer_size(1_000_000_usize)
+}
+
+fn with(engine: EngineConfig) -> ServerConfig {
+    ServerConfig::default().connect_timeout(Duration::from_secs(20)).engine(engine)
+}
+
+fn main() -> ServerConfig {
+    with(engine())
+}
+
+fn fast() -> ServerConfig {
+    let engine = engine()
+        .ping_interval(Duration::from_millis(300))
+        .ping_timeout(Duration::from_millis(500))
+        .upgrade_timeout(Duration::from_millis(300))
+        .max_http_buffer_size(1_000_usize);
+    with(engine).connect_timeout(Duration::from_millis(500))
+}
+
+fn strict() -> ServerConfig {
+    with(engine().allow_upgrades(false)).path("/bb").add_trailing_slash(false)
+}
+
+fn polling() -> ServerConfig {
+    with(engine().transports([TransportKind::Polling]))
+}
+
+fn websocket() -> ServerConfig {
+    with(engine().transports([TransportKind::WebSocket]))
+}

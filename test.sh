@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Runs every test: formatting, lints, documentation, Rust tests, and the official JavaScript clients, in Node and in
+# a browser, against our servers. Installs what is missing: npm packages, and Chromium where apt-get is there.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+need() {
+  command -v "$1" >/dev/null || { echo "test.sh: $1 is missing: $2" >&2; exit 1; }
+}
+need cargo "install Rust, https://rustup.rs"
+need npm "install Node.js 20 or newer, npm comes with it"
+
+if [ ! -x /usr/bin/chromium ]; then
+  step "installing chromium"
+  need apt-get "install Chromium as /usr/bin/chromium by hand"
+  as_root=$([ "$(id -u)" -eq 0 ] || echo sudo)
+  $as_root apt-get update -qq
+  $as_root apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 chromium >/dev/null
+fi
+
+step "formatting and lints"
+cargo fmt --all --check
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+step "Rust tests"
+cargo test --workspace --quiet
+
+step "the servers that are checked from outside"
+cargo build --release --bins --quiet
+
+step "official clients"
+(cd examples/chat && npm ci --no-audit --no-fund --ignore-scripts --silent)
+cd interop-tests
+npm ci --no-audit --no-fund --ignore-scripts --silent
+npm test
