@@ -110,3 +110,32 @@ impl fmt::Debug for Adapter {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::{Namespace, Server, proto::encode::Frames};
+
+    /// Notes what it is told to publish, as a broker's queue would.
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<String>>);
+
+    impl Backend for Noted {
+        fn publish(&self, namespace: &str, target: &Target, packet: &Frames) {
+            let text = String::from_utf8_lossy(packet.as_slice()[0].payload()).into_owned();
+            self.0.lock().push(format!("{namespace} {:?} {text}", target.rooms));
+        }
+    }
+
+    #[test]
+    fn a_broadcast_is_published_once_unless_it_is_local() {
+        let backend = Arc::new(Noted::default());
+        let io =
+            Server::build(ServerConfig::default(), Some(backend.clone())).namespace(Namespace::new("/n"));
+        io.of("/n").to("a").to("b").emit("x", &1).unwrap();
+        io.of("/n").local().emit("y", &2).unwrap();
+        assert_eq!(*backend.0.lock(), [r#"/n ["a", "b"] 42/n,["x",1]"#]);
+    }
+}

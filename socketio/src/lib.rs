@@ -1,4 +1,64 @@
 //! A Socket.IO server: namespaces, rooms, acknowledgements and typed events for the official clients.
+//!
+//! ```no_run
+//! use socketio::{Ack, Namespace, Server};
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let chat = Namespace::new("/")
+//!         .on("join", async |socket, room: String| socket.join(room))
+//!         .on("say", async |socket, (room, text): (String, String)| {
+//!             socket.to(room).emit("said", &text)?;
+//!             Ok::<_, socketio::EventError>(Ack(text.len()))
+//!         });
+//!     Server::new().namespace(chat).listen("127.0.0.1:3000").await
+//! }
+//! ```
+//!
+//! # Namespaces and sockets
+//!
+//! A [`Namespace`] holds the handlers of its events; they are registered once, before the server starts. A client that
+//! joins it becomes a [`Socket`]. [`Namespace::with_auth`] decides who may join, and what it returns is the
+//! [`data`](Socket::data) of the socket, typed: application state travels in it, as an `Arc`.
+//!
+//! # Events
+//!
+//! A handler is an async function of the socket and the arguments of the event. `()` takes no argument, a tuple
+//! several, any other type the first one: see [`FromArgs`], and [`ToArgs`] for the way back. Code that does not know the
+//! types takes [`Args`]. Bytes inside of types (`bytes::Bytes`, `serde_bytes`) travel as binary attachments. A
+//! [`TypedEvent`] binds the name of an event to its type, once for both directions.
+//!
+//! Handlers of one socket start in the order in which its events arrive and may overlap while they wait; at most
+//! [`max_in_flight`](Namespace::max_in_flight) run at once, then the connection stops reading. One that panics is
+//! logged and answered as an internal error. A handler that computes for long delays its own connection: move the
+//! computation to `tokio::task::spawn_blocking`.
+//!
+//! # Acknowledgements
+//!
+//! What a handler returns is the acknowledgement, see [`IntoAck`]: nothing, [`Ack`], or an error, of which the client
+//! hears only the public message ([`EventError`]). The other way, [`Socket::emit_with_ack`] sends an event and
+//! waits for the client's answer, which arrives once or fails once.
+//!
+//! An acknowledgement and the events that its handler emits to the same socket arrive in the order in which they were
+//! made, so an event that is emitted by another task in between may come before the acknowledgement.
+//!
+//! # Rooms and broadcasts
+//!
+//! [`Socket::join`] adds a socket to a room; each is also in the room of its own id. [`Socket::to`],
+//! [`Socket::broadcast`], [`Socket::namespace`] and [`Server::of`] choose whom an event goes to, see
+//! [`BroadcastOperator`]. (Node's `in` is another name for `to`, and a keyword in Rust.)
+//!
+//! # Serving
+//!
+//! [`Server::listen`] is an accept loop with limits for an open port. [`Server`] is also a tower service and a layer,
+//! for axum and any other server on hyper; mind to set `TCP_NODELAY` there, and to insert a
+//! [`RemoteAddr`] into the extensions of the requests if [`Handshake::address`] is to know it. A clone of the server
+//! emits from anywhere.
+//!
+//! # Limits
+//!
+//! All limits are fields of [`ServerConfig`] and [`EngineConfig`], with finite defaults. What waits for a client is
+//! bounded in bytes; one that does not take its messages is disconnected.
 
 mod ack;
 mod adapter;
@@ -23,7 +83,7 @@ pub use ack::AckRequest;
 pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
-pub use engineio::{CloseReason, EngineConfig, SessionHandle, TransportKind};
+pub use engineio::{CloseReason, EngineConfig, RemoteAddr, SessionHandle, TransportKind};
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
@@ -33,3 +93,8 @@ pub use reason::DisconnectReason;
 pub use rooms::Room;
 pub use server::{Server, WithServer};
 pub use socket::Socket;
+
+/// The code in the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
