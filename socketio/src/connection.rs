@@ -202,6 +202,8 @@ impl Connection {
         self.next_key = key.wrapping_add(1);
         self.left.retain(|left| &**left != path);
         let stage = Stage::Admitting(admission);
+        // Most clients are in one namespace: a vector would take room for four at once.
+        self.stays.reserve_exact(1);
         self.stays.push(Stay {
             key,
             path: path.into(),
