@@ -2,7 +2,8 @@
 //! out what it answers.
 
 use std::{
-    pin::{Pin, pin},
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -62,9 +63,11 @@ impl<A: Application> Driver<A> {
     }
 
     /// Drives the session to its end.
-    pub(crate) async fn run(mut self) {
-        let mut timer = pin!(tokio::time::sleep(self.shared.config.ping_interval));
-        std::future::poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
+    ///
+    /// Not an `async fn`, whose state would hold the driver twice: as its argument, and as what it works on.
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        let mut timer = Box::pin(tokio::time::sleep(self.shared.config.ping_interval));
+        poll_fn(move |cx| self.poll(cx, timer.as_mut()))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {

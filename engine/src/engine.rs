@@ -160,12 +160,11 @@ impl<A: Application> Engine<A> {
         let engine = self.clone();
         let request = Arc::new(OpenRequest::new(request));
         tokio::spawn(async move {
-            let driver = match websocket(on_upgrade).await {
-                Ok(websocket) => engine.start_websocket(websocket, request),
-                Err(error) => return tracing::debug!(%error, "upgrade failed"),
-            };
-            drop(engine);
-            driver.run().await;
+            match websocket(on_upgrade).await {
+                // A task of its own: this one would keep room for what the upgrade needed.
+                Ok(websocket) => drop(tokio::spawn(engine.start_websocket(websocket, request).run())),
+                Err(error) => tracing::debug!(%error, "upgrade failed"),
+            }
         });
         switching_protocols(key)
     }
