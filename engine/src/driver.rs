@@ -37,6 +37,8 @@ pub(crate) struct Driver<A: Application> {
     deadline: Option<std::time::Instant>,
     /// The cost of messages that left in the answer to a poll.
     answered: usize,
+    /// Whether requests find the session.
+    registered: bool,
 }
 
 impl<A: Application> Driver<A> {
@@ -48,6 +50,7 @@ impl<A: Application> Driver<A> {
     ) -> Self {
         let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
         let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport);
+        shared.registry.insert(handle.clone());
         Self {
             shared,
             handle,
@@ -59,6 +62,7 @@ impl<A: Application> Driver<A> {
             close: None,
             deadline: None,
             answered: 0,
+            registered: true,
         }
     }
 
@@ -78,6 +82,8 @@ impl<A: Application> Driver<A> {
                 self.command(cx, now, command);
             }
             let read = self.read(cx, now);
+            // If the WebSocket has taken over just now, a POST has lost its place in the order.
+            self.outputs(now);
             self.post(cx, now);
             self.outputs(now);
             let was_ready = self.connection.ready();
@@ -98,6 +104,7 @@ impl<A: Application> Driver<A> {
                 return Poll::Pending;
             }
             now = Instant::now();
+            self.signs_of_life(now);
             self.session.handle(now.into_std(), Input::Timeout);
             self.connection.timeout(now.into_std());
         }
@@ -114,6 +121,17 @@ impl<A: Application> Driver<A> {
             timer.as_mut().reset(deadline);
         }
         timer.poll(cx)
+    }
+
+    /// What the state machine has not seen and should know before it gives the client up: a request of which parts
+    /// have come, or that nobody reads what the client sends because the application takes no message.
+    fn signs_of_life(&mut self, now: Instant) {
+        if let Some(heard) = self.handle.take_heard() {
+            self.session.heard(heard);
+        }
+        if !self.connection.ready() {
+            self.session.heard(now.into_std());
+        }
     }
 
     /// Puts the task to sleep, unless something has arrived that can be acted on now.
@@ -299,6 +317,10 @@ impl<A: Application> Driver<A> {
             match self.session.poll() {
                 Output::Timeout(deadline) => {
                     self.deadline = deadline;
+                    if self.registered && self.session.is_closed() {
+                        self.registered = false;
+                        self.shared.registry.remove(self.handle.id());
+                    }
                     return;
                 }
                 Output::Answer { ping, end } => self.answer(now, ping, end),
@@ -306,7 +328,6 @@ impl<A: Application> Driver<A> {
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
                 Output::DropProbe => self.close_frame(now, None),
-                // A POST that is still on its way has lost its place in the order.
                 Output::Upgraded => self.post = None,
                 Output::Closed(reason) => self.closed(now, reason),
             }
@@ -371,10 +392,15 @@ impl<A: Application> Driver<A> {
 
     fn closed(&mut self, now: Instant, reason: CloseReason) {
         self.handle.close_queue();
-        if self.session.is_closed() {
-            self.shared.registry.remove(self.handle.id());
+        // Of a POST that still waits nothing is taken any more; it is refused only to a client that did wrong.
+        if let Some(post) = self.post.take()
+            && matches!(
+                reason,
+                CloseReason::ForcedClose | CloseReason::Violation | CloseReason::ServerShuttingDown
+            )
+        {
+            post.finish();
         }
-        self.post = None;
         self.connection.closed(reason);
         self.close_frame(now, Some(reason));
     }

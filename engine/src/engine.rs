@@ -178,9 +178,7 @@ impl<A: Application> Engine<A> {
     }
 
     fn session(&self, transport: TransportKind) -> SessionHandle {
-        let session = SessionHandle::new(Sid::random(), transport, self.shared.config.max_buffered);
-        self.shared.registry.insert(session.clone());
-        session
+        SessionHandle::new(Sid::random(), transport, self.shared.config.max_buffered)
     }
 
     /// Takes the packets of a POST.
@@ -202,23 +200,24 @@ impl<A: Application> Engine<A> {
         }
         let (post, mut ticket) = polling::Post::new();
         session.command(Command::Post(post));
-        let mut body = pin!(collect(request.into_body(), max_len));
+        let mut body = pin!(collect(request.into_body(), max_len, session));
         let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
-            // Refused before the body is here: another POST is on its way.
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => body.as_mut().poll(cx).map(Some),
+            // Decided before the body is here: another POST is on its way, or the session has ended.
+            Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
+            Poll::Pending => body.as_mut().poll(cx).map(Ok),
         })
         .await;
-        match body {
-            Some(Ok(body)) => {
-                if ticket.body.send(String::from_utf8(body).ok()).is_ok() && ticket.done.await.is_ok() {
-                    return answer(HTML, "ok");
-                }
-                status(StatusCode::BAD_REQUEST)
+        let taken = match body {
+            Ok(Ok(body)) => {
+                // Without the other side, the answer is there already.
+                let _ = ticket.body.send(String::from_utf8(body).ok());
+                ticket.done.await.is_ok()
             }
-            Some(Err(TooLarge)) => too_large(),
-            None => status(StatusCode::BAD_REQUEST),
-        }
+            Ok(Err(BodyError::TooLarge)) => return too_large(),
+            Ok(Err(BodyError::Broken)) => false,
+            Err(taken) => taken,
+        };
+        if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
     }
 }
 
@@ -260,18 +259,22 @@ async fn websocket(on_upgrade: OnUpgrade) -> hyper::Result<WebSocket> {
     Ok(WebSocket::new(stream, rest))
 }
 
-struct TooLarge;
+enum BodyError {
+    TooLarge,
+    Broken,
+}
 
-/// Reads a body of at most `max_len` bytes. A body that breaks off never completes: hyper drops the request.
-async fn collect<B: Body>(body: B, max_len: usize) -> Result<Vec<u8>, TooLarge> {
+/// Reads a body of at most `max_len` bytes. If the client goes away, hyper drops the request with this future.
+async fn collect<B: Body>(body: B, max_len: usize, session: &SessionHandle) -> Result<Vec<u8>, BodyError> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(TooLarge) };
+        let Ok(frame) = frame else { return Err(BodyError::Broken) };
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > max_len - collected.len() {
-            return Err(TooLarge);
+            return Err(BodyError::TooLarge);
         }
+        session.heard(tokio::time::Instant::now().into_std());
         while data.has_remaining() {
             let chunk = data.chunk();
             collected.extend_from_slice(chunk);

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Waker},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -86,6 +87,10 @@ struct Queue {
     waker: Option<Waker>,
     /// Whether the task sleeps: then, and only then, the next arrival wakes it.
     asleep: bool,
+    /// Whether the task was to be woken while it was awake.
+    woken: bool,
+    /// When bytes of a request came that is not complete yet.
+    heard: Option<Instant>,
     /// Whether what is sent now would leave at once.
     writable: bool,
     state: State,
@@ -122,6 +127,8 @@ impl SessionHandle {
                 commands: Vec::new(),
                 waker: None,
                 asleep: false,
+                woken: false,
+                heard: None,
                 writable: transport == TransportKind::WebSocket,
                 state: State::Open,
             }),
@@ -208,7 +215,18 @@ impl SessionHandle {
 
     /// Makes the task of the session call [`Connection::poll`](crate::Connection::poll) soon.
     pub fn wake(&self) {
-        self.0.queue.lock().wake();
+        let queue = &mut *self.0.queue.lock();
+        queue.woken = true;
+        queue.wake();
+    }
+
+    /// Takes note of bytes of a request: the client lives. The task asks for it when it would end the session.
+    pub(crate) fn heard(&self, now: Instant) {
+        self.0.queue.lock().heard = Some(now);
+    }
+
+    pub(crate) fn take_heard(&self) -> Option<Instant> {
+        self.0.queue.lock().heard.take()
     }
 
     /// The bytes that wait for the client, with a small overhead for each message.
@@ -257,7 +275,8 @@ impl SessionHandle {
         let queue = &mut *self.0.queue.lock();
         queue.buffered -= written;
         queue.writable = writable;
-        if !queue.commands.is_empty() || (frames_may_go && !queue.frames.is_empty()) {
+        let woken = std::mem::take(&mut queue.woken);
+        if woken || !queue.commands.is_empty() || (frames_may_go && !queue.frames.is_empty()) {
             return false;
         }
         queue.asleep = true;

@@ -147,10 +147,15 @@ impl Frame {
         (&self.head[..usize::from(self.head_len)], &self.bytes)
     }
 
+    /// Whether the engine itself made this frame.
+    pub(crate) fn is_control(&self) -> bool {
+        self.kind == Kind::Control
+    }
+
     /// What the frame counts against the limit of what may wait for a client: its bytes, and what an entry of
     /// the queue takes. Frames of the engine itself are few and count nothing.
     pub(crate) fn cost(&self) -> usize {
-        if self.kind == Kind::Control { 0 } else { self.wire_len() + size_of::<Self>() }
+        if self.is_control() { 0 } else { self.wire_len() + size_of::<Self>() }
     }
 
     /// The number of bytes on a WebSocket.

@@ -21,7 +21,7 @@ impl Heartbeat {
     /// with a long upload loses its session there.
     pub(crate) fn heard(&mut self, now: Instant, ping_timeout: Duration) {
         if let Self::PongBy(by) = self {
-            *by = now + ping_timeout;
+            *by = (*by).max(now + ping_timeout);
         }
     }
 

@@ -17,3 +17,5 @@ pub(crate) mod websocket;
 
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod upgrade_sim;

@@ -324,6 +324,8 @@ impl Session {
             (State::Polling { .. }, Request::Poll | Request::Post) => {
                 self.close(now, CloseReason::TransportError);
             }
+            // What it brings is ignored; a refusal would make the client give up before its last poll.
+            (State::Closing { .. }, Request::Post) => self.out.push_back(Output::Accept(request)),
             (State::Closing { .. }, Request::Poll) => {
                 self.state = State::Closed;
                 self.out.push_back(Output::Accept(request));

@@ -23,6 +23,8 @@ pub(crate) struct WebSocket {
     sending: VecDeque<Frame>,
     /// How much of the first frame has been written.
     offset: usize,
+    /// How many frames of the engine itself stand before the messages.
+    ahead: usize,
     /// The cost of frames that have been written since it was last asked for.
     written: usize,
     pongs: usize,
@@ -45,6 +47,7 @@ impl WebSocket {
             tail: rest,
             sending: VecDeque::new(),
             offset: 0,
+            ahead: 0,
             written: 0,
             pongs: 0,
             closing: None,
@@ -62,7 +65,9 @@ impl WebSocket {
 
     /// Queues a frame of the engine itself, ahead of the messages that wait.
     pub(crate) fn queue_first(&mut self, frame: Frame) {
-        self.sending.insert(usize::from(self.offset > 0), frame);
+        let in_message = self.offset > 0 && self.sending.front().is_some_and(|first| !first.is_control());
+        self.sending.insert(usize::from(in_message) + self.ahead, frame);
+        self.ahead += 1;
     }
 
     pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
@@ -137,6 +142,7 @@ impl WebSocket {
         {
             self.offset -= frame.wire_len();
             self.written += frame.cost();
+            self.ahead -= usize::from(self.ahead > 0 && frame.is_control());
             self.sending.pop_front();
         }
     }
@@ -150,6 +156,7 @@ impl WebSocket {
         self.tail_ready = false;
         if !keep_messages {
             self.sending.truncate(usize::from(self.offset > 0));
+            self.ahead = 0;
         }
         self.sending.push_back(close);
         self.closing = Some(Closing { by, shut_down: false });

@@ -1,0 +1,116 @@
+//! The application under test: an echo with a few commands.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use engineio::{Application, CloseReason, Connection, Frame, Message, OpenRequest, SessionHandle};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+/// Sends every message back, except: `close` closes the session, `burst 3` sends `0`, `1` and `2`, `pause` makes
+/// all sessions stop taking messages until [`Gate::open`], `work` stops its session until the task goes on with it,
+/// and `panic` panics. In the query string, `greet` is sent
+/// at once, `reflect` sends what is known of the request, and `panic` panics.
+pub(crate) struct Echo {
+    sessions: mpsc::Sender<SessionHandle>,
+    ends: mpsc::Sender<CloseReason>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Echo {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<SessionHandle>, mpsc::Receiver<CloseReason>) {
+        let (sessions, opened) = mpsc::channel(10_000);
+        let (ends, ended) = mpsc::channel(10_000);
+        (Self { sessions, ends, gate: Arc::default() }, opened, ended)
+    }
+}
+
+/// Whether messages may be taken.
+#[derive(Default)]
+pub(crate) struct Gate {
+    closed: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Gate {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::Release);
+        for waker in self.wakers.lock().drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+pub(crate) struct EchoConnection {
+    session: SessionHandle,
+    ends: mpsc::Sender<CloseReason>,
+    gate: Arc<Gate>,
+    busy: bool,
+}
+
+impl Application for Echo {
+    type Connection = EchoConnection;
+
+    fn connect(&self, session: SessionHandle, request: Arc<OpenRequest>) -> EchoConnection {
+        assert!(request.query("panic").is_none(), "asked to panic");
+        if let Some(greeting) = request.query("greet") {
+            session.send(&[Frame::text(&greeting)]).unwrap();
+        }
+        if request.query("reflect").is_some() {
+            let told = (request.url(), request.header("Host"), request.address(), request.secure());
+            session.send(&[Frame::text(&format!("{told:?}"))]).unwrap();
+        }
+        self.sessions.try_send(session.clone()).unwrap();
+        EchoConnection { session, ends: self.ends.clone(), gate: self.gate.clone(), busy: false }
+    }
+}
+
+impl Connection for EchoConnection {
+    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+        assert!(self.ready(), "a message for a connection that is not ready");
+        let frame = match message {
+            Message::Text("close") => return self.session.close(),
+            Message::Text("pause") => return self.gate.closed.store(true, Ordering::Release),
+            Message::Text("work") => return self.busy = true,
+            Message::Text("panic") => panic!("asked to panic"),
+            Message::Text(text) => {
+                if let Some(count) = text.strip_prefix("burst ") {
+                    let frames: Vec<_> =
+                        (0..count.parse().unwrap()).map(|n: u32| Frame::text(&n.to_string())).collect();
+                    self.session.send(&frames).unwrap();
+                    return;
+                }
+                Frame::text(text)
+            }
+            Message::Binary(bytes) => Frame::binary(bytes.into_owned().into()),
+        };
+        // A session that has ended needs no echo.
+        let _ = self.session.send(&[frame]);
+    }
+
+    fn ready(&self) -> bool {
+        !self.busy && !self.gate.is_closed()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.busy = false;
+        let mut wakers = self.gate.wakers.lock();
+        if !self.ready() && !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Ready(())
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.ends.try_send(reason).unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! An echo server, and clients that can also be rude.
+
+mod app;
+mod http;
+mod polling;
+mod server;
+mod websocket;
+mod wire;
+
+pub(crate) use self::{
+    http::{Answer, Http, UPGRADE},
+    polling::{Polling, payload},
+    server::{Server, Stream, eventually, parked},
+    websocket::WebSocket,
+    wire::{Wire, close_frame, frame},
+};

@@ -1,0 +1,198 @@
+//! A server, and how to reach it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use engineio::{CloseReason, Engine, EngineConfig, SessionHandle};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::app::{Echo, Gate};
+
+/// Nothing on this machine takes that long.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// On a virtual clock, only a test that hangs lets so much time pass.
+const VIRTUAL_PATIENCE: Duration = Duration::from_hours(1);
+
+pub(crate) struct Server {
+    pub(crate) engine: Engine<Echo>,
+    place: Place,
+    sessions: mpsc::Receiver<SessionHandle>,
+    ends: mpsc::Receiver<CloseReason>,
+}
+
+enum Place {
+    Tcp {
+        address: SocketAddr,
+        end: Option<oneshot::Sender<()>>,
+        serving: Option<JoinHandle<io::Result<()>>>,
+    },
+    /// The size of the buffers.
+    Memory(usize),
+}
+
+impl Server {
+    /// Serves on a socket of this machine.
+    pub(crate) async fn start(config: EngineConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (end, ended) = oneshot::channel();
+        let mut server = Self::new(config, Place::Tcp { address, end: Some(end), serving: None });
+        let ended = async { drop(ended.await) };
+        let task = tokio::spawn(engineio::serve(listener, server.engine.clone(), ended));
+        if let Place::Tcp { serving, .. } = &mut server.place {
+            *serving = Some(task);
+        }
+        server
+    }
+
+    /// Tells the accept loop to end, and gives it back.
+    pub(crate) fn shut_down(&mut self) -> JoinHandle<io::Result<()>> {
+        match &mut self.place {
+            Place::Tcp { end, serving, .. } => {
+                *end = None;
+                serving.take().unwrap()
+            }
+            Place::Memory(_) => panic!("a server in memory accepts nothing"),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self.place {
+            Place::Tcp { address, .. } => address,
+            Place::Memory(_) => panic!("a server in memory has no address"),
+        }
+    }
+
+    /// Serves over memory: nothing waits for the kernel, so a virtual clock only advances when all is quiet.
+    pub(crate) fn in_memory(config: EngineConfig) -> Self {
+        Self::with_buffers(config, 64 * 1024)
+    }
+
+    /// Like [`in_memory`](Self::in_memory), with so many bytes at most on their way.
+    pub(crate) fn with_buffers(config: EngineConfig, size: usize) -> Self {
+        Self::new(config, Place::Memory(size))
+    }
+
+    fn new(config: EngineConfig, place: Place) -> Self {
+        let (echo, sessions, ends) = Echo::new();
+        Self { engine: Engine::new(echo, config), place, sessions, ends }
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Stream {
+        match self.place {
+            Place::Tcp { address, .. } => Stream::tcp(TcpStream::connect(address).await.unwrap()),
+            Place::Memory(size) => {
+                let (ours, theirs) = tokio::io::duplex(size);
+                let service = TowerToHyperService::new(self.engine.clone());
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(theirs), service);
+                tokio::spawn(connection.with_upgrades());
+                Stream { io: Box::new(ours), patience: VIRTUAL_PATIENCE }
+            }
+        }
+    }
+
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        self.engine.application().gate.clone()
+    }
+
+    /// The next session that has opened.
+    pub(crate) async fn session(&mut self) -> SessionHandle {
+        let session = timeout(self.patience(), self.sessions.recv()).await;
+        session.expect("a session in time").unwrap()
+    }
+
+    /// Why the next session that ended did so.
+    pub(crate) async fn end(&mut self) -> CloseReason {
+        timeout(self.patience(), self.ends.recv()).await.expect("an end in time").unwrap()
+    }
+
+    /// Whether no end was told that no test has asked for.
+    pub(crate) fn no_more_ends(&mut self) -> bool {
+        self.ends.try_recv().is_err()
+    }
+
+    fn patience(&self) -> Duration {
+        match self.place {
+            Place::Tcp { .. } => PATIENCE,
+            Place::Memory(_) => VIRTUAL_PATIENCE,
+        }
+    }
+}
+
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// The client's side of a connection.
+pub(crate) struct Stream {
+    io: Box<dyn Io>,
+    /// How long a client waits before it fails its test.
+    pub(crate) patience: Duration,
+}
+
+impl Stream {
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self { io: Box::new(stream), patience: PATIENCE }
+    }
+
+    /// Reads more into the buffer; false at the end. A reset is an end, too.
+    pub(crate) async fn read_more(&mut self, received: &mut Vec<u8>) -> bool {
+        let read = timeout(self.patience, self.io.read_buf(received)).await;
+        read.expect("bytes in time").unwrap_or(0) > 0
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Waits until the condition holds, by letting all others run.
+pub(crate) async fn eventually(mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("the condition holds in time");
+}
+
+/// Waits until a poll is parked, or until the WebSocket has nothing left to write: the task of the session sleeps.
+pub(crate) async fn parked(session: &SessionHandle) {
+    eventually(|| session.send_volatile(&[])).await;
+}
