@@ -181,7 +181,7 @@ impl<A: Application> Driver<A> {
     /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(websocket) = &self.websocket else { return false };
-        if websocket.is_closing() || !self.connection.ready() {
+        if websocket.is_closing() || !(self.session.has_ended() || self.connection.ready()) {
             return false;
         }
         with_read_buffer(|scratch| self.read_with(cx, now, scratch))
@@ -230,7 +230,7 @@ impl<A: Application> Driver<A> {
         let mut at = 0;
         websocket.tail_ready = false;
         while at < input.len() {
-            if !connection.ready() {
+            if !(session.has_ended() || connection.ready()) {
                 websocket.tail_ready = true;
                 break;
             }
@@ -296,7 +296,7 @@ impl<A: Application> Driver<A> {
             }
         };
         while let Some((packet, next)) = payload::packet_at(body, *at) {
-            if !connection.ready() {
+            if !(session.has_ended() || connection.ready()) {
                 return;
             }
             *at = next;
@@ -330,6 +330,7 @@ impl<A: Application> Driver<A> {
                 Output::DropProbe => self.close_frame(now, None),
                 Output::Upgraded => self.post = None,
                 Output::Closed(reason) => self.closed(now, reason),
+                Output::Finish(reason) => self.close_frame(now, Some(reason)),
             }
         }
     }
@@ -394,15 +395,14 @@ impl<A: Application> Driver<A> {
         self.handle.close_queue();
         // Of a POST that still waits nothing is taken any more; it is refused only to a client that did wrong.
         if let Some(post) = self.post.take()
-            && matches!(
-                reason,
-                CloseReason::ForcedClose | CloseReason::Violation | CloseReason::ServerShuttingDown
-            )
+            && reason.is_graceful()
         {
             post.finish();
         }
         self.connection.closed(reason);
-        self.close_frame(now, Some(reason));
+        if self.session.is_closed() {
+            self.close_frame(now, Some(reason));
+        }
     }
 
     /// Starts the end of the WebSocket, if there is one. `None`: it only probed, and polling goes on.

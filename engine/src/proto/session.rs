@@ -52,6 +52,13 @@ impl CloseReason {
     }
 }
 
+impl CloseReason {
+    /// Whether the server ends the session of a client that is still there and listens.
+    pub(crate) const fn is_graceful(self) -> bool {
+        matches!(self, Self::ForcedClose | Self::Violation | Self::ServerShuttingDown)
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -103,8 +110,10 @@ pub(crate) enum Output {
     DropProbe,
     /// The WebSocket carries the session from now on.
     Upgraded,
-    /// The session has ended: tell the application, and close the WebSocket if there is one.
+    /// The session has ended: tell the application, and close the WebSocket if it carried the session.
     Closed(CloseReason),
+    /// Write what is left to the WebSocket, and close it.
+    Finish(CloseReason),
     /// Nothing more to do until this instant, or until the next input.
     Timeout(Option<Instant>),
 }
@@ -140,6 +149,9 @@ enum State {
     /// Closed for the application; the next poll takes what is left and the close packet.
     Closing {
         by: Instant,
+        /// A WebSocket has probed, so the client may have left polling already: then its upgrade packet may come
+        /// in place of the next poll. With the reason for the close frame.
+        probed: Option<CloseReason>,
     },
     Closed,
 }
@@ -203,6 +215,15 @@ impl Session {
                 self.probe(now, &packet);
                 None
             }
+            (State::Closing { probed: Some(reason), .. }, TransportKind::WebSocket) => {
+                if packet == Packet::Upgrade {
+                    self.out.push_back(Output::Finish(*reason));
+                    self.state = State::Closed;
+                } else {
+                    self.abandon_upgrade();
+                }
+                None
+            }
             _ => None,
         }
     }
@@ -218,7 +239,9 @@ impl Session {
             }
             Input::Gone { request, error } => self.gone(now, request, error),
             Input::Malformed(via) => match (&self.state, via) {
-                (State::Polling { .. }, TransportKind::WebSocket) => self.abandon_upgrade(),
+                (State::Polling { .. } | State::Closing { .. }, TransportKind::WebSocket) => {
+                    self.abandon_upgrade()
+                }
                 (State::Polling { .. }, TransportKind::Polling) | (State::WebSocket, _) => {
                     self.close(now, CloseReason::ParseError);
                 }
@@ -248,6 +271,11 @@ impl Session {
         }
     }
 
+    /// Whether the application has been told of the end; a last request may still come.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Closing { .. } | State::Closed)
+    }
+
     /// Whether nothing can happen any more, not even a last poll.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
@@ -260,7 +288,7 @@ impl Session {
             State::Polling {
                 upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up }, ..
             } => Some(heartbeat.min(give_up)),
-            State::Closing { by } => Some(by),
+            State::Closing { by, .. } => Some(by),
             State::Closed => None,
         }
     }
@@ -327,8 +355,9 @@ impl Session {
             // What it brings is ignored; a refusal would make the client give up before its last poll.
             (State::Closing { .. }, Request::Post) => self.out.push_back(Output::Accept(request)),
             (State::Closing { .. }, Request::Poll) => {
+                self.abandon_upgrade();
                 self.state = State::Closed;
-                self.out.push_back(Output::Accept(request));
+                self.out.push_front(Output::Accept(request));
                 self.out.push_back(Output::Answer { ping: false, end: Some(End::Close) });
             }
             _ => {}
@@ -344,7 +373,7 @@ impl Session {
                 }
                 self.close(now, CloseReason::TransportError);
             }
-            (State::Polling { .. }, Request::Probe) => self.abandon_upgrade(),
+            (State::Polling { .. } | State::Closing { .. }, Request::Probe) => self.abandon_upgrade(),
             (State::WebSocket, Request::Probe) => {
                 let reason = if error { CloseReason::TransportError } else { CloseReason::TransportClose };
                 self.close(now, reason);
@@ -355,7 +384,10 @@ impl Session {
 
     fn timeout(&mut self, now: Instant) {
         match self.state {
-            State::Closing { by } if by <= now => self.state = State::Closed,
+            State::Closing { by, .. } if by <= now => {
+                self.abandon_upgrade();
+                self.state = State::Closed;
+            }
             State::Polling {
                 upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up }, ..
             } if give_up <= now => self.abandon_upgrade(),
@@ -389,8 +421,12 @@ impl Session {
 
     /// Forgets the WebSocket that wanted to take over; polling goes on as if it had never been there.
     fn abandon_upgrade(&mut self) {
-        let State::Polling { upgrade, .. } = &mut self.state else { return };
-        if std::mem::replace(upgrade, Upgrade::None) != Upgrade::None {
+        let dropped = match &mut self.state {
+            State::Polling { upgrade, .. } => std::mem::replace(upgrade, Upgrade::None) != Upgrade::None,
+            State::Closing { probed, .. } => probed.take().is_some(),
+            _ => false,
+        };
+        if dropped {
             self.out.push_back(Output::DropProbe);
         }
     }
@@ -401,14 +437,11 @@ impl Session {
     }
 
     fn close(&mut self, now: Instant, reason: CloseReason) {
-        let graceful = matches!(
-            reason,
-            CloseReason::ForcedClose | CloseReason::Violation | CloseReason::ServerShuttingDown
-        );
         let next = match self.state {
             State::Closing { .. } | State::Closed => return,
-            State::Polling { poll: false, .. } if graceful => {
-                State::Closing { by: now + self.config.close_timeout }
+            State::Polling { poll: false, upgrade, .. } if reason.is_graceful() => {
+                let probed = matches!(upgrade, Upgrade::Probed { .. }).then_some(reason);
+                State::Closing { by: now + self.config.close_timeout, probed }
             }
             _ => State::Closed,
         };
@@ -417,7 +450,9 @@ impl Session {
     }
 
     fn end(&mut self, next: State, reason: CloseReason) {
-        self.abandon_upgrade();
+        if !matches!(next, State::Closing { probed: Some(_), .. }) {
+            self.abandon_upgrade();
+        }
         self.state = next;
         self.out.push_back(Output::Closed(reason));
     }

@@ -295,7 +295,10 @@ fn close_by_the_application_in_every_state() {
     assert!(silent.session.is_closed());
 
     let mut probing = Sim::probed();
-    assert_eq!(probing.feed(close), [Output::DropProbe, forced]);
+    assert_eq!(probing.feed(close), [forced]);
+    assert!(!probing.session.is_closed());
+    assert_eq!(probing.packet(WebSocket, "5"), [Output::Finish(CloseReason::ForcedClose)]);
+    assert!(probing.session.is_closed());
     assert_eq!(probing.feed(close), []);
 
     let mut posting = Sim::new(Polling);

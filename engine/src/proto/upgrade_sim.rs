@@ -207,8 +207,6 @@ impl World {
         }
         let switched = self.client.probe == Probe::Done;
         self.lost |= switched && self.broken == Some(self.client.websocket);
-        // The session was closed while the upgrade packet was on its way: its WebSocket closes with it.
-        self.lost |= switched && self.driver.closed.is_some() && self.driver.phase != Phase::Upgraded;
         match self.driver.deadline() {
             Some(deadline) => assert!(deadline > now, "a deadline in the past"),
             None => assert!(self.driver.closed.is_some(), "nothing will ever happen"),

@@ -273,3 +273,20 @@ async fn the_end_of_the_session_ends_the_probe() {
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     assert_eq!(server.engine.session_count(), 0);
 }
+
+#[tokio::test]
+async fn the_end_of_the_session_waits_for_a_client_that_has_left_polling() {
+    let mut server = server().await;
+    let client = Polling::open(&server).await;
+    let session = server.session().await;
+    let mut websocket = Wire::connect(&server, &client.upgrade_query()).await;
+    websocket.send(frame(0x81, "2probe")).await;
+    assert_eq!(websocket.text().await, "3probe");
+    session.send(&[Frame::text("last words")]).unwrap();
+    session.close();
+    assert_eq!(server.end().await, CloseReason::ForcedClose);
+    websocket.send(frame(0x81, "5")).await;
+    assert_eq!(websocket.text().await, "4last words");
+    assert_eq!(websocket.close().await, (1000, "forced close".into()));
+    assert_eq!(server.engine.session_count(), 0);
+}

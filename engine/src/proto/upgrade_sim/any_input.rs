@@ -63,7 +63,10 @@ fn drain(sim: &mut Sim, was_closed: bool) -> bool {
     for output in after {
         let last_poll = matches!(
             output,
-            Output::Accept(Request::Poll) | Output::Answer { ping: false, end: Some(End::Close) }
+            Output::Accept(Request::Poll | Request::Post)
+                | Output::Answer { ping: false, end: Some(End::Close) }
+                | Output::DropProbe
+                | Output::Finish(_)
         );
         assert!(was_closed && last_poll, "{output:?} after the end");
     }

@@ -162,8 +162,11 @@ impl Driver {
     }
 
     fn output(&mut self, output: Output) {
-        let last_poll = matches!(output, Output::Answer { end: Some(End::Close), .. });
-        assert!(self.closed.is_none() || last_poll, "{output:?} after the end");
+        let last = matches!(
+            output,
+            Output::Answer { end: Some(End::Close), .. } | Output::DropProbe | Output::Finish(_)
+        );
+        assert!(self.closed.is_none() || last, "{output:?} after the end");
         match output {
             Output::Accept(_) | Output::Timeout(_) => panic!("{output:?} out of place"),
             Output::Answer { ping, end } => self.answer(ping, end),
@@ -180,15 +183,15 @@ impl Driver {
                 assert!(!self.post, "the client waits for its POST");
                 self.phase = Phase::Upgraded;
             }
+            Output::Finish(_) => self.finish(),
             Output::Closed(reason) => {
                 self.closed = Some(reason);
                 if std::mem::take(&mut self.post) {
                     self.out.push(Item::PostAnswer(reason == CloseReason::ForcedClose));
                 }
-                if self.phase == Phase::Upgraded && self.websocket.is_some() {
-                    self.write_queue();
+                if self.sim.session.is_closed() {
+                    self.finish();
                 }
-                self.end_websocket();
             }
         }
     }
@@ -216,6 +219,14 @@ impl Driver {
     fn write(&mut self, packet: String) {
         let wire = |number| Item::Down(number, Wire::Packet(packet));
         self.out.extend(self.websocket.map(wire));
+    }
+
+    /// What is left goes to the WebSocket, which then closes.
+    fn finish(&mut self) {
+        if self.phase != Phase::Polling && self.websocket.is_some() {
+            self.write_queue();
+        }
+        self.end_websocket();
     }
 
     fn end_websocket(&mut self) {
