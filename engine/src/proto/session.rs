@@ -240,7 +240,7 @@ impl Session {
             Input::Gone { request, error } => self.gone(now, request, error),
             Input::Malformed(via) => match (&self.state, via) {
                 (State::Polling { .. } | State::Closing { .. }, TransportKind::WebSocket) => {
-                    self.abandon_upgrade()
+                    self.abandon_upgrade();
                 }
                 (State::Polling { .. }, TransportKind::Polling) | (State::WebSocket, _) => {
                     self.close(now, CloseReason::ParseError);
