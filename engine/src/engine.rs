@@ -20,8 +20,10 @@ use crate::{
     config::EngineConfig,
     connection::Application,
     driver::Driver,
+    gate::Gate,
     mailbox::{Command, SessionHandle},
     proto::{frame::Frame, handshake::open_packet, packet::TransportKind, sid::Sid},
+    rate_limit::RateLimit,
     registry::Registry,
     request::Intent,
     transport::{polling, stream::Stream, websocket::WebSocket},
@@ -66,6 +68,7 @@ pub struct Engine<A: Application> {
 pub(crate) struct Shared<A> {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) registry: Registry,
+    pub(crate) warnings: RateLimit,
     application: A,
 }
 
@@ -81,7 +84,14 @@ impl<A: Application> Engine<A> {
         assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
         assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
-        Self { shared: Arc::new(Shared { config: Arc::new(config), registry: Registry::new(), application }) }
+        Self {
+            shared: Arc::new(Shared {
+                config: Arc::new(config),
+                registry: Registry::new(),
+                warnings: RateLimit::default(),
+                application,
+            }),
+        }
     }
 
     /// The number of open sessions.
@@ -122,7 +132,8 @@ impl<A: Application> Engine<A> {
         B: Body + Send,
         B::Data: Send,
     {
-        match Intent::of(&request, &self.shared.config, &self.shared.registry) {
+        let (gate, intent) = Gate::pass(&self.shared, &request);
+        let response = match intent {
             Ok(Intent::Open) => self.open(&request.into_parts().0),
             Ok(Intent::OpenWebSocket(key)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
@@ -136,8 +147,9 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Post(session)) => self.post(&session, request).await,
             Ok(Intent::Upgrade(session, key)) => upgrade(session, &key, hyper::upgrade::on(&mut request)),
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
-            Err(error) => error.response(),
-        }
+            Err(refused) => refused.response(),
+        };
+        gate.leave(response)
     }
 
     /// Opens a session over long-polling.

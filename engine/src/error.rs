@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 
-/// Why a request was refused: the codes and messages of the Node.js server, sent as status 400 with a JSON body,
-/// on every transport and before any upgrade.
+/// Why a request was refused: the codes and messages of the Node.js server, sent as status 400, or 403 for code 4,
+/// with a JSON body, on every transport and before any upgrade.
 ///
 /// # Examples
 ///
@@ -29,6 +29,8 @@ pub enum RequestError {
     /// The request does not fit its session: another transport or protocol revision, or an upgrade that is not
     /// allowed; or it is no valid WebSocket handshake.
     BadRequest,
+    /// The page that makes the request is of an origin that may not: see [`Cors`](crate::Cors).
+    OriginNotAllowed,
     /// The client speaks another revision of the protocol.
     UnsupportedProtocol,
 }
@@ -41,7 +43,16 @@ impl RequestError {
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
             Self::BadRequest => 3,
+            Self::OriginNotAllowed => 4,
             Self::UnsupportedProtocol => 5,
+        }
+    }
+
+    /// The status of the response.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -51,6 +62,7 @@ impl RequestError {
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
+            Self::OriginNotAllowed => "Origin not allowed",
             Self::UnsupportedProtocol => "Unsupported protocol version",
         }
     }
@@ -59,7 +71,7 @@ impl RequestError {
         tracing::debug!(code = self.code(), message = self.message(), "request refused");
         let body = format!(r#"{{"code":{},"message":"{}"}}"#, self.code(), self.message());
         let mut response = Response::new(Full::from(body));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
+        *response.status_mut() = self.status();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -8,13 +8,17 @@
 
 mod config;
 mod connection;
+mod cors;
 mod driver;
 mod engine;
 mod error;
+mod gate;
 mod listen;
 mod mailbox;
 mod open_request;
+mod origin;
 mod proto;
+mod rate_limit;
 mod registry;
 mod request;
 mod service;
@@ -22,6 +26,7 @@ mod transport;
 
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
+pub use cors::Cors;
 pub use engine::Engine;
 pub use error::RequestError;
 pub use listen::serve;

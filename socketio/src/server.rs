@@ -263,7 +263,16 @@ impl Server {
         B::Data: Send,
     {
         if let Some((files, name)) = self.client_file(request.uri().path()) {
-            return files.respond(name, request.headers()).await;
+            let cors = self.engine.config().cors.headers(&request);
+            let mut response = if self.engine.config().cors.is_preflight(&request) {
+                let mut preflight = Response::new(Full::default());
+                *preflight.status_mut() = StatusCode::NO_CONTENT;
+                preflight
+            } else {
+                files.respond(name, request.headers()).await
+            };
+            response.headers_mut().extend(cors);
+            return response;
         }
         self.engine.handle(request).await
     }

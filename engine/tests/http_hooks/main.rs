@@ -1,0 +1,4 @@
+//! What surrounds every request: origins, hooks, headers and cookies, on every transport.
+
+mod cors;
+mod rig;
