@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{cors::Cors, proto::packet::TransportKind};
+use crate::{cors::Cors, hooks::Hooks, proto::packet::TransportKind};
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
 /// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
@@ -77,5 +77,7 @@ __config! {
         allow_upgrades: bool = true,
         /// Which web pages may connect, over every transport. Those of the server itself by default. Node: `cors`.
         cors: Cors = Cors::same_origin(),
+        /// Functions of the application that look at requests. None by default; each has its own setter.
+        hooks: Hooks = Hooks::default(),
     }
 }

@@ -127,12 +127,12 @@ impl<A: Application> Engine<A> {
     /// # Cancel safety
     ///
     /// Dropping the future of a poll or a POST means that its client has gone: the session ends.
-    pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>>
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body + Send,
         B::Data: Send,
     {
-        let (gate, intent) = Gate::pass(&self.shared, &request);
+        let (gate, mut request, intent) = Gate::pass(&self.shared, request).await;
         let response = match intent {
             Ok(Intent::Open) => self.open(&request.into_parts().0),
             Ok(Intent::OpenWebSocket(key)) => {

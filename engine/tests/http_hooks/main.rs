@@ -1,4 +1,5 @@
 //! What surrounds every request: origins, hooks, headers and cookies, on every transport.
 
 mod cors;
+mod hooks;
 mod rig;
