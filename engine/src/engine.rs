@@ -77,13 +77,17 @@ impl<A: Application> Engine<A> {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout of the configuration is zero, or if it names no transport.
+    /// Panics if an interval or timeout of the configuration is zero, if it names no transport, or if its cookie is
+    /// one that no browser takes.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
         assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
         assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
+        if let Some(cookie) = &config.cookie {
+            cookie.check();
+        }
         Self {
             shared: Arc::new(Shared {
                 config: Arc::new(config),
@@ -154,12 +158,13 @@ impl<A: Application> Engine<A> {
 
     /// Opens a session over long-polling.
     fn open(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
-        let session = self.session(TransportKind::Polling);
+        let session = self.session(Sid::random(), TransportKind::Polling);
+        let cookie = self.cookie(session.id());
         let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
-        answer(TEXT, format!("0{handshake}"))
+        with_cookie(answer(TEXT, format!("0{handshake}")), cookie)
     }
 
     /// Opens a session over a WebSocket, once hyper has handed the connection over.
@@ -171,27 +176,33 @@ impl<A: Application> Engine<A> {
     ) -> Response<Full<Bytes>> {
         let engine = self.clone();
         let request = Arc::new(OpenRequest::new(request));
+        let sid = Sid::random();
+        let cookie = self.cookie(&sid);
         tokio::spawn(async move {
             let driver = match websocket(on_upgrade).await {
-                Ok(websocket) => engine.start_websocket(websocket, request),
+                Ok(websocket) => engine.start_websocket(sid, websocket, request),
                 Err(error) => return tracing::debug!(%error, "upgrade failed"),
             };
             drop(engine);
             driver.run().await;
         });
-        switching_protocols(key)
+        with_cookie(switching_protocols(key), cookie)
     }
 
-    fn start_websocket(&self, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
-        let session = self.session(TransportKind::WebSocket);
+    fn start_websocket(&self, sid: Sid, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
+        let session = self.session(sid, TransportKind::WebSocket);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         let connection = self.shared.application.connect(session.clone(), request);
         Driver::new(self.shared.clone(), session, connection, Some(websocket))
     }
 
-    fn session(&self, transport: TransportKind) -> SessionHandle {
-        let session = SessionHandle::new(Sid::random(), transport, self.shared.config.max_buffered);
+    fn cookie(&self, sid: &Sid) -> Option<HeaderValue> {
+        self.shared.config.cookie.as_ref()?.of(sid)
+    }
+
+    fn session(&self, sid: Sid, transport: TransportKind) -> SessionHandle {
+        let session = SessionHandle::new(sid, transport, self.shared.config.max_buffered);
         self.shared.registry.insert(session.clone());
         session
     }
@@ -313,6 +324,13 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 fn too_large() -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::PAYLOAD_TOO_LARGE);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn with_cookie(mut response: Response<Full<Bytes>>, cookie: Option<HeaderValue>) -> Response<Full<Bytes>> {
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
     response
 }
 

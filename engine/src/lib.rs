@@ -8,6 +8,7 @@
 
 mod config;
 mod connection;
+mod cookie;
 mod cors;
 mod driver;
 mod engine;
@@ -27,6 +28,7 @@ mod transport;
 
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
+pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
 pub use engine::Engine;
 pub use error::{ConnectionError, RequestError};

@@ -24,7 +24,8 @@ pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
 pub use engineio::{
-    CloseReason, ConnectionError, Cors, EngineConfig, RequestError, SessionHandle, TransportKind,
+    CloseReason, ConnectionError, Cookie, Cors, EngineConfig, RequestError, SameSite, SessionHandle,
+    TransportKind,
 };
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};

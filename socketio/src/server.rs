@@ -98,8 +98,8 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout is zero, if no transport is named, or if the path does not begin with a
-    /// slash.
+    /// Panics if an interval or timeout is zero, if no transport is named, if the path does not begin with a slash, or
+    /// if the cookie is one that no browser takes.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
         Self::build(config, None)

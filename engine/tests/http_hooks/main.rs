@@ -1,5 +1,6 @@
 //! What surrounds every request: origins, hooks, headers and cookies, on every transport.
 
+mod cookie;
 mod cors;
 mod hooks;
 mod rig;
