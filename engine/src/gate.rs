@@ -140,8 +140,6 @@ fn merge(headers: &mut HeaderMap, added: HeaderMap) {
 fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    // As Node, for clients that wait for a body otherwise.
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     cors.write_preflight(request, response.headers_mut());
     response
 }
