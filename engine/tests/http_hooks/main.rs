@@ -3,4 +3,5 @@
 mod cookie;
 mod cors;
 mod hooks;
+mod log;
 mod rig;
