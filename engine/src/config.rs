@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::proto::packet::TransportKind;
+use crate::{cookie::Cookie, cors::Cors, hooks::Hooks, proto::packet::TransportKind};
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
 /// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
@@ -75,5 +75,11 @@ __config! {
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
         /// which there only hides the upgrade from well-behaved clients; here an upgrade is refused too.
         allow_upgrades: bool = true,
+        /// Which web pages may connect, over every transport. Those of the server itself by default. Node: `cors`.
+        cors: Cors = Cors::same_origin(),
+        /// The cookie that a client gets with its session. None by default. Node: `cookie`.
+        cookie: Option<Cookie> = None,
+        /// Functions of the application that look at requests. None by default; each has its own setter.
+        hooks: Hooks = Hooks::default(),
     }
 }

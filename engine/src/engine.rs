@@ -20,8 +20,10 @@ use crate::{
     config::EngineConfig,
     connection::Application,
     driver::Driver,
+    gate::Gate,
     mailbox::{Command, SessionHandle},
     proto::{frame::Frame, handshake::open_packet, packet::TransportKind, sid::Sid},
+    rate_limit::RateLimit,
     registry::Registry,
     request::Intent,
     transport::{polling, stream::Stream, websocket::WebSocket},
@@ -66,6 +68,7 @@ pub struct Engine<A: Application> {
 pub(crate) struct Shared<A> {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) registry: Registry,
+    pub(crate) warnings: RateLimit,
     application: A,
 }
 
@@ -74,14 +77,25 @@ impl<A: Application> Engine<A> {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout of the configuration is zero, or if it names no transport.
+    /// Panics if an interval or timeout of the configuration is zero, if it names no transport, or if its cookie is
+    /// one that no browser takes.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
         assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
         assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
-        Self { shared: Arc::new(Shared { config: Arc::new(config), registry: Registry::new(), application }) }
+        if let Some(cookie) = &config.cookie {
+            cookie.check();
+        }
+        Self {
+            shared: Arc::new(Shared {
+                config: Arc::new(config),
+                registry: Registry::new(),
+                warnings: RateLimit::default(),
+                application,
+            }),
+        }
     }
 
     /// The number of open sessions.
@@ -117,12 +131,13 @@ impl<A: Application> Engine<A> {
     /// # Cancel safety
     ///
     /// Dropping the future of a poll or a POST means that its client has gone: the session ends.
-    pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>>
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body + Send,
         B::Data: Send,
     {
-        match Intent::of(&request, &self.shared.config, &self.shared.registry) {
+        let (gate, mut request, intent) = Gate::pass(&self.shared, request).await;
+        let response = match intent {
             Ok(Intent::Open) => self.open(&request.into_parts().0),
             Ok(Intent::OpenWebSocket(key)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
@@ -136,18 +151,20 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Post(session)) => self.post(&session, request).await,
             Ok(Intent::Upgrade(session, key)) => upgrade(session, &key, hyper::upgrade::on(&mut request)),
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
-            Err(error) => error.response(),
-        }
+            Err(refused) => refused.response(),
+        };
+        gate.leave(response)
     }
 
     /// Opens a session over long-polling.
     fn open(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
-        let session = self.session(TransportKind::Polling);
+        let session = self.session(Sid::random(), TransportKind::Polling);
+        let cookie = self.cookie(session.id());
         let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
-        answer(TEXT, format!("0{handshake}"))
+        with_cookie(answer(TEXT, format!("0{handshake}")), cookie)
     }
 
     /// Opens a session over a WebSocket, once hyper has handed the connection over.
@@ -159,26 +176,32 @@ impl<A: Application> Engine<A> {
     ) -> Response<Full<Bytes>> {
         let engine = self.clone();
         let request = Arc::new(OpenRequest::new(request));
+        let sid = Sid::random();
+        let cookie = self.cookie(&sid);
         tokio::spawn(async move {
             match websocket(on_upgrade).await {
                 // A task of its own: this one would keep room for what the upgrade needed.
-                Ok(websocket) => drop(tokio::spawn(engine.start_websocket(websocket, request).run())),
+                Ok(websocket) => drop(tokio::spawn(engine.start_websocket(sid, websocket, request).run())),
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         });
-        switching_protocols(key)
+        with_cookie(switching_protocols(key), cookie)
     }
 
-    fn start_websocket(&self, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
-        let session = self.session(TransportKind::WebSocket);
+    fn start_websocket(&self, sid: Sid, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
+        let session = self.session(sid, TransportKind::WebSocket);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         let connection = self.shared.application.connect(session.clone(), request);
         Driver::new(self.shared.clone(), session, connection, Some(websocket))
     }
 
-    fn session(&self, transport: TransportKind) -> SessionHandle {
-        SessionHandle::new(Sid::random(), transport, self.shared.config.max_buffered)
+    fn cookie(&self, sid: &Sid) -> Option<HeaderValue> {
+        self.shared.config.cookie.as_ref()?.of(sid)
+    }
+
+    fn session(&self, sid: Sid, transport: TransportKind) -> SessionHandle {
+        SessionHandle::new(sid, transport, self.shared.config.max_buffered)
     }
 
     /// Takes the packets of a POST.
@@ -303,6 +326,13 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 fn too_large() -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::PAYLOAD_TOO_LARGE);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn with_cookie(mut response: Response<Full<Bytes>>, cookie: Option<HeaderValue>) -> Response<Full<Bytes>> {
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
     response
 }
 

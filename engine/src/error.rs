@@ -1,13 +1,13 @@
 //! Requests that the server refuses.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 
-/// Why a request was refused: the codes and messages of the Node.js server, sent as status 400 with a JSON body,
-/// on every transport and before any upgrade.
+/// Why a request was refused: the codes and messages of the Node.js server, sent as status 400, or 403 for code 4,
+/// with a JSON body, on every transport and before any upgrade.
 ///
 /// # Examples
 ///
@@ -26,9 +26,16 @@ pub enum RequestError {
     UnknownSession,
     /// A session was asked for by another method than GET.
     BadHandshakeMethod,
-    /// The request does not fit its session: another transport or protocol revision, or an upgrade that is not
-    /// allowed; or it is no valid WebSocket handshake.
+    /// The request is no valid WebSocket handshake where one is needed, or is one where none is.
     BadRequest,
+    /// The request is of another transport than its session, or asks for an upgrade that is not allowed.
+    TransportMismatch,
+    /// The request is of another revision of the protocol than its session.
+    ProtocolMismatch,
+    /// The page that makes the request is of an origin that may not: see [`Cors`](crate::Cors).
+    OriginNotAllowed,
+    /// The application refused, by [`allow_request`](crate::EngineConfig::allow_request).
+    Forbidden,
     /// The client speaks another revision of the protocol.
     UnsupportedProtocol,
 }
@@ -40,8 +47,17 @@ impl RequestError {
             Self::UnknownTransport => 0,
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
-            Self::BadRequest => 3,
+            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch => 3,
+            Self::OriginNotAllowed | Self::Forbidden => 4,
             Self::UnsupportedProtocol => 5,
+        }
+    }
+
+    /// The status of the response.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -50,20 +66,11 @@ impl RequestError {
             Self::UnknownTransport => "Transport unknown",
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
-            Self::BadRequest => "Bad request",
+            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch => "Bad request",
+            Self::OriginNotAllowed => "Origin not allowed",
+            Self::Forbidden => "Forbidden",
             Self::UnsupportedProtocol => "Unsupported protocol version",
         }
-    }
-
-    pub(crate) fn response(self) -> Response<Full<Bytes>> {
-        tracing::debug!(code = self.code(), message = self.message(), "request refused");
-        let body = format!(r#"{{"code":{},"message":"{}"}}"#, self.code(), self.message());
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-        response
     }
 }
 
@@ -74,3 +81,51 @@ impl fmt::Display for RequestError {
 }
 
 impl std::error::Error for RequestError {}
+
+/// A refused request, as [`connection_error`](crate::EngineConfig::connection_error) is told of it.
+///
+/// Node's `context` is in `error`, whose variants are finer than the codes, and in the request beside it.
+///
+/// # Examples
+///
+/// ```
+/// use engineio::{ConnectionError, RequestError};
+///
+/// let error = ConnectionError::from(RequestError::TransportMismatch);
+/// assert_eq!((error.error.code(), &*error.message), (3, "Bad request"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionError {
+    /// What is wrong with the request.
+    pub error: RequestError,
+    /// What the client is told: the text of the error, or what the application said.
+    pub message: Cow<'static, str>,
+}
+
+impl ConnectionError {
+    /// The refusal by the application.
+    pub(crate) fn forbidden(message: Cow<'static, str>) -> Self {
+        let error = RequestError::Forbidden;
+        if message.is_empty() { error.into() } else { Self { error, message } }
+    }
+
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        tracing::debug!(error = ?self.error, message = %self.message, "request refused");
+        // Strings always serialize.
+        let message = serde_json::to_string(&self.message).unwrap_or_default();
+        let body = format!(r#"{{"code":{},"message":{message}}}"#, self.error.code());
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = self.error.status();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+impl From<RequestError> for ConnectionError {
+    fn from(error: RequestError) -> Self {
+        Self { error, message: error.message().into() }
+    }
+}

@@ -8,13 +8,19 @@
 
 mod config;
 mod connection;
+mod cookie;
+mod cors;
 mod driver;
 mod engine;
 mod error;
+mod gate;
+mod hooks;
 mod listen;
 mod mailbox;
 mod open_request;
+mod origin;
 mod proto;
+mod rate_limit;
 mod registry;
 mod request;
 mod service;
@@ -22,8 +28,11 @@ mod transport;
 
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
+pub use cookie::{Cookie, SameSite};
+pub use cors::Cors;
 pub use engine::Engine;
-pub use error::RequestError;
+pub use error::{ConnectionError, RequestError};
+pub use hooks::Hooks;
 pub use listen::serve;
 pub use mailbox::{SendError, SessionHandle};
 pub use open_request::{OpenRequest, RemoteAddr};

@@ -69,16 +69,20 @@ impl Intent {
         let session =
             Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
         if query.protocol != "4" {
-            return Err(RequestError::BadRequest);
+            return Err(RequestError::ProtocolMismatch);
         }
         if let Some(key) = key {
             let allowed = config.allow_upgrades
                 && transport == TransportKind::WebSocket
                 && session.transport() == TransportKind::Polling;
-            return if allowed { Ok(Self::Upgrade(session, key?)) } else { Err(RequestError::BadRequest) };
+            return if allowed {
+                Ok(Self::Upgrade(session, key?))
+            } else {
+                Err(RequestError::TransportMismatch)
+            };
         }
         if session.transport() != transport || transport == TransportKind::WebSocket {
-            return Err(RequestError::BadRequest);
+            return Err(RequestError::TransportMismatch);
         }
         Ok(match *request.method() {
             Method::GET => Self::Poll(session),

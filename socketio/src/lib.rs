@@ -83,7 +83,10 @@ pub use ack::AckRequest;
 pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
-pub use engineio::{CloseReason, EngineConfig, RemoteAddr, SessionHandle, TransportKind};
+pub use engineio::{
+    CloseReason, ConnectionError, Cookie, Cors, EngineConfig, RemoteAddr, RequestError, SameSite,
+    SessionHandle, TransportKind,
+};
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};

@@ -98,8 +98,8 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout is zero, if no transport is named, or if the path does not begin with a
-    /// slash.
+    /// Panics if an interval or timeout is zero, if no transport is named, if the path does not begin with a slash, or
+    /// if the cookie is one that no browser takes.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
         Self::build(config, None)
@@ -263,7 +263,16 @@ impl Server {
         B::Data: Send,
     {
         if let Some((files, name)) = self.client_file(request.uri().path()) {
-            return files.respond(name, request.headers()).await;
+            let cors = self.engine.config().cors.headers(&request);
+            let mut response = if self.engine.config().cors.is_preflight(&request) {
+                let mut preflight = Response::new(Full::default());
+                *preflight.status_mut() = StatusCode::NO_CONTENT;
+                preflight
+            } else {
+                files.respond(name, request.headers()).await
+            };
+            response.headers_mut().extend(cors);
+            return response;
         }
         self.engine.handle(request).await
     }

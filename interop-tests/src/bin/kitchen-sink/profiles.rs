@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use socketio::{EngineConfig, ServerConfig, TransportKind};
+use axum::http::{HeaderValue, request::Parts};
+use socketio::{Cookie, Cors, EngineConfig, ServerConfig, TransportKind};
 
 /// The name and the configuration of a profile, if what it needs exists.
 type Profile = (&'static str, Option<fn() -> ServerConfig>);
@@ -23,6 +24,19 @@ fn engine() -> EngineConfig {
         .ping_timeout(Duration::from_secs(15))
         .upgrade_timeout(Duration::from_secs(5))
         .max_http_buffer_size(1_000_000_usize)
+        .allow_request(unless_denied)
+        .initial_headers(|headers, _| {
+            headers.insert("x-bb-initial", HeaderValue::from_static("1"));
+        })
+        .headers(|headers, _| {
+            headers.insert("x-bb-each", HeaderValue::from_static("1"));
+        })
+}
+
+async fn unless_denied(request: Parts) -> Result<(), &'static str> {
+    let query = request.uri.query().unwrap_or_default();
+    let denied = query.split('&').any(|pair| pair.split('=').next() == Some("deny"));
+    if denied { Err("denied by query") } else { Ok(()) }
 }
 
 fn with(engine: EngineConfig) -> ServerConfig {
@@ -30,7 +44,11 @@ fn with(engine: EngineConfig) -> ServerConfig {
 }
 
 fn main() -> ServerConfig {
-    with(engine())
+    let cors = Cors::origins(["http://allowed.example"])
+        .credentials(true)
+        .methods(["GET", "POST"])
+        .allowed_headers(["x-custom"]);
+    with(engine().cookie(Cookie::default()).cors(cors))
 }
 
 fn fast() -> ServerConfig {

@@ -1,0 +1,258 @@
+//! The cookie with the id of the session: <https://www.rfc-editor.org/rfc/rfc6265>.
+
+use std::{fmt::Write as _, time::Duration};
+
+use http::HeaderValue;
+
+use crate::Sid;
+
+/// To which requests from other sites a browser adds the cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// To none.
+    Strict,
+    /// To those by which the user follows a link.
+    Lax,
+    /// To all. The cookie must be [`secure`](Cookie::secure) too.
+    None,
+}
+
+/// The cookie that tells a load balancer which server has the session, as
+/// [`EngineConfig::cookie`](field@crate::EngineConfig::cookie).
+///
+/// Its value is the id of the session, a secret, so scripts do not see it. The server itself never reads it. It is
+/// sent when a session opens, over long-polling or WebSocket. Node: `cookie`, which sends none for a session that
+/// starts with a WebSocket.
+///
+/// | | default | Node |
+/// |---|---|---|
+/// | [`new`](Self::new) | `io` | `name` |
+/// | [`path`](Self::path) | `/` | `path`; `false` is [`no_path`](Self::no_path) |
+/// | [`domain`](Self::domain) | none: only the host itself | `domain` |
+/// | [`http_only`](Self::http_only) | `true` | `httpOnly` |
+/// | [`same_site`](Self::same_site) | [`SameSite::Lax`] | `sameSite` |
+/// | [`secure`](Self::secure) | `false` | `secure` |
+/// | [`partitioned`](Self::partitioned) | `false` | `partitioned` |
+/// | [`max_age`](Self::max_age) | none: until the browser ends | `maxAge` |
+///
+/// Node's `expires` is a date that is fixed when the server starts, `encode` changes nothing about an id, and only
+/// one browser knows `priority`: what needs them can write its own cookie with
+/// [`initial_headers`](crate::EngineConfig::initial_headers).
+///
+/// # Examples
+///
+/// ```
+/// use engineio::{Cookie, EngineConfig};
+///
+/// let config = EngineConfig::default().cookie(Cookie::new("server").path("/socket.io/").secure(true));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cookie {
+    name: String,
+    path: Option<String>,
+    domain: Option<String>,
+    http_only: bool,
+    same_site: SameSite,
+    secure: bool,
+    partitioned: bool,
+    max_age: Option<u64>,
+}
+
+impl Cookie {
+    /// Makes a cookie of this name. `io` by default.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is empty or has characters that end a name.
+    #[track_caller]
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        assert!(!name.is_empty() && name.bytes().all(is_token), "not the name of a cookie: `{name}`");
+        Self {
+            name,
+            path: Some("/".to_owned()),
+            domain: None,
+            http_only: true,
+            same_site: SameSite::Lax,
+            secure: false,
+            partitioned: false,
+            max_age: None,
+        }
+    }
+
+    /// The path below which the browser sends it. `/` by default.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the path does not begin with a slash or has characters that end a path.
+    #[must_use]
+    #[track_caller]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        assert!(
+            path.starts_with('/') && path.bytes().all(is_attribute),
+            "not the path of a cookie: `{path}`"
+        );
+        self.path = Some(path);
+        self
+    }
+
+    /// Leaves the path to the browser: the folder of the request that got the cookie.
+    #[must_use]
+    pub fn no_path(mut self) -> Self {
+        self.path = None;
+        self
+    }
+
+    /// The domain that gets it with all its subdomains. By default only the host itself gets it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has characters that no domain has.
+    #[must_use]
+    #[track_caller]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        let domain = domain.into();
+        let in_domain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        assert!(
+            !domain.is_empty() && domain.bytes().all(in_domain),
+            "not the domain of a cookie: `{domain}`; names of other scripts are written in punycode"
+        );
+        self.domain = Some(domain);
+        self
+    }
+
+    /// Whether it is hidden from scripts. `true` by default.
+    #[must_use]
+    pub fn http_only(mut self, hidden: bool) -> Self {
+        self.http_only = hidden;
+        self
+    }
+
+    /// To which requests from other sites it is added. [`SameSite::Lax`] by default.
+    #[must_use]
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Whether it is sent over HTTPS only. `false` by default.
+    #[must_use]
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Whether it is kept apart for each site that embeds the page. `false` by default. The cookie must be
+    /// [`secure`](Self::secure) too.
+    #[must_use]
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// How long the browser keeps it, in whole seconds. By default until it ends.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age.as_secs());
+        self
+    }
+
+    /// Finds what every browser would throw away without a word.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        let needs_secure = self.same_site == SameSite::None || self.partitioned;
+        assert!(
+            self.secure || !needs_secure,
+            "the cookie `{}` must be secure: browsers take `SameSite=None` and `Partitioned` only so",
+            self.name
+        );
+    }
+
+    /// The header value for a session.
+    pub(crate) fn of(&self, sid: &Sid) -> Option<HeaderValue> {
+        let mut text = format!("{}={sid}", self.name);
+        // Writing to a string cannot fail.
+        if let Some(age) = self.max_age {
+            let _ = write!(text, "; Max-Age={age}");
+        }
+        if let Some(domain) = &self.domain {
+            let _ = write!(text, "; Domain={domain}");
+        }
+        if let Some(path) = &self.path {
+            let _ = write!(text, "; Path={path}");
+        }
+        for (flag, name) in
+            [(self.http_only, "HttpOnly"), (self.secure, "Secure"), (self.partitioned, "Partitioned")]
+        {
+            if flag {
+                let _ = write!(text, "; {name}");
+            }
+        }
+        let _ = write!(text, "; SameSite={:?}", self.same_site);
+        // Each part was checked when it was set, so this is always a value.
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+impl Default for Cookie {
+    fn default() -> Self {
+        Self::new("io")
+    }
+}
+
+/// The characters of a token: RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The characters of the value of an attribute.
+fn is_attribute(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) && byte != b';'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(cookie: &Cookie) -> String {
+        let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
+        cookie.of(&sid).unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn is_written_as_the_reference_writes_it() {
+        assert_eq!(text(&Cookie::default()), "io=abcdefghijklmnopqrst; Path=/; HttpOnly; SameSite=Lax");
+        let bare = Cookie::new("woot").no_path().http_only(false).same_site(SameSite::Strict);
+        assert_eq!(text(&bare), "woot=abcdefghijklmnopqrst; SameSite=Strict");
+        let full = Cookie::new("__Secure-io")
+            .path("/custom")
+            .domain("example.com")
+            .secure(true)
+            .partitioned(true)
+            .same_site(SameSite::None)
+            .max_age(Duration::from_millis(60_999));
+        full.check();
+        assert_eq!(
+            text(&full),
+            "__Secure-io=abcdefghijklmnopqrst; Max-Age=60; Domain=example.com; Path=/custom; HttpOnly; Secure; \
+             Partitioned; SameSite=None"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_found_while_building() {
+        let panics = |build: fn()| std::panic::catch_unwind(build).is_err();
+        for name in ["", "a b", "a=b", "a;b", "caf\u{e9}", "a\r\nb"] {
+            assert!(std::panic::catch_unwind(|| Cookie::new(name)).is_err(), "{name:?}");
+        }
+        for path in ["", "x", "/;x", "/\n"] {
+            assert!(std::panic::catch_unwind(|| Cookie::default().path(path)).is_err(), "{path:?}");
+        }
+        for domain in ["", "a b", "a;b", "b\u{fc}cher.example", "a/b"] {
+            assert!(std::panic::catch_unwind(|| Cookie::default().domain(domain)).is_err(), "{domain:?}");
+        }
+        assert!(panics(|| Cookie::default().same_site(SameSite::None).check()));
+        assert!(panics(|| Cookie::default().partitioned(true).check()));
+    }
+}

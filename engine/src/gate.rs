@@ -1,0 +1,161 @@
+//! What happens to every request before the engine looks at it, and to every response after.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+
+use crate::{
+    RequestError,
+    cors::{Cors, Grant},
+    engine::Shared,
+    error::ConnectionError,
+    hooks::Hooks,
+    rate_limit::RateLimit,
+    request::Intent,
+};
+
+/// The bytes of a header that are logged.
+const LOGGED: usize = 256;
+
+/// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
+pub(crate) struct Gate<'a> {
+    cors: &'a Cors,
+    grant: Grant,
+    /// What the hooks add if the request succeeds.
+    headers: HeaderMap,
+}
+
+/// A request that goes no further.
+pub(crate) enum Turned {
+    /// The browser asked whether the page may ask.
+    Preflight(Response<Full<Bytes>>),
+    Refused(ConnectionError),
+}
+
+impl<'a> Gate<'a> {
+    /// Checks a request: its origin, then what it asks for, then what the hooks say.
+    pub(crate) async fn pass<A, B>(
+        shared: &'a Shared<A>,
+        request: Request<B>,
+    ) -> (Self, Request<B>, Result<Intent, Turned>) {
+        let (mut gate, mut intent) = Self::check(shared, &request);
+        let hooks = &shared.config.hooks;
+        if hooks.are_unset() {
+            return (gate, request, intent);
+        }
+        let (parts, body) = request.into_parts();
+        if let Ok(wanted) = &intent
+            && wanted.lets_in()
+            && let Some(allow) = &hooks.allow_request
+            && let Err(message) = allow(parts.clone()).await
+        {
+            intent = Err(Turned::Refused(ConnectionError::forbidden(message)));
+        }
+        match &intent {
+            Ok(wanted) => gate.call_header_hooks(hooks, wanted, &parts),
+            Err(Turned::Preflight(_)) => {}
+            Err(Turned::Refused(error)) => {
+                if let Some(hook) = &hooks.connection_error {
+                    hook(error, &parts);
+                }
+            }
+        }
+        (gate, Request::from_parts(parts, body), intent)
+    }
+
+    fn check<A, B>(shared: &'a Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Turned>) {
+        let cors = &shared.config.cors;
+        let gate = |grant| Self { cors, grant, headers: HeaderMap::new() };
+        let Ok(grant) = cors.check(request) else {
+            warn(request, &shared.warnings);
+            return (gate(Grant::Vary), Err(Turned::Refused(RequestError::OriginNotAllowed.into())));
+        };
+        let intent = if cors.is_preflight(request) {
+            Err(Turned::Preflight(preflight(cors, request)))
+        } else {
+            Intent::of(request, &shared.config, &shared.registry)
+                .map_err(|error| Turned::Refused(error.into()))
+        };
+        (gate(grant), intent)
+    }
+
+    fn call_header_hooks(&mut self, hooks: &Hooks, intent: &Intent, request: &Parts) {
+        if let Some(hook) = &hooks.initial_headers
+            && intent.opens()
+        {
+            hook(&mut self.headers, request);
+        }
+        if let Some(hook) = &hooks.headers {
+            hook(&mut self.headers, request);
+        }
+    }
+
+    /// Adds to a response what belongs to it.
+    pub(crate) fn leave(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            merge(response.headers_mut(), self.headers);
+        }
+        self.grant.write(self.cors, response.headers_mut());
+        response
+    }
+}
+
+impl Intent {
+    /// Whether a session is to begin.
+    fn opens(&self) -> bool {
+        matches!(self, Self::Open | Self::OpenWebSocket(_))
+    }
+
+    /// Whether a client is let in by it: the later requests of a polling session bring a secret instead.
+    fn lets_in(&self) -> bool {
+        self.opens() || matches!(self, Self::Upgrade(..))
+    }
+}
+
+impl Turned {
+    pub(crate) fn response(self) -> Response<Full<Bytes>> {
+        match self {
+            Self::Preflight(response) => response,
+            Self::Refused(error) => error.response(),
+        }
+    }
+}
+
+/// Puts headers into a response, in place of those of the same name, but for headers of which each value counts.
+fn merge(headers: &mut HeaderMap, added: HeaderMap) {
+    let mut last = None;
+    for (name, value) in added {
+        let is_first = name.is_some();
+        // A name comes once, with the first of its values.
+        last = name.or(last);
+        let Some(name) = &last else { continue };
+        if is_first && *name != header::SET_COOKIE && *name != header::VARY {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
+    }
+}
+
+fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    cors.write_preflight(request, response.headers_mut());
+    response
+}
+
+/// Tells the operator, who may have forgotten the setting.
+fn warn<B>(request: &Request<B>, limit: &RateLimit) {
+    if !limit.allows() {
+        return;
+    }
+    let shown = |name| {
+        let value: &[u8] = request.headers().get(name).map_or(b"", HeaderValue::as_bytes);
+        value[..value.len().min(LOGGED)].escape_ascii()
+    };
+    tracing::warn!(
+        origin = %shown(header::ORIGIN),
+        host = %shown(header::HOST),
+        "origin refused; if its pages are yours, name it in `EngineConfig::cors`: `Cors::origins([...])`"
+    );
+}

@@ -1,0 +1,153 @@
+//! Functions of the application that look at requests: who may connect, what responses carry, who was refused.
+
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
+
+use http::{HeaderMap, request::Parts};
+
+use crate::{EngineConfig, error::ConnectionError};
+
+type Answer = Pin<Box<dyn Future<Output = Result<(), Cow<'static, str>>> + Send>>;
+type AllowRequest = Arc<dyn Fn(Parts) -> Answer + Send + Sync>;
+type HeaderHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
+type ErrorHook = Arc<dyn Fn(&ConnectionError, &Parts) + Send + Sync>;
+
+/// The hooks of an engine, each set by a method of [`EngineConfig`]: [`allow_request`](EngineConfig::allow_request),
+/// [`initial_headers`](EngineConfig::initial_headers), [`headers`](EngineConfig::headers) and
+/// [`connection_error`](EngineConfig::connection_error).
+#[derive(Clone, Default)]
+pub struct Hooks {
+    pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) initial_headers: Option<HeaderHook>,
+    pub(crate) headers: Option<HeaderHook>,
+    pub(crate) connection_error: Option<ErrorHook>,
+}
+
+impl Hooks {
+    /// Whether none is set: then requests need not be taken apart.
+    pub(crate) fn are_unset(&self) -> bool {
+        let Self { allow_request, initial_headers, headers, connection_error } = self;
+        allow_request.is_none()
+            && initial_headers.is_none()
+            && headers.is_none()
+            && connection_error.is_none()
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("allow_request", &self.allow_request.is_some())
+            .field("initial_headers", &self.initial_headers.is_some())
+            .field("headers", &self.headers.is_some())
+            .field("connection_error", &self.connection_error.is_some())
+            .finish()
+    }
+}
+
+/// Hooks: the last one of a kind counts. They run in the task of the HTTP connection, so one that blocks, or panics,
+/// does so for that connection.
+impl EngineConfig {
+    /// Asks `hook` whether a client may connect: for every request that opens a session, by long-polling or by
+    /// WebSocket, and for every WebSocket that is to take one over. Everyone may by default. Node: `allowRequest`,
+    /// which is not asked about upgrades.
+    ///
+    /// The hook comes last, after what the engine itself checks. An `Err` is answered with status 403 and its
+    /// message, `Forbidden` if that is empty; then there is no session and no upgrade. Polls and POSTs are not
+    /// asked about: whoever knows the id of a session was let in when it was opened, and they come by the
+    /// thousand. What the hook reads from the request, such as the user behind a token, tower layers can leave in
+    /// the extensions. There is no time limit but the client's patience.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::EngineConfig;
+    /// use http::request::Parts;
+    ///
+    /// async fn is_known(request: Parts) -> Result<(), &'static str> {
+    ///     match request.headers.get("x-api-key") {
+    ///         Some(key) if key == "secret" => Ok(()),
+    ///         _ => Err("unknown api key"),
+    ///     }
+    /// }
+    /// let config = EngineConfig::default().allow_request(is_known);
+    /// ```
+    #[must_use]
+    pub fn allow_request<F, Fut, E>(mut self, hook: F) -> Self
+    where
+        F: FnOnce(Parts) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Cow<'static, str>>,
+    {
+        self.hooks.allow_request = Some(Arc::new(move |request| {
+            let answer = hook.clone()(request);
+            Box::pin(async move { answer.await.map_err(Into::into) })
+        }));
+        self
+    }
+
+    /// Lets `hook` add headers to the response that opens a session: the first of long-polling, or the 101 of a
+    /// WebSocket that starts without. None by default. Node: the event `initial_headers`.
+    ///
+    /// The map is empty at first. What it holds in the end replaces headers of the same name in the response;
+    /// `Set-Cookie` and `Vary` are added to those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::EngineConfig;
+    /// use http::{HeaderValue, header};
+    ///
+    /// let config = EngineConfig::default().initial_headers(|headers, _request| {
+    ///     headers.append(header::SET_COOKIE, HeaderValue::from_static("server=blue; Path=/"));
+    /// });
+    /// ```
+    #[must_use]
+    pub fn initial_headers(mut self, hook: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+        self.hooks.initial_headers = Some(Arc::new(hook));
+        self
+    }
+
+    /// As [`initial_headers`](Self::initial_headers), for every successful response to a GET or POST of long-polling
+    /// and for every 101. None by default. Node: the event `headers`.
+    ///
+    /// The hook runs before a poll waits for messages, after `initial_headers` and with the same map. A value that
+    /// is cloned from the request would keep all of it in memory while the poll waits: make a new one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::EngineConfig;
+    /// use http::HeaderValue;
+    ///
+    /// let config = EngineConfig::default().headers(|headers, request| {
+    ///     let over_http_2 = request.version == http::Version::HTTP_2;
+    ///     headers.insert("x-http-2", HeaderValue::from(u16::from(over_http_2)));
+    /// });
+    /// ```
+    #[must_use]
+    pub fn headers(mut self, hook: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+        self.hooks.headers = Some(Arc::new(hook));
+        self
+    }
+
+    /// Tells `hook` of every request that is refused with a [`RequestError`](crate::RequestError), before the client
+    /// hears of it. Node: the event `connection_error`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::EngineConfig;
+    ///
+    /// let config = EngineConfig::default().connection_error(|error, request| {
+    ///     eprintln!("{} {}: {:?}, {}", request.method, request.uri, error.error, error.message);
+    /// });
+    /// ```
+    #[must_use]
+    pub fn connection_error(
+        mut self,
+        hook: impl Fn(&ConnectionError, &Parts) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.connection_error = Some(Arc::new(hook));
+        self
+    }
+}

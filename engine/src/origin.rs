@@ -1,0 +1,210 @@
+//! Origins of web pages, <https://www.rfc-editor.org/rfc/rfc6454>, and whether one is the server's own.
+
+use std::net::Ipv6Addr;
+
+use http::{HeaderMap, Uri, header};
+
+/// What an `Origin` header says, if it says one thing: `https://example.com:8443`, nothing before or after.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    /// The port, that of the scheme if none is written.
+    port: Option<u16>,
+}
+
+impl<'a> Origin<'a> {
+    /// Reads an origin; `None` for everything else, `null` included.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let (first, rest) = scheme.as_bytes().split_first()?;
+        let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        if !first.is_ascii_alphabetic() || !rest.iter().all(in_scheme) {
+            return None;
+        }
+        let (host, port) = host_and_port(authority)?;
+        Some(Self { scheme, host, port: port.or(default_port(scheme)) })
+    }
+
+    /// Whether a page of this origin came from where its request goes.
+    ///
+    /// Scheme and port of the server are not known behind a proxy that ends TLS, so `Host` decides: without a
+    /// port there, the origin must have that of its own scheme. `X-Forwarded-Host` is not looked at, because
+    /// whoever reaches the server directly can write it.
+    pub(crate) fn is_own(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host = match (uri.authority(), hosts.next(), hosts.next()) {
+            (Some(authority), ..) => authority.as_str(),
+            (None, Some(host), None) => host.to_str().unwrap_or_default(),
+            _ => return false,
+        };
+        // Other schemes have no port of their own, and their pages do not come from here.
+        let (Some(default), Some((host, port))) = (default_port(self.scheme), host_and_port(host)) else {
+            return false;
+        };
+        same_host(self.host, host) && self.port == Some(port.unwrap_or(default))
+    }
+
+    /// Whether the two are the same origin.
+    pub(crate) fn is(&self, other: &Origin<'_>) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
+            && self.port == other.port
+            && same_host(self.host, other.host)
+    }
+}
+
+/// The port that nobody writes. A page never has the scheme of a WebSocket, but some native clients say they have.
+fn default_port(scheme: &str) -> Option<u16> {
+    let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+    if is("http") || is("ws") {
+        Some(80)
+    } else if is("https") || is("wss") {
+        Some(443)
+    } else {
+        None
+    }
+}
+
+/// Splits `host`, `host:port` or `[IPv6]:port`; `None` if there is anything else, such as user, path or blanks.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let host_len = if text.starts_with('[') {
+        let end = text.find(']')?;
+        text[1..end].parse::<Ipv6Addr>().ok()?;
+        end + 1
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let in_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if end == 0 || !text.bytes().take(end).all(in_host) {
+            return None;
+        }
+        end
+    };
+    let (host, port) = text.split_at(host_len);
+    if port.is_empty() {
+        return Some((host, None));
+    }
+    let digits = port.strip_prefix(':')?;
+    // `parse` alone would take a sign.
+    let port = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    Some((host, Some(port)))
+}
+
+fn same_host(one: &str, other: &str) -> bool {
+    let v6 = |host: &str| host.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
+    one.eq_ignore_ascii_case(other) || v6(one).is_some_and(|address| v6(other) == Some(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn is_own(origin: &str, request: &Request<()>) -> bool {
+        Origin::parse(origin).is_some_and(|origin| origin.is_own(request.headers(), request.uri()))
+    }
+
+    /// The origin, the `Host` it meets, and whether they belong together.
+    const TABLE: [(&str, &str, bool); 60] = [
+        ("http://example.com", "example.com", true),
+        ("https://example.com", "example.com", true),
+        ("ws://example.com", "example.com", true),
+        ("wss://example.com", "example.com", true),
+        ("http://localhost:3000", "localhost:3000", true),
+        ("http://127.0.0.1:3000", "127.0.0.1:3000", true),
+        // Ports, written or not.
+        ("http://example.com:80", "example.com", true),
+        ("https://example.com:443", "example.com", true),
+        ("http://example.com", "example.com:80", true),
+        ("https://example.com", "example.com:443", true),
+        ("http://example.com:443", "example.com", false),
+        ("https://example.com:80", "example.com", false),
+        ("http://example.com", "example.com:443", false),
+        ("https://example.com", "example.com:80", false),
+        ("http://example.com", "example.com:3000", false),
+        ("http://example.com:3000", "example.com", false),
+        ("http://example.com:3000", "example.com:3001", false),
+        ("http://example.com:03000", "example.com:3000", true),
+        ("http://example.com:", "example.com", false),
+        ("http://example.com:+80", "example.com", false),
+        ("http://example.com:65616", "example.com", false),
+        ("http://example.com:80:80", "example.com", false),
+        // Hosts.
+        ("http://EXAMPLE.com", "example.COM", true),
+        ("HTTP://example.com", "example.com", true),
+        ("http://evil.example", "example.com", false),
+        ("http://sub.example.com", "example.com", false),
+        ("http://example.com", "sub.example.com", false),
+        ("http://notexample.com", "example.com", false),
+        ("http://example.com.evil.example", "example.com", false),
+        ("http://localhost:3000", "127.0.0.1:3000", false),
+        ("http://example.com.", "example.com", false),
+        ("http://example.com", "example.com.", false),
+        ("http://example.com.", "example.com.", true),
+        ("http://my_host", "my_host", true),
+        // Names of other scripts come as punycode, or not at all.
+        ("http://xn--bcher-kva.example", "xn--bcher-kva.example", true),
+        ("http://b\u{fc}cher.example", "b\u{fc}cher.example", false),
+        ("http://b%C3%BCcher.example", "b%C3%BCcher.example", false),
+        // IPv6.
+        ("http://[::1]:3000", "[::1]:3000", true),
+        ("http://[::1]", "[::1]", true),
+        ("http://[0:0:0:0:0:0:0:1]", "[::1]", true),
+        ("http://[FE80::1]", "[fe80::1]", true),
+        ("http://[::1]:3000", "[::2]:3000", false),
+        ("http://[::1", "[::1", false),
+        ("http://::1", "::1", false),
+        ("http://[::1]x", "[::1]x", false),
+        ("http://[fe80::1%25eth0]", "[fe80::1%25eth0]", false),
+        // What no browser sends.
+        ("null", "example.com", false),
+        ("null", "null", false),
+        ("", "example.com", false),
+        ("*", "example.com", false),
+        ("example.com", "example.com", false),
+        ("//example.com", "example.com", false),
+        ("://example.com", "example.com", false),
+        ("http://", "", false),
+        ("http://user@example.com", "example.com", false),
+        ("http://example.com@evil.example", "example.com", false),
+        ("http://example.com/", "example.com", false),
+        ("http://example.com http://evil.example", "example.com", false),
+        ("http://example.com, http://evil.example", "example.com", false),
+        ("chrome-extension://example.com", "example.com", false),
+    ];
+
+    #[test]
+    fn only_pages_of_the_host_itself_are_its_own() {
+        for (origin, host, own) in TABLE {
+            let request = Request::get("/socket.io/").header("host", host.as_bytes()).body(()).unwrap();
+            assert_eq!(is_own(origin, &request), own, "{origin:?} at {host:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded_hosts_count_for_nothing() {
+        let request = |host: &str, forwarded: &str| {
+            let request = Request::get("/").header("host", host).header("x-forwarded-host", forwarded);
+            request.body(()).unwrap()
+        };
+        assert!(is_own("http://example.com", &request("example.com", "evil.example")));
+        assert!(!is_own("http://evil.example", &request("example.com", "evil.example")));
+    }
+
+    #[test]
+    fn the_target_of_the_request_comes_before_its_host() {
+        let absolute = Request::get("http://example.com/").header("host", "evil.example").body(()).unwrap();
+        assert!(is_own("http://example.com", &absolute));
+        assert!(!is_own("http://evil.example", &absolute));
+        let with_user = Request::get("http://user@example.com/").body(()).unwrap();
+        assert!(!is_own("http://example.com", &with_user));
+    }
+
+    #[test]
+    fn without_one_host_nothing_is_its_own() {
+        assert!(!is_own("http://example.com", &Request::new(())));
+        let two =
+            Request::get("/").header("host", "example.com").header("host", "example.com").body(()).unwrap();
+        assert!(!is_own("http://example.com", &two));
+    }
+}

@@ -1,0 +1,7 @@
+//! What surrounds every request: origins, hooks, headers and cookies, on every transport.
+
+mod cookie;
+mod cors;
+mod hooks;
+mod log;
+mod rig;

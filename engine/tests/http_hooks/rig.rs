@@ -1,0 +1,103 @@
+//! An engine that is asked without a network, and requests in short.
+#![expect(clippy::unwrap_used, reason = "a test fails where its answer is not what it expects")]
+
+use std::{sync::Arc, task::Context};
+
+use bytes::Bytes;
+use engineio::{
+    Application, CloseReason, Connection, Engine, EngineConfig, Message, OpenRequest, SessionHandle,
+};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+
+pub(crate) struct Quiet;
+
+impl Application for Quiet {
+    type Connection = Self;
+    fn connect(&self, _: SessionHandle, _: Arc<OpenRequest>) -> Self {
+        Self
+    }
+}
+
+impl Connection for Quiet {
+    fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+    fn closed(&mut self, _: CloseReason) {}
+}
+
+pub(crate) fn engine(config: EngineConfig) -> Engine<Quiet> {
+    Engine::new(Quiet, config)
+}
+
+pub(crate) const POLLING: &str = "EIO=4&transport=polling";
+pub(crate) const WEBSOCKET: &str = "EIO=4&transport=websocket";
+
+/// A request to `server.example` with these headers; those of a WebSocket handshake are added where they belong.
+pub(crate) fn request(method: &str, query: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("/socket.io/?{query}"))
+        .header("host", "server.example");
+    if query.contains("transport=websocket") {
+        request = request
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).unwrap()
+}
+
+/// A response with its body read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) async fn of(response: Response<Full<Bytes>>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: String::from_utf8(body.into()).unwrap(),
+        }
+    }
+
+    /// All values of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The only value of a header, if it is there.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let values = self.all(name);
+        assert!(values.len() < 2, "{name}: {values:?}");
+        values.first().copied()
+    }
+
+    /// The id that an open packet in the body gives.
+    pub(crate) fn sid(&self) -> &str {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.body.split('"').nth(3).unwrap()
+    }
+}
+
+pub(crate) async fn ask(
+    engine: &Engine<Quiet>,
+    method: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    Answer::of(engine.handle(request(method, query, headers)).await).await
+}
+
+/// The query of an open polling session, after `transport`.
+pub(crate) async fn session(engine: &Engine<Quiet>) -> String {
+    format!("&sid={}", ask(engine, "GET", POLLING, &[]).await.sid())
+}
