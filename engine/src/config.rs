@@ -75,5 +75,8 @@ __config! {
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
         /// which there only hides the upgrade from well-behaved clients; here an upgrade is refused too.
         allow_upgrades: bool = true,
+        /// Whether clients of protocol 3 are served too, as those of Socket.IO 2 are. `false` by default. Node:
+        /// `allowEIO3`.
+        allow_eio3: bool = false,
     }
 }

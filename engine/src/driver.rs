@@ -15,8 +15,8 @@ use crate::{
     mailbox::{Command, SessionHandle},
     proto::{
         frame::Frame,
-        packet::{Packet, TransportKind},
-        payload::{self, Answer},
+        packet::{Malformed, Packet, TransportKind},
+        payload::Answer,
         session::{CloseReason, End, Input, Output, Request, Route, Session},
         websocket::Event,
     },
@@ -46,7 +46,8 @@ impl<A: Application> Driver<A> {
         websocket: Option<WebSocket>,
     ) -> Self {
         let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
-        let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport);
+        let revision = handle.dialect().revision;
+        let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
         Self {
             shared,
             handle,
@@ -227,7 +228,7 @@ impl<A: Application> Driver<A> {
             };
             let packet = match event {
                 Some(Event::Text(text)) => {
-                    receive(session, connection, cx, now, TransportKind::WebSocket, &text);
+                    receive(session, connection, cx, now, TransportKind::WebSocket, Packet::decode(&text));
                     if &*text == "5" && session.route() == Route::WebSocket {
                         // Before the next message of the same read: its handler may ask for the transport.
                         handle.upgraded();
@@ -274,12 +275,11 @@ impl<A: Application> Driver<A> {
                 return session.handle(now, Input::Gone { request: Request::Post, error: true });
             }
         };
-        while let Some((packet, next)) = payload::packet_at(body, *at) {
+        while body.has_packet(*at) {
             if !connection.ready() {
                 return;
             }
-            *at = next;
-            if !receive(session, connection, cx, now, TransportKind::Polling, packet) {
+            if !receive(session, connection, cx, now, TransportKind::Polling, body.packet(at)) {
                 *slot = None;
                 return;
             }
@@ -299,7 +299,7 @@ impl<A: Application> Driver<A> {
                     return;
                 }
                 Output::Answer { ping, end } => self.answer(now, ping, end),
-                Output::Ping => self.transmit(Frame::ping()),
+                Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
                 Output::DropProbe => self.close_frame(now, None),
@@ -317,10 +317,10 @@ impl<A: Application> Driver<A> {
     }
 
     fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
-        let mut answer = Answer::default();
+        let mut answer = Answer::new(self.handle.dialect());
         let mut empty = !ping;
         if ping {
-            answer.push_control(b"2");
+            answer.push_heartbeat();
         }
         for frame in self.handle.take_frames() {
             self.answered += frame.cost();
@@ -418,16 +418,16 @@ impl<A: Application> Drop for Driver<A> {
     }
 }
 
-/// Decodes a text packet and hands its message up; says whether it was well-formed.
+/// Takes a packet and hands its message up; says whether it was well-formed.
 fn receive<C: Connection>(
     session: &mut Session,
     connection: &mut C,
     cx: &mut Context<'_>,
     now: std::time::Instant,
     via: TransportKind,
-    text: &str,
+    packet: Result<Packet<'_>, Malformed>,
 ) -> bool {
-    let Ok(packet) = Packet::decode(text) else {
+    let Ok(packet) = packet else {
         session.handle(now, Input::Malformed(via));
         return false;
     };

@@ -21,7 +21,14 @@ use crate::{
     connection::Application,
     driver::Driver,
     mailbox::{Command, SessionHandle},
-    proto::{frame::Frame, handshake::open_packet, packet::TransportKind, sid::Sid},
+    proto::{
+        dialect::Dialect,
+        frame::Frame,
+        handshake::open_packet,
+        packet::TransportKind,
+        payload::{Answer, Payload},
+        sid::Sid,
+    },
     registry::Registry,
     request::Intent,
     transport::{polling, stream::Stream, websocket::WebSocket},
@@ -123,10 +130,10 @@ impl<A: Application> Engine<A> {
         B::Data: Send,
     {
         match Intent::of(&request, &self.shared.config, &self.shared.registry) {
-            Ok(Intent::Open) => self.open(&request.into_parts().0),
-            Ok(Intent::OpenWebSocket(key)) => {
+            Ok(Intent::Open(dialect)) => self.open(dialect, &request.into_parts().0),
+            Ok(Intent::OpenWebSocket(key, dialect)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
-                self.open_websocket(&key, on_upgrade, &request.into_parts().0)
+                self.open_websocket(&key, dialect, on_upgrade, &request.into_parts().0)
             }
             Ok(Intent::Poll(session)) => {
                 // The request pins hyper's read buffer, and a poll may wait for long.
@@ -141,19 +148,22 @@ impl<A: Application> Engine<A> {
     }
 
     /// Opens a session over long-polling.
-    fn open(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
-        let session = self.session(TransportKind::Polling);
+    fn open(&self, dialect: Dialect, request: &http::request::Parts) -> Response<Full<Bytes>> {
+        let session = self.session(TransportKind::Polling, dialect);
         let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
-        answer(TEXT, format!("0{handshake}"))
+        let mut opened = Answer::new(dialect);
+        opened.push_control(format!("0{handshake}").as_bytes());
+        answer(TEXT, opened.into_body())
     }
 
     /// Opens a session over a WebSocket, once hyper has handed the connection over.
     fn open_websocket(
         &self,
         key: &HeaderValue,
+        dialect: Dialect,
         on_upgrade: OnUpgrade,
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
@@ -161,7 +171,7 @@ impl<A: Application> Engine<A> {
         let request = Arc::new(OpenRequest::new(request));
         tokio::spawn(async move {
             let driver = match websocket(on_upgrade).await {
-                Ok(websocket) => engine.start_websocket(websocket, request),
+                Ok(websocket) => engine.start_websocket(websocket, dialect, request),
                 Err(error) => return tracing::debug!(%error, "upgrade failed"),
             };
             drop(engine);
@@ -170,16 +180,22 @@ impl<A: Application> Engine<A> {
         switching_protocols(key)
     }
 
-    fn start_websocket(&self, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
-        let session = self.session(TransportKind::WebSocket);
+    fn start_websocket(
+        &self,
+        mut websocket: WebSocket,
+        dialect: Dialect,
+        request: Arc<OpenRequest>,
+    ) -> Driver<A> {
+        let session = self.session(TransportKind::WebSocket, dialect);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         let connection = self.shared.application.connect(session.clone(), request);
         Driver::new(self.shared.clone(), session, connection, Some(websocket))
     }
 
-    fn session(&self, transport: TransportKind) -> SessionHandle {
-        let session = SessionHandle::new(Sid::random(), transport, self.shared.config.max_buffered);
+    fn session(&self, transport: TransportKind, dialect: Dialect) -> SessionHandle {
+        let max_buffered = self.shared.config.max_buffered;
+        let session = SessionHandle::new(Sid::random(), transport, dialect, max_buffered);
         self.shared.registry.insert(session.clone());
         session
     }
@@ -212,7 +228,8 @@ impl<A: Application> Engine<A> {
         .await;
         match body {
             Some(Ok(body)) => {
-                if ticket.body.send(String::from_utf8(body).ok()).is_ok() && ticket.done.await.is_ok() {
+                let payload = Payload::new(body, session.dialect());
+                if ticket.body.send(payload).is_ok() && ticket.done.await.is_ok() {
                     return answer(HTML, "ok");
                 }
                 status(StatusCode::BAD_REQUEST)

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::dialect::Revision;
+
 /// The longest header of an unmasked WebSocket frame.
 const WS_HEADER_MAX: usize = 10;
 const OPCODE_TEXT: u8 = 0x1;
@@ -95,9 +97,12 @@ impl Frame {
         Self { kind: Kind::Control, ..Self::pack(&mut buffer, Self::HEADROOM, b'0') }
     }
 
-    /// The heartbeat.
-    pub(crate) fn ping() -> Self {
-        Self::framed(Bytes::from_static(b"\x81\x012"))
+    /// The heartbeat: a ping, or in protocol 3 the answer to one.
+    pub(crate) fn heartbeat(revision: Revision) -> Self {
+        Self::framed(Bytes::from_static(match revision {
+            Revision::V4 => b"\x81\x012",
+            Revision::V3 => b"\x81\x013",
+        }))
     }
 
     /// The answer to a probe.
@@ -211,7 +216,8 @@ mod tests {
 
     #[test]
     fn control_frames_are_what_the_protocol_says() {
-        assert_eq!(Frame::ping().wire().1, b"\x81\x012");
+        assert_eq!(Frame::heartbeat(Revision::V4).wire().1, b"\x81\x012");
+        assert_eq!(Frame::heartbeat(Revision::V3).wire().1, b"\x81\x013");
         assert_eq!(Frame::probe_pong().wire().1, b"\x81\x063probe");
         assert_eq!(Frame::open("{}").wire().1, b"\x81\x030{}");
         assert_eq!(Frame::pong(b"x").wire().1, b"\x8a\x01x");

@@ -82,12 +82,15 @@ impl<'a> Packet<'a> {
             b'3' => Self::Pong,
             b'5' => Self::Upgrade,
             b'6' => Self::Noop,
-            b'b' => {
-                let bytes = BASE64_STANDARD.decode(&text[1..]).map_err(|_| Malformed)?;
-                Self::Message(Message::Binary(Cow::Owned(bytes)))
-            }
+            b'b' => Self::decode_base64(&text[1..])?,
             _ => return Err(Malformed),
         })
+    }
+
+    /// Reads a binary message that came as text.
+    pub(crate) fn decode_base64(text: &str) -> Result<Self, Malformed> {
+        let bytes = BASE64_STANDARD.decode(text).map_err(|_| Malformed)?;
+        Ok(Self::Message(Message::Binary(Cow::Owned(bytes))))
     }
 }
 

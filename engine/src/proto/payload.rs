@@ -3,50 +3,113 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::frame::Frame;
+use super::{
+    dialect::{Dialect, Revision},
+    frame::Frame,
+    packet::{Malformed, Packet},
+    payload_v3,
+};
 
 const SEPARATOR: u8 = 0x1e;
 
-/// Takes the packet that starts at `at`, and the place where the next one starts; `None` after the last.
-///
-/// A body that is empty or ends with a separator holds an empty packet there, which no decoder accepts.
-pub(crate) fn packet_at(body: &str, at: usize) -> Option<(&str, usize)> {
-    let rest = body.get(at..)?;
+/// The body of a POST.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    V4(String),
+    V3(String),
+}
+
+impl Payload {
+    /// `None` if the body is not UTF-8.
+    pub(crate) fn new(body: Vec<u8>, dialect: Dialect) -> Option<Self> {
+        let body = String::from_utf8(body).ok()?;
+        Some(match dialect.revision {
+            Revision::V4 => Self::V4(body),
+            Revision::V3 => Self::V3(body),
+        })
+    }
+
+    /// Whether a packet starts at `at`, well-formed or not. Every body has one at its start.
+    pub(crate) fn has_packet(&self, at: usize) -> bool {
+        match self {
+            // Behind a separator at the end stands an empty packet.
+            Self::V4(body) => at <= body.len(),
+            Self::V3(body) => at < body.len().max(1),
+        }
+    }
+
+    /// Takes the packet at `at`, and moves `at` behind it.
+    pub(crate) fn packet(&self, at: &mut usize) -> Result<Packet<'_>, Malformed> {
+        match self {
+            Self::V4(body) => Packet::decode(packet_at(body, at)),
+            Self::V3(body) => payload_v3::text_packet(body, at),
+        }
+    }
+}
+
+/// Takes what stands between `at` and the next separator. A body that is empty or ends with a separator holds an
+/// empty packet there, which no decoder accepts.
+fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
+    let rest = body.get(*at..).unwrap_or_default();
     let end = rest.as_bytes().iter().position(|&byte| byte == SEPARATOR).unwrap_or(rest.len());
-    Some((&rest[..end], at + end + 1))
+    *at += end + 1;
+    &rest[..end]
 }
 
 /// Builds the answer to a poll.
-#[derive(Debug, Default)]
-pub(crate) struct Answer(Vec<u8>);
+#[derive(Debug)]
+pub(crate) struct Answer {
+    revision: Revision,
+    body: Vec<u8>,
+}
 
 impl Answer {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self { revision: dialect.revision, body: Vec::new() }
+    }
+
     pub(crate) fn push_control(&mut self, packet: &[u8]) {
-        self.separate();
-        self.0.extend_from_slice(packet);
+        match self.revision {
+            Revision::V4 => {
+                self.separate();
+                self.body.extend_from_slice(packet);
+            }
+            Revision::V3 => payload_v3::push_text(&mut self.body, packet),
+        }
+    }
+
+    /// A ping, or in protocol 3 the answer to one.
+    pub(crate) fn push_heartbeat(&mut self) {
+        self.push_control(match self.revision {
+            Revision::V4 => b"2",
+            Revision::V3 => b"3",
+        });
     }
 
     pub(crate) fn push(&mut self, frame: &Frame) {
+        if self.revision == Revision::V3 {
+            return payload_v3::push(&mut self.body, frame);
+        }
         self.separate();
         if frame.is_binary() {
-            self.0.push(b'b');
-            let start = self.0.len();
+            self.body.push(b'b');
+            let start = self.body.len();
             let bytes = frame.payload();
-            self.0.resize(start + bytes.len().div_ceil(3) * 4, 0);
+            self.body.resize(start + bytes.len().div_ceil(3) * 4, 0);
             // The space is exactly what the padded encoding takes, so it cannot fail.
-            let _ = BASE64_STANDARD.encode_slice(bytes, &mut self.0[start..]);
+            let _ = BASE64_STANDARD.encode_slice(bytes, &mut self.body[start..]);
         } else {
-            self.0.extend_from_slice(frame.payload());
+            self.body.extend_from_slice(frame.payload());
         }
     }
 
     pub(crate) fn into_body(self) -> Vec<u8> {
-        self.0
+        self.body
     }
 
     fn separate(&mut self) {
-        if !self.0.is_empty() {
-            self.0.push(SEPARATOR);
+        if !self.body.is_empty() {
+            self.body.push(SEPARATOR);
         }
     }
 }
@@ -59,12 +122,7 @@ mod tests {
 
     fn split(body: &str) -> Vec<&str> {
         let mut at = 0;
-        std::iter::from_fn(|| {
-            let (packet, next) = packet_at(body, at)?;
-            at = next;
-            Some(packet)
-        })
-        .collect()
+        std::iter::from_fn(|| (at <= body.len()).then(|| packet_at(body, &mut at))).collect()
     }
 
     #[test]
@@ -76,7 +134,7 @@ mod tests {
 
     #[test]
     fn joins_text_binary_and_control() {
-        let mut answer = Answer::default();
+        let mut answer = Answer::new(Dialect::CURRENT);
         answer.push_control(b"2");
         answer.push(&Frame::text("hi"));
         answer.push(&Frame::binary(Bytes::from_static(&[1])));
