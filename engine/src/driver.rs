@@ -18,7 +18,7 @@ use crate::{
         packet::{Malformed, Packet, TransportKind},
         payload::Answer,
         session::{CloseReason, End, Input, Output, Request, Route, Session},
-        websocket::Event,
+        websocket::{Event, close_code},
     },
     transport::{polling, scratch::with_read_buffer, websocket::WebSocket},
 };
@@ -205,6 +205,7 @@ impl<A: Application> Driver<A> {
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
         let max_len = self.shared.config.max_http_buffer_size;
+        let revision = self.handle.dialect().revision;
         let Self { handle, session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
@@ -228,14 +229,15 @@ impl<A: Application> Driver<A> {
             };
             let packet = match event {
                 Some(Event::Text(text)) => {
-                    receive(session, connection, cx, now, TransportKind::WebSocket, Packet::decode(&text));
+                    let packet = Packet::decode(&text, revision);
+                    receive(session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
                         // Before the next message of the same read: its handler may ask for the transport.
                         handle.upgraded();
                     }
                     continue;
                 }
-                Some(Event::Binary(bytes)) => Packet::Message(crate::Message::Binary(bytes)),
+                Some(Event::Binary(bytes)) => Packet::decode_binary(bytes, revision),
                 Some(Event::Ping(payload)) => {
                     websocket.queue_pong(payload);
                     continue;
@@ -247,9 +249,7 @@ impl<A: Application> Driver<A> {
                 }
                 Some(Event::Pong) | None => continue,
             };
-            if let Some(message) = session.receive(now, TransportKind::WebSocket, packet) {
-                connection.message(message, cx);
-            }
+            receive(session, connection, cx, now, TransportKind::WebSocket, packet);
         }
         at
     }
@@ -435,14 +435,4 @@ fn receive<C: Connection>(
         connection.message(message, cx);
     }
     true
-}
-
-/// The code of the close frame: RFC 6455, section 7.4.1.
-fn close_code(reason: Option<CloseReason>) -> u16 {
-    match reason {
-        None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
-        Some(CloseReason::ServerShuttingDown) => 1001,
-        Some(CloseReason::ParseError | CloseReason::TransportError | CloseReason::Violation) => 1002,
-        Some(CloseReason::PingTimeout | CloseReason::SlowConsumer) => 1008,
-    }
 }

@@ -141,7 +141,9 @@ impl<A: Application> Engine<A> {
                 poll(&session).await
             }
             Ok(Intent::Post(session)) => self.post(&session, request).await,
-            Ok(Intent::Upgrade(session, key)) => upgrade(session, &key, hyper::upgrade::on(&mut request)),
+            Ok(Intent::Upgrade(session, key, dialect)) => {
+                upgrade(session, &key, dialect, hyper::upgrade::on(&mut request))
+            }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(error) => error.response(),
         }
@@ -170,7 +172,7 @@ impl<A: Application> Engine<A> {
         let engine = self.clone();
         let request = Arc::new(OpenRequest::new(request));
         tokio::spawn(async move {
-            let driver = match websocket(on_upgrade).await {
+            let driver = match websocket(on_upgrade, dialect).await {
                 Ok(websocket) => engine.start_websocket(websocket, dialect, request),
                 Err(error) => return tracing::debug!(%error, "upgrade failed"),
             };
@@ -263,9 +265,14 @@ async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
 }
 
 /// Hands a WebSocket to the session that it is to take over.
-fn upgrade(session: SessionHandle, key: &HeaderValue, on_upgrade: OnUpgrade) -> Response<Full<Bytes>> {
+fn upgrade(
+    session: SessionHandle,
+    key: &HeaderValue,
+    dialect: Dialect,
+    on_upgrade: OnUpgrade,
+) -> Response<Full<Bytes>> {
     tokio::spawn(async move {
-        match websocket(on_upgrade).await {
+        match websocket(on_upgrade, dialect).await {
             Ok(websocket) => session.command(Command::Probe(Box::new(websocket))),
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
@@ -273,9 +280,9 @@ fn upgrade(session: SessionHandle, key: &HeaderValue, on_upgrade: OnUpgrade) -> 
     switching_protocols(key)
 }
 
-async fn websocket(on_upgrade: OnUpgrade) -> hyper::Result<WebSocket> {
+async fn websocket(on_upgrade: OnUpgrade, dialect: Dialect) -> hyper::Result<WebSocket> {
     let (stream, rest) = Stream::from_upgraded(on_upgrade.await?);
-    Ok(WebSocket::new(stream, rest))
+    Ok(WebSocket::new(stream, rest, dialect))
 }
 
 struct TooLarge;

@@ -29,7 +29,7 @@ pub(crate) enum Intent {
     /// Packets for a session.
     Post(SessionHandle),
     /// A WebSocket that is to take a session over, with the client's key.
-    Upgrade(SessionHandle, HeaderValue),
+    Upgrade(SessionHandle, HeaderValue, Dialect),
     /// A method that means nothing for a session.
     Unsupported,
 }
@@ -81,14 +81,19 @@ impl Intent {
         }
         let session =
             Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
-        if query.dialect().revision != session.dialect().revision {
+        let dialect = query.dialect();
+        if dialect.revision != session.dialect().revision {
             return Err(RequestError::BadRequest);
         }
         if let Some(key) = key {
             let allowed = config.allow_upgrades
                 && transport == TransportKind::WebSocket
                 && session.transport() == TransportKind::Polling;
-            return if allowed { Ok(Self::Upgrade(session, key?)) } else { Err(RequestError::BadRequest) };
+            return if allowed {
+                Ok(Self::Upgrade(session, key?, dialect))
+            } else {
+                Err(RequestError::BadRequest)
+            };
         }
         if session.transport() != transport || transport == TransportKind::WebSocket {
             return Err(RequestError::BadRequest);

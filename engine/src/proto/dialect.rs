@@ -28,12 +28,11 @@ impl Revision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) revision: Revision,
-    /// Whether the client reads no bytes, so that polls bring binary messages as base64. In revision 4 they always
-    /// do.
+    /// Whether the client reads no bytes, so that binary messages go out as base64. Over long-polling, they always
+    /// do in revision 4. A WebSocket that takes a session over speaks for itself here.
     pub(crate) base64: bool,
 }
 
-#[cfg(test)]
 impl Dialect {
     /// That of all current clients.
     pub(crate) const CURRENT: Self = Self { revision: Revision::V4, base64: false };

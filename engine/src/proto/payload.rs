@@ -41,7 +41,7 @@ impl Payload {
     /// Takes the packet at `at`, and moves `at` behind it.
     pub(crate) fn packet(&self, at: &mut usize) -> Result<Packet<'_>, Malformed> {
         match self {
-            Self::V4(body) => Packet::decode(packet_at(body, at)),
+            Self::V4(body) => Packet::decode(packet_at(body, at), Revision::V4),
             Self::V3(body) => payload_v3::text_packet(body, at),
         }
     }

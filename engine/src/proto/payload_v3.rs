@@ -4,6 +4,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
+    dialect::Revision,
     frame::Frame,
     packet::{Malformed, Packet},
 };
@@ -18,15 +19,7 @@ pub(crate) fn text_packet<'a>(body: &'a str, at: &mut usize) -> Result<Packet<'a
     let data = rest[digits..].strip_prefix(':').ok_or(Malformed)?;
     let len = utf16_prefix(data, units).ok_or(Malformed)?;
     *at += digits + 1 + len;
-    if len == 0 { Ok(Packet::Noop) } else { text(&data[..len]) }
-}
-
-/// Reads one text packet. Binary messages have their type twice: as a `b`, then as in any packet.
-pub(crate) fn text(text: &str) -> Result<Packet<'_>, Malformed> {
-    match text.strip_prefix('b') {
-        Some(typed) => Packet::decode_base64(typed.strip_prefix('4').ok_or(Malformed)?),
-        None => Packet::decode(text),
-    }
+    if len == 0 { Ok(Packet::Noop) } else { Packet::decode(&data[..len], Revision::V3) }
 }
 
 /// The length in bytes of the first `units` UTF-16 code units; `None` if there are less, or half a pair is cut off.

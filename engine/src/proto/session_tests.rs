@@ -41,7 +41,7 @@ impl Sim {
 
     /// Feeds a packet that must hold no message.
     pub(super) fn packet(&mut self, via: TransportKind, text: &str) -> Vec<Output> {
-        assert_eq!(self.session.receive(self.now, via, Packet::decode(text).unwrap()), None);
+        assert_eq!(self.session.receive(self.now, via, Packet::decode(text, Revision::V4).unwrap()), None);
         self.drain()
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{scratch::with_write_buffer, stream::Stream};
-use crate::proto::{frame::Frame, websocket::Decoder};
+use crate::proto::{dialect::Dialect, frame::Frame, websocket::Decoder};
 
 /// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
 const MAX_WAITING_PONGS: usize = 16;
@@ -16,6 +16,7 @@ const MAX_WAITING_PONGS: usize = 16;
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
     pub(crate) decoder: Decoder,
+    dialect: Dialect,
     /// Bytes that came and are not decoded yet: the start of a frame, or what waits for the application.
     pub(crate) tail: Vec<u8>,
     /// Whether `tail` may hold a complete frame.
@@ -37,10 +38,11 @@ struct Closing {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: Stream, rest: Vec<u8>) -> Self {
+    pub(crate) fn new(stream: Stream, rest: Vec<u8>, dialect: Dialect) -> Self {
         Self {
             stream,
             decoder: Decoder::default(),
+            dialect,
             tail_ready: !rest.is_empty(),
             tail: rest,
             sending: VecDeque::new(),
@@ -52,11 +54,24 @@ impl WebSocket {
     }
 
     /// Queues the frames of the session; `self` must have written all before.
-    pub(crate) fn queue(&mut self, frames: VecDeque<Frame>) {
+    pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
+        if self.dialect != Dialect::CURRENT {
+            self.rewrite(&mut frames);
+        }
         if self.sending.is_empty() {
             self.sending = frames;
         } else {
             self.sending.extend(frames);
+        }
+    }
+
+    /// Puts messages into the form that an older client wants. What then counts nothing any more counts as written:
+    /// it is one batch at most.
+    fn rewrite(&mut self, frames: &mut VecDeque<Frame>) {
+        for frame in frames {
+            let cost = frame.cost();
+            frame.rewrite(self.dialect);
+            self.written += cost - frame.cost();
         }
     }
 
