@@ -30,11 +30,12 @@ fn with(engine: EngineConfig) -> ServerConfig {
 }
 
 fn main() -> ServerConfig {
-    with(engine())
+    with(engine().allow_eio3(true))
 }
 
 fn fast() -> ServerConfig {
     let engine = engine()
+        .allow_eio3(true)
         .ping_interval(Duration::from_millis(300))
         .ping_timeout(Duration::from_millis(500))
         .upgrade_timeout(Duration::from_millis(300))
