@@ -317,12 +317,13 @@ impl<A: Application> Driver<A> {
     }
 
     fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
-        let mut answer = Answer::new(self.handle.dialect());
+        let frames = self.handle.take_frames();
+        let mut answer = Answer::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
         if ping {
             answer.push_heartbeat();
         }
-        for frame in self.handle.take_frames() {
+        for frame in frames {
             self.answered += frame.cost();
             answer.push(&frame);
             empty = false;

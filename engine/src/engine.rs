@@ -1,6 +1,7 @@
 //! The server side of Engine.IO: answers requests, and starts one task for each session.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
@@ -22,11 +23,12 @@ use crate::{
     driver::Driver,
     mailbox::{Command, SessionHandle},
     proto::{
-        dialect::Dialect,
+        dialect::{Dialect, Revision},
         frame::Frame,
         handshake::open_packet,
         packet::TransportKind,
         payload::{Answer, Payload},
+        payload_v3,
         sid::Sid,
     },
     registry::Registry,
@@ -35,6 +37,7 @@ use crate::{
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -156,9 +159,9 @@ impl<A: Application> Engine<A> {
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
-        let mut opened = Answer::new(dialect);
+        let mut opened = Answer::new(dialect, &VecDeque::new());
         opened.push_control(format!("0{handshake}").as_bytes());
-        answer(TEXT, opened.into_body())
+        packets(dialect, opened.into_body())
     }
 
     /// Opens a session over a WebSocket, once hyper has handed the connection over.
@@ -210,7 +213,9 @@ impl<A: Application> Engine<A> {
     {
         let max_len = self.shared.config.max_http_buffer_size;
         let headers = request.headers();
-        if headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream") {
+        let dialect = session.dialect();
+        let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == BINARY);
+        if is_binary && dialect.revision == Revision::V4 {
             // Binary payloads belong to protocol 3: in 4, binary packets come as base64.
             session.close_for(CloseReason::TransportError);
             return status(StatusCode::BAD_REQUEST);
@@ -230,7 +235,7 @@ impl<A: Application> Engine<A> {
         .await;
         match body {
             Some(Ok(body)) => {
-                let payload = Payload::new(body, session.dialect());
+                let payload = Payload::new(body, dialect, is_binary);
                 if ticket.body.send(payload).is_ok() && ticket.done.await.is_ok() {
                     return answer(HTML, "ok");
                 }
@@ -259,9 +264,15 @@ async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
     let (poll, body) = polling::Poll::new();
     session.command(Command::Poll(poll));
     match body.await {
-        Ok(body) => answer(TEXT, body),
+        Ok(body) => packets(session.dialect(), body),
         Err(_) => status(StatusCode::BAD_REQUEST),
     }
+}
+
+/// The answer to a poll.
+fn packets(dialect: Dialect, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
+    answer(if is_binary { BINARY } else { TEXT }, body)
 }
 
 /// Hands a WebSocket to the session that it is to take over.

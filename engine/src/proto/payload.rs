@@ -1,6 +1,8 @@
 //! The body of a polling request or answer: packets joined by the record separator,
 //! <https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1>.
 
+use std::collections::VecDeque;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
@@ -17,11 +19,15 @@ const SEPARATOR: u8 = 0x1e;
 pub(crate) enum Payload {
     V4(String),
     V3(String),
+    V3Binary(Vec<u8>),
 }
 
 impl Payload {
-    /// `None` if the body is not UTF-8.
-    pub(crate) fn new(body: Vec<u8>, dialect: Dialect) -> Option<Self> {
+    /// `None` if the body is text and not UTF-8.
+    pub(crate) fn new(body: Vec<u8>, dialect: Dialect, is_binary: bool) -> Option<Self> {
+        if is_binary {
+            return Some(Self::V3Binary(body));
+        }
         let body = String::from_utf8(body).ok()?;
         Some(match dialect.revision {
             Revision::V4 => Self::V4(body),
@@ -35,6 +41,7 @@ impl Payload {
             // Behind a separator at the end stands an empty packet.
             Self::V4(body) => at <= body.len(),
             Self::V3(body) => at < body.len().max(1),
+            Self::V3Binary(body) => at < body.len().max(1),
         }
     }
 
@@ -43,6 +50,7 @@ impl Payload {
         match self {
             Self::V4(body) => Packet::decode(packet_at(body, at), Revision::V4),
             Self::V3(body) => payload_v3::text_packet(body, at),
+            Self::V3Binary(body) => payload_v3::binary_packet(body, at),
         }
     }
 }
@@ -59,36 +67,52 @@ fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
 /// Builds the answer to a poll.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    revision: Revision,
+    form: Form,
     body: Vec<u8>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    V4,
+    V3,
+    V3Binary,
+}
+
 impl Answer {
-    pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { revision: dialect.revision, body: Vec::new() }
+    /// An answer that is to hold these messages.
+    pub(crate) fn new(dialect: Dialect, frames: &VecDeque<Frame>) -> Self {
+        let form = match dialect.revision {
+            Revision::V4 => Form::V4,
+            Revision::V3 if !dialect.base64 && frames.iter().any(Frame::is_binary) => Form::V3Binary,
+            Revision::V3 => Form::V3,
+        };
+        Self { form, body: Vec::new() }
     }
 
     pub(crate) fn push_control(&mut self, packet: &[u8]) {
-        match self.revision {
-            Revision::V4 => {
+        match self.form {
+            Form::V4 => {
                 self.separate();
                 self.body.extend_from_slice(packet);
             }
-            Revision::V3 => payload_v3::push_text(&mut self.body, packet),
+            Form::V3 => payload_v3::push_text(&mut self.body, packet),
+            Form::V3Binary => payload_v3::push_text_as_binary(&mut self.body, packet),
         }
     }
 
     /// A ping, or in protocol 3 the answer to one.
     pub(crate) fn push_heartbeat(&mut self) {
-        self.push_control(match self.revision {
-            Revision::V4 => b"2",
-            Revision::V3 => b"3",
+        self.push_control(match self.form {
+            Form::V4 => b"2",
+            Form::V3 | Form::V3Binary => b"3",
         });
     }
 
     pub(crate) fn push(&mut self, frame: &Frame) {
-        if self.revision == Revision::V3 {
-            return payload_v3::push(&mut self.body, frame);
+        match self.form {
+            Form::V4 => {}
+            Form::V3 => return payload_v3::push(&mut self.body, frame),
+            Form::V3Binary => return payload_v3::push_as_binary(&mut self.body, frame),
         }
         self.separate();
         if frame.is_binary() {
@@ -133,8 +157,36 @@ mod tests {
     }
 
     #[test]
+    fn protocol_3_gets_a_binary_body_only_for_binary_messages_that_it_can_read() {
+        let v3 = |base64| Dialect { revision: Revision::V3, base64 };
+        let body = |dialect, has_binary: bool| {
+            let binary = Frame::binary(Bytes::from_static(&[1]));
+            let frames = [Frame::text("é")].into_iter().chain(has_binary.then_some(binary)).collect();
+            let mut answer = Answer::new(dialect, &frames);
+            answer.push_heartbeat();
+            frames.iter().for_each(|frame| answer.push(frame));
+            answer.push_control(b"6");
+            answer.into_body()
+        };
+        assert_eq!(body(v3(false), false), "1:32:4é1:6".as_bytes());
+        assert_eq!(body(v3(true), true), "1:32:4é6:b4AQ==1:6".as_bytes());
+        let binary = [0, 1, 0xff, b'3', 0, 3, 0xff, b'4', 0xc3, 0xa9, 1, 2, 0xff, 4, 1, 0, 1, 0xff, b'6'];
+        assert_eq!(body(v3(false), true), binary);
+    }
+
+    #[test]
+    fn an_empty_body_holds_a_malformed_packet_in_every_form() {
+        let v3 = Dialect { revision: Revision::V3, base64: false };
+        for (dialect, is_binary) in [(Dialect::CURRENT, false), (v3, false), (v3, true)] {
+            let payload = Payload::new(Vec::new(), dialect, is_binary).unwrap();
+            assert!(payload.has_packet(0));
+            assert_eq!(payload.packet(&mut 0), Err(Malformed));
+        }
+    }
+
+    #[test]
     fn joins_text_binary_and_control() {
-        let mut answer = Answer::new(Dialect::CURRENT);
+        let mut answer = Answer::new(Dialect::CURRENT, &VecDeque::new());
         answer.push_control(b"2");
         answer.push(&Frame::text("hi"));
         answer.push(&Frame::binary(Bytes::from_static(&[1])));
