@@ -75,8 +75,10 @@ __config! {
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
         /// which there only hides the upgrade from well-behaved clients; here an upgrade is refused too.
         allow_upgrades: bool = true,
-        /// Whether clients of protocol 3 are served too, as those of Socket.IO 2 are. `false` by default. Node:
-        /// `allowEIO3`.
+        /// Whether clients of protocol 3 are served too, as those of Socket.IO 2 are, and polls answered by scripts
+        /// (JSONP) for old browsers. `false` by default. Any page can load such a script with the user's cookies and
+        /// without an `Origin`: where this is on, do not let a cookie alone admit a client. Node: `allowEIO3`; there,
+        /// JSONP is always on for protocol 4.
         allow_eio3: bool = false,
     }
 }

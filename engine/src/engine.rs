@@ -215,8 +215,8 @@ impl<A: Application> Engine<A> {
         let headers = request.headers();
         let dialect = session.dialect();
         let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == BINARY);
-        if is_binary && dialect.revision == Revision::V4 {
-            // Binary payloads belong to protocol 3: in 4, binary packets come as base64.
+        if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
+            // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
             session.close_for(CloseReason::TransportError);
             return status(StatusCode::BAD_REQUEST);
         }
@@ -271,6 +271,9 @@ async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
 
 /// The answer to a poll.
 fn packets(dialect: Dialect, body: Vec<u8>) -> Response<Full<Bytes>> {
+    if let Some(jsonp) = dialect.jsonp {
+        return answer(TEXT, jsonp.wrap(&body));
+    }
     let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
     answer(if is_binary { BINARY } else { TEXT }, body)
 }

@@ -11,6 +11,7 @@ use crate::{
     mailbox::SessionHandle,
     proto::{
         dialect::{Dialect, Revision},
+        jsonp::Jsonp,
         packet::TransportKind,
         sid::Sid,
     },
@@ -41,6 +42,7 @@ struct Query<'a> {
     sid: Cow<'a, str>,
     protocol: Cow<'a, str>,
     base64: bool,
+    jsonp: Option<Jsonp>,
 }
 
 impl<'a> Query<'a> {
@@ -51,6 +53,7 @@ impl<'a> Query<'a> {
                 "transport" => parsed.transport = value,
                 "sid" => parsed.sid = value,
                 "EIO" => parsed.protocol = value,
+                "j" => parsed.jsonp = Jsonp::of_query(&value),
                 "b64" => parsed.base64 = !value.is_empty(),
                 _ => {}
             }
@@ -58,8 +61,11 @@ impl<'a> Query<'a> {
         parsed
     }
 
-    fn dialect(&self) -> Dialect {
-        Dialect { revision: Revision::of_query(&self.protocol), base64: self.base64 }
+    fn dialect(&self, transport: TransportKind, config: &EngineConfig) -> Dialect {
+        // A script is not bound to its own site, so this way in is open only where old browsers are asked for.
+        let jsonp = self.jsonp.filter(|_| config.allow_eio3 && transport == TransportKind::Polling);
+        let revision = Revision::of_query(&self.protocol);
+        Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
     }
 }
 
@@ -76,12 +82,12 @@ impl Intent {
             .find(|transport| transport.as_str() == query.transport && config.transports.contains(transport))
             .ok_or(RequestError::UnknownTransport)?;
         let key = websocket_key(request);
+        let dialect = query.dialect(transport, config);
         if query.sid.is_empty() {
-            return Self::open(request, query.dialect(), transport, key, config);
+            return Self::open(request, dialect, transport, key, config);
         }
         let session =
             Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
-        let dialect = query.dialect();
         if dialect.revision != session.dialect().revision {
             return Err(RequestError::BadRequest);
         }
@@ -233,7 +239,7 @@ mod tests {
     #[test]
     fn older_clients_are_served_where_they_are_allowed() {
         let config = EngineConfig::default().allow_eio3(true);
-        let v3 = |base64| Dialect { revision: Revision::V3, base64 };
+        let v3 = |base64| Dialect { revision: Revision::V3, base64, jsonp: None };
         for (query, dialect) in [
             ("EIO=3", v3(false)),
             ("EIO=2&b64=1", v3(true)),
@@ -248,9 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn polls_are_answered_by_scripts_where_older_clients_are_allowed() {
+        let dialect = |config: &EngineConfig, request| match check_with(config, &request, None) {
+            Ok(Intent::Open(dialect) | Intent::OpenWebSocket(_, dialect)) => dialect,
+            other => panic!("{other:?}"),
+        };
+        let allowed = EngineConfig::default().allow_eio3(true);
+        let script = dialect(&allowed, get("EIO=4&transport=polling&j=x7"));
+        assert_eq!((script.jsonp, script.base64), (Jsonp::of_query("7"), true));
+        assert_eq!(dialect(&allowed, websocket("EIO=4&transport=websocket&j=7")), Dialect::CURRENT);
+        let refused = dialect(&EngineConfig::default(), get("EIO=4&transport=polling&j=7"));
+        assert_eq!(refused, Dialect::CURRENT);
+    }
+
+    #[test]
     fn a_session_keeps_its_revision() {
         let config = EngineConfig::default().allow_eio3(true);
-        let session = |revision| Some((TransportKind::Polling, Dialect { revision, base64: false }));
+        let session = |revision| Some((TransportKind::Polling, Dialect { revision, ..Dialect::CURRENT }));
         for (revision, eio, fits) in [
             (Revision::V3, "EIO=3", true),
             (Revision::V3, "x=y", true),

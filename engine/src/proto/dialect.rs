@@ -1,5 +1,7 @@
 //! How a client writes its packets and wants to read them: decided by the first request of its session.
 
+use super::jsonp::Jsonp;
+
 /// A revision of the Engine.IO protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Revision {
@@ -31,9 +33,11 @@ pub(crate) struct Dialect {
     /// Whether the client reads no bytes, so that binary messages go out as base64. Over long-polling, they always
     /// do in revision 4. A WebSocket that takes a session over speaks for itself here.
     pub(crate) base64: bool,
+    /// Whether, and how, answers to polls are scripts.
+    pub(crate) jsonp: Option<Jsonp>,
 }
 
 impl Dialect {
     /// That of all current clients.
-    pub(crate) const CURRENT: Self = Self { revision: Revision::V4, base64: false };
+    pub(crate) const CURRENT: Self = Self { revision: Revision::V4, base64: false, jsonp: None };
 }

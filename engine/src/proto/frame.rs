@@ -3,10 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
-use super::{
-    dialect::{Dialect, Revision},
-    packet::BINARY_MESSAGE,
-};
+use super::{dialect::Revision, packet::BINARY_MESSAGE};
 
 /// The longest header of an unmasked WebSocket frame.
 const WS_HEADER_MAX: usize = 10;
@@ -166,18 +163,18 @@ impl Frame {
     ///
     /// In protocol 3 the type stands before the bytes, which stay shared; what the frame costs stays the same. As
     /// base64 it is a frame of its own that costs nothing.
-    pub(crate) fn rewrite(&mut self, dialect: Dialect) {
+    pub(crate) fn rewrite(&mut self, revision: Revision, base64: bool) {
         if self.kind != Kind::Binary {
             return;
         }
-        if dialect.base64 {
+        if base64 {
             let mut buffer = vec![0; Self::HEADROOM];
-            if dialect.revision == Revision::V3 {
+            if revision == Revision::V3 {
                 buffer.push(b'0' + BINARY_MESSAGE);
             }
             buffer.extend_from_slice(BASE64_STANDARD.encode(&self.bytes).as_bytes());
             *self = Self { kind: Kind::Control, ..Self::pack(&mut buffer, Self::HEADROOM, b'b') };
-        } else if dialect.revision == Revision::V3 {
+        } else if revision == Revision::V3 {
             let (head, head_len) = header(OPCODE_BINARY, 1 + self.bytes.len());
             self.head = head;
             self.head[usize::from(head_len)] = BINARY_MESSAGE;
@@ -222,8 +219,6 @@ mod tests {
 
     use super::*;
 
-    const V3: Dialect = Dialect { revision: Revision::V3, base64: false };
-
     #[test]
     fn headers_agree_with_tungstenite_at_every_length_class() {
         for len in [0, 1, 124, 125, 126, 127, 65_535, 65_536, 70_000] {
@@ -248,7 +243,7 @@ mod tests {
         for len in [0, 1, 124, 125, 126, 65_534, 65_535, 65_536] {
             let binary = Frame::binary(vec![7; len].into());
             let mut typed = binary.clone();
-            typed.rewrite(V3);
+            typed.rewrite(Revision::V3, false);
             let (head, bytes) = typed.wire();
             let mut cursor = Cursor::new(head);
             let (_, announced) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
@@ -259,7 +254,7 @@ mod tests {
             assert_eq!(typed.wire_len(), head.len() + len);
         }
         let mut text = Frame::text("a");
-        text.rewrite(V3);
+        text.rewrite(Revision::V3, false);
         assert_eq!(text.wire(), Frame::text("a").wire());
     }
 
@@ -267,7 +262,7 @@ mod tests {
     fn a_client_that_reads_no_bytes_gets_base64() {
         for (revision, wire) in [(Revision::V3, b"\x81\x06b4AQID"), (Revision::V4, b"\x81\x05bAQID\0")] {
             let mut frame = Frame::binary(Bytes::from_static(&[1, 2, 3]));
-            frame.rewrite(Dialect { revision, base64: true });
+            frame.rewrite(revision, true);
             let (head, bytes) = frame.wire();
             assert_eq!((head, bytes), (&[][..], wire.strip_suffix(b"\0").unwrap_or(wire)));
             assert_eq!(frame.cost(), 0);

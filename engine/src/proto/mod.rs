@@ -10,6 +10,7 @@ pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
+pub(crate) mod jsonp;
 pub(crate) mod packet;
 pub(crate) mod payload;
 pub(crate) mod payload_v3;

@@ -8,6 +8,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use super::{
     dialect::{Dialect, Revision},
     frame::Frame,
+    jsonp,
     packet::{Malformed, Packet},
     payload_v3,
 };
@@ -20,6 +21,8 @@ pub(crate) enum Payload {
     V4(String),
     V3(String),
     V3Binary(Vec<u8>),
+    /// A form that holds no packets.
+    Nothing,
 }
 
 impl Payload {
@@ -28,7 +31,12 @@ impl Payload {
         if is_binary {
             return Some(Self::V3Binary(body));
         }
-        let body = String::from_utf8(body).ok()?;
+        let body = if dialect.jsonp.is_some() {
+            let Some(body) = jsonp::unwrap(&body) else { return Some(Self::Nothing) };
+            body
+        } else {
+            String::from_utf8(body).ok()?
+        };
         Some(match dialect.revision {
             Revision::V4 => Self::V4(body),
             Revision::V3 => Self::V3(body),
@@ -42,6 +50,7 @@ impl Payload {
             Self::V4(body) => at <= body.len(),
             Self::V3(body) => at < body.len().max(1),
             Self::V3Binary(body) => at < body.len().max(1),
+            Self::Nothing => false,
         }
     }
 
@@ -51,6 +60,7 @@ impl Payload {
             Self::V4(body) => Packet::decode(packet_at(body, at), Revision::V4),
             Self::V3(body) => payload_v3::text_packet(body, at),
             Self::V3Binary(body) => payload_v3::binary_packet(body, at),
+            Self::Nothing => Err(Malformed),
         }
     }
 }
@@ -158,7 +168,7 @@ mod tests {
 
     #[test]
     fn protocol_3_gets_a_binary_body_only_for_binary_messages_that_it_can_read() {
-        let v3 = |base64| Dialect { revision: Revision::V3, base64 };
+        let v3 = |base64| Dialect { revision: Revision::V3, base64, ..Dialect::CURRENT };
         let body = |dialect, has_binary: bool| {
             let binary = Frame::binary(Bytes::from_static(&[1]));
             let frames = [Frame::text("é")].into_iter().chain(has_binary.then_some(binary)).collect();
@@ -175,8 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn forms_hold_packets_or_nothing() {
+        let dialect = Dialect { jsonp: jsonp::Jsonp::of_query("0"), ..Dialect::CURRENT };
+        let form = |body: &[u8]| Payload::new(body.to_vec(), dialect, false).unwrap();
+        let payload = form(b"d=4a%1E2");
+        let mut at = 0;
+        assert_eq!(payload.packet(&mut at), Packet::decode("4a", Revision::V4));
+        assert_eq!(payload.packet(&mut at), Ok(Packet::Ping { probe: false }));
+        assert!(!payload.has_packet(at));
+        assert!(!form(b"4a").has_packet(0));
+    }
+
+    #[test]
     fn an_empty_body_holds_a_malformed_packet_in_every_form() {
-        let v3 = Dialect { revision: Revision::V3, base64: false };
+        let v3 = Dialect { revision: Revision::V3, ..Dialect::CURRENT };
         for (dialect, is_binary) in [(Dialect::CURRENT, false), (v3, false), (v3, true)] {
             let payload = Payload::new(Vec::new(), dialect, is_binary).unwrap();
             assert!(payload.has_packet(0));

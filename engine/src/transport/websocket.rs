@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::{scratch::with_write_buffer, stream::Stream};
-use crate::proto::{dialect::Dialect, frame::Frame, websocket::Decoder};
+use crate::proto::{
+    dialect::{Dialect, Revision},
+    frame::Frame,
+    websocket::Decoder,
+};
 
 /// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
 const MAX_WAITING_PONGS: usize = 16;
@@ -16,7 +20,9 @@ const MAX_WAITING_PONGS: usize = 16;
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
     pub(crate) decoder: Decoder,
-    dialect: Dialect,
+    revision: Revision,
+    /// Whether binary messages go out as base64.
+    base64: bool,
     /// Bytes that came and are not decoded yet: the start of a frame, or what waits for the application.
     pub(crate) tail: Vec<u8>,
     /// Whether `tail` may hold a complete frame.
@@ -42,7 +48,8 @@ impl WebSocket {
         Self {
             stream,
             decoder: Decoder::default(),
-            dialect,
+            revision: dialect.revision,
+            base64: dialect.base64,
             tail_ready: !rest.is_empty(),
             tail: rest,
             sending: VecDeque::new(),
@@ -55,7 +62,7 @@ impl WebSocket {
 
     /// Queues the frames of the session; `self` must have written all before.
     pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
-        if self.dialect != Dialect::CURRENT {
+        if self.revision == Revision::V3 || self.base64 {
             self.rewrite(&mut frames);
         }
         if self.sending.is_empty() {
@@ -70,7 +77,7 @@ impl WebSocket {
     fn rewrite(&mut self, frames: &mut VecDeque<Frame>) {
         for frame in frames {
             let cost = frame.cost();
-            frame.rewrite(self.dialect);
+            frame.rewrite(self.revision, self.base64);
             self.written += cost - frame.cost();
         }
     }
