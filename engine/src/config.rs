@@ -81,5 +81,10 @@ __config! {
         cookie: Option<Cookie> = None,
         /// Functions of the application that look at requests. None by default; each has its own setter.
         hooks: Hooks = Hooks::default(),
+        /// Whether clients of protocol 3 are served too, as those of Socket.IO 2 are, and polls answered by scripts
+        /// (JSONP) for old browsers. `false` by default. Any page can load such a script with the user's cookies and
+        /// without an `Origin`: where this is on, do not let a cookie alone admit a client. Node: `allowEIO3`; there,
+        /// JSONP is always on for protocol 4.
+        allow_eio3: bool = false,
     }
 }

@@ -16,10 +16,10 @@ use crate::{
     mailbox::{Command, SessionHandle},
     proto::{
         frame::Frame,
-        packet::{Packet, TransportKind},
-        payload::{self, Answer},
+        packet::{Malformed, Packet, TransportKind},
+        payload::Answer,
         session::{CloseReason, End, Input, Output, Request, Route, Session},
-        websocket::Event,
+        websocket::{Event, close_code},
     },
     transport::{polling, scratch::with_read_buffer, websocket::WebSocket},
 };
@@ -49,7 +49,8 @@ impl<A: Application> Driver<A> {
         websocket: Option<WebSocket>,
     ) -> Self {
         let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
-        let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport);
+        let revision = handle.dialect().revision;
+        let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
         shared.registry.insert(handle.clone());
         Self {
             shared,
@@ -225,6 +226,7 @@ impl<A: Application> Driver<A> {
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
         let max_len = self.shared.config.max_http_buffer_size;
+        let revision = self.handle.dialect().revision;
         let Self { handle, session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
@@ -248,14 +250,15 @@ impl<A: Application> Driver<A> {
             };
             let packet = match event {
                 Some(Event::Text(text)) => {
-                    receive(session, connection, cx, now, TransportKind::WebSocket, &text);
+                    let packet = Packet::decode(&text, revision);
+                    receive(session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
                         // Before the next message of the same read: its handler may ask for the transport.
                         handle.upgraded();
                     }
                     continue;
                 }
-                Some(Event::Binary(bytes)) => Packet::Message(crate::Message::Binary(bytes)),
+                Some(Event::Binary(bytes)) => Packet::decode_binary(bytes, revision),
                 Some(Event::Ping(payload)) => {
                     websocket.queue_pong(payload);
                     continue;
@@ -267,9 +270,7 @@ impl<A: Application> Driver<A> {
                 }
                 Some(Event::Pong) | None => continue,
             };
-            if let Some(message) = session.receive(now, TransportKind::WebSocket, packet) {
-                connection.message(message, cx);
-            }
+            receive(session, connection, cx, now, TransportKind::WebSocket, packet);
         }
         at
     }
@@ -295,12 +296,11 @@ impl<A: Application> Driver<A> {
                 return session.handle(now, Input::Gone { request: Request::Post, error: true });
             }
         };
-        while let Some((packet, next)) = payload::packet_at(body, *at) {
+        while body.has_packet(*at) {
             if !(session.has_ended() || connection.ready()) {
                 return;
             }
-            *at = next;
-            if !receive(session, connection, cx, now, TransportKind::Polling, packet) {
+            if !receive(session, connection, cx, now, TransportKind::Polling, body.packet(at)) {
                 *slot = None;
                 return;
             }
@@ -324,7 +324,7 @@ impl<A: Application> Driver<A> {
                     return;
                 }
                 Output::Answer { ping, end } => self.answer(now, ping, end),
-                Output::Ping => self.transmit(Frame::ping()),
+                Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
                 Output::DropProbe => self.close_frame(now, None),
@@ -342,12 +342,13 @@ impl<A: Application> Driver<A> {
     }
 
     fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
-        let mut answer = Answer::default();
+        let frames = self.handle.take_frames();
+        let mut answer = Answer::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
         if ping {
-            answer.push_control(b"2");
+            answer.push_heartbeat();
         }
-        for frame in self.handle.take_frames() {
+        for frame in frames {
             self.answered += frame.cost();
             answer.push(&frame);
             empty = false;
@@ -447,16 +448,16 @@ impl<A: Application> Drop for Driver<A> {
     }
 }
 
-/// Decodes a text packet and hands its message up; says whether it was well-formed.
+/// Takes a packet and hands its message up; says whether it was well-formed.
 fn receive<C: Connection>(
     session: &mut Session,
     connection: &mut C,
     cx: &mut Context<'_>,
     now: std::time::Instant,
     via: TransportKind,
-    text: &str,
+    packet: Result<Packet<'_>, Malformed>,
 ) -> bool {
-    let Ok(packet) = Packet::decode(text) else {
+    let Ok(packet) = packet else {
         session.handle(now, Input::Malformed(via));
         return false;
     };
@@ -464,14 +465,4 @@ fn receive<C: Connection>(
         connection.message(message, cx);
     }
     true
-}
-
-/// The code of the close frame: RFC 6455, section 7.4.1.
-fn close_code(reason: Option<CloseReason>) -> u16 {
-    match reason {
-        None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
-        Some(CloseReason::ServerShuttingDown) => 1001,
-        Some(CloseReason::ParseError | CloseReason::TransportError | CloseReason::Violation) => 1002,
-        Some(CloseReason::PingTimeout | CloseReason::SlowConsumer) => 1008,
-    }
 }

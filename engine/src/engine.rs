@@ -1,6 +1,7 @@
 //! The server side of Engine.IO: answers requests, and starts one task for each session.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
@@ -22,7 +23,15 @@ use crate::{
     driver::Driver,
     gate::Gate,
     mailbox::{Command, SessionHandle},
-    proto::{frame::Frame, handshake::open_packet, packet::TransportKind, sid::Sid},
+    proto::{
+        dialect::{Dialect, Revision},
+        frame::Frame,
+        handshake::open_packet,
+        packet::TransportKind,
+        payload::{Answer, Payload},
+        payload_v3,
+        sid::Sid,
+    },
     rate_limit::RateLimit,
     registry::Registry,
     request::Intent,
@@ -30,6 +39,7 @@ use crate::{
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -138,10 +148,10 @@ impl<A: Application> Engine<A> {
     {
         let (gate, mut request, intent) = Gate::pass(&self.shared, request).await;
         let response = match intent {
-            Ok(Intent::Open) => self.open(&request.into_parts().0),
-            Ok(Intent::OpenWebSocket(key)) => {
+            Ok(Intent::Open(dialect)) => self.open(dialect, &request.into_parts().0),
+            Ok(Intent::OpenWebSocket(key, dialect)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
-                self.open_websocket(&key, on_upgrade, &request.into_parts().0)
+                self.open_websocket(&key, dialect, on_upgrade, &request.into_parts().0)
             }
             Ok(Intent::Poll(session)) => {
                 // The request pins hyper's read buffer, and a poll may wait for long.
@@ -149,7 +159,9 @@ impl<A: Application> Engine<A> {
                 poll(&session).await
             }
             Ok(Intent::Post(session)) => self.post(&session, request).await,
-            Ok(Intent::Upgrade(session, key)) => upgrade(session, &key, hyper::upgrade::on(&mut request)),
+            Ok(Intent::Upgrade(session, key, dialect)) => {
+                upgrade(session, &key, dialect, hyper::upgrade::on(&mut request))
+            }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(),
         };
@@ -157,20 +169,23 @@ impl<A: Application> Engine<A> {
     }
 
     /// Opens a session over long-polling.
-    fn open(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
-        let session = self.session(Sid::random(), TransportKind::Polling);
+    fn open(&self, dialect: Dialect, request: &http::request::Parts) -> Response<Full<Bytes>> {
+        let session = self.session(Sid::random(), TransportKind::Polling, dialect);
         let cookie = self.cookie(session.id());
         let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
-        with_cookie(answer(TEXT, format!("0{handshake}")), cookie)
+        let mut opened = Answer::new(dialect, &VecDeque::new());
+        opened.push_control(format!("0{handshake}").as_bytes());
+        with_cookie(packets(dialect, opened.into_body()), cookie)
     }
 
     /// Opens a session over a WebSocket, once hyper has handed the connection over.
     fn open_websocket(
         &self,
         key: &HeaderValue,
+        dialect: Dialect,
         on_upgrade: OnUpgrade,
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
@@ -179,17 +194,25 @@ impl<A: Application> Engine<A> {
         let sid = Sid::random();
         let cookie = self.cookie(&sid);
         tokio::spawn(async move {
-            match websocket(on_upgrade).await {
+            match websocket(on_upgrade, dialect).await {
                 // A task of its own: this one would keep room for what the upgrade needed.
-                Ok(websocket) => drop(tokio::spawn(engine.start_websocket(sid, websocket, request).run())),
+                Ok(websocket) => {
+                    drop(tokio::spawn(engine.start_websocket(sid, dialect, websocket, request).run()));
+                }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         });
         with_cookie(switching_protocols(key), cookie)
     }
 
-    fn start_websocket(&self, sid: Sid, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
-        let session = self.session(sid, TransportKind::WebSocket);
+    fn start_websocket(
+        &self,
+        sid: Sid,
+        dialect: Dialect,
+        mut websocket: WebSocket,
+        request: Arc<OpenRequest>,
+    ) -> Driver<A> {
+        let session = self.session(sid, TransportKind::WebSocket, dialect);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         let connection = self.shared.application.connect(session.clone(), request);
@@ -200,8 +223,8 @@ impl<A: Application> Engine<A> {
         self.shared.config.cookie.as_ref()?.of(sid)
     }
 
-    fn session(&self, sid: Sid, transport: TransportKind) -> SessionHandle {
-        SessionHandle::new(sid, transport, self.shared.config.max_buffered)
+    fn session(&self, sid: Sid, transport: TransportKind, dialect: Dialect) -> SessionHandle {
+        SessionHandle::new(sid, transport, dialect, self.shared.config.max_buffered)
     }
 
     /// Takes the packets of a POST.
@@ -212,8 +235,10 @@ impl<A: Application> Engine<A> {
     {
         let max_len = self.shared.config.max_http_buffer_size;
         let headers = request.headers();
-        if headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream") {
-            // Binary payloads belong to protocol 3: in 4, binary packets come as base64.
+        let dialect = session.dialect();
+        let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == BINARY);
+        if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
+            // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
             session.close_for(CloseReason::TransportError);
             return status(StatusCode::BAD_REQUEST);
         }
@@ -233,7 +258,7 @@ impl<A: Application> Engine<A> {
         let taken = match body {
             Ok(Ok(body)) => {
                 // Without the other side, the answer is there already.
-                let _ = ticket.body.send(String::from_utf8(body).ok());
+                let _ = ticket.body.send(Payload::new(body, dialect, is_binary));
                 ticket.done.await.is_ok()
             }
             Ok(Err(BodyError::TooLarge)) => return too_large(),
@@ -261,15 +286,29 @@ async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
     let (poll, body) = polling::Poll::new();
     session.command(Command::Poll(poll));
     match body.await {
-        Ok(body) => answer(TEXT, body),
+        Ok(body) => packets(session.dialect(), body),
         Err(_) => status(StatusCode::BAD_REQUEST),
     }
 }
 
+/// The answer to a poll.
+fn packets(dialect: Dialect, body: Vec<u8>) -> Response<Full<Bytes>> {
+    if let Some(jsonp) = dialect.jsonp {
+        return answer(TEXT, jsonp.wrap(&body));
+    }
+    let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
+    answer(if is_binary { BINARY } else { TEXT }, body)
+}
+
 /// Hands a WebSocket to the session that it is to take over.
-fn upgrade(session: SessionHandle, key: &HeaderValue, on_upgrade: OnUpgrade) -> Response<Full<Bytes>> {
+fn upgrade(
+    session: SessionHandle,
+    key: &HeaderValue,
+    dialect: Dialect,
+    on_upgrade: OnUpgrade,
+) -> Response<Full<Bytes>> {
     tokio::spawn(async move {
-        match websocket(on_upgrade).await {
+        match websocket(on_upgrade, dialect).await {
             Ok(websocket) => session.command(Command::Probe(Box::new(websocket))),
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
@@ -277,9 +316,9 @@ fn upgrade(session: SessionHandle, key: &HeaderValue, on_upgrade: OnUpgrade) -> 
     switching_protocols(key)
 }
 
-async fn websocket(on_upgrade: OnUpgrade) -> hyper::Result<WebSocket> {
+async fn websocket(on_upgrade: OnUpgrade, dialect: Dialect) -> hyper::Result<WebSocket> {
     let (stream, rest) = Stream::from_upgraded(on_upgrade.await?);
-    Ok(WebSocket::new(stream, rest))
+    Ok(WebSocket::new(stream, rest, dialect))
 }
 
 enum BodyError {

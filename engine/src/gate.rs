@@ -103,7 +103,7 @@ impl<'a> Gate<'a> {
 impl Intent {
     /// Whether a session is to begin.
     fn opens(&self) -> bool {
-        matches!(self, Self::Open | Self::OpenWebSocket(_))
+        matches!(self, Self::Open(_) | Self::OpenWebSocket(..))
     }
 
     /// Whether a client is let in by it: the later requests of a polling session bring a secret instead.

@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    proto::{frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
+    proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
     transport::{
         polling::{Poll, Post},
         websocket::WebSocket,
@@ -75,6 +75,7 @@ pub struct SessionHandle(Arc<Mailbox>);
 struct Mailbox {
     sid: Sid,
     websocket: AtomicBool,
+    dialect: Dialect,
     max_buffered: usize,
     queue: Mutex<Queue>,
 }
@@ -116,10 +117,11 @@ impl Queue {
 }
 
 impl SessionHandle {
-    pub(crate) fn new(sid: Sid, transport: TransportKind, max_buffered: usize) -> Self {
+    pub(crate) fn new(sid: Sid, transport: TransportKind, dialect: Dialect, max_buffered: usize) -> Self {
         Self(Arc::new(Mailbox {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
+            dialect,
             max_buffered,
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
@@ -149,10 +151,14 @@ impl SessionHandle {
         }
     }
 
-    /// The revision of the Engine.IO protocol that the client speaks: 4.
-    #[allow(clippy::unused_self, reason = "clients of protocol 3 will answer otherwise")]
+    /// The revision of the Engine.IO protocol that the client speaks: 4, or 3 if
+    /// [`allow_eio3`](field@crate::EngineConfig::allow_eio3) lets it.
     pub fn protocol(&self) -> u8 {
-        4
+        self.0.dialect.revision.number()
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.0.dialect
     }
 
     /// Sends messages that belong together: no other message comes between them.

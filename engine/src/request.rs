@@ -6,23 +6,31 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use crate::{
-    RequestError, config::EngineConfig, mailbox::SessionHandle, proto::packet::TransportKind,
-    proto::sid::Sid, registry::Registry,
+    RequestError,
+    config::EngineConfig,
+    mailbox::SessionHandle,
+    proto::{
+        dialect::{Dialect, Revision},
+        jsonp::Jsonp,
+        packet::TransportKind,
+        sid::Sid,
+    },
+    registry::Registry,
 };
 
 /// What a request asks for.
 #[derive(Debug)]
 pub(crate) enum Intent {
     /// A new session over long-polling.
-    Open,
+    Open(Dialect),
     /// A new session over a WebSocket, with the client's key.
-    OpenWebSocket(HeaderValue),
+    OpenWebSocket(HeaderValue, Dialect),
     /// What the server sends to a session.
     Poll(SessionHandle),
     /// Packets for a session.
     Post(SessionHandle),
     /// A WebSocket that is to take a session over, with the client's key.
-    Upgrade(SessionHandle, HeaderValue),
+    Upgrade(SessionHandle, HeaderValue, Dialect),
     /// A method that means nothing for a session.
     Unsupported,
 }
@@ -33,6 +41,8 @@ struct Query<'a> {
     transport: Cow<'a, str>,
     sid: Cow<'a, str>,
     protocol: Cow<'a, str>,
+    base64: bool,
+    jsonp: Option<Jsonp>,
 }
 
 impl<'a> Query<'a> {
@@ -43,10 +53,19 @@ impl<'a> Query<'a> {
                 "transport" => parsed.transport = value,
                 "sid" => parsed.sid = value,
                 "EIO" => parsed.protocol = value,
+                "j" => parsed.jsonp = Jsonp::of_query(&value),
+                "b64" => parsed.base64 = !value.is_empty(),
                 _ => {}
             }
         }
         parsed
+    }
+
+    fn dialect(&self, transport: TransportKind, config: &EngineConfig) -> Dialect {
+        // A script is not bound to its own site, so this way in is open only where old browsers are asked for.
+        let jsonp = self.jsonp.filter(|_| config.allow_eio3 && transport == TransportKind::Polling);
+        let revision = Revision::of_query(&self.protocol);
+        Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
     }
 }
 
@@ -63,12 +82,13 @@ impl Intent {
             .find(|transport| transport.as_str() == query.transport && config.transports.contains(transport))
             .ok_or(RequestError::UnknownTransport)?;
         let key = websocket_key(request);
+        let dialect = query.dialect(transport, config);
         if query.sid.is_empty() {
-            return Self::open(request, &query, transport, key);
+            return Self::open(request, dialect, transport, key, config);
         }
         let session =
             Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
-        if query.protocol != "4" {
+        if dialect.revision != session.dialect().revision {
             return Err(RequestError::ProtocolMismatch);
         }
         if let Some(key) = key {
@@ -76,7 +96,7 @@ impl Intent {
                 && transport == TransportKind::WebSocket
                 && session.transport() == TransportKind::Polling;
             return if allowed {
-                Ok(Self::Upgrade(session, key?))
+                Ok(Self::Upgrade(session, key?, dialect))
             } else {
                 Err(RequestError::TransportMismatch)
             };
@@ -93,19 +113,20 @@ impl Intent {
 
     fn open<B>(
         request: &Request<B>,
-        query: &Query<'_>,
+        dialect: Dialect,
         transport: TransportKind,
         key: Option<Result<HeaderValue, RequestError>>,
+        config: &EngineConfig,
     ) -> Result<Self, RequestError> {
         if request.method() != Method::GET {
             return Err(RequestError::BadHandshakeMethod);
         }
         let intent = match (transport, key) {
-            (TransportKind::Polling, None) => Self::Open,
-            (TransportKind::WebSocket, Some(key)) => Self::OpenWebSocket(key?),
+            (TransportKind::Polling, None) => Self::Open(dialect),
+            (TransportKind::WebSocket, Some(key)) => Self::OpenWebSocket(key?, dialect),
             _ => return Err(RequestError::BadRequest),
         };
-        if query.protocol != "4" {
+        if dialect.revision == Revision::V3 && !config.allow_eio3 {
             return Err(RequestError::UnsupportedProtocol);
         }
         Ok(intent)
@@ -144,12 +165,21 @@ mod tests {
     use super::*;
 
     fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
+        let session = session.map(|transport| (transport, Dialect::CURRENT));
+        check_with(&EngineConfig::default(), request, session)
+    }
+
+    fn check_with(
+        config: &EngineConfig,
+        request: &Request<()>,
+        session: Option<(TransportKind, Dialect)>,
+    ) -> Result<Intent, u8> {
         let sessions = Registry::new();
-        if let Some(transport) = session {
+        if let Some((transport, dialect)) = session {
             let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
-            sessions.insert(SessionHandle::new(sid, transport, 1000));
+            sessions.insert(SessionHandle::new(sid, transport, dialect, 1000));
         }
-        Intent::of(request, &EngineConfig::default(), &sessions).map_err(RequestError::code)
+        Intent::of(request, config, &sessions).map_err(RequestError::code)
     }
 
     fn get(query: &str) -> Request<()> {
@@ -170,15 +200,15 @@ mod tests {
 
     #[test]
     fn handshakes_are_checked_in_the_order_of_the_reference() {
-        assert!(matches!(check(&get("EIO=4&transport=polling&t=x"), None), Ok(Intent::Open)));
-        assert!(matches!(check(&get("EIO=4&transport=polling&sid="), None), Ok(Intent::Open)));
+        assert!(matches!(check(&get("EIO=4&transport=polling&t=x"), None), Ok(Intent::Open(_))));
+        assert!(matches!(check(&get("EIO=4&transport=polling&sid="), None), Ok(Intent::Open(_))));
         for transport in
             ["", "transport=", "transport=webtransport", "transport=__proto__", "transport=Polling"]
         {
             assert_eq!(check(&get(&format!("EIO=4&{transport}")), None).unwrap_err(), 0, "{transport}");
         }
         let last_wins = get("EIO=4&transport=nothing&transport=polling");
-        assert!(matches!(check(&last_wins, None), Ok(Intent::Open)));
+        assert!(matches!(check(&last_wins, None), Ok(Intent::Open(_))));
         assert_eq!(check(&get("EIO=4&transport=websocket"), None).unwrap_err(), 3);
         for protocol in ["EIO=3", "EIO=5", "EIO=abc", "x=y"] {
             let refused = check(&get(&format!("transport=polling&{protocol}")), None);
@@ -207,9 +237,60 @@ mod tests {
     }
 
     #[test]
+    fn older_clients_are_served_where_they_are_allowed() {
+        let config = EngineConfig::default().allow_eio3(true);
+        let v3 = |base64| Dialect { revision: Revision::V3, base64, jsonp: None };
+        for (query, dialect) in [
+            ("EIO=3", v3(false)),
+            ("EIO=2&b64=1", v3(true)),
+            ("x=y&b64=", v3(false)),
+            ("EIO=4", Dialect::CURRENT),
+        ] {
+            let polling = check_with(&config, &get(&format!("transport=polling&{query}")), None);
+            assert!(matches!(polling, Ok(Intent::Open(got)) if got == dialect), "{query}");
+            let direct = check_with(&config, &websocket(&format!("transport=websocket&{query}")), None);
+            assert!(matches!(direct, Ok(Intent::OpenWebSocket(_, got)) if got == dialect), "{query}");
+        }
+    }
+
+    #[test]
+    fn polls_are_answered_by_scripts_where_older_clients_are_allowed() {
+        let dialect = |config: &EngineConfig, request| match check_with(config, &request, None) {
+            Ok(Intent::Open(dialect) | Intent::OpenWebSocket(_, dialect)) => dialect,
+            other => panic!("{other:?}"),
+        };
+        let allowed = EngineConfig::default().allow_eio3(true);
+        let script = dialect(&allowed, get("EIO=4&transport=polling&j=x7"));
+        assert_eq!((script.jsonp, script.base64), (Jsonp::of_query("7"), true));
+        assert_eq!(dialect(&allowed, websocket("EIO=4&transport=websocket&j=7")), Dialect::CURRENT);
+        let refused = dialect(&EngineConfig::default(), get("EIO=4&transport=polling&j=7"));
+        assert_eq!(refused, Dialect::CURRENT);
+    }
+
+    #[test]
+    fn a_session_keeps_its_revision() {
+        let config = EngineConfig::default().allow_eio3(true);
+        let session = |revision| Some((TransportKind::Polling, Dialect { revision, ..Dialect::CURRENT }));
+        for (revision, eio, fits) in [
+            (Revision::V3, "EIO=3", true),
+            (Revision::V3, "x=y", true),
+            (Revision::V3, "EIO=4", false),
+            (Revision::V4, "EIO=4", true),
+            (Revision::V4, "EIO=3", false),
+        ] {
+            let poll = get(&format!("transport=polling&sid={SID}&{eio}"));
+            let upgrade = websocket(&format!("transport=websocket&sid={SID}&{eio}"));
+            for request in [poll, upgrade] {
+                let result = check_with(&config, &request, session(revision));
+                assert_eq!(result.err(), (!fits).then_some(3), "{revision:?} {eio}");
+            }
+        }
+    }
+
+    #[test]
     fn websocket_handshakes_are_checked_before_the_upgrade() {
         let open = websocket("EIO=4&transport=websocket");
-        assert!(matches!(check(&open, None), Ok(Intent::OpenWebSocket(_))));
+        assert!(matches!(check(&open, None), Ok(Intent::OpenWebSocket(..))));
         assert_eq!(check(&websocket("EIO=3&transport=websocket"), None).unwrap_err(), 5);
         assert_eq!(check(&websocket("EIO=4&transport=polling"), None).unwrap_err(), 3);
 

@@ -14,14 +14,15 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use crate::{
     ack::AckArgs,
     config::ServerConfig,
-    dispatch::{Admission, Done, Key, Member, Running},
+    dispatch::{Admission, Done, Endpoint, Key, Member, Running},
     error::EventError,
     handshake::{Handshake, Refuse},
+    legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
     namespaces::Namespaces,
     proto::{
         args::{ArgsError, RawArgs, check},
         encode, json,
-        packet::{Kind, Packet, Violation, event_name},
+        packet::{Kind, MAX_NAME, Packet, Violation, event_name},
     },
     reason::DisconnectReason,
     socket::Ending,
@@ -113,7 +114,7 @@ impl Connection {
         request: Arc<OpenRequest>,
     ) -> Self {
         let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
-        Self {
+        let mut connection = Self {
             namespaces,
             config,
             session,
@@ -129,6 +130,21 @@ impl Connection {
             failed_attempts: 0,
             next_key: 0,
             closed: false,
+        };
+        if is_legacy(&connection.session) {
+            connection.join_root();
+        }
+        connection
+    }
+
+    /// A version 2 client is in the namespace `/` without asking. The admission begins when the task first runs.
+    fn join_root(&mut self) {
+        match self.namespaces.find("/") {
+            Some(root) => self.admit(root, "/", ""),
+            None => {
+                // The first attempt is within every limit.
+                let _ = self.refuse("/", &unknown_namespace(&self.session));
+            }
         }
     }
 
@@ -136,12 +152,15 @@ impl Connection {
         if self.partial.is_some() {
             return Err(Violation::UnexpectedText);
         }
-        let packet = Packet::decode(text)?;
+        let mut packet = Packet::decode(text)?;
         if packet.kind == Kind::Connect {
             return self.connect(packet.namespace, packet.payload, cx);
         }
         if !self.knows(packet.namespace) {
-            return Err(Violation::NotConnected);
+            packet.namespace = split_query(packet.namespace).0;
+            if !is_legacy(&self.session) || !self.knows(packet.namespace) {
+                return Err(Violation::NotConnected);
+            }
         }
         if packet.attachments > 0 {
             self.partial = Some(Box::new(Partial {
@@ -177,7 +196,21 @@ impl Connection {
     }
 
     /// A client wants to join a namespace.
-    fn connect(&mut self, path: &str, auth: &str, cx: &mut Context<'_>) -> Result<(), Violation> {
+    fn connect(&mut self, namespace: &str, auth: &str, cx: &mut Context<'_>) -> Result<(), Violation> {
+        if is_legacy(&self.session) {
+            let (path, query) = split_query(namespace);
+            return self.join(path, &auth_of_query(query), cx);
+        }
+        if namespace.len() > MAX_NAME {
+            return Err(Violation::NameTooLong);
+        }
+        if !auth.is_empty() && json::check(auth, 0).is_err() {
+            return Err(Violation::InvalidPayload);
+        }
+        self.join(namespace, auth, cx)
+    }
+
+    fn join(&mut self, path: &str, auth: &str, cx: &mut Context<'_>) -> Result<(), Violation> {
         if let Some(at) = self.stays.iter().position(|stay| &*stay.path == path && !stay.has_left()) {
             if !matches!(self.stays[at].stage, Stage::Admitting(_)) {
                 return Err(Violation::ConnectedTwice);
@@ -187,15 +220,18 @@ impl Connection {
             self.drop_stay(at);
             self.count_attempt()?;
         }
-        if !auth.is_empty() && json::check(auth, 0).is_err() {
-            return Err(Violation::InvalidPayload);
-        }
         if self.stays.len() >= self.config.max_namespaces {
             return self.refuse(path, &Refuse::new("too many namespaces"));
         }
         let Some(endpoint) = self.namespaces.find(path) else {
-            return self.refuse(path, &Refuse::new("Invalid namespace"));
+            return self.refuse(path, &unknown_namespace(&self.session));
         };
+        self.admit(endpoint, path, auth);
+        self.poll_admission(self.stays.len() - 1, cx)
+    }
+
+    /// Begins to ask a namespace whether the client may come in.
+    fn admit(&mut self, endpoint: Arc<dyn Endpoint>, path: &str, auth: &str) {
         let handshake = Handshake::new(self.request.clone(), auth);
         let admission = endpoint.admit(handshake, self.session.clone(), self.ending.clone());
         let key = self.next_key;
@@ -212,7 +248,6 @@ impl Connection {
             in_flight: 0,
             grace: None,
         });
-        self.poll_admission(self.stays.len() - 1, cx)
     }
 
     /// Counts an attempt to join that led to nothing.
@@ -226,8 +261,10 @@ impl Connection {
 
     fn refuse(&mut self, path: &str, refuse: &Refuse) -> Result<(), Violation> {
         self.count_attempt()?;
+        let encode =
+            if is_legacy(&self.session) { encode::connect_error_legacy } else { encode::connect_error };
         // A session that has ended needs no answer.
-        let _ = self.session.send(&[encode::connect_error(path, refuse.message(), refuse.details())]);
+        let _ = self.session.send(&[encode(path, refuse.message(), refuse.details())]);
         Ok(())
     }
 

@@ -71,6 +71,7 @@ mod dispatch;
 mod error;
 mod event;
 mod handshake;
+mod legacy;
 mod namespace;
 mod namespaces;
 mod proto;

@@ -17,6 +17,7 @@ use crate::{
     error::{EmitError, EventError, JoinError},
     event::EventName,
     handshake::Handshake,
+    legacy::is_legacy,
     proto::{
         args::ToArgs,
         encode::{self, Carrier, Frames},
@@ -200,7 +201,12 @@ impl<D: Send + Sync + 'static> Socket<D> {
     /// the answer.
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
-        inner.session.send(&[encode::connect(inner.path(), inner.id.as_str())])?;
+        let answer = if is_legacy(&inner.session) {
+            encode::connect_legacy(inner.path())
+        } else {
+            encode::connect(inner.path(), inner.id.as_str())
+        };
+        inner.session.send(&[answer])?;
         let slot = inner.adapter.rooms_mut().insert(inner.id, self.any());
         // Called once, before anybody else has the socket.
         let _ = inner.slot.set(slot);
@@ -245,6 +251,9 @@ impl<D: Send + Sync + 'static> Socket<D> {
 
 impl<D> Socket<D> {
     /// The public id of the socket: other clients may know it. It is also the name of a room that the socket is in.
+    ///
+    /// The `socket.id` that a version 2 client computes is another one: it is made of the id of the
+    /// [session](Self::session), which is a secret here. Emit this one to such clients if they need to know it.
     pub fn id(&self) -> &str {
         self.0.id.as_str()
     }

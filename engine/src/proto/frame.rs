@@ -1,6 +1,9 @@
 //! An outgoing message, encoded once and shared by all its recipients.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+
+use super::{dialect::Revision, packet::BINARY_MESSAGE};
 
 /// The longest header of an unmasked WebSocket frame.
 const WS_HEADER_MAX: usize = 10;
@@ -26,8 +29,8 @@ const FIN: u8 = 0x80;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// For text the header is part of `bytes`, for binary it stands in `head`.
-    head: [u8; WS_HEADER_MAX],
+    /// For text the header is part of `bytes`, for binary it stands in `head`, with the packet type if there is one.
+    head: [u8; WS_HEADER_MAX + 1],
     head_len: u8,
     /// The length of the header inside `bytes`.
     skip: u8,
@@ -41,6 +44,8 @@ enum Kind {
     Binary,
     /// Sent by the engine itself.
     Control,
+    /// A binary message that was rewritten as text for one older client; its cost has been given back.
+    Rewritten,
 }
 
 impl Frame {
@@ -95,9 +100,12 @@ impl Frame {
         Self { kind: Kind::Control, ..Self::pack(&mut buffer, Self::HEADROOM, b'0') }
     }
 
-    /// The heartbeat.
-    pub(crate) fn ping() -> Self {
-        Self::framed(Bytes::from_static(b"\x81\x012"))
+    /// The heartbeat: a ping, or in protocol 3 the answer to one.
+    pub(crate) fn heartbeat(revision: Revision) -> Self {
+        Self::framed(Bytes::from_static(match revision {
+            Revision::V4 => b"\x81\x012",
+            Revision::V3 => b"\x81\x013",
+        }))
     }
 
     /// The answer to a probe.
@@ -129,7 +137,7 @@ impl Frame {
 
     /// A frame whose bytes begin with a header of two bytes.
     fn framed(bytes: Bytes) -> Self {
-        Self { head: [0; WS_HEADER_MAX], head_len: 0, skip: 2, kind: Kind::Control, bytes }
+        Self { head: [0; WS_HEADER_MAX + 1], head_len: 0, skip: 2, kind: Kind::Control, bytes }
     }
 
     /// The packet without WebSocket framing: type and text, or the bytes of a binary message.
@@ -155,7 +163,34 @@ impl Frame {
     /// What the frame counts against the limit of what may wait for a client: its bytes, and what an entry of
     /// the queue takes. Frames of the engine itself are few and count nothing.
     pub(crate) fn cost(&self) -> usize {
-        if self.is_control() { 0 } else { self.wire_len() + size_of::<Self>() }
+        if matches!(self.kind, Kind::Control | Kind::Rewritten) {
+            0
+        } else {
+            self.bytes.len() + size_of::<Self>()
+        }
+    }
+
+    /// Rewrites a binary message as the WebSocket of an older client wants it; all else stays as it is.
+    ///
+    /// In protocol 3 the type stands before the bytes, which stay shared; what the frame costs stays the same. As
+    /// base64 it is a frame of its own that costs nothing.
+    pub(crate) fn rewrite(&mut self, revision: Revision, base64: bool) {
+        if self.kind != Kind::Binary {
+            return;
+        }
+        if base64 {
+            let mut buffer = vec![0; Self::HEADROOM];
+            if revision == Revision::V3 {
+                buffer.push(b'0' + BINARY_MESSAGE);
+            }
+            buffer.extend_from_slice(BASE64_STANDARD.encode(&self.bytes).as_bytes());
+            *self = Self { kind: Kind::Rewritten, ..Self::pack(&mut buffer, Self::HEADROOM, b'b') };
+        } else if revision == Revision::V3 {
+            let (head, head_len) = header(OPCODE_BINARY, 1 + self.bytes.len());
+            self.head = head;
+            self.head[usize::from(head_len)] = BINARY_MESSAGE;
+            self.head_len = head_len + 1;
+        }
     }
 
     /// The number of bytes on a WebSocket.
@@ -165,8 +200,8 @@ impl Frame {
 }
 
 /// The header of an unmasked, unfragmented frame: RFC 6455, section 5.2.
-fn header(opcode: u8, len: usize) -> ([u8; WS_HEADER_MAX], u8) {
-    let mut head = [0; WS_HEADER_MAX];
+fn header(opcode: u8, len: usize) -> ([u8; WS_HEADER_MAX + 1], u8) {
+    let mut head = [0; WS_HEADER_MAX + 1];
     head[0] = FIN | opcode;
     let head_len = match len {
         0..=125 => {
@@ -215,8 +250,40 @@ mod tests {
     }
 
     #[test]
+    fn protocol_3_gets_the_type_before_the_same_bytes() {
+        for len in [0, 1, 124, 125, 126, 65_534, 65_535, 65_536] {
+            let binary = Frame::binary(vec![7; len].into());
+            let mut typed = binary.clone();
+            typed.rewrite(Revision::V3, false);
+            let (head, bytes) = typed.wire();
+            let mut cursor = Cursor::new(head);
+            let (_, announced) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            assert_eq!(announced as usize, 1 + len);
+            assert_eq!(&head[cursor.position() as usize..], [4]);
+            assert_eq!(bytes.as_ptr(), binary.payload().as_ptr(), "shared");
+            assert_eq!(typed.cost(), binary.cost());
+            assert_eq!(typed.wire_len(), head.len() + len);
+        }
+        let mut text = Frame::text("a");
+        text.rewrite(Revision::V3, false);
+        assert_eq!(text.wire(), Frame::text("a").wire());
+    }
+
+    #[test]
+    fn a_client_that_reads_no_bytes_gets_base64() {
+        for (revision, wire) in [(Revision::V3, b"\x81\x06b4AQID"), (Revision::V4, b"\x81\x05bAQID\0")] {
+            let mut frame = Frame::binary(Bytes::from_static(&[1, 2, 3]));
+            frame.rewrite(revision, true);
+            let (head, bytes) = frame.wire();
+            assert_eq!((head, bytes), (&[][..], wire.strip_suffix(b"\0").unwrap_or(wire)));
+            assert_eq!(frame.cost(), 0);
+        }
+    }
+
+    #[test]
     fn control_frames_are_what_the_protocol_says() {
-        assert_eq!(Frame::ping().wire().1, b"\x81\x012");
+        assert_eq!(Frame::heartbeat(Revision::V4).wire().1, b"\x81\x012");
+        assert_eq!(Frame::heartbeat(Revision::V3).wire().1, b"\x81\x013");
         assert_eq!(Frame::probe_pong().wire().1, b"\x81\x063probe");
         assert_eq!(Frame::open("{}").wire().1, b"\x81\x030{}");
         assert_eq!(Frame::pong(b"x").wire().1, b"\x8a\x01x");

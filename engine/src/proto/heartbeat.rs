@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::dialect::Revision;
+use crate::config::EngineConfig;
+
 /// The heartbeat of a session, independent of its transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
@@ -9,19 +12,35 @@ pub(crate) enum Heartbeat {
     PingAt(Instant),
     /// A ping is out: the session ends unless something is heard by this instant.
     PongBy(Instant),
+    /// The client pings, as protocol 3 wants it: the session ends unless something is heard by this instant.
+    HeardBy(Instant),
 }
 
 impl Heartbeat {
+    pub(crate) fn new(now: Instant, config: &EngineConfig, revision: Revision) -> Self {
+        match revision {
+            Revision::V4 => Self::PingAt(now + config.ping_interval),
+            Revision::V3 => Self::HeardBy(now + config.ping_interval + config.ping_timeout),
+        }
+    }
+
     pub(crate) fn deadline(self) -> Instant {
-        let (Self::PingAt(at) | Self::PongBy(at)) = self;
+        let (Self::PingAt(at) | Self::PongBy(at) | Self::HeardBy(at)) = self;
         at
+    }
+
+    /// Whether it is the client who pings.
+    pub(crate) fn is_of_client(self) -> bool {
+        matches!(self, Self::HeardBy(_))
     }
 
     /// Any byte from the client proves that it lives. Node lets only the pong count, so a client that is busy
     /// with a long upload loses its session there.
-    pub(crate) fn heard(&mut self, now: Instant, ping_timeout: Duration) {
-        if let Self::PongBy(by) = self {
-            *by = (*by).max(now + ping_timeout);
+    pub(crate) fn heard(&mut self, now: Instant, config: &EngineConfig) {
+        match self {
+            Self::PingAt(_) => {}
+            Self::PongBy(by) => *by = (*by).max(now + config.ping_timeout),
+            Self::HeardBy(by) => *by = (*by).max(now + config.ping_interval + config.ping_timeout),
         }
     }
 

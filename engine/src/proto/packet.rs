@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
+use super::dialect::Revision;
+
 /// The kind of connection that carries the packets of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -65,13 +67,16 @@ pub(crate) enum Packet<'a> {
     Noop,
 }
 
+/// The type of a message in the binary form of protocol 3: a number, not a digit.
+pub(crate) const BINARY_MESSAGE: u8 = 4;
+
 /// The packet cannot be read: the session ends with `parse error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 impl<'a> Packet<'a> {
     /// Reads a text packet: its type, then its data.
-    pub(crate) fn decode(text: &'a str) -> Result<Self, Malformed> {
+    pub(crate) fn decode(text: &'a str, revision: Revision) -> Result<Self, Malformed> {
         let kind = text.as_bytes().first().ok_or(Malformed)?;
         // A first byte that matches below is ASCII, so the slice after it starts at a character.
         Ok(match kind {
@@ -83,11 +88,30 @@ impl<'a> Packet<'a> {
             b'5' => Self::Upgrade,
             b'6' => Self::Noop,
             b'b' => {
-                let bytes = BASE64_STANDARD.decode(&text[1..]).map_err(|_| Malformed)?;
+                let base64 = match revision {
+                    Revision::V4 => &text[1..],
+                    // There the type of the packet follows as in any other.
+                    Revision::V3 => text[1..].strip_prefix('4').ok_or(Malformed)?,
+                };
+                let bytes = BASE64_STANDARD.decode(base64).map_err(|_| Malformed)?;
                 Self::Message(Message::Binary(Cow::Owned(bytes)))
             }
             _ => return Err(Malformed),
         })
+    }
+
+    /// Reads a binary packet. In protocol 3 it begins with its type, of which only messages make sense.
+    pub(crate) fn decode_binary(bytes: Cow<'a, [u8]>, revision: Revision) -> Result<Self, Malformed> {
+        let bytes = match (revision, bytes) {
+            (Revision::V4, bytes) => bytes,
+            (Revision::V3, Cow::Borrowed([BINARY_MESSAGE, bytes @ ..])) => Cow::Borrowed(bytes),
+            (Revision::V3, Cow::Owned(mut bytes)) if bytes.first() == Some(&BINARY_MESSAGE) => {
+                bytes.remove(0);
+                Cow::Owned(bytes)
+            }
+            (Revision::V3, _) => return Err(Malformed),
+        };
+        Ok(Self::Message(Message::Binary(bytes)))
     }
 }
 
@@ -95,20 +119,50 @@ impl<'a> Packet<'a> {
 mod tests {
     use super::*;
 
+    fn decode(text: &str) -> Result<Packet<'_>, Malformed> {
+        Packet::decode(text, Revision::V4)
+    }
+
+    fn binary(bytes: &[u8]) -> Packet<'_> {
+        Packet::Message(Message::Binary(bytes.into()))
+    }
+
+    #[test]
+    fn binary_messages_of_protocol_3_name_their_type() {
+        let decode = |text| Packet::decode(text, Revision::V3);
+        assert_eq!(decode("4hé"), Ok(Packet::Message(Message::Text("hé"))));
+        assert_eq!(decode("b4AQID"), Ok(binary(&[1, 2, 3])));
+        assert_eq!(decode("b4"), Ok(binary(&[])));
+        for bad in ["bAQID", "b", "b2AQID", "bé", "b4*"] {
+            assert_eq!(decode(bad), Err(Malformed), "{bad}");
+        }
+        for (bytes, read) in [
+            (&[4, 1, 2][..], Ok(binary(&[1, 2]))),
+            (&[4], Ok(binary(&[]))),
+            (&[], Err(Malformed)),
+            (&[2], Err(Malformed)),
+            (b"4a", Err(Malformed)),
+        ] {
+            assert_eq!(Packet::decode_binary(Cow::Borrowed(bytes), Revision::V3), read, "{bytes:?}");
+            assert_eq!(Packet::decode_binary(Cow::Owned(bytes.to_vec()), Revision::V3), read, "{bytes:?}");
+            assert_eq!(Packet::decode_binary(Cow::Borrowed(bytes), Revision::V4), Ok(binary(bytes)));
+        }
+    }
+
     #[test]
     fn reads_each_type() {
-        assert_eq!(Packet::decode("4hé"), Ok(Packet::Message(Message::Text("hé"))));
-        assert_eq!(Packet::decode("4"), Ok(Packet::Message(Message::Text(""))));
-        assert_eq!(Packet::decode("2"), Ok(Packet::Ping { probe: false }));
-        assert_eq!(Packet::decode("2probe"), Ok(Packet::Ping { probe: true }));
-        assert_eq!(Packet::decode("3"), Ok(Packet::Pong));
-        assert_eq!(Packet::decode("bAQID"), Ok(Packet::Message(Message::Binary(Cow::Borrowed(&[1, 2, 3])))));
+        assert_eq!(decode("4hé"), Ok(Packet::Message(Message::Text("hé"))));
+        assert_eq!(decode("4"), Ok(Packet::Message(Message::Text(""))));
+        assert_eq!(decode("2"), Ok(Packet::Ping { probe: false }));
+        assert_eq!(decode("2probe"), Ok(Packet::Ping { probe: true }));
+        assert_eq!(decode("3"), Ok(Packet::Pong));
+        assert_eq!(decode("bAQID"), Ok(Packet::Message(Message::Binary(Cow::Borrowed(&[1, 2, 3])))));
     }
 
     #[test]
     fn refuses_what_is_no_packet() {
         for bad in ["", "7", "x", "éabcd", "\u{1e}", "b*", "bAQI", " 4"] {
-            assert_eq!(Packet::decode(bad), Err(Malformed), "{bad:?}");
+            assert_eq!(decode(bad), Err(Malformed), "{bad:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use super::{
+    dialect::Revision,
     heartbeat::Heartbeat,
     packet::{Message, Packet, TransportKind},
 };
@@ -100,9 +101,9 @@ pub(crate) enum Input {
 pub(crate) enum Output {
     /// The request that arrived belongs to the session from now on.
     Accept(Request),
-    /// Answer the accepted poll with a ping if one is due, with all messages that wait, and with `end`.
+    /// Answer the accepted poll with a heartbeat if one is due, with all messages that wait, and with `end`.
     Answer { ping: bool, end: Option<End> },
-    /// Write a ping to the WebSocket.
+    /// Write a heartbeat to the WebSocket: a ping, or in protocol 3 the answer to one.
     Ping,
     /// Write the answer to a probe to the WebSocket.
     ProbePong,
@@ -178,14 +179,19 @@ pub(crate) struct Session {
     config: Arc<EngineConfig>,
     state: State,
     heartbeat: Heartbeat,
-    /// A ping waits for the next poll.
+    /// A heartbeat waits for the next poll: a ping, or in protocol 3 the answer to one.
     ping_due: bool,
     out: VecDeque<Output>,
 }
 
 impl Session {
-    pub(crate) fn new(now: Instant, config: Arc<EngineConfig>, transport: TransportKind) -> Self {
-        let heartbeat = Heartbeat::PingAt(now + config.ping_interval);
+    pub(crate) fn new(
+        now: Instant,
+        config: Arc<EngineConfig>,
+        transport: TransportKind,
+        revision: Revision,
+    ) -> Self {
+        let heartbeat = Heartbeat::new(now, &config, revision);
         let state = match transport {
             TransportKind::Polling => State::Polling { poll: false, post: false, upgrade: Upgrade::None },
             TransportKind::WebSocket => State::WebSocket,
@@ -195,7 +201,7 @@ impl Session {
 
     /// Takes note of bytes that are not yet a packet.
     pub(crate) fn heard(&mut self, now: Instant) {
-        self.heartbeat.heard(now, self.config.ping_timeout);
+        self.heartbeat.heard(now, &self.config);
     }
 
     /// Takes a packet; gives back the message in it if there is one for the application.
@@ -297,9 +303,12 @@ impl Session {
     fn current<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Message<'a>> {
         match packet {
             Packet::Message(message) => return Some(message),
-            Packet::Pong => self.heartbeat.pong(now, self.config.ping_interval),
-            // In protocol 4 only the server pings.
-            Packet::Ping { .. } => self.close(now, CloseReason::TransportError),
+            Packet::Pong if !self.heartbeat.is_of_client() => {
+                self.heartbeat.pong(now, self.config.ping_interval);
+            }
+            Packet::Ping { .. } if self.heartbeat.is_of_client() => self.beat(),
+            // In protocol 4 only the server pings, in protocol 3 only the client.
+            Packet::Ping { .. } | Packet::Pong => self.close(now, CloseReason::TransportError),
             Packet::Close => self.closed_by_client(),
             // Meaningless on an open session, and harmless.
             Packet::Open | Packet::Upgrade | Packet::Noop => {}
@@ -399,15 +408,22 @@ impl Session {
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
                 self.heartbeat = Heartbeat::PongBy(now + self.config.ping_timeout);
-                if self.route() == Route::WebSocket {
-                    self.out.push_back(Output::Ping);
-                } else {
-                    self.ping_due = true;
-                    self.answer(None);
-                }
+                self.beat();
             }
-            Heartbeat::PongBy(by) if by <= now => self.close(now, CloseReason::PingTimeout),
+            Heartbeat::PongBy(by) | Heartbeat::HeardBy(by) if by <= now => {
+                self.close(now, CloseReason::PingTimeout);
+            }
             _ => {}
+        }
+    }
+
+    /// Sends a heartbeat: at once to a WebSocket, otherwise with the next poll.
+    fn beat(&mut self) {
+        if self.route() == Route::WebSocket {
+            self.out.push_back(Output::Ping);
+        } else {
+            self.ping_due = true;
+            self.answer(None);
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    dialect::Revision,
     packet::{
         Message, Packet,
         TransportKind::{self, Polling, WebSocket},
@@ -23,10 +24,14 @@ pub(super) struct Sim {
 
 impl Sim {
     #[allow(clippy::disallowed_methods, reason = "the origin of the virtual clock")]
-    pub(super) fn new(transport: TransportKind) -> Self {
+    pub(super) fn speaking(revision: Revision, transport: TransportKind) -> Self {
         let start = Instant::now();
-        let session = Session::new(start, Arc::new(EngineConfig::default()), transport);
+        let session = Session::new(start, Arc::new(EngineConfig::default()), transport, revision);
         Self { session, now: start, start }
+    }
+
+    pub(super) fn new(transport: TransportKind) -> Self {
+        Self::speaking(Revision::V4, transport)
     }
 
     pub(super) fn feed(&mut self, input: Input) -> Vec<Output> {
@@ -35,12 +40,12 @@ impl Sim {
     }
 
     /// Feeds a packet that must hold no message.
-    fn packet(&mut self, via: TransportKind, text: &str) -> Vec<Output> {
-        assert_eq!(self.session.receive(self.now, via, Packet::decode(text).unwrap()), None);
+    pub(super) fn packet(&mut self, via: TransportKind, text: &str) -> Vec<Output> {
+        assert_eq!(self.session.receive(self.now, via, Packet::decode(text, Revision::V4).unwrap()), None);
         self.drain()
     }
 
-    fn message(&mut self, via: TransportKind, text: &str) -> bool {
+    pub(super) fn message(&mut self, via: TransportKind, text: &str) -> bool {
         let received = self.session.receive(self.now, via, Packet::Message(Message::Text(text)));
         assert_eq!(self.drain(), []);
         received == Some(Message::Text(text))
@@ -53,13 +58,13 @@ impl Sim {
         .collect()
     }
 
-    fn deadline(&mut self) -> Option<Duration> {
+    pub(super) fn deadline(&mut self) -> Option<Duration> {
         let Output::Timeout(at) = self.session.poll() else { panic!("not drained") };
         at.map(|at| at - self.start)
     }
 
     /// Jumps to the next deadline.
-    fn wake(&mut self) -> Vec<Output> {
+    pub(super) fn wake(&mut self) -> Vec<Output> {
         self.now = self.start + self.deadline().expect("a deadline");
         self.feed(Input::Timeout)
     }

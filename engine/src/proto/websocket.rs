@@ -10,6 +10,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{CloseCode, Control, Data, OpCode},
 };
 
+use super::session::CloseReason;
+
 /// The most fragments of one message. Endless fragments of one byte would cost CPU without ever reaching the
 /// size limit.
 const MAX_FRAGMENTS: u32 = 1024;
@@ -43,6 +45,16 @@ impl Fault {
             Self::TooManyFragments => CloseCode::Policy,
             Self::TooLarge => CloseCode::Size,
         })
+    }
+}
+
+/// The code of the close frame at the end of a session, or of a WebSocket that only probed: RFC 6455, section 7.4.1.
+pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
+    match reason {
+        None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
+        Some(CloseReason::ServerShuttingDown) => 1001,
+        Some(CloseReason::ParseError | CloseReason::TransportError | CloseReason::Violation) => 1002,
+        Some(CloseReason::PingTimeout | CloseReason::SlowConsumer) => 1008,
     }
 }
 

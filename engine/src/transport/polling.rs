@@ -7,6 +7,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use crate::proto::payload::Payload;
+
 /// A GET that takes what the server sends. Dropped without an answer, it is refused.
 pub(crate) struct Poll {
     answer: oneshot::Sender<Vec<u8>>,
@@ -36,17 +38,17 @@ pub(crate) struct Post {
 }
 
 enum Body {
-    Arriving(oneshot::Receiver<Option<String>>),
+    Arriving(oneshot::Receiver<Option<Payload>>),
     /// `None` if it is not UTF-8.
     Here {
-        body: Option<String>,
+        body: Option<Payload>,
         at: usize,
     },
 }
 
 /// The side of a POST that the request keeps.
 pub(crate) struct PostRequest {
-    pub(crate) body: oneshot::Sender<Option<String>>,
+    pub(crate) body: oneshot::Sender<Option<Payload>>,
     pub(crate) done: oneshot::Receiver<()>,
 }
 
@@ -61,7 +63,7 @@ impl Post {
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Ready<Result<(Option<&str>, &mut usize), ()>> {
+    ) -> Ready<Result<(Option<&Payload>, &mut usize), ()>> {
         if let Body::Arriving(arriving) = &mut self.body {
             match Pin::new(arriving).poll(cx) {
                 Ready::Pending => return Ready::Pending,
@@ -71,7 +73,7 @@ impl Post {
         }
         match &mut self.body {
             Body::Arriving(_) => Ready::Pending,
-            Body::Here { body, at } => Ready::Ready(Ok((body.as_deref(), at))),
+            Body::Here { body, at } => Ready::Ready(Ok((body.as_ref(), at))),
         }
     }
 

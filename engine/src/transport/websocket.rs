@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::{scratch::with_write_buffer, stream::Stream};
-use crate::proto::{frame::Frame, websocket::Decoder};
+use crate::proto::{
+    dialect::{Dialect, Revision},
+    frame::Frame,
+    websocket::Decoder,
+};
 
 /// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
 const MAX_WAITING_PONGS: usize = 16;
@@ -16,6 +20,9 @@ const MAX_WAITING_PONGS: usize = 16;
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
     pub(crate) decoder: Decoder,
+    revision: Revision,
+    /// Whether binary messages go out as base64.
+    base64: bool,
     /// Bytes that came and are not decoded yet: the start of a frame, or what waits for the application.
     pub(crate) tail: Vec<u8>,
     /// Whether `tail` may hold a complete frame.
@@ -39,10 +46,12 @@ struct Closing {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: Stream, rest: Vec<u8>) -> Self {
+    pub(crate) fn new(stream: Stream, rest: Vec<u8>, dialect: Dialect) -> Self {
         Self {
             stream,
             decoder: Decoder::default(),
+            revision: dialect.revision,
+            base64: dialect.base64,
             tail_ready: !rest.is_empty(),
             tail: rest,
             sending: VecDeque::new(),
@@ -55,11 +64,24 @@ impl WebSocket {
     }
 
     /// Queues the frames of the session; `self` must have written all before.
-    pub(crate) fn queue(&mut self, frames: VecDeque<Frame>) {
+    pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
+        if self.revision == Revision::V3 || self.base64 {
+            self.rewrite(&mut frames);
+        }
         if self.sending.is_empty() {
             self.sending = frames;
         } else {
             self.sending.extend(frames);
+        }
+    }
+
+    /// Puts messages into the form that an older client wants. What then counts nothing any more counts as written:
+    /// it is one batch at most.
+    fn rewrite(&mut self, frames: &mut VecDeque<Frame>) {
+        for frame in frames {
+            let cost = frame.cost();
+            frame.rewrite(self.revision, self.base64);
+            self.written += cost - frame.cost();
         }
     }
 

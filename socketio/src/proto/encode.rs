@@ -152,6 +152,26 @@ pub(crate) fn connect_error(namespace: &str, message: &str, data: Option<&serde_
     })
 }
 
+/// The answer to a CONNECT in the way of revision 4 of the protocol: such clients compute their ids themselves.
+pub(crate) fn connect_legacy(namespace: &str) -> Frame {
+    control(b'0', namespace, |_| {})
+}
+
+/// The refusal of a CONNECT in the way of revision 4 of the protocol: the details, or else the message alone.
+pub(crate) fn connect_error_legacy(
+    namespace: &str,
+    message: &str,
+    data: Option<&serde_json::Value>,
+) -> Frame {
+    control(b'4', namespace, |text| {
+        // Strings and values always serialize.
+        let _ = match data {
+            Some(data) => serde_json::to_writer(text, data),
+            None => serde_json::to_writer(text, message),
+        };
+    })
+}
+
 /// Tells the client that it has left the namespace.
 pub(crate) fn disconnect(namespace: &str) -> Frame {
     control(b'1', namespace, |_| {})
@@ -240,7 +260,11 @@ mod tests {
         assert_eq!(payload(disconnect("/")), "41");
         assert_eq!(payload(disconnect("/n")), "41/n,");
         assert_eq!(payload(connect_error("/n", "no\"", None)), r#"44/n,{"message":"no\""}"#);
+        assert_eq!(payload(connect_legacy("/")), "40");
+        assert_eq!(payload(connect_legacy("/n")), "40/n,");
+        assert_eq!(payload(connect_error_legacy("/", "no", None)), "44\"no\"");
         let data = serde_json::json!({"code": 1});
+        assert_eq!(payload(connect_error_legacy("/n", "no", Some(&data))), r#"44/n,{"code":1}"#);
         assert_eq!(payload(connect_error("/", "no", Some(&data))), r#"44{"message":"no","data":{"code":1}}"#);
     }
 }

@@ -83,7 +83,8 @@ impl<'a> Packet<'a> {
             let len = text[at..].find(',').unwrap_or(text.len() - at);
             namespace = &text[at..at + len];
             at = (at + len + 1).min(text.len());
-            if namespace.len() > MAX_NAME {
+            // A version 2 client puts its auth there, in a query behind the name.
+            if namespace.len() > MAX_NAME && namespace.find('?').is_none_or(|name| name > MAX_NAME) {
                 return Err(Violation::NameTooLong);
             }
         }
@@ -233,6 +234,9 @@ mod tests {
         let namespace = |len: usize| format!("0/{}", "a".repeat(len - 1));
         assert!(Packet::decode(&namespace(MAX_NAME)).is_ok());
         assert_eq!(Packet::decode(&namespace(MAX_NAME + 1)), Err(Violation::NameTooLong));
+        let query = |len: usize| format!("{}?{}", namespace(len), "a".repeat(1000));
+        assert!(Packet::decode(&query(MAX_NAME)).is_ok());
+        assert_eq!(Packet::decode(&query(MAX_NAME + 1)), Err(Violation::NameTooLong));
         let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
         assert!(event_name(&event(MAX_NAME)).is_ok());
         assert_eq!(event_name(&event(MAX_NAME + 1)), Err(Violation::NameTooLong));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::proto::{
+    dialect::Revision,
     packet::{
         Packet,
         TransportKind::{self, Polling, WebSocket},
@@ -87,7 +88,7 @@ proptest! {
             match step {
                 Step::Feed(input) => sim.session.handle(sim.now, input),
                 Step::Receive(via, packet) => {
-                    let packet = Packet::decode(packet).unwrap();
+                    let packet = Packet::decode(packet, Revision::V4).unwrap();
                     let message = sim.session.receive(sim.now, via, packet);
                     prop_assert!(message.is_none() || !closed, "a message after the end");
                 }

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{Item, Wire};
 use crate::proto::{
+    dialect::Revision,
     packet::{
         Message, Packet,
         TransportKind::{self, Polling, WebSocket},
@@ -153,7 +154,7 @@ impl Driver {
     }
 
     fn receive(&mut self, via: TransportKind, packet: &str) {
-        let packet = Packet::decode(packet).expect("the client sends packets");
+        let packet = Packet::decode(packet, Revision::V4).expect("the client sends packets");
         if let Some(Message::Text(text)) = self.sim.session.receive(self.sim.now, via, packet) {
             assert_eq!(self.closed, None, "a message after the end");
             assert_eq!(text, self.received.to_string(), "messages to the server");

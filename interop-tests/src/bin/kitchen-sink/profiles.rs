@@ -48,11 +48,12 @@ fn main() -> ServerConfig {
         .credentials(true)
         .methods(["GET", "POST"])
         .allowed_headers(["x-custom"]);
-    with(engine().cookie(Cookie::default()).cors(cors))
+    with(engine().allow_eio3(true).cookie(Cookie::default()).cors(cors))
 }
 
 fn fast() -> ServerConfig {
     let engine = engine()
+        .allow_eio3(true)
         .ping_interval(Duration::from_millis(300))
         .ping_timeout(Duration::from_millis(500))
         .upgrade_timeout(Duration::from_millis(300))

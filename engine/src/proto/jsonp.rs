@@ -1,0 +1,136 @@
+//! Long-polling for browsers that had no other way to another site: answers are scripts that call a function, and
+//! packets come as a field of a form.
+
+use std::{fmt::Write as _, num::NonZeroU32};
+
+/// The function of the page that takes the answers: `___eio[<number>]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Jsonp(
+    /// One more than the number: so the option of it takes four bytes in each session.
+    NonZeroU32,
+);
+
+impl Jsonp {
+    /// Reads the `j` of a query: a number, once all but its digits has been dropped, as in Node. There is no
+    /// function of another name.
+    pub(crate) fn of_query(j: &str) -> Option<Self> {
+        let digits: String = j.chars().filter(char::is_ascii_digit).collect();
+        let number: u32 = digits.parse().ok()?;
+        number.checked_add(1).and_then(NonZeroU32::new).map(Self)
+    }
+
+    /// Makes a script of the answer to a poll.
+    pub(crate) fn wrap(self, body: &[u8]) -> Vec<u8> {
+        let mut script = format!("___eio[{}](", self.0.get() - 1);
+        // A string always serializes, and packets are text.
+        let text = serde_json::to_string(&String::from_utf8_lossy(body)).unwrap_or_default();
+        for char in text.chars() {
+            match char {
+                // Old engines take these for the ends of lines, which no literal may hold.
+                '\u{2028}' | '\u{2029}' => drop(write!(script, "\\u{:x}", u32::from(char))),
+                _ => script.push(char),
+            }
+        }
+        script.push_str(");");
+        script.into_bytes()
+    }
+}
+
+/// Takes the packets out of a form. One that has no field `d`, or several, holds none.
+pub(crate) fn unwrap(form: &[u8]) -> Option<String> {
+    let mut fields = form_urlencoded::parse(form).filter_map(|(name, value)| (name == "d").then_some(value));
+    let field = fields.next()?;
+    fields.next().is_none().then(|| unescape(&field))
+}
+
+/// Undoes what clients do because forms change the ends of lines: a newline is sent as `\n`, and that as `\\n`.
+fn unescape(field: &str) -> String {
+    let mut text = String::with_capacity(field.len());
+    let mut rest = field;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(behind) = rest.strip_prefix(r"\\n") {
+            text.push_str(r"\n");
+            rest = behind;
+        } else if let Some(behind) = rest.strip_prefix(r"\n") {
+            text.push('\n');
+            rest = behind;
+        } else {
+            text.push('\\');
+            rest = &rest[1..];
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wrap(j: &str, body: &str) -> String {
+        String::from_utf8(Jsonp::of_query(j).unwrap().wrap(body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn answers_are_scripts() {
+        assert_eq!(wrap("0", "1:6"), r#"___eio[0]("1:6");"#);
+        assert_eq!(wrap("x4](alert", "6:4a\"\\\nb"), r#"___eio[4]("6:4a\"\\\nb");"#);
+        assert_eq!(wrap("12", "2\u{1e}4é"), r#"___eio[12]("2\u001e4é");"#);
+        assert_eq!(wrap("007", "\u{2028}\u{2029}"), r#"___eio[7]("\u2028\u2029");"#);
+    }
+
+    #[test]
+    fn only_numbers_name_a_function() {
+        for j in ["", "abc", "4294967295", "99999999999999999999"] {
+            assert_eq!(Jsonp::of_query(j), None, "{j}");
+        }
+        assert!(Jsonp::of_query("4294967294").is_some());
+        assert_eq!(size_of::<Option<Jsonp>>(), 4);
+    }
+
+    #[test]
+    fn packets_come_in_a_form() {
+        assert_eq!(unwrap(b"d=6%3A4hello"), Some("6:4hello".into()));
+        assert_eq!(unwrap(b"x=1&d=4a+b%C3%A9"), Some("4a bé".into()));
+        assert_eq!(unwrap(b"d="), Some(String::new()));
+        for nothing in [&b""[..], b"x=1", b"d=1&d=2", b"6:4hello"] {
+            assert_eq!(unwrap(nothing), None);
+        }
+    }
+
+    #[test]
+    fn newlines_are_escaped_in_forms() {
+        for (sent, meant) in [
+            (r"a\nb", "a\nb"),
+            (r"a\\nb", r"a\nb"),
+            (r"a\\\nb", r"a\\nb"),
+            (r"\\\\n", r"\\\n"),
+            (r"\n\\n\n", "\n\\n\n"),
+            (r"\t\", r"\t\"),
+            (r"é\né", "é\né"),
+        ] {
+            assert_eq!(unescape(sent), meant, "{sent}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_clients_escape_is_what_they_meant(text: String, tricky in "[\\\\n\ra]{0,20}") {
+            // The client itself makes the same of a backslash before a newline, which JSON has nowhere.
+            for meant in [text, tricky].into_iter().filter(|meant| !meant.contains("\\\n")) {
+                // As the official client does it.
+                let sent = meant.replace(r"\n", "\\\n").replace('\n', r"\n");
+                prop_assert_eq!(unescape(&sent), meant);
+            }
+        }
+
+        #[test]
+        fn never_panics(form: Vec<u8>) {
+            unwrap(&form);
+        }
+    }
+}
