@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::proto::packet::TransportKind;
+use crate::{PerMessageDeflate, proto::packet::TransportKind};
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
 /// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
@@ -75,5 +75,8 @@ __config! {
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
         /// which there only hides the upgrade from well-behaved clients; here an upgrade is refused too.
         allow_upgrades: bool = true,
+        /// Whether and how messages on a WebSocket are compressed, for clients that offer it. `None` by default: they are
+        /// not. Needs the cargo feature `compression`. Node: `perMessageDeflate`.
+        per_message_deflate: Option<PerMessageDeflate> = None,
     }
 }

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     CloseReason, OpenRequest,
+    compression::{self, Agreed},
     config::EngineConfig,
     connection::Application,
     driver::Driver,
@@ -74,13 +75,15 @@ impl<A: Application> Engine<A> {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout of the configuration is zero, or if it names no transport.
+    /// Panics if an interval or timeout of the configuration is zero, or if it names no transport, or if it asks
+    /// for compression without the cargo feature `compression`.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
         assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
         assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
+        compression::check(&config);
         Self { shared: Arc::new(Shared { config: Arc::new(config), registry: Registry::new(), application }) }
     }
 
@@ -134,7 +137,10 @@ impl<A: Application> Engine<A> {
                 poll(&session).await
             }
             Ok(Intent::Post(session)) => self.post(&session, request).await,
-            Ok(Intent::Upgrade(session, key)) => upgrade(session, &key, hyper::upgrade::on(&mut request)),
+            Ok(Intent::Upgrade(session, key)) => {
+                let deflate = Agreed::of(request.headers(), &self.shared.config);
+                upgrade(session, &key, hyper::upgrade::on(&mut request), deflate)
+            }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(error) => error.response(),
         }
@@ -158,20 +164,27 @@ impl<A: Application> Engine<A> {
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
         let engine = self.clone();
+        let deflate = Agreed::of(&request.headers, &self.shared.config);
         let request = Arc::new(OpenRequest::new(request));
         tokio::spawn(async move {
-            let driver = match websocket(on_upgrade).await {
-                Ok(websocket) => engine.start_websocket(websocket, request),
+            let driver = match websocket(on_upgrade, deflate).await {
+                Ok(websocket) => engine.start_websocket(websocket, request, deflate),
                 Err(error) => return tracing::debug!(%error, "upgrade failed"),
             };
             drop(engine);
             driver.run().await;
         });
-        switching_protocols(key)
+        switching_protocols(key, deflate)
     }
 
-    fn start_websocket(&self, mut websocket: WebSocket, request: Arc<OpenRequest>) -> Driver<A> {
+    fn start_websocket(
+        &self,
+        mut websocket: WebSocket,
+        request: Arc<OpenRequest>,
+        deflate: Option<Agreed>,
+    ) -> Driver<A> {
         let session = self.session(TransportKind::WebSocket);
+        share_compressed(&session, deflate);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         let connection = self.shared.application.connect(session.clone(), request);
@@ -246,19 +259,34 @@ async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
 }
 
 /// Hands a WebSocket to the session that it is to take over.
-fn upgrade(session: SessionHandle, key: &HeaderValue, on_upgrade: OnUpgrade) -> Response<Full<Bytes>> {
+fn upgrade(
+    session: SessionHandle,
+    key: &HeaderValue,
+    on_upgrade: OnUpgrade,
+    deflate: Option<Agreed>,
+) -> Response<Full<Bytes>> {
     tokio::spawn(async move {
-        match websocket(on_upgrade).await {
-            Ok(websocket) => session.command(Command::Probe(Box::new(websocket))),
+        match websocket(on_upgrade, deflate).await {
+            Ok(websocket) => {
+                share_compressed(&session, deflate);
+                session.command(Command::Probe(Box::new(websocket)));
+            }
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
-    switching_protocols(key)
+    switching_protocols(key, deflate)
 }
 
-async fn websocket(on_upgrade: OnUpgrade) -> hyper::Result<WebSocket> {
+/// Messages to this session are compressed, but not for it alone.
+fn share_compressed(session: &SessionHandle, deflate: Option<Agreed>) {
+    if let Some(from) = deflate.and_then(Agreed::shared_from) {
+        session.share_compressed(from);
+    }
+}
+
+async fn websocket(on_upgrade: OnUpgrade, deflate: Option<Agreed>) -> hyper::Result<WebSocket> {
     let (stream, rest) = Stream::from_upgraded(on_upgrade.await?);
-    Ok(WebSocket::new(stream, rest))
+    Ok(WebSocket::new(stream, rest, deflate))
 }
 
 struct TooLarge;
@@ -304,13 +332,16 @@ fn too_large() -> Response<Full<Bytes>> {
     response
 }
 
-fn switching_protocols(key: &HeaderValue) -> Response<Full<Bytes>> {
+fn switching_protocols(key: &HeaderValue, deflate: Option<Agreed>) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(deflate) = deflate {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.header());
     }
     response
 }

@@ -5,7 +5,12 @@
 //! session's one task calls it with each message, and carries what is sent through its [`SessionHandle`].
 //!
 //! The protocol is revision 4, <https://socket.io/docs/v4/engine-io-protocol/>.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `compression` | off | [`EngineConfig::per_message_deflate`] works |
 
+mod compression;
 mod config;
 mod connection;
 mod driver;
@@ -20,6 +25,7 @@ mod request;
 mod service;
 mod transport;
 
+pub use compression::options::PerMessageDeflate;
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
 pub use engine::Engine;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{scratch::with_write_buffer, stream::Stream};
-use crate::proto::{frame::Frame, websocket::Decoder};
+use crate::{
+    compression::{Agreed, Deflate},
+    proto::{frame::Frame, websocket::Decoder},
+};
 
 /// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
 const MAX_WAITING_PONGS: usize = 16;
@@ -20,6 +23,8 @@ pub(crate) struct WebSocket {
     pub(crate) tail: Vec<u8>,
     /// Whether `tail` may hold a complete frame.
     pub(crate) tail_ready: bool,
+    /// If the client takes compressed messages.
+    deflate: Option<Box<Deflate>>,
     sending: VecDeque<Frame>,
     /// How much of the first frame has been written.
     offset: usize,
@@ -37,10 +42,11 @@ struct Closing {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: Stream, rest: Vec<u8>) -> Self {
+    pub(crate) fn new(stream: Stream, rest: Vec<u8>, deflate: Option<Agreed>) -> Self {
         Self {
             stream,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(deflate.map(Agreed::inflate)),
+            deflate: deflate.map(|agreed| Box::new(agreed.deflate())),
             tail_ready: !rest.is_empty(),
             tail: rest,
             sending: VecDeque::new(),
@@ -52,7 +58,11 @@ impl WebSocket {
     }
 
     /// Queues the frames of the session; `self` must have written all before.
-    pub(crate) fn queue(&mut self, frames: VecDeque<Frame>) {
+    pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
+        if let Some(deflate) = &mut self.deflate {
+            // What was saved counts as written: what is left of the cost is counted when the frame has left.
+            self.written += deflate.compress(&mut frames);
+        }
         if self.sending.is_empty() {
             self.sending = frames;
         } else {
