@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{PerMessageDeflate, proto::packet::TransportKind};
+use crate::{HttpCompression, PerMessageDeflate, proto::packet::TransportKind};
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
 /// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
@@ -78,5 +78,8 @@ __config! {
         /// Whether and how messages on a WebSocket are compressed, for clients that offer it. `None` by default: they are
         /// not. Needs the cargo feature `compression`. Node: `perMessageDeflate`.
         per_message_deflate: Option<PerMessageDeflate> = None,
+        /// Whether and how answers of long-polling are compressed. `None` by default: they are not; in Node they are.
+        /// Needs the cargo feature `compression`. Node: `httpCompression`.
+        http_compression: Option<HttpCompression> = None,
     }
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     CloseReason, OpenRequest,
-    compression::{self, Agreed},
+    compression::{self, Agreed, Wanted},
     config::EngineConfig,
     connection::Application,
     driver::Driver,
@@ -132,9 +132,14 @@ impl<A: Application> Engine<A> {
                 self.open_websocket(&key, on_upgrade, &request.into_parts().0)
             }
             Ok(Intent::Poll(session)) => {
+                let wanted = Wanted::of(request.headers(), &self.shared.config);
                 // The request pins hyper's read buffer, and a poll may wait for long.
                 drop(request);
-                poll(&session).await
+                let response = poll(&session).await;
+                match wanted {
+                    Some(wanted) => wanted.apply(response).await,
+                    None => response,
+                }
             }
             Ok(Intent::Post(session)) => self.post(&session, request).await,
             Ok(Intent::Upgrade(session, key)) => {

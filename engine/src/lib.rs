@@ -8,7 +8,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `compression` | off | [`EngineConfig::per_message_deflate`] works |
+//! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] work |
 
 mod compression;
 mod config;
@@ -25,7 +25,7 @@ mod request;
 mod service;
 mod transport;
 
-pub use compression::options::PerMessageDeflate;
+pub use compression::options::{HttpCompression, PerMessageDeflate};
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
 pub use engine::Engine;

@@ -23,7 +23,9 @@ pub use ack::AckRequest;
 pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
-pub use engineio::{CloseReason, EngineConfig, PerMessageDeflate, SessionHandle, TransportKind};
+pub use engineio::{
+    CloseReason, EngineConfig, HttpCompression, PerMessageDeflate, SessionHandle, TransportKind,
+};
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};

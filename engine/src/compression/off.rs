@@ -1,8 +1,10 @@
 //! What stands in for compression without the feature: types that have no values.
 
-use std::{collections::VecDeque, convert::Infallible};
+use std::{collections::VecDeque, convert::Infallible, future::Ready};
 
-use http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::Full;
 
 use crate::{
     config::EngineConfig,
@@ -58,4 +60,17 @@ pub(crate) struct Slot(());
 impl Slot {
     #[allow(clippy::unused_self, reason = "with the feature it is used")]
     pub(crate) fn share(&self) {}
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted(Infallible);
+
+impl Wanted {
+    pub(crate) fn of(_: &HeaderMap, _: &EngineConfig) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn apply(self, _: Response<Full<Bytes>>) -> Ready<Response<Full<Bytes>>> {
+        match self.0 {}
+    }
 }

@@ -36,3 +36,22 @@ crate::__config! {
         client_max_window_bits: u8 = 15,
     }
 }
+
+crate::__config! {
+    /// How answers of long-polling are compressed: with gzip, deflate or br, whichever the client likes best, gzip
+    /// if it does not care.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::{EngineConfig, HttpCompression};
+    ///
+    /// let config = EngineConfig::default().http_compression(HttpCompression::default());
+    /// ```
+    HttpCompression {
+        /// The smallest answer that is compressed, in bytes. 1,024 by default. Node: `threshold`.
+        threshold: usize = 1024,
+        /// From 1, the fastest, to 9, the smallest, of gzip and deflate. 6 by default. Node: `level`.
+        level: u32 = 6,
+    }
+}
