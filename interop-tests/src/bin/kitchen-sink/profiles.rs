@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use socketio::{EngineConfig, ServerConfig, TransportKind};
+use socketio::{EngineConfig, HttpCompression, PerMessageDeflate, ServerConfig, TransportKind};
 
 /// The name and the configuration of a profile, if what it needs exists.
 type Profile = (&'static str, Option<fn() -> ServerConfig>);
@@ -23,6 +23,7 @@ fn engine() -> EngineConfig {
         .ping_timeout(Duration::from_secs(15))
         .upgrade_timeout(Duration::from_secs(5))
         .max_http_buffer_size(1_000_000_usize)
+        .http_compression(HttpCompression::default())
 }
 
 fn with(engine: EngineConfig) -> ServerConfig {
@@ -51,5 +52,6 @@ fn polling() -> ServerConfig {
 }
 
 fn websocket() -> ServerConfig {
-    with(engine().transports([TransportKind::WebSocket]))
+    let engine = engine().transports([TransportKind::WebSocket]);
+    with(engine.per_message_deflate(PerMessageDeflate::default().threshold(1024_usize)))
 }
