@@ -150,6 +150,11 @@ impl Frame {
         self.kind == Kind::Binary
     }
 
+    /// Whether this is a message of the application, not of the engine itself.
+    pub(crate) fn is_message(&self) -> bool {
+        self.kind != Kind::Control
+    }
+
     /// The two halves that stand on a WebSocket, one after the other.
     pub(crate) fn wire(&self) -> (&[u8], &[u8]) {
         (&self.head[..usize::from(self.head_len)], &self.bytes)
@@ -158,7 +163,7 @@ impl Frame {
     /// What the frame counts against the limit of what may wait for a client: its bytes, and what an entry of
     /// the queue takes. Frames of the engine itself are few and count nothing.
     pub(crate) fn cost(&self) -> usize {
-        if self.kind == Kind::Control { 0 } else { self.wire_len() + size_of::<Self>() }
+        if self.is_message() { self.wire_len() + size_of::<Self>() } else { 0 }
     }
 
     /// A clone for one of many recipients. If it is large enough to be compressed, all of them share the result.
@@ -177,11 +182,6 @@ impl Frame {
 
 #[cfg(feature = "compression")]
 impl Frame {
-    /// Whether this is a message of the application, which may be compressed.
-    pub(crate) fn is_message(&self) -> bool {
-        self.kind != Kind::Control
-    }
-
     pub(crate) fn slot(&self) -> &Slot {
         &self.compressed
     }

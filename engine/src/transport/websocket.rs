@@ -70,9 +70,11 @@ impl WebSocket {
         }
     }
 
-    /// Queues a frame of the engine itself, ahead of the messages that wait.
+    /// Queues a frame of the engine itself, ahead of the messages that wait and behind those of its kind.
     pub(crate) fn queue_first(&mut self, frame: Frame) {
-        self.sending.insert(usize::from(self.offset > 0), frame);
+        let begun = usize::from(self.offset > 0);
+        let own = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
+        self.sending.insert(begun + own, frame);
     }
 
     pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
