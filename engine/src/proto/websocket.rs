@@ -12,9 +12,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 
 use crate::compression::Inflate;
 
-/// The most fragments of one message. Endless fragments of one byte would cost CPU without ever reaching the
-/// size limit.
-const MAX_FRAGMENTS: u32 = 1024;
+/// The most fragments of one message, unless they are of a sensible size. Endless fragments of one byte would cost CPU
+/// without ever reaching the size limit.
+const MAX_FRAGMENTS: usize = 1024;
+/// The average size from which on fragments are limited by the size of the message alone.
+const SENSIBLE_FRAGMENT: usize = 32;
 const MAX_CONTROL_LEN: u64 = 125;
 
 /// What a client sent.
@@ -63,7 +65,7 @@ pub(crate) struct Decoder {
 struct Fragments {
     text: bool,
     compressed: bool,
-    count: u32,
+    count: usize,
     bytes: Vec<u8>,
 }
 
@@ -147,10 +149,10 @@ impl Decoder {
             Box::new(Fragments { text, compressed: header.rsv1, count: 0, bytes: Vec::new() })
         });
         fragments.count += 1;
-        if fragments.count > MAX_FRAGMENTS {
+        fragments.bytes.extend_from_slice(payload);
+        if fragments.count > MAX_FRAGMENTS && fragments.bytes.len() < fragments.count * SENSIBLE_FRAGMENT {
             return Err(Fault::TooManyFragments);
         }
-        fragments.bytes.extend_from_slice(payload);
         if !header.is_final {
             return Ok(None);
         }
@@ -299,16 +301,20 @@ mod tests {
 
     #[test]
     fn fragments_are_limited_exactly() {
-        let message = |fragments: usize| {
-            let mut bytes = frame(0x02, b"x");
+        let message = |fragments: usize, size: usize| {
+            let payload = vec![b'x'; size];
+            let mut bytes = frame(0x02, &payload);
             for _ in 2..fragments {
-                bytes.extend(frame(0x00, b""));
+                bytes.extend(frame(0x00, &payload));
             }
-            bytes.extend(frame(0x80, b"x"));
-            decode_all(bytes, 100)
+            bytes.extend(frame(0x80, &payload));
+            decode_all(bytes, 1 << 20)
         };
-        assert_eq!(message(MAX_FRAGMENTS as usize).unwrap().len(), 1);
-        assert_eq!(message(MAX_FRAGMENTS as usize + 1), Err(Fault::TooManyFragments));
+        for size in [0, 1, SENSIBLE_FRAGMENT - 1] {
+            assert_eq!(message(MAX_FRAGMENTS, size).unwrap().len(), 1);
+            assert_eq!(message(MAX_FRAGMENTS + 1, size), Err(Fault::TooManyFragments));
+        }
+        assert_eq!(message(MAX_FRAGMENTS * 2, SENSIBLE_FRAGMENT).unwrap().len(), 1);
     }
 
     #[test]
