@@ -25,7 +25,10 @@ mod request;
 mod service;
 mod transport;
 
+// `socketio` serves the bundles of the client with it.
 pub use compression::options::{HttpCompression, PerMessageDeflate};
+#[doc(hidden)]
+pub use compression::{__encode_once, __preferred_coding};
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
 pub use engine::Engine;

@@ -13,8 +13,10 @@ use http_body_util::{BodyExt, Full};
 
 use crate::config::EngineConfig;
 
-/// As fast as gzip at its default, and a little smaller. A higher quality is for what is compressed only once.
+/// As fast as gzip at its default, and a little smaller.
 const BROTLI_QUALITY: i32 = 4;
+/// For what is compressed only once: beyond, brotli takes ten times as long for a few percent.
+const BROTLI_BEST: i32 = 9;
 /// The answers that take longer than a worker thread should be kept: about a millisecond.
 const LARGE: usize = 64 * 1024;
 
@@ -28,7 +30,9 @@ pub(crate) enum Coding {
 
 impl Coding {
     /// In the order in which they are preferred when the client likes them equally: gzip costs least.
-    const ALL: [Self; 3] = [Self::Gzip, Self::Brotli, Self::Deflate];
+    const FASTEST: [Self; 3] = [Self::Gzip, Self::Brotli, Self::Deflate];
+    /// The order for what is compressed only once.
+    const SMALLEST: [Self; 3] = [Self::Brotli, Self::Gzip, Self::Deflate];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +43,7 @@ impl Coding {
     }
 
     /// The coding that the client likes best; `None` if that is no coding at all.
-    fn accepted(headers: &HeaderMap) -> Option<Self> {
+    fn accepted(headers: &HeaderMap, preferred: [Self; 3]) -> Option<Self> {
         let values = headers.get_all(header::ACCEPT_ENCODING);
         let elements: Vec<(&str, u16)> = values
             .iter()
@@ -50,7 +54,7 @@ impl Coding {
         let weight = |name: &str| elements.iter().find(|(listed, _)| listed.eq_ignore_ascii_case(name));
         let any = weight("*").map_or(0, |&(_, weight)| weight);
         let identity = weight("identity").map_or(0, |&(_, weight)| weight);
-        Self::ALL
+        preferred
             .into_iter()
             .map(|coding| (weight(coding.as_str()).map_or(any, |&(_, weight)| weight), coding))
             .rev()
@@ -60,7 +64,7 @@ impl Coding {
     }
 
     /// Compresses the body; `None` if that failed.
-    fn encode(self, body: &[u8], level: u32) -> Option<Vec<u8>> {
+    fn encode(self, body: &[u8], level: u32, quality: i32) -> Option<Vec<u8>> {
         let out = Vec::with_capacity(body.len() / 3);
         match self {
             Self::Gzip => {
@@ -73,15 +77,25 @@ impl Coding {
             }
             Self::Brotli => {
                 let mut out = out;
-                let parameters = BrotliEncoderParams {
-                    quality: BROTLI_QUALITY,
-                    size_hint: body.len(),
-                    ..BrotliEncoderParams::default()
-                };
+                let parameters =
+                    BrotliEncoderParams { quality, size_hint: body.len(), ..BrotliEncoderParams::default() };
                 brotli::BrotliCompress(&mut &*body, &mut out, &parameters).ok().map(|_| out)
             }
         }
     }
+}
+
+/// Not public API: the coding that the client likes best for what is compressed only once.
+#[doc(hidden)]
+pub fn __preferred_coding(headers: &HeaderMap) -> Option<&'static str> {
+    Coding::accepted(headers, Coding::SMALLEST).map(Coding::as_str)
+}
+
+/// Not public API: compresses the body as small as is sensible; `None` if that failed.
+#[doc(hidden)]
+pub fn __encode_once(coding: &str, body: &[u8]) -> Option<Vec<u8>> {
+    let coding = Coding::SMALLEST.into_iter().find(|known| known.as_str() == coding)?;
+    coding.encode(body, Compression::best().level(), BROTLI_BEST)
 }
 
 /// One element of `Accept-Encoding`: a coding, and its weight in thousandths. `None` if it is malformed.
@@ -116,7 +130,7 @@ impl Wanted {
     /// `None` if answers are not compressed on this server.
     pub(crate) fn of(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
         let options = config.http_compression.as_ref()?;
-        let coding = Coding::accepted(headers);
+        let coding = Coding::accepted(headers, Coding::FASTEST);
         Some(Self { threshold: options.threshold, level: options.level, coding })
     }
 
@@ -131,10 +145,11 @@ impl Wanted {
         parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         let Some(coding) = self.coding else { return Response::from_parts(parts, body.into()) };
         let encoded = if body.len() < LARGE {
-            coding.encode(&body, self.level)
+            coding.encode(&body, self.level, BROTLI_QUALITY)
         } else {
             let body = body.clone();
-            let encode = tokio::task::spawn_blocking(move || coding.encode(&body, self.level));
+            let encode =
+                tokio::task::spawn_blocking(move || coding.encode(&body, self.level, BROTLI_QUALITY));
             encode.await.ok().flatten()
         };
         let body = if let Some(encoded) = encoded {
@@ -156,7 +171,7 @@ mod tests {
 
     fn accepted(value: &str) -> Option<&'static str> {
         let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]);
-        Coding::accepted(&headers).map(Coding::as_str)
+        Coding::accepted(&headers, Coding::FASTEST).map(Coding::as_str)
     }
 
     #[test]
@@ -183,7 +198,7 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(accepted(value), expected, "{value}");
         }
-        assert_eq!(Coding::accepted(&HeaderMap::new()), None);
+        assert_eq!(Coding::accepted(&HeaderMap::new(), Coding::FASTEST), None);
     }
 
     async fn answer(accept: Option<&str>, len: usize) -> (HeaderMap, Bytes) {
@@ -197,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn each_coding_can_be_read_back() {
         for len in [1024, 10_000, 1_000_000] {
-            for coding in Coding::ALL {
+            for coding in Coding::FASTEST {
                 let (headers, body) = answer(Some(coding.as_str()), len).await;
                 assert_eq!(headers[header::CONTENT_ENCODING], coding.as_str());
                 assert_eq!(headers[header::VARY], "Accept-Encoding");

@@ -17,11 +17,15 @@ mod message;
 mod off;
 
 #[cfg(feature = "compression")]
+pub use self::http::{__encode_once, __preferred_coding};
+#[cfg(feature = "compression")]
 pub(crate) use self::{
     extension::Agreed,
     http::Wanted,
     message::{Deflate, Inflate, Slot},
 };
+#[cfg(not(feature = "compression"))]
+pub use off::{__encode_once, __preferred_coding};
 #[cfg(not(feature = "compression"))]
 pub(crate) use off::{Agreed, Deflate, Inflate, Slot, Wanted};
 

@@ -62,6 +62,18 @@ impl Slot {
     pub(crate) fn share(&self) {}
 }
 
+/// Not public API.
+#[doc(hidden)]
+pub fn __preferred_coding(_: &HeaderMap) -> Option<&'static str> {
+    None
+}
+
+/// Not public API.
+#[doc(hidden)]
+pub fn __encode_once(_: &str, _: &[u8]) -> Option<Vec<u8>> {
+    None
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted(Infallible);
 

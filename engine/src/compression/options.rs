@@ -39,7 +39,7 @@ crate::__config! {
 
 crate::__config! {
     /// How answers of long-polling are compressed: with gzip, deflate or br, whichever the client likes best, gzip
-    /// if it does not care.
+    /// if it does not care. `socketio` compresses the bundles of the client too, once for all who ask.
     ///
     /// # Examples
     ///
