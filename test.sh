@@ -29,6 +29,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 step "Rust tests"
 cargo test --workspace --quiet
+# The workspace turns the feature `compression` on for all.
+cargo test --package engineio --quiet
 
 step "the servers that are checked from outside"
 cargo build --release --bins --quiet

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{cookie::Cookie, cors::Cors, hooks::Hooks, proto::packet::TransportKind};
+use crate::{
+    HttpCompression, PerMessageDeflate, cookie::Cookie, cors::Cors, hooks::Hooks,
+    proto::packet::TransportKind,
+};
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
 /// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
@@ -86,5 +89,11 @@ __config! {
         /// without an `Origin`: where this is on, do not let a cookie alone admit a client. Node: `allowEIO3`; there,
         /// JSONP is always on for protocol 4.
         allow_eio3: bool = false,
+        /// Whether and how messages on a WebSocket are compressed, for clients that offer it. `None` by default: they are
+        /// not. Needs the cargo feature `compression`. Node: `perMessageDeflate`.
+        per_message_deflate: Option<PerMessageDeflate> = None,
+        /// Whether and how answers of long-polling are compressed. `None` by default: they are not; in Node they are.
+        /// Needs the cargo feature `compression`. Node: `httpCompression`.
+        http_compression: Option<HttpCompression> = None,
     }
 }

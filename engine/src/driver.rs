@@ -414,10 +414,9 @@ impl<A: Application> Driver<A> {
         let by = now.into_std() + self.shared.config.close_timeout;
         // Messages that were sent before the end still go out, if there is hope that somebody reads them.
         let reader_left = match reason {
-            None
-            | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout | CloseReason::TransportClose) => {
-                false
-            }
+            None | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout) => false,
+            // A client that sent a close frame reads on until it is answered.
+            Some(CloseReason::TransportClose) => self.close.is_some(),
             Some(_) => true,
         };
         if reader_left {

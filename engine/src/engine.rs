@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     CloseReason, OpenRequest,
+    compression::{self, Agreed, Wanted},
     config::EngineConfig,
     connection::Application,
     driver::Driver,
@@ -87,14 +88,15 @@ impl<A: Application> Engine<A> {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout of the configuration is zero, if it names no transport, or if its cookie is
-    /// one that no browser takes.
+    /// Panics if an interval or timeout of the configuration is zero, if it names no transport, if its cookie is one
+    /// that no browser takes, or if it asks for compression without the cargo feature `compression`.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
         assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
         assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
+        compression::check(&config);
         if let Some(cookie) = &config.cookie {
             cookie.check();
         }
@@ -154,13 +156,19 @@ impl<A: Application> Engine<A> {
                 self.open_websocket(&key, dialect, on_upgrade, &request.into_parts().0)
             }
             Ok(Intent::Poll(session)) => {
+                let wanted = Wanted::of(request.headers(), &self.shared.config);
                 // The request pins hyper's read buffer, and a poll may wait for long.
                 drop(request);
-                poll(&session).await
+                let response = poll(&session).await;
+                match wanted {
+                    Some(wanted) => wanted.apply(response).await,
+                    None => response,
+                }
             }
             Ok(Intent::Post(session)) => self.post(&session, request).await,
             Ok(Intent::Upgrade(session, key, dialect)) => {
-                upgrade(session, &key, dialect, hyper::upgrade::on(&mut request))
+                let deflate = Agreed::of(request.headers(), &self.shared.config);
+                upgrade(session, &key, dialect, hyper::upgrade::on(&mut request), deflate)
             }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(),
@@ -190,19 +198,22 @@ impl<A: Application> Engine<A> {
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
         let engine = self.clone();
+        let deflate = Agreed::of(&request.headers, &self.shared.config);
         let request = Arc::new(OpenRequest::new(request));
         let sid = Sid::random();
         let cookie = self.cookie(&sid);
         tokio::spawn(async move {
-            match websocket(on_upgrade, dialect).await {
+            match websocket(on_upgrade, dialect, deflate).await {
                 // A task of its own: this one would keep room for what the upgrade needed.
                 Ok(websocket) => {
-                    drop(tokio::spawn(engine.start_websocket(sid, dialect, websocket, request).run()));
+                    drop(tokio::spawn(
+                        engine.start_websocket(sid, dialect, websocket, request, deflate).run(),
+                    ));
                 }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         });
-        with_cookie(switching_protocols(key), cookie)
+        with_cookie(switching_protocols(key, deflate), cookie)
     }
 
     fn start_websocket(
@@ -211,8 +222,10 @@ impl<A: Application> Engine<A> {
         dialect: Dialect,
         mut websocket: WebSocket,
         request: Arc<OpenRequest>,
+        deflate: Option<Agreed>,
     ) -> Driver<A> {
         let session = self.session(sid, TransportKind::WebSocket, dialect);
+        share_compressed(&session, deflate);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         let connection = self.shared.application.connect(session.clone(), request);
@@ -306,19 +319,34 @@ fn upgrade(
     key: &HeaderValue,
     dialect: Dialect,
     on_upgrade: OnUpgrade,
+    deflate: Option<Agreed>,
 ) -> Response<Full<Bytes>> {
     tokio::spawn(async move {
-        match websocket(on_upgrade, dialect).await {
-            Ok(websocket) => session.command(Command::Probe(Box::new(websocket))),
+        match websocket(on_upgrade, dialect, deflate).await {
+            Ok(websocket) => {
+                share_compressed(&session, deflate);
+                session.command(Command::Probe(Box::new(websocket)));
+            }
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
-    switching_protocols(key)
+    switching_protocols(key, deflate)
 }
 
-async fn websocket(on_upgrade: OnUpgrade, dialect: Dialect) -> hyper::Result<WebSocket> {
+/// Messages to this session are compressed, but not for it alone.
+fn share_compressed(session: &SessionHandle, deflate: Option<Agreed>) {
+    if let Some(from) = deflate.and_then(Agreed::shared_from) {
+        session.share_compressed(from);
+    }
+}
+
+async fn websocket(
+    on_upgrade: OnUpgrade,
+    dialect: Dialect,
+    deflate: Option<Agreed>,
+) -> hyper::Result<WebSocket> {
     let (stream, rest) = Stream::from_upgraded(on_upgrade.await?);
-    Ok(WebSocket::new(stream, rest, dialect))
+    Ok(WebSocket::new(stream, rest, dialect, deflate))
 }
 
 enum BodyError {
@@ -375,13 +403,16 @@ fn with_cookie(mut response: Response<Full<Bytes>>, cookie: Option<HeaderValue>)
     response
 }
 
-fn switching_protocols(key: &HeaderValue) -> Response<Full<Bytes>> {
+fn switching_protocols(key: &HeaderValue, deflate: Option<Agreed>) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(deflate) = deflate {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.header());
     }
     response
 }

@@ -5,7 +5,12 @@
 //! session's one task calls it with each message, and carries what is sent through its [`SessionHandle`].
 //!
 //! The protocol is revision 4, <https://socket.io/docs/v4/engine-io-protocol/>.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] work |
 
+mod compression;
 mod config;
 mod connection;
 mod cookie;
@@ -26,6 +31,10 @@ mod request;
 mod service;
 mod transport;
 
+// `socketio` serves the bundles of the client with it.
+pub use compression::options::{HttpCompression, PerMessageDeflate};
+#[doc(hidden)]
+pub use compression::{__encode_once, __preferred_coding};
 pub use config::EngineConfig;
 pub use connection::{Application, Connection};
 pub use cookie::{Cookie, SameSite};

@@ -92,6 +92,8 @@ struct Queue {
     woken: bool,
     /// When bytes of a request came that is not complete yet.
     heard: Option<Instant>,
+    /// From how many bytes on a message is compressed, and the result shared with other recipients.
+    shared_from: usize,
     /// Whether what is sent now would leave at once.
     writable: bool,
     state: State,
@@ -131,6 +133,7 @@ impl SessionHandle {
                 asleep: false,
                 woken: false,
                 heard: None,
+                shared_from: usize::MAX,
                 writable: transport == TransportKind::WebSocket,
                 state: State::Open,
             }),
@@ -184,7 +187,7 @@ impl SessionHandle {
             return Err(SendError::Full);
         }
         queue.buffered += len;
-        queue.frames.extend(frames.iter().cloned());
+        queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
         queue.wake();
         Ok(())
     }
@@ -198,7 +201,7 @@ impl SessionHandle {
         let taken = queue.writable && queue.frames.is_empty() && queue.state == State::Open;
         if taken {
             queue.buffered += frames.iter().map(Frame::cost).sum::<usize>();
-            queue.frames.extend(frames.iter().cloned());
+            queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
             queue.wake();
         }
         taken
@@ -251,6 +254,11 @@ impl SessionHandle {
 
     pub(crate) fn upgraded(&self) {
         self.0.websocket.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on, shares the compressed forms of messages of at least that many bytes with other recipients.
+    pub(crate) fn share_compressed(&self, from: usize) {
+        self.0.queue.lock().shared_from = from;
     }
 
     /// Takes the commands; first, `written` bytes have left.

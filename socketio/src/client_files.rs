@@ -1,10 +1,14 @@
 //! The official client's bundles, served beside the path. Node: `serveClient`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
+use parking_lot::Mutex;
 
 /// The bundles of the npm package `socket.io-client`; nothing else in its folder is served.
 const NAMES: [&str; 8] = [
@@ -23,11 +27,17 @@ const NAMES: [&str; 8] = [
 pub(crate) struct ClientFiles {
     folder: PathBuf,
     etag: Option<HeaderValue>,
+    compress: bool,
+    /// By name and coding.
+    compressed: Mutex<HashMap<(&'static str, &'static str), Compressed>>,
 }
+
+/// The file that was compressed, and the result.
+type Compressed = (Bytes, Bytes);
 
 impl ClientFiles {
     /// Reads the version of the package that the folder is part of.
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path, compress: bool) -> Self {
         let version = || {
             let package = std::fs::read(folder.parent()?.join("package.json")).ok()?;
             let package: serde_json::Value = serde_json::from_slice(&package).ok()?;
@@ -37,7 +47,7 @@ impl ClientFiles {
         if etag.is_none() {
             tracing::warn!(folder = %folder.display(), "serve_client: no package.json with a version beside the folder");
         }
-        Self { folder: folder.to_owned(), etag }
+        Self { folder: folder.to_owned(), etag, compress, compressed: Mutex::default() }
     }
 
     pub(crate) fn known(name: &str) -> Option<&'static str> {
@@ -68,7 +78,66 @@ impl ClientFiles {
         if let Some(etag) = &self.etag {
             headers.insert(header::ETAG, etag.clone());
         }
-        *response.body_mut() = Full::from(file);
+        let mut body = Bytes::from(file);
+        if self.compress {
+            headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            if let Some(coding) = engineio::__preferred_coding(request)
+                && let Some(compressed) = self.compressed(name, coding, &body).await
+            {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+                body = compressed;
+            }
+        }
+        *response.body_mut() = Full::from(body);
         response
+    }
+
+    /// The file in its compressed form, which is made once, and again if the file has changed.
+    async fn compressed(&self, name: &'static str, coding: &'static str, file: &Bytes) -> Option<Bytes> {
+        if let Some((of, compressed)) = self.compressed.lock().get(&(name, coding))
+            && of == file
+        {
+            return Some(compressed.clone());
+        }
+        let body = file.clone();
+        let encode = tokio::task::spawn_blocking(move || engineio::__encode_once(coding, &body));
+        let compressed = Bytes::from(encode.await.ok()??);
+        self.compressed.lock().insert((name, coding), (file.clone(), compressed.clone()));
+        Some(compressed)
+    }
+}
+
+#[cfg(all(test, feature = "compression"))]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_file_is_compressed_once_for_each_coding() {
+        let folder = std::env::temp_dir().join(format!("socketio-client-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("socket.io.js"), "let x = 1;\n".repeat(1000)).unwrap();
+        let files = ClientFiles::new(&folder, true);
+        let get = async |accept: &str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, accept.parse().unwrap())]);
+            let (parts, body) = files.respond("socket.io.js", &headers).await.into_parts();
+            assert_eq!(parts.headers[header::VARY], "Accept-Encoding");
+            let coding =
+                parts.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap().to_owned());
+            (coding, body.collect().await.unwrap().to_bytes())
+        };
+        assert_eq!(get("identity").await, (None, "let x = 1;\n".repeat(1000).into()));
+        for (accept, coding) in [("gzip, deflate, br", "br"), ("gzip", "gzip"), ("deflate", "deflate")] {
+            let (got, first) = get(accept).await;
+            assert_eq!(got.as_deref(), Some(coding));
+            assert!(first.len() < 200);
+            assert_eq!(first.as_ptr(), get(accept).await.1.as_ptr());
+        }
+        // What replaces the file counts at once.
+        let (_, before) = get("br").await;
+        std::fs::write(folder.join("socket.io.js"), "let y = 2;\n".repeat(1000)).unwrap();
+        assert_ne!(get("br").await.1, before);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

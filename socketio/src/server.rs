@@ -113,8 +113,8 @@ impl Server {
         if config.add_trailing_slash {
             path.push('/');
         }
-        let client_files =
-            (!config.serve_client.as_os_str().is_empty()).then(|| ClientFiles::new(&config.serve_client));
+        let client_files = (!config.serve_client.as_os_str().is_empty())
+            .then(|| ClientFiles::new(&config.serve_client, config.engine.http_compression.is_some()));
         let config = Arc::new(config);
         let namespaces = Arc::new(Namespaces::default());
         let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };

@@ -4,6 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
 use super::{dialect::Revision, packet::BINARY_MESSAGE};
+use crate::compression::Slot;
 
 /// The longest header of an unmasked WebSocket frame.
 const WS_HEADER_MAX: usize = 10;
@@ -12,6 +13,9 @@ const OPCODE_BINARY: u8 = 0x2;
 const OPCODE_CLOSE: u8 = 0x8;
 const OPCODE_PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
+/// This message is compressed: RFC 7692, section 6.
+#[cfg(feature = "compression")]
+const RSV1: u8 = 0x40;
 
 /// A message to a client, ready to be written by any transport and cheap to clone.
 ///
@@ -36,6 +40,7 @@ pub struct Frame {
     skip: u8,
     kind: Kind,
     bytes: Bytes,
+    compressed: Slot,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,13 +89,14 @@ impl Frame {
             skip: head_len,
             kind: Kind::Text,
             bytes: Bytes::copy_from_slice(&buffer[first..]),
+            compressed: Slot::default(),
         }
     }
 
     /// Makes a frame of a binary message; the bytes are shared, not copied.
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());
-        Self { head, head_len, skip: 0, kind: Kind::Binary, bytes }
+        Self { head, head_len, skip: 0, kind: Kind::Binary, bytes, compressed: Slot::default() }
     }
 
     /// The open packet, the first of a session.
@@ -137,7 +143,8 @@ impl Frame {
 
     /// A frame whose bytes begin with a header of two bytes.
     fn framed(bytes: Bytes) -> Self {
-        Self { head: [0; WS_HEADER_MAX + 1], head_len: 0, skip: 2, kind: Kind::Control, bytes }
+        let (head, compressed) = ([0; WS_HEADER_MAX + 1], Slot::default());
+        Self { head, head_len: 0, skip: 2, kind: Kind::Control, bytes, compressed }
     }
 
     /// The packet without WebSocket framing: type and text, or the bytes of a binary message.
@@ -150,14 +157,14 @@ impl Frame {
         self.kind == Kind::Binary
     }
 
+    /// Whether this is a message of the application, not of the engine itself.
+    pub(crate) fn is_message(&self) -> bool {
+        self.kind != Kind::Control
+    }
+
     /// The two halves that stand on a WebSocket, one after the other.
     pub(crate) fn wire(&self) -> (&[u8], &[u8]) {
         (&self.head[..usize::from(self.head_len)], &self.bytes)
-    }
-
-    /// Whether the engine itself made this frame.
-    pub(crate) fn is_control(&self) -> bool {
-        self.kind == Kind::Control
     }
 
     /// What the frame counts against the limit of what may wait for a client: its bytes, and what an entry of
@@ -193,9 +200,34 @@ impl Frame {
         }
     }
 
+    /// A clone for one of many recipients. If it is large enough to be compressed, all of them share the result.
+    pub(crate) fn for_recipient(&self, shared_from: usize) -> Self {
+        if self.bytes.len() >= shared_from {
+            self.compressed.share();
+        }
+        self.clone()
+    }
+
     /// The number of bytes on a WebSocket.
     pub(crate) fn wire_len(&self) -> usize {
         usize::from(self.head_len) + self.bytes.len()
+    }
+}
+
+#[cfg(feature = "compression")]
+impl Frame {
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.compressed
+    }
+
+    /// The same message with a payload that is compressed: `buffer[start..]`, behind at least [`Self::HEADROOM`].
+    pub(crate) fn deflated(&self, buffer: &mut [u8], start: usize) -> Self {
+        let opcode = if self.is_binary() { OPCODE_BINARY } else { OPCODE_TEXT };
+        let (head, head_len) = header(RSV1 | opcode, buffer.len() - start);
+        let first = start - usize::from(head_len);
+        buffer[first..start].copy_from_slice(&head[..usize::from(head_len)]);
+        let bytes = Bytes::copy_from_slice(&buffer[first..]);
+        Self { head, head_len: 0, skip: head_len, kind: self.kind, bytes, compressed: Slot::default() }
     }
 }
 

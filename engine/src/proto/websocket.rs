@@ -11,10 +11,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::session::CloseReason;
+use crate::compression::Inflate;
 
-/// The most fragments of one message. Endless fragments of one byte would cost CPU without ever reaching the
-/// size limit.
-const MAX_FRAGMENTS: u32 = 1024;
+/// The most fragments of one message, unless they are of a sensible size. Endless fragments of one byte would cost CPU
+/// without ever reaching the size limit.
+const MAX_FRAGMENTS: usize = 1024;
+/// The average size from which on fragments are limited by the size of the message alone.
+const SENSIBLE_FRAGMENT: usize = 32;
 const MAX_CONTROL_LEN: u64 = 125;
 
 /// What a client sent.
@@ -33,6 +36,9 @@ pub(crate) enum Event<'a> {
 pub(crate) enum Fault {
     Protocol,
     InvalidUtf8,
+    /// What claims to be compressed is not.
+    #[cfg_attr(not(feature = "compression"), allow(dead_code, reason = "nothing is compressed"))]
+    InvalidDeflate,
     TooManyFragments,
     TooLarge,
 }
@@ -41,7 +47,7 @@ impl Fault {
     pub(crate) fn close_code(self) -> u16 {
         u16::from(match self {
             Self::Protocol => CloseCode::Protocol,
-            Self::InvalidUtf8 => CloseCode::Invalid,
+            Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::Invalid,
             Self::TooManyFragments => CloseCode::Policy,
             Self::TooLarge => CloseCode::Size,
         })
@@ -62,20 +68,28 @@ pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     fragments: Option<Box<Fragments>>,
+    /// If the client may compress its messages.
+    inflate: Option<Box<Inflate>>,
 }
 
 #[derive(Debug)]
 struct Fragments {
     text: bool,
-    count: u32,
+    compressed: bool,
+    count: usize,
     bytes: Vec<u8>,
 }
 
 impl Decoder {
+    pub(crate) fn new(inflate: Option<Inflate>) -> Self {
+        Self { fragments: None, inflate: inflate.map(Box::new) }
+    }
+
     /// Decodes the frame at the start of `input` and says how many bytes it took; `None` if it is not complete
     /// yet. A frame that completes no message gives no event.
     ///
-    /// A message larger than `max_len` is refused as soon as its header says so.
+    /// A message larger than `max_len` is refused as soon as its header says so, a compressed one as soon as so much
+    /// of it is decompressed.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -95,7 +109,7 @@ impl Decoder {
         let payload = &mut input[start..end];
         unmask(payload, mask);
         let event = match header.opcode {
-            OpCode::Data(data) => self.data(data, header.is_final, payload)?,
+            OpCode::Data(data) => self.data(data, &header, payload, max_len)?,
             OpCode::Control(Control::Ping) => Some(Event::Ping(payload)),
             OpCode::Control(Control::Pong) => Some(Event::Pong),
             OpCode::Control(_) => Some(close(payload)?),
@@ -105,7 +119,10 @@ impl Decoder {
 
     /// Checks what the header alone decides, before a byte of the payload is waited for.
     fn check(&self, header: &FrameHeader, len: u64, max_len: usize) -> Result<[u8; 4], Fault> {
-        let reserved_bits = header.rsv1 || header.rsv2 || header.rsv3;
+        let starts = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        // RFC 7692, section 6: the first frame of a message says whether it is compressed.
+        let may_compress = starts && self.inflate.is_some();
+        let reserved_bits = (header.rsv1 && !may_compress) || header.rsv2 || header.rsv3;
         let mask = header.mask.filter(|_| !reserved_bits).ok_or(Fault::Protocol)?;
         match header.opcode {
             OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => Err(Fault::Protocol),
@@ -115,7 +132,10 @@ impl Decoder {
                 if (data == Data::Continue) != self.fragments.is_some() {
                     return Err(Fault::Protocol);
                 }
-                let before = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len());
+                let fragments = self.fragments.as_ref();
+                let before = fragments.map_or(0, |fragments| fragments.bytes.len());
+                let compressed = fragments.map_or(header.rsv1, |fragments| fragments.compressed);
+                let max_len = if compressed { max_compressed_len(max_len) } else { max_len };
                 if len > (max_len - before) as u64 {
                     return Err(Fault::TooLarge);
                 }
@@ -127,30 +147,52 @@ impl Decoder {
     fn data<'a>(
         &mut self,
         data: Data,
-        is_final: bool,
+        header: &FrameHeader,
         payload: &'a mut [u8],
+        max_len: usize,
     ) -> Result<Option<Event<'a>>, Fault> {
-        if is_final && data != Data::Continue {
-            return whole(data == Data::Text, payload).map(Some);
+        let text = data == Data::Text;
+        if header.is_final && data != Data::Continue {
+            return if header.rsv1 { self.compressed(text, payload, max_len) } else { whole(text, payload) }
+                .map(Some);
         }
         let fragments = self.fragments.get_or_insert_with(|| {
-            Box::new(Fragments { text: data == Data::Text, count: 0, bytes: Vec::new() })
+            Box::new(Fragments { text, compressed: header.rsv1, count: 0, bytes: Vec::new() })
         });
         fragments.count += 1;
-        if fragments.count > MAX_FRAGMENTS {
+        fragments.bytes.extend_from_slice(payload);
+        if fragments.count > MAX_FRAGMENTS && fragments.bytes.len() < fragments.count * SENSIBLE_FRAGMENT {
             return Err(Fault::TooManyFragments);
         }
-        fragments.bytes.extend_from_slice(payload);
-        if !is_final {
+        if !header.is_final {
             return Ok(None);
         }
-        let Some(fragments) = self.fragments.take() else { return Ok(None) };
-        if !fragments.text {
-            return Ok(Some(Event::Binary(Cow::Owned(fragments.bytes))));
-        }
-        let text = String::from_utf8(fragments.bytes).map_err(|_| Fault::InvalidUtf8)?;
-        Ok(Some(Event::Text(Cow::Owned(text))))
+        let Some(Fragments { text, compressed, bytes, .. }) =
+            self.fragments.take().map(|fragments| *fragments)
+        else {
+            return Ok(None);
+        };
+        if compressed { self.compressed(text, &bytes, max_len) } else { owned(text, bytes) }.map(Some)
     }
+
+    fn compressed<'a>(&mut self, text: bool, payload: &[u8], max_len: usize) -> Result<Event<'a>, Fault> {
+        // `check` let the bit through only because it is there.
+        let inflate = self.inflate.as_mut().ok_or(Fault::Protocol)?;
+        owned(text, inflate.inflate(payload, max_len)?)
+    }
+}
+
+/// Compressing can make a message larger, by an eighth at worst: zlib's `deflateBound`.
+fn max_compressed_len(max_len: usize) -> usize {
+    max_len.saturating_add(max_len / 8 + max_len / 64 + 16)
+}
+
+fn owned<'a>(text: bool, bytes: Vec<u8>) -> Result<Event<'a>, Fault> {
+    if !text {
+        return Ok(Event::Binary(Cow::Owned(bytes)));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Fault::InvalidUtf8)?;
+    Ok(Event::Text(Cow::Owned(text)))
 }
 
 fn whole(text: bool, payload: &mut [u8]) -> Result<Event<'_>, Fault> {
@@ -270,16 +312,20 @@ mod tests {
 
     #[test]
     fn fragments_are_limited_exactly() {
-        let message = |fragments: usize| {
-            let mut bytes = frame(0x02, b"x");
+        let message = |fragments: usize, size: usize| {
+            let payload = vec![b'x'; size];
+            let mut bytes = frame(0x02, &payload);
             for _ in 2..fragments {
-                bytes.extend(frame(0x00, b""));
+                bytes.extend(frame(0x00, &payload));
             }
-            bytes.extend(frame(0x80, b"x"));
-            decode_all(bytes, 100)
+            bytes.extend(frame(0x80, &payload));
+            decode_all(bytes, 1 << 20)
         };
-        assert_eq!(message(MAX_FRAGMENTS as usize).unwrap().len(), 1);
-        assert_eq!(message(MAX_FRAGMENTS as usize + 1), Err(Fault::TooManyFragments));
+        for size in [0, 1, SENSIBLE_FRAGMENT - 1] {
+            assert_eq!(message(MAX_FRAGMENTS, size).unwrap().len(), 1);
+            assert_eq!(message(MAX_FRAGMENTS + 1, size), Err(Fault::TooManyFragments));
+        }
+        assert_eq!(message(MAX_FRAGMENTS * 2, SENSIBLE_FRAGMENT).unwrap().len(), 1);
     }
 
     #[test]

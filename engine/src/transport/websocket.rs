@@ -8,10 +8,13 @@ use std::{
 };
 
 use super::{scratch::with_write_buffer, stream::Stream};
-use crate::proto::{
-    dialect::{Dialect, Revision},
-    frame::Frame,
-    websocket::Decoder,
+use crate::{
+    compression::{Agreed, Deflate},
+    proto::{
+        dialect::{Dialect, Revision},
+        frame::Frame,
+        websocket::Decoder,
+    },
 };
 
 /// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
@@ -27,11 +30,11 @@ pub(crate) struct WebSocket {
     pub(crate) tail: Vec<u8>,
     /// Whether `tail` may hold a complete frame.
     pub(crate) tail_ready: bool,
+    /// If the client takes compressed messages.
+    deflate: Option<Box<Deflate>>,
     sending: VecDeque<Frame>,
     /// How much of the first frame has been written.
     offset: usize,
-    /// How many frames of the engine itself stand before the messages.
-    ahead: usize,
     /// The cost of frames that have been written since it was last asked for.
     written: usize,
     pongs: usize,
@@ -46,17 +49,19 @@ struct Closing {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: Stream, rest: Vec<u8>, dialect: Dialect) -> Self {
+    pub(crate) fn new(stream: Stream, rest: Vec<u8>, dialect: Dialect, deflate: Option<Agreed>) -> Self {
+        let current = dialect.revision == Revision::V4 && !dialect.base64;
         Self {
             stream,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(deflate.map(Agreed::inflate)),
+            // What is rewritten for an older client is not compressed too; no client may ask for that.
+            deflate: deflate.filter(|_| current).map(|agreed| Box::new(agreed.deflate())),
             revision: dialect.revision,
             base64: dialect.base64,
             tail_ready: !rest.is_empty(),
             tail: rest,
             sending: VecDeque::new(),
             offset: 0,
-            ahead: 0,
             written: 0,
             pongs: 0,
             closing: None,
@@ -67,6 +72,10 @@ impl WebSocket {
     pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
         if self.revision == Revision::V3 || self.base64 {
             self.rewrite(&mut frames);
+        }
+        if let Some(deflate) = &mut self.deflate {
+            // What was saved counts as written: what is left of the cost is counted when the frame has left.
+            self.written += deflate.compress(&mut frames);
         }
         if self.sending.is_empty() {
             self.sending = frames;
@@ -85,11 +94,11 @@ impl WebSocket {
         }
     }
 
-    /// Queues a frame of the engine itself, ahead of the messages that wait.
+    /// Queues a frame of the engine itself, ahead of the messages that wait and behind those of its kind.
     pub(crate) fn queue_first(&mut self, frame: Frame) {
-        let in_message = self.offset > 0 && self.sending.front().is_some_and(|first| !first.is_control());
-        self.sending.insert(usize::from(in_message) + self.ahead, frame);
-        self.ahead += 1;
+        let begun = usize::from(self.offset > 0);
+        let own = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
+        self.sending.insert(begun + own, frame);
     }
 
     pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
@@ -164,7 +173,6 @@ impl WebSocket {
         {
             self.offset -= frame.wire_len();
             self.written += frame.cost();
-            self.ahead -= usize::from(self.ahead > 0 && frame.is_control());
             self.sending.pop_front();
         }
     }
@@ -178,7 +186,6 @@ impl WebSocket {
         self.tail_ready = false;
         if !keep_messages {
             self.sending.truncate(usize::from(self.offset > 0));
-            self.ahead = 0;
         }
         self.sending.push_back(close);
         self.closing = Some(Closing { by, shut_down: false });

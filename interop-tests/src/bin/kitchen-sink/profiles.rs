@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderValue, request::Parts};
-use socketio::{Cookie, Cors, EngineConfig, ServerConfig, TransportKind};
+use socketio::{Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, ServerConfig, TransportKind};
 
 /// The name and the configuration of a profile, if what it needs exists.
 type Profile = (&'static str, Option<fn() -> ServerConfig>);
@@ -24,6 +24,7 @@ fn engine() -> EngineConfig {
         .ping_timeout(Duration::from_secs(15))
         .upgrade_timeout(Duration::from_secs(5))
         .max_http_buffer_size(1_000_000_usize)
+        .http_compression(HttpCompression::default())
         .allow_request(unless_denied)
         .initial_headers(|headers, _| {
             headers.insert("x-bb-initial", HeaderValue::from_static("1"));
@@ -70,5 +71,6 @@ fn polling() -> ServerConfig {
 }
 
 fn websocket() -> ServerConfig {
-    with(engine().transports([TransportKind::WebSocket]))
+    let engine = engine().transports([TransportKind::WebSocket]);
+    with(engine.per_message_deflate(PerMessageDeflate::default().threshold(1024_usize)))
 }

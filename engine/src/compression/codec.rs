@@ -1,0 +1,226 @@
+//! DEFLATE with one compressor and one decompressor for each worker thread, RFC 7692 section 7.2.
+//!
+//! Context takeover needs no state of its own in here: what a message may refer to is handed in as a dictionary.
+
+use std::cell::Cell;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::proto::websocket::Fault;
+
+/// The largest window there is: 32 KiB.
+pub(crate) const MAX_BITS: u8 = 15;
+/// What a sender cuts off and a receiver appends: the end of an empty block.
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+/// An empty last block. A decompressor that stands between two blocks, as it must after a message, ends with it.
+const END: [u8; 2] = [0x03, 0];
+/// The most last blocks in one message. Each one resets the decompressor, which costs more than its two bytes.
+const MAX_STREAMS: u32 = 1024;
+/// zlib repeats the mark of a flush if it finds less room than that.
+const MIN_ROOM: usize = 64;
+
+/// How a message is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) level: u32,
+    /// How far back it may refer.
+    pub(crate) bits: u8,
+}
+
+struct Compressor {
+    shape: Shape,
+    raw: Compress,
+}
+
+thread_local! {
+    static COMPRESSOR: Cell<Option<Compressor>> = const { Cell::new(None) };
+    static DECOMPRESSOR: Cell<Option<Decompress>> = const { Cell::new(None) };
+}
+
+/// Appends the compressed `message` to `out`; `false` if that failed.
+pub(crate) fn deflate(message: &[u8], history: &[u8], shape: Shape, out: &mut Vec<u8>) -> bool {
+    let mut compressor =
+        COMPRESSOR.take().filter(|compressor| compressor.shape == shape).unwrap_or_else(|| Compressor {
+            shape,
+            raw: Compress::new_with_window_bits(Compression::new(shape.level), false, shape.bits),
+        });
+    let done = deflate_with(&mut compressor.raw, message, history, out);
+    COMPRESSOR.set(Some(compressor));
+    done
+}
+
+fn deflate_with(raw: &mut Compress, message: &[u8], history: &[u8], out: &mut Vec<u8>) -> bool {
+    raw.reset();
+    if !history.is_empty() && raw.set_dictionary(history).is_err() {
+        return false;
+    }
+    loop {
+        out.reserve((out.len() / 2).max(MIN_ROOM));
+        let rest = &message[raw.total_in() as usize..];
+        if raw.compress_vec(rest, out, FlushCompress::Sync).is_err() {
+            return false;
+        }
+        if raw.total_in() as usize == message.len() && out.len() < out.capacity() {
+            break;
+        }
+    }
+    let flushed = out.ends_with(&TAIL);
+    out.truncate(out.len().saturating_sub(TAIL.len()));
+    flushed
+}
+
+/// Decompresses a message of at most `max_len` bytes. Beyond, it stops at once: a bomb costs `max_len`.
+pub(crate) fn inflate(payload: &[u8], history: &[u8], max_len: usize) -> Result<Vec<u8>, Fault> {
+    let mut raw = DECOMPRESSOR.take().unwrap_or_else(|| Decompress::new(false));
+    raw.reset(false);
+    let result = inflate_with(&mut raw, payload, history, max_len);
+    DECOMPRESSOR.set(Some(raw));
+    result
+}
+
+fn inflate_with(
+    raw: &mut Decompress,
+    payload: &[u8],
+    history: &[u8],
+    max_len: usize,
+) -> Result<Vec<u8>, Fault> {
+    if !history.is_empty() {
+        raw.set_dictionary(history).map_err(|_| Fault::InvalidDeflate)?;
+    }
+    let out = Vec::with_capacity(payload.len().saturating_mul(4).clamp(MIN_ROOM, max_len.max(MIN_ROOM)));
+    let mut run = Run { raw, out, max_len, streams: 0 };
+    // A message may be empty, and it may end with a last block and nothing behind it.
+    if payload.is_empty() || run.feed(payload)? {
+        return Ok(run.out);
+    }
+    if !run.feed(&TAIL)? && !run.feed(&END)? {
+        return Err(Fault::InvalidDeflate);
+    }
+    Ok(run.out)
+}
+
+/// The decompression of one message.
+struct Run<'a> {
+    raw: &'a mut Decompress,
+    out: Vec<u8>,
+    max_len: usize,
+    streams: u32,
+}
+
+impl Run<'_> {
+    /// Decompresses a part of the message; says whether a last block ended with it.
+    fn feed(&mut self, mut input: &[u8]) -> Result<bool, Fault> {
+        let mut ended = false;
+        loop {
+            if self.out.len() == self.out.capacity() {
+                // One byte of room beyond the limit tells a message of exactly that size from a larger one.
+                let max = self.max_len.saturating_add(1);
+                let target = self.out.len().saturating_mul(2).clamp(MIN_ROOM, max.max(MIN_ROOM));
+                self.out.reserve_exact(target.saturating_sub(self.out.len()));
+            }
+            let (total_in, len) = (self.raw.total_in(), self.out.len());
+            let status = self
+                .raw
+                .decompress_vec(input, &mut self.out, FlushDecompress::Sync)
+                .map_err(|_| Fault::InvalidDeflate)?;
+            if self.out.len() > self.max_len {
+                return Err(Fault::TooLarge);
+            }
+            let used = (self.raw.total_in() - total_in) as usize;
+            input = &input[used..];
+            if status == Status::StreamEnd {
+                self.streams += 1;
+                if self.streams > MAX_STREAMS {
+                    return Err(Fault::InvalidDeflate);
+                }
+                self.raw.reset(false);
+                ended = true;
+            } else if used > 0 {
+                ended = false;
+            }
+            let stuck = used == 0 && self.out.len() == len;
+            if input.is_empty() && (ended || self.out.len() < self.out.capacity()) || stuck {
+                return if input.is_empty() { Ok(ended) } else { Err(Fault::InvalidDeflate) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn deflated(message: &[u8], history: &[u8], bits: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        assert!(deflate(message, history, Shape { level: 6, bits }, &mut out));
+        out
+    }
+
+    /// The examples of RFC 7692, section 7.2.3.
+    #[test]
+    fn reads_the_examples_of_the_rfc() {
+        let hello: [&[u8]; 4] = [
+            // One block, an uncompressed one, a last one, and two blocks.
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+        ];
+        for payload in hello {
+            assert_eq!(inflate(payload, b"", 5).unwrap(), b"Hello", "{payload:x?}");
+            assert_eq!(inflate(payload, b"", 4), Err(Fault::TooLarge), "{payload:x?}");
+        }
+        assert_eq!(deflated(b"Hello", b"", 15), hello[0]);
+        // A last block may be the end; an empty message is one byte, or none.
+        assert_eq!(inflate(&hello[2][..7], b"", 5).unwrap(), b"Hello");
+        assert_eq!(inflate(&[0], b"", 0).unwrap(), b"");
+        assert_eq!(inflate(&[], b"", 0).unwrap(), b"");
+        // With context takeover, the second one refers to the first.
+        let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        assert_eq!(inflate(&again, b"Hello", 5).unwrap(), b"Hello");
+        assert_eq!(inflate(&again, b"", 5), Err(Fault::InvalidDeflate));
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        let whole = deflated(&b"the quick brown fox jumps over the lazy dog ".repeat(40), b"", 15);
+        for cut in 1..whole.len() {
+            assert_eq!(inflate(&whole[..cut], b"", 10_000), Err(Fault::InvalidDeflate), "{cut}");
+        }
+        for bad in [&[0xff_u8; 20][..], &[0x06], &[0xf2, 0x48], &[0x00, 0x05, 0x00, 0xfa, 0xff]] {
+            assert_eq!(inflate(bad, b"", 10_000), Err(Fault::InvalidDeflate), "{bad:x?}");
+        }
+        // Last blocks without end.
+        assert!(inflate(&END.repeat(MAX_STREAMS as usize), b"", 10).is_ok());
+        assert_eq!(inflate(&END.repeat(MAX_STREAMS as usize + 1), b"", 10), Err(Fault::InvalidDeflate));
+    }
+
+    #[test]
+    fn a_bomb_costs_no_more_than_the_limit() {
+        let bomb = deflated(&vec![0; 50_000_000], b"", 15);
+        assert!(bomb.len() < 60_000);
+        assert_eq!(inflate(&bomb, b"", 1_000_000), Err(Fault::TooLarge));
+        for max_len in [1, 63, 64, 65, 1000, 1024, 65_536] {
+            let exact = deflated(&vec![7; max_len], b"", 15);
+            assert_eq!(inflate(&exact, b"", max_len).unwrap().len(), max_len);
+            assert_eq!(inflate(&exact, b"", max_len - 1), Err(Fault::TooLarge), "{max_len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn inflating_never_panics_and_keeps_the_limit(payload: Vec<u8>, history: Vec<u8>) {
+            if let Ok(message) = inflate(&payload, &history, 100) {
+                prop_assert!(message.len() <= 100);
+            }
+        }
+
+        #[test]
+        fn messages_survive(message: Vec<u8>, history: Vec<u8>, bits in 9_u8..=15, repeat in 1..200_usize) {
+            let message = message.repeat(repeat);
+            prop_assert_eq!(inflate(&deflated(&message, &history, bits), &history, message.len()), Ok(message));
+        }
+    }
+}
