@@ -22,7 +22,7 @@ use crate::{
     config::EngineConfig,
     connection::Application,
     driver::Driver,
-    gate::Gate,
+    gate::{Gate, Turned},
     mailbox::{Command, SessionHandle},
     proto::{
         dialect::{Dialect, Revision},
@@ -36,6 +36,7 @@ use crate::{
     rate_limit::RateLimit,
     registry::Registry,
     request::Intent,
+    service::BoxFuture,
     transport::{polling, stream::Stream, websocket::WebSocket},
 };
 
@@ -140,15 +141,38 @@ impl<A: Application> Engine<A> {
 
     /// Answers one request, whatever its path.
     ///
+    /// Nothing of the request is kept while a poll waits, but for what its answer needs.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future of a poll or a POST means that its client has gone: the session ends.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub fn handle<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
-        B: Body + Send,
+        B: Body + Send + 'static,
         B::Data: Send,
     {
-        let (gate, mut request, intent) = Gate::pass(&self.shared, request).await;
+        if self.shared.config.hooks.are_unset() {
+            let (gate, intent) = Gate::check(&self.shared, &request);
+            return self.proceed(gate, request, intent);
+        }
+        let engine = self.clone();
+        Box::pin(async move {
+            let (gate, request, intent) = Gate::pass(&engine.shared, request).await;
+            engine.proceed(gate, request, intent).await
+        })
+    }
+
+    /// Does what a checked request asks for: at once, or in a future that holds no more than it needs.
+    fn proceed<B>(
+        &self,
+        gate: Gate,
+        mut request: Request<B>,
+        intent: Result<Intent, Turned>,
+    ) -> BoxFuture<Response<Full<Bytes>>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
         let response = match intent {
             Ok(Intent::Open(dialect)) => self.open(dialect, &request.into_parts().0),
             Ok(Intent::OpenWebSocket(key, dialect)) => {
@@ -157,15 +181,24 @@ impl<A: Application> Engine<A> {
             }
             Ok(Intent::Poll(session)) => {
                 let wanted = Wanted::of(request.headers(), &self.shared.config);
-                // The request pins hyper's read buffer, and a poll may wait for long.
-                drop(request);
-                let response = poll(&session).await;
-                match wanted {
-                    Some(wanted) => wanted.apply(response).await,
-                    None => response,
-                }
+                return Box::pin(async move {
+                    let response = poll(&session).await;
+                    gate.leave(match wanted {
+                        Some(wanted) => Box::pin(wanted.apply(response)).await,
+                        None => response,
+                    })
+                });
             }
-            Ok(Intent::Post(session)) => self.post(&session, request).await,
+            Ok(Intent::Post(session)) => match self.check_post(&session, &request) {
+                Ok(is_binary) => {
+                    let max_len = self.shared.config.max_http_buffer_size;
+                    let body = request.into_body();
+                    return Box::pin(
+                        async move { gate.leave(post(&session, body, is_binary, max_len).await) },
+                    );
+                }
+                Err(refused) => status(refused),
+            },
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = Agreed::of(request.headers(), &self.shared.config);
                 upgrade(session, &key, dialect, hyper::upgrade::on(&mut request), deflate)
@@ -173,7 +206,7 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(),
         };
-        gate.leave(response)
+        Box::pin(std::future::ready(gate.leave(response)))
     }
 
     /// Opens a session over long-polling.
@@ -240,45 +273,20 @@ impl<A: Application> Engine<A> {
         SessionHandle::new(sid, transport, dialect, self.shared.config.max_buffered)
     }
 
-    /// Takes the packets of a POST.
-    async fn post<B>(&self, session: &SessionHandle, request: Request<B>) -> Response<Full<Bytes>>
-    where
-        B: Body + Send,
-        B::Data: Send,
-    {
-        let max_len = self.shared.config.max_http_buffer_size;
-        let headers = request.headers();
+    /// Checks what the head of a POST decides; says whether its payload is binary.
+    fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, StatusCode> {
         let dialect = session.dialect();
-        let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == BINARY);
+        let is_binary = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == BINARY);
         if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
             // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
             session.close_for(CloseReason::TransportError);
-            return status(StatusCode::BAD_REQUEST);
+            return Err(StatusCode::BAD_REQUEST);
         }
-        if request.body().size_hint().lower() > max_len as u64 {
+        if request.body().size_hint().lower() > self.shared.config.max_http_buffer_size as u64 {
             session.close_for(CloseReason::TransportError);
-            return too_large();
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        let (post, mut ticket) = polling::Post::new();
-        session.command(Command::Post(post));
-        let mut body = pin!(collect(request.into_body(), max_len, session));
-        let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
-            // Decided before the body is here: another POST is on its way, or the session has ended.
-            Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
-            Poll::Pending => body.as_mut().poll(cx).map(Ok),
-        })
-        .await;
-        let taken = match body {
-            Ok(Ok(body)) => {
-                // Without the other side, the answer is there already.
-                let _ = ticket.body.send(Payload::new(body, dialect, is_binary));
-                ticket.done.await.is_ok()
-            }
-            Ok(Err(BodyError::TooLarge)) => return too_large(),
-            Ok(Err(BodyError::Broken)) => false,
-            Err(taken) => taken,
-        };
-        if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
+        Ok(is_binary)
     }
 }
 
@@ -292,6 +300,35 @@ impl<A: Application> fmt::Debug for Engine<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("sessions", &self.session_count()).finish_non_exhaustive()
     }
+}
+
+/// Takes the packets of a POST.
+async fn post<B: Body>(
+    session: &SessionHandle,
+    body: B,
+    is_binary: bool,
+    max_len: usize,
+) -> Response<Full<Bytes>> {
+    let (post, mut ticket) = polling::Post::new();
+    session.command(Command::Post(post));
+    let mut body = pin!(collect(body, max_len, session));
+    let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
+        // Decided before the body is here: another POST is on its way, or the session has ended.
+        Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
+        Poll::Pending => body.as_mut().poll(cx).map(Ok),
+    })
+    .await;
+    let taken = match body {
+        Ok(Ok(body)) => {
+            // Without the other side, the answer is there already.
+            let _ = ticket.body.send(Payload::new(body, session.dialect(), is_binary));
+            ticket.done.await.is_ok()
+        }
+        Ok(Err(BodyError::TooLarge)) => return status(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(BodyError::Broken)) => false,
+        Err(taken) => taken,
+    };
+    if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
 }
 
 /// Waits for what the session sends.
@@ -386,13 +423,10 @@ fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<By
 fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    response
-}
-
-/// The body stays unread, so the connection cannot be used again.
-fn too_large() -> Response<Full<Bytes>> {
-    let mut response = status(StatusCode::PAYLOAD_TOO_LARGE);
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        // The body stays unread, so the connection cannot be used again.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

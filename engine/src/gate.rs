@@ -1,11 +1,13 @@
 //! What happens to every request before the engine looks at it, and to every response after.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
-    RequestError,
+    EngineConfig, RequestError,
     cors::{Cors, Grant},
     engine::Shared,
     error::ConnectionError,
@@ -18,8 +20,8 @@ use crate::{
 const LOGGED: usize = 256;
 
 /// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
-pub(crate) struct Gate<'a> {
-    cors: &'a Cors,
+pub(crate) struct Gate {
+    config: Arc<EngineConfig>,
     grant: Grant,
     /// What the hooks add if the request succeeds.
     headers: HeaderMap,
@@ -32,17 +34,15 @@ pub(crate) enum Turned {
     Refused(ConnectionError),
 }
 
-impl<'a> Gate<'a> {
-    /// Checks a request: its origin, then what it asks for, then what the hooks say.
+impl Gate {
+    /// Checks a request: its origin, then what it asks for, then what the hooks say. Without hooks,
+    /// [`check`](Self::check) does.
     pub(crate) async fn pass<A, B>(
-        shared: &'a Shared<A>,
+        shared: &Shared<A>,
         request: Request<B>,
     ) -> (Self, Request<B>, Result<Intent, Turned>) {
         let (mut gate, mut intent) = Self::check(shared, &request);
         let hooks = &shared.config.hooks;
-        if hooks.are_unset() {
-            return (gate, request, intent);
-        }
         let (parts, body) = request.into_parts();
         if let Ok(wanted) = &intent
             && wanted.lets_in()
@@ -63,9 +63,10 @@ impl<'a> Gate<'a> {
         (gate, Request::from_parts(parts, body), intent)
     }
 
-    fn check<A, B>(shared: &'a Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Turned>) {
+    /// Checks a request: its origin, then what it asks for.
+    pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Turned>) {
         let cors = &shared.config.cors;
-        let gate = |grant| Self { cors, grant, headers: HeaderMap::new() };
+        let gate = |grant| Self { config: shared.config.clone(), grant, headers: HeaderMap::new() };
         let Ok(grant) = cors.check(request) else {
             warn(request, &shared.warnings);
             return (gate(Grant::Vary), Err(Turned::Refused(RequestError::OriginNotAllowed.into())));
@@ -95,7 +96,7 @@ impl<'a> Gate<'a> {
         if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             merge(response.headers_mut(), self.headers);
         }
-        self.grant.write(self.cors, response.headers_mut());
+        self.grant.write(&self.config.cors, response.headers_mut());
         response
     }
 }

@@ -51,3 +51,4 @@ pub use proto::{
     session::CloseReason,
     sid::Sid,
 };
+pub use service::{Answered, BoxFuture};

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -15,6 +16,9 @@ use tower_service::Service;
 
 use crate::{Application, Engine};
 
+/// What answers a request.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 impl<A, B> Service<Request<B>> for Engine<A>
 where
     A: Application,
@@ -23,14 +27,36 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answered;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let engine = self.clone();
-        Box::pin(async move { Ok(engine.handle(request).await) })
+        Answered(self.handle(request))
+    }
+}
+
+/// The future of [`Engine`] as a service: it never fails.
+pub struct Answered(BoxFuture<Response<Full<Bytes>>>);
+
+impl Future for Answered {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl From<BoxFuture<Response<Full<Bytes>>>> for Answered {
+    fn from(answer: BoxFuture<Response<Full<Bytes>>>) -> Self {
+        Self(answer)
+    }
+}
+
+impl fmt::Debug for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answered").finish_non_exhaustive()
     }
 }

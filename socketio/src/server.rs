@@ -5,13 +5,12 @@ use std::{
     fmt,
     future::Future,
     io,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use engineio::Engine;
+use engineio::{Answered, BoxFuture, Engine};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
@@ -257,25 +256,34 @@ impl Server {
         Some((files, ClientFiles::known(name)?))
     }
 
-    async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    /// Answers a request that is for this server.
+    fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
-        B: Body + Send,
+        B: Body + Send + 'static,
         B::Data: Send,
     {
-        if let Some((files, name)) = self.client_file(request.uri().path()) {
-            let cors = self.engine.config().cors.headers(&request);
-            let mut response = if self.engine.config().cors.is_preflight(&request) {
-                let mut preflight = Response::new(Full::default());
-                *preflight.status_mut() = StatusCode::NO_CONTENT;
-                preflight
-            } else {
-                files.respond(name, request.headers()).await
+        let Some((_, name)) = self.client_file(request.uri().path()) else {
+            return self.engine.handle(request);
+        };
+        let cors = &self.engine.config().cors;
+        let (added, is_preflight) = (cors.headers(&request), cors.is_preflight(&request));
+        let server = self.clone();
+        let headers = request.into_parts().0.headers;
+        Box::pin(async move {
+            let mut response = match &server.shared.client_files {
+                Some(files) if !is_preflight => files.respond(name, &headers).await,
+                _ => status(StatusCode::NO_CONTENT),
             };
-            response.headers_mut().extend(cors);
-            return response;
-        }
-        self.engine.handle(request).await
+            response.headers_mut().extend(added);
+            response
+        })
     }
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
 }
 
 impl fmt::Debug for Server {
@@ -284,8 +292,6 @@ impl fmt::Debug for Server {
     }
 }
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 impl<B> Service<Request<B>> for Server
 where
     B: Body + Send + 'static,
@@ -293,22 +299,18 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = BoxFuture<Result<Self::Response, Infallible>>;
+    type Future = Answered;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move {
-            if server.matches(&request) {
-                return Ok(server.respond(request).await);
-            }
-            let mut not_found = Response::new(Full::default());
-            *not_found.status_mut() = StatusCode::NOT_FOUND;
-            Ok(not_found)
-        })
+    fn call(&mut self, request: Request<B>) -> Answered {
+        if self.matches(&request) {
+            return self.respond(request).into();
+        }
+        let not_found: BoxFuture<_> = Box::pin(std::future::ready(status(StatusCode::NOT_FOUND)));
+        not_found.into()
     }
 }
 
@@ -344,8 +346,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if self.server.matches(&request) {
-            let server = self.server.clone();
-            return Box::pin(async move { Ok(server.respond(request).await.map(Either::Left)) });
+            let response = self.server.respond(request);
+            return Box::pin(async move { Ok(response.await.map(Either::Left)) });
         }
         let response = self.inner.call(request);
         Box::pin(async move { Ok(response.await?.map(Either::Right)) })
