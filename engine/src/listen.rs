@@ -116,10 +116,17 @@ where
     tokio::spawn(async move {
         let mut connection = pin!(connection);
         let done = {
+            let end_seen = end.clone();
             let mut ending = pin!(end.changed());
+            let mut registered = false;
             poll_fn(|cx| match connection.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending => ending.as_mut().poll(cx).map(|_| None),
+                // To register once is enough in a task; polling it with each request would take its lock each time.
+                Poll::Pending if registered && !end_seen.has_changed().unwrap_or(true) => Poll::Pending,
+                Poll::Pending => {
+                    registered = true;
+                    ending.as_mut().poll(cx).map(|_| None)
+                }
             })
             .await
         };
