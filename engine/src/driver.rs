@@ -52,6 +52,7 @@ impl<A: Application> Driver<A> {
         let revision = handle.dialect().revision;
         let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
         shared.registry.insert(handle.clone());
+        shared.registry.task_begins();
         Self {
             shared,
             handle,
@@ -444,6 +445,7 @@ impl<A: Application> Drop for Driver<A> {
     fn drop(&mut self) {
         self.handle.abandon();
         self.shared.registry.remove(self.handle.id());
+        self.shared.registry.task_ends();
     }
 }
 

@@ -5,8 +5,12 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -42,6 +46,8 @@ use crate::{
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+/// How long the end of a server waits for what runs.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -81,6 +87,8 @@ pub(crate) struct Shared<A> {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) registry: Registry,
     pub(crate) warnings: RateLimit,
+    /// Whether new sessions are refused.
+    closed: AtomicBool,
     application: A,
 }
 
@@ -106,6 +114,7 @@ impl<A: Application> Engine<A> {
                 config: Arc::new(config),
                 registry: Registry::new(),
                 warnings: RateLimit::default(),
+                closed: AtomicBool::new(false),
                 application,
             }),
         }
@@ -126,17 +135,19 @@ impl<A: Application> Engine<A> {
         &self.shared.config
     }
 
-    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when none is left. What was sent
-    /// before still goes out.
+    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when nothing runs for them any more, or
+    /// after 10 seconds. What was sent before still goes out. New sessions are refused from now on, with 503.
     ///
     /// # Cancel safety
     ///
     /// The end goes on if the future is dropped.
     pub async fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
         for session in self.shared.registry.all() {
             session.close_for(CloseReason::ServerShuttingDown);
         }
-        self.shared.registry.emptied().await;
+        // What takes longer goes on, and ends with the process at the latest.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.shared.registry.emptied()).await;
     }
 
     /// Answers one request, whatever its path.
@@ -173,7 +184,11 @@ impl<A: Application> Engine<A> {
         B: Body + Send + 'static,
         B::Data: Send,
     {
+        let closed = self.shared.closed.load(Ordering::Acquire);
         let response = match intent {
+            Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if closed => {
+                status(StatusCode::SERVICE_UNAVAILABLE)
+            }
             Ok(Intent::Open(dialect)) => self.open(dialect, &request.into_parts().0),
             Ok(Intent::OpenWebSocket(key, dialect)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);

@@ -18,6 +18,8 @@ const SHARDS: usize = 32;
 pub(crate) struct Registry {
     shards: [RwLock<HashMap<Sid, SessionHandle>>; SHARDS],
     len: AtomicUsize,
+    /// Tasks of sessions: one may go on after its session, with handlers that have not returned.
+    tasks: AtomicUsize,
     emptied: Notify,
 }
 
@@ -26,6 +28,7 @@ impl Registry {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             len: AtomicUsize::new(0),
+            tasks: AtomicUsize::new(0),
             emptied: Notify::new(),
         }
     }
@@ -37,8 +40,8 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, sid: &Sid) {
-        if self.shard(sid).write().remove(sid).is_some() && self.len.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.emptied.notify_waiters();
+        if self.shard(sid).write().remove(sid).is_some() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -50,12 +53,24 @@ impl Registry {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Returns when there is no session.
+    /// A task of a session begins.
+    pub(crate) fn task_begins(&self) {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A task of a session has ended, with all that ran in it.
+    pub(crate) fn task_ends(&self) {
+        if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Returns when no task of a session is left.
     pub(crate) async fn emptied(&self) {
         let mut emptied = std::pin::pin!(self.emptied.notified());
         // Registered before the count is read: an end in between is not missed.
         emptied.as_mut().enable();
-        if self.len() > 0 {
+        if self.tasks.load(Ordering::Acquire) > 0 {
             emptied.await;
         }
     }

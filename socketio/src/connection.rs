@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     waiting_bytes: usize,
     failed_attempts: usize,
     next_key: Key,
+    /// The client has broken the protocol: nothing of it is heard any more, while the session ends.
+    turned_away: bool,
     closed: bool,
 }
 
@@ -129,6 +131,7 @@ impl Connection {
             waiting_bytes: 0,
             failed_attempts: 0,
             next_key: 0,
+            turned_away: false,
             closed: false,
         };
         if is_legacy(&connection.session) {
@@ -437,6 +440,7 @@ impl Connection {
                 }
             }
         }
+        self.end_grace(at);
         let stay = &mut self.stays[at];
         let Stage::Open(member) = &stay.stage else { return Ok(()) };
         let Some(reason) = member.socket().left() else { return Ok(()) };
@@ -446,11 +450,9 @@ impl Connection {
             self.forget(&queue);
         }
         let stay = &mut self.stays[at];
-        if stay.in_flight > 0 || !stay.queue.is_empty() {
-            let now = tokio::time::Instant::now().into_std();
-            if now < *stay.grace.get_or_insert(now + self.config.disconnect_grace) {
-                return Ok(());
-            }
+        if (stay.in_flight > 0 || !stay.queue.is_empty()) && !stay.grace_is_over(self.config.disconnect_grace)
+        {
+            return Ok(());
         }
         stay.grace = None;
         let Stage::Open(member) = std::mem::replace(&mut stay.stage, Stage::Leaving) else { return Ok(()) };
@@ -459,6 +461,26 @@ impl Connection {
         }
         self.remove(at);
         Ok(())
+    }
+
+    /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
+    fn end_grace(&mut self, at: usize) {
+        let grace = self.config.disconnect_grace;
+        let stay = &mut self.stays[at];
+        let Some(socket) = stay.member().map(Member::socket) else { return };
+        let leaves = matches!(stay.queue.back(), Some(Waiting::Disconnect));
+        let is_connecting = matches!(stay.stage, Stage::Connecting(_));
+        if !(leaves || (is_connecting && socket.left().is_some())) || !stay.grace_is_over(grace) {
+            return;
+        }
+        let queue = std::mem::take(&mut stay.queue);
+        let stage = std::mem::replace(&mut stay.stage, Stage::Leaving);
+        stay.stage = match stage {
+            Stage::Connecting(member) => Stage::Open(member),
+            stage => stage,
+        };
+        self.forget(&queue);
+        socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
     }
 
     /// Removes a stay with all that waits; gives back its path.
@@ -487,6 +509,7 @@ impl Connection {
             && !self.closed
         {
             tracing::debug!(?violation, "protocol violation");
+            self.turned_away = true;
             self.session.close_for_violation();
         }
     }
@@ -544,6 +567,12 @@ impl Stay {
         }
     }
 
+    /// Whether the time for what still runs has passed; it begins with the first call.
+    fn grace_is_over(&mut self, grace: Duration) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        now >= *self.grace.get_or_insert(now + grace)
+    }
+
     /// Whether an event that arrives now is handled at once.
     fn may_start(&self) -> bool {
         self.queue.is_empty() && self.may_dequeue()
@@ -556,7 +585,7 @@ impl Stay {
 
 impl engineio::Connection for Connection {
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
-        if self.closed {
+        if self.closed || self.turned_away || self.ending.is_requested() {
             return;
         }
         let result = match message {

@@ -109,7 +109,7 @@ impl Server {
         assert!(config.path.starts_with('/'), "the path of a server begins with a slash: `{}`", config.path);
         assert!(!config.connect_timeout.is_zero(), "connect_timeout must not be zero");
         let mut path = config.path.trim_end_matches('/').to_owned();
-        if config.add_trailing_slash {
+        if config.add_trailing_slash || path.is_empty() {
             path.push('/');
         }
         let client_files = (!config.serve_client.as_os_str().is_empty())

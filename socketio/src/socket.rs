@@ -107,7 +107,7 @@ impl<D: ?Sized> Inner<D> {
     }
 
     fn send(&self, frames: &Frames) -> Result<(), EmitError> {
-        if self.left.get().is_some() {
+        if self.left.get().is_some() || self.ending.is_requested() {
             return Err(EmitError::Disconnected);
         }
         Ok(self.session.send(frames.as_slice())?)
@@ -370,6 +370,7 @@ impl<D> Socket<D> {
 
     /// Disconnects all sockets of this client, and ends its connection. Node: `socket.disconnect(true)`.
     pub fn close(&self) {
+        self.0.disconnect();
         self.0.ending.0.store(true, Ordering::Release);
         self.0.session.wake();
     }

@@ -1,0 +1,10 @@
+//! Whatever a client sends: a clear error or the end of its session, and nobody else notices.
+
+mod arena;
+mod attachments;
+mod json;
+mod long_polling;
+mod names;
+mod namespaces;
+mod packets;
+mod sizes;

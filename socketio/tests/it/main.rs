@@ -1,0 +1,10 @@
+//! The server from outside: through sockets, as clients see it, byte by byte where the bytes matter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod promises;
+mod server;
+mod support;
+mod upgrade;
+mod wire;

@@ -1,0 +1,325 @@
+//! The disconnect hook runs exactly once for each socket, with the right reason, after its handlers.
+
+use std::{sync::Arc, time::Duration};
+
+use socketio::{
+    CloseReason, DisconnectReason, EmitError, EngineConfig, Namespace, Room, Server, ServerConfig, Socket,
+};
+use tokio::sync::Semaphore;
+
+use crate::support::{Client, Heard, Host, Polling, binary, eventually, log, payload, serve, text};
+
+/// What the hook saw.
+struct Left {
+    reason: DisconnectReason,
+    rooms: Vec<Room>,
+    connected: bool,
+}
+
+fn config() -> ServerConfig {
+    ServerConfig::default().engine(EngineConfig::default().close_timeout(Duration::from_millis(50)))
+}
+
+async fn host(config: ServerConfig) -> (Host, Heard<Socket>, Heard<Left>) {
+    let (sockets, connected) = log();
+    let (notes, left) = log();
+    let namespace = Namespace::new("/")
+        .on_connect(async move |socket: Socket| {
+            socket.join("room").unwrap();
+            sockets.note(socket);
+        })
+        .on_disconnect(async move |socket, reason| {
+            notes.note(Left { reason, rooms: socket.rooms(), connected: socket.connected() });
+        });
+    (serve(Server::with_config(config).namespace(namespace)).await, connected, left)
+}
+
+/// Checks that a socket that ends in this way hears so once.
+async fn ends_with(
+    reason: &str,
+    config: ServerConfig,
+    end: impl AsyncFnOnce(Client, &Socket, &Host),
+) -> DisconnectReason {
+    let (host, mut connected, mut left) = host(config).await;
+    let client = Client::join(&host).await;
+    let socket = connected.next().await;
+    end(client, &socket, &host).await;
+    let Left { reason: seen, rooms, connected } = left.next().await;
+    assert_eq!(seen.as_str(), reason);
+    assert!(!connected, "{reason}");
+    assert_eq!(rooms.iter().map(|room| &**room).collect::<Vec<_>>(), [socket.id(), "room"], "{reason}");
+    host.io.close().await;
+    host.deserted("/").await;
+    assert!(left.is_silent(), "{reason}: the hook ran twice");
+    seen
+}
+
+#[tokio::test]
+async fn the_client_ends() {
+    ends_with("client namespace disconnect", config(), async |mut client, _, _| {
+        client.send("41").await;
+        // The end of the connection after it is not another one of the socket.
+        client.close().await;
+    })
+    .await;
+    ends_with("transport close", config(), async |client, _, _| client.close().await).await;
+    ends_with("transport close", config(), async |client, _, _| drop(client)).await;
+    ends_with("transport close", config(), async |mut client, _, _| client.send("1").await).await;
+}
+
+#[tokio::test]
+async fn the_client_breaks_the_protocol() {
+    let ways: [(&str, Vec<u8>, CloseReason); 5] = [
+        ("parse error", text("x"), CloseReason::ParseError),
+        ("transport error", vec![0x81, 0x01, b'x'], CloseReason::TransportError),
+        ("transport error", text("2"), CloseReason::TransportError),
+        ("forced close", text("44{}"), CloseReason::Violation),
+        ("forced close", binary("x"), CloseReason::Violation),
+    ];
+    for (reason, bytes, expected) in ways {
+        let seen = ends_with(reason, config(), async |mut client, _, _| client.write(bytes).await).await;
+        assert_eq!(seen, DisconnectReason::Closed(expected));
+    }
+}
+
+#[tokio::test]
+async fn the_server_ends() {
+    ends_with("server namespace disconnect", config(), async |_, socket, _| socket.disconnect()).await;
+    ends_with("server namespace disconnect", config(), async |_, socket, _| socket.close()).await;
+    ends_with("forced close", config(), async |_, socket, _| socket.session().close()).await;
+    ends_with("server shutting down", config(), async |_, _, host| host.io.close().await).await;
+}
+
+#[tokio::test]
+async fn the_client_falls_silent() {
+    let heartbeat = EngineConfig::default()
+        .ping_interval(Duration::from_millis(20))
+        .ping_timeout(Duration::from_millis(20))
+        .close_timeout(Duration::from_millis(20));
+    let config = ServerConfig::default().engine(heartbeat);
+    ends_with("ping timeout", config, async |mut client, _, _| {
+        assert_eq!(client.text().await, "2");
+        assert_eq!(client.ended().await, (1008, "ping timeout".into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_client_does_not_read() {
+    let engine =
+        EngineConfig::default().max_buffered(64_usize << 10).close_timeout(Duration::from_millis(20));
+    let config = ServerConfig::default().engine(engine);
+    let seen = ends_with("transport error", config, async |client, socket, host| {
+        let payload = "x".repeat(10_000);
+        let error = loop {
+            // The broadcast itself never fails for one of its members.
+            host.io.to("room").emit("news", payload.as_str()).unwrap();
+            if let Err(error) = socket.emit("news", payload.as_str()) {
+                break error;
+            }
+            assert!(socket.session().buffered() <= 64 << 10);
+            tokio::task::yield_now().await;
+        };
+        assert!(matches!(error, EmitError::Full | EmitError::Disconnected), "{error:?}");
+        std::mem::forget(client);
+    })
+    .await;
+    assert_eq!(seen, DisconnectReason::Closed(CloseReason::SlowConsumer));
+}
+
+#[tokio::test]
+async fn the_client_neither_reads_nor_answers() {
+    // Less than may wait for it, but more than the kernel takes: the writes are stuck when the time is up.
+    let heartbeat = EngineConfig::default()
+        .max_buffered(64_usize << 20)
+        .ping_interval(Duration::from_millis(50))
+        .ping_timeout(Duration::from_millis(50))
+        .close_timeout(Duration::from_millis(20));
+    let config = ServerConfig::default().engine(heartbeat);
+    ends_with("ping timeout", config, async |client, socket, _| {
+        let payload = "x".repeat(1_000_000);
+        (0..32).for_each(|_| socket.emit("news", payload.as_str()).unwrap());
+        std::mem::forget(client);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_can_still_be_disconnected() {
+    let engine = EngineConfig::default().max_buffered(100_000_usize).close_timeout(Duration::from_millis(20));
+    let config = ServerConfig::default().engine(engine);
+    ends_with("server namespace disconnect", config, async |client, socket, _| {
+        // One message fills the queue, and stays there once the kernel takes no more.
+        let payload = "x".repeat(1_000_000);
+        loop {
+            eventually_or(100, || socket.session().buffered() == 0).await;
+            if socket.session().buffered() > 0 {
+                break;
+            }
+            socket.emit("news", payload.as_str()).unwrap();
+        }
+        socket.disconnect();
+        std::mem::forget(client);
+    })
+    .await;
+}
+
+/// Lets all others run until the condition holds, or so many times.
+async fn eventually_or(times: usize, condition: impl Fn() -> bool) {
+    for _ in 0..times {
+        if condition() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_client_polls() {
+    let (host, mut connected, mut left) = host(config()).await;
+    let mut client = Polling::join(&host).await;
+    client.send(&["41"]).await;
+    assert_eq!(left.next().await.reason, DisconnectReason::ClientNamespaceDisconnect);
+    client.send(&["1"]).await;
+
+    let mut client = Polling::join(&host).await;
+    client.send(&["1"]).await;
+    assert_eq!(left.next().await.reason.as_str(), "transport close");
+
+    let mut client = Polling::join(&host).await;
+    client.start_poll().await;
+    client.send(&["40"]).await;
+    assert_eq!(client.polled().await, "1", "a second CONNECT breaks the protocol");
+    assert_eq!(left.next().await.reason, DisconnectReason::Closed(CloseReason::Violation));
+
+    let mut client = Polling::join(&host).await;
+    let socket = connected.take(4).await.pop().unwrap();
+    client.start_poll().await;
+    // Once the poll is parked, its end is the end of the session.
+    eventually(|| socket.session().send_volatile(&[])).await;
+    drop(client);
+    assert_eq!(left.next().await.reason.as_str(), "transport error");
+
+    let mut client = Polling::join(&host).await;
+    assert_eq!(client.post(payload(&["40/x,", "x"])).await.status, 400);
+    assert_eq!(left.next().await.reason.as_str(), "parse error");
+    host.deserted("/").await;
+    assert!(left.is_silent());
+}
+
+/// A server whose handlers note their start, wait at a gate, and note their end; the hook notes the reason.
+async fn gated(config: ServerConfig, max_in_flight: usize) -> (Host, Arc<Semaphore>, Heard<&'static str>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let (notes, heard) = log();
+    let handler = {
+        let (gate, notes) = (gate.clone(), notes.clone());
+        async move |_, (): ()| {
+            notes.note("start");
+            gate.acquire().await.unwrap().forget();
+            notes.note("end");
+        }
+    };
+    let namespace = Namespace::new("/")
+        .on("work", handler)
+        .max_in_flight(max_in_flight)
+        .on_disconnect(async move |_, reason: DisconnectReason| notes.note(reason.as_str()));
+    let beside = Namespace::new("/beside");
+    let host = serve(Server::with_config(config).namespace(namespace).namespace(beside)).await;
+    (host, gate, heard)
+}
+
+const NEVER: Duration = Duration::from_hours(1);
+const SOON: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn the_hook_waits_for_the_handlers() {
+    for packet in ["41", "1"] {
+        let (host, gate, mut heard) = gated(config().disconnect_grace(NEVER), 64).await;
+        let mut client = Client::join(&host).await;
+        client.enter("/beside").await;
+        client.send(r#"42["work"]"#).await;
+        client.send(r#"42["work"]"#).await;
+        client.send(packet).await;
+        assert_eq!(heard.take(2).await, ["start", "start"]);
+        eventually(|| host.io.socket_count("/") == 0).await;
+        assert!(heard.is_silent(), "{packet}");
+        gate.add_permits(2);
+        assert_eq!(heard.take(2).await, ["end", "end"]);
+        assert!(heard.next().await.ends_with(if packet == "41" { "disconnect" } else { "close" }));
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_hangs_delays_the_hook_by_the_grace_and_not_for_ever() {
+    for packet in ["41", "1"] {
+        let (host, _gate, mut heard) = gated(config().disconnect_grace(SOON), 64).await;
+        let mut client = Client::join(&host).await;
+        client.enter("/beside").await;
+        client.send(r#"42["work"]"#).await;
+        client.send(packet).await;
+        assert_eq!(heard.next().await, "start");
+        assert!(heard.next().await.ends_with(if packet == "41" { "disconnect" } else { "close" }));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_namespace_whose_handlers_hang_is_gone_after_the_grace() {
+    let (host, _gate, mut heard) = gated(config().disconnect_grace(SOON), 1).await;
+    let mut client = Client::join(&host).await;
+    client.enter("/beside").await;
+    client.send(r#"42["work"]"#).await;
+    client.send("41").await;
+    assert_eq!(heard.next().await, "start");
+    assert_eq!(heard.next().await, "client namespace disconnect");
+    assert_eq!(host.io.socket_count("/"), 0);
+}
+
+#[tokio::test]
+async fn a_connect_hook_that_hangs_delays_the_disconnect_hook_by_the_grace_and_not_for_ever() {
+    let (notes, mut heard) = log();
+    let namespace = Namespace::new("/")
+        .on_connect(async |_| std::future::pending().await)
+        .on_disconnect(async move |_, reason: DisconnectReason| notes.note(reason.as_str()));
+    let host = serve(Server::with_config(config().disconnect_grace(SOON)).namespace(namespace)).await;
+    let client = Client::join(&host).await;
+    client.close().await;
+    assert_eq!(heard.next().await, "transport close");
+}
+
+#[tokio::test]
+async fn events_that_came_before_the_end_of_the_connection_are_handled_first() {
+    let (host, gate, mut heard) = gated(config().disconnect_grace(NEVER), 1).await;
+    let mut client = Client::join(&host).await;
+    for _ in 0..3 {
+        client.send(r#"42["work"]"#).await;
+    }
+    client.close().await;
+    assert_eq!(heard.next().await, "start");
+    host.deserted("/").await;
+    gate.add_permits(3);
+    assert_eq!(heard.take(6).await, ["end", "start", "end", "start", "end", "transport close"]);
+}
+
+#[tokio::test]
+async fn events_that_the_server_has_not_begun_when_it_disconnects_are_dropped() {
+    let (notes, mut heard) = log();
+    let handler = {
+        let notes = notes.clone();
+        async move |socket: Socket, n: u8| {
+            notes.note(n.to_string());
+            socket.disconnect();
+        }
+    };
+    let namespace = Namespace::new("/")
+        .on("n", handler)
+        .on_disconnect(async move |_, reason: DisconnectReason| notes.note(reason.to_string()));
+    let host = serve(Server::new().namespace(namespace)).await;
+    let mut client = Client::join(&host).await;
+    let frames: Vec<u8> = (0..10).flat_map(|n| text(format!(r#"42["n",{n}]"#))).collect();
+    client.write(frames).await;
+    assert_eq!(client.text().await, "41");
+    assert_eq!(heard.take(2).await, ["0", "server namespace disconnect"]);
+    // The session lives on, and the same client may come back.
+    client.enter("/").await;
+    assert!(heard.is_silent());
+}

@@ -1,0 +1,10 @@
+//! What applications may rely on.
+
+mod acks;
+mod disconnect;
+mod early_events;
+mod in_flight;
+mod leaving;
+mod order;
+mod panics;
+mod rooms;

@@ -1,0 +1,7 @@
+//! The server among other services, and from its start to its end.
+
+mod building;
+mod client_files;
+mod closing;
+mod paths;
+mod services;

@@ -1,0 +1,44 @@
+//! The server under test.
+
+use std::{io, net::SocketAddr};
+
+use socketio::{Namespace, Server};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use super::{eventually, within};
+
+/// A server that accepts connections.
+pub(crate) struct Host {
+    pub(crate) io: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) serving: JoinHandle<io::Result<()>>,
+}
+
+pub(crate) async fn serve(io: Server) -> Host {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(io.clone().serve(listener));
+    Host { io, address, serving }
+}
+
+/// Serves one namespace with the default options.
+pub(crate) async fn serve_namespace<D: Send + Sync + 'static>(namespace: Namespace<D>) -> Host {
+    serve(Server::new().namespace(namespace)).await
+}
+
+impl Host {
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        let stream = within(TcpStream::connect(self.address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Waits until no session and no socket of the namespace is left.
+    pub(crate) async fn deserted(&self, path: &str) {
+        eventually(|| self.io.session_count() == 0 && self.io.socket_count(path) == 0).await;
+    }
+}

@@ -1,0 +1,17 @@
+//! Servers on a socket of this machine, clients that can also be rude, and ways to wait without sleeping.
+
+mod client;
+mod frames;
+mod host;
+mod http;
+mod polling;
+mod waiting;
+
+pub(crate) use self::{
+    client::Client,
+    frames::{binary, frame, text},
+    host::{Host, serve, serve_namespace},
+    http::{Answer, Http},
+    polling::{Polling, base64, payload},
+    waiting::{Heard, Log, eventually, log, stalls, within},
+};
