@@ -139,6 +139,9 @@ impl<A: Application> Driver<A> {
     /// Puts the task to sleep, unless something has arrived that can be acted on now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.take_written();
+        if let Some(websocket) = &mut self.websocket {
+            self.handle.give_back(websocket.take_spare());
+        }
         let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
         let writable = match self.session.route() {
             Route::Hold => false,

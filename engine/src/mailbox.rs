@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// The places that the queue of an idle session may keep: what its first message takes.
+const KEPT_FRAMES: usize = 4;
+
 /// What is to happen to a session.
 pub(crate) enum Command {
     Poll(Poll),
@@ -276,6 +279,17 @@ impl SessionHandle {
     /// Takes all frames.
     pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
         std::mem::take(&mut self.0.queue.lock().frames)
+    }
+
+    /// Takes an empty queue back. A small one stays with the session, so that the next message needs no allocation;
+    /// one that grew is freed.
+    pub(crate) fn give_back(&self, spare: VecDeque<Frame>) {
+        if (1..=KEPT_FRAMES).contains(&spare.capacity()) {
+            let queue = &mut *self.0.queue.lock();
+            if queue.frames.capacity() == 0 {
+                queue.frames = spare;
+            }
+        }
     }
 
     /// Puts the task to sleep, unless something has arrived that it can act on. `written` bytes have left.

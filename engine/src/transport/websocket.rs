@@ -108,6 +108,11 @@ impl WebSocket {
         }
     }
 
+    /// The queue, once it is empty: the mailbox goes on with it, so that one small queue serves both.
+    pub(crate) fn take_spare(&mut self) -> VecDeque<Frame> {
+        if self.sending.is_empty() { std::mem::take(&mut self.sending) } else { VecDeque::new() }
+    }
+
     /// Whether all frames have been written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.sending.is_empty()
@@ -131,8 +136,6 @@ impl WebSocket {
             self.advance(written);
         }
         self.pongs = 0;
-        // An idle connection owns no buffer.
-        self.sending = VecDeque::new();
         self.stream.poll_flush(cx)
     }
 

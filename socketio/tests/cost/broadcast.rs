@@ -1,0 +1,111 @@
+//! A broadcast is encoded once and allocates nothing for any of its recipients.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+use socketio::{BroadcastOperator, Namespace, Server, Socket, ToArgs};
+
+use crate::{
+    lab::Lab,
+    support::{Client, Host},
+};
+
+const FEW: usize = 10;
+const MANY: usize = 1000;
+
+fn lab() -> Lab {
+    let join = async |socket: Socket, room: String| socket.join(room).unwrap();
+    Lab::new(Server::new().namespace(Namespace::new("/").on("join", join)))
+}
+
+async fn members(host: Arc<Host>) -> Vec<Client> {
+    let mut clients = Vec::with_capacity(MANY);
+    for n in 0..MANY {
+        let mut client = Client::join(&host).await;
+        assert_eq!(client.ask(r#"421["join","many"]"#).await, "431[]");
+        if n < FEW {
+            assert_eq!(client.ask(r#"421["join","few"]"#).await, "431[]");
+        }
+        clients.push(client);
+    }
+    clients
+}
+
+/// Takes what was broadcast to both rooms, a few times.
+async fn take(mut clients: Vec<Client>, times: usize, attachment: bool) -> Vec<Client> {
+    for (n, client) in clients.iter_mut().enumerate() {
+        for _ in 0..if n < FEW { 2 * times } else { times } {
+            client.text().await;
+            if attachment {
+                client.binary().await;
+            }
+        }
+    }
+    clients
+}
+
+/// How many allocations a broadcast takes.
+fn allocations<T: ToArgs + ?Sized>(lab: &Lab, target: BroadcastOperator, args: &T) -> u64 {
+    lab.on_server(|| target.emit("news", args).unwrap()).count_total
+}
+
+#[test]
+fn a_broadcast_allocates_nothing_for_its_recipients() {
+    let lab = lab();
+    let (mut clients, _) = lab.run(members(lab.host.clone()));
+    let text = "x".repeat(1000);
+    let attachment = Bytes::from(vec![0; 1000]);
+    for round in 0..2 {
+        for attached in [false, true] {
+            let count = |target: BroadcastOperator| {
+                if attached {
+                    allocations(&lab, target, &(&text, &attachment))
+                } else {
+                    allocations(&lab, target, text.as_str())
+                }
+            };
+            let io = &lab.host.io;
+            let (few, many) = (count(io.to("few")), count(io.to("many")));
+            clients = lab.run(take(clients, 1, attached)).0;
+            // In the first round, the run queue of the runtime grows.
+            assert!(round == 0 || many <= few, "{many} allocations for {MANY} members, {few} for {FEW}");
+        }
+    }
+}
+
+/// Counts how often it is written.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_str("counted")
+    }
+}
+
+#[derive(Serialize)]
+struct News<'a> {
+    counted: Counted<'a>,
+}
+
+#[test]
+fn a_broadcast_is_encoded_once() {
+    let lab = lab();
+    let (clients, _) = lab.run(members(lab.host.clone()));
+    let written = AtomicUsize::new(0);
+    let news = || News { counted: Counted(&written) };
+    lab.host.io.to("many").emit("news", &news()).unwrap();
+    assert_eq!(written.swap(0, Ordering::Relaxed), 1, "in a struct");
+    lab.host.io.to("many").emit("news", &(1, Counted(&written))).unwrap();
+    assert_eq!(written.swap(0, Ordering::Relaxed), 1, "as one of several arguments");
+    lab.host.io.to("many").emit("news", &[Counted(&written)][..]).unwrap();
+    assert_eq!(written.swap(0, Ordering::Relaxed), 1, "in a list");
+    lab.host.io.to("many").emit("news", &Counted(&written)).unwrap();
+    // Alone, a value is asked for its shape first, which ends at its first call: that is not one time for each member.
+    assert_eq!(written.swap(0, Ordering::Relaxed), 2, "alone");
+    drop(clients);
+}

@@ -1,0 +1,70 @@
+//! A server that is alone on its thread.
+
+use std::sync::Arc;
+
+use allocation_counter::{AllocationInfo, measure};
+use socketio::Server;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::yield_now,
+};
+
+use crate::support::{Host, serve};
+
+pub(crate) struct Lab {
+    /// Runs on the thread of the test, while the test waits for its clients.
+    server: Runtime,
+    clients: Runtime,
+    pub(crate) host: Arc<Host>,
+}
+
+impl Lab {
+    pub(crate) fn new(io: Server) -> Self {
+        let server = Builder::new_current_thread().enable_all().build().unwrap();
+        let clients = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let host = Arc::new(server.block_on(serve(io)));
+        Self { server, clients, host }
+    }
+
+    /// Lets clients do something; says what it left allocated on the server's side when all had come to rest.
+    pub(crate) fn run<F>(&self, clients: F) -> (F::Output, AllocationInfo)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        // The task of the clients is made, and dropped, outside of what counts.
+        let mut task = self.clients.spawn(clients);
+        let mut output = None;
+        let info = measure(|| {
+            output = Some(self.server.block_on(async {
+                let output = (&mut task).await.unwrap();
+                rest().await;
+                output
+            }));
+        });
+        (output.unwrap(), info)
+    }
+
+    /// Runs something on the thread of the server, before any of its tasks; says what it allocated itself.
+    pub(crate) fn on_server(&self, run: impl FnOnce()) -> AllocationInfo {
+        let info = self.server.block_on(async { measure(run) });
+        self.server.block_on(rest());
+        info
+    }
+
+    /// Runs something beside the tasks of the server; says what all of them allocated.
+    pub(crate) fn beside_server(&self, run: impl Future<Output = ()>) -> AllocationInfo {
+        measure(|| self.server.block_on(run))
+    }
+
+    /// The tasks of the server.
+    pub(crate) fn tasks(&self) -> usize {
+        self.server.metrics().num_alive_tasks()
+    }
+}
+
+/// Lets every task that is ready run, several times over.
+async fn rest() {
+    for _ in 0..1000 {
+        yield_now().await;
+    }
+}

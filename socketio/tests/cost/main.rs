@@ -1,0 +1,12 @@
+//! What connections and broadcasts cost: tasks, memory and allocations, counted on the thread of a server whose
+//! clients live on another.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod broadcast;
+mod hostile;
+mod idle;
+mod lab;
+#[allow(dead_code, unused_imports, reason = "the other test binary uses the rest")]
+#[path = "../it/support/mod.rs"]
+mod support;
