@@ -158,6 +158,11 @@ impl<A: Application> Driver<A> {
     fn command(&mut self, cx: &mut Context<'_>, now: Instant, command: Command) {
         let now = now.into_std();
         match command {
+            // The official client hears of the end at once and of messages a turn later: so they come apart.
+            Command::Poll(poll) if self.session.has_ended() && self.handle.has_frames() => {
+                self.poll = Some(poll);
+                self.answer(Instant::from_std(now), false, None);
+            }
             Command::Poll(poll) => {
                 self.session.handle(now, Input::Arrived(Request::Poll));
                 if self.session.accepted() {

@@ -34,7 +34,7 @@ async fn without_a_poll_the_next_one_takes_the_last_messages_and_the_end() {
     session.close();
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     assert_eq!(session.send(&[Frame::text("late")]), Err(SendError::Closed));
-    assert_eq!(client.poll().await, payload(&["4last", "4words", "1"]));
+    assert_eq!(client.poll_to_end().await, payload(&["4last", "4words", "1"]));
     assert!(client.is_gone(&server).await);
     assert_eq!(server.engine.session_count(), 0);
 }
@@ -51,7 +51,7 @@ async fn a_post_during_the_end_is_not_refused() {
         session.close();
         assert_eq!(server.end().await, CloseReason::ForcedClose);
         client.send("4ignored").await;
-        assert!(client.poll().await.ends_with("4last words\u{1e}1"));
+        assert!(client.poll_to_end().await.ends_with("4last words\u{1e}1"));
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_handler_may_close_while_its_payload_goes_on() {
     let mut server = server().await;
     let mut client = Polling::open(&server).await;
     client.send(payload(&["4before", "4close", "4after"])).await;
-    assert_eq!(client.poll().await, payload(&["4before", "4after", "1"]));
+    assert_eq!(client.poll_to_end().await, payload(&["4before", "4after", "1"]));
     assert_eq!(server.end().await, CloseReason::ForcedClose);
 }
 

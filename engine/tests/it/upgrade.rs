@@ -268,7 +268,7 @@ async fn the_end_of_the_session_ends_the_probe() {
     assert_eq!(client.polled().await, "6");
     session.send(&[Frame::text("last words")]).unwrap();
     session.close();
-    assert_eq!(client.poll().await, payload(&["4last words", "1"]));
+    assert_eq!(client.poll_to_end().await, payload(&["4last words", "1"]));
     assert_eq!(websocket.close().await.0, 1000);
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     assert_eq!(server.engine.session_count(), 0);

@@ -43,6 +43,13 @@ impl Polling {
         self.polled().await
     }
 
+    /// What a session that has been closed still has: its last messages, and with the next poll the end.
+    pub(crate) async fn poll_to_end(&mut self) -> String {
+        let messages = self.poll().await;
+        let end = self.poll().await;
+        format!("{messages}\u{1e}{end}")
+    }
+
     pub(crate) async fn post(&mut self, body: impl AsRef<[u8]>) -> Answer {
         self.post.request("POST", &self.query, "", body).await
     }
