@@ -156,6 +156,10 @@ impl<A: Application> Driver<A> {
     }
 
     fn command(&mut self, cx: &mut Context<'_>, now: Instant, command: Command) {
+        if let Command::Close(_) = command {
+            // A parked poll takes what was sent before, and the next one the end: see below.
+            self.flush(cx, now);
+        }
         let now = now.into_std();
         match command {
             // The official client hears of the end at once and of messages a turn later: so they come apart.

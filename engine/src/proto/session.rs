@@ -1,6 +1,11 @@
 //! One Engine.IO session: transports, upgrade, heartbeat and end.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     dialect::Revision,
@@ -8,6 +13,9 @@ use super::{
     packet::{Message, Packet, TransportKind},
 };
 use crate::config::EngineConfig;
+
+/// How often a client that is upgrading gets a poll back after the first time; Node has the same interval.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why a session ended.
 ///
@@ -164,9 +172,11 @@ enum Upgrade {
     Attached {
         give_up: Instant,
     },
-    /// It has sent a probe: polls are answered at once, so that the client can stop polling.
+    /// It has sent a probe: polls are released, so that the client can stop polling.
     Probed {
         give_up: Instant,
+        /// From when on the next poll is released. A client that goes on polling does so at this pace.
+        release: Instant,
     },
 }
 
@@ -291,8 +301,12 @@ impl Session {
         let heartbeat = self.heartbeat.deadline();
         match self.state {
             State::Polling { upgrade: Upgrade::None, .. } | State::WebSocket => Some(heartbeat),
+            State::Polling { poll: true, upgrade: Upgrade::Probed { give_up, release }, .. } => {
+                Some(heartbeat.min(give_up).min(release))
+            }
             State::Polling {
-                upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up }, ..
+                upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up, .. },
+                ..
             } => Some(heartbeat.min(give_up)),
             State::Closing { by, .. } => Some(by),
             State::Closed => None,
@@ -322,7 +336,7 @@ impl Session {
         match (packet, *upgrade) {
             (Packet::Ping { probe: true }, Upgrade::Attached { .. } | Upgrade::Probed { .. }) => {
                 let give_up = now + self.config.upgrade_timeout;
-                *upgrade = Upgrade::Probed { give_up };
+                *upgrade = Upgrade::Probed { give_up, release: now };
                 self.out.push_back(Output::ProbePong);
                 self.answer(Some(End::Noop));
             }
@@ -341,12 +355,12 @@ impl Session {
     fn arrived(&mut self, now: Instant, request: Request) {
         self.heard(now);
         match (&mut self.state, request) {
-            (State::Polling { poll, upgrade, .. }, Request::Poll) if !*poll => {
+            (State::Polling { poll, .. }, Request::Poll) if !*poll => {
                 *poll = true;
-                let upgrading = matches!(upgrade, Upgrade::Probed { .. });
                 self.out.push_back(Output::Accept(request));
-                if upgrading || self.ping_due {
-                    self.answer(upgrading.then_some(End::Noop));
+                self.release(now);
+                if self.ping_due {
+                    self.answer(None);
                 }
             }
             (State::Polling { post, .. }, Request::Post) if !*post => {
@@ -398,9 +412,10 @@ impl Session {
                 self.state = State::Closed;
             }
             State::Polling {
-                upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up }, ..
+                upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up, .. },
+                ..
             } if give_up <= now => self.abandon_upgrade(),
-            _ => {}
+            _ => self.release(now),
         }
         if matches!(self.state, State::Closing { .. } | State::Closed) {
             return;
@@ -424,6 +439,16 @@ impl Session {
         } else {
             self.ping_due = true;
             self.answer(None);
+        }
+    }
+
+    /// Lets a client that is upgrading have its poll back, if it is time.
+    fn release(&mut self, now: Instant) {
+        if let State::Polling { poll: true, upgrade: Upgrade::Probed { release, .. }, .. } = &mut self.state
+            && *release <= now
+        {
+            *release = now + RELEASE_INTERVAL;
+            self.answer(Some(End::Noop));
         }
     }
 

@@ -208,6 +208,21 @@ fn upgrades_and_releases_the_poll_at_once() {
 }
 
 #[test]
+fn a_client_that_goes_on_polling_while_it_upgrades_is_slowed_down() {
+    let mut sim = Sim::probed();
+    assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
+    for _ in 0..3 {
+        let start = sim.now;
+        assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
+        assert_eq!(sim.wake(), [NOOP]);
+        assert_eq!(sim.now - start, Duration::from_millis(100));
+    }
+    // Messages do not wait.
+    assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
+    assert_eq!(sim.session.route(), Route::Answer);
+}
+
+#[test]
 fn the_heartbeat_outlives_the_upgrade() {
     let mut sim = Sim::new(Polling);
     assert_eq!(sim.wake(), []);
