@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    HttpCompression, PerMessageDeflate, cookie::Cookie, cors::Cors, hooks::Hooks,
-    proto::packet::TransportKind,
+    HttpCompression, PerMessageDeflate,
+    cookie::Cookie,
+    cors::Cors,
+    hooks::Hooks,
+    proto::{frame::Frame, packet::TransportKind},
 };
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
@@ -78,6 +81,9 @@ __config! {
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
         /// which there only hides the upgrade from well-behaved clients; here an upgrade is refused too.
         allow_upgrades: bool = true,
+        /// A message that every client gets first, with the packet that opens its session. None by default. Node:
+        /// `initialPacket`.
+        initial_packet: Option<Frame> = None,
         /// Which web pages may connect, over every transport. Those of the server itself by default. Node: `cors`.
         cors: Cors = Cors::same_origin(),
         /// The cookie that a client gets with its session. None by default. Node: `cookie`.

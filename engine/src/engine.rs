@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::upgrade::OnUpgrade;
@@ -216,7 +216,9 @@ impl<A: Application> Engine<A> {
             },
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = Agreed::of(request.headers(), &self.shared.config);
-                upgrade(session, &key, dialect, hyper::upgrade::on(&mut request), deflate)
+                let response = switching_protocols(&key, request.headers(), deflate);
+                upgrade(session, dialect, hyper::upgrade::on(&mut request), deflate);
+                response
             }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(),
@@ -232,8 +234,10 @@ impl<A: Application> Engine<A> {
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
-        let mut opened = Answer::new(dialect, &VecDeque::new());
+        let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
+        let mut opened = Answer::new(dialect, &initial);
         opened.push_control(format!("0{handshake}").as_bytes());
+        initial.iter().for_each(|frame| opened.push(frame));
         with_cookie(packets(dialect, opened.into_body()), cookie)
     }
 
@@ -247,6 +251,7 @@ impl<A: Application> Engine<A> {
     ) -> Response<Full<Bytes>> {
         let engine = self.clone();
         let deflate = Agreed::of(&request.headers, &self.shared.config);
+        let response = switching_protocols(key, &request.headers, deflate);
         let request = Arc::new(OpenRequest::new(request));
         let sid = Sid::random();
         let cookie = self.cookie(&sid);
@@ -261,7 +266,7 @@ impl<A: Application> Engine<A> {
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         });
-        with_cookie(switching_protocols(key, deflate), cookie)
+        with_cookie(response, cookie)
     }
 
     fn start_websocket(
@@ -276,6 +281,10 @@ impl<A: Application> Engine<A> {
         share_compressed(&session, deflate);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
+        if let Some(frame) = &self.shared.config.initial_packet {
+            // The queue of a new session takes it.
+            let _ = session.send(std::slice::from_ref(frame));
+        }
         let connection = self.shared.application.connect(session.clone(), request);
         Driver::new(self.shared.clone(), session, connection, Some(websocket))
     }
@@ -366,13 +375,7 @@ fn packets(dialect: Dialect, body: Vec<u8>) -> Response<Full<Bytes>> {
 }
 
 /// Hands a WebSocket to the session that it is to take over.
-fn upgrade(
-    session: SessionHandle,
-    key: &HeaderValue,
-    dialect: Dialect,
-    on_upgrade: OnUpgrade,
-    deflate: Option<Agreed>,
-) -> Response<Full<Bytes>> {
+fn upgrade(session: SessionHandle, dialect: Dialect, on_upgrade: OnUpgrade, deflate: Option<Agreed>) {
     tokio::spawn(async move {
         match websocket(on_upgrade, dialect, deflate).await {
             Ok(websocket) => {
@@ -382,7 +385,6 @@ fn upgrade(
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
-    switching_protocols(key, deflate)
 }
 
 /// Messages to this session are compressed, but not for it alone.
@@ -452,7 +454,11 @@ fn with_cookie(mut response: Response<Full<Bytes>>, cookie: Option<HeaderValue>)
     response
 }
 
-fn switching_protocols(key: &HeaderValue, deflate: Option<Agreed>) -> Response<Full<Bytes>> {
+fn switching_protocols(
+    key: &HeaderValue,
+    request: &HeaderMap,
+    deflate: Option<Agreed>,
+) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -460,8 +466,19 @@ fn switching_protocols(key: &HeaderValue, deflate: Option<Agreed>) -> Response<F
     if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
+    if let Some(protocol) = subprotocol(request) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
     if let Some(deflate) = deflate {
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.header());
     }
     response
+}
+
+/// The first of the subprotocols that a client offers. They mean nothing to us, as to Node, but a browser fails a
+/// handshake that takes none of them.
+fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
+    let offered = request.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let first = offered.split(',').next()?.trim();
+    if first.is_empty() { None } else { HeaderValue::from_str(first).ok() }
 }

@@ -28,6 +28,37 @@ async fn handshake_is_that_of_the_reference() {
 }
 
 #[tokio::test]
+async fn the_first_subprotocol_is_taken() {
+    // Nothing depends on it, but a browser that offers some fails a handshake without.
+    let server = server().await;
+    for (offered, taken) in [("chat", "chat"), ("a, b", "a"), ("a , b\r\nSec-WebSocket-Protocol: c", "a")] {
+        let headers = format!("{UPGRADE}Sec-WebSocket-Protocol: {offered}\r\n");
+        let answer = Http::connect(&server).await.request("GET", OPEN, &headers, "").await;
+        assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some(taken)), "{offered}");
+    }
+    for offered in ["", ",a"] {
+        let headers = format!("{UPGRADE}Sec-WebSocket-Protocol: {offered}\r\n");
+        let answer = Http::connect(&server).await.request("GET", OPEN, &headers, "").await;
+        assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, None), "{offered}");
+    }
+}
+
+#[tokio::test]
+async fn an_initial_packet_comes_before_all_messages() {
+    for (frame, binary) in [(Frame::text("hi"), false), (Frame::binary(vec![1, 2].into()), true)] {
+        let server = Server::start(EngineConfig::default().initial_packet(frame)).await;
+        let mut client = WebSocket::connect(&server, &format!("{OPEN}&greet=welcome")).await;
+        assert!(client.text().await.starts_with("0{"));
+        let expected = if binary { Message::binary(vec![1, 2]) } else { Message::text("4hi") };
+        assert_eq!(client.next().await.unwrap(), expected);
+        assert_eq!(client.text().await, "4welcome");
+
+        let open = Http::connect(&server).await.get("EIO=4&transport=polling").await.body;
+        assert!(open.ends_with(if binary { "}\u{1e}bAQI=" } else { "}\u{1e}4hi" }), "{open}");
+    }
+}
+
+#[tokio::test]
 async fn echoes_text_and_binary() {
     let server = server().await;
     let mut client = WebSocket::open(&server).await;
