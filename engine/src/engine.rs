@@ -237,7 +237,9 @@ impl<A: Application> Engine<A> {
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
         let mut opened = Answer::new(dialect, &initial);
         opened.push_control(format!("0{handshake}").as_bytes());
-        initial.iter().for_each(|frame| opened.push(frame));
+        for frame in &initial {
+            opened.push(frame);
+        }
         with_cookie(packets(dialect, opened.into_body()), cookie)
     }
 

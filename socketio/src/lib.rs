@@ -55,6 +55,21 @@
 //! [`RemoteAddr`] into the extensions of the requests if [`Handshake::address`] is to know it. A clone of the server
 //! emits from anywhere.
 //!
+//! # Testing
+//!
+#![cfg_attr(feature = "testing", doc = "Handlers are tested with the clients of the module [`testing`],")]
+#![cfg_attr(not(feature = "testing"), doc = "Handlers are tested with the clients of the module `testing`,")]
+//! which live in the process of the test: real packets, no sockets, and a clock that does not have to be waited for.
+//!
+//! # Cargo features
+//!
+//! None is on by default, and none changes what the others do.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] work |
+//! | `testing` | clients for tests |
+//!
 //! # Limits
 //!
 //! All limits are fields of [`ServerConfig`] and [`EngineConfig`], with finite defaults. What waits for a client is
@@ -79,6 +94,8 @@ mod reason;
 mod rooms;
 mod server;
 mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use ack::AckRequest;
 pub use args::{Args, Asked};

@@ -244,6 +244,11 @@ impl Server {
         }
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn path(&self) -> &str {
+        &self.shared.path
+    }
+
     /// Whether a request is for this server.
     fn matches<B>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();

@@ -130,6 +130,12 @@ fn write_number(buffer: &mut [u8], end: usize, mut number: u64) -> usize {
     }
 }
 
+/// The CONNECT of a client. `auth` is JSON, or nothing.
+#[cfg(feature = "testing")]
+pub(crate) fn ask(namespace: &str, auth: &str) -> Frame {
+    control(b'0', namespace, |text| text.extend_from_slice(auth.as_bytes()))
+}
+
 /// The answer to a CONNECT.
 pub(crate) fn connect(namespace: &str, sid: &str) -> Frame {
     control(b'0', namespace, |text| {

@@ -1,0 +1,361 @@
+//! A client of the server under test.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::timeout,
+};
+
+use super::wire::{Message, Wire};
+use crate::{
+    args::Args,
+    error::{AckError, EmitError},
+    event::EventName,
+    handshake::Refuse,
+    proto::{
+        args::{FromArgs, RawArgs, ToArgs},
+        encode::{self, Carrier},
+        packet::{Kind, Packet, event_name},
+    },
+};
+
+/// How long a test waits for what should happen at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The events that may wait for the test; then the client stops polling.
+const MAX_WAITING: usize = 1024;
+
+/// A client in a namespace. Dropping it cuts its connection, as a closed browser does.
+///
+/// # Examples
+///
+/// See the [module](self).
+pub struct TestClient {
+    wire: Wire,
+    namespace: Box<str>,
+    id: Box<str>,
+    next_ack: AtomicU64,
+    acks: Acks,
+    events: mpsc::Receiver<TestEvent>,
+    reader: AbortHandle,
+}
+
+type Acks = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Payload>>>>>;
+
+/// An event that the server has sent.
+///
+/// # Examples
+///
+/// ```
+/// # use socketio::{Namespace, Server, testing::TestServer};
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let greet = Namespace::new("/").on_connect(async |socket| drop(socket.emit("hello", &("world", 1))));
+/// let mut client = TestServer::new(Server::new().namespace(greet)).connect("/").await;
+/// let event = client.event().await;
+/// assert_eq!((event.name.as_str(), event.args.json()), ("hello", r#"["world",1]"#));
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TestEvent {
+    /// Its name.
+    pub name: String,
+    /// Its arguments.
+    pub args: Args,
+    /// The id of the acknowledgement that the server waits for; see [`TestClient::answer`].
+    pub ack: Option<u64>,
+}
+
+/// The JSON array of a packet, with its attachments.
+struct Payload {
+    json: String,
+    attachments: Vec<Bytes>,
+}
+
+impl Payload {
+    /// Reads what stands behind `args_at`.
+    fn read<T: FromArgs>(&self, args_at: usize) -> Result<T, crate::proto::args::ArgsError> {
+        T::from_args(RawArgs { payload: &self.json, args_at, attachments: &self.attachments, asked: false })
+    }
+}
+
+impl TestClient {
+    pub(super) async fn join(wire: Wire, namespace: &str, auth: &str) -> Result<Self, Refuse> {
+        wire.send(&[encode::ask(namespace, auth)]).await;
+        let (sender, events) = mpsc::channel(MAX_WAITING);
+        let (answered, answer) = oneshot::channel();
+        let acks: Acks = Arc::new(Mutex::new(Some(HashMap::new())));
+        let reader =
+            Reader { wire: wire.clone(), acks: acks.clone(), events: sender, answered: Some(answered) };
+        let reader = tokio::spawn(reader.run()).abort_handle();
+        let id = match answer.await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(Refuse::new("the server has closed the connection")),
+        };
+        let namespace = namespace.into();
+        Ok(Self { wire, namespace, id, next_ack: AtomicU64::new(0), acks, events, reader })
+    }
+
+    /// The id of the socket, as [`Socket::id`](crate::Socket::id) on the server.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Sends an event. The server has received it when this returns; its handler may still run.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Disconnected`] after the end, [`EmitError::Encode`] if the arguments cannot be written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may cut the connection.
+    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    pub async fn emit<T: ToArgs + ?Sized>(
+        &self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        self.send(Carrier::Event { name: event.name(), id: None }, args).await
+    }
+
+    /// Sends an event and waits for its acknowledgement, at most 5 seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`AckError::Timeout`], [`AckError::Disconnected`], [`AckError::Decode`] if the answer is of another type, such as
+    /// `{"error": ...}`, and [`AckError::Emit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`emit`](Self::emit).
+    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    pub async fn emit_with_ack<A: FromArgs, T: ToArgs + ?Sized>(
+        &self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<A, AckError> {
+        let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        match &mut *self.acks.lock() {
+            Some(acks) => acks.insert(id, sender),
+            None => return Err(AckError::Disconnected),
+        };
+        let sent = self.send(Carrier::Event { name: event.name(), id: Some(id) }, args).await;
+        sent.map_err(AckError::Emit)?;
+        let answer = timeout(PATIENCE, answer).await.map_err(|_| AckError::Timeout)?;
+        let payload = answer.map_err(|_| AckError::Disconnected)?;
+        payload.read(1).map_err(|error| AckError::Decode(error.into()))
+    }
+
+    /// Acknowledges an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server does not wait for an acknowledgement.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`emit`](Self::emit).
+    pub async fn answer<T: ToArgs + ?Sized>(&self, event: &TestEvent, args: &T) -> Result<(), EmitError> {
+        let Some(id) = event.ack else { panic!("`{}` wants no acknowledgement", event.name) };
+        self.send(Carrier::Ack { id }, args).await
+    }
+
+    async fn send<T: ToArgs + ?Sized>(&self, carrier: Carrier<'_>, args: &T) -> Result<(), EmitError> {
+        let frames = encode::args(&self.namespace, carrier, args).map_err(EmitError::Encode)?;
+        if self.wire.send(frames.as_slice()).await { Ok(()) } else { Err(EmitError::Disconnected) }
+    }
+
+    /// The next event, in the order of the server.
+    ///
+    /// # Panics
+    ///
+    /// Panics if none comes within 5 seconds, or if the client is disconnected.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost if the future is dropped.
+    pub async fn event(&mut self) -> TestEvent {
+        match timeout(PATIENCE, self.events.recv()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => panic!("no event, the client is disconnected"),
+            Err(elapsed) => panic!("no event within {PATIENCE:?}: {elapsed}"),
+        }
+    }
+
+    /// The arguments of the next event, which must be this one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if another event comes, if its arguments are of another type, or as [`event`](Self::event).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`event`](Self::event).
+    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    pub async fn expect<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
+        let came = self.event().await;
+        assert!(came.name == event.name(), "not `{}` but {came:?}", event.name());
+        let payload =
+            Payload { json: came.args.json().to_owned(), attachments: came.args.attachments().to_vec() };
+        let Ok(args) = payload.read(1) else { panic!("arguments of another type: {came:?}") };
+        args
+    }
+
+    /// Waits for that long, in which no event may come. On a paused clock this takes no time.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`event`](Self::event).
+    pub async fn expect_nothing(&mut self, during: Duration) {
+        if let Ok(Some(event)) = timeout(during, self.events.recv()).await {
+            panic!("an event came: {event:?}");
+        }
+    }
+
+    /// Waits until the client is disconnected, by the server or with the end of its connection.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an event comes before, or if nothing happens within 5 seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`event`](Self::event).
+    pub async fn disconnected(&mut self) {
+        match timeout(PATIENCE, self.events.recv()).await {
+            Ok(None) => {}
+            Ok(Some(event)) => panic!("an event came: {event:?}"),
+            Err(elapsed) => panic!("still connected after {PATIENCE:?}: {elapsed}"),
+        }
+    }
+
+    /// Leaves the namespace and closes the connection, as `socket.disconnect()` of the official client does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts the connection.
+    pub async fn disconnect(self) {
+        self.wire.send(&[encode::disconnect(&self.namespace)]).await;
+        self.wire.close().await;
+    }
+}
+
+impl Drop for TestClient {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl fmt::Debug for TestClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestClient")
+            .field("namespace", &self.namespace)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The side of a client that always polls.
+struct Reader {
+    wire: Wire,
+    acks: Acks,
+    events: mpsc::Sender<TestEvent>,
+    answered: Option<oneshot::Sender<Result<Box<str>, Refuse>>>,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        while let Some(messages) = self.wire.poll().await {
+            let mut messages = messages.into_iter();
+            while let Some(Message::Text(text)) = messages.next() {
+                // The messages of one packet are in one answer.
+                let attachments = &mut messages;
+                if !self.packet(text, attachments).await {
+                    break;
+                }
+            }
+            if self.acks.lock().is_none() {
+                return;
+            }
+        }
+        *self.acks.lock() = None;
+    }
+
+    /// Takes a packet; says whether the client is still in the namespace.
+    async fn packet(&mut self, text: String, messages: &mut impl Iterator<Item = Message>) -> bool {
+        if let Some(refusal) = text.strip_prefix('4') {
+            return self.refused(refusal);
+        }
+        let Ok(packet) = Packet::decode(&text) else { return false };
+        let attachments = messages.take(packet.attachments).filter_map(|message| match message {
+            Message::Binary(bytes) => Some(bytes),
+            Message::Text(_) => None,
+        });
+        let payload = Payload { json: packet.payload.to_owned(), attachments: attachments.collect() };
+        match packet.kind {
+            Kind::Connect => self.joined(&payload.json),
+            Kind::Disconnect => {
+                *self.acks.lock() = None;
+                false
+            }
+            Kind::Ack => {
+                let waits = packet.id.and_then(|id| self.acks.lock().as_mut()?.remove(&id));
+                // The test may have given up.
+                waits.map(|answer| answer.send(payload));
+                true
+            }
+            Kind::Event => self.event(&payload, packet.id).await,
+        }
+    }
+
+    async fn event(&mut self, payload: &Payload, ack: Option<u64>) -> bool {
+        let Ok((name, args_at)) = event_name(&payload.json) else { return false };
+        let Ok(args) = payload.read(args_at) else { return false };
+        self.events.send(TestEvent { name: name.into_owned(), args, ack }).await.is_ok()
+    }
+
+    fn joined(&mut self, json: &str) -> bool {
+        let answer: Value = serde_json::from_str(json).unwrap_or_default();
+        self.tell(Ok(answer["sid"].as_str().unwrap_or_default().into()))
+    }
+
+    /// `text` begins with the namespace.
+    fn refused(&mut self, text: &str) -> bool {
+        let json = text.find('{').map_or("", |at| &text[at..]);
+        let mut error: Value = serde_json::from_str(json).unwrap_or_default();
+        let mut refuse = Refuse::new(error["message"].as_str().unwrap_or_default());
+        if let Some(data) = error.get_mut("data") {
+            refuse = refuse.data(data.take());
+        }
+        self.tell(Err(refuse));
+        *self.acks.lock() = None;
+        false
+    }
+
+    fn tell(&mut self, answer: Result<Box<str>, Refuse>) -> bool {
+        self.answered.take().is_some_and(|answered| answered.send(answer).is_ok())
+    }
+}
