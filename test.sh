@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test: formatting, lints, documentation, Rust tests, and the official JavaScript clients, in Node and in
-# a browser, against our servers. Installs what is missing: npm packages, and Chromium where apt-get is there.
+# Runs every test: formatting, lints, documentation, Rust tests, and against our servers the official JavaScript
+# clients, in Node and in a browser, and one in Python. Installs what is missing: packages of npm and PyPI, and Chromium
+# where apt-get is there.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -11,6 +12,7 @@ need() {
 }
 need cargo "install Rust, https://rustup.rs"
 need npm "install Node.js 20 or newer, npm comes with it"
+need python3 "install Python 3.10 or newer, with its module venv"
 
 if [ ! -x /usr/bin/chromium ]; then
   step "installing chromium"
@@ -40,3 +42,9 @@ step "official clients"
 cd interop-tests
 npm ci --no-audit --no-fund --ignore-scripts --silent
 npm test
+
+step "an independent client, python-socketio"
+cd python
+[ -x .venv/bin/python ] || python3 -m venv .venv
+.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+.venv/bin/python -m unittest
