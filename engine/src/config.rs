@@ -8,18 +8,20 @@ use crate::{
 };
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
-/// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
+/// consuming setter of the same name: numbers are taken as they are, all else by `Into`. Not public API: `socketio` defines its own options with it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __config {
     (
         $(#[$meta:meta])*
-        $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $default:expr, )* }
+        $name:ident {
+            $( $(#[$doc:meta])* $field:ident: $type:ident $(<$inner:ident>)? = $default:expr, )*
+        }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
         #[non_exhaustive]
-        pub struct $name { $( $(#[$doc])* pub $field: $type, )* }
+        pub struct $name { $( $(#[$doc])* pub $field: $type $(<$inner>)?, )* }
 
         impl Default for $name {
             fn default() -> Self {
@@ -31,13 +33,19 @@ macro_rules! __config {
             $(
                 #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
                 #[must_use]
-                pub fn $field(mut self, value: impl Into<$type>) -> Self {
+                pub fn $field(mut self, value: $crate::__config!(@value $type $(<$inner>)?)) -> Self {
                     self.$field = value.into();
                     self
                 }
             )*
         }
     };
+    // A literal has no type of its own, and `Into` does not give it one.
+    (@value usize) => { usize };
+    (@value u64) => { u64 };
+    (@value u32) => { u32 };
+    (@value u8) => { u8 };
+    (@value $type:ident $(<$inner:ident>)?) => { impl Into<$type $(<$inner>)?> };
 }
 
 __config! {

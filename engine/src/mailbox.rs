@@ -14,6 +14,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
+    limits::{Limit, Limits},
     proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
     transport::{
         polling::{Poll, Post},
@@ -80,6 +81,7 @@ struct Mailbox {
     websocket: AtomicBool,
     dialect: Dialect,
     max_buffered: usize,
+    limits: Arc<Limits>,
     queue: Mutex<Queue>,
 }
 
@@ -122,12 +124,19 @@ impl Queue {
 }
 
 impl SessionHandle {
-    pub(crate) fn new(sid: Sid, transport: TransportKind, dialect: Dialect, max_buffered: usize) -> Self {
+    pub(crate) fn new(
+        sid: Sid,
+        transport: TransportKind,
+        dialect: Dialect,
+        max_buffered: usize,
+        limits: Arc<Limits>,
+    ) -> Self {
         Self(Arc::new(Mailbox {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
             dialect,
             max_buffered,
+            limits,
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
                 buffered: 0,
@@ -184,6 +193,7 @@ impl SessionHandle {
         }
         let len: usize = frames.iter().map(Frame::cost).sum();
         if queue.buffered > 0 && queue.buffered + len > self.0.max_buffered {
+            self.0.limits.hit(Limit::MaxBuffered);
             queue.commands.push(Command::Close(CloseReason::SlowConsumer));
             queue.state = State::Closed;
             queue.wake();
@@ -206,6 +216,9 @@ impl SessionHandle {
             queue.buffered += frames.iter().map(Frame::cost).sum::<usize>();
             queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
             queue.wake();
+        }
+        if !taken && !frames.is_empty() {
+            self.0.limits.drop_messages(1);
         }
         taken
     }
@@ -230,6 +243,11 @@ impl SessionHandle {
         let queue = &mut *self.0.queue.lock();
         queue.woken = true;
         queue.wake();
+    }
+
+    /// A limit was hit by this client.
+    pub(crate) fn hit(&self, limit: Limit) {
+        self.0.limits.hit(limit);
     }
 
     /// Takes note of bytes of a request: the client lives. The task asks for it when it would end the session.
