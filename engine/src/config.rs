@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    HttpCompression, PerMessageDeflate, cookie::Cookie, cors::Cors, hooks::Hooks,
+    HttpCompression, PerMessageDeflate, SlowConsumer, cookie::Cookie, cors::Cors, hooks::Hooks,
     proto::packet::TransportKind,
 };
 
@@ -77,10 +77,14 @@ __config! {
         /// The largest message, and the largest body of a POST, in bytes. 1,000,000 by default. A client that sends
         /// more gets status 413 or close code 1009, and its session ends. Node: `maxHttpBufferSize`.
         max_http_buffer_size: usize = 1_000_000,
-        /// The bytes that may wait for one client. 1 MiB by default; a client that lets more pile up is
-        /// disconnected. A message is always taken when nothing else waits, whatever its size. Frames of a
+        /// The bytes that may wait for one client. 1 MiB by default; what happens beyond is the matter of
+        /// [`slow_consumer`](field@Self::slow_consumer). A message is always taken when nothing else waits, whatever its size. Frames of a
         /// broadcast count for each recipient, though they exist once. Node has no limit.
         max_buffered: usize = 1024 * 1024,
+        /// What happens to messages that may be dropped, such as events that nobody acknowledges, when the client does
+        /// not take those before. It is disconnected by default; it is in any case if a message must not be lost. Node
+        /// has no such policy.
+        slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
         /// The transports that clients may use. Both by default. Node: `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,

@@ -394,7 +394,7 @@ impl<A: Application> Driver<A> {
                 if let Some(websocket) = &mut self.websocket
                     && websocket.is_flushed()
                 {
-                    websocket.queue(self.handle.take_frames());
+                    websocket.queue(self.handle.take_batch());
                 }
             }
         }

@@ -133,9 +133,10 @@ impl<A: Application> Engine<A> {
         self.shared.limits.hits(limit)
     }
 
-    /// The number of messages that were given up because a client did not take them, while its session went on:
-    /// [volatile](SessionHandle::send_volatile) ones. Messages that were sent together count as one, and what still
-    /// waits at the end of a session does not count.
+    /// The number of messages that were given up because a client did not take them, while its session went on: by
+    /// the policy of a [slow consumer](crate::SlowConsumer), or because they were
+    /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one, and what still waits
+    /// at the end of a session does not count.
     pub fn dropped_messages(&self) -> u64 {
         self.shared.limits.dropped()
     }

@@ -30,6 +30,7 @@ mod rate_limit;
 mod registry;
 mod request;
 mod service;
+mod slow_consumer;
 mod transport;
 
 // `socketio` serves the bundles of the client with it.
@@ -54,3 +55,4 @@ pub use proto::{
     sid::Sid,
 };
 pub use service::{Answered, BoxFuture};
+pub use slow_consumer::SlowConsumer;

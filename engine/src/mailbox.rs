@@ -14,8 +14,10 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
+    SlowConsumer,
     limits::{Limit, Limits},
     proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
+    slow_consumer::drop_oldest,
     transport::{
         polling::{Poll, Post},
         websocket::WebSocket,
@@ -24,6 +26,9 @@ use crate::{
 
 /// The places that the queue of an idle session may keep: what its first message takes.
 const KEPT_FRAMES: usize = 4;
+
+/// How many bytes leave the queue at once while some of it may be dropped: what has left cannot be any more.
+const DROPPABLE_BATCH: usize = 64 * 1024;
 
 /// What is to happen to a session.
 pub(crate) enum Command {
@@ -47,7 +52,7 @@ pub(crate) enum Command {
 pub enum SendError {
     /// The session has ended.
     Closed,
-    /// Too much waits for this client already: it is being disconnected.
+    /// Too much waits for this client already: it is being disconnected, unless its messages may be dropped.
     Full,
 }
 
@@ -89,6 +94,8 @@ struct Queue {
     frames: VecDeque<Frame>,
     /// The bytes of `frames`, and of those that the task has taken and not yet written.
     buffered: usize,
+    /// Those of `frames` that may be dropped.
+    droppable: usize,
     commands: Vec<Command>,
     waker: Option<Waker>,
     /// Whether the task sleeps: then, and only then, the next arrival wakes it.
@@ -114,11 +121,55 @@ enum State {
 }
 
 impl Queue {
+    /// Takes the first frames, about a batch; frames that belong together stay so.
+    #[cold]
+    fn take_some(&mut self) -> VecDeque<Frame> {
+        let (mut batch, mut len) = (VecDeque::new(), 0);
+        while let Some(frame) =
+            self.frames.pop_front_if(|next| len < DROPPABLE_BATCH || next.belongs_to_previous())
+        {
+            len += frame.cost();
+            self.droppable -= if frame.is_droppable() { frame.cost() } else { 0 };
+            batch.push_back(frame);
+        }
+        batch
+    }
+
     fn wake(&mut self) {
         if std::mem::take(&mut self.asleep)
             && let Some(waker) = &self.waker
         {
             waker.wake_by_ref();
+        }
+    }
+}
+
+impl Mailbox {
+    /// Makes room for a message of that cost, or says that there is none.
+    #[cold]
+    fn overflow(&self, queue: &mut Queue, len: usize, policy: SlowConsumer) -> Result<(), SendError> {
+        self.limits.hit(Limit::MaxBuffered);
+        let kept = queue.buffered - queue.droppable;
+        match policy {
+            SlowConsumer::Disconnect => {
+                queue.commands.push(Command::Close(CloseReason::SlowConsumer));
+                queue.state = State::Closed;
+                queue.wake();
+                Err(SendError::Full)
+            }
+            // Even alone, a message need not fit.
+            SlowConsumer::DropOldest if kept == 0 || kept + len <= self.max_buffered => {
+                let needed = (queue.buffered + len - self.max_buffered).min(queue.droppable);
+                let (dropped, freed) = drop_oldest(&mut queue.frames, needed);
+                queue.buffered -= freed;
+                queue.droppable -= freed;
+                self.limits.drop_messages(dropped);
+                Ok(())
+            }
+            SlowConsumer::DropNewest | SlowConsumer::DropOldest => {
+                self.limits.drop_messages(1);
+                Err(SendError::Full)
+            }
         }
     }
 }
@@ -140,6 +191,7 @@ impl SessionHandle {
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
                 buffered: 0,
+                droppable: 0,
                 commands: Vec::new(),
                 waker: None,
                 asleep: false,
@@ -176,7 +228,7 @@ impl SessionHandle {
         self.0.dialect
     }
 
-    /// Sends messages that belong together: no other message comes between them.
+    /// Sends messages that belong together and must not be lost: no other message comes between them.
     ///
     /// Never blocks and never waits. The messages of one thread leave in the order in which they were sent.
     /// `Ok` means that they were queued; the client may be gone before it reads them.
@@ -187,25 +239,58 @@ impl SessionHandle {
     /// [`max_buffered`](crate::EngineConfig::max_buffered) bytes would wait: the client does not keep up, and
     /// its session ends with [`CloseReason::SlowConsumer`].
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
+        self.push(frames, SlowConsumer::Disconnect)
+    }
+
+    /// As [`send`](Self::send), with a say in what happens when the client does not keep up. The
+    /// [default](field@crate::EngineConfig::slow_consumer) of the server does not count here: pass it if it is meant.
+    ///
+    /// Messages that were sent together are dropped together. See also
+    /// [`Engine::dropped_messages`](crate::Engine::dropped_messages).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); but with a policy that drops messages, [`SendError::Full`] means that this one was
+    /// dropped, and the session goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::{Frame, SendError, SessionHandle, SlowConsumer};
+    ///
+    /// fn position(session: &SessionHandle, text: &str) -> Result<(), SendError> {
+    ///     session.send_droppable(&[Frame::text(text)], SlowConsumer::DropOldest)
+    /// }
+    /// ```
+    pub fn send_droppable(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
+        self.push(frames, policy)
+    }
+
+    #[inline]
+    fn push(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Open {
             return Err(SendError::Closed);
         }
         let len: usize = frames.iter().map(Frame::cost).sum();
         if queue.buffered > 0 && queue.buffered + len > self.0.max_buffered {
-            self.0.limits.hit(Limit::MaxBuffered);
-            queue.commands.push(Command::Close(CloseReason::SlowConsumer));
-            queue.state = State::Closed;
-            queue.wake();
-            return Err(SendError::Full);
+            self.0.overflow(queue, len, policy)?;
         }
         queue.buffered += len;
-        queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
+        let copies = frames.iter().map(|frame| frame.for_recipient(queue.shared_from));
+        if policy == SlowConsumer::DropOldest {
+            queue.droppable += len;
+            queue.frames.extend(copies.enumerate().map(|(at, frame)| frame.droppable(at == 0)));
+        } else {
+            queue.frames.extend(copies);
+        }
         queue.wake();
         Ok(())
     }
 
     /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
+    ///
+    /// Whatever [`SlowConsumer`] says, they are the first to go: one is taken only when nothing waits.
     ///
     /// A WebSocket takes them unless an earlier message still waits; long-polling takes them while a poll is
     /// parked. This is what `volatile` means in Node.
@@ -296,7 +381,20 @@ impl SessionHandle {
 
     /// Takes all frames.
     pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
-        std::mem::take(&mut self.0.queue.lock().frames)
+        let queue = &mut *self.0.queue.lock();
+        queue.droppable = 0;
+        std::mem::take(&mut queue.frames)
+    }
+
+    /// Takes the frames that are to be written next: all of them, unless some may be dropped and should rather wait
+    /// here, where they can be.
+    pub(crate) fn take_batch(&self) -> VecDeque<Frame> {
+        let queue = &mut *self.0.queue.lock();
+        if queue.droppable > 0 && queue.buffered > DROPPABLE_BATCH {
+            return queue.take_some();
+        }
+        queue.droppable = 0;
+        std::mem::take(&mut queue.frames)
     }
 
     /// Takes an empty queue back. A small one stays with the session, so that the next message needs no allocation;

@@ -86,7 +86,7 @@ pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
 pub use engineio::{
     CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, Limit, PerMessageDeflate,
-    RemoteAddr, RequestError, SameSite, SessionHandle, TransportKind,
+    RemoteAddr, RequestError, SameSite, SessionHandle, SlowConsumer, TransportKind,
 };
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};

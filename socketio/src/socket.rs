@@ -106,11 +106,22 @@ impl<D: ?Sized> Inner<D> {
         self.acks.resolve(id, args);
     }
 
+    /// Sends what must not be lost.
     fn send(&self, frames: &Frames) -> Result<(), EmitError> {
-        if self.left.get().is_some() || self.ending.is_requested() {
-            return Err(EmitError::Disconnected);
-        }
+        self.check()?;
         Ok(self.session.send(frames.as_slice())?)
+    }
+
+    /// Sends an event by the policy of the namespace.
+    fn send_event(&self, frames: &Frames) -> Result<(), EmitError> {
+        self.check()?;
+        Ok(self.session.send_droppable(frames.as_slice(), self.adapter.slow_consumer)?)
+    }
+
+    /// Whether anything may be sent.
+    fn check(&self) -> Result<(), EmitError> {
+        let ended = self.left.get().is_some() || self.ending.is_requested();
+        if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
     /// Answers an event that failed, if the client waits for an answer.
@@ -291,13 +302,14 @@ impl<D> Socket<D> {
     /// # Errors
     ///
     /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the client does not take its
-    /// messages, [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
+    /// messages: then it is being disconnected, or this event was dropped, as [`SlowConsumer`](crate::SlowConsumer)
+    /// says. [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        self.0.send(&encode_event(self.path(), event.name(), None, args)?)
+        self.0.send_event(&encode_event(self.path(), event.name(), None, args)?)
     }
 
     /// Adds this socket to a room. Does nothing if it is there already.

@@ -12,6 +12,7 @@ mod polling;
 mod polling_limits;
 mod polling_misuse;
 mod serving;
+mod slow_consumer;
 mod stress;
 mod support;
 mod upgrade;
