@@ -32,6 +32,7 @@ mod request;
 mod service;
 mod slow_consumer;
 mod transport;
+mod waiters;
 
 // `socketio` serves the bundles of the client with it.
 pub use compression::options::{HttpCompression, PerMessageDeflate};

@@ -3,11 +3,12 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::{Future, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -19,9 +20,10 @@ use crate::{
     proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
     slow_consumer::drop_oldest,
     transport::{
-        polling::{Poll, Post},
+        polling::{self, Post},
         websocket::WebSocket,
     },
+    waiters::Waiters,
 };
 
 /// The places that the queue of an idle session may keep: what its first message takes.
@@ -32,7 +34,7 @@ const DROPPABLE_BATCH: usize = 64 * 1024;
 
 /// What is to happen to a session.
 pub(crate) enum Command {
-    Poll(Poll),
+    Poll(polling::Poll),
     Post(Post),
     Probe(Box<WebSocket>),
     Close(CloseReason),
@@ -98,6 +100,8 @@ struct Queue {
     droppable: usize,
     commands: Vec<Command>,
     waker: Option<Waker>,
+    /// Who waits until there is room for a message.
+    waiters: Waiters,
     /// Whether the task sleeps: then, and only then, the next arrival wakes it.
     asleep: bool,
     /// Whether the task was to be woken while it was awake.
@@ -121,6 +125,21 @@ enum State {
 }
 
 impl Queue {
+    /// Takes messages that cost so much.
+    fn push(&mut self, frames: &[Frame], len: usize) {
+        self.buffered += len;
+        self.frames.extend(frames.iter().map(|frame| frame.for_recipient(self.shared_from)));
+        self.wake();
+    }
+
+    fn push_droppable(&mut self, frames: &[Frame], len: usize) {
+        self.buffered += len;
+        self.droppable += len;
+        let copies = frames.iter().map(|frame| frame.for_recipient(self.shared_from));
+        self.frames.extend(copies.enumerate().map(|(at, frame)| frame.droppable(at == 0)));
+        self.wake();
+    }
+
     /// Takes the first frames, about a batch; frames that belong together stay so.
     #[cold]
     fn take_some(&mut self) -> VecDeque<Frame> {
@@ -135,6 +154,18 @@ impl Queue {
         batch
     }
 
+    /// Refuses messages from now on.
+    fn close(&mut self, state: State) {
+        self.state = state;
+        self.waiters.wake_all();
+    }
+
+    /// Bytes have left: whoever waits for room may have it now.
+    fn written(&mut self, len: usize, max_buffered: usize) {
+        self.buffered -= len;
+        self.waiters.wake_first(|len| has_room(self.buffered, len, max_buffered));
+    }
+
     fn wake(&mut self) {
         if std::mem::take(&mut self.asleep)
             && let Some(waker) = &self.waker
@@ -142,6 +173,11 @@ impl Queue {
             waker.wake_by_ref();
         }
     }
+}
+
+/// Whether a message may join those that wait. One is always taken when nothing waits.
+fn has_room(buffered: usize, len: usize, max_buffered: usize) -> bool {
+    buffered == 0 || buffered + len <= max_buffered
 }
 
 impl Mailbox {
@@ -153,7 +189,7 @@ impl Mailbox {
         match policy {
             SlowConsumer::Disconnect => {
                 queue.commands.push(Command::Close(CloseReason::SlowConsumer));
-                queue.state = State::Closed;
+                queue.close(State::Closed);
                 queue.wake();
                 Err(SendError::Full)
             }
@@ -194,6 +230,7 @@ impl SessionHandle {
                 droppable: 0,
                 commands: Vec::new(),
                 waker: None,
+                waiters: Waiters::default(),
                 asleep: false,
                 woken: false,
                 heard: None,
@@ -273,19 +310,46 @@ impl SessionHandle {
             return Err(SendError::Closed);
         }
         let len: usize = frames.iter().map(Frame::cost).sum();
-        if queue.buffered > 0 && queue.buffered + len > self.0.max_buffered {
+        if !has_room(queue.buffered, len, self.0.max_buffered) {
             self.0.overflow(queue, len, policy)?;
         }
-        queue.buffered += len;
-        let copies = frames.iter().map(|frame| frame.for_recipient(queue.shared_from));
         if policy == SlowConsumer::DropOldest {
-            queue.droppable += len;
-            queue.frames.extend(copies.enumerate().map(|(at, frame)| frame.droppable(at == 0)));
+            queue.push_droppable(frames, len);
         } else {
-            queue.frames.extend(copies);
+            queue.push(frames, len);
         }
-        queue.wake();
         Ok(())
+    }
+
+    /// As [`send`](Self::send), but waits until there is room.
+    ///
+    /// Of several that wait for one session, the first comes first. `send` does not wait for them, and takes the room
+    /// that there is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] if the session ends first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing has been sent if the future is dropped before it is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::{Frame, SendError, SessionHandle};
+    ///
+    /// async fn export(session: &SessionHandle, lines: &[&str]) -> Result<(), SendError> {
+    ///     for line in lines {
+    ///         session.send_wait(&[Frame::text(line)]).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn send_wait(&self, frames: &[Frame]) -> impl Future<Output = Result<(), SendError>> + Send {
+        let mut place = Place { mailbox: &self.0, ticket: None };
+        let len = frames.iter().map(Frame::cost).sum();
+        poll_fn(move |cx| place.poll_send(cx, frames, len))
     }
 
     /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
@@ -298,9 +362,7 @@ impl SessionHandle {
         let queue = &mut *self.0.queue.lock();
         let taken = queue.writable && queue.frames.is_empty() && queue.state == State::Open;
         if taken {
-            queue.buffered += frames.iter().map(Frame::cost).sum::<usize>();
-            queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
-            queue.wake();
+            queue.push(frames, frames.iter().map(Frame::cost).sum());
         }
         if !taken && !frames.is_empty() {
             self.0.limits.drop_messages(1);
@@ -370,7 +432,7 @@ impl SessionHandle {
     /// Takes the commands; first, `written` bytes have left.
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
-        queue.buffered -= written;
+        queue.written(written, self.0.max_buffered);
         queue.asleep = false;
         std::mem::take(&mut queue.commands)
     }
@@ -417,7 +479,7 @@ impl SessionHandle {
         writable: bool,
     ) -> bool {
         let queue = &mut *self.0.queue.lock();
-        queue.buffered -= written;
+        queue.written(written, self.0.max_buffered);
         queue.writable = writable;
         let woken = std::mem::take(&mut queue.woken);
         if woken || !queue.commands.is_empty() || (frames_may_go && !queue.frames.is_empty()) {
@@ -432,16 +494,52 @@ impl SessionHandle {
 
     /// Refuses messages from now on.
     pub(crate) fn close_queue(&self) {
-        self.0.queue.lock().state = State::Closed;
+        self.0.queue.lock().close(State::Closed);
     }
 
     /// The task is gone: refuses commands too, and frees what is left.
     pub(crate) fn abandon(&self) {
         let queue = &mut *self.0.queue.lock();
-        queue.state = State::Gone;
+        queue.close(State::Gone);
         queue.waker = None;
         queue.frames = VecDeque::new();
         queue.commands = Vec::new();
+    }
+}
+
+/// Somebody who waits for room; leaves the line on drop.
+struct Place<'a> {
+    mailbox: &'a Mailbox,
+    ticket: Option<u64>,
+}
+
+impl Place<'_> {
+    fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame], len: usize) -> Poll<Result<(), SendError>> {
+        let Self { mailbox, ticket } = self;
+        let queue = &mut *mailbox.queue.lock();
+        if queue.state != State::Open {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        if !queue.waiters.is_first(*ticket) || !has_room(queue.buffered, len, mailbox.max_buffered) {
+            queue.waiters.wait(ticket, len, cx.waker());
+            return Poll::Pending;
+        }
+        if let Some(ticket) = ticket.take() {
+            queue.waiters.leave(ticket);
+        }
+        queue.push(frames, len);
+        queue.written(0, mailbox.max_buffered);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let queue = &mut *self.mailbox.queue.lock();
+            queue.waiters.leave(ticket);
+            queue.written(0, self.mailbox.max_buffered);
+        }
     }
 }
 

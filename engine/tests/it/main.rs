@@ -16,5 +16,6 @@ mod slow_consumer;
 mod stress;
 mod support;
 mod upgrade;
+mod waiting;
 mod websocket;
 mod websocket_misuse;

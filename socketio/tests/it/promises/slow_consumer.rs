@@ -3,7 +3,7 @@
 
 use socketio::{EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, SlowConsumer, Socket};
 
-use crate::support::{Heard, Host, Polling, log, payload, serve};
+use crate::support::{Heard, Host, Polling, log, payload, serve, within};
 
 const LIMIT: usize = 10_000;
 
@@ -93,5 +93,40 @@ async fn an_event_with_an_acknowledgement_is_never_dropped() {
         assert!(asked.await.is_err());
         assert_eq!(ends.next().await, "transport error");
         assert_eq!(host.io.dropped_packets(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_event_may_wait_for_room() {
+    let (host, mut client, socket, _ends) = unpolled(None, SlowConsumer::default()).await;
+    let fit = fill(&socket);
+    let waiting = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.emit_wait("n", &format!("{fit:04}")).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    assert_eq!(client.poll().await, packets(0..fit));
+    within(waiting).await.unwrap().unwrap();
+    assert_eq!(client.poll().await, packets(fit..fit + 1));
+    assert_eq!(host.io.limit_hits(Limit::MaxBuffered), 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_of_the_end() {
+    for leave in [Socket::close as fn(&Socket), Socket::disconnect] {
+        let (_host, mut client, socket, _ends) = unpolled(None, SlowConsumer::default()).await;
+        // There is room for a DISCONNECT.
+        emit(&socket, 0).unwrap();
+        let large = "x".repeat(LIMIT);
+        let waiting = tokio::spawn({
+            let socket = socket.clone();
+            async move { socket.emit_wait("n", &large).await }
+        });
+        tokio::task::yield_now().await;
+        leave(&socket);
+        assert!(client.poll().await.starts_with(&packets(0..1)));
+        let ended = within(waiting).await.unwrap();
+        assert!(matches!(ended, Err(EmitError::Disconnected)), "{ended:?}");
     }
 }
