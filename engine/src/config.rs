@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    HttpCompression, PerMessageDeflate,
+    HttpCompression, PerMessageDeflate, SlowConsumer,
     cookie::Cookie,
     cors::Cors,
     hooks::Hooks,
@@ -11,18 +11,20 @@ use crate::{
 };
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
-/// consuming setter of the same name. Not public API: `socketio` defines its own options with it.
+/// consuming setter of the same name: numbers are taken as they are, all else by `Into`. Not public API: `socketio` defines its own options with it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __config {
     (
         $(#[$meta:meta])*
-        $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $default:expr, )* }
+        $name:ident {
+            $( $(#[$doc:meta])* $field:ident: $type:ident $(<$inner:ident>)? = $default:expr, )*
+        }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
         #[non_exhaustive]
-        pub struct $name { $( $(#[$doc])* pub $field: $type, )* }
+        pub struct $name { $( $(#[$doc])* pub $field: $type $(<$inner>)?, )* }
 
         impl Default for $name {
             fn default() -> Self {
@@ -34,13 +36,19 @@ macro_rules! __config {
             $(
                 #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
                 #[must_use]
-                pub fn $field(mut self, value: impl Into<$type>) -> Self {
+                pub fn $field(mut self, value: $crate::__config!(@value $type $(<$inner>)?)) -> Self {
                     self.$field = value.into();
                     self
                 }
             )*
         }
     };
+    // A literal has no type of its own, and `Into` does not give it one.
+    (@value usize) => { usize };
+    (@value u64) => { u64 };
+    (@value u32) => { u32 };
+    (@value u8) => { u8 };
+    (@value $type:ident $(<$inner:ident>)?) => { impl Into<$type $(<$inner>)?> };
 }
 
 __config! {
@@ -72,10 +80,14 @@ __config! {
         /// The largest message, and the largest body of a POST, in bytes. 1,000,000 by default. A client that sends
         /// more gets status 413 or close code 1009, and its session ends. Node: `maxHttpBufferSize`.
         max_http_buffer_size: usize = 1_000_000,
-        /// The bytes that may wait for one client. 1 MiB by default; a client that lets more pile up is
-        /// disconnected. A message is always taken when nothing else waits, whatever its size. Frames of a
+        /// The bytes that may wait for one client. 1 MiB by default; what happens beyond is the matter of
+        /// [`slow_consumer`](field@Self::slow_consumer). A message is always taken when nothing else waits, whatever its size. Frames of a
         /// broadcast count for each recipient, though they exist once. Node has no limit.
         max_buffered: usize = 1024 * 1024,
+        /// What happens to messages that may be dropped, such as events that nobody acknowledges, when the client does
+        /// not take those before. It is disconnected by default; it is in any case if a message must not be lost. Node
+        /// has no such policy.
+        slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
         /// The transports that clients may use. Both by default. Node: `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,

@@ -256,6 +256,9 @@ impl<A: Application> Driver<A> {
                     event
                 }
                 Err(fault) => {
+                    if let Some(limit) = fault.limit() {
+                        handle.hit(limit);
+                    }
                     *close = Some(Frame::close(fault.close_code(), CloseReason::TransportError.as_str()));
                     session.handle(now, Input::Gone { request: Request::Probe, error: true });
                     return input.len();
@@ -391,7 +394,7 @@ impl<A: Application> Driver<A> {
                 if let Some(websocket) = &mut self.websocket
                     && websocket.is_flushed()
                 {
-                    websocket.queue(self.handle.take_frames());
+                    websocket.queue(self.handle.take_batch());
                 }
             }
         }

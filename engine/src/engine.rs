@@ -27,6 +27,7 @@ use crate::{
     connection::Application,
     driver::Driver,
     gate::{Gate, Turned},
+    limits::{Limit, Limits},
     mailbox::{Command, SessionHandle},
     proto::{
         dialect::{Dialect, Revision},
@@ -87,6 +88,7 @@ pub(crate) struct Shared<A> {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) registry: Registry,
     pub(crate) warnings: RateLimit,
+    pub(crate) limits: Arc<Limits>,
     /// Whether new sessions are refused.
     closed: AtomicBool,
     application: A,
@@ -114,6 +116,7 @@ impl<A: Application> Engine<A> {
                 config: Arc::new(config),
                 registry: Registry::new(),
                 warnings: RateLimit::default(),
+                limits: Arc::default(),
                 closed: AtomicBool::new(false),
                 application,
             }),
@@ -123,6 +126,19 @@ impl<A: Application> Engine<A> {
     /// The number of open sessions.
     pub fn session_count(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// How often a limit was hit since the start.
+    pub fn limit_hits(&self, limit: Limit) -> u64 {
+        self.shared.limits.hits(limit)
+    }
+
+    /// The number of messages that were given up because a client did not take them, while its session went on: by
+    /// the policy of a [slow consumer](crate::SlowConsumer), or because they were
+    /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one, and what still waits
+    /// at the end of a session does not count.
+    pub fn dropped_messages(&self) -> u64 {
+        self.shared.limits.dropped()
     }
 
     /// The application.
@@ -296,7 +312,8 @@ impl<A: Application> Engine<A> {
     }
 
     fn session(&self, sid: Sid, transport: TransportKind, dialect: Dialect) -> SessionHandle {
-        SessionHandle::new(sid, transport, dialect, self.shared.config.max_buffered)
+        let Shared { config, limits, .. } = &*self.shared;
+        SessionHandle::new(sid, transport, dialect, config.max_buffered, limits.clone())
     }
 
     /// Checks what the head of a POST decides; says whether its payload is binary.
@@ -309,6 +326,7 @@ impl<A: Application> Engine<A> {
             return Err(StatusCode::BAD_REQUEST);
         }
         if request.body().size_hint().lower() > self.shared.config.max_http_buffer_size as u64 {
+            session.hit(Limit::MaxHttpBufferSize);
             session.close_for(CloseReason::TransportError);
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
@@ -350,7 +368,10 @@ async fn post<B: Body>(
             let _ = ticket.body.send(Payload::new(body, session.dialect(), is_binary));
             ticket.done.await.is_ok()
         }
-        Ok(Err(BodyError::TooLarge)) => return status(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(BodyError::TooLarge)) => {
+            session.hit(Limit::MaxHttpBufferSize);
+            return status(StatusCode::PAYLOAD_TOO_LARGE);
+        }
         Ok(Err(BodyError::Broken)) => false,
         Err(taken) => taken,
     };

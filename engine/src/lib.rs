@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod gate;
 mod hooks;
+mod limits;
 mod listen;
 mod mailbox;
 mod open_request;
@@ -29,7 +30,9 @@ mod rate_limit;
 mod registry;
 mod request;
 mod service;
+mod slow_consumer;
 mod transport;
+mod waiters;
 
 // `socketio` serves the bundles of the client with it.
 pub use compression::options::{HttpCompression, PerMessageDeflate};
@@ -42,6 +45,7 @@ pub use cors::Cors;
 pub use engine::Engine;
 pub use error::{ConnectionError, RequestError};
 pub use hooks::Hooks;
+pub use limits::Limit;
 pub use listen::serve;
 pub use mailbox::{SendError, SessionHandle};
 pub use open_request::{OpenRequest, RemoteAddr};
@@ -52,3 +56,4 @@ pub use proto::{
     sid::Sid,
 };
 pub use service::{Answered, BoxFuture};
+pub use slow_consumer::SlowConsumer;

@@ -3,30 +3,38 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::{Future, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use parking_lot::Mutex;
 
 use crate::{
+    SlowConsumer,
+    limits::{Limit, Limits},
     proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
+    slow_consumer::drop_oldest,
     transport::{
-        polling::{Poll, Post},
+        polling::{self, Post},
         websocket::WebSocket,
     },
+    waiters::Waiters,
 };
 
 /// The places that the queue of an idle session may keep: what its first message takes.
 const KEPT_FRAMES: usize = 4;
 
+/// How many bytes leave the queue at once while some of it may be dropped: what has left cannot be any more.
+const DROPPABLE_BATCH: usize = 64 * 1024;
+
 /// What is to happen to a session.
 pub(crate) enum Command {
-    Poll(Poll),
+    Poll(polling::Poll),
     Post(Post),
     Probe(Box<WebSocket>),
     Close(CloseReason),
@@ -46,7 +54,7 @@ pub(crate) enum Command {
 pub enum SendError {
     /// The session has ended.
     Closed,
-    /// Too much waits for this client already: it is being disconnected.
+    /// Too much waits for this client already: it is being disconnected, unless its messages may be dropped.
     Full,
 }
 
@@ -80,6 +88,7 @@ struct Mailbox {
     websocket: AtomicBool,
     dialect: Dialect,
     max_buffered: usize,
+    limits: Arc<Limits>,
     queue: Mutex<Queue>,
 }
 
@@ -87,8 +96,12 @@ struct Queue {
     frames: VecDeque<Frame>,
     /// The bytes of `frames`, and of those that the task has taken and not yet written.
     buffered: usize,
+    /// Those of `frames` that may be dropped.
+    droppable: usize,
     commands: Vec<Command>,
     waker: Option<Waker>,
+    /// Who waits until there is room for a message.
+    waiters: Waiters,
     /// Whether the task sleeps: then, and only then, the next arrival wakes it.
     asleep: bool,
     /// Whether the task was to be woken while it was awake.
@@ -112,6 +125,47 @@ enum State {
 }
 
 impl Queue {
+    /// Takes messages that cost so much.
+    fn push(&mut self, frames: &[Frame], len: usize) {
+        self.buffered += len;
+        self.frames.extend(frames.iter().map(|frame| frame.for_recipient(self.shared_from)));
+        self.wake();
+    }
+
+    fn push_droppable(&mut self, frames: &[Frame], len: usize) {
+        self.buffered += len;
+        self.droppable += len;
+        let copies = frames.iter().map(|frame| frame.for_recipient(self.shared_from));
+        self.frames.extend(copies.enumerate().map(|(at, frame)| frame.droppable(at == 0)));
+        self.wake();
+    }
+
+    /// Takes the first frames, about a batch; frames that belong together stay so.
+    #[cold]
+    fn take_some(&mut self) -> VecDeque<Frame> {
+        let (mut batch, mut len) = (VecDeque::new(), 0);
+        while let Some(frame) =
+            self.frames.pop_front_if(|next| len < DROPPABLE_BATCH || next.belongs_to_previous())
+        {
+            len += frame.cost();
+            self.droppable -= if frame.is_droppable() { frame.cost() } else { 0 };
+            batch.push_back(frame);
+        }
+        batch
+    }
+
+    /// Refuses messages from now on.
+    fn close(&mut self, state: State) {
+        self.state = state;
+        self.waiters.wake_all();
+    }
+
+    /// Bytes have left: whoever waits for room may have it now.
+    fn written(&mut self, len: usize, max_buffered: usize) {
+        self.buffered -= len;
+        self.waiters.wake_first(|len| has_room(self.buffered, len, max_buffered));
+    }
+
     fn wake(&mut self) {
         if std::mem::take(&mut self.asleep)
             && let Some(waker) = &self.waker
@@ -121,18 +175,62 @@ impl Queue {
     }
 }
 
+/// Whether a message may join those that wait. One is always taken when nothing waits.
+fn has_room(buffered: usize, len: usize, max_buffered: usize) -> bool {
+    buffered == 0 || buffered + len <= max_buffered
+}
+
+impl Mailbox {
+    /// Makes room for a message of that cost, or says that there is none.
+    #[cold]
+    fn overflow(&self, queue: &mut Queue, len: usize, policy: SlowConsumer) -> Result<(), SendError> {
+        self.limits.hit(Limit::MaxBuffered);
+        let kept = queue.buffered - queue.droppable;
+        match policy {
+            SlowConsumer::Disconnect => {
+                queue.commands.push(Command::Close(CloseReason::SlowConsumer));
+                queue.close(State::Closed);
+                queue.wake();
+                Err(SendError::Full)
+            }
+            // Even alone, a message need not fit.
+            SlowConsumer::DropOldest if kept == 0 || kept + len <= self.max_buffered => {
+                let needed = (queue.buffered + len - self.max_buffered).min(queue.droppable);
+                let (dropped, freed) = drop_oldest(&mut queue.frames, needed);
+                queue.buffered -= freed;
+                queue.droppable -= freed;
+                self.limits.drop_messages(dropped);
+                Ok(())
+            }
+            SlowConsumer::DropNewest | SlowConsumer::DropOldest => {
+                self.limits.drop_messages(1);
+                Err(SendError::Full)
+            }
+        }
+    }
+}
+
 impl SessionHandle {
-    pub(crate) fn new(sid: Sid, transport: TransportKind, dialect: Dialect, max_buffered: usize) -> Self {
+    pub(crate) fn new(
+        sid: Sid,
+        transport: TransportKind,
+        dialect: Dialect,
+        max_buffered: usize,
+        limits: Arc<Limits>,
+    ) -> Self {
         Self(Arc::new(Mailbox {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
             dialect,
             max_buffered,
+            limits,
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
                 buffered: 0,
+                droppable: 0,
                 commands: Vec::new(),
                 waker: None,
+                waiters: Waiters::default(),
                 asleep: false,
                 woken: false,
                 heard: None,
@@ -167,7 +265,7 @@ impl SessionHandle {
         self.0.dialect
     }
 
-    /// Sends messages that belong together: no other message comes between them.
+    /// Sends messages that belong together and must not be lost: no other message comes between them.
     ///
     /// Never blocks and never waits. The messages of one thread leave in the order in which they were sent.
     /// `Ok` means that they were queued; the client may be gone before it reads them.
@@ -178,24 +276,85 @@ impl SessionHandle {
     /// [`max_buffered`](crate::EngineConfig::max_buffered) bytes would wait: the client does not keep up, and
     /// its session ends with [`CloseReason::SlowConsumer`].
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
+        self.push(frames, SlowConsumer::Disconnect)
+    }
+
+    /// As [`send`](Self::send), with a say in what happens when the client does not keep up. The
+    /// [default](field@crate::EngineConfig::slow_consumer) of the server does not count here: pass it if it is meant.
+    ///
+    /// Messages that were sent together are dropped together. See also
+    /// [`Engine::dropped_messages`](crate::Engine::dropped_messages).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); but with a policy that drops messages, [`SendError::Full`] means that this one was
+    /// dropped, and the session goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::{Frame, SendError, SessionHandle, SlowConsumer};
+    ///
+    /// fn position(session: &SessionHandle, text: &str) -> Result<(), SendError> {
+    ///     session.send_droppable(&[Frame::text(text)], SlowConsumer::DropOldest)
+    /// }
+    /// ```
+    pub fn send_droppable(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
+        self.push(frames, policy)
+    }
+
+    #[inline]
+    fn push(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Open {
             return Err(SendError::Closed);
         }
         let len: usize = frames.iter().map(Frame::cost).sum();
-        if queue.buffered > 0 && queue.buffered + len > self.0.max_buffered {
-            queue.commands.push(Command::Close(CloseReason::SlowConsumer));
-            queue.state = State::Closed;
-            queue.wake();
-            return Err(SendError::Full);
+        if !has_room(queue.buffered, len, self.0.max_buffered) {
+            self.0.overflow(queue, len, policy)?;
         }
-        queue.buffered += len;
-        queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
-        queue.wake();
+        if policy == SlowConsumer::DropOldest {
+            queue.push_droppable(frames, len);
+        } else {
+            queue.push(frames, len);
+        }
         Ok(())
     }
 
+    /// As [`send`](Self::send), but waits until there is room.
+    ///
+    /// Of several that wait for one session, the first comes first. `send` does not wait for them, and takes the room
+    /// that there is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] if the session ends first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing has been sent if the future is dropped before it is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::{Frame, SendError, SessionHandle};
+    ///
+    /// async fn export(session: &SessionHandle, lines: &[&str]) -> Result<(), SendError> {
+    ///     for line in lines {
+    ///         session.send_wait(&[Frame::text(line)]).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn send_wait(&self, frames: &[Frame]) -> impl Future<Output = Result<(), SendError>> + Send {
+        let mut place = Place { mailbox: &self.0, ticket: None };
+        let len = frames.iter().map(Frame::cost).sum();
+        poll_fn(move |cx| place.poll_send(cx, frames, len))
+    }
+
     /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
+    ///
+    /// Whatever [`SlowConsumer`] says, they are the first to go: one is taken only when nothing waits.
     ///
     /// A WebSocket takes them unless an earlier message still waits; long-polling takes them while a poll is
     /// parked. This is what `volatile` means in Node.
@@ -203,9 +362,10 @@ impl SessionHandle {
         let queue = &mut *self.0.queue.lock();
         let taken = queue.writable && queue.frames.is_empty() && queue.state == State::Open;
         if taken {
-            queue.buffered += frames.iter().map(Frame::cost).sum::<usize>();
-            queue.frames.extend(frames.iter().map(|frame| frame.for_recipient(queue.shared_from)));
-            queue.wake();
+            queue.push(frames, frames.iter().map(Frame::cost).sum());
+        }
+        if !taken && !frames.is_empty() {
+            self.0.limits.drop_messages(1);
         }
         taken
     }
@@ -230,6 +390,11 @@ impl SessionHandle {
         let queue = &mut *self.0.queue.lock();
         queue.woken = true;
         queue.wake();
+    }
+
+    /// A limit was hit by this client.
+    pub(crate) fn hit(&self, limit: Limit) {
+        self.0.limits.hit(limit);
     }
 
     /// Takes note of bytes of a request: the client lives. The task asks for it when it would end the session.
@@ -267,7 +432,7 @@ impl SessionHandle {
     /// Takes the commands; first, `written` bytes have left.
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
-        queue.buffered -= written;
+        queue.written(written, self.0.max_buffered);
         queue.asleep = false;
         std::mem::take(&mut queue.commands)
     }
@@ -278,7 +443,20 @@ impl SessionHandle {
 
     /// Takes all frames.
     pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
-        std::mem::take(&mut self.0.queue.lock().frames)
+        let queue = &mut *self.0.queue.lock();
+        queue.droppable = 0;
+        std::mem::take(&mut queue.frames)
+    }
+
+    /// Takes the frames that are to be written next: all of them, unless some may be dropped and should rather wait
+    /// here, where they can be.
+    pub(crate) fn take_batch(&self) -> VecDeque<Frame> {
+        let queue = &mut *self.0.queue.lock();
+        if queue.droppable > 0 && queue.buffered > DROPPABLE_BATCH {
+            return queue.take_some();
+        }
+        queue.droppable = 0;
+        std::mem::take(&mut queue.frames)
     }
 
     /// Takes an empty queue back. A small one stays with the session, so that the next message needs no allocation;
@@ -301,7 +479,7 @@ impl SessionHandle {
         writable: bool,
     ) -> bool {
         let queue = &mut *self.0.queue.lock();
-        queue.buffered -= written;
+        queue.written(written, self.0.max_buffered);
         queue.writable = writable;
         let woken = std::mem::take(&mut queue.woken);
         if woken || !queue.commands.is_empty() || (frames_may_go && !queue.frames.is_empty()) {
@@ -316,16 +494,52 @@ impl SessionHandle {
 
     /// Refuses messages from now on.
     pub(crate) fn close_queue(&self) {
-        self.0.queue.lock().state = State::Closed;
+        self.0.queue.lock().close(State::Closed);
     }
 
     /// The task is gone: refuses commands too, and frees what is left.
     pub(crate) fn abandon(&self) {
         let queue = &mut *self.0.queue.lock();
-        queue.state = State::Gone;
+        queue.close(State::Gone);
         queue.waker = None;
         queue.frames = VecDeque::new();
         queue.commands = Vec::new();
+    }
+}
+
+/// Somebody who waits for room; leaves the line on drop.
+struct Place<'a> {
+    mailbox: &'a Mailbox,
+    ticket: Option<u64>,
+}
+
+impl Place<'_> {
+    fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame], len: usize) -> Poll<Result<(), SendError>> {
+        let Self { mailbox, ticket } = self;
+        let queue = &mut *mailbox.queue.lock();
+        if queue.state != State::Open {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        if !queue.waiters.is_first(*ticket) || !has_room(queue.buffered, len, mailbox.max_buffered) {
+            queue.waiters.wait(ticket, len, cx.waker());
+            return Poll::Pending;
+        }
+        if let Some(ticket) = ticket.take() {
+            queue.waiters.leave(ticket);
+        }
+        queue.push(frames, len);
+        queue.written(0, mailbox.max_buffered);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let queue = &mut *self.mailbox.queue.lock();
+            queue.waiters.leave(ticket);
+            queue.written(0, self.mailbox.max_buffered);
+        }
     }
 }
 

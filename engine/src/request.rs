@@ -162,7 +162,10 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::limits::Limits;
 
     fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
         let session = session.map(|transport| (transport, Dialect::CURRENT));
@@ -177,7 +180,8 @@ mod tests {
         let sessions = Registry::new();
         if let Some((transport, dialect)) = session {
             let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
-            sessions.insert(SessionHandle::new(sid, transport, dialect, 1000));
+            let limits = Arc::<Limits>::default();
+            sessions.insert(SessionHandle::new(sid, transport, dialect, 1000, limits));
         }
         Intent::of(request, config, &sessions).map_err(RequestError::code)
     }

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use engineio::SlowConsumer;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) trait Backend: Send + Sync {
 pub(crate) struct Adapter {
     path: Box<str>,
     pub(crate) config: Arc<ServerConfig>,
+    /// What happens to events for clients that do not keep up.
+    pub(crate) slow_consumer: SlowConsumer,
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
     backend: Option<Arc<dyn Backend>>,
@@ -43,7 +46,14 @@ pub(crate) struct Flags {
 
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, backend: Option<Arc<dyn Backend>>) -> Self {
-        Self { path: path.into(), config, rooms: RwLock::default(), next_ack: AtomicU64::new(0), backend }
+        Self {
+            path: path.into(),
+            slow_consumer: config.engine.slow_consumer,
+            config,
+            rooms: RwLock::default(),
+            next_ack: AtomicU64::new(0),
+            backend,
+        }
     }
 
     /// The path of the namespace.
@@ -90,8 +100,8 @@ impl Adapter {
             if flags.volatile {
                 session.send_volatile(packet.as_slice());
             } else {
-                // A socket whose queue is full is being disconnected, and its handler told why.
-                let _ = session.send(packet.as_slice());
+                // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
+                let _ = session.send_droppable(packet.as_slice(), self.slow_consumer);
             }
         };
         if Rooms::<AnySocket>::needs_exclusive(target) {

@@ -71,7 +71,8 @@ impl BroadcastOperator {
     /// Sends the event. It is encoded once, and never waits for any of the clients.
     ///
     /// All members of a room on this server get its broadcasts in the same order. A client that does not take its
-    /// messages is disconnected and disturbs nobody else.
+    /// messages is disconnected, or misses some, as [`SlowConsumer`](crate::SlowConsumer) says, and disturbs nobody
+    /// else.
     ///
     /// # Errors
     ///

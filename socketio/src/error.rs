@@ -20,7 +20,8 @@ pub enum EmitError {
     Encode(serde_json::Error),
     /// The socket has left its namespace.
     Disconnected,
-    /// The client does not take its messages and is being disconnected.
+    /// The client does not take its messages: it is being disconnected, or the event was dropped, by the policy of
+    /// the [namespace](crate::Namespace::slow_consumer).
     Full,
     /// The name means something else to a socket, such as `disconnect`.
     ReservedEvent,

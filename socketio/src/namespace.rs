@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use engineio::SessionHandle;
+use engineio::{SessionHandle, SlowConsumer};
 use futures::FutureExt;
 
 use crate::{
@@ -63,6 +63,7 @@ type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running
 #[must_use = "a namespace does nothing until it is added to a server"]
 pub struct Namespace<D = ()> {
     path: Box<str>,
+    slow_consumer: Option<SlowConsumer>,
     table: Table<D>,
 }
 
@@ -113,7 +114,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         });
         let table =
             Table { admit, events: HashMap::new(), connected: None, disconnected: None, max_in_flight: 64 };
-        Self { path: path.into(), table }
+        Self { path: path.into(), slow_consumer: None, table }
     }
 
     /// Registers the handler of an event.
@@ -200,12 +201,33 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
+    /// What happens to events for clients that do not take those before, in this namespace. As
+    /// [`EngineConfig::slow_consumer`](field@crate::EngineConfig::slow_consumer) says by default.
+    ///
+    /// Acknowledgements, and events that ask for one, are never dropped: a client that lets too many of them wait is
+    /// disconnected all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Namespace, SlowConsumer};
+    ///
+    /// let positions = Namespace::new("/positions").slow_consumer(SlowConsumer::DropOldest);
+    /// ```
+    pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
+        self.slow_consumer = Some(policy);
+        self
+    }
+
     /// The path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    pub(crate) fn into_endpoint(self, adapter: Adapter) -> Arc<dyn Endpoint> {
+    pub(crate) fn into_endpoint(self, mut adapter: Adapter) -> Arc<dyn Endpoint> {
+        if let Some(policy) = self.slow_consumer {
+            adapter.slow_consumer = policy;
+        }
         Arc::new(Hosted { adapter: Arc::new(adapter), table: Arc::new(self.table) })
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{Answered, BoxFuture, Engine};
+use engineio::{Answered, BoxFuture, Engine, Limit};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
@@ -160,6 +160,17 @@ impl Server {
     /// The number of connections. Node: `io.engine.clientsCount`.
     pub fn session_count(&self) -> usize {
         self.engine.session_count()
+    }
+
+    /// How often clients have hit a limit of the engine since the start.
+    pub fn limit_hits(&self, limit: Limit) -> u64 {
+        self.engine.limit_hits(limit)
+    }
+
+    /// The number of packets that were given up because a client did not take them, while its connection went on.
+    /// Each recipient of a broadcast counts. What still waits at the end of a connection does not.
+    pub fn dropped_packets(&self) -> u64 {
+        self.engine.dropped_messages()
     }
 
     /// The number of sockets in a namespace; none if there is no such namespace.

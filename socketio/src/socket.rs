@@ -2,10 +2,13 @@
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
 };
 
 use engineio::{SessionHandle, Sid};
@@ -106,11 +109,33 @@ impl<D: ?Sized> Inner<D> {
         self.acks.resolve(id, args);
     }
 
+    /// Sends what must not be lost.
     fn send(&self, frames: &Frames) -> Result<(), EmitError> {
-        if self.left.get().is_some() || self.ending.is_requested() {
-            return Err(EmitError::Disconnected);
-        }
+        self.check()?;
         Ok(self.session.send(frames.as_slice())?)
+    }
+
+    /// Sends an event by the policy of the namespace.
+    fn send_event(&self, frames: &Frames) -> Result<(), EmitError> {
+        self.check()?;
+        Ok(self.session.send_droppable(frames.as_slice(), self.adapter.slow_consumer)?)
+    }
+
+    /// Sends an event once there is room for it.
+    async fn send_wait(&self, frames: &Frames) -> Result<(), EmitError> {
+        let mut sent = pin!(self.session.send_wait(frames.as_slice()));
+        // The socket may leave while it waits.
+        poll_fn(|cx| match self.check() {
+            Ok(()) => sent.as_mut().poll(cx).map_err(EmitError::from),
+            Err(error) => Poll::Ready(Err(error)),
+        })
+        .await
+    }
+
+    /// Whether anything may be sent.
+    fn check(&self) -> Result<(), EmitError> {
+        let ended = self.left.get().is_some() || self.ending.is_requested();
+        if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
     /// Answers an event that failed, if the client waits for an answer.
@@ -238,6 +263,46 @@ impl<D: Send + Sync + 'static> Socket<D> {
         AckRequest::new(self.ask(event.name(), args), self.0.adapter.config.ack_timeout)
     }
 
+    /// Sends an event to this client, and waits for room if it does not take its messages as fast as they come. The
+    /// producer of a long stream then runs at the speed of its consumer.
+    ///
+    /// The arguments are written at once. Of several that wait for one connection, the first comes first;
+    /// [`emit`](Self::emit) does not wait for them, and takes the room that there is. Node has no such method.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit), but for [`EmitError::Full`]. [`EmitError::Disconnected`] also if the connection ends
+    /// meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing has been sent if the future is dropped before it is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{EmitError, Socket};
+    ///
+    /// async fn export(socket: &Socket, rows: Vec<String>) -> Result<(), EmitError> {
+    ///     for row in &rows {
+    ///         socket.emit_wait("row", row).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn emit_wait<T: ToArgs + ?Sized>(
+        &self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> impl Future<Output = Result<(), EmitError>> + Send {
+        let frames = encode_event(self.path(), event.name(), None, args);
+        async move { self.0.send_wait(&frames?).await }
+    }
+
     fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
         let id = self.0.adapter.next_ack();
         let frames = encode_event(self.path(), event, Some(id), args)?;
@@ -291,13 +356,14 @@ impl<D> Socket<D> {
     /// # Errors
     ///
     /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the client does not take its
-    /// messages, [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
+    /// messages: then it is being disconnected, or this event was dropped, as [`SlowConsumer`](crate::SlowConsumer)
+    /// says. [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        self.0.send(&encode_event(self.path(), event.name(), None, args)?)
+        self.0.send_event(&encode_event(self.path(), event.name(), None, args)?)
     }
 
     /// Adds this socket to a room. Does nothing if it is there already.

@@ -247,6 +247,7 @@ mod tests {
                 TransportKind::WebSocket,
                 crate::proto::dialect::Dialect::CURRENT,
                 1 << 20,
+                Arc::default(),
             );
             session.share_compressed(agreed(PerMessageDeflate::default()).shared_from().unwrap());
             session

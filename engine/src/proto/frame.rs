@@ -39,8 +39,20 @@ pub struct Frame {
     /// The length of the header inside `bytes`.
     skip: u8,
     kind: Kind,
+    place: Place,
     bytes: Bytes,
     compressed: Slot,
+}
+
+/// Where a frame stands among those that were sent together, in the queue of one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It must not be dropped.
+    Kept,
+    /// The first of frames that may be dropped together.
+    First,
+    /// One of the others.
+    Rest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +100,7 @@ impl Frame {
             head_len: 0,
             skip: head_len,
             kind: Kind::Text,
+            place: Place::Kept,
             bytes: Bytes::copy_from_slice(&buffer[first..]),
             compressed: Slot::default(),
         }
@@ -96,7 +109,8 @@ impl Frame {
     /// Makes a frame of a binary message; the bytes are shared, not copied.
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());
-        Self { head, head_len, skip: 0, kind: Kind::Binary, bytes, compressed: Slot::default() }
+        let (kind, place, compressed) = (Kind::Binary, Place::Kept, Slot::default());
+        Self { head, head_len, skip: 0, kind, place, bytes, compressed }
     }
 
     /// The open packet, the first of a session.
@@ -143,8 +157,8 @@ impl Frame {
 
     /// A frame whose bytes begin with a header of two bytes.
     fn framed(bytes: Bytes) -> Self {
-        let (head, compressed) = ([0; WS_HEADER_MAX + 1], Slot::default());
-        Self { head, head_len: 0, skip: 2, kind: Kind::Control, bytes, compressed }
+        let (head, place, compressed) = ([0; WS_HEADER_MAX + 1], Place::Kept, Slot::default());
+        Self { head, head_len: 0, skip: 2, kind: Kind::Control, place, bytes, compressed }
     }
 
     /// The packet without WebSocket framing: type and text, or the bytes of a binary message.
@@ -208,6 +222,26 @@ impl Frame {
         self.clone()
     }
 
+    /// The same frame, which may be dropped: together with those that were sent with the `first` one.
+    pub(crate) fn droppable(mut self, first: bool) -> Self {
+        self.place = if first { Place::First } else { Place::Rest };
+        self
+    }
+
+    /// Whether this is the first of frames that may be dropped together.
+    pub(crate) fn starts_droppable(&self) -> bool {
+        self.place == Place::First
+    }
+
+    pub(crate) fn is_droppable(&self) -> bool {
+        self.place != Place::Kept
+    }
+
+    /// Whether this frame must go or stay with the one before.
+    pub(crate) fn belongs_to_previous(&self) -> bool {
+        self.place == Place::Rest
+    }
+
     /// The number of bytes on a WebSocket.
     pub(crate) fn wire_len(&self) -> usize {
         usize::from(self.head_len) + self.bytes.len()
@@ -227,7 +261,8 @@ impl Frame {
         let first = start - usize::from(head_len);
         buffer[first..start].copy_from_slice(&head[..usize::from(head_len)]);
         let bytes = Bytes::copy_from_slice(&buffer[first..]);
-        Self { head, head_len: 0, skip: head_len, kind: self.kind, bytes, compressed: Slot::default() }
+        let Self { kind, place, .. } = *self;
+        Self { head, head_len: 0, skip: head_len, kind, place, bytes, compressed: Slot::default() }
     }
 }
 

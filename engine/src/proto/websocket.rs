@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::session::CloseReason;
-use crate::compression::Inflate;
+use crate::{Limit, compression::Inflate};
 
 /// The most fragments of one message, unless they are of a sensible size. Endless fragments of one byte would cost CPU
 /// without ever reaching the size limit.
@@ -51,6 +51,15 @@ impl Fault {
             Self::TooManyFragments => CloseCode::Policy,
             Self::TooLarge => CloseCode::Size,
         })
+    }
+
+    /// The limit that was hit, if it was one.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::TooManyFragments => Some(Limit::MaxFragments),
+            Self::TooLarge => Some(Limit::MaxHttpBufferSize),
+            Self::Protocol | Self::InvalidUtf8 | Self::InvalidDeflate => None,
+        }
     }
 }
 

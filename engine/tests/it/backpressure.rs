@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engineio::{CloseReason, EngineConfig, Frame, SendError, SessionHandle};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle};
 use tokio::time::timeout;
 
 use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame, parked, payload};
@@ -32,6 +32,7 @@ async fn the_limit_is_exact() {
         session.send(&[Frame::text("message")]).unwrap();
     }
     assert_eq!(session.buffered(), limit);
+    assert_eq!(server.engine.limit_hits(Limit::MaxBuffered), 0);
     assert_eq!(client.poll().await, payload(&["4message"; 10]));
     eventually(|| session.buffered() == 0).await;
 
@@ -41,6 +42,7 @@ async fn the_limit_is_exact() {
     assert_eq!(session.send(&[Frame::text("message!")]), Err(SendError::Full));
     assert_eq!(session.send(&[Frame::text("")]), Err(SendError::Closed));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert_eq!(server.engine.limit_hits(Limit::MaxBuffered), 1);
     assert!(client.is_gone(&server).await);
     assert!(server.no_more_ends());
 }
@@ -202,7 +204,7 @@ async fn an_application_that_is_not_ready_delays_the_answer_to_a_post() {
 
 #[tokio::test]
 async fn volatile_messages_are_taken_if_they_can_leave() {
-    let (_server, mut client, session) = unpolled(1000).await;
+    let (server, mut client, session) = unpolled(1000).await;
     let volatile = || session.send_volatile(&[Frame::text("now")]);
     assert!(!volatile(), "nobody polls");
     client.start_poll().await;
@@ -216,6 +218,7 @@ async fn volatile_messages_are_taken_if_they_can_leave() {
     session.send(&[Frame::text("first")]).unwrap();
     assert!(!volatile(), "another message waits");
     assert_eq!(client.polled().await, "4first");
+    assert_eq!(server.engine.dropped_messages(), 3);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The sizes that a request may have, exactly.
 
-use engineio::{CloseReason, EngineConfig};
+use engineio::{CloseReason, EngineConfig, Limit};
 
 use crate::support::{Http, Polling, Server, payload};
 
@@ -33,6 +33,7 @@ async fn a_body_may_be_as_large_as_a_message() {
     client.post.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", chunked(&body(MAX)))).await;
     assert_eq!(client.post.answer().await.body, "ok");
     assert_eq!(client.poll().await, body(MAX));
+    assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 0);
 }
 
 #[tokio::test]
@@ -48,6 +49,7 @@ async fn a_body_of_one_byte_more_is_refused_by_its_length() {
     assert_eq!(client.post.rest().await, "");
     assert_eq!(server.end().await, CloseReason::TransportError);
     assert!(client.is_gone(&server).await);
+    assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 1);
 }
 
 #[tokio::test]
@@ -62,6 +64,7 @@ async fn a_body_of_one_byte_more_is_refused_while_it_comes() {
     assert_eq!(client.post.rest().await, "");
     assert_eq!(server.end().await, CloseReason::TransportError);
     assert!(client.is_gone(&server).await);
+    assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 1);
 }
 
 #[tokio::test]

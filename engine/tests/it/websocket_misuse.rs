@@ -1,6 +1,6 @@
 //! A WebSocket against the rules: one close frame with the right code, then the end.
 
-use engineio::{CloseReason, EngineConfig};
+use engineio::{CloseReason, EngineConfig, Limit};
 
 use crate::support::{Http, Polling, Server, UPGRADE, WebSocket, Wire, frame};
 
@@ -62,6 +62,8 @@ async fn broken_frames_end_with_the_right_code() {
         assert_eq!(server.end().await, CloseReason::TransportError, "{name}");
     }
     assert_eq!(server.engine.session_count(), 0);
+    assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 3);
+    assert_eq!(server.engine.limit_hits(Limit::MaxFragments), 1);
 }
 
 #[tokio::test]

@@ -8,3 +8,4 @@ mod leaving;
 mod order;
 mod panics;
 mod rooms;
+mod slow_consumer;

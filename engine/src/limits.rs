@@ -1,0 +1,95 @@
+//! How often each limit was hit. Every hit passes [`Limits::hit`].
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Defines the limits from one table, each with its name and what one hit is.
+macro_rules! limits {
+    ($( $(#[$doc:meta])* $limit:ident = $name:literal, )*) => {
+        /// A limit that a client can hit, under the name of the option of
+        /// [`EngineConfig`](crate::EngineConfig) that sets it.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use engineio::Limit;
+        ///
+        /// assert_eq!(Limit::MaxBuffered.as_str(), "max_buffered");
+        /// assert!(Limit::ALL.contains(&Limit::MaxBuffered));
+        /// ```
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Limit { $( $(#[$doc])* $limit, )* }
+
+        impl Limit {
+            /// All limits.
+            pub const ALL: &[Self] = &[$( Self::$limit, )*];
+
+            /// The name of the option, which is also that of the counter.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$limit => $name, )* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// A message, or the body of a POST, was larger than
+    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size).
+    MaxHttpBufferSize = "max_http_buffer_size",
+    /// More would have waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
+    MaxBuffered = "max_buffered",
+    /// A message came in too many fragments.
+    MaxFragments = "max_fragments",
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is counted for all sessions of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    hits: [AtomicU64; Limit::ALL.len()],
+    dropped: AtomicU64,
+}
+
+impl Limits {
+    /// A limit was hit.
+    pub(crate) fn hit(&self, limit: Limit) {
+        self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%limit, "limit hit");
+    }
+
+    pub(crate) fn hits(&self, limit: Limit) -> u64 {
+        self.hits[limit as usize].load(Ordering::Relaxed)
+    }
+
+    /// Messages were dropped; those that belong together count once.
+    pub(crate) fn drop_messages(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_a_counter_of_its_own() {
+        let limits = Limits::default();
+        for (count, &limit) in Limit::ALL.iter().enumerate() {
+            (0..count).for_each(|_| limits.hit(limit));
+        }
+        let hits: Vec<_> = Limit::ALL.iter().map(|&limit| limits.hits(limit)).collect();
+        assert_eq!(hits, (0..Limit::ALL.len() as u64).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,94 @@
+//! What happens to messages for a client that does not keep up.
+
+use std::collections::VecDeque;
+
+use crate::Frame;
+
+/// What happens to a message for which there is no room any more, because
+/// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes wait for the client already.
+///
+/// # Examples
+///
+/// Positions of which only the latest matter:
+///
+/// ```
+/// use engineio::{EngineConfig, SlowConsumer};
+///
+/// let config = EngineConfig::default().slow_consumer(SlowConsumer::DropOldest);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum SlowConsumer {
+    /// The client is disconnected, with [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer): it never
+    /// misses a message without knowing. The default.
+    #[default]
+    Disconnect,
+    /// The message is refused with [`SendError::Full`](crate::SendError::Full), and the session goes on.
+    DropNewest,
+    /// The oldest waiting messages that were sent in this way are dropped until the new one fits. If it cannot fit
+    /// even so, it is refused as by `DropNewest`.
+    DropOldest,
+}
+
+/// Drops the oldest packets that may be dropped, whole, until so much of what they cost is free or none is left. Says
+/// how many packets were dropped, and what they had cost.
+pub(crate) fn drop_oldest(frames: &mut VecDeque<Frame>, needed: usize) -> (u64, usize) {
+    let (mut packets, mut freed, mut from) = (0, 0, 0);
+    while freed < needed
+        && let Some(start) = frames.iter().skip(from).position(Frame::starts_droppable).map(|at| from + at)
+    {
+        let mut end = start;
+        // One pass over those that stand side by side, which is the usual case.
+        while freed < needed && frames.get(end).is_some_and(Frame::starts_droppable) {
+            packets += 1;
+            freed += frames[end].cost();
+            end += 1;
+            while let Some(rest) = frames.get(end).filter(|frame| frame.belongs_to_previous()) {
+                freed += rest.cost();
+                end += 1;
+            }
+        }
+        frames.drain(start..end);
+        from = start;
+    }
+    (packets, freed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets in order: whether they may be dropped, and of how many frames they are.
+    fn queue(packets: &[(bool, usize)]) -> VecDeque<Frame> {
+        let mut frames = VecDeque::new();
+        for (n, &(droppable, len)) in packets.iter().enumerate() {
+            for at in 0..len {
+                let frame = Frame::text(&n.to_string());
+                frames.push_back(if droppable { frame.droppable(at == 0) } else { frame });
+            }
+        }
+        frames
+    }
+
+    /// What is left after so many frames' worth were to go: the packets, and what the call said.
+    fn left(packets: &[(bool, usize)], needed: usize) -> (String, u64, usize) {
+        let mut frames = queue(packets);
+        let cost = Frame::text("0").cost();
+        let (dropped, freed) = drop_oldest(&mut frames, needed * cost);
+        let left = frames.iter().map(|frame| String::from_utf8_lossy(&frame.payload()[1..]).into_owned());
+        (left.collect(), dropped, freed / cost)
+    }
+
+    #[test]
+    fn the_oldest_go_whole_and_others_stay() {
+        let packets = [(false, 1), (true, 1), (true, 3), (false, 2), (true, 1), (true, 2)];
+        assert_eq!(left(&packets, 0), ("0122233455".into(), 0, 0));
+        assert_eq!(left(&packets, 1), ("022233455".into(), 1, 1));
+        assert_eq!(left(&packets, 2), ("033455".into(), 2, 4));
+        assert_eq!(left(&packets, 4), ("033455".into(), 2, 4));
+        assert_eq!(left(&packets, 5), ("03355".into(), 3, 5));
+        assert_eq!(left(&packets, 6), ("033".into(), 4, 7));
+        assert_eq!(left(&packets, 100), ("033".into(), 4, 7));
+        assert_eq!(left(&[(false, 3)], 1), ("000".into(), 0, 0));
+    }
+}

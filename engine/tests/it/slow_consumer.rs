@@ -1,0 +1,147 @@
+//! Messages that may be dropped: what is taken and what is dropped is all that was sent, and each is whole.
+
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumer};
+
+use crate::support::{Polling, Server, WebSocket, payload};
+
+use SlowConsumer::{DropNewest, DropOldest};
+
+/// A session that nobody polls, with room for `count` messages of two digits.
+async fn unpolled(count: usize) -> (Server, Polling, SessionHandle) {
+    let mut probe = Server::in_memory(EngineConfig::default());
+    let _client = Polling::open(&probe).await;
+    let session = probe.session().await;
+    session.send(&[Frame::text("10")]).unwrap();
+    let limit = session.buffered() * count;
+
+    let mut server = Server::in_memory(EngineConfig::default().max_buffered(limit));
+    let client = Polling::open(&server).await;
+    let session = server.session().await;
+    (server, client, session)
+}
+
+fn number(n: u32) -> Frame {
+    Frame::text(&n.to_string())
+}
+
+#[tokio::test]
+async fn the_newest_is_refused_exactly_above_the_limit() {
+    let (server, mut client, session) = unpolled(5).await;
+    for n in 10..15 {
+        session.send_droppable(&[number(n)], DropNewest).unwrap();
+    }
+    assert_eq!(server.engine.limit_hits(Limit::MaxBuffered), 0);
+    for n in 15..18 {
+        assert_eq!(session.send_droppable(&[number(n)], DropNewest), Err(SendError::Full));
+    }
+    assert_eq!(client.poll().await, payload(&["410", "411", "412", "413", "414"]));
+    assert_eq!((server.engine.dropped_messages(), server.engine.limit_hits(Limit::MaxBuffered)), (3, 3));
+    session.send_droppable(&[number(18)], DropNewest).unwrap();
+    assert_eq!(client.poll().await, "418");
+}
+
+#[tokio::test]
+async fn the_oldest_go_exactly_above_the_limit() {
+    let (server, mut client, session) = unpolled(5).await;
+    for n in 10..18 {
+        session.send_droppable(&[number(n)], DropOldest).unwrap();
+        assert_eq!(server.engine.dropped_messages(), u64::from(n.saturating_sub(14)));
+    }
+    assert_eq!(client.poll().await, payload(&["413", "414", "415", "416", "417"]));
+    assert_eq!(server.engine.limit_hits(Limit::MaxBuffered), 3);
+    client.send("4still here").await;
+    assert_eq!(client.poll().await, "4still here");
+}
+
+#[tokio::test]
+async fn what_belongs_together_goes_together_and_what_must_not_be_lost_stays() {
+    let (server, mut client, session) = unpolled(5).await;
+    session.send(&[number(10)]).unwrap();
+    session.send_droppable(&[number(20), number(21), number(22)], DropOldest).unwrap();
+    session.send(&[number(11)]).unwrap();
+    session.send_droppable(&[number(30)], DropOldest).unwrap();
+    assert_eq!(server.engine.dropped_messages(), 1);
+    session.send_droppable(&[number(40), number(41)], DropOldest).unwrap();
+    assert_eq!(server.engine.dropped_messages(), 1);
+    assert_eq!(client.poll().await, payload(&["410", "411", "430", "440", "441"]));
+
+    // Nothing may go that would not make enough room.
+    session.send(&[number(50), number(51), number(52)]).unwrap();
+    session.send_droppable(&[number(60)], DropOldest).unwrap();
+    let large = [number(70), number(71), number(72)];
+    assert_eq!(session.send_droppable(&large, DropOldest), Err(SendError::Full));
+    assert_eq!(server.engine.dropped_messages(), 2);
+    assert_eq!(client.poll().await, payload(&["450", "451", "452", "460"]));
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_takes_the_place_of_all_others() {
+    let (server, mut client, session) = unpolled(5).await;
+    for n in 10..13 {
+        session.send_droppable(&[number(n)], DropOldest).unwrap();
+    }
+    let large = "x".repeat(10_000);
+    session.send_droppable(&[Frame::text(&large)], DropOldest).unwrap();
+    assert_eq!(server.engine.dropped_messages(), 3);
+    assert_eq!(client.poll().await, format!("4{large}"));
+}
+
+#[tokio::test]
+async fn a_message_that_must_not_be_lost_still_disconnects() {
+    let (mut server, _client, session) = unpolled(5).await;
+    for n in 10..15 {
+        session.send_droppable(&[number(n)], DropOldest).unwrap();
+    }
+    assert_eq!(session.send(&[number(15)]), Err(SendError::Full));
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert_eq!(session.send_droppable(&[number(16)], DropOldest), Err(SendError::Closed));
+    assert_eq!(server.engine.dropped_messages(), 0);
+}
+
+/// Sends more than a client reads; says what it got of what was accepted, in order.
+async fn flood(policy: SlowConsumer) -> (Vec<u32>, u32) {
+    const PACKETS: u32 = 3000;
+    let limit = 200_000;
+    let mut server = Server::with_buffers(EngineConfig::default().max_buffered(limit), 1000);
+    let mut client = WebSocket::open(&server).await;
+    let session = server.session().await;
+    let attachment = vec![7; 1000];
+    let mut got = Vec::new();
+    for n in 0..PACKETS {
+        let frames = [number(n), Frame::binary(attachment.clone().into())];
+        let _ = session.send_droppable(&frames, policy);
+        assert!(session.buffered() <= limit);
+        if n % 7 == 0 {
+            let text = client.text().await;
+            assert_eq!(client.next().await.unwrap().len(), 1000);
+            got.push(text[1..].parse().unwrap());
+        }
+    }
+    session.send(&[Frame::text("end")]).unwrap_or_else(|error| panic!("{error}"));
+    loop {
+        let text = client.text().await;
+        if text == "4end" {
+            break;
+        }
+        assert_eq!(client.next().await.unwrap().len(), 1000, "an attachment belongs to its message");
+        got.push(text[1..].parse().unwrap());
+    }
+    let dropped = server.engine.dropped_messages();
+    assert_eq!(got.len() as u64 + dropped, u64::from(PACKETS));
+    assert!(dropped > 1000, "{dropped}");
+    assert!(got.is_sorted(), "out of order");
+    (got, PACKETS - 1)
+}
+
+#[tokio::test]
+async fn a_websocket_gets_the_newest_whole_and_in_order() {
+    let (got, last) = flood(DropOldest).await;
+    assert_eq!(got.last(), Some(&last));
+}
+
+#[tokio::test]
+async fn a_websocket_gets_the_oldest_whole_and_in_order() {
+    let (got, last) = flood(DropNewest).await;
+    assert_eq!(got[..100], (0..100).collect::<Vec<_>>());
+    assert!(got.last() < Some(&last));
+}
