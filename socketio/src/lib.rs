@@ -74,11 +74,13 @@ mod handshake;
 mod legacy;
 mod namespace;
 mod namespaces;
+mod partial;
 mod proto;
 mod reason;
 mod rooms;
 mod server;
 mod socket;
+mod stay;
 
 pub use ack::AckRequest;
 pub use args::{Args, Asked};
