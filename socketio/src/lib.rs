@@ -74,6 +74,7 @@ mod handshake;
 mod legacy;
 mod namespace;
 mod namespaces;
+mod observers;
 mod partial;
 mod proto;
 mod reason;

@@ -14,10 +14,12 @@ use futures::FutureExt;
 
 use crate::{
     adapter::Adapter,
+    args::Args,
     dispatch::{self, Admission, Done, Endpoint, Event, Handler, Key, Member, Running},
     error::EventError,
     event::{EventName, IntoAck},
     handshake::{Handshake, Refuse},
+    observers::Observers,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
         packet::{MAX_NAME, is_reserved},
@@ -64,6 +66,7 @@ type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running
 pub struct Namespace<D = ()> {
     path: Box<str>,
     table: Table<D>,
+    observers: Observers<D>,
 }
 
 struct Table<D> {
@@ -113,7 +116,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         });
         let table =
             Table { admit, events: HashMap::new(), connected: None, disconnected: None, max_in_flight: 64 };
-        Self { path: path.into(), table }
+        Self { path: path.into(), table, observers: Observers::default() }
     }
 
     /// Registers the handler of an event.
@@ -187,6 +190,86 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
+    /// Calls a function once for each socket that is about to leave, whoever ends it: the socket is still in its
+    /// [rooms](Socket::rooms). Node: the event `disconnecting`.
+    ///
+    /// It is called by whoever ends the socket, on that thread, so it must not block; what takes longer belongs into
+    /// [`on_disconnect`](Self::on_disconnect). A panic is logged, and the socket leaves all the same.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is one already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{DisconnectReason, Namespace, Socket};
+    ///
+    /// let chat = Namespace::new("/").on_disconnecting(|socket: &Socket, reason: DisconnectReason| {
+    ///     for room in socket.rooms() {
+    ///         // The client that leaves needs no answer.
+    ///         let _ = socket.to(room).emit("left", &(socket.id(), reason.as_str()));
+    ///     }
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn on_disconnecting<F>(mut self, observer: F) -> Self
+    where
+        F: Fn(&Socket<D>, DisconnectReason) + Send + Sync + 'static,
+    {
+        let slot = &mut self.observers.disconnecting;
+        assert!(slot.is_none(), "namespace `{}` has a disconnecting hook already", self.path);
+        *slot = Some(Box::new(observer));
+        self
+    }
+
+    /// Calls a function for each event that comes, before its handler and whether it has one or not. Several are
+    /// called in the order of their registration. Node: `socket.onAny`.
+    ///
+    /// It must not block. A panic is logged, and the event is handled all the same. A namespace without such a
+    /// function spends nothing on it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Args, Namespace, Socket};
+    ///
+    /// let chat = Namespace::new("/").on_any(|socket: &Socket, event: &str, args: &Args| {
+    ///     println!("{} sent {event} {}", socket.id(), args.json());
+    /// });
+    /// ```
+    pub fn on_any<F>(mut self, observer: F) -> Self
+    where
+        F: Fn(&Socket<D>, &str, &Args) + Send + Sync + 'static,
+    {
+        self.observers.incoming.push(Box::new(observer));
+        self
+    }
+
+    /// Calls a function for each event that is sent to a socket, by itself or as one of many in a broadcast, once it is
+    /// queued. Several are called in the order of their registration. Node: `socket.onAnyOutgoing`.
+    ///
+    /// Acknowledgements are not events. It is called by whoever emits, on that thread, so it must not block; mind that
+    /// an event that it emits itself is shown to it too. A panic is logged. A namespace without such a function spends
+    /// nothing on it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Args, Namespace, Socket};
+    ///
+    /// let chat = Namespace::new("/").on_any_outgoing(|socket: &Socket, event: &str, args: &Args| {
+    ///     println!("{} gets {event} {}", socket.id(), args.json());
+    /// });
+    /// ```
+    pub fn on_any_outgoing<F>(mut self, observer: F) -> Self
+    where
+        F: Fn(&Socket<D>, &str, &Args) + Send + Sync + 'static,
+    {
+        self.observers.outgoing.push(Box::new(observer));
+        self
+    }
+
     /// The most handlers of one socket that run at once. 64 by default; with 1, each event is handled after the one
     /// before. Acknowledgements of the client do not wait for handlers.
     ///
@@ -205,8 +288,13 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         &self.path
     }
 
-    pub(crate) fn into_endpoint(self, adapter: Adapter) -> Arc<dyn Endpoint> {
-        Arc::new(Hosted { adapter: Arc::new(adapter), table: Arc::new(self.table) })
+    pub(crate) fn into_endpoint(self, mut adapter: Adapter) -> Arc<dyn Endpoint> {
+        adapter.is_observed = !self.observers.outgoing.is_empty();
+        Arc::new(Hosted {
+            adapter: Arc::new(adapter),
+            table: Arc::new(self.table),
+            observers: Arc::new(self.observers),
+        })
     }
 }
 
@@ -221,6 +309,7 @@ impl<D> fmt::Debug for Namespace<D> {
 struct Hosted<D> {
     adapter: Arc<Adapter>,
     table: Arc<Table<D>>,
+    observers: Arc<Observers<D>>,
 }
 
 impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
@@ -240,7 +329,8 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
                 tracing::error!(namespace = self.adapter.path(), "the admission panicked");
                 Err(Refuse::new("internal error"))
             })?;
-            let socket = Socket::new(session, ending, self.adapter.clone(), handshake, data);
+            let observers = self.observers.clone();
+            let socket = Socket::new(session, ending, self.adapter.clone(), handshake, observers, data);
             Ok(Box::new(Joined { socket, table: self.table.clone() }) as Box<dyn Member>)
         })
     }
@@ -276,6 +366,7 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         id: Option<u64>,
         raw: RawArgs<'_>,
     ) -> Result<Option<Running>, ArgsError> {
+        self.socket.observers().see_incoming(&self.socket, name, raw)?;
         let Some(handler) = self.table.events.get(name) else { return Ok(None) };
         // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
         let event = Event { key, name, id, raw };
