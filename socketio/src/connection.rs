@@ -265,9 +265,8 @@ impl Connection {
                 check(raw).map_err(|_| Violation::InvalidPayload)
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
-            Err(ArgsError::Mismatch(error)) => {
-                let error = EventError::public(format!("invalid arguments: {error}"));
-                member.socket().fail(&name, id, &error);
+            Err(error @ ArgsError::Mismatch(_)) => {
+                member.socket().fail(&name, id, &EventError::from(error));
                 Ok(())
             }
         }

@@ -72,6 +72,7 @@ mod error;
 mod event;
 mod handshake;
 mod legacy;
+mod middleware;
 mod namespace;
 mod namespaces;
 mod observers;
@@ -82,6 +83,7 @@ mod rooms;
 mod server;
 mod socket;
 mod stay;
+mod table;
 
 pub use ack::AckRequest;
 pub use args::{Args, Asked};
@@ -92,8 +94,9 @@ pub use engineio::{
     RequestError, SameSite, SessionHandle, TransportKind,
 };
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
-pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
+pub use event::{Ack, Answer, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
+pub use middleware::{Event, Next};
 pub use namespace::Namespace;
 pub use proto::args::{FromArgs, ToArgs};
 pub use reason::DisconnectReason;

@@ -1,11 +1,10 @@
 //! A namespace: who is admitted, and what handles which event.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::hash_map::Entry,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
 };
 
@@ -15,10 +14,11 @@ use futures::FutureExt;
 use crate::{
     adapter::Adapter,
     args::Args,
-    dispatch::{self, Admission, Done, Endpoint, Event, Handler, Key, Member, Running},
+    dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
     error::EventError,
     event::{EventName, IntoAck},
     handshake::{Handshake, Refuse},
+    middleware::{self, Event, Next},
     observers::Observers,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
@@ -26,12 +26,8 @@ use crate::{
     },
     reason::DisconnectReason,
     socket::{AnySocket, Ending, Socket},
+    table::{Admit, Table},
 };
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Admit<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, Refuse>> + Send + Sync>;
-type ConnectHook<D> = Box<dyn Fn(Socket<D>, Key) -> Running + Send + Sync>;
-type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running + Send + Sync>;
 
 /// A namespace with its handlers, which are registered once, not for each socket.
 ///
@@ -67,14 +63,6 @@ pub struct Namespace<D = ()> {
     path: Box<str>,
     table: Table<D>,
     observers: Observers<D>,
-}
-
-struct Table<D> {
-    admit: Admit<D>,
-    events: HashMap<Box<str>, Handler<D>>,
-    connected: Option<ConnectHook<D>>,
-    disconnected: Option<DisconnectHook<D>>,
-    max_in_flight: usize,
 }
 
 impl Namespace {
@@ -114,8 +102,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
             let admit = admit.clone();
             Box::pin(async move { admit(handshake).await.map_err(Into::into) })
         });
-        let table =
-            Table { admit, events: HashMap::new(), connected: None, disconnected: None, max_in_flight: 64 };
+        let table = Table::new(admit);
         Self { path: path.into(), table, observers: Observers::default() }
     }
 
@@ -144,8 +131,78 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         assert!(!is_reserved(name), "the name `{name}` is reserved: no client can emit it");
         match self.table.events.entry(name.into()) {
             Entry::Occupied(_) => panic!("event `{name}` of namespace `{}` has a handler already", self.path),
-            Entry::Vacant(slot) => slot.insert(dispatch::handler(handler)),
+            Entry::Vacant(slot) => slot.insert(dispatch::handler(handler, |event| T::from_args(event.raw))),
         };
+        self
+    }
+
+    /// Handles all events that have no handler of their own, for proxies and for whoever does not know the names
+    /// beforehand. What it returns is the acknowledgement, as of any handler.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is one already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Event, Namespace};
+    ///
+    /// // Passes on whatever comes, under its name.
+    /// let relay = Namespace::new("/").fallback(async |socket, event: Event| {
+    ///     socket.broadcast().emit(event.name, &event.args)
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn fallback<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: FnOnce(Socket<D>, Event) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+    {
+        assert!(self.table.fallback.is_none(), "namespace `{}` has a fallback already", self.path);
+        self.table.fallback = Some(dispatch::handler(handler, Event::read));
+        self
+    }
+
+    /// Wraps a function around all handlers of the namespace: event middleware. The first that is registered is the
+    /// outermost. Node: `socket.use`.
+    ///
+    /// It sees every event, also one that has no handler; may look at it, change it, or measure how long the
+    /// [`Next`] takes; and sees what was answered. What it returns instead, an error or an
+    /// [acknowledgement](IntoAck), is the answer, and the handler does not run. Without middleware the arguments go
+    /// straight into the types of the handlers; with it they are [`Args`] on the way.
+    ///
+    /// It starts in the order in which the events of a socket arrive. A handler starts when all middleware around it has
+    /// come to [`Next::run`], so middleware that awaits something before lets a later event overtake.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{EventError, Namespace};
+    ///
+    /// let chat = Namespace::new("/")
+    ///     .wrap(async |_, event, next| {
+    ///         let (name, start) = (event.name.clone(), std::time::Instant::now());
+    ///         let answer = next.run(event).await;
+    ///         println!("{name} took {:?}, ok: {}", start.elapsed(), answer.is_ok());
+    ///         answer
+    ///     })
+    ///     .wrap(async |_, event, next| {
+    ///         if event.name.starts_with("admin:") {
+    ///             return Err(EventError::public("not allowed"));
+    ///         }
+    ///         next.run(event).await
+    ///     })
+    ///     .on("say", async |socket, text: String| socket.broadcast().emit("said", &text));
+    /// ```
+    pub fn wrap<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: FnOnce(Socket<D>, Event, Next<D>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+    {
+        self.table.middleware.push(middleware::middleware(middleware));
         self
     }
 
@@ -367,18 +424,14 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         raw: RawArgs<'_>,
     ) -> Result<Option<Running>, ArgsError> {
         self.socket.observers().see_incoming(&self.socket, name, raw)?;
-        let Some(handler) = self.table.events.get(name) else { return Ok(None) };
         // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
-        let event = Event { key, name, id, raw };
-        let started = catch_unwind(AssertUnwindSafe(|| handler(self.socket.clone(), event)));
-        started.map_or_else(
-            |_| {
-                let error = EventError::internal("reading the arguments panicked");
-                self.socket.any().fail(name, id, &error);
-                Ok(None)
-            },
-            |running| running.map(Some),
-        )
+        let event = Incoming { key, name, id, raw };
+        let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
+        started.unwrap_or_else(|_| {
+            let error = EventError::internal("reading the arguments panicked");
+            self.socket.any().fail(name, id, &error);
+            Ok(None)
+        })
     }
 
     fn disconnected(&self, key: Key, reason: DisconnectReason) -> Option<Running> {
