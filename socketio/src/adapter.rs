@@ -15,7 +15,7 @@ use crate::{
     config::ServerConfig,
     proto::encode::Frames,
     rooms::{Rooms, Target},
-    socket::AnySocket,
+    socket::{AnySocket, see_sent},
 };
 
 /// A way to other servers: the seam for brokers.
@@ -34,6 +34,8 @@ pub(crate) struct Adapter {
     pub(crate) slow_consumer: SlowConsumer,
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
+    /// Whether anybody looks at the events that are sent.
+    pub(crate) is_observed: bool,
     backend: Option<Arc<dyn Backend>>,
 }
 
@@ -52,6 +54,7 @@ impl Adapter {
             config,
             rooms: RwLock::default(),
             next_ack: AtomicU64::new(0),
+            is_observed: false,
             backend,
         }
     }
@@ -95,19 +98,26 @@ impl Adapter {
     /// Queueing happens under a lock, which gives all members of a room its broadcasts in one order. It is short:
     /// for each socket one more count on the shared frames, and at most one wake-up.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) {
+        let mut observed = Vec::new();
         let send = |socket: &AnySocket| {
             let session = socket.session();
-            if flags.volatile {
-                session.send_volatile(packet.as_slice());
+            let sent = if flags.volatile {
+                session.send_volatile(packet.as_slice())
             } else {
                 // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
-                let _ = session.send_droppable(packet.as_slice(), self.slow_consumer);
+                session.send_droppable(packet.as_slice(), self.slow_consumer).is_ok()
+            };
+            if self.is_observed && sent {
+                observed.push(socket.clone());
             }
         };
         if Rooms::<AnySocket>::needs_exclusive(target) {
             self.rooms.write().each(target, send);
         } else {
             self.rooms.read().each(target, send);
+        }
+        if self.is_observed {
+            see_sent(&self.path, packet, observed.iter().map(|socket| &**socket));
         }
     }
 }

@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::DecodeError,
-    proto::args::{ArgsError, FromArgs, RawArgs, ToArgs, check},
+    proto::{
+        args::{ArgsError, FromArgs, RawArgs, ToArgs, check},
+        encode::Frames,
+    },
 };
 
 /// The arguments of an event or an acknowledgement as they arrived: JSON text and attachments.
@@ -100,6 +103,17 @@ impl Args {
     pub fn skip(&self, count: usize) -> Self {
         let values: Vec<&str> = self.raw().iter().skip(count).map(|value| value.get()).collect();
         Self { json: format!("[{}]", values.join(",")).into(), attachments: self.attachments.clone() }
+    }
+
+    /// The name and the arguments of an event as it is sent in a namespace.
+    pub(crate) fn of_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
+        let (text, attachments) = packet.as_slice().split_first()?;
+        let text = std::str::from_utf8(text.payload()).ok()?;
+        let text = if namespace == "/" { text } else { text.split_once(',')?.1 };
+        let json = text.get(text.find('[')?..)?;
+        let attachments = attachments.iter().map(|frame| Bytes::copy_from_slice(frame.payload())).collect();
+        let all = Self { json: json.into(), attachments };
+        Some((all.get(0).ok()?, all.skip(1)))
     }
 
     fn read<T: DeserializeOwned>(&self, value: &str) -> Result<T, DecodeError> {

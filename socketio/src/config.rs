@@ -47,6 +47,11 @@ engineio::__config! {
         max_namespaces: usize = 16,
         /// The most refused attempts to join a namespace of one connection. 32 by default; then it is closed.
         max_connect_attempts: usize = 32,
+        /// The most events of one connection that may wait for their handlers, all its namespaces together. 64 by
+        /// default; when so many wait, the connection stops reading.
+        max_waiting_events: usize = 64,
+        /// The bytes that they may have together. 65,536 by default; when so many wait, the connection stops reading.
+        max_waiting_bytes: usize = 64 * 1024,
         /// The most rooms of one socket, beside that of its own id. 1,024 by default; beyond, a join fails with
         /// [`JoinError::TooManyRooms`](crate::JoinError::TooManyRooms).
         max_rooms: usize = 1024,

@@ -1,10 +1,9 @@
 //! One client: its packets to the sockets in its namespaces, and the handlers that run for them.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,11 +13,12 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use crate::{
     ack::AckArgs,
     config::ServerConfig,
-    dispatch::{Admission, Done, Endpoint, Key, Member, Running},
+    dispatch::{Done, Endpoint, Running},
     error::EventError,
     handshake::{Handshake, Refuse},
     legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
     namespaces::Namespaces,
+    partial::Partial,
     proto::{
         args::{ArgsError, RawArgs, check},
         encode, json,
@@ -26,12 +26,8 @@ use crate::{
     },
     reason::DisconnectReason,
     socket::Ending,
+    stay::{Stage, Stays, Waiting},
 };
-
-/// How many events of a client may wait for their handlers; then the connection stops reading.
-const MAX_WAITING: usize = 64;
-/// How many bytes they may have together.
-const MAX_WAITING_BYTES: usize = 64 * 1024;
 
 /// The Socket.IO side of one session. Only the task of the session has it.
 pub(crate) struct Connection {
@@ -40,72 +36,16 @@ pub(crate) struct Connection {
     session: SessionHandle,
     request: Arc<OpenRequest>,
     ending: Arc<Ending>,
-    /// Where the client is, or wants to be. Few, so they are looked up one by one.
-    stays: Vec<Stay>,
-    /// The paths of namespaces that the client has left: packets for them may still be on their way.
-    left: Vec<Box<str>>,
+    stays: Stays,
     partial: Option<Box<Partial>>,
     /// Handlers that wait for something.
     running: Option<Box<FuturesUnordered<Running>>>,
     /// When the connection is closed unless a namespace has been joined.
     join_by: Option<Instant>,
-    waiting: usize,
-    waiting_bytes: usize,
     failed_attempts: usize,
-    next_key: Key,
     /// The client has broken the protocol: nothing of it is heard any more, while the session ends.
     turned_away: bool,
     closed: bool,
-}
-
-/// A client in a namespace, from its CONNECT to the end of its last handler.
-struct Stay {
-    key: Key,
-    path: Box<str>,
-    stage: Stage,
-    /// Events that came before they could be handled.
-    queue: VecDeque<Waiting>,
-    in_flight: usize,
-    /// When the end is not put off any longer for handlers that still run.
-    grace: Option<Instant>,
-}
-
-enum Stage {
-    /// The namespace decides whether the client may come in. Dropped with the connection.
-    Admitting(Admission),
-    /// The hook for new sockets runs; events wait.
-    Connecting(Box<dyn Member>),
-    /// Events are handled.
-    Open(Box<dyn Member>),
-    /// The hook for sockets that have left runs.
-    Leaving,
-}
-
-enum Waiting {
-    Event { id: Option<u64>, payload: Box<str>, attachments: Vec<Bytes> },
-    Disconnect,
-}
-
-impl Waiting {
-    fn len(&self) -> usize {
-        match self {
-            Self::Event { payload, attachments, .. } => {
-                payload.len() + attachments.iter().map(Bytes::len).sum::<usize>()
-            }
-            Self::Disconnect => 0,
-        }
-    }
-}
-
-/// A packet whose attachments have not all come yet.
-struct Partial {
-    kind: Kind,
-    path: Box<str>,
-    id: Option<u64>,
-    payload: Box<str>,
-    missing: usize,
-    bytes: usize,
-    attachments: Vec<Bytes>,
 }
 
 impl Connection {
@@ -122,15 +62,11 @@ impl Connection {
             session,
             request,
             ending: Arc::default(),
-            stays: Vec::new(),
-            left: Vec::new(),
+            stays: Stays::default(),
             partial: None,
             running: None,
             join_by: Some(join_by),
-            waiting: 0,
-            waiting_bytes: 0,
             failed_attempts: 0,
-            next_key: 0,
             turned_away: false,
             closed: false,
         };
@@ -159,22 +95,14 @@ impl Connection {
         if packet.kind == Kind::Connect {
             return self.connect(packet.namespace, packet.payload, cx);
         }
-        if !self.knows(packet.namespace) {
+        if !self.stays.know(packet.namespace) {
             packet.namespace = split_query(packet.namespace).0;
-            if !is_legacy(&self.session) || !self.knows(packet.namespace) {
+            if !is_legacy(&self.session) || !self.stays.know(packet.namespace) {
                 return Err(Violation::NotConnected);
             }
         }
         if packet.attachments > 0 {
-            self.partial = Some(Box::new(Partial {
-                kind: packet.kind,
-                path: packet.namespace.into(),
-                id: packet.id,
-                payload: packet.payload.into(),
-                missing: packet.attachments,
-                bytes: 0,
-                attachments: Vec::new(),
-            }));
+            self.partial = Some(Box::new(Partial::new(&packet)));
             return Ok(());
         }
         self.packet(packet.kind, packet.namespace, packet.id, packet.payload, Vec::new(), cx)
@@ -182,19 +110,10 @@ impl Connection {
 
     fn binary(&mut self, bytes: Bytes, cx: &mut Context<'_>) -> Result<(), Violation> {
         let partial = self.partial.as_mut().ok_or(Violation::UnexpectedBinary)?;
-        partial.bytes += bytes.len();
-        if partial.bytes > self.config.engine.max_http_buffer_size {
-            return Err(Violation::TooLarge);
-        }
-        partial.attachments.push(bytes);
-        partial.missing -= 1;
-        if partial.missing > 0 {
+        if !partial.push(bytes, self.config.engine.max_http_buffer_size)? {
             return Ok(());
         }
         let Some(packet) = self.partial.take() else { return Ok(()) };
-        let raw =
-            RawArgs { payload: &packet.payload, args_at: 1, attachments: &packet.attachments, asked: false };
-        check(raw).map_err(|_| Violation::InvalidPayload)?;
         self.packet(packet.kind, &packet.path, packet.id, &packet.payload, packet.attachments, cx)
     }
 
@@ -214,13 +133,13 @@ impl Connection {
     }
 
     fn join(&mut self, path: &str, auth: &str, cx: &mut Context<'_>) -> Result<(), Violation> {
-        if let Some(at) = self.stays.iter().position(|stay| &*stay.path == path && !stay.has_left()) {
+        if let Some(at) = self.stays.find(path) {
             if !matches!(self.stays[at].stage, Stage::Admitting(_)) {
                 return Err(Violation::ConnectedTwice);
             }
             // The official client takes a CONNECT back without a word and asks again, as React does in development:
             // the newest counts, and the one before is dropped.
-            self.drop_stay(at);
+            self.stays.drop_stay(at);
             self.count_attempt()?;
         }
         if self.stays.len() >= self.config.max_namespaces {
@@ -237,20 +156,7 @@ impl Connection {
     fn admit(&mut self, endpoint: Arc<dyn Endpoint>, path: &str, auth: &str) {
         let handshake = Handshake::new(self.request.clone(), auth);
         let admission = endpoint.admit(handshake, self.session.clone(), self.ending.clone());
-        let key = self.next_key;
-        self.next_key = key.wrapping_add(1);
-        self.left.retain(|left| &**left != path);
-        let stage = Stage::Admitting(admission);
-        // Most clients are in one namespace: a vector would take room for four at once.
-        self.stays.reserve_exact(1);
-        self.stays.push(Stay {
-            key,
-            path: path.into(),
-            stage,
-            queue: VecDeque::new(),
-            in_flight: 0,
-            grace: None,
-        });
+        self.stays.add(path, admission);
     }
 
     /// Counts an attempt to join that led to nothing.
@@ -279,12 +185,12 @@ impl Connection {
         let member = match admitted {
             Ok(member) => member,
             Err(refuse) => {
-                let path = self.drop_stay(at);
+                let path = self.stays.drop_stay(at);
                 return self.refuse(&path, &refuse);
             }
         };
         if !member.enter() {
-            self.drop_stay(at);
+            self.stays.drop_stay(at);
             return Ok(());
         }
         self.join_by = None;
@@ -309,7 +215,7 @@ impl Connection {
         attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let Some(at) = self.stays.iter().position(|stay| &*stay.path == path && !stay.has_left()) else {
+        let Some(at) = self.stays.find(path) else {
             return Ok(());
         };
         let stay = &mut self.stays[at];
@@ -326,40 +232,14 @@ impl Connection {
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
                 event_name(payload)?;
-                self.enqueue(at, Waiting::Event { id, payload: payload.into(), attachments });
+                self.stays.enqueue(at, Waiting::Event { id, payload: payload.into(), attachments });
                 Ok(())
             }
             Kind::Disconnect | Kind::Connect => {
-                self.enqueue(at, Waiting::Disconnect);
+                self.stays.enqueue(at, Waiting::Disconnect);
                 self.advance(at, cx)
             }
         }
-    }
-
-    fn enqueue(&mut self, at: usize, waiting: Waiting) {
-        self.waiting += 1;
-        self.waiting_bytes += waiting.len();
-        self.stays[at].queue.push_back(waiting);
-    }
-
-    fn dequeue(&mut self, at: usize) -> Option<Waiting> {
-        let stay = &mut self.stays[at];
-        if !stay.may_dequeue() {
-            return None;
-        }
-        let waiting = stay.queue.pop_front()?;
-        self.waiting -= 1;
-        self.waiting_bytes -= waiting.len();
-        if stay.queue.is_empty() {
-            stay.queue = VecDeque::new();
-        }
-        Some(waiting)
-    }
-
-    /// Gives up events that will not be handled.
-    fn forget(&mut self, queue: &VecDeque<Waiting>) {
-        self.waiting -= queue.len();
-        self.waiting_bytes -= queue.iter().map(Waiting::len).sum::<usize>();
     }
 
     /// Starts the handler of an event.
@@ -385,9 +265,8 @@ impl Connection {
                 check(raw).map_err(|_| Violation::InvalidPayload)
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
-            Err(ArgsError::Mismatch(error)) => {
-                let error = EventError::public(format!("invalid arguments: {error}"));
-                member.socket().fail(&name, id, &error);
+            Err(error @ ArgsError::Mismatch(_)) => {
+                member.socket().fail(&name, id, &EventError::from(error));
                 Ok(())
             }
         }
@@ -406,21 +285,18 @@ impl Connection {
 
     fn finish(&mut self, done: &Done, cx: &mut Context<'_>) -> Result<(), Violation> {
         let (Done::Connected(key) | Done::Handled(key) | Done::Disconnected(key)) = *done;
-        let Some(at) = self.stays.iter().position(|stay| stay.key == key) else { return Ok(()) };
+        let Some(at) = self.stays.find_key(key) else { return Ok(()) };
         match done {
             Done::Handled(_) => {
                 self.stays[at].in_flight -= 1;
                 Ok(())
             }
             Done::Connected(_) => {
-                let stage = std::mem::replace(&mut self.stays[at].stage, Stage::Leaving);
-                if let Stage::Connecting(member) = stage {
-                    self.stays[at].stage = Stage::Open(member);
-                }
+                self.stays[at].open();
                 self.advance(at, cx)
             }
             Done::Disconnected(_) => {
-                self.remove(at);
+                self.stays.remove(at);
                 Ok(())
             }
         }
@@ -428,7 +304,7 @@ impl Connection {
 
     /// Handles events that have waited, and takes the last step of a socket that has left.
     fn advance(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
-        while let Some(waiting) = self.dequeue(at) {
+        while let Some(waiting) = self.stays.dequeue(at) {
             match waiting {
                 Waiting::Event { id, payload, attachments } => {
                     self.event(at, id, &payload, &attachments, cx)?;
@@ -440,67 +316,14 @@ impl Connection {
                 }
             }
         }
-        self.end_grace(at);
-        let stay = &mut self.stays[at];
-        let Stage::Open(member) = &stay.stage else { return Ok(()) };
-        let Some(reason) = member.socket().left() else { return Ok(()) };
-        if reason != DisconnectReason::ClientNamespaceDisconnect && !self.closed {
-            // The server has turned away from this client: what it still wanted is not done any more.
-            let queue = std::mem::take(&mut stay.queue);
-            self.forget(&queue);
-        }
-        let stay = &mut self.stays[at];
-        if (stay.in_flight > 0 || !stay.queue.is_empty()) && !stay.grace_is_over(self.config.disconnect_grace)
-        {
-            return Ok(());
-        }
-        stay.grace = None;
-        let Stage::Open(member) = std::mem::replace(&mut stay.stage, Stage::Leaving) else { return Ok(()) };
-        if let Some(hook) = member.disconnected(stay.key, reason) {
+        let grace = self.config.disconnect_grace;
+        self.stays.end_grace(at, grace);
+        let Some((member, reason)) = self.stays.part(at, grace, self.closed) else { return Ok(()) };
+        if let Some(hook) = member.disconnected(self.stays[at].key, reason) {
             return self.start(hook, cx);
         }
-        self.remove(at);
+        self.stays.remove(at);
         Ok(())
-    }
-
-    /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
-    fn end_grace(&mut self, at: usize) {
-        let grace = self.config.disconnect_grace;
-        let stay = &mut self.stays[at];
-        let Some(socket) = stay.member().map(Member::socket) else { return };
-        let leaves = matches!(stay.queue.back(), Some(Waiting::Disconnect));
-        let is_connecting = matches!(stay.stage, Stage::Connecting(_));
-        if !(leaves || (is_connecting && socket.left().is_some())) || !stay.grace_is_over(grace) {
-            return;
-        }
-        let queue = std::mem::take(&mut stay.queue);
-        let stage = std::mem::replace(&mut stay.stage, Stage::Leaving);
-        stay.stage = match stage {
-            Stage::Connecting(member) => Stage::Open(member),
-            stage => stage,
-        };
-        self.forget(&queue);
-        socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
-    }
-
-    /// Removes a stay with all that waits; gives back its path.
-    fn drop_stay(&mut self, at: usize) -> Box<str> {
-        let stay = self.stays.swap_remove(at);
-        self.forget(&stay.queue);
-        stay.path
-    }
-
-    /// Removes the stay of a client that was in the namespace.
-    fn remove(&mut self, at: usize) {
-        let path = self.drop_stay(at);
-        if !self.left.contains(&path) && !self.closed {
-            self.left.push(path);
-        }
-    }
-
-    /// Whether packets for this namespace make sense: it is joined, or has been left just now.
-    fn knows(&self, path: &str) -> bool {
-        self.stays.iter().any(|stay| &*stay.path == path) || self.left.iter().any(|left| &**left == path)
     }
 
     /// The client has broken the protocol. Node closes the connection in the same way.
@@ -545,41 +368,9 @@ impl Connection {
     /// Disconnects all sockets and ends the session, if one of them has asked for it.
     fn end_if_requested(&mut self) {
         if self.ending.is_requested() && !self.closed {
-            self.stays.iter().filter_map(Stay::member).for_each(|member| member.socket().disconnect());
+            self.stays.members().for_each(|member| member.socket().disconnect());
             self.session.close();
         }
-    }
-}
-
-impl Stay {
-    fn member(&self) -> Option<&dyn Member> {
-        match &self.stage {
-            Stage::Connecting(member) | Stage::Open(member) => Some(&**member),
-            Stage::Admitting(_) | Stage::Leaving => None,
-        }
-    }
-
-    fn has_left(&self) -> bool {
-        match &self.stage {
-            Stage::Admitting(_) => false,
-            Stage::Connecting(member) | Stage::Open(member) => member.socket().left().is_some(),
-            Stage::Leaving => true,
-        }
-    }
-
-    /// Whether the time for what still runs has passed; it begins with the first call.
-    fn grace_is_over(&mut self, grace: Duration) -> bool {
-        let now = tokio::time::Instant::now().into_std();
-        now >= *self.grace.get_or_insert(now + grace)
-    }
-
-    /// Whether an event that arrives now is handled at once.
-    fn may_start(&self) -> bool {
-        self.queue.is_empty() && self.may_dequeue()
-    }
-
-    fn may_dequeue(&self) -> bool {
-        matches!(&self.stage, Stage::Open(member) if self.in_flight < member.max_in_flight())
     }
 }
 
@@ -596,7 +387,7 @@ impl engineio::Connection for Connection {
     }
 
     fn ready(&self) -> bool {
-        self.waiting < MAX_WAITING && self.waiting_bytes < MAX_WAITING_BYTES
+        self.stays.have_room(&self.config)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -612,14 +403,14 @@ impl engineio::Connection for Connection {
         self.closed = true;
         self.join_by = None;
         self.partial = None;
-        self.stays.retain(|stay| !matches!(stay.stage, Stage::Admitting(_)));
-        for member in self.stays.iter().filter_map(Stay::member) {
+        self.stays.end_admissions();
+        for member in self.stays.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(reason));
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stays.iter().filter_map(|stay| stay.grace).chain(self.join_by).min()
+        self.stays.deadline().into_iter().chain(self.join_by).min()
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -634,7 +425,7 @@ impl engineio::Connection for Connection {
 impl Drop for Connection {
     /// Also when the task is dropped with its runtime, no socket stays in its namespace.
     fn drop(&mut self) {
-        for member in self.stays.iter().filter_map(Stay::member) {
+        for member in self.stays.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(CloseReason::ForcedClose));
         }
     }

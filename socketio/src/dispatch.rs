@@ -10,7 +10,7 @@ use crate::{
     error::EventError,
     event::{Answer, IntoAck, Reply},
     handshake::{Handshake, Refuse},
-    proto::args::{ArgsError, FromArgs, RawArgs},
+    proto::args::{ArgsError, RawArgs},
     reason::DisconnectReason,
     socket::{AnySocket, Ending, Socket},
 };
@@ -64,44 +64,103 @@ pub(crate) trait Member: Send {
 }
 
 /// An event on its way to its handler.
-pub(crate) struct Event<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Incoming<'a> {
     pub(crate) key: Key,
     pub(crate) name: &'a str,
     pub(crate) id: Option<u64>,
     pub(crate) raw: RawArgs<'a>,
 }
 
-/// A handler without its types.
-pub(crate) type Handler<D> = Box<dyn Fn(Socket<D>, Event<'_>) -> Result<Running, ArgsError> + Send + Sync>;
+/// What a handler answers, once it has run.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, EventError>> + Send>>;
 
-/// Makes a handler of an async function: reads the arguments, runs it, answers with what it returns.
-///
-/// A panic ends the handler alone: it is logged, and answered as an internal error.
-pub(crate) fn handler<D, T, F, Fut>(function: F) -> Handler<D>
+/// A handler without its types.
+pub(crate) trait Handler<D>: Send + Sync {
+    /// Reads the arguments, and makes what runs and answers the client.
+    fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError>;
+
+    /// Reads the arguments, and makes what runs and gives its answer to the middleware around it.
+    fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Answering, ArgsError>;
+}
+
+/// A handler of an async function, and how its arguments are read.
+struct Function<F, R> {
+    function: F,
+    read: R,
+}
+
+/// Makes a handler of an async function.
+pub(crate) fn handler<D, T, F, Fut>(
+    function: F,
+    read: impl Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync + 'static,
+) -> Box<dyn Handler<D>>
 where
     D: Send + Sync + 'static,
-    T: FromArgs + Send + 'static,
+    T: Send + 'static,
     F: FnOnce(Socket<D>, T) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future + Send + 'static,
     Fut::Output: IntoAck,
 {
-    Box::new(move |socket, Event { key, name, id, raw }| {
-        let args = T::from_args(raw)?;
-        let function = function.clone();
-        let name: Box<str> = name.into();
-        Ok(Box::pin(async move {
-            let any = socket.any();
-            let reply = Reply { namespace: any.path(), id };
-            let run = async { function(socket, args).await.into_ack(reply) };
-            match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(Ok(Answer(Some(frames)))) => any.answer(&frames),
-                Ok(Ok(Answer(None))) => {}
-                Ok(Err(error)) => any.fail(&name, id, &error),
-                Err(_) => any.fail(&name, id, &EventError::internal("the handler panicked")),
-            }
-            Done::Handled(key)
-        }))
-    })
+    Box::new(Function { function, read })
+}
+
+impl<D, T, F, Fut, R> Handler<D> for Function<F, R>
+where
+    D: Send + Sync + 'static,
+    T: Send + 'static,
+    F: FnOnce(Socket<D>, T) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: IntoAck,
+    R: Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync,
+{
+    fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError> {
+        let args = (self.read)(event)?;
+        let (any, id) = (socket.any(), event.id);
+        let run = run(self.function.clone(), socket, args, id);
+        Ok(Box::pin(answer(any, event.name.into(), id, event.key, run)))
+    }
+
+    fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Answering, ArgsError> {
+        let args = (self.read)(event)?;
+        Ok(Box::pin(run(self.function.clone(), socket, args, event.id)))
+    }
+}
+
+/// Runs an async function, and encodes what it returns. A panic ends it alone.
+async fn run<D, T, F, Fut>(
+    function: F,
+    socket: Socket<D>,
+    args: T,
+    id: Option<u64>,
+) -> Result<Answer, EventError>
+where
+    D: Send + Sync + 'static,
+    F: FnOnce(Socket<D>, T) -> Fut,
+    Fut: Future,
+    Fut::Output: IntoAck,
+{
+    let any = socket.any();
+    let reply = Reply { namespace: any.path(), id };
+    let run = async { function(socket, args).await.into_ack(reply) };
+    let result = AssertUnwindSafe(run).catch_unwind().await;
+    result.unwrap_or_else(|_| Err(EventError::internal("the handler panicked")))
+}
+
+/// Answers the client with what comes of an event.
+pub(crate) async fn answer(
+    socket: AnySocket,
+    name: Box<str>,
+    id: Option<u64>,
+    key: Key,
+    run: impl Future<Output = Result<Answer, EventError>>,
+) -> Done {
+    match run.await {
+        Ok(Answer(Some(frames))) => socket.answer(&frames),
+        Ok(Answer(None)) => {}
+        Err(error) => socket.fail(&name, id, &error),
+    }
+    Done::Handled(key)
 }
 
 /// Makes a hook of an async function that answers nothing.

@@ -204,6 +204,15 @@ impl EventError {
     }
 }
 
+impl From<ArgsError> for EventError {
+    fn from(error: ArgsError) -> Self {
+        match error {
+            ArgsError::Mismatch(error) => Self::public(format!("invalid arguments: {error}")),
+            ArgsError::Malformed => Self::public("invalid arguments"),
+        }
+    }
+}
+
 impl<E: Error + Send + Sync + 'static> From<E> for EventError {
     fn from(error: E) -> Self {
         Self::internal(error)

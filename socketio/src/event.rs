@@ -136,14 +136,20 @@ pub struct Reply<'a> {
     pub(crate) id: Option<u64>,
 }
 
-/// An encoded answer, if there is one.
+/// What a handler has answered, as [middleware](crate::Namespace::wrap) sees it: nothing, or the encoded arguments of an
+/// acknowledgement.
 #[derive(Debug)]
-#[doc(hidden)]
 pub struct Answer(pub(crate) Option<Frames>);
 
 impl IntoAck for () {
     fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
         Ack(()).into_ack(reply)
+    }
+}
+
+impl IntoAck for Answer {
+    fn into_ack(self, _: Reply<'_>) -> Result<Answer, EventError> {
+        Ok(self)
     }
 }
 

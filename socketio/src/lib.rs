@@ -87,13 +87,18 @@ mod error;
 mod event;
 mod handshake;
 mod legacy;
+mod middleware;
 mod namespace;
 mod namespaces;
+mod observers;
+mod partial;
 mod proto;
 mod reason;
 mod rooms;
 mod server;
 mod socket;
+mod stay;
+mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -106,8 +111,9 @@ pub use engineio::{
     RemoteAddr, RequestError, SameSite, SessionHandle, SlowConsumer, TransportKind,
 };
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
-pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
+pub use event::{Ack, Answer, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
+pub use middleware::{Event, Next};
 pub use namespace::Namespace;
 pub use proto::args::{FromArgs, ToArgs};
 pub use reason::DisconnectReason;

@@ -1,11 +1,10 @@
 //! A namespace: who is admitted, and what handles which event.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::hash_map::Entry,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
 };
 
@@ -14,22 +13,21 @@ use futures::FutureExt;
 
 use crate::{
     adapter::Adapter,
-    dispatch::{self, Admission, Done, Endpoint, Event, Handler, Key, Member, Running},
+    args::Args,
+    dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
     error::EventError,
     event::{EventName, IntoAck},
     handshake::{Handshake, Refuse},
+    middleware::{self, Event, Next},
+    observers::Observers,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
     socket::{AnySocket, Ending, Socket},
+    table::{Admit, Table},
 };
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Admit<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, Refuse>> + Send + Sync>;
-type ConnectHook<D> = Box<dyn Fn(Socket<D>, Key) -> Running + Send + Sync>;
-type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running + Send + Sync>;
 
 /// A namespace with its handlers, which are registered once, not for each socket.
 ///
@@ -65,14 +63,7 @@ pub struct Namespace<D = ()> {
     path: Box<str>,
     slow_consumer: Option<SlowConsumer>,
     table: Table<D>,
-}
-
-struct Table<D> {
-    admit: Admit<D>,
-    events: HashMap<Box<str>, Handler<D>>,
-    connected: Option<ConnectHook<D>>,
-    disconnected: Option<DisconnectHook<D>>,
-    max_in_flight: usize,
+    observers: Observers<D>,
 }
 
 impl Namespace {
@@ -112,9 +103,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
             let admit = admit.clone();
             Box::pin(async move { admit(handshake).await.map_err(Into::into) })
         });
-        let table =
-            Table { admit, events: HashMap::new(), connected: None, disconnected: None, max_in_flight: 64 };
-        Self { path: path.into(), slow_consumer: None, table }
+        let table = Table::new(admit);
+        Self { path: path.into(), slow_consumer: None, table, observers: Observers::default() }
     }
 
     /// Registers the handler of an event.
@@ -142,8 +132,78 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         assert!(!is_reserved(name), "the name `{name}` is reserved: no client can emit it");
         match self.table.events.entry(name.into()) {
             Entry::Occupied(_) => panic!("event `{name}` of namespace `{}` has a handler already", self.path),
-            Entry::Vacant(slot) => slot.insert(dispatch::handler(handler)),
+            Entry::Vacant(slot) => slot.insert(dispatch::handler(handler, |event| T::from_args(event.raw))),
         };
+        self
+    }
+
+    /// Handles all events that have no handler of their own, for proxies and for whoever does not know the names
+    /// beforehand. What it returns is the acknowledgement, as of any handler.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is one already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Event, Namespace};
+    ///
+    /// // Passes on whatever comes, under its name.
+    /// let relay = Namespace::new("/").fallback(async |socket, event: Event| {
+    ///     socket.broadcast().emit(event.name, &event.args)
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn fallback<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: FnOnce(Socket<D>, Event) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+    {
+        assert!(self.table.fallback.is_none(), "namespace `{}` has a fallback already", self.path);
+        self.table.fallback = Some(dispatch::handler(handler, Event::read));
+        self
+    }
+
+    /// Wraps a function around all handlers of the namespace: event middleware. The first that is registered is the
+    /// outermost. Node: `socket.use`.
+    ///
+    /// It sees every event, also one that has no handler; may look at it, change it, or measure how long the
+    /// [`Next`] takes; and sees what was answered. What it returns instead, an error or an
+    /// [acknowledgement](IntoAck), is the answer, and the handler does not run. Without middleware the arguments go
+    /// straight into the types of the handlers; with it they are [`Args`] on the way.
+    ///
+    /// It starts in the order in which the events of a socket arrive. A handler starts when all middleware around it has
+    /// come to [`Next::run`], so middleware that awaits something before lets a later event overtake.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{EventError, Namespace};
+    ///
+    /// let chat = Namespace::new("/")
+    ///     .wrap(async |_, event, next| {
+    ///         let (name, start) = (event.name.clone(), std::time::Instant::now());
+    ///         let answer = next.run(event).await;
+    ///         println!("{name} took {:?}, ok: {}", start.elapsed(), answer.is_ok());
+    ///         answer
+    ///     })
+    ///     .wrap(async |_, event, next| {
+    ///         if event.name.starts_with("admin:") {
+    ///             return Err(EventError::public("not allowed"));
+    ///         }
+    ///         next.run(event).await
+    ///     })
+    ///     .on("say", async |socket, text: String| socket.broadcast().emit("said", &text));
+    /// ```
+    pub fn wrap<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: FnOnce(Socket<D>, Event, Next<D>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+    {
+        self.table.middleware.push(middleware::middleware(middleware));
         self
     }
 
@@ -188,6 +248,86 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
+    /// Calls a function once for each socket that is about to leave, whoever ends it: the socket is still in its
+    /// [rooms](Socket::rooms). Node: the event `disconnecting`.
+    ///
+    /// It is called by whoever ends the socket, on that thread, so it must not block; what takes longer belongs into
+    /// [`on_disconnect`](Self::on_disconnect). A panic is logged, and the socket leaves all the same.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is one already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{DisconnectReason, Namespace, Socket};
+    ///
+    /// let chat = Namespace::new("/").on_disconnecting(|socket: &Socket, reason: DisconnectReason| {
+    ///     for room in socket.rooms() {
+    ///         // The client that leaves needs no answer.
+    ///         let _ = socket.to(room).emit("left", &(socket.id(), reason.as_str()));
+    ///     }
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn on_disconnecting<F>(mut self, observer: F) -> Self
+    where
+        F: Fn(&Socket<D>, DisconnectReason) + Send + Sync + 'static,
+    {
+        let slot = &mut self.observers.disconnecting;
+        assert!(slot.is_none(), "namespace `{}` has a disconnecting hook already", self.path);
+        *slot = Some(Box::new(observer));
+        self
+    }
+
+    /// Calls a function for each event that comes, before its handler and whether it has one or not. Several are
+    /// called in the order of their registration. Node: `socket.onAny`.
+    ///
+    /// It must not block. A panic is logged, and the event is handled all the same. A namespace without such a
+    /// function spends nothing on it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Args, Namespace, Socket};
+    ///
+    /// let chat = Namespace::new("/").on_any(|socket: &Socket, event: &str, args: &Args| {
+    ///     println!("{} sent {event} {}", socket.id(), args.json());
+    /// });
+    /// ```
+    pub fn on_any<F>(mut self, observer: F) -> Self
+    where
+        F: Fn(&Socket<D>, &str, &Args) + Send + Sync + 'static,
+    {
+        self.observers.incoming.push(Box::new(observer));
+        self
+    }
+
+    /// Calls a function for each event that is sent to a socket, by itself or as one of many in a broadcast, once it is
+    /// queued. Several are called in the order of their registration. Node: `socket.onAnyOutgoing`.
+    ///
+    /// Acknowledgements are not events. It is called by whoever emits, on that thread, so it must not block; mind that
+    /// an event that it emits itself is shown to it too. A panic is logged. A namespace without such a function spends
+    /// nothing on it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Args, Namespace, Socket};
+    ///
+    /// let chat = Namespace::new("/").on_any_outgoing(|socket: &Socket, event: &str, args: &Args| {
+    ///     println!("{} gets {event} {}", socket.id(), args.json());
+    /// });
+    /// ```
+    pub fn on_any_outgoing<F>(mut self, observer: F) -> Self
+    where
+        F: Fn(&Socket<D>, &str, &Args) + Send + Sync + 'static,
+    {
+        self.observers.outgoing.push(Box::new(observer));
+        self
+    }
+
     /// The most handlers of one socket that run at once. 64 by default; with 1, each event is handled after the one
     /// before. Acknowledgements of the client do not wait for handlers.
     ///
@@ -225,10 +365,15 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     }
 
     pub(crate) fn into_endpoint(self, mut adapter: Adapter) -> Arc<dyn Endpoint> {
+        adapter.is_observed = !self.observers.outgoing.is_empty();
         if let Some(policy) = self.slow_consumer {
             adapter.slow_consumer = policy;
         }
-        Arc::new(Hosted { adapter: Arc::new(adapter), table: Arc::new(self.table) })
+        Arc::new(Hosted {
+            adapter: Arc::new(adapter),
+            table: Arc::new(self.table),
+            observers: Arc::new(self.observers),
+        })
     }
 }
 
@@ -243,6 +388,7 @@ impl<D> fmt::Debug for Namespace<D> {
 struct Hosted<D> {
     adapter: Arc<Adapter>,
     table: Arc<Table<D>>,
+    observers: Arc<Observers<D>>,
 }
 
 impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
@@ -262,7 +408,8 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
                 tracing::error!(namespace = self.adapter.path(), "the admission panicked");
                 Err(Refuse::new("internal error"))
             })?;
-            let socket = Socket::new(session, ending, self.adapter.clone(), handshake, data);
+            let observers = self.observers.clone();
+            let socket = Socket::new(session, ending, self.adapter.clone(), handshake, observers, data);
             Ok(Box::new(Joined { socket, table: self.table.clone() }) as Box<dyn Member>)
         })
     }
@@ -298,18 +445,15 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         id: Option<u64>,
         raw: RawArgs<'_>,
     ) -> Result<Option<Running>, ArgsError> {
-        let Some(handler) = self.table.events.get(name) else { return Ok(None) };
+        self.socket.observers().see_incoming(&self.socket, name, raw)?;
         // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
-        let event = Event { key, name, id, raw };
-        let started = catch_unwind(AssertUnwindSafe(|| handler(self.socket.clone(), event)));
-        started.map_or_else(
-            |_| {
-                let error = EventError::internal("reading the arguments panicked");
-                self.socket.any().fail(name, id, &error);
-                Ok(None)
-            },
-            |running| running.map(Some),
-        )
+        let event = Incoming { key, name, id, raw };
+        let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
+        started.unwrap_or_else(|_| {
+            let error = EventError::internal("reading the arguments panicked");
+            self.socket.any().fail(name, id, &error);
+            Ok(None)
+        })
     }
 
     fn disconnected(&self, key: Key, reason: DisconnectReason) -> Option<Running> {

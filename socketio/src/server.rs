@@ -97,7 +97,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout is zero, if no transport is named, if the path does not begin with a slash, or
+    /// Panics if an interval, a timeout or what may wait is zero, if no transport is named, if the path does not begin with a slash, or
     /// if the cookie is one that no browser takes.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
@@ -108,6 +108,8 @@ impl Server {
     pub(crate) fn build(config: ServerConfig, backend: Option<Arc<dyn Backend>>) -> Self {
         assert!(config.path.starts_with('/'), "the path of a server begins with a slash: `{}`", config.path);
         assert!(!config.connect_timeout.is_zero(), "connect_timeout must not be zero");
+        assert!(config.max_waiting_events > 0, "max_waiting_events must not be zero");
+        assert!(config.max_waiting_bytes > 0, "max_waiting_bytes must not be zero");
         let mut path = config.path.trim_end_matches('/').to_owned();
         if config.add_trailing_slash || path.is_empty() {
             path.push('/');

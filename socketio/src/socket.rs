@@ -16,11 +16,13 @@ use engineio::{SessionHandle, Sid};
 use crate::{
     ack::{AckArgs, AckRequest, PendingAcks, Waiting},
     adapter::Adapter,
+    args::Args,
     broadcast::BroadcastOperator,
     error::{EmitError, EventError, JoinError},
     event::EventName,
     handshake::Handshake,
     legacy::is_legacy,
+    observers::{Observed, Observers, Typed},
     proto::{
         args::ToArgs,
         encode::{self, Carrier, Frames},
@@ -40,21 +42,23 @@ impl Ending {
     }
 }
 
-/// A socket, with or without the type of its data.
-pub(crate) struct Inner<D: ?Sized> {
+/// A socket, with or without the types of its namespace.
+pub(crate) struct Inner<T: ?Sized> {
     id: Sid,
     slot: OnceLock<Slot>,
     session: SessionHandle,
     ending: Arc<Ending>,
     adapter: Arc<Adapter>,
     handshake: Handshake,
+    /// Somebody has begun to take the socket out of its namespace.
+    leaving: AtomicBool,
     left: OnceLock<Left>,
     acks: PendingAcks,
-    data: D,
+    typed: T,
 }
 
 /// A socket of whatever data.
-pub(crate) type AnySocket = Arc<Inner<dyn Send + Sync>>;
+pub(crate) type AnySocket = Arc<Inner<dyn Observed + Send + Sync>>;
 
 /// How a socket left its namespace.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ struct Left {
     rooms: Vec<Room>,
 }
 
-impl<D: ?Sized> Inner<D> {
+impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn session(&self) -> &SessionHandle {
         &self.session
     }
@@ -83,12 +87,14 @@ impl<D: ?Sized> Inner<D> {
 
     /// Takes the socket out of its namespace; says whether it was in it.
     ///
-    /// The lock of the rooms decides between leaving and joining a room at the same time.
+    /// Whoever is first tells the observer, under no lock; others do not wait for it. The lock of the rooms decides
+    /// between leaving and joining a room at the same time.
     pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
-        let mut rooms = self.adapter.rooms_mut();
-        if self.left.get().is_some() {
+        if self.leaving.swap(true, Ordering::AcqRel) {
             return false;
         }
+        self.typed.see_end(reason);
+        let mut rooms = self.adapter.rooms_mut();
         let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
         let first = self.left.set(Left { reason, rooms }).is_ok();
         self.acks.clear();
@@ -115,21 +121,31 @@ impl<D: ?Sized> Inner<D> {
         Ok(self.session.send(frames.as_slice())?)
     }
 
-    /// Sends an event by the policy of the namespace.
-    fn send_event(&self, frames: &Frames) -> Result<(), EmitError> {
+    /// Sends an event by the policy of the namespace, and shows it to those who look at what is sent.
+    pub(crate) fn send_event(&self, packet: &Frames) -> Result<(), EmitError> {
         self.check()?;
-        Ok(self.session.send_droppable(frames.as_slice(), self.adapter.slow_consumer)?)
+        self.session.send_droppable(packet.as_slice(), self.adapter.slow_consumer)?;
+        self.show_sent(packet);
+        Ok(())
     }
 
     /// Sends an event once there is room for it.
-    async fn send_wait(&self, frames: &Frames) -> Result<(), EmitError> {
-        let mut sent = pin!(self.session.send_wait(frames.as_slice()));
+    async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
+        let mut sent = pin!(self.session.send_wait(packet.as_slice()));
         // The socket may leave while it waits.
         poll_fn(|cx| match self.check() {
             Ok(()) => sent.as_mut().poll(cx).map_err(EmitError::from),
             Err(error) => Poll::Ready(Err(error)),
         })
-        .await
+        .await?;
+        self.show_sent(packet);
+        Ok(())
+    }
+
+    fn show_sent(&self, packet: &Frames) {
+        if self.typed.has_outgoing() {
+            see_sent(self.path(), packet, [self]);
+        }
     }
 
     /// Whether anything may be sent.
@@ -184,7 +200,7 @@ fn clip(text: &str) -> &str {
 ///     Ok(Ack(text.len()))
 /// }
 /// ```
-pub struct Socket<D = ()>(Arc<Inner<D>>);
+pub struct Socket<D = ()>(pub(crate) Arc<Inner<Typed<D>>>);
 
 impl<D> Clone for Socket<D> {
     fn clone(&self) -> Self {
@@ -207,18 +223,20 @@ impl<D: Send + Sync + 'static> Socket<D> {
         ending: Arc<Ending>,
         adapter: Arc<Adapter>,
         handshake: Handshake,
+        observers: Arc<Observers<D>>,
         data: D,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new_cyclic(|this| Inner {
             id: Sid::random(),
             slot: OnceLock::new(),
             session,
             ending,
             adapter,
             handshake,
+            leaving: AtomicBool::new(false),
             left: OnceLock::new(),
             acks: PendingAcks::default(),
-            data,
+            typed: Typed { data, observers, this: this.clone() },
         }))
     }
 
@@ -232,10 +250,15 @@ impl<D: Send + Sync + 'static> Socket<D> {
             encode::connect(inner.path(), inner.id.as_str())
         };
         inner.session.send(&[answer])?;
-        let slot = inner.adapter.rooms_mut().insert(inner.id, self.any());
-        // Called once, before anybody else has the socket.
+        let mut rooms = inner.adapter.rooms_mut();
+        let slot = rooms.insert(inner.id, self.any());
+        // Called once, and before anybody else can find the socket in the rooms.
         let _ = inner.slot.set(slot);
         Ok(())
+    }
+
+    pub(crate) fn observers(&self) -> &Observers<D> {
+        &self.0.typed.observers
     }
 
     pub(crate) fn any(&self) -> AnySocket {
@@ -309,7 +332,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         let answer = self.0.acks.insert(id, self.0.adapter.config.max_pending_acks)?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
-        self.0.send(&frames)?;
+        self.0.send_event(&frames)?;
         Ok(waiting)
     }
 }
@@ -325,7 +348,7 @@ impl<D> Socket<D> {
 
     /// What the admission of the [namespace](crate::Namespace::with_auth) returned for this client.
     pub fn data(&self) -> &D {
-        &self.0.data
+        &self.0.typed.data
     }
 
     /// What the client brought when it connected.
@@ -439,6 +462,17 @@ impl<D> Socket<D> {
         self.0.disconnect();
         self.0.ending.0.store(true, Ordering::Release);
         self.0.session.wake();
+    }
+}
+
+/// Shows an event to those who look at what is sent, once for each socket that it was sent to.
+pub(crate) fn see_sent<'a, T: Observed + ?Sized + 'a>(
+    namespace: &str,
+    packet: &Frames,
+    sockets: impl IntoIterator<Item = &'a Inner<T>>,
+) {
+    if let Some((name, args)) = Args::of_event(namespace, packet) {
+        sockets.into_iter().for_each(|socket| socket.typed.see_outgoing(&name, &args));
     }
 }
 

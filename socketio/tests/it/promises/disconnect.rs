@@ -1,4 +1,5 @@
-//! The disconnect hook runs exactly once for each socket, with the right reason, after its handlers.
+//! The hooks for the end run exactly once for each socket, with the right reason: one before it leaves its rooms, one
+//! after its handlers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{Client, Heard, Host, Polling, binary, eventually, log, payload, serve, text};
 
-/// What the hook saw.
+/// What a hook saw.
 struct Left {
     reason: DisconnectReason,
     rooms: Vec<Room>,
@@ -20,18 +21,22 @@ fn config() -> ServerConfig {
     ServerConfig::default().engine(EngineConfig::default().close_timeout(Duration::from_millis(50)))
 }
 
-async fn host(config: ServerConfig) -> (Host, Heard<Socket>, Heard<Left>) {
+async fn host(config: ServerConfig) -> (Host, Heard<Socket>, Heard<Left>, Heard<Left>) {
     let (sockets, connected) = log();
+    let (before, leaving) = log();
     let (notes, left) = log();
     let namespace = Namespace::new("/")
         .on_connect(async move |socket: Socket| {
             socket.join("room").unwrap();
             sockets.note(socket);
         })
+        .on_disconnecting(move |socket, reason| {
+            before.note(Left { reason, rooms: socket.rooms(), connected: socket.connected() });
+        })
         .on_disconnect(async move |socket, reason| {
             notes.note(Left { reason, rooms: socket.rooms(), connected: socket.connected() });
         });
-    (serve(Server::with_config(config).namespace(namespace)).await, connected, left)
+    (serve(Server::with_config(config).namespace(namespace)).await, connected, leaving, left)
 }
 
 /// Checks that a socket that ends in this way hears so once.
@@ -40,7 +45,7 @@ async fn ends_with(
     config: ServerConfig,
     end: impl AsyncFnOnce(Client, &Socket, &Host),
 ) -> DisconnectReason {
-    let (host, mut connected, mut left) = host(config).await;
+    let (host, mut connected, mut leaving, mut left) = host(config).await;
     let client = Client::join(&host).await;
     let socket = connected.next().await;
     end(client, &socket, &host).await;
@@ -48,9 +53,12 @@ async fn ends_with(
     assert_eq!(seen.as_str(), reason);
     assert!(!connected, "{reason}");
     assert_eq!(rooms.iter().map(|room| &**room).collect::<Vec<_>>(), [socket.id(), "room"], "{reason}");
+    let before = leaving.next().await;
+    assert_eq!((before.reason, before.rooms), (seen, rooms));
+    assert!(before.connected, "{reason}");
     host.io.close().await;
     host.deserted("/").await;
-    assert!(left.is_silent(), "{reason}: the hook ran twice");
+    assert!(left.is_silent() && leaving.is_silent(), "{reason}: a hook ran twice");
     seen
 }
 
@@ -176,7 +184,7 @@ async fn eventually_or(times: usize, condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn the_client_polls() {
-    let (host, mut connected, mut left) = host(config()).await;
+    let (host, mut connected, _leaving, mut left) = host(config()).await;
     let mut client = Polling::join(&host).await;
     client.send(&["41"]).await;
     assert_eq!(left.next().await.reason, DisconnectReason::ClientNamespaceDisconnect);
@@ -205,6 +213,55 @@ async fn the_client_polls() {
     assert_eq!(left.next().await.reason.as_str(), "parse error");
     host.deserted("/").await;
     assert!(left.is_silent());
+}
+
+#[tokio::test]
+async fn a_socket_says_farewell_while_it_is_in_its_rooms() {
+    let (notes, mut heard) = log();
+    let namespace = Namespace::new("/")
+        .on("join", async |socket, room: String| socket.join(room))
+        .on_disconnecting(move |socket: &Socket, _| {
+            assert!(socket.join("late").is_ok());
+            socket.to("room").emit("farewell", &socket.id()).unwrap();
+            // It is leaving already.
+            socket.disconnect();
+            notes.note(socket.clone());
+            panic!("the socket leaves all the same");
+        });
+    let host = serve(Server::new().namespace(namespace)).await;
+    let mut client = Client::open(&host).await;
+    let sid = client.enter("/").await;
+    let mut other = Client::join(&host).await;
+    for client in [&mut client, &mut other] {
+        assert_eq!(client.ask(r#"421["join","room"]"#).await, "431[]");
+    }
+    client.send("41").await;
+    assert_eq!(other.text().await, format!(r#"42["farewell","{sid}"]"#));
+    let socket = heard.next().await;
+    eventually(|| !socket.connected()).await;
+    assert!(socket.rooms().iter().any(|room| &**room == "late"));
+    assert_eq!(host.io.socket_count("/"), 1);
+    host.io.to("late").emit("nobody", &()).unwrap();
+    assert_eq!(client.enter("/").await.len(), sid.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_all_end_a_socket_at_once_each_hook_runs_once() {
+    for _ in 0..50 {
+        let (host, mut connected, mut leaving, mut left) = host(config()).await;
+        let client = Client::join(&host).await;
+        let socket = connected.next().await;
+        let ends = (0..4).map(|_| {
+            let socket = socket.clone();
+            tokio::spawn(async move { socket.disconnect() })
+        });
+        let ends: Vec<_> = ends.collect();
+        client.close().await;
+        futures::future::join_all(ends).await;
+        host.deserted("/").await;
+        assert_eq!(leaving.next().await.reason, left.next().await.reason);
+        assert!(leaving.is_silent() && left.is_silent());
+    }
 }
 
 /// A server whose handlers note their start, wait at a gate, and note their end; the hook notes the reason.

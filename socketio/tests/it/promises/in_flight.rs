@@ -194,6 +194,33 @@ async fn an_acknowledgement_behind_more_events_than_may_wait_ends_in_a_timeout_a
     }
 }
 
+/// Lets a handler wait for an answer of the client, which comes behind events that wait; says whether it was read.
+async fn answer_is_read(config: ServerConfig, events: &[&str]) -> bool {
+    let namespace =
+        Namespace::new("/").on("ask-back", ask_back).on("n", async |_, _: String| ()).max_in_flight(1);
+    let config = config.ack_timeout(Duration::from_millis(300));
+    let host = serve(Server::with_config(config).namespace(namespace)).await;
+    let mut client = Client::join(&host).await;
+    client.send(r#"421["ask-back"]"#).await;
+    assert_eq!(client.text().await, r#"420["question"]"#);
+    let events: Vec<u8> = events.iter().flat_map(|event| text(format!("42{event}"))).collect();
+    client.write([events, text(r#"430["tea"]"#)].concat()).await;
+    client.text().await == r#"431[{"Ok":"tea"}]"#
+}
+
+#[tokio::test]
+async fn the_limits_of_what_may_wait_are_exact() {
+    let event = r#"["n","x"]"#;
+    for max in [1, 3] {
+        let config = || ServerConfig::default().max_waiting_events(max);
+        assert!(answer_is_read(config(), &vec![event; max - 1]).await, "{max}");
+        assert!(!answer_is_read(config(), &vec![event; max]).await, "{max}");
+    }
+    let config = || ServerConfig::default().max_waiting_bytes(2 * event.len());
+    assert!(answer_is_read(config(), &[event, r#"["n",""]"#]).await);
+    assert!(!answer_is_read(config(), &[event, event]).await);
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_while_its_handlers_wait_is_gone() {
     let (host, gate, mut started) = gated_host(None).await;

@@ -5,6 +5,8 @@ mod disconnect;
 mod early_events;
 mod in_flight;
 mod leaving;
+mod middleware;
+mod observers;
 mod order;
 mod panics;
 mod rooms;

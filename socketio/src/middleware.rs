@@ -1,0 +1,138 @@
+//! Functions around the handlers of a namespace.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use futures::FutureExt;
+
+use crate::{
+    args::Args,
+    dispatch::{self, Answering, Incoming, Key, Running},
+    error::EventError,
+    event::{Answer, IntoAck, Reply},
+    proto::args::{ArgsError, FromArgs, RawArgs},
+    socket::Socket,
+    table::Table,
+};
+
+/// An event whose name and types are not known beforehand.
+///
+/// For [`Namespace::wrap`](crate::Namespace::wrap), which may change it, and
+/// [`Namespace::fallback`](crate::Namespace::fallback).
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The name.
+    pub name: String,
+    /// The arguments.
+    pub args: Args,
+    asked: bool,
+}
+
+impl Event {
+    /// Whether the client waits for an acknowledgement.
+    pub fn asked(&self) -> bool {
+        self.asked
+    }
+
+    pub(crate) fn read(event: Incoming<'_>) -> Result<Self, ArgsError> {
+        let args = Args::from_args(event.raw)?;
+        Ok(Self { name: event.name.to_owned(), args, asked: event.id.is_some() })
+    }
+
+    fn incoming(&self, key: Key, id: Option<u64>) -> Incoming<'_> {
+        let (payload, attachments) = (self.args.json(), self.args.attachments());
+        Incoming {
+            key,
+            name: &self.name,
+            id,
+            raw: RawArgs { payload, args_at: 1, attachments, asked: id.is_some() },
+        }
+    }
+}
+
+pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> Answering + Send + Sync>;
+
+/// What is left to do for an event: the middleware that was registered later, and the handler.
+///
+/// Dropped without a call of [`run`](Self::run), none of it happens.
+#[must_use = "the event is not handled unless it runs"]
+pub struct Next<D> {
+    table: Arc<Table<D>>,
+    /// How many functions have been entered.
+    depth: usize,
+    socket: Socket<D>,
+    key: Key,
+    id: Option<u64>,
+}
+
+impl<D: Send + Sync + 'static> Next<D> {
+    /// Handles the event, and gives back what is answered, to be returned.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the handler, or of middleware before it; also if the handler panicked, or if the arguments
+    /// are not of its type.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the handler.
+    pub async fn run(self, event: Event) -> Result<Answer, EventError> {
+        let Self { table, depth, socket, key, id } = self;
+        if let Some(middleware) = table.middleware.get(depth) {
+            let next = Self { table: table.clone(), depth: depth + 1, socket: socket.clone(), key, id };
+            return middleware(socket, event, next).await;
+        }
+        let Some(handler) = table.find(&event.name) else {
+            tracing::debug!(namespace = socket.path(), "event without a handler");
+            return Ok(Answer(None));
+        };
+        // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
+        let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket, event.incoming(key, id))));
+        match called {
+            Ok(Ok(handling)) => handling.await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(EventError::internal("reading the arguments panicked")),
+        }
+    }
+}
+
+impl<D> std::fmt::Debug for Next<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Next").field("depth", &self.depth).finish_non_exhaustive()
+    }
+}
+
+/// Makes middleware of an async function.
+pub(crate) fn middleware<D, F, Fut>(function: F) -> Middleware<D>
+where
+    D: Send + Sync + 'static,
+    F: FnOnce(Socket<D>, Event, Next<D>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: IntoAck,
+{
+    Box::new(move |socket, event, next| {
+        let function = function.clone();
+        Box::pin(async move {
+            let (any, id) = (socket.any(), next.id);
+            let reply = Reply { namespace: any.path(), id };
+            let run = async { function(socket, event, next).await.into_ack(reply) };
+            let result = AssertUnwindSafe(run).catch_unwind().await;
+            result.unwrap_or_else(|_| Err(EventError::internal("the middleware panicked")))
+        })
+    })
+}
+
+/// Takes an event through all middleware to its handler.
+pub(crate) fn start<D: Send + Sync + 'static>(
+    table: &Arc<Table<D>>,
+    socket: &Socket<D>,
+    incoming: Incoming<'_>,
+) -> Result<Running, ArgsError> {
+    let event = Event::read(incoming)?;
+    let (key, id) = (incoming.key, incoming.id);
+    let next = Next { table: table.clone(), depth: 0, socket: socket.clone(), key, id };
+    Ok(Box::pin(dispatch::answer(socket.any(), incoming.name.into(), id, key, next.run(event))))
+}

@@ -1,0 +1,50 @@
+//! A packet whose attachments have not all come yet.
+
+use bytes::Bytes;
+
+use crate::proto::{
+    args::{RawArgs, check},
+    packet::{Kind, Packet, Violation},
+};
+
+/// The text of a binary packet, and those of its attachments that have come.
+pub(crate) struct Partial {
+    pub(crate) kind: Kind,
+    pub(crate) path: Box<str>,
+    pub(crate) id: Option<u64>,
+    pub(crate) payload: Box<str>,
+    pub(crate) attachments: Vec<Bytes>,
+    missing: usize,
+    bytes: usize,
+}
+
+impl Partial {
+    pub(crate) fn new(packet: &Packet<'_>) -> Self {
+        Self {
+            kind: packet.kind,
+            path: packet.namespace.into(),
+            id: packet.id,
+            payload: packet.payload.into(),
+            attachments: Vec::new(),
+            missing: packet.attachments,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next attachment; says whether the packet is complete, and what it holds is JSON then.
+    pub(crate) fn push(&mut self, attachment: Bytes, max_bytes: usize) -> Result<bool, Violation> {
+        self.bytes += attachment.len();
+        if self.bytes > max_bytes {
+            return Err(Violation::TooLarge);
+        }
+        self.attachments.push(attachment);
+        self.missing -= 1;
+        if self.missing > 0 {
+            return Ok(false);
+        }
+        let raw =
+            RawArgs { payload: &self.payload, args_at: 1, attachments: &self.attachments, asked: false };
+        check(raw).map_err(|_| Violation::InvalidPayload)?;
+        Ok(true)
+    }
+}
