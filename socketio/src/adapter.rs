@@ -11,7 +11,10 @@ use std::{
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
+    ack::Creditor,
+    broadcast_ack::{Outcome, Outcomes, Owed},
     config::ServerConfig,
+    error::EmitError,
     proto::encode::Frames,
     rooms::{Rooms, Target},
     socket::AnySocket,
@@ -85,21 +88,44 @@ impl Adapter {
     /// Queueing happens under a lock, which gives all members of a room its broadcasts in one order. It is short:
     /// for each socket one more count on the shared frames, and at most one wake-up.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) {
-        let send = |socket: &AnySocket| {
-            let session = socket.session();
-            if flags.volatile {
-                session.send_volatile(packet.as_slice());
-            } else {
-                // A socket whose queue is full is being disconnected, and its handler told why.
-                let _ = session.send(packet.as_slice());
+        self.each(target, |socket| {
+            // A socket whose queue is full is being disconnected, and its handler told why.
+            let _ = send(socket, packet, flags);
+        });
+    }
+
+    /// As [`deliver`](Self::deliver), for a packet that all recipients are to acknowledge under one id.
+    pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> Owed {
+        let outcomes = Arc::new(Outcomes::default());
+        self.each(target, |socket| {
+            let at = outcomes.expect(socket);
+            let creditor = Creditor::Broadcast(outcomes.clone(), at);
+            let sent = socket
+                .acks()
+                .insert(id, creditor, self.config.max_pending_acks)
+                .and_then(|()| send(socket, packet, flags).inspect_err(|_| drop(socket.acks().remove(id))));
+            if let Err(error) = sent {
+                outcomes.resolve(at, Outcome::Failed(error));
             }
-        };
+        });
+        Owed { id, outcomes }
+    }
+
+    fn each(&self, target: &Target, f: impl FnMut(&AnySocket)) {
         if Rooms::<AnySocket>::needs_exclusive(target) {
-            self.rooms.write().each(target, send);
+            self.rooms.write().each(target, f);
         } else {
-            self.rooms.read().each(target, send);
+            self.rooms.read().each(target, f);
         }
     }
+}
+
+fn send(socket: &AnySocket, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
+    let session = socket.session();
+    if flags.volatile {
+        return session.send_volatile(packet.as_slice()).then_some(()).ok_or(EmitError::Full);
+    }
+    Ok(session.send(packet.as_slice())?)
 }
 
 impl fmt::Debug for Adapter {

@@ -6,6 +6,7 @@ use engineio::Sid;
 
 use crate::{
     adapter::{Adapter, Flags},
+    broadcast_ack::BroadcastAckRequest,
     error::EmitError,
     event::EventName,
     proto::args::ToArgs,
@@ -86,6 +87,33 @@ impl BroadcastOperator {
         let packet = encode_event(adapter.path(), event.name(), None, args)?;
         adapter.broadcast(&self.target, &packet, self.flags);
         Ok(())
+    }
+
+    /// Sends the event, and waits for the acknowledgements of all who get it. It leaves at once, awaited or not.
+    ///
+    /// The request is a stream of answers, or gives all of them when it is awaited: see [`BroadcastAckRequest`].
+    /// They are read as `A`, by the rule of [`FromArgs`](crate::FromArgs). Each counts against
+    /// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its socket: one that owes too many does
+    /// not get the event, and is missing with [`EmitError::TooManyAcks`]. One that a volatile event was lost for is
+    /// missing with [`EmitError::Full`].
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit): nothing was sent.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn emit_with_ack<A, T: ToArgs + ?Sized>(
+        self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<BroadcastAckRequest<A>, EmitError> {
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        let id = adapter.next_ack();
+        let packet = encode_event(adapter.path(), event.name(), Some(id), args)?;
+        let owed = adapter.ask(&self.target, &packet, id, self.flags);
+        Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout))
     }
 }
 

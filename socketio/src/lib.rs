@@ -64,6 +64,7 @@ mod ack;
 mod adapter;
 mod args;
 mod broadcast;
+mod broadcast_ack;
 mod client_files;
 mod config;
 mod connection;
@@ -83,6 +84,7 @@ mod socket;
 pub use ack::AckRequest;
 pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
+pub use broadcast_ack::{BroadcastAckRequest, BroadcastAnswers};
 pub use config::ServerConfig;
 pub use engineio::{
     CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, RemoteAddr,

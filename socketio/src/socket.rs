@@ -9,9 +9,10 @@ use std::{
 };
 
 use engineio::{SessionHandle, Sid};
+use tokio::sync::oneshot;
 
 use crate::{
-    ack::{AckArgs, AckRequest, PendingAcks, Waiting},
+    ack::{AckArgs, AckRequest, Creditor, PendingAcks, Waiting},
     adapter::Adapter,
     broadcast::BroadcastOperator,
     error::{EmitError, EventError, JoinError},
@@ -61,6 +62,10 @@ struct Left {
 }
 
 impl<D: ?Sized> Inner<D> {
+    pub(crate) fn id(&self) -> Sid {
+        self.id
+    }
+
     pub(crate) fn session(&self) -> &SessionHandle {
         &self.session
     }
@@ -241,7 +246,8 @@ impl<D: Send + Sync + 'static> Socket<D> {
     fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
         let id = self.0.adapter.next_ack();
         let frames = encode_event(self.path(), event, Some(id), args)?;
-        let answer = self.0.acks.insert(id, self.0.adapter.config.max_pending_acks)?;
+        let (sender, answer) = oneshot::channel();
+        self.0.acks.insert(id, Creditor::Request(sender), self.0.adapter.config.max_pending_acks)?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
         self.0.send(&frames)?;

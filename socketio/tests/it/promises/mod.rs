@@ -1,6 +1,7 @@
 //! What applications may rely on.
 
 mod acks;
+mod broadcast_acks;
 mod disconnect;
 mod early_events;
 mod in_flight;
