@@ -1,7 +1,9 @@
 //! The sockets of one namespace, and broadcasts to them: here, and on other servers through a backend.
 
 use std::{
+    any::Any,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,9 +16,10 @@ use crate::{
     ack::Creditor,
     broadcast_ack::{Outcome, Outcomes, Owed},
     config::ServerConfig,
-    error::EmitError,
+    error::{EmitError, JoinError},
     proto::encode::Frames,
-    rooms::{Rooms, Target},
+    remote_socket::Summary,
+    rooms::{Room, Rooms, Slot, Target},
     socket::AnySocket,
 };
 
@@ -34,8 +37,19 @@ pub(crate) struct Adapter {
     pub(crate) config: Arc<ServerConfig>,
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
+    hooks: Hooks,
     backend: Option<Arc<dyn Backend>>,
 }
+
+/// What a namespace has said about its sockets as a whole.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    /// Writes the data of a socket as JSON, for all servers to know.
+    pub(crate) share: Option<Share>,
+}
+
+/// Writes the data of a socket, if it is of the type that this is made for.
+pub(crate) type Share = fn(&(dyn Any + Send + Sync)) -> Option<Result<String, serde_json::Error>>;
 
 /// How a broadcast travels.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +60,18 @@ pub(crate) struct Flags {
 
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, backend: Option<Arc<dyn Backend>>) -> Self {
-        Self { path: path.into(), config, rooms: RwLock::default(), next_ack: AtomicU64::new(0), backend }
+        Self {
+            path: path.into(),
+            config,
+            rooms: RwLock::default(),
+            next_ack: AtomicU64::new(0),
+            hooks: Hooks::default(),
+            backend,
+        }
+    }
+
+    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 
     /// The path of the namespace.
@@ -64,7 +89,7 @@ impl Adapter {
         self.rooms.write()
     }
 
-    pub(crate) fn rooms_of(&self, slot: crate::rooms::Slot) -> Vec<crate::Room> {
+    pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
         self.rooms.read().rooms_of(slot)
     }
 
@@ -88,7 +113,7 @@ impl Adapter {
     /// Queueing happens under a lock, which gives all members of a room its broadcasts in one order. It is short:
     /// for each socket one more count on the shared frames, and at most one wake-up.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) {
-        self.each(target, |socket| {
+        self.each(target, |_, socket| {
             // A socket whose queue is full is being disconnected, and its handler told why.
             let _ = send(socket, packet, flags);
         });
@@ -97,7 +122,7 @@ impl Adapter {
     /// As [`deliver`](Self::deliver), for a packet that all recipients are to acknowledge under one id.
     pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> Owed {
         let outcomes = Arc::new(Outcomes::default());
-        self.each(target, |socket| {
+        self.each(target, |_, socket| {
             let at = outcomes.expect(socket);
             let creditor = Creditor::Broadcast(outcomes.clone(), at);
             let sent = socket
@@ -111,7 +136,76 @@ impl Adapter {
         Owed { id, outcomes }
     }
 
-    fn each(&self, target: &Target, f: impl FnMut(&AnySocket)) {
+    /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
+    pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
+        let mut all_joined = Ok(());
+        let mut rooms = self.rooms_mut();
+        for slot in rooms.select(target) {
+            for name in names {
+                if !rooms.join(slot, name, self.config.max_rooms) {
+                    all_joined = Err(JoinError::TooManyRooms);
+                }
+            }
+        }
+        all_joined
+    }
+
+    /// Removes the sockets of the target from rooms.
+    pub(crate) fn leave(&self, target: &Target, names: &[Room]) {
+        let mut rooms = self.rooms_mut();
+        for slot in rooms.select(target) {
+            for name in names {
+                rooms.leave(slot, name);
+            }
+        }
+    }
+
+    /// Disconnects the sockets of the target.
+    pub(crate) fn disconnect(&self, target: &Target, close: bool) {
+        // Each takes the lock itself.
+        let sockets = self.select(target, |_, socket, _| socket.clone());
+        for socket in sockets {
+            if close {
+                socket.close();
+            } else {
+                socket.disconnect();
+            }
+        }
+    }
+
+    /// What is told of the sockets of the target.
+    pub(crate) fn summaries(&self, target: &Target) -> Vec<Summary> {
+        // Writing the data runs the user's `Serialize`, which must not happen under the lock.
+        let found = self.select(target, |rooms, socket, slot| (socket.clone(), rooms.rooms_of(slot)));
+        let summary = |(socket, rooms): (AnySocket, Vec<Room>)| Summary {
+            id: Room::from(socket.id().as_str()),
+            handshake: socket.handshake().clone(),
+            rooms,
+            data: self.hooks.share.and_then(|share| self.shared_data(share, &socket)),
+        };
+        found.into_iter().map(summary).collect()
+    }
+
+    fn select<T>(&self, target: &Target, f: impl Fn(&Rooms<AnySocket>, &AnySocket, Slot) -> T) -> Vec<T> {
+        let rooms = self.rooms.read();
+        let slots = rooms.select(target).into_iter();
+        slots.filter_map(|slot| Some(f(&rooms, rooms.socket(slot)?, slot))).collect()
+    }
+
+    fn shared_data(&self, share: Share, socket: &AnySocket) -> Option<Box<str>> {
+        let written = catch_unwind(AssertUnwindSafe(|| share(socket.any_data())));
+        match written {
+            Ok(Some(Ok(data))) => return Some(data.into()),
+            Ok(Some(Err(error))) => {
+                tracing::warn!(namespace = &*self.path, %error, "the data of a socket cannot be shared");
+            }
+            Ok(None) => {}
+            Err(_) => tracing::error!(namespace = &*self.path, "writing the data of a socket panicked"),
+        }
+        None
+    }
+
+    fn each(&self, target: &Target, f: impl FnMut(Slot, &AnySocket)) {
         if Rooms::<AnySocket>::needs_exclusive(target) {
             self.rooms.write().each(target, f);
         } else {

@@ -7,9 +7,10 @@ use engineio::Sid;
 use crate::{
     adapter::{Adapter, Flags},
     broadcast_ack::BroadcastAckRequest,
-    error::EmitError,
+    error::{EmitError, JoinError},
     event::EventName,
-    proto::args::ToArgs,
+    proto::{args::ToArgs, packet::MAX_NAME},
+    remote_socket::RemoteSocket,
     rooms::{Room, Target},
     socket::encode_event,
 };
@@ -114,6 +115,75 @@ impl BroadcastOperator {
         let packet = encode_event(adapter.path(), event.name(), Some(id), args)?;
         let owed = adapter.ask(&self.target, &packet, id, self.flags);
         Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout))
+    }
+}
+
+/// What can be done with sockets on this server and on others.
+impl BroadcastOperator {
+    /// The sockets that an event would go to. None if there is no such namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn list(io: &socketio::Server) {
+    /// for socket in io.to("lobby").fetch_sockets().await {
+    ///     println!("{} is in {:?}", socket.id(), socket.rooms());
+    /// }
+    /// # }
+    /// ```
+    #[allow(clippy::unused_async, reason = "other servers are asked too")]
+    pub async fn fetch_sockets(self) -> Vec<RemoteSocket> {
+        let Some(adapter) = self.adapter else { return Vec::new() };
+        let found = adapter.summaries(&self.target);
+        found.into_iter().map(|summary| RemoteSocket::new(adapter.clone(), summary)).collect()
+    }
+
+    /// Adds the sockets to rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::NameTooLong`] beyond 256 bytes, [`JoinError::UnknownNamespace`]: nobody joined.
+    /// [`JoinError::TooManyRooms`] if one of the sockets on this server has
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms) already: it did not join, and all others did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn merge(io: &socketio::Server) -> Result<(), socketio::JoinError> {
+    /// io.to("lobby").to("garden").sockets_join(["house"])
+    /// # }
+    /// ```
+    pub fn sockets_join(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), JoinError> {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        if rooms.iter().any(|room| room.len() > MAX_NAME) {
+            return Err(JoinError::NameTooLong);
+        }
+        let adapter = self.adapter.ok_or(JoinError::UnknownNamespace)?;
+        adapter.join(&self.target, &rooms)
+    }
+
+    /// Removes the sockets from rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::UnknownNamespace`].
+    pub fn sockets_leave(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitError> {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        adapter.leave(&self.target, &rooms);
+        Ok(())
+    }
+
+    /// Disconnects the sockets from the namespace, and with `close` all sockets of their clients, whose connections
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::UnknownNamespace`].
+    pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        adapter.disconnect(&self.target, close);
+        Ok(())
     }
 }
 

@@ -11,9 +11,10 @@ use std::{
 
 use engineio::SessionHandle;
 use futures::FutureExt;
+use serde::Serialize;
 
 use crate::{
-    adapter::Adapter,
+    adapter::{Adapter, Hooks},
     dispatch::{self, Admission, Done, Endpoint, Event, Handler, Key, Member, Running},
     error::EventError,
     event::{EventName, IntoAck},
@@ -64,6 +65,7 @@ type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running
 pub struct Namespace<D = ()> {
     path: Box<str>,
     table: Table<D>,
+    hooks: Hooks,
 }
 
 struct Table<D> {
@@ -113,7 +115,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         });
         let table =
             Table { admit, events: HashMap::new(), connected: None, disconnected: None, max_in_flight: 64 };
-        Self { path: path.into(), table }
+        Self { path: path.into(), table, hooks: Hooks::default() }
     }
 
     /// Registers the handler of an event.
@@ -200,13 +202,24 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
+    /// Lets other servers read the [data](Socket::data) of the sockets, and
+    /// [`RemoteSocket::data`](crate::RemoteSocket::data) on this one: it is written as JSON when sockets are fetched.
+    /// Without, it stays with its socket. Node shares `socket.data` always.
+    pub fn share_data(mut self) -> Self
+    where
+        D: Serialize,
+    {
+        self.hooks.share = Some(|data| data.downcast_ref::<D>().map(serde_json::to_string));
+        self
+    }
+
     /// The path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
     pub(crate) fn into_endpoint(self, adapter: Adapter) -> Arc<dyn Endpoint> {
-        Arc::new(Hosted { adapter: Arc::new(adapter), table: Arc::new(self.table) })
+        Arc::new(Hosted { adapter: Arc::new(adapter.with_hooks(self.hooks)), table: Arc::new(self.table) })
     }
 }
 

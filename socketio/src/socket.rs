@@ -1,6 +1,7 @@
 //! A client in a namespace.
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc, OnceLock,
@@ -52,7 +53,7 @@ pub(crate) struct Inner<D: ?Sized> {
 }
 
 /// A socket of whatever data.
-pub(crate) type AnySocket = Arc<Inner<dyn Send + Sync>>;
+pub(crate) type AnySocket = Arc<Inner<dyn Any + Send + Sync>>;
 
 /// How a socket left its namespace.
 #[derive(Debug)]
@@ -68,6 +69,10 @@ impl<D: ?Sized> Inner<D> {
 
     pub(crate) fn session(&self) -> &SessionHandle {
         &self.session
+    }
+
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
     }
 
     pub(crate) fn acks(&self) -> &PendingAcks {
@@ -106,6 +111,13 @@ impl<D: ?Sized> Inner<D> {
         }
     }
 
+    /// Disconnects all sockets of the client, and ends its connection.
+    pub(crate) fn close(&self) {
+        self.disconnect();
+        self.ending.0.store(true, Ordering::Release);
+        self.session.wake();
+    }
+
     /// Takes an answer of the client.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         self.acks.resolve(id, args);
@@ -138,6 +150,12 @@ impl<D: ?Sized> Inner<D> {
     pub(crate) fn answer(&self, frames: &Frames) {
         // The client has gone: nobody waits any more.
         let _ = self.send(frames);
+    }
+}
+
+impl Inner<dyn Any + Send + Sync> {
+    pub(crate) fn any_data(&self) -> &(dyn Any + Send + Sync) {
+        &self.data
     }
 }
 
@@ -376,9 +394,7 @@ impl<D> Socket<D> {
 
     /// Disconnects all sockets of this client, and ends its connection. Node: `socket.disconnect(true)`.
     pub fn close(&self) {
-        self.0.disconnect();
-        self.0.ending.0.store(true, Ordering::Release);
-        self.0.session.wake();
+        self.0.close();
     }
 }
 

@@ -9,3 +9,4 @@ mod leaving;
 mod order;
 mod panics;
 mod rooms;
+mod utilities;
