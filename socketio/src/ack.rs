@@ -6,6 +6,7 @@ use std::{
     future::{Future, IntoFuture},
     marker::PhantomData,
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
+    broadcast_ack::{Outcome, Outcomes},
     error::{AckError, EmitError},
     proto::args::{FromArgs, RawArgs},
     socket::AnySocket,
@@ -26,39 +28,66 @@ pub(crate) struct AckArgs {
     pub(crate) attachments: Vec<Bytes>,
 }
 
+impl AckArgs {
+    pub(crate) fn read<A: FromArgs>(&self) -> Result<A, AckError> {
+        let raw =
+            RawArgs { payload: &self.payload, args_at: 1, attachments: &self.attachments, asked: false };
+        A::from_args(raw).map_err(|error| AckError::Decode(error.into()))
+    }
+}
+
+/// Who waits for an acknowledgement.
+#[derive(Debug)]
+pub(crate) enum Creditor {
+    /// An emit to one socket.
+    Request(oneshot::Sender<AckArgs>),
+    /// A broadcast, of which the socket is the recipient at this place.
+    Broadcast(Arc<Outcomes>, u32),
+}
+
 /// The acknowledgements that one socket owes.
 #[derive(Debug, Default)]
-pub(crate) struct PendingAcks(Mutex<HashMap<u64, oneshot::Sender<AckArgs>>>);
+pub(crate) struct PendingAcks(Mutex<HashMap<u64, Creditor>>);
 
 impl PendingAcks {
-    pub(crate) fn insert(&self, id: u64, max: usize) -> Result<oneshot::Receiver<AckArgs>, EmitError> {
+    pub(crate) fn insert(&self, id: u64, creditor: Creditor, max: usize) -> Result<(), EmitError> {
         let mut pending = self.0.lock();
         if pending.len() >= max {
             return Err(EmitError::TooManyAcks);
         }
-        let (sender, receiver) = oneshot::channel();
-        pending.insert(id, sender);
-        Ok(receiver)
+        pending.insert(id, creditor);
+        Ok(())
     }
 
-    pub(crate) fn remove(&self, id: u64) {
+    /// Forgets one. A socket that owes nothing keeps no table.
+    pub(crate) fn remove(&self, id: u64) -> Option<Creditor> {
         let mut pending = self.0.lock();
-        pending.remove(&id);
+        let creditor = pending.remove(&id);
         if pending.is_empty() {
             *pending = HashMap::new();
         }
+        creditor
     }
 
     /// Takes an answer; one that nobody waits for any more is forgotten.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
-        if let Some(sender) = self.0.lock().remove(&id) {
-            let _ = sender.send(args);
+        match self.remove(id) {
+            Some(Creditor::Request(sender)) => {
+                let _ = sender.send(args);
+            }
+            Some(Creditor::Broadcast(outcomes, at)) => outcomes.resolve(at, Outcome::Answer(args)),
+            None => {}
         }
     }
 
     /// The socket has left: all that wait for it hear so.
     pub(crate) fn clear(&self) {
-        *self.0.lock() = HashMap::new();
+        let pending = std::mem::take(&mut *self.0.lock());
+        for creditor in pending.into_values() {
+            if let Creditor::Broadcast(outcomes, at) = creditor {
+                outcomes.resolve(at, Outcome::Disconnected);
+            }
+        }
     }
 }
 
@@ -112,9 +141,7 @@ impl<A: FromArgs> IntoFuture for AckRequest<A> {
                 .await
                 .map_err(|_| AckError::Timeout)?
                 .map_err(|_| AckError::Disconnected)?;
-            let raw =
-                RawArgs { payload: &args.payload, args_at: 1, attachments: &args.attachments, asked: false };
-            A::from_args(raw).map_err(|error| AckError::Decode(error.into()))
+            args.read()
         })
     }
 }

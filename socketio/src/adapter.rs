@@ -1,7 +1,9 @@
 //! The sockets of one namespace, and broadcasts to them: here, and on other servers through a backend.
 
 use std::{
+    any::Any,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,9 +14,13 @@ use engineio::SlowConsumer;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
+    ack::Creditor,
+    broadcast_ack::{Outcome, Outcomes, Owed},
     config::ServerConfig,
+    error::{EmitError, JoinError},
     proto::encode::Frames,
-    rooms::{Rooms, Target},
+    remote_socket::Summary,
+    rooms::{Room, Rooms, Slot, Target},
     socket::{AnySocket, see_sent},
 };
 
@@ -36,8 +42,19 @@ pub(crate) struct Adapter {
     next_ack: AtomicU64,
     /// Whether anybody looks at the events that are sent.
     pub(crate) is_observed: bool,
+    hooks: Hooks,
     backend: Option<Arc<dyn Backend>>,
 }
+
+/// What a namespace has said about its sockets as a whole.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    /// Writes the data of a socket as JSON, for all servers to know.
+    pub(crate) share: Option<Share>,
+}
+
+/// Writes the data of a socket, if it is of the type that this is made for.
+pub(crate) type Share = fn(&(dyn Any + Send + Sync)) -> Option<Result<String, serde_json::Error>>;
 
 /// How a broadcast travels.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,8 +72,13 @@ impl Adapter {
             rooms: RwLock::default(),
             next_ack: AtomicU64::new(0),
             is_observed: false,
+            hooks: Hooks::default(),
             backend,
         }
+    }
+
+    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 
     /// The path of the namespace.
@@ -74,7 +96,7 @@ impl Adapter {
         self.rooms.write()
     }
 
-    pub(crate) fn rooms_of(&self, slot: crate::rooms::Slot) -> Vec<crate::Room> {
+    pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
         self.rooms.read().rooms_of(slot)
     }
 
@@ -99,27 +121,138 @@ impl Adapter {
     /// for each socket one more count on the shared frames, and at most one wake-up.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) {
         let mut observed = Vec::new();
-        let send = |socket: &AnySocket| {
-            let session = socket.session();
-            let sent = if flags.volatile {
-                session.send_volatile(packet.as_slice())
-            } else {
-                // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
-                session.send_droppable(packet.as_slice(), self.slow_consumer).is_ok()
-            };
-            if self.is_observed && sent {
-                observed.push(socket.clone());
+        self.each(target, |_, socket| {
+            // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
+            if send(socket, packet, flags, self.slow_consumer).is_ok() {
+                self.note(&mut observed, socket);
             }
-        };
-        if Rooms::<AnySocket>::needs_exclusive(target) {
-            self.rooms.write().each(target, send);
-        } else {
-            self.rooms.read().each(target, send);
+        });
+        self.show(&observed, packet);
+    }
+
+    /// Remembers a recipient for those who look at what is sent, if there are any.
+    fn note(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
+        if self.is_observed {
+            observed.push(socket.clone());
         }
+    }
+
+    fn show(&self, observed: &[AnySocket], packet: &Frames) {
         if self.is_observed {
             see_sent(&self.path, packet, observed.iter().map(|socket| &**socket));
         }
     }
+
+    /// As [`deliver`](Self::deliver), for a packet that all recipients are to acknowledge under one id.
+    pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> Owed {
+        let outcomes = Arc::new(Outcomes::default());
+        let mut observed = Vec::new();
+        self.each(target, |_, socket| {
+            let at = outcomes.expect(socket);
+            let creditor = Creditor::Broadcast(outcomes.clone(), at);
+            let sent = socket.acks().insert(id, creditor, self.config.max_pending_acks).and_then(|()| {
+                // It must not be dropped behind the back of those who wait for the answer.
+                send(socket, packet, flags, SlowConsumer::Disconnect)
+                    .inspect_err(|_| drop(socket.acks().remove(id)))
+            });
+            match sent {
+                Ok(()) => self.note(&mut observed, socket),
+                Err(error) => outcomes.resolve(at, Outcome::Failed(error)),
+            }
+        });
+        self.show(&observed, packet);
+        Owed { id, outcomes }
+    }
+
+    /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
+    pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
+        let mut all_joined = Ok(());
+        let mut rooms = self.rooms_mut();
+        for slot in rooms.select(target) {
+            for name in names {
+                if !rooms.join(slot, name, self.config.max_rooms) {
+                    all_joined = Err(JoinError::TooManyRooms);
+                }
+            }
+        }
+        all_joined
+    }
+
+    /// Removes the sockets of the target from rooms.
+    pub(crate) fn leave(&self, target: &Target, names: &[Room]) {
+        let mut rooms = self.rooms_mut();
+        for slot in rooms.select(target) {
+            for name in names {
+                rooms.leave(slot, name);
+            }
+        }
+    }
+
+    /// Disconnects the sockets of the target.
+    pub(crate) fn disconnect(&self, target: &Target, close: bool) {
+        // Each takes the lock itself.
+        let sockets = self.select(target, |_, socket, _| socket.clone());
+        for socket in sockets {
+            if close {
+                socket.close();
+            } else {
+                socket.disconnect();
+            }
+        }
+    }
+
+    /// What is told of the sockets of the target.
+    pub(crate) fn summaries(&self, target: &Target) -> Vec<Summary> {
+        // Writing the data runs the user's `Serialize`, which must not happen under the lock.
+        let found = self.select(target, |rooms, socket, slot| (socket.clone(), rooms.rooms_of(slot)));
+        let summary = |(socket, rooms): (AnySocket, Vec<Room>)| Summary {
+            id: Room::from(socket.id().as_str()),
+            handshake: socket.handshake().clone(),
+            rooms,
+            data: self.hooks.share.and_then(|share| self.shared_data(share, &socket)),
+        };
+        found.into_iter().map(summary).collect()
+    }
+
+    fn select<T>(&self, target: &Target, f: impl Fn(&Rooms<AnySocket>, &AnySocket, Slot) -> T) -> Vec<T> {
+        let rooms = self.rooms.read();
+        let slots = rooms.select(target).into_iter();
+        slots.filter_map(|slot| Some(f(&rooms, rooms.socket(slot)?, slot))).collect()
+    }
+
+    fn shared_data(&self, share: Share, socket: &AnySocket) -> Option<Box<str>> {
+        let written = catch_unwind(AssertUnwindSafe(|| share(socket.data())));
+        match written {
+            Ok(Some(Ok(data))) => return Some(data.into()),
+            Ok(Some(Err(error))) => {
+                tracing::warn!(namespace = &*self.path, %error, "the data of a socket cannot be shared");
+            }
+            Ok(None) => {}
+            Err(_) => tracing::error!(namespace = &*self.path, "writing the data of a socket panicked"),
+        }
+        None
+    }
+
+    fn each(&self, target: &Target, f: impl FnMut(Slot, &AnySocket)) {
+        if Rooms::<AnySocket>::needs_exclusive(target) {
+            self.rooms.write().each(target, f);
+        } else {
+            self.rooms.read().each(target, f);
+        }
+    }
+}
+
+fn send(
+    socket: &AnySocket,
+    packet: &Frames,
+    flags: Flags,
+    slow_consumer: SlowConsumer,
+) -> Result<(), EmitError> {
+    let session = socket.session();
+    if flags.volatile {
+        return session.send_volatile(packet.as_slice()).then_some(()).ok_or(EmitError::Full);
+    }
+    Ok(session.send_droppable(packet.as_slice(), slow_consumer)?)
 }
 
 impl fmt::Debug for Adapter {

@@ -6,9 +6,11 @@ use engineio::Sid;
 
 use crate::{
     adapter::{Adapter, Flags},
-    error::EmitError,
+    broadcast_ack::BroadcastAckRequest,
+    error::{EmitError, JoinError},
     event::EventName,
-    proto::args::ToArgs,
+    proto::{args::ToArgs, packet::MAX_NAME},
+    remote_socket::RemoteSocket,
     rooms::{Room, Target},
     socket::encode_event,
 };
@@ -86,6 +88,102 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = encode_event(adapter.path(), event.name(), None, args)?;
         adapter.broadcast(&self.target, &packet, self.flags);
+        Ok(())
+    }
+
+    /// Sends the event, and waits for the acknowledgements of all who get it. It leaves at once, awaited or not.
+    ///
+    /// The request is a stream of answers, or gives all of them when it is awaited: see [`BroadcastAckRequest`].
+    /// They are read as `A`, by the rule of [`FromArgs`](crate::FromArgs). Each counts against
+    /// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its socket: one that owes too many does
+    /// not get the event, and is missing with [`EmitError::TooManyAcks`]. One that a volatile event was lost for is
+    /// missing with [`EmitError::Full`].
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit): nothing was sent.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn emit_with_ack<A, T: ToArgs + ?Sized>(
+        self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<BroadcastAckRequest<A>, EmitError> {
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        let id = adapter.next_ack();
+        let packet = encode_event(adapter.path(), event.name(), Some(id), args)?;
+        let owed = adapter.ask(&self.target, &packet, id, self.flags);
+        Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout))
+    }
+}
+
+/// What can be done with sockets on this server and on others.
+impl BroadcastOperator {
+    /// The sockets that an event would go to. None if there is no such namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn list(io: &socketio::Server) {
+    /// for socket in io.to("lobby").fetch_sockets().await {
+    ///     println!("{} is in {:?}", socket.id(), socket.rooms());
+    /// }
+    /// # }
+    /// ```
+    #[allow(clippy::unused_async, reason = "other servers are asked too")]
+    pub async fn fetch_sockets(self) -> Vec<RemoteSocket> {
+        let Some(adapter) = self.adapter else { return Vec::new() };
+        let found = adapter.summaries(&self.target);
+        found.into_iter().map(|summary| RemoteSocket::new(adapter.clone(), summary)).collect()
+    }
+
+    /// Adds the sockets to rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::NameTooLong`] beyond 256 bytes, [`JoinError::UnknownNamespace`]: nobody joined.
+    /// [`JoinError::TooManyRooms`] if one of the sockets on this server has
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms) already: it did not join, and all others did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn merge(io: &socketio::Server) -> Result<(), socketio::JoinError> {
+    /// io.to("lobby").to("garden").sockets_join(["house"])
+    /// # }
+    /// ```
+    pub fn sockets_join(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), JoinError> {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        if rooms.iter().any(|room| room.len() > MAX_NAME) {
+            return Err(JoinError::NameTooLong);
+        }
+        let adapter = self.adapter.ok_or(JoinError::UnknownNamespace)?;
+        adapter.join(&self.target, &rooms)
+    }
+
+    /// Removes the sockets from rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::UnknownNamespace`].
+    pub fn sockets_leave(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitError> {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        adapter.leave(&self.target, &rooms);
+        Ok(())
+    }
+
+    /// Disconnects the sockets from the namespace, and with `close` all sockets of their clients, whose connections
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::UnknownNamespace`].
+    pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        adapter.disconnect(&self.target, close);
         Ok(())
     }
 }

@@ -144,6 +144,8 @@ pub enum JoinError {
     TooManyRooms,
     /// The name of the room is too long.
     NameTooLong,
+    /// The server has no namespace of this path.
+    UnknownNamespace,
 }
 
 impl fmt::Display for JoinError {
@@ -152,6 +154,7 @@ impl fmt::Display for JoinError {
             Self::Disconnected => "the socket is disconnected",
             Self::TooManyRooms => "the socket is in too many rooms",
             Self::NameTooLong => "the name of the room is too long",
+            Self::UnknownNamespace => "there is no such namespace",
         })
     }
 }

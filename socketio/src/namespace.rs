@@ -10,9 +10,10 @@ use std::{
 
 use engineio::{SessionHandle, SlowConsumer};
 use futures::FutureExt;
+use serde::Serialize;
 
 use crate::{
-    adapter::Adapter,
+    adapter::{Adapter, Hooks},
     args::Args,
     dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
     error::EventError,
@@ -64,6 +65,7 @@ pub struct Namespace<D = ()> {
     slow_consumer: Option<SlowConsumer>,
     table: Table<D>,
     observers: Observers<D>,
+    hooks: Hooks,
 }
 
 impl Namespace {
@@ -103,8 +105,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
             let admit = admit.clone();
             Box::pin(async move { admit(handshake).await.map_err(Into::into) })
         });
-        let table = Table::new(admit);
-        Self { path: path.into(), slow_consumer: None, table, observers: Observers::default() }
+        let (table, observers, hooks) = (Table::new(admit), Observers::default(), Hooks::default());
+        Self { path: path.into(), slow_consumer: None, table, observers, hooks }
     }
 
     /// Registers the handler of an event.
@@ -359,12 +361,24 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
+    /// Lets other servers read the [data](Socket::data) of the sockets, and
+    /// [`RemoteSocket::data`](crate::RemoteSocket::data) on this one: it is written as JSON when sockets are fetched.
+    /// Without, it stays with its socket. Node shares `socket.data` always.
+    pub fn share_data(mut self) -> Self
+    where
+        D: Serialize,
+    {
+        self.hooks.share = Some(|data| data.downcast_ref::<D>().map(serde_json::to_string));
+        self
+    }
+
     /// The path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    pub(crate) fn into_endpoint(self, mut adapter: Adapter) -> Arc<dyn Endpoint> {
+    pub(crate) fn into_endpoint(self, adapter: Adapter) -> Arc<dyn Endpoint> {
+        let mut adapter = adapter.with_hooks(self.hooks);
         adapter.is_observed = !self.observers.outgoing.is_empty();
         if let Some(policy) = self.slow_consumer {
             adapter.slow_consumer = policy;

@@ -1,6 +1,7 @@
 //! Functions of a namespace that look on: at the end of a socket, and at its events in both directions.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
 };
@@ -51,6 +52,17 @@ pub(crate) struct Typed<D> {
     pub(crate) observers: Arc<Observers<D>>,
     /// The socket itself, for observers to look at.
     pub(crate) this: Weak<Inner<Self>>,
+}
+
+/// What a socket has of the types of its namespace, whatever they are.
+pub(crate) trait Erased: Observed + Send + Sync {
+    fn data(&self) -> &(dyn Any + Send + Sync);
+}
+
+impl<D: Send + Sync + 'static> Erased for Typed<D> {
+    fn data(&self) -> &(dyn Any + Send + Sync) {
+        &self.data
+    }
 }
 
 /// The observers of a socket of whatever data. They run under no lock; a panic is logged and ends there.

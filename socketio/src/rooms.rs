@@ -202,11 +202,23 @@ impl<S> Rooms<S> {
         own.into_iter().chain(joined).collect()
     }
 
+    /// The slots of the sockets of a target.
+    pub(crate) fn select(&self, target: &Target) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        self.each(target, |slot, _| slots.push(slot));
+        slots
+    }
+
+    /// The socket at a slot.
+    pub(crate) fn socket(&self, slot: Slot) -> Option<&S> {
+        self.entry(slot).map(|entry| &entry.socket)
+    }
+
     /// Calls `f` for each socket of the target, while no other broadcast to one of its rooms can come between.
     ///
     /// Needs `&mut self` from the caller, or a shared lock, depending on the target: see
     /// [`needs_exclusive`](Self::needs_exclusive).
-    pub(crate) fn each(&self, target: &Target, mut f: impl FnMut(&S)) {
+    pub(crate) fn each(&self, target: &Target, mut f: impl FnMut(Slot, &S)) {
         let except = self.excluded(target);
         let except_socket = target.except_socket.and_then(|sid| self.ids.get(&sid).copied());
         let mut visit = |slot: Slot| {
@@ -214,7 +226,7 @@ impl<S> Rooms<S> {
                 && !except.contains(slot)
                 && let Some(entry) = self.entry(slot)
             {
-                f(&entry.socket);
+                f(slot, &entry.socket);
             }
         };
         match &*target.rooms {
@@ -355,7 +367,7 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(Room::from).collect();
         let target = Target { rooms: names(to), except: names(except), except_socket };
         let mut reached = Vec::new();
-        rooms.each(&target, |&socket| reached.push(socket));
+        rooms.each(&target, |_, &socket| reached.push(socket));
         reached.sort_unstable();
         reached
     }

@@ -1,6 +1,7 @@
 //! A client in a namespace.
 
 use std::{
+    any::Any,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
@@ -12,9 +13,10 @@ use std::{
 };
 
 use engineio::{SessionHandle, Sid};
+use tokio::sync::oneshot;
 
 use crate::{
-    ack::{AckArgs, AckRequest, PendingAcks, Waiting},
+    ack::{AckArgs, AckRequest, Creditor, PendingAcks, Waiting},
     adapter::Adapter,
     args::Args,
     broadcast::BroadcastOperator,
@@ -22,7 +24,7 @@ use crate::{
     event::EventName,
     handshake::Handshake,
     legacy::is_legacy,
-    observers::{Observed, Observers, Typed},
+    observers::{Erased, Observed, Observers, Typed},
     proto::{
         args::ToArgs,
         encode::{self, Carrier, Frames},
@@ -58,7 +60,7 @@ pub(crate) struct Inner<T: ?Sized> {
 }
 
 /// A socket of whatever data.
-pub(crate) type AnySocket = Arc<Inner<dyn Observed + Send + Sync>>;
+pub(crate) type AnySocket = Arc<Inner<dyn Erased>>;
 
 /// How a socket left its namespace.
 #[derive(Debug)]
@@ -68,8 +70,16 @@ struct Left {
 }
 
 impl<T: Observed + ?Sized> Inner<T> {
+    pub(crate) fn id(&self) -> Sid {
+        self.id
+    }
+
     pub(crate) fn session(&self) -> &SessionHandle {
         &self.session
+    }
+
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
     }
 
     pub(crate) fn acks(&self) -> &PendingAcks {
@@ -108,6 +118,13 @@ impl<T: Observed + ?Sized> Inner<T> {
             let _ = self.session.send(&[encode::disconnect(self.path())]);
             self.session.wake();
         }
+    }
+
+    /// Disconnects all sockets of the client, and ends its connection.
+    pub(crate) fn close(&self) {
+        self.disconnect();
+        self.ending.0.store(true, Ordering::Release);
+        self.session.wake();
     }
 
     /// Takes an answer of the client.
@@ -174,6 +191,12 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn answer(&self, frames: &Frames) {
         // The client has gone: nobody waits any more.
         let _ = self.send(frames);
+    }
+}
+
+impl Inner<dyn Erased> {
+    pub(crate) fn data(&self) -> &(dyn Any + Send + Sync) {
+        self.typed.data()
     }
 }
 
@@ -329,10 +352,13 @@ impl<D: Send + Sync + 'static> Socket<D> {
     fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
         let id = self.0.adapter.next_ack();
         let frames = encode_event(self.path(), event, Some(id), args)?;
-        let answer = self.0.acks.insert(id, self.0.adapter.config.max_pending_acks)?;
+        let (sender, answer) = oneshot::channel();
+        self.0.acks.insert(id, Creditor::Request(sender), self.0.adapter.config.max_pending_acks)?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
-        self.0.send_event(&frames)?;
+        // It must not be dropped behind the back of the one who waits.
+        self.0.send(&frames)?;
+        self.0.show_sent(&frames);
         Ok(waiting)
     }
 }
@@ -459,9 +485,7 @@ impl<D> Socket<D> {
 
     /// Disconnects all sockets of this client, and ends its connection. Node: `socket.disconnect(true)`.
     pub fn close(&self) {
-        self.0.disconnect();
-        self.0.ending.0.store(true, Ordering::Release);
-        self.0.session.wake();
+        self.0.close();
     }
 }
 

@@ -77,6 +77,27 @@ fn a_broadcast_allocates_nothing_for_its_recipients() {
     }
 }
 
+#[test]
+fn a_broadcast_with_acknowledgements_allocates_the_tables_of_its_recipients_alone() {
+    let lab = lab();
+    let (mut clients, _) = lab.run(members(lab.host.clone()));
+    for round in 0..2 {
+        let count = |room| {
+            let mut request = None;
+            let ask = || request = Some(lab.host.io.to(room).emit_with_ack::<(), _>("news", "x").unwrap());
+            let count = lab.on_server(ask).count_total as usize;
+            (count, request)
+        };
+        let ((few, first), (many, second)) = (count("few"), count("many"));
+        // While the first waits, a table is there already.
+        drop((first, second));
+        clients = lab.run(take(clients, 1, false)).0;
+        // A vector and a queue of all recipients grow by doubling.
+        let grown = 2 * (MANY / FEW).ilog2() as usize + 2;
+        assert!(round == 0 || many <= few + MANY - FEW + grown, "{many} for {MANY} members, {few} for {FEW}");
+    }
+}
+
 /// Counts how often it is written.
 struct Counted<'a>(&'a AtomicUsize);
 

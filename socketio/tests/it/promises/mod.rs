@@ -1,6 +1,7 @@
 //! What applications may rely on.
 
 mod acks;
+mod broadcast_acks;
 mod disconnect;
 mod early_events;
 mod in_flight;
@@ -11,3 +12,4 @@ mod order;
 mod panics;
 mod rooms;
 mod slow_consumer;
+mod utilities;
