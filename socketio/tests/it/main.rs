@@ -7,5 +7,7 @@ mod mistakes;
 mod promises;
 mod server;
 mod support;
+#[cfg(feature = "typescript")]
+mod typescript;
 mod upgrade;
 mod wire;
