@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test: formatting, lints, documentation, Rust tests, and against our servers the official JavaScript
-# clients, in Node and in a browser, and one in Python. Installs what is missing: packages of npm and PyPI, and Chromium
-# where apt-get is there.
+# clients, in Node and in a browser, a frontend in TypeScript, and a client in Python. Installs what is missing: packages
+# of npm and PyPI, and Chromium where apt-get is there.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -27,7 +27,7 @@ cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript --no-deps --quiet
 
 step "Rust tests"
 cargo test --workspace --quiet
@@ -39,6 +39,7 @@ cargo build --release --bins --quiet
 
 step "official clients"
 (cd examples/chat && npm ci --no-audit --no-fund --ignore-scripts --silent)
+(cd examples/typed-chat && npm ci --no-audit --no-fund --ignore-scripts --silent)
 cd interop-tests
 npm ci --no-audit --no-fund --ignore-scripts --silent
 npm test

@@ -26,7 +26,8 @@
 //! A handler is an async function of the socket and the arguments of the event. `()` takes no argument, a tuple
 //! several, any other type the first one: see [`FromArgs`], and [`ToArgs`] for the way back. Code that does not know the
 //! types takes [`Args`]. Bytes inside of types (`bytes::Bytes`, `serde_bytes`) travel as binary attachments. A
-//! [`TypedEvent`] binds the name of an event to its type, once for both directions.
+//! [`TypedEvent`] binds the name of an event to its type, once for both directions; with the feature `typescript`, the
+//! module `typescript` writes these types for a frontend in TypeScript.
 //!
 //! Handlers of one socket start in the order in which its events arrive and may overlap while they wait; at most
 //! [`max_in_flight`](Namespace::max_in_flight) run at once, then the connection stops reading. One that panics is
@@ -103,6 +104,8 @@ mod stay;
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
 pub use ack::AckRequest;
 pub use args::{Args, Asked};

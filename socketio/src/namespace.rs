@@ -377,6 +377,12 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         &self.path
     }
 
+    /// The names of the events that have a handler.
+    #[cfg(feature = "typescript")]
+    pub(crate) fn events(&self) -> impl Iterator<Item = &str> {
+        self.table.events.keys().map(|name| &**name)
+    }
+
     pub(crate) fn into_endpoint(self, adapter: Adapter) -> Arc<dyn Endpoint> {
         let mut adapter = adapter.with_hooks(self.hooks);
         adapter.is_observed = !self.observers.outgoing.is_empty();

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod mistakes;
 mod promises;
 mod server;
 mod support;
+#[cfg(feature = "typescript")]
+mod typescript;
 mod upgrade;
 mod wire;

@@ -1,0 +1,89 @@
+//! A chat whose frontend in TypeScript is checked against the events of this server.
+//!
+//! Build the frontend in this folder, `npm ci && npm run build`, then `cargo run -p typed-chat`. The test below writes
+//! `frontend/events.ts`; after that, `npm run check` shows where the frontend no longer fits.
+
+use std::io;
+
+use axum::{Router, http::header::CONTENT_TYPE, response::Html, routing::get};
+use serde::{Deserialize, Serialize};
+use socketio::{
+    Ack, EmitError, EventError, Handshake, Namespace, Refuse, Server, ServerConfig, Socket, TypedEvent,
+};
+use tokio::{fs, net::TcpListener};
+
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
+// What the frontend sends:
+const SAY: TypedEvent<String> = TypedEvent::new("say");
+const TYPING: TypedEvent<()> = TypedEvent::new("typing");
+// What it hears:
+const SAID: TypedEvent<Message> = TypedEvent::new("said");
+const IS_TYPING: TypedEvent<String> = TypedEvent::new("is-typing");
+
+/// What somebody has said.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+struct Message {
+    from: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Person {
+    name: String,
+}
+
+async fn sign_in(handshake: Handshake) -> Result<Person, Refuse> {
+    handshake.auth()
+}
+
+/// Answers with the length of the text.
+async fn say(socket: Socket<Person>, text: String) -> Result<Ack<usize>, EventError> {
+    if text.is_empty() {
+        return Err(EventError::public("Say something."));
+    }
+    let length = text.chars().count();
+    socket.namespace().emit(SAID, &Message { from: socket.data().name.clone(), text })?;
+    Ok(Ack(length))
+}
+
+async fn typing(socket: Socket<Person>, (): ()) -> Result<(), EmitError> {
+    socket.broadcast().volatile().emit(IS_TYPING, &socket.data().name)
+}
+
+fn chat() -> Namespace<Person> {
+    Namespace::with_auth("/", sign_in).on(SAY, say).on(TYPING, typing)
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "the address is what the program is started for")]
+async fn main() -> io::Result<()> {
+    let script = fs::read_to_string(format!("{FOLDER}/build/chat.js")).await;
+    let script =
+        script.map_err(|error| io::Error::other(format!("run `npm ci && npm run build` first: {error}")))?;
+    let client = ServerConfig::default().serve_client(format!("{FOLDER}/node_modules/socket.io-client/dist"));
+    let app = Router::new()
+        .route("/", get(Html(include_str!("../frontend/index.html"))))
+        .route("/chat.js", get(([(CONTENT_TYPE, "text/javascript; charset=utf-8")], script)))
+        .fallback_service(Server::with_config(client).namespace(chat()));
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("typed-chat: http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await
+}
+
+/// Writes the file anew, and fails if that has changed it: check it in together with the server.
+#[test]
+fn the_frontend_knows_the_events_of_the_server() -> io::Result<()> {
+    let contract = socketio::typescript::Contract::new()
+        .listens(SAY, say)
+        .listens(TYPING, typing)
+        .emits(SAID)
+        .emits(IS_TYPING)
+        .covers(&chat());
+    assert!(
+        !contract.write_to(format!("{FOLDER}/frontend/events.ts"))?,
+        "`frontend/events.ts` was out of date"
+    );
+    Ok(())
+}

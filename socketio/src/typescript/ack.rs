@@ -1,0 +1,114 @@
+//! Acknowledgements as callbacks.
+
+use ts_rs::TS;
+
+use super::types::{ErrorAnswer, Types};
+use crate::event::{Ack, IntoAck, NoAck};
+
+/// What a handler returns, as the callback of its event. For each type that is [`IntoAck`], if what it sends
+/// implements [`TS`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no type in TypeScript as an acknowledgement",
+    label = "what this handler answers is not known to `ts_rs`",
+    note = "implement `ts_rs::TS` for what is in the `Ack`"
+)]
+pub trait DescribeAck: IntoAck {
+    /// Describes it, and declares the types it needs; `None` if nothing is ever answered.
+    #[doc(hidden)]
+    #[track_caller]
+    fn callback(types: &mut Types) -> Option<Callback>;
+}
+
+/// The callback of an event.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Callback {
+    parameters: Vec<String>,
+    /// Whether there may be an error in the place of these.
+    fails: bool,
+    /// Whether the client must pass it.
+    required: bool,
+}
+
+impl Callback {
+    /// One that must be passed if it has something to say.
+    pub(super) fn new(parameters: Vec<String>) -> Self {
+        Self { required: !parameters.is_empty(), parameters, fails: false }
+    }
+
+    pub(super) fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    fn signature(&self) -> String {
+        let parameters = match (self.fails, &self.parameters[..]) {
+            (false, parameters) => labelled(parameters).join(", "),
+            (true, []) => "error?: ErrorAnswer".to_owned(),
+            (true, [one]) => format!("arg0: {one} | ErrorAnswer"),
+            (true, several) => {
+                format!("...args: [{}] | [error: ErrorAnswer]", labelled(several).join(", "))
+            }
+        };
+        format!("callback: ({parameters}) => void")
+    }
+}
+
+/// The type of a listener for an event with these parameters.
+pub(super) fn listener(parameters: &[String], callback: Option<Callback>) -> String {
+    let mut parameters = labelled(parameters);
+    let without = parameters.join(", ");
+    let Some(callback) = callback else { return format!("({without}) => void") };
+    parameters.push(callback.signature());
+    let with = parameters.join(", ");
+    if callback.required {
+        format!("({with}) => void")
+    } else {
+        // Not `callback?`, for which the types of the official client lose sight of the other parameters.
+        format!("(...args: [{without}] | [{with}]) => void")
+    }
+}
+
+/// Parameters with names, which TypeScript wants and nobody reads: Rust's are not known here.
+fn labelled(types: &[String]) -> Vec<String> {
+    types.iter().enumerate().map(|(at, name)| format!("arg{at}: {name}")).collect()
+}
+
+impl DescribeAck for () {
+    fn callback(_: &mut Types) -> Option<Callback> {
+        Some(Callback::new(Vec::new()))
+    }
+}
+
+impl DescribeAck for NoAck {
+    fn callback(_: &mut Types) -> Option<Callback> {
+        None
+    }
+}
+
+impl<T> DescribeAck for Ack<T>
+where
+    T: TS + 'static,
+    Self: IntoAck,
+{
+    fn callback(types: &mut Types) -> Option<Callback> {
+        Some(Callback::new(types.parameters::<T>()))
+    }
+}
+
+impl<A: DescribeAck> DescribeAck for Option<A> {
+    fn callback(types: &mut Types) -> Option<Callback> {
+        A::callback(types)
+    }
+}
+
+impl<A: DescribeAck, E> DescribeAck for Result<A, E>
+where
+    Self: IntoAck,
+{
+    fn callback(types: &mut Types) -> Option<Callback> {
+        // Without an answer when all goes well, only the error is left.
+        let callback = A::callback(types).unwrap_or_else(|| Callback::new(Vec::new()));
+        types.declare::<ErrorAnswer>();
+        Some(Callback { fails: true, ..callback })
+    }
+}

@@ -1,0 +1,11 @@
+//! ERROR: type mismatch in function arguments
+//! ERROR: expected function signature `fn(Socket, _) -> _`
+//! ERROR: found function signature `fn(String, Socket) -> _`
+
+use socketio::{Namespace, Socket};
+
+async fn say(_: String, _: Socket) {}
+
+fn main() {
+    let _ = Namespace::new("/").on("say", say);
+}
