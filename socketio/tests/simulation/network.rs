@@ -109,9 +109,9 @@ impl Network {
 
     fn way(&self, purpose: Purpose, up: bool, rng: &mut StdRng) -> Way {
         let max_chunk = [1, 3, 64, 500, 4096, 4096][rng.random_range(0..6)];
-        // What is split into bytes is late less often: a message must not take longer than a heartbeat.
+        // What is split into bytes is late less often: no poll may take as long as an upgrade may.
         let late = match max_chunk {
-            0..64 => 0.005,
+            0..64 => 0.001,
             64..4096 => 0.05,
             _ => 0.5,
         };
