@@ -95,7 +95,7 @@ impl Network {
             .serve_connection(TokioIo::new(end), TowerToHyperService::new(self.server.clone()))
             .with_upgrades();
         tokio::spawn(connection);
-        let ways = (self.way(purpose, true, rng), self.way(purpose, false, rng));
+        let ways = (self.way(purpose, true, room, rng), self.way(purpose, false, room, rng));
         let ends_by_reset = rng.random_bool(0.5);
         let network = self.clone();
         tokio::spawn(async move {
@@ -107,8 +107,8 @@ impl Network {
         client
     }
 
-    fn way(&self, purpose: Purpose, up: bool, rng: &mut StdRng) -> Way {
-        let max_chunk = [1, 3, 64, 500, 4096, 4096][rng.random_range(0..6)];
+    fn way(&self, purpose: Purpose, up: bool, room: usize, rng: &mut StdRng) -> Way {
+        let max_chunk = [1, 3, 64, 500, 4096, 4096][rng.random_range(0..6)].min(room);
         // What is split into bytes is late less often: no poll may take as long as an upgrade may.
         let late = match max_chunk {
             0..64 => 0.001,
