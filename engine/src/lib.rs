@@ -42,7 +42,7 @@ pub use cors::Cors;
 pub use engine::Engine;
 pub use error::{ConnectionError, RequestError};
 pub use hooks::Hooks;
-pub use listen::serve;
+pub use listen::{config::ListenConfig, connections::Connections, listener::Listener, serve};
 pub use mailbox::{SendError, SessionHandle};
 pub use open_request::{OpenRequest, RemoteAddr};
 pub use proto::{

@@ -85,8 +85,8 @@ pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
 pub use engineio::{
-    CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, RemoteAddr,
-    RequestError, SameSite, SessionHandle, TransportKind,
+    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, ListenConfig,
+    Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, SessionHandle, TransportKind,
 };
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};

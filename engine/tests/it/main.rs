@@ -5,9 +5,12 @@
 
 mod backpressure;
 mod closing;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod errors;
 mod heartbeat;
 mod lifecycle;
+mod listening;
 mod polling;
 mod polling_limits;
 mod polling_misuse;

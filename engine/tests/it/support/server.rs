@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::{CloseReason, Engine, EngineConfig, SessionHandle};
+use engineio::{CloseReason, Connections, Engine, EngineConfig, ListenConfig, SessionHandle};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
@@ -36,6 +36,7 @@ pub(crate) struct Server {
 enum Place {
     Tcp {
         address: SocketAddr,
+        connections: Connections,
         end: Option<oneshot::Sender<()>>,
         serving: Option<JoinHandle<io::Result<()>>>,
     },
@@ -46,12 +47,19 @@ enum Place {
 impl Server {
     /// Serves on a socket of this machine.
     pub(crate) async fn start(config: EngineConfig) -> Self {
+        Self::listen(config, ListenConfig::default()).await
+    }
+
+    /// Serves on a socket of this machine, with limits of its own.
+    pub(crate) async fn listen(config: EngineConfig, listen: ListenConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel();
-        let mut server = Self::new(config, Place::Tcp { address, end: Some(end), serving: None });
+        let connections = Connections::new(listen);
+        let place = Place::Tcp { address, connections: connections.clone(), end: Some(end), serving: None };
+        let mut server = Self::new(config, place);
         let ended = async { drop(ended.await) };
-        let task = tokio::spawn(engineio::serve(listener, server.engine.clone(), ended));
+        let task = tokio::spawn(engineio::serve(listener, server.engine.clone(), connections, ended));
         if let Place::Tcp { serving, .. } = &mut server.place {
             *serving = Some(task);
         }
@@ -65,6 +73,14 @@ impl Server {
                 *end = None;
                 serving.take().unwrap()
             }
+            Place::Memory(_) => panic!("a server in memory accepts nothing"),
+        }
+    }
+
+    /// What the accept loop counts.
+    pub(crate) fn connections(&self) -> &Connections {
+        match &self.place {
+            Place::Tcp { connections, .. } => connections,
             Place::Memory(_) => panic!("a server in memory accepts nothing"),
         }
     }
