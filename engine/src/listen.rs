@@ -29,6 +29,8 @@ pub(crate) mod config;
 pub(crate) mod connections;
 mod head_timer;
 pub(crate) mod listener;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 /// What a client hears that finds no place.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\

@@ -86,8 +86,10 @@ pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, ListenConfig,
-    Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, SessionHandle, TransportKind,
+    Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle, TransportKind,
 };
+#[cfg(feature = "tls")]
+pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};

@@ -10,6 +10,7 @@ mod descriptors;
 mod errors;
 mod heartbeat;
 mod lifecycle;
+mod listeners;
 mod listening;
 mod polling;
 mod polling_limits;
@@ -17,6 +18,8 @@ mod polling_misuse;
 mod serving;
 mod stress;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 mod websocket;
 mod websocket_misuse;
