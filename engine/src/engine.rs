@@ -68,13 +68,14 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 /// #     fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
 /// #     fn closed(&mut self, _: CloseReason) {}
 /// # }
-/// use engineio::{Engine, EngineConfig};
+/// use engineio::{Connections, Engine, EngineConfig};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> std::io::Result<()> {
 /// let engine = Engine::new(Echo, EngineConfig::default());
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-/// tokio::spawn(engineio::serve(listener, engine.clone(), std::future::pending()));
+/// let connections = Connections::default();
+/// tokio::spawn(engineio::serve(listener, engine.clone(), connections, std::future::pending()));
 /// assert_eq!(engine.session_count(), 0);
 /// # Ok(())
 /// # }

@@ -9,6 +9,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] work |
+//! | `tls` | off | `Tls`, which puts TLS in front of a [`Listener`] |
 
 mod compression;
 mod config;
@@ -46,9 +47,11 @@ pub use engine::Engine;
 pub use error::{ConnectionError, RequestError};
 pub use hooks::Hooks;
 pub use limits::Limit;
-pub use listen::serve;
+#[cfg(feature = "tls")]
+pub use listen::tls::{Tls, TlsConfig, TlsListener};
+pub use listen::{config::ListenConfig, connections::Connections, listener::Listener, serve};
 pub use mailbox::{SendError, SessionHandle};
-pub use open_request::{OpenRequest, RemoteAddr};
+pub use open_request::{OpenRequest, RemoteAddr, Secure};
 pub use proto::{
     frame::Frame,
     packet::{Message, TransportKind},
@@ -57,3 +60,6 @@ pub use proto::{
 };
 pub use service::{Answered, BoxFuture};
 pub use slow_consumer::SlowConsumer;
+/// The TLS library, in the version whose options [`Tls`] takes.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;

@@ -16,6 +16,13 @@ use http::request::Parts;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
+/// Tells that the request came over TLS, as a request extension.
+///
+/// `TlsListener` sets it. Behind another server with TLS, a layer can: then [`OpenRequest::secure`] tells it to the
+/// application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secure;
+
 /// What is kept of the HTTP request that opened a session: one block of text instead of hyper's header map,
 /// which would hold on to the whole read buffer of the connection.
 ///
@@ -52,7 +59,8 @@ impl OpenRequest {
         Self {
             text: text.into(),
             address: parts.extensions.get().map(|&RemoteAddr(address)| address),
-            secure: parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
+            secure: parts.extensions.get::<Secure>().is_some()
+                || parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
             time: SystemTime::now(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use engineio::EngineConfig;
+use engineio::{EngineConfig, ListenConfig};
 
 engineio::__config! {
     /// The options of a [`Server`](crate::Server). Every limit is finite by default.
@@ -21,6 +21,9 @@ engineio::__config! {
     ServerConfig {
         /// The options of the Engine.IO layer: heartbeat, transports, sizes.
         engine: EngineConfig = EngineConfig::default(),
+        /// The options of the accept loop, for [`listen`](crate::Server::listen) and [`serve`](crate::Server::serve):
+        /// how many connections there may be, and how long they may take.
+        listen: ListenConfig = ListenConfig::default(),
         /// The path that clients connect to. `/socket.io` by default. Node: `path`.
         path: String = "/socket.io".to_owned(),
         /// Whether the path ends with a slash, as the official clients expect. `true` by default. Node:

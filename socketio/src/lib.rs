@@ -113,9 +113,12 @@ pub use broadcast::BroadcastOperator;
 pub use broadcast_ack::{BroadcastAckRequest, BroadcastAnswers};
 pub use config::ServerConfig;
 pub use engineio::{
-    CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, Limit, PerMessageDeflate,
-    RemoteAddr, RequestError, SameSite, SessionHandle, SlowConsumer, TransportKind,
+    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, Limit,
+    ListenConfig, Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle,
+    SlowConsumer, TransportKind,
 };
+#[cfg(feature = "tls")]
+pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, Answer, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};

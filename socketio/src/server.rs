@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{Answered, BoxFuture, Engine, Limit};
+use engineio::{Answered, BoxFuture, Connections, Engine, Limit, Listener};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{
-    net::{TcpListener, TcpSocket, ToSocketAddrs},
+    net::{TcpSocket, ToSocketAddrs},
     sync::watch,
 };
 use tower_layer::Layer;
@@ -72,6 +72,7 @@ pub struct Server {
 }
 
 struct Shared {
+    connections: Connections,
     namespaces: Arc<Namespaces>,
     config: Arc<ServerConfig>,
     path: Box<str>,
@@ -97,7 +98,8 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if an interval, a timeout or what may wait is zero, if no transport is named, if the path does not begin with a slash, or
+    /// Panics if an interval, a timeout, a limit of the accept loop or what may wait is zero, if no transport is named, if
+    /// the path does not begin with a slash, or
     /// if the cookie is one that no browser takes.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
@@ -121,7 +123,9 @@ impl Server {
         let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
-        let shared = Shared { namespaces, config, path: path.into(), client_files, backend, closed };
+        let connections = Connections::new(config.listen.clone());
+        let shared =
+            Shared { connections, namespaces, config, path: path.into(), client_files, backend, closed };
         Self { shared: Arc::new(shared), engine }
     }
 
@@ -159,7 +163,7 @@ impl Server {
         self.of("/").emit(event, args)
     }
 
-    /// The number of connections. Node: `io.engine.clientsCount`.
+    /// The number of sessions. Node: `io.engine.clientsCount`.
     pub fn session_count(&self) -> usize {
         self.engine.session_count()
     }
@@ -173,6 +177,12 @@ impl Server {
     /// Each recipient of a broadcast counts. What still waits at the end of a connection does not.
     pub fn dropped_packets(&self) -> u64 {
         self.engine.dropped_messages()
+    }
+
+    /// The connections that [`listen`](Self::listen) and [`serve`](Self::serve) have accepted: how many are open, and how
+    /// many were refused.
+    pub fn connections(&self) -> &Connections {
+        &self.shared.connections
     }
 
     /// The number of sockets in a namespace; none if there is no such namespace.
@@ -211,9 +221,10 @@ impl Server {
     /// # Cancel safety
     ///
     /// As [`listen`](Self::listen).
-    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+    pub async fn serve(self, listener: impl Listener) -> io::Result<()> {
         let closed = self.closed();
-        engineio::serve(listener, self, closed).await
+        let connections = self.shared.connections.clone();
+        engineio::serve(listener, self, connections, closed).await
     }
 
     /// As [`serve`](Self::serve), with another service for all other paths.
@@ -225,7 +236,7 @@ impl Server {
     /// # Cancel safety
     ///
     /// As [`listen`](Self::listen).
-    pub async fn serve_with<S, B>(self, listener: TcpListener, fallback: S) -> io::Result<()>
+    pub async fn serve_with<S, B>(self, listener: impl Listener, fallback: S) -> io::Result<()>
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
@@ -233,7 +244,8 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let closed = self.closed();
-        engineio::serve(listener, self.layer(fallback), closed).await
+        let connections = self.shared.connections.clone();
+        engineio::serve(listener, self.layer(fallback), connections, closed).await
     }
 
     /// Ends all connections with the reason "server shutting down", and stops [`listen`](Self::listen) and

@@ -12,7 +12,10 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
+
+use super::accepted::Accepted;
 
 /// Anything that reads and writes bytes.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -21,8 +24,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
 /// A stream that was taken back from hyper.
 pub(crate) enum Stream {
-    /// The usual one, without a box and without virtual calls.
-    Tcp(TcpStream),
+    /// The usual one, without a box and without virtual calls; with its place among the connections of our own
+    /// accept loop.
+    Tcp {
+        stream: TcpStream,
+        _place: Option<OwnedSemaphorePermit>,
+    },
     Other(Box<dyn ReadWrite>),
 }
 
@@ -32,20 +39,32 @@ impl Stream {
     /// hyper's own wrapper costs a box and a virtual call for each read, and its rest of bytes pins a read
     /// buffer of 8 KiB even when it is empty: so it is copied, and dropped here.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
+        // That of our own accept loop, or of one like it.
+        let upgraded = match upgraded.downcast::<TokioIo<Accepted<TcpStream>>>() {
+            Ok(parts) => {
+                let Accepted { io, place, .. } = parts.io.into_inner();
+                return (Self::Tcp { stream: io, _place: Some(place) }, copy(&parts.read_buf));
+            }
+            Err(upgraded) => upgraded,
+        };
         let upgraded = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
         {
-            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), copy(&parts.read_buf)),
+            Ok(parts) => return (Self::tcp(parts.io.into_inner()), copy(&parts.read_buf)),
             Err(upgraded) => upgraded,
         };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Self::Tcp(parts.io.into_inner()), copy(&parts.read_buf)),
+            Ok(parts) => (Self::tcp(parts.io.into_inner()), copy(&parts.read_buf)),
             Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Vec::new()),
         }
     }
 
+    fn tcp(stream: TcpStream) -> Self {
+        Self::Tcp { stream, _place: None }
+    }
+
     fn inner(&mut self) -> Pin<&mut dyn ReadWrite> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream),
+            Self::Tcp { stream, .. } => Pin::new(stream),
             Self::Other(stream) => Pin::new(&mut **stream),
         }
     }
@@ -54,7 +73,7 @@ impl Stream {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = tokio::io::ReadBuf::new(buffer);
         let read = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Self::Tcp { stream, .. } => Pin::new(stream).poll_read(cx, &mut buffer),
             Self::Other(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
         };
         read.map_ok(|()| buffer.filled().len())
@@ -62,7 +81,7 @@ impl Stream {
 
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tcp { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
             Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }

@@ -5,9 +5,13 @@
 
 mod backpressure;
 mod closing;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod errors;
 mod heartbeat;
 mod lifecycle;
+mod listeners;
+mod listening;
 mod polling;
 mod polling_limits;
 mod polling_misuse;
@@ -15,6 +19,8 @@ mod serving;
 mod slow_consumer;
 mod stress;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 mod waiting;
 mod websocket;

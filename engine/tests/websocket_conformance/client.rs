@@ -3,7 +3,8 @@
 use std::{sync::Arc, task::Context, time::Duration};
 
 use engineio::{
-    Application, CloseReason, Connection, Engine, EngineConfig, Frame, Message, OpenRequest, SessionHandle,
+    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Frame, Message, OpenRequest,
+    SessionHandle,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -47,7 +48,12 @@ pub(crate) async fn serve(config: EngineConfig) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let config = config.max_http_buffer_size(32_usize << 20).max_buffered(64_usize << 20);
-    tokio::spawn(engineio::serve(listener, Engine::new(Echo, config), std::future::pending()));
+    tokio::spawn(engineio::serve(
+        listener,
+        Engine::new(Echo, config),
+        Connections::default(),
+        std::future::pending(),
+    ));
     address
 }
 

@@ -41,7 +41,7 @@ const MAX_WAITING: usize = 1024;
 ///
 /// # Examples
 ///
-/// See the [module](self).
+/// See the [module](crate::testing).
 pub struct TestClient {
     wire: Wire,
     namespace: Box<str>,

@@ -12,7 +12,7 @@ use crate::{handshake::Refuse, server::Server};
 ///
 /// # Examples
 ///
-/// See the [module](self).
+/// See the [module](crate::testing).
 #[derive(Debug, Clone)]
 pub struct TestServer(Server);
 

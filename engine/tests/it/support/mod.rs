@@ -10,7 +10,7 @@ mod wire;
 pub(crate) use self::{
     http::{Answer, Http, UPGRADE},
     polling::{Polling, payload},
-    server::{Server, Stream, eventually, parked},
+    server::{Connect, Server, Stream, eventually, parked},
     websocket::WebSocket,
     wire::{Wire, close_frame, frame},
 };

@@ -1,6 +1,7 @@
 //! A server, and how to reach it.
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::{CloseReason, Engine, EngineConfig, SessionHandle};
+use engineio::{CloseReason, Connections, Engine, EngineConfig, ListenConfig, Listener, SessionHandle};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
@@ -23,6 +24,8 @@ use super::app::{Echo, Gate};
 
 /// Nothing on this machine takes that long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How a client reaches the server.
+pub(crate) type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Stream> + Send>> + Send + Sync>;
 /// On a virtual clock, only a test that hangs lets so much time pass.
 const VIRTUAL_PATIENCE: Duration = Duration::from_hours(1);
 
@@ -34,8 +37,10 @@ pub(crate) struct Server {
 }
 
 enum Place {
-    Tcp {
-        address: SocketAddr,
+    Socket {
+        address: Option<SocketAddr>,
+        connect: Connect,
+        connections: Connections,
         end: Option<oneshot::Sender<()>>,
         serving: Option<JoinHandle<io::Result<()>>>,
     },
@@ -46,13 +51,40 @@ enum Place {
 impl Server {
     /// Serves on a socket of this machine.
     pub(crate) async fn start(config: EngineConfig) -> Self {
+        Self::listen(config, ListenConfig::default()).await
+    }
+
+    /// Serves on a socket of this machine, with limits of its own.
+    pub(crate) async fn listen(config: EngineConfig, listen: ListenConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let connect: Connect = Box::new(move || {
+            Box::pin(async move { Stream::tcp(TcpStream::connect(address).await.unwrap()) })
+        });
+        Self::on(listener, Some(address), connect, config, listen)
+    }
+
+    /// Serves on any listener.
+    pub(crate) fn on(
+        listener: impl Listener + 'static,
+        address: Option<SocketAddr>,
+        connect: Connect,
+        config: EngineConfig,
+        listen: ListenConfig,
+    ) -> Self {
         let (end, ended) = oneshot::channel();
-        let mut server = Self::new(config, Place::Tcp { address, end: Some(end), serving: None });
+        let connections = Connections::new(listen);
+        let place = Place::Socket {
+            address,
+            connect,
+            connections: connections.clone(),
+            end: Some(end),
+            serving: None,
+        };
+        let mut server = Self::new(config, place);
         let ended = async { drop(ended.await) };
-        let task = tokio::spawn(engineio::serve(listener, server.engine.clone(), ended));
-        if let Place::Tcp { serving, .. } = &mut server.place {
+        let task = tokio::spawn(engineio::serve(listener, server.engine.clone(), connections, ended));
+        if let Place::Socket { serving, .. } = &mut server.place {
             *serving = Some(task);
         }
         server
@@ -61,7 +93,7 @@ impl Server {
     /// Tells the accept loop to end, and gives it back.
     pub(crate) fn shut_down(&mut self) -> JoinHandle<io::Result<()>> {
         match &mut self.place {
-            Place::Tcp { end, serving, .. } => {
+            Place::Socket { end, serving, .. } => {
                 *end = None;
                 serving.take().unwrap()
             }
@@ -69,9 +101,17 @@ impl Server {
         }
     }
 
+    /// What the accept loop counts.
+    pub(crate) fn connections(&self) -> &Connections {
+        match &self.place {
+            Place::Socket { connections, .. } => connections,
+            Place::Memory(_) => panic!("a server in memory accepts nothing"),
+        }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         match self.place {
-            Place::Tcp { address, .. } => address,
+            Place::Socket { address, .. } => address.unwrap(),
             Place::Memory(_) => panic!("a server in memory has no address"),
         }
     }
@@ -94,7 +134,7 @@ impl Server {
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Stream {
         match self.place {
-            Place::Tcp { address, .. } => Stream::tcp(TcpStream::connect(address).await.unwrap()),
+            Place::Socket { ref connect, .. } => connect().await,
             Place::Memory(size) => {
                 let (ours, theirs) = tokio::io::duplex(size);
                 let service = TowerToHyperService::new(self.engine.clone());
@@ -128,7 +168,7 @@ impl Server {
 
     fn patience(&self) -> Duration {
         match self.place {
-            Place::Tcp { .. } => PATIENCE,
+            Place::Socket { .. } => PATIENCE,
             Place::Memory(_) => VIRTUAL_PATIENCE,
         }
     }
@@ -148,7 +188,11 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn tcp(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self { io: Box::new(stream), patience: PATIENCE }
+        Self::new(stream)
+    }
+
+    pub(crate) fn new(io: impl Io + 'static) -> Self {
+        Self { io: Box::new(io), patience: PATIENCE }
     }
 
     /// Reads more into the buffer; false at the end. A reset is an end, too.

@@ -5,3 +5,5 @@ mod client_files;
 mod closing;
 mod paths;
 mod services;
+#[cfg(feature = "tls")]
+mod tls;

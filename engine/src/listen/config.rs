@@ -1,0 +1,74 @@
+//! The options of the accept loop.
+
+use std::time::Duration;
+
+/// The most connections where the limit of the process is unknown, or out of proportion.
+const MANY: usize = 1_000_000;
+
+crate::__config! {
+    /// The options of the accept loop, [`serve`](crate::serve). Every limit is finite by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use engineio::{Connections, ListenConfig};
+    ///
+    /// let config = ListenConfig::default().max_connections(10_000_usize).keep_alive_timeout(Duration::from_secs(5));
+    /// assert_eq!(Connections::new(config).open(), 0);
+    /// ```
+    ListenConfig {
+        /// How long a client may take to send the head of a request, from its first byte on; for the first request of
+        /// a connection, from the time it was accepted. 10 seconds by default; then the connection is closed. Node:
+        /// `headersTimeout` of the HTTP server.
+        header_read_timeout: Duration = Duration::from_secs(10),
+        /// How long a connection may stay open between two requests. 60 seconds by default. Node: `keepAliveTimeout`
+        /// of the HTTP server, 5 seconds.
+        keep_alive_timeout: Duration = Duration::from_mins(1),
+        /// The largest head of a request, in bytes. 16 KiB by default; beyond, the answer is 431. Node:
+        /// `maxHeaderSize` of the HTTP server.
+        max_head: usize = 16 * 1024,
+        /// The most headers of a request. 100 by default; beyond, the answer is 431. Node: `maxHeadersCount` of the HTTP
+        /// server.
+        max_headers: usize = 100,
+        /// The most connections at once, those that have become a WebSocket included. By default nine tenths of the
+        /// descriptors that the process may open (the soft limit `RLIMIT_NOFILE` at the time of the call), and one
+        /// million at most. Beyond, a client is answered with 503 and `Retry-After`, and its connection closed; when
+        /// 64 clients at once are being told so, others are closed without an answer. Node: `maxConnections` of the
+        /// HTTP server.
+        max_connections: usize = default_max_connections(),
+        /// How long the loop rests when it cannot accept, as when the process has no descriptor left: another attempt
+        /// would fail at once again. 50 milliseconds by default.
+        accept_back_off: Duration = Duration::from_millis(50),
+        /// How long requests may go on after the end was asked for; then their connections are dropped. 5 seconds by
+        /// default.
+        drain_timeout: Duration = Duration::from_secs(5),
+    }
+}
+
+impl ListenConfig {
+    /// Finds mistakes that would make a server useless.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        assert!(!self.header_read_timeout.is_zero(), "header_read_timeout must not be zero");
+        assert!(!self.keep_alive_timeout.is_zero(), "keep_alive_timeout must not be zero");
+        assert!(self.max_head > 0, "max_head must not be zero");
+        assert!(self.max_headers > 0, "max_headers must not be zero");
+        assert!(self.max_connections > 0, "max_connections must not be zero");
+    }
+}
+
+fn default_max_connections() -> usize {
+    let descriptors = descriptors().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MANY);
+    (descriptors / 10 * 9).clamp(1, MANY)
+}
+
+#[cfg(unix)]
+fn descriptors() -> Option<u64> {
+    rlimit::Resource::NOFILE.get_soft().ok()
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> Option<u64> {
+    None
+}

@@ -1,0 +1,106 @@
+//! What connections come from.
+
+use std::{future::Future, io};
+
+use http::Extensions;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::open_request::RemoteAddr;
+
+/// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS on top of either, or one of your own.
+///
+/// # Examples
+///
+/// One that takes its connections from memory:
+///
+/// ```
+/// use std::io;
+/// use engineio::Listener;
+/// use tokio::{io::DuplexStream, sync::mpsc};
+///
+/// struct Memory(mpsc::Receiver<DuplexStream>);
+///
+/// impl Listener for Memory {
+///     type Io = DuplexStream;
+///     type Addr = ();
+///
+///     async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
+///         match self.0.recv().await {
+///             Some(stream) => Ok((stream, ())),
+///             None => std::future::pending().await,
+///         }
+///     }
+///
+///     fn local_addr(&self) -> io::Result<()> {
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Listener: Send {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    /// Where a connection comes from.
+    type Addr: Send + Sync + 'static;
+
+    /// Accepts a connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if that fails; it is tried again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Must be cancel-safe: no connection may be lost with the future.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
+
+    /// The address that it accepts connections on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system does not tell.
+    fn local_addr(&self) -> io::Result<Self::Addr>;
+
+    /// Adds to a request what there is to know about its connection, as [`RemoteAddr`]. Nothing by default.
+    fn describe(address: &Self::Addr, extensions: &mut Extensions) {
+        let _ = (address, extensions);
+    }
+}
+
+/// Sets `TCP_NODELAY`, and tells the [`RemoteAddr`].
+impl Listener for TcpListener {
+    type Io = TcpStream;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        let (stream, address) = Self::accept(self).await?;
+        // Without it, small messages would wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, address))
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Self::local_addr(self)
+    }
+
+    fn describe(address: &Self::Addr, extensions: &mut Extensions) {
+        extensions.insert(RemoteAddr(*address));
+    }
+}
+
+/// Tells no address: the client is a process of this machine, such as a proxy.
+#[cfg(unix)]
+impl Listener for tokio::net::UnixListener {
+    type Io = tokio::net::UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        Self::accept(self).await
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Self::local_addr(self)
+    }
+}

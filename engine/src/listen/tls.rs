@@ -1,0 +1,244 @@
+//! TLS in front of another listener.
+
+use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
+
+use http::Extensions;
+use parking_lot::RwLock;
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::{CryptoProvider, ring},
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+    server::TlsStream,
+};
+
+use super::listener::Listener;
+use crate::open_request::Secure;
+
+/// How old a handshake must be before it gives way to a new client, when there are too many.
+const GRACE: Duration = Duration::from_secs(1);
+
+crate::__config! {
+    /// The limits of TLS handshakes. Every limit is finite by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use engineio::TlsConfig;
+    ///
+    /// let config = TlsConfig::default().handshake_timeout(Duration::from_secs(5));
+    /// ```
+    TlsConfig {
+        /// How long a handshake may take. 10 seconds by default; then the connection is closed. Node:
+        /// `handshakeTimeout` of the HTTPS server, 120 seconds.
+        handshake_timeout: Duration = Duration::from_secs(10),
+        /// The most handshakes at once. 256 by default; beyond, new clients wait in the queue of the system, and the
+        /// oldest handshake gives way to one of them if it has taken more than a second.
+        max_handshakes: usize = 256,
+    }
+}
+
+/// The certificate of a server, with its key: a handle, by which it can be replaced while the server runs.
+///
+/// TLS 1.2 and 1.3, by rustls. Its cryptography is that of `ring`, unless the process has installed another
+/// [`CryptoProvider`] as its default, or you make the [`ServerConfig`] with one of your own.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio::{Listener, Tls};
+/// use tokio::net::TcpListener;
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let tls = Tls::from_pem(std::fs::read("chain.pem")?, std::fs::read("key.pem")?)?;
+/// let listener = tls.listener(TcpListener::bind("0.0.0.0:443").await?);
+/// assert_eq!(listener.local_addr()?.port(), 443);
+/// // Later, when the certificate was renewed:
+/// tls.reload_pem(std::fs::read("chain.pem")?, std::fs::read("key.pem")?)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tls(Arc<Shared>);
+
+struct Shared {
+    limits: TlsConfig,
+    server: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    /// Takes the options of rustls. The protocol that it offers (ALPN) is set to `http/1.1`, the only one there is here.
+    pub fn new(server: ServerConfig) -> Self {
+        Self::with_config(server, TlsConfig::default())
+    }
+
+    /// As [`new`](Self::new), with limits of your own.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a limit is zero.
+    #[track_caller]
+    pub fn with_config(server: ServerConfig, limits: TlsConfig) -> Self {
+        assert!(!limits.handshake_timeout.is_zero(), "handshake_timeout must not be zero");
+        assert!(limits.max_handshakes > 0, "max_handshakes must not be zero");
+        Self(Arc::new(Shared { limits, server: RwLock::new(over_http1(server)) }))
+    }
+
+    /// Takes a chain of certificates, that of the server first, and its private key, as the text of PEM files.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if one of them cannot be read, or if they do not belong together.
+    pub fn from_pem(certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> io::Result<Self> {
+        Ok(Self::new(server_config(certificates.as_ref(), key.as_ref())?))
+    }
+
+    /// Replaces the certificate, and all other options of rustls, for new connections. Those that are open go on with
+    /// the old ones.
+    pub fn reload(&self, server: ServerConfig) {
+        *self.0.server.write() = over_http1(server);
+    }
+
+    /// As [`reload`](Self::reload), from the text of PEM files.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem); then the old certificate stays.
+    pub fn reload_pem(&self, certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> io::Result<()> {
+        self.reload(server_config(certificates.as_ref(), key.as_ref())?);
+        Ok(())
+    }
+
+    /// Puts TLS in front of a listener.
+    pub fn listener<L: Listener>(&self, inner: L) -> TlsListener<L> {
+        TlsListener { inner, tls: self.clone(), handshakes: JoinSet::new(), begun: VecDeque::new() }
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.server.read().clone())
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+fn over_http1(mut server: ServerConfig) -> Arc<ServerConfig> {
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(server)
+}
+
+fn server_config(certificates: &[u8], key: &[u8]) -> io::Result<ServerConfig> {
+    let certificates = CertificateDer::pem_slice_iter(certificates)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| invalid(format!("the certificates cannot be read: {error}")))?;
+    if certificates.is_empty() {
+        return Err(invalid("there is no certificate in the PEM text".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| invalid(format!("the private key cannot be read: {error}")))?;
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
+        .map_err(|error| invalid(format!("the certificate cannot be used: {error}")))
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// A connection whose handshake is done.
+type Shaken<L> = (TlsStream<<L as Listener>::Io>, <L as Listener>::Addr);
+
+/// A listener with TLS in front of it, made by [`Tls::listener`]. Its handshakes run in tasks of their own, which end
+/// with it.
+pub struct TlsListener<L: Listener> {
+    inner: L,
+    tls: Tls,
+    handshakes: JoinSet<io::Result<Shaken<L>>>,
+    /// The handshakes in the order of their beginning, and some that are over.
+    begun: VecDeque<(Instant, AbortHandle)>,
+}
+
+impl<L: Listener> TlsListener<L> {
+    /// When there is room for another handshake: at once (`None`), or when the oldest may be given up.
+    fn room_at(&mut self) -> Option<Instant> {
+        if self.handshakes.len() < self.tls.0.limits.max_handshakes {
+            return None;
+        }
+        self.begun.retain(|(_, handshake)| !handshake.is_finished());
+        self.begun.front().map(|(start, _)| *start + GRACE)
+    }
+
+    fn begin(&mut self, io: L::Io, address: L::Addr) {
+        let limits = &self.tls.0.limits;
+        if self.handshakes.len() >= limits.max_handshakes
+            && let Some((_, oldest)) = self.begun.pop_front()
+        {
+            oldest.abort();
+        }
+        if self.begun.len() >= 2 * limits.max_handshakes {
+            self.begun.retain(|(_, handshake)| !handshake.is_finished());
+        }
+        let handshake = self.tls.acceptor().accept(io);
+        let handshake = tokio::time::timeout(limits.handshake_timeout, handshake);
+        let handshake = self.handshakes.spawn(async move { Ok((handshake.await??, address)) });
+        self.begun.push_back((Instant::now(), handshake));
+    }
+}
+
+/// Tells that the connection is [`Secure`], and what the inner listener tells.
+impl<L: Listener> Listener for TlsListener<L> {
+    type Io = TlsStream<L::Io>;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        loop {
+            let room_at = self.room_at();
+            let inner = async {
+                if let Some(room_at) = room_at {
+                    tokio::time::sleep_until(room_at).await;
+                }
+                self.inner.accept().await
+            };
+            tokio::select! {
+                Some(handshake) = self.handshakes.join_next() => match handshake {
+                    Ok(Ok(accepted)) => return Ok(accepted),
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    // It gave way to another.
+                    Err(_) => {}
+                },
+                accepted = inner => {
+                    let (io, address) = accepted?;
+                    self.begin(io, address);
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.inner.local_addr()
+    }
+
+    fn describe(address: &Self::Addr, extensions: &mut Extensions) {
+        L::describe(address, extensions);
+        extensions.insert(Secure);
+    }
+}
+
+impl<L: Listener> fmt::Debug for TlsListener<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsListener").field("handshakes", &self.handshakes.len()).finish_non_exhaustive()
+    }
+}
