@@ -6,6 +6,7 @@ use crate::{
     HttpCompression, PerMessageDeflate, SlowConsumer,
     cookie::Cookie,
     cors::Cors,
+    descriptors::connections_of_descriptors,
     hooks::Hooks,
     proto::{frame::Frame, packet::TransportKind},
 };
@@ -88,6 +89,37 @@ __config! {
         /// not take those before. It is disconnected by default; it is in any case if a message must not be lost. Node
         /// has no such policy.
         slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
+        /// How long a WebSocket client may take no byte while some wait for it. 15 seconds by default; then it is
+        /// disconnected as a slow consumer. Node has no limit but the heartbeat.
+        write_timeout: Duration = Duration::from_secs(15),
+        /// The fragments of one WebSocket message. 1,024 by default; more are taken only if they have 32 bytes on
+        /// average, and the client is disconnected with close code 1008 otherwise. Node: 16,384, fixed.
+        max_fragments: usize = 1024,
+        /// How long a WebSocket message may take to come, from its first byte to its last. 30 seconds by default; then
+        /// the client is disconnected with close code 1008. While the application takes no message, the time does not
+        /// count. Node has no limit.
+        message_timeout: Duration = Duration::from_secs(30),
+        /// The WebSocket pings that are answered to one client in a second. 10 by default; a client that sends more
+        /// than ten times as many is disconnected with close code 1008. Not the heartbeat, which is made of messages.
+        /// Node has no limit.
+        max_pings_per_second: u32 = 10,
+        /// The packets in the body of one POST. 4,096 by default; those before are taken, then the client gets status
+        /// 400 and its session ends. Node has no limit.
+        max_payload_packets: usize = 4096,
+        /// How long the body of a POST may pause. 30 seconds by default; then the client gets status 408 and its
+        /// session ends. Node has no limit.
+        body_timeout: Duration = Duration::from_secs(30),
+        /// How many bytes of the body of a POST must come in a second, on average since its start; the first
+        /// [`body_timeout`](field@Self::body_timeout) is free. 1,024 by default, 0 for no limit; a slower client gets
+        /// status 408 and its session ends. Node has no limit.
+        min_body_rate: u32 = 1024,
+        /// The sessions of the server. By default 0.9 of the files that the process may open (the soft limit
+        /// `RLIMIT_NOFILE`), one million at most. Beyond, clients get status 503 with `Retry-After`,
+        /// on every transport and before any 101. Node has no limit.
+        max_sessions: usize = connections_of_descriptors(),
+        /// The sessions that may begin in a second; up to so many at once, after a second of rest. 5,000 by default.
+        /// Beyond, clients get status 503 with `Retry-After`. Node has no limit.
+        max_handshakes_per_second: u32 = 5000,
         /// The transports that clients may use. Both by default. Node: `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,

@@ -11,6 +11,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use crate::{
+    Limit,
     connection::{Application, Connection},
     engine::Shared,
     mailbox::{Command, SessionHandle},
@@ -19,9 +20,14 @@ use crate::{
         packet::{Malformed, Packet, TransportKind},
         payload::Answer,
         session::{CloseReason, End, Input, Output, Request, Route, Session},
-        websocket::{Event, close_code},
+        websocket::{Event, Fault, close_code},
     },
-    transport::{polling, scratch::with_read_buffer, websocket::WebSocket},
+    transport::{
+        pace::{Late, PingFate},
+        polling,
+        scratch::with_read_buffer,
+        websocket::WebSocket,
+    },
 };
 
 pub(crate) struct Driver<A: Application> {
@@ -107,6 +113,7 @@ impl<A: Application> Driver<A> {
             }
             now = Instant::now();
             self.signs_of_life(now);
+            self.pace(now);
             self.session.handle(now.into_std(), Input::Timeout);
             self.connection.timeout(now.into_std());
         }
@@ -115,8 +122,8 @@ impl<A: Application> Driver<A> {
     /// Waits for the next deadline. The timer is only ever set back: one that is due too early costs a look at
     /// the clock, while one that follows every packet would cost a lock of the runtime's timer wheel.
     fn poll_timer(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
-        let closing = self.websocket.as_ref().and_then(WebSocket::close_deadline);
-        let deadlines = [self.deadline, self.connection.deadline(), closing];
+        let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
+        let deadlines = [self.deadline, self.connection.deadline(), websocket];
         let Some(deadline) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
         let deadline = Instant::from_std(deadline);
         if timer.deadline() > deadline || timer.is_elapsed() {
@@ -133,6 +140,26 @@ impl<A: Application> Driver<A> {
         }
         if !self.connection.ready() {
             self.session.heard(now.into_std());
+        }
+    }
+
+    /// Ends the session of a WebSocket client that does not take or send in time.
+    fn pace(&mut self, now: Instant) {
+        let now = now.into_std();
+        let Self { shared, handle, session, connection, websocket, close, .. } = self;
+        let Some(websocket) = websocket.as_mut().filter(|websocket| !websocket.is_closing()) else { return };
+        match websocket.pace.late(now) {
+            Some(Late::Taking) if session.route() == Route::WebSocket => {
+                handle.hit(Limit::WriteTimeout);
+                session.handle(now, Input::Close(CloseReason::SlowConsumer));
+            }
+            // The rest of the message may wait to be read.
+            Some(Late::Sending) if !connection.ready() => {
+                websocket.watch_reading(now, shared.config.message_timeout);
+            }
+            Some(Late::Sending) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
+            // A WebSocket that only probes has a deadline of its own.
+            Some(Late::Taking) | None => {}
         }
     }
 
@@ -198,7 +225,13 @@ impl<A: Application> Driver<A> {
         if websocket.is_closing() || !(self.session.has_ended() || self.connection.ready()) {
             return false;
         }
-        with_read_buffer(|scratch| self.read_with(cx, now, scratch))
+        let read = with_read_buffer(|scratch| self.read_with(cx, now, scratch));
+        if let Some(websocket) = &mut self.websocket
+            && read
+        {
+            websocket.watch_reading(now.into_std(), self.shared.config.message_timeout);
+        }
+        read
     }
 
     fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> bool {
@@ -238,9 +271,9 @@ impl<A: Application> Driver<A> {
     /// Decodes and dispatches whole frames, in place; says how many bytes they took.
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
-        let max_len = self.shared.config.max_http_buffer_size;
         let revision = self.handle.dialect().revision;
-        let Self { handle, session, connection, websocket, close, .. } = self;
+        let Self { shared, handle, session, connection, websocket, close, .. } = self;
+        let config = &*shared.config;
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.tail_ready = false;
@@ -249,23 +282,22 @@ impl<A: Application> Driver<A> {
                 websocket.tail_ready = true;
                 break;
             }
-            let event = match websocket.decoder.decode(&mut input[at..], max_len) {
-                Ok(None) => break,
-                Ok(Some((used, event))) => {
-                    at += used;
-                    event
-                }
-                Err(fault) => {
-                    if let Some(limit) = fault.limit() {
-                        handle.hit(limit);
+            let decoder = &mut websocket.decoder;
+            let event =
+                match decoder.decode(&mut input[at..], config.max_http_buffer_size, config.max_fragments) {
+                    Ok(None) => break,
+                    Ok(Some((used, event))) => {
+                        at += used;
+                        event
                     }
-                    *close = Some(Frame::close(fault.close_code(), CloseReason::TransportError.as_str()));
-                    session.handle(now, Input::Gone { request: Request::Probe, error: true });
-                    return input.len();
-                }
-            };
+                    Err(fault) => {
+                        *close = Some(refuse(handle, session, now, fault));
+                        return input.len();
+                    }
+                };
             let packet = match event {
                 Some(Event::Text(text)) => {
+                    websocket.pace.completed();
                     let packet = Packet::decode(&text, revision);
                     receive(session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
@@ -274,9 +306,19 @@ impl<A: Application> Driver<A> {
                     }
                     continue;
                 }
-                Some(Event::Binary(bytes)) => Packet::decode_binary(bytes, revision),
+                Some(Event::Binary(bytes)) => {
+                    websocket.pace.completed();
+                    Packet::decode_binary(bytes, revision)
+                }
                 Some(Event::Ping(payload)) => {
-                    websocket.queue_pong(payload);
+                    match websocket.pace.ping(now, config.max_pings_per_second) {
+                        PingFate::Answered => websocket.queue_pong(payload),
+                        PingFate::Ignored => handle.hit(Limit::MaxPingsPerSecond),
+                        PingFate::Punished => {
+                            *close = Some(refuse(handle, session, now, Fault::TooManyPings));
+                            return input.len();
+                        }
+                    }
                     continue;
                 }
                 Some(Event::Close(code)) => {
@@ -298,11 +340,11 @@ impl<A: Application> Driver<A> {
             self.poll = None;
             self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
         }
-        let Self { session, connection, post: slot, .. } = self;
+        let Self { shared, handle, session, connection, post: slot, .. } = self;
         let Some(post) = slot else { return };
-        let (body, at) = match post.poll_body(cx) {
+        let (body, progress) = match post.poll_body(cx) {
             Poll::Pending => return,
-            Poll::Ready(Ok((Some(body), at))) => (body, at),
+            Poll::Ready(Ok((Some(body), progress))) => (body, progress),
             Poll::Ready(Ok((None, _))) => {
                 *slot = None;
                 return session.handle(now, Input::Malformed(TransportKind::Polling));
@@ -312,11 +354,18 @@ impl<A: Application> Driver<A> {
                 return session.handle(now, Input::Gone { request: Request::Post, error: true });
             }
         };
-        while body.has_packet(*at) {
+        while body.has_packet(progress.at) {
             if !(session.has_ended() || connection.ready()) {
                 return;
             }
-            if !receive(session, connection, cx, now, TransportKind::Polling, body.packet(at)) {
+            if progress.packets == shared.config.max_payload_packets {
+                handle.hit(Limit::MaxPayloadPackets);
+                *slot = None;
+                return session.handle(now, Input::Gone { request: Request::Post, error: true });
+            }
+            progress.packets += 1;
+            let packet = body.packet(&mut progress.at);
+            if !receive(session, connection, cx, now, TransportKind::Polling, packet) {
                 *slot = None;
                 return;
             }
@@ -400,11 +449,14 @@ impl<A: Application> Driver<A> {
         }
         if let Some(websocket) = &mut self.websocket
             && !websocket.is_closing()
-            && let Poll::Ready(Err(_)) = websocket.poll_flush(cx)
         {
-            self.websocket = None;
-            self.session.handle(now.into_std(), Input::Gone { request: Request::Probe, error: true });
-            self.outputs(now);
+            if let Poll::Ready(Err(_)) = websocket.poll_flush(cx) {
+                self.websocket = None;
+                self.session.handle(now.into_std(), Input::Gone { request: Request::Probe, error: true });
+                self.outputs(now);
+            } else {
+                websocket.watch_writing(now.into_std(), self.shared.config.write_timeout);
+            }
         }
     }
 
@@ -462,6 +514,15 @@ impl<A: Application> Drop for Driver<A> {
         self.shared.registry.remove(self.handle.id());
         self.shared.registry.task_ends();
     }
+}
+
+/// Ends a WebSocket whose client did wrong; gives back the close frame that tells it.
+fn refuse(handle: &SessionHandle, session: &mut Session, now: std::time::Instant, fault: Fault) -> Frame {
+    if let Some(limit) = fault.limit() {
+        handle.hit(limit);
+    }
+    session.handle(now, Input::Gone { request: Request::Probe, error: true });
+    Frame::close(fault.close_code(), CloseReason::TransportError.as_str())
 }
 
 /// Takes a packet and hands its message up; says whether it was well-formed.

@@ -13,15 +13,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     CloseReason, OpenRequest,
+    admission::{Admission, Opening},
+    body::{BodyError, collect},
     compression::{self, Agreed, Wanted},
     config::EngineConfig,
     connection::Application,
@@ -49,6 +51,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// How long the end of a server waits for what runs.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// After how many seconds a client that was refused a session may ask again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -90,6 +94,7 @@ pub(crate) struct Shared<A> {
     pub(crate) registry: Registry,
     pub(crate) warnings: RateLimit,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) admission: Admission,
     /// Whether new sessions are refused.
     closed: AtomicBool,
     application: A,
@@ -107,6 +112,9 @@ impl<A: Application> Engine<A> {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
         assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
         assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
+        assert!(!config.write_timeout.is_zero(), "write_timeout must not be zero");
+        assert!(!config.message_timeout.is_zero(), "message_timeout must not be zero");
+        assert!(!config.body_timeout.is_zero(), "body_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
         compression::check(&config);
         if let Some(cookie) = &config.cookie {
@@ -118,6 +126,7 @@ impl<A: Application> Engine<A> {
                 registry: Registry::new(),
                 warnings: RateLimit::default(),
                 limits: Arc::default(),
+                admission: Admission::default(),
                 closed: AtomicBool::new(false),
                 application,
             }),
@@ -206,10 +215,18 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if closed => {
                 status(StatusCode::SERVICE_UNAVAILABLE)
             }
-            Ok(Intent::Open(dialect)) => self.open(dialect, &request.into_parts().0),
+            Ok(Intent::Open(dialect)) => match self.admit() {
+                Some(opening) => self.open(opening, dialect, &request.into_parts().0),
+                None => busy(),
+            },
             Ok(Intent::OpenWebSocket(key, dialect)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
-                self.open_websocket(&key, dialect, on_upgrade, &request.into_parts().0)
+                match self.admit() {
+                    Some(opening) => {
+                        self.open_websocket(opening, &key, dialect, on_upgrade, &request.into_parts().0)
+                    }
+                    None => busy(),
+                }
             }
             Ok(Intent::Poll(session)) => {
                 let wanted = Wanted::of(request.headers(), &self.shared.config);
@@ -223,10 +240,10 @@ impl<A: Application> Engine<A> {
             }
             Ok(Intent::Post(session)) => match self.check_post(&session, &request) {
                 Ok(is_binary) => {
-                    let max_len = self.shared.config.max_http_buffer_size;
+                    let config = self.shared.config.clone();
                     let body = request.into_body();
                     return Box::pin(
-                        async move { gate.leave(post(&session, body, is_binary, max_len).await) },
+                        async move { gate.leave(post(&session, body, is_binary, &config).await) },
                     );
                 }
                 Err(refused) => status(refused),
@@ -243,14 +260,25 @@ impl<A: Application> Engine<A> {
         Box::pin(std::future::ready(gate.leave(response)))
     }
 
+    /// Lets a session begin if it may.
+    fn admit(&self) -> Option<Opening<A>> {
+        Opening::new(&self.shared).inspect_err(|&limit| self.shared.limits.hit(limit)).ok()
+    }
+
     /// Opens a session over long-polling.
-    fn open(&self, dialect: Dialect, request: &http::request::Parts) -> Response<Full<Bytes>> {
+    fn open(
+        &self,
+        opening: Opening<A>,
+        dialect: Dialect,
+        request: &http::request::Parts,
+    ) -> Response<Full<Bytes>> {
         let session = self.session(Sid::random(), TransportKind::Polling, dialect);
         let cookie = self.cookie(session.id());
         let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
         tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
+        drop(opening);
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
         let mut opened = Answer::new(dialect, &initial);
         opened.push_control(format!("0{handshake}").as_bytes());
@@ -263,6 +291,7 @@ impl<A: Application> Engine<A> {
     /// Opens a session over a WebSocket, once hyper has handed the connection over.
     fn open_websocket(
         &self,
+        opening: Opening<A>,
         key: &HeaderValue,
         dialect: Dialect,
         on_upgrade: OnUpgrade,
@@ -281,6 +310,7 @@ impl<A: Application> Engine<A> {
                     drop(tokio::spawn(
                         engine.start_websocket(sid, dialect, websocket, request, deflate).run(),
                     ));
+                    drop(opening);
                 }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
@@ -352,11 +382,11 @@ async fn post<B: Body>(
     session: &SessionHandle,
     body: B,
     is_binary: bool,
-    max_len: usize,
+    config: &EngineConfig,
 ) -> Response<Full<Bytes>> {
     let (post, mut ticket) = polling::Post::new();
     session.command(Command::Post(post));
-    let mut body = pin!(collect(body, max_len, session));
+    let mut body = pin!(collect(body, config, session));
     let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
         // Decided before the body is here: another POST is on its way, or the session has ended.
         Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
@@ -369,11 +399,12 @@ async fn post<B: Body>(
             let _ = ticket.body.send(Payload::new(body, session.dialect(), is_binary));
             ticket.done.await.is_ok()
         }
-        Ok(Err(BodyError::TooLarge)) => {
-            session.hit(Limit::MaxHttpBufferSize);
-            return status(StatusCode::PAYLOAD_TOO_LARGE);
+        Ok(Err(error)) => {
+            if let BodyError::Limit(limit) = error {
+                session.hit(limit);
+            }
+            return status(error.status());
         }
-        Ok(Err(BodyError::Broken)) => false,
         Err(taken) => taken,
     };
     if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
@@ -427,32 +458,6 @@ async fn websocket(
     Ok(WebSocket::new(stream, rest, dialect, deflate))
 }
 
-enum BodyError {
-    TooLarge,
-    Broken,
-}
-
-/// Reads a body of at most `max_len` bytes. If the client goes away, hyper drops the request with this future.
-async fn collect<B: Body>(body: B, max_len: usize, session: &SessionHandle) -> Result<Vec<u8>, BodyError> {
-    let mut body = pin!(body);
-    let mut collected = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(BodyError::Broken) };
-        let Ok(mut data) = frame.into_data() else { continue };
-        if data.remaining() > max_len - collected.len() {
-            return Err(BodyError::TooLarge);
-        }
-        session.heard(tokio::time::Instant::now().into_std());
-        while data.has_remaining() {
-            let chunk = data.chunk();
-            collected.extend_from_slice(chunk);
-            let len = chunk.len();
-            data.advance(len);
-        }
-    }
-    Ok(collected)
-}
-
 fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     let headers = response.headers_mut();
@@ -464,10 +469,17 @@ fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<By
 fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
+    if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
         // The body stays unread, so the connection cannot be used again.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+/// The answer to a client that may try again later.
+fn busy() -> Response<Full<Bytes>> {
+    let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     response
 }
 

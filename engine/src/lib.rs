@@ -11,11 +11,14 @@
 //! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] work |
 //! | `tls` | off | `Tls`, which puts TLS in front of a [`Listener`] |
 
+mod admission;
+mod body;
 mod compression;
 mod config;
 mod connection;
 mod cookie;
 mod cors;
+mod descriptors;
 mod driver;
 mod engine;
 mod error;

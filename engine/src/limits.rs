@@ -41,8 +41,26 @@ limits! {
     MaxHttpBufferSize = "max_http_buffer_size",
     /// More would have waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
     MaxBuffered = "max_buffered",
-    /// A message came in too many fragments.
+    /// A client took no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
+    WriteTimeout = "write_timeout",
+    /// A message came in more fragments than [`max_fragments`](field@crate::EngineConfig::max_fragments).
     MaxFragments = "max_fragments",
+    /// A message was not complete after [`message_timeout`](field@crate::EngineConfig::message_timeout).
+    MessageTimeout = "message_timeout",
+    /// A WebSocket ping came above [`max_pings_per_second`](field@crate::EngineConfig::max_pings_per_second).
+    MaxPingsPerSecond = "max_pings_per_second",
+    /// The body of a POST held more packets than
+    /// [`max_payload_packets`](field@crate::EngineConfig::max_payload_packets).
+    MaxPayloadPackets = "max_payload_packets",
+    /// Of the body of a POST nothing came for [`body_timeout`](field@crate::EngineConfig::body_timeout).
+    BodyTimeout = "body_timeout",
+    /// The body of a POST came more slowly than [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
+    MinBodyRate = "min_body_rate",
+    /// A session was refused because there were [`max_sessions`](field@crate::EngineConfig::max_sessions).
+    MaxSessions = "max_sessions",
+    /// A session was refused because there were more than
+    /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
+    MaxHandshakesPerSecond = "max_handshakes_per_second",
 }
 
 impl fmt::Display for Limit {

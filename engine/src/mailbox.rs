@@ -347,9 +347,9 @@ impl SessionHandle {
     /// }
     /// ```
     pub fn send_wait(&self, frames: &[Frame]) -> impl Future<Output = Result<(), SendError>> + Send {
-        let mut place = Place { mailbox: &self.0, ticket: None };
+        let mut waiting = Waiting { mailbox: &self.0, ticket: None };
         let len = frames.iter().map(Frame::cost).sum();
-        poll_fn(move |cx| place.poll_send(cx, frames, len))
+        poll_fn(move |cx| waiting.poll_send(cx, frames, len))
     }
 
     /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
@@ -508,12 +508,12 @@ impl SessionHandle {
 }
 
 /// Somebody who waits for room; leaves the line on drop.
-struct Place<'a> {
+struct Waiting<'a> {
     mailbox: &'a Mailbox,
     ticket: Option<u64>,
 }
 
-impl Place<'_> {
+impl Waiting<'_> {
     fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame], len: usize) -> Poll<Result<(), SendError>> {
         let Self { mailbox, ticket } = self;
         let queue = &mut *mailbox.queue.lock();
@@ -533,7 +533,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             let queue = &mut *self.mailbox.queue.lock();

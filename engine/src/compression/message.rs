@@ -163,7 +163,7 @@ mod tests {
     fn decode(decoder: &mut Decoder, frames: &[Vec<u8>], max_len: usize) -> Result<Vec<Vec<u8>>, Fault> {
         let mut bytes = frames.concat();
         let (mut at, mut messages) = (0, Vec::new());
-        while let Some((used, event)) = decoder.decode(&mut bytes[at..], max_len)? {
+        while let Some((used, event)) = decoder.decode(&mut bytes[at..], max_len, 1024)? {
             at += used;
             match event {
                 Some(Event::Text(text)) => messages.push(text.as_bytes().to_vec()),

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// The most connections where the limit of the process is unknown, or out of proportion.
-const MANY: usize = 1_000_000;
+use crate::descriptors::connections_of_descriptors;
 
 crate::__config! {
     /// The options of the accept loop, [`serve`](crate::serve). Every limit is finite by default.
@@ -36,7 +35,7 @@ crate::__config! {
         /// million at most. Beyond, a client is answered with 503 and `Retry-After`, and its connection closed; when
         /// 64 clients at once are being told so, others are closed without an answer. Node: `maxConnections` of the
         /// HTTP server.
-        max_connections: usize = default_max_connections(),
+        max_connections: usize = connections_of_descriptors(),
         /// How long the loop rests when it cannot accept, as when the process has no descriptor left: another attempt
         /// would fail at once again. 50 milliseconds by default.
         accept_back_off: Duration = Duration::from_millis(50),
@@ -56,19 +55,4 @@ impl ListenConfig {
         assert!(self.max_headers > 0, "max_headers must not be zero");
         assert!(self.max_connections > 0, "max_connections must not be zero");
     }
-}
-
-fn default_max_connections() -> usize {
-    let descriptors = descriptors().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MANY);
-    (descriptors / 10 * 9).clamp(1, MANY)
-}
-
-#[cfg(unix)]
-fn descriptors() -> Option<u64> {
-    rlimit::Resource::NOFILE.get_soft().ok()
-}
-
-#[cfg(not(unix))]
-fn descriptors() -> Option<u64> {
-    None
 }

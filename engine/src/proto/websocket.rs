@@ -13,9 +13,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 use super::session::CloseReason;
 use crate::{Limit, compression::Inflate};
 
-/// The most fragments of one message, unless they are of a sensible size. Endless fragments of one byte would cost CPU
-/// without ever reaching the size limit.
-const MAX_FRAGMENTS: usize = 1024;
 /// The average size from which on fragments are limited by the size of the message alone.
 const SENSIBLE_FRAGMENT: usize = 32;
 const MAX_CONTROL_LEN: u64 = 125;
@@ -41,6 +38,9 @@ pub(crate) enum Fault {
     InvalidDeflate,
     TooManyFragments,
     TooLarge,
+    TooManyPings,
+    /// A message did not come to its end in time.
+    TooSlow,
 }
 
 impl Fault {
@@ -48,7 +48,7 @@ impl Fault {
         u16::from(match self {
             Self::Protocol => CloseCode::Protocol,
             Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::Invalid,
-            Self::TooManyFragments => CloseCode::Policy,
+            Self::TooManyFragments | Self::TooManyPings | Self::TooSlow => CloseCode::Policy,
             Self::TooLarge => CloseCode::Size,
         })
     }
@@ -58,6 +58,8 @@ impl Fault {
         match self {
             Self::TooManyFragments => Some(Limit::MaxFragments),
             Self::TooLarge => Some(Limit::MaxHttpBufferSize),
+            Self::TooManyPings => Some(Limit::MaxPingsPerSecond),
+            Self::TooSlow => Some(Limit::MessageTimeout),
             Self::Protocol | Self::InvalidUtf8 | Self::InvalidDeflate => None,
         }
     }
@@ -94,15 +96,22 @@ impl Decoder {
         Self { fragments: None, inflate: inflate.map(Box::new) }
     }
 
+    /// Whether a message has begun that is not complete.
+    pub(crate) fn is_within_message(&self) -> bool {
+        self.fragments.is_some()
+    }
+
     /// Decodes the frame at the start of `input` and says how many bytes it took; `None` if it is not complete
     /// yet. A frame that completes no message gives no event.
     ///
     /// A message larger than `max_len` is refused as soon as its header says so, a compressed one as soon as so much
-    /// of it is decompressed.
+    /// of it is decompressed. `max_fragments` counts unless fragments are of a sensible size: endless ones of one byte
+    /// would cost CPU without ever reaching the size limit.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
         max_len: usize,
+        max_fragments: usize,
     ) -> Result<Option<(usize, Option<Event<'a>>)>, Fault> {
         let mut cursor = Cursor::new(&*input);
         let Some((header, len)) = FrameHeader::parse(&mut cursor).map_err(|_| Fault::Protocol)? else {
@@ -118,7 +127,7 @@ impl Decoder {
         let payload = &mut input[start..end];
         unmask(payload, mask);
         let event = match header.opcode {
-            OpCode::Data(data) => self.data(data, &header, payload, max_len)?,
+            OpCode::Data(data) => self.data(data, &header, payload, max_len, max_fragments)?,
             OpCode::Control(Control::Ping) => Some(Event::Ping(payload)),
             OpCode::Control(Control::Pong) => Some(Event::Pong),
             OpCode::Control(_) => Some(close(payload)?),
@@ -159,6 +168,7 @@ impl Decoder {
         header: &FrameHeader,
         payload: &'a mut [u8],
         max_len: usize,
+        max_fragments: usize,
     ) -> Result<Option<Event<'a>>, Fault> {
         let text = data == Data::Text;
         if header.is_final && data != Data::Continue {
@@ -170,7 +180,7 @@ impl Decoder {
         });
         fragments.count += 1;
         fragments.bytes.extend_from_slice(payload);
-        if fragments.count > MAX_FRAGMENTS && fragments.bytes.len() < fragments.count * SENSIBLE_FRAGMENT {
+        if fragments.count > max_fragments && fragments.bytes.len() < fragments.count * SENSIBLE_FRAGMENT {
             return Err(Fault::TooManyFragments);
         }
         if !header.is_final {
@@ -248,6 +258,7 @@ mod tests {
     use super::*;
 
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    const MAX_FRAGMENTS: usize = 100;
 
     /// A masked frame, as a client sends it.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -273,7 +284,7 @@ mod tests {
         let mut decoder = Decoder::default();
         let mut at = 0;
         let mut events = Vec::new();
-        while let Some((used, event)) = decoder.decode(&mut bytes[at..], max_len)? {
+        while let Some((used, event)) = decoder.decode(&mut bytes[at..], max_len, MAX_FRAGMENTS)? {
             at += used;
             events.extend(event.map(|event| match event {
                 Event::Text(text) => format!("T:{text}"),

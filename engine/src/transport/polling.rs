@@ -37,12 +37,21 @@ pub(crate) struct Post {
     done: oneshot::Sender<()>,
 }
 
+/// How far a body has been taken.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Where the next packet starts.
+    pub(crate) at: usize,
+    /// The packets before.
+    pub(crate) packets: usize,
+}
+
 enum Body {
     Arriving(oneshot::Receiver<Option<Payload>>),
     /// `None` if it is not UTF-8.
     Here {
         body: Option<Payload>,
-        at: usize,
+        progress: Progress,
     },
 }
 
@@ -59,21 +68,21 @@ impl Post {
         (Self { body: Body::Arriving(arriving), done }, PostRequest { body, done: receiver })
     }
 
-    /// The body and the place in it where the next packet starts, once it is here. `Err` if the client has gone.
+    /// The body and how far it has been taken, once it is here. `Err` if the client has gone.
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Ready<Result<(Option<&Payload>, &mut usize), ()>> {
+    ) -> Ready<Result<(Option<&Payload>, &mut Progress), ()>> {
         if let Body::Arriving(arriving) = &mut self.body {
             match Pin::new(arriving).poll(cx) {
                 Ready::Pending => return Ready::Pending,
                 Ready::Ready(Err(_)) => return Ready::Ready(Err(())),
-                Ready::Ready(Ok(body)) => self.body = Body::Here { body, at: 0 },
+                Ready::Ready(Ok(body)) => self.body = Body::Here { body, progress: Progress::default() },
             }
         }
         match &mut self.body {
             Body::Arriving(_) => Ready::Pending,
-            Body::Here { body, at } => Ready::Ready(Ok((body.as_ref(), at))),
+            Body::Here { body, progress } => Ready::Ready(Ok((body.as_ref(), progress))),
         }
     }
 

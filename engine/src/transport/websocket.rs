@@ -4,10 +4,10 @@ use std::{
     collections::VecDeque,
     io,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{scratch::with_write_buffer, stream::Stream};
+use super::{pace::Pace, scratch::with_write_buffer, stream::Stream};
 use crate::{
     compression::{Agreed, Deflate},
     proto::{
@@ -38,6 +38,9 @@ pub(crate) struct WebSocket {
     /// The cost of frames that have been written since it was last asked for.
     written: usize,
     pongs: usize,
+    /// Whether any byte has been written since the pace was last looked at.
+    moved: bool,
+    pub(crate) pace: Pace,
     closing: Option<Closing>,
 }
 
@@ -64,6 +67,8 @@ impl WebSocket {
             offset: 0,
             written: 0,
             pongs: 0,
+            moved: false,
+            pace: Pace::default(),
             closing: None,
         }
     }
@@ -171,6 +176,7 @@ impl WebSocket {
     /// Forgets what has been written.
     fn advance(&mut self, written: usize) {
         self.offset += written;
+        self.moved = true;
         while let Some(frame) = self.sending.front()
             && self.offset >= frame.wire_len()
         {
@@ -178,6 +184,18 @@ impl WebSocket {
             self.written += frame.cost();
             self.sending.pop_front();
         }
+    }
+
+    /// Takes note of whether the client takes what waits for it.
+    pub(crate) fn watch_writing(&mut self, now: Instant, timeout: Duration) {
+        let taken = std::mem::take(&mut self.moved);
+        self.pace.offered(now, timeout, taken, !self.sending.is_empty());
+    }
+
+    /// Takes note of whether a message has come in part.
+    pub(crate) fn watch_reading(&mut self, now: Instant, timeout: Duration) {
+        let partial = !self.tail.is_empty() && !self.tail_ready;
+        self.pace.received(now, timeout, partial || self.decoder.is_within_message());
     }
 
     /// Queues the close frame behind all messages, or in their place if the client does not take them.
@@ -198,9 +216,9 @@ impl WebSocket {
         self.closing.is_some()
     }
 
-    /// When to give up on the client while closing.
-    pub(crate) fn close_deadline(&self) -> Option<Instant> {
-        self.closing.as_ref().map(|closing| closing.by)
+    /// When to give up on the client.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.closing.as_ref().map_or_else(|| self.pace.deadline(), |closing| Some(closing.by))
     }
 
     /// Goes on with the end: the close frame leaves, our side of the stream shuts down, and what the client

@@ -62,7 +62,7 @@ async fn the_heartbeat_runs_over_sockets_too() {
 
 #[tokio::test(start_paused = true)]
 async fn any_byte_proves_life() {
-    let mut server = server();
+    let mut server = Server::in_memory(EngineConfig::default().message_timeout(100 * SECOND));
     let mut client = Wire::open(&server).await;
     let start = Instant::now();
     assert_eq!(client.text().await, "2");
@@ -130,7 +130,7 @@ async fn a_ping_waits_for_the_next_poll_with_the_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_upload_proves_life() {
-    let mut server = server();
+    let mut server = Server::in_memory(EngineConfig::default().min_body_rate(0));
     let mut client = Polling::open(&server).await;
     let body = format!("4{}", "x".repeat(20));
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admission;
 mod backpressure;
 mod closing;
 #[cfg(target_os = "linux")]
@@ -12,6 +13,7 @@ mod heartbeat;
 mod lifecycle;
 mod listeners;
 mod listening;
+mod pace;
 mod polling;
 mod polling_limits;
 mod polling_misuse;

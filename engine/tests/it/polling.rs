@@ -80,7 +80,7 @@ async fn a_payload_holds_many_packets_both_ways() {
     client.send(&packets).await;
     assert_eq!(client.poll().await, payload(&["4a", "bAQI=", "4b", "4c"]));
 
-    let many: Vec<_> = (0..10_000).map(|n| format!("4{n}")).collect();
+    let many: Vec<_> = (0..4096).map(|n| format!("4{n}")).collect();
     let many = payload(&many.iter().map(String::as_str).collect::<Vec<_>>());
     client.send(&many).await;
     assert_eq!(client.poll().await, many);

@@ -1,6 +1,9 @@
 //! The sizes that a request may have, exactly.
 
+use std::time::Duration;
+
 use engineio::{CloseReason, EngineConfig, Limit};
+use tokio::time::{Instant, sleep};
 
 use crate::support::{Http, Polling, Server, payload};
 
@@ -101,4 +104,80 @@ async fn the_head_of_a_request_is_limited() {
         assert!(http.rest().await.starts_with("HTTP/1.1 431 "), "{}", headers.len());
     }
     assert_eq!(server.engine.session_count(), 0);
+}
+
+#[tokio::test]
+async fn packets_of_a_body_are_limited_exactly() {
+    let mut server = Server::start(EngineConfig::default()).await;
+    let mut client = Polling::open(&server).await;
+    let full = payload(&vec!["4"; 4096]);
+    client.send(&full).await;
+    assert_eq!(client.poll().await, full);
+    assert_eq!(server.engine.limit_hits(Limit::MaxPayloadPackets), 0);
+
+    let query = client.query.clone();
+    let answer = client.post.request("POST", &query, "", payload(&vec!["4"; 4097])).await;
+    assert_eq!((answer.status, answer.body.as_str()), (400, ""));
+    assert_eq!(server.end().await, CloseReason::TransportError);
+    assert!(client.is_gone(&server).await);
+    assert_eq!(server.engine.limit_hits(Limit::MaxPayloadPackets), 1);
+}
+
+/// Starts a POST of so many bytes.
+async fn start(client: &mut Polling, len: usize) {
+    let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
+    client.post.send(format!("{head}Content-Length: {len}\r\n\r\n4")).await;
+}
+
+/// The answer that a slow client must get now.
+async fn timed_out(server: &mut Server, client: &mut Polling) {
+    let answer = client.post.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
+    assert_eq!(server.end().await, CloseReason::TransportError);
+    assert!(client.is_gone(server).await);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_pauses_is_given_up() {
+    for sent in [0, 200_000] {
+        let mut server = Server::in_memory(EngineConfig::default());
+        let mut client = Polling::open(&server).await;
+        start(&mut client, 300_000).await;
+        client.post.send("x".repeat(sent)).await;
+        let start = Instant::now();
+        timed_out(&mut server, &mut client).await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert_eq!(server.engine.limit_hits(Limit::BodyTimeout), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_come_at_the_minimum_rate() {
+    let server = Server::in_memory(EngineConfig::default());
+    let mut client = Polling::open(&server).await;
+    start(&mut client, 1 + 1024 * 100).await;
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        client.post.send("x".repeat(1024)).await;
+    }
+    assert_eq!(client.post.answer().await.body, "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_more_slowly_is_given_up() {
+    let mut server = Server::in_memory(EngineConfig::default());
+    let mut client = Polling::open(&server).await;
+    let begun = Instant::now();
+    start(&mut client, 500_000).await;
+    // Half of the rate: after a minute, half a minute is missing, and so much is free.
+    while begun.elapsed() < SECOND * 59 {
+        sleep(SECOND).await;
+        client.post.send("x".repeat(512)).await;
+    }
+    assert_eq!(server.engine.limit_hits(Limit::MinBodyRate), 0);
+    timed_out(&mut server, &mut client).await;
+    assert_eq!(begun.elapsed().as_secs(), 59);
+    assert_eq!(server.engine.limit_hits(Limit::MinBodyRate), 1);
 }

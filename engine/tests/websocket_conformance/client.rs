@@ -47,7 +47,7 @@ impl Connection for EchoConnection {
 pub(crate) async fn serve(config: EngineConfig) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let config = config.max_http_buffer_size(32_usize << 20).max_buffered(64_usize << 20);
+    let config = config.max_http_buffer_size(32 << 20).max_buffered(64 << 20).max_pings_per_second(1000);
     tokio::spawn(engineio::serve(
         listener,
         Engine::new(Echo, config),

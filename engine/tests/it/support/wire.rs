@@ -41,6 +41,11 @@ impl Wire {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Reads what is there, without a look at it.
+    pub(crate) async fn read_some(&mut self) {
+        assert!(self.stream.read_more(&mut self.received).await, "the end of the stream");
+    }
+
     /// The next frame: its first byte and its payload; `None` at the end of the stream.
     pub(crate) async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
