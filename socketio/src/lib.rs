@@ -74,7 +74,7 @@
 //! # Limits
 //!
 //! All limits are fields of [`ServerConfig`] and [`EngineConfig`], with finite defaults. What waits for a client is
-//! bounded in bytes; one that does not take its messages is disconnected.
+//! bounded in bytes; one that does not take its messages is disconnected, or misses some: see [`SlowConsumer`].
 
 mod ack;
 mod adapter;
