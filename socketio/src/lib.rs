@@ -68,6 +68,7 @@ mod client_files;
 mod config;
 mod connection;
 mod dispatch;
+mod dynamic;
 mod error;
 mod event;
 mod handshake;

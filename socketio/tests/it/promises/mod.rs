@@ -2,6 +2,7 @@
 
 mod acks;
 mod disconnect;
+mod dynamic;
 mod early_events;
 mod in_flight;
 mod leaving;
