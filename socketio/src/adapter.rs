@@ -41,6 +41,7 @@ pub(crate) struct Adapter {
 pub(crate) struct Flags {
     pub(crate) volatile: bool,
     pub(crate) local: bool,
+    pub(crate) uncompressed: bool,
 }
 
 impl Adapter {

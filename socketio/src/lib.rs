@@ -69,6 +69,7 @@ mod config;
 mod connection;
 mod dispatch;
 mod dynamic;
+mod emit;
 mod error;
 mod event;
 mod handshake;
@@ -90,6 +91,7 @@ pub use ack::AckRequest;
 pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
+pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, RemoteAddr,
     RequestError, SameSite, SessionHandle, TransportKind,

@@ -12,9 +12,10 @@ use engineio::{SessionHandle, Sid};
 
 use crate::{
     ack::{AckArgs, AckRequest, PendingAcks, Waiting},
-    adapter::Adapter,
+    adapter::{Adapter, Flags},
     args::Args,
     broadcast::BroadcastOperator,
+    emit::EmitOperator,
     error::{EmitError, EventError, JoinError},
     event::EventName,
     handshake::Handshake,
@@ -120,10 +121,17 @@ impl<T: Observed + ?Sized> Inner<T> {
     }
 
     /// Sends an event, and shows it to those who look at what is sent.
-    pub(crate) fn send_event(&self, packet: &Frames) -> Result<(), EmitError> {
-        self.send(packet)?;
+    pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
+        let packet = if flags.uncompressed { packet.uncompressed() } else { packet };
+        if !flags.volatile {
+            self.send(&packet)?;
+        } else if self.left.get().is_some() || self.ending.is_requested() {
+            return Err(EmitError::Disconnected);
+        } else if !self.session.send_volatile(packet.as_slice()) {
+            return Ok(());
+        }
         if self.typed.has_outgoing() {
-            see_sent(self.path(), packet, [self]);
+            see_sent(self.path(), &packet, [self]);
         }
         Ok(())
     }
@@ -266,7 +274,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         let answer = self.0.acks.insert(id, self.0.adapter.config.max_pending_acks)?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
-        self.0.send_event(&frames)?;
+        self.0.send_event(frames, Flags::default())?;
         Ok(waiting)
     }
 }
@@ -281,6 +289,25 @@ impl<D> Socket<D> {
     }
 
     /// What the admission of the [namespace](crate::Namespace::with_auth) returned for this client.
+    ///
+    /// All handlers of the socket share it, and several may run at once: what changes is an atomic or stands behind a
+    /// lock, which is not held across an await. Node: `socket.data`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Mutex, PoisonError, atomic::{AtomicU32, Ordering}};
+    /// use socketio::{Ack, Namespace, Refuse};
+    ///
+    /// #[derive(Default)]
+    /// struct Player { name: Mutex<String>, moves: AtomicU32 }
+    ///
+    /// let game = Namespace::with_auth("/game", async |_| Ok::<_, Refuse>(Player::default()))
+    ///     .on("rename", async |socket, name: String| {
+    ///         *socket.data().name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    ///     })
+    ///     .on("move", async |socket, ()| Ack(socket.data().moves.fetch_add(1, Ordering::Relaxed) + 1));
+    /// ```
     pub fn data(&self) -> &D {
         &self.0.typed.data
     }
@@ -319,7 +346,19 @@ impl<D> Socket<D> {
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        self.0.send_event(&encode_event(self.path(), event.name(), None, args)?)
+        self.0.send_event(encode_event(self.path(), event.name(), None, args)?, Flags::default())
+    }
+
+    /// Lets the next event be lost if the client cannot take it at once: if earlier messages still wait, or if no poll
+    /// is parked. Node: `socket.volatile`.
+    pub fn volatile(&self) -> EmitOperator<'_, D> {
+        EmitOperator::new(self).volatile()
+    }
+
+    /// Whether permessage-deflate may compress the next event, if it is large enough and the client agreed to that. It
+    /// may unless told otherwise. Node: `socket.compress`.
+    pub fn compress(&self, compress: bool) -> EmitOperator<'_, D> {
+        EmitOperator::new(self).compress(compress)
     }
 
     /// Adds this socket to a room. Does nothing if it is there already.

@@ -11,3 +11,4 @@ mod observers;
 mod order;
 mod panics;
 mod rooms;
+mod volatile;
