@@ -47,7 +47,7 @@ pub(crate) struct Adapter {
 }
 
 /// What a namespace has said about its sockets as a whole.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Hooks {
     /// Writes the data of a socket as JSON, for all servers to know.
     pub(crate) share: Option<Share>,
@@ -61,6 +61,7 @@ pub(crate) type Share = fn(&(dyn Any + Send + Sync)) -> Option<Result<String, se
 pub(crate) struct Flags {
     pub(crate) volatile: bool,
     pub(crate) local: bool,
+    pub(crate) uncompressed: bool,
 }
 
 impl Adapter {

@@ -70,6 +70,13 @@ impl BroadcastOperator {
         self
     }
 
+    /// Whether permessage-deflate may compress the event, if it is large enough and the client agreed to that. It may
+    /// unless told otherwise.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.uncompressed = !compress;
+        self
+    }
+
     /// Sends the event. It is encoded once, and never waits for any of the clients.
     ///
     /// All members of a room on this server get its broadcasts in the same order. A client that does not take its
@@ -87,6 +94,7 @@ impl BroadcastOperator {
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
         adapter.broadcast(&self.target, &packet, self.flags);
         Ok(())
     }

@@ -48,6 +48,12 @@ engineio::__config! {
         max_pending_acks: usize = 1024,
         /// The most namespaces of one connection. 16 by default; a client that asks for more is refused.
         max_namespaces: usize = 16,
+        /// The most namespaces that the [dynamic](crate::Server::dynamic) ones may have made at a time. 10,000 by default;
+        /// beyond, a client that would need another one is refused.
+        max_dynamic_namespaces: usize = 10_000,
+        /// Whether a namespace that a dynamic one has made ends when its last client has left. `true` by default. Node:
+        /// `cleanupEmptyChildNamespaces`, which is off there.
+        cleanup_empty_child_namespaces: bool = true,
         /// The most refused attempts to join a namespace of one connection. 32 by default; then it is closed.
         max_connect_attempts: usize = 32,
         /// The most events of one connection that may wait for their handlers, all its namespaces together. 64 by

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use crate::{
     ack::AckArgs,
     config::ServerConfig,
-    dispatch::{Done, Endpoint, Running},
+    dispatch::{Done, Running},
     error::EventError,
     handshake::{Handshake, Refuse},
     legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
@@ -78,12 +78,9 @@ impl Connection {
 
     /// A version 2 client is in the namespace `/` without asking. The admission begins when the task first runs.
     fn join_root(&mut self) {
-        match self.namespaces.find("/") {
-            Some(root) => self.admit(root, "/", ""),
-            None => {
-                // The first attempt is within every limit.
-                let _ = self.refuse("/", &unknown_namespace(&self.session));
-            }
+        if !self.admit("/", "") {
+            // The first attempt is within every limit.
+            let _ = self.refuse("/", &unknown_namespace(&self.session));
         }
     }
 
@@ -145,18 +142,22 @@ impl Connection {
         if self.stays.len() >= self.config.max_namespaces {
             return self.refuse(path, &Refuse::new("too many namespaces"));
         }
-        let Some(endpoint) = self.namespaces.find(path) else {
+        if !self.admit(path, auth) {
             return self.refuse(path, &unknown_namespace(&self.session));
-        };
-        self.admit(endpoint, path, auth);
+        }
         self.poll_admission(self.stays.len() - 1, cx)
     }
 
-    /// Begins to ask a namespace whether the client may come in.
-    fn admit(&mut self, endpoint: Arc<dyn Endpoint>, path: &str, auth: &str) {
+    /// Begins to ask a namespace whether the client may come in; says whether there is one.
+    fn admit(&mut self, path: &str, auth: &str) -> bool {
         let handshake = Handshake::new(self.request.clone(), auth);
-        let admission = endpoint.admit(handshake, self.session.clone(), self.ending.clone());
-        self.stays.add(path, admission);
+        let (session, ending) = (self.session.clone(), self.ending.clone());
+        let admission = self.namespaces.admit(path, handshake, session, ending);
+        let is_known = admission.is_some();
+        if let Some(admission) = admission {
+            self.stays.add(path, admission);
+        }
+        is_known
     }
 
     /// Counts an attempt to join that led to nothing.

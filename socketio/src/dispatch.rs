@@ -7,6 +7,7 @@ use futures::FutureExt;
 
 use crate::{
     adapter::Adapter,
+    dynamic::Guest,
     error::EventError,
     event::{Answer, IntoAck, Reply},
     handshake::{Handshake, Refuse},
@@ -39,8 +40,13 @@ pub(crate) trait Endpoint: Send + Sync {
     fn adapter(&self) -> &Arc<Adapter>;
 
     /// Asks the namespace whether a client may come in.
-    fn admit(self: Arc<Self>, handshake: Handshake, session: SessionHandle, ending: Arc<Ending>)
-    -> Admission;
+    fn admit(
+        self: Arc<Self>,
+        handshake: Handshake,
+        session: SessionHandle,
+        ending: Arc<Ending>,
+        guest: Option<Guest>,
+    ) -> Admission;
 }
 
 /// A client in a namespace, with its handlers.

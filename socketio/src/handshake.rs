@@ -1,6 +1,6 @@
 //! What a client brings when it connects, and how it is refused.
 
-use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::SystemTime};
 
 use engineio::OpenRequest;
 use serde::de::DeserializeOwned;
@@ -30,12 +30,51 @@ struct Inner {
     request: Arc<OpenRequest>,
     auth: Option<Box<str>>,
     time: SystemTime,
+    params: Params,
 }
+
+/// The parameters in the path of a dynamic namespace, each with its name.
+pub(crate) type Params = Box<[(Box<str>, Box<str>)]>;
 
 impl Handshake {
     pub(crate) fn new(request: Arc<OpenRequest>, auth: &str) -> Self {
         let auth = (!auth.is_empty()).then(|| auth.into());
-        Self(Arc::new(Inner { request, auth, time: SystemTime::now() }))
+        Self(Arc::new(Inner { request, auth, time: SystemTime::now(), params: Params::default() }))
+    }
+
+    /// The same, for a dynamic namespace.
+    pub(crate) fn with_params(&self, params: Params) -> Self {
+        let Inner { request, auth, time, .. } = &*self.0;
+        Self(Arc::new(Inner { request: request.clone(), auth: auth.clone(), time: *time, params }))
+    }
+
+    /// Reads a parameter in the path of a [dynamic namespace](crate::Server::dynamic).
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal of a namespace that does not exist, if the path has no such parameter, or one that is no `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Handshake, Namespace, Refuse, Server};
+    ///
+    /// struct Player { game: u64 }
+    ///
+    /// async fn sit_down(handshake: Handshake) -> Result<Player, Refuse> {
+    ///     Ok(Player { game: handshake.param("id")? })
+    /// }
+    /// let io = Server::new().dynamic(Namespace::with_auth("/game-{id}", sit_down));
+    /// ```
+    pub fn param<T: FromStr>(&self, name: &str) -> Result<T, Refuse> {
+        let mut params = self.params();
+        let value = params.find(|(other, _)| *other == name).and_then(|(_, value)| value.parse().ok());
+        value.ok_or_else(|| Refuse::new("Invalid namespace"))
+    }
+
+    /// All parameters in the path of a dynamic namespace, with their names, from left to right.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// Reads what the client passed as `auth`. A client that passed nothing has passed `{}`.

@@ -85,6 +85,8 @@ mod client_files;
 mod config;
 mod connection;
 mod dispatch;
+mod dynamic;
+mod emit;
 mod error;
 mod event;
 mod handshake;
@@ -112,6 +114,7 @@ pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use broadcast_ack::{BroadcastAckRequest, BroadcastAnswers};
 pub use config::ServerConfig;
+pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, Limit,
     ListenConfig, Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle,

@@ -16,6 +16,7 @@ use crate::{
     adapter::{Adapter, Hooks},
     args::Args,
     dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
+    dynamic::Guest,
     error::EventError,
     event::{EventName, IntoAck},
     handshake::{Handshake, Refuse},
@@ -85,11 +86,42 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// A namespace whose clients are admitted by `admit`: what it returns is the [data](Socket::data) of the socket,
     /// or the refusal that the client hears as `connect_error`.
     ///
-    /// Middleware is a function that calls functions. If the client leaves first, the future is dropped.
+    /// There is no socket before the client is admitted, so nothing can be emitted to it too early: what
+    /// [`on_connect`](Self::on_connect) emits comes after the answer to its CONNECT. If the client leaves first, the
+    /// future is dropped.
+    ///
+    /// Connection middleware is a function that calls functions, with `?` between them, and each hands on what it has
+    /// found out. Node: `namespace.use`.
     ///
     /// # Panics
     ///
     /// As [`Namespace::new`].
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Handshake, Namespace, Refuse};
+    ///
+    /// struct User { name: String }
+    ///
+    /// fn only_from_home(handshake: &Handshake) -> Result<(), Refuse> {
+    ///     match handshake.header("origin") {
+    ///         Some("https://home.example") => Ok(()),
+    ///         _ => Err(Refuse::new("not from here")),
+    ///     }
+    /// }
+    ///
+    /// async fn user_of(handshake: &Handshake) -> Result<User, Refuse> {
+    ///     // A look into the database, for example.
+    ///     Ok(User { name: handshake.auth()? })
+    /// }
+    ///
+    /// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+    ///     only_from_home(&handshake)?;
+    ///     user_of(&handshake).await
+    /// }
+    ///
+    /// let chat = Namespace::with_auth("/chat", sign_in);
+    /// ```
     #[track_caller]
     pub fn with_auth<F, Fut, E>(path: impl Into<String>, admit: F) -> Self
     where
@@ -383,17 +415,19 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self.table.events.keys().map(|name| &**name)
     }
 
-    pub(crate) fn into_endpoint(self, adapter: Adapter) -> Arc<dyn Endpoint> {
-        let mut adapter = adapter.with_hooks(self.hooks);
-        adapter.is_observed = !self.observers.outgoing.is_empty();
-        if let Some(policy) = self.slow_consumer {
-            adapter.slow_consumer = policy;
+    /// What makes a namespace of a server out of its adapter, any number of times.
+    pub(crate) fn into_host(self) -> impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static {
+        let Self { slow_consumer, table, observers, hooks, .. } = self;
+        let (table, observers) = (Arc::new(table), Arc::new(observers));
+        move |adapter| {
+            let mut adapter = adapter.with_hooks(hooks.clone());
+            adapter.is_observed = !observers.outgoing.is_empty();
+            if let Some(policy) = slow_consumer {
+                adapter.slow_consumer = policy;
+            }
+            let adapter = Arc::new(adapter);
+            Arc::new(Hosted { adapter, table: table.clone(), observers: observers.clone() })
         }
-        Arc::new(Hosted {
-            adapter: Arc::new(adapter),
-            table: Arc::new(self.table),
-            observers: Arc::new(self.observers),
-        })
     }
 }
 
@@ -421,6 +455,7 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
         handshake: Handshake,
         session: SessionHandle,
         ending: Arc<Ending>,
+        guest: Option<Guest>,
     ) -> Admission {
         Box::pin(async move {
             let run = async { (self.table.admit)(handshake.clone()).await };
@@ -430,7 +465,7 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
             })?;
             let observers = self.observers.clone();
             let socket = Socket::new(session, ending, self.adapter.clone(), handshake, observers, data);
-            Ok(Box::new(Joined { socket, table: self.table.clone() }) as Box<dyn Member>)
+            Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as Box<dyn Member>)
         })
     }
 }
@@ -439,6 +474,8 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
 struct Joined<D> {
     socket: Socket<D>,
     table: Arc<Table<D>>,
+    /// Keeps a dynamic namespace alive.
+    _guest: Option<Guest>,
 }
 
 impl<D: Send + Sync + 'static> Member for Joined<D> {

@@ -5,29 +5,143 @@ use std::{collections::HashMap, collections::hash_map::Entry, fmt, sync::Arc};
 use engineio::{Application, OpenRequest, SessionHandle};
 use parking_lot::RwLock;
 
-use crate::{adapter::Adapter, config::ServerConfig, connection::Connection, dispatch::Endpoint};
+use crate::{
+    adapter::Adapter,
+    config::ServerConfig,
+    connection::Connection,
+    dispatch::{Admission, Endpoint},
+    dynamic::{Dynamic, Guest},
+    handshake::{Handshake, Refuse},
+    legacy::unknown_namespace,
+    socket::Ending,
+};
 
-/// All namespaces by path.
+/// All namespaces.
+pub(crate) struct Namespaces {
+    config: Arc<ServerConfig>,
+    known: RwLock<Known>,
+}
+
 #[derive(Default)]
-pub(crate) struct Namespaces(RwLock<HashMap<Box<str>, Arc<dyn Endpoint>>>);
+struct Known {
+    /// By path.
+    live: HashMap<Box<str>, Live>,
+    /// In the order of their registration.
+    dynamic: Vec<Arc<Dynamic>>,
+    /// How many of the living were made by a dynamic one.
+    children: usize,
+}
+
+struct Live {
+    endpoint: Arc<dyn Endpoint>,
+    /// The dynamic namespace that has made it.
+    parent: Option<usize>,
+    guests: usize,
+}
 
 impl Namespaces {
-    pub(crate) fn find(&self, path: &str) -> Option<Arc<dyn Endpoint>> {
-        self.0.read().get(path).cloned()
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
+        Self { config, known: RwLock::default() }
     }
 
     pub(crate) fn adapter(&self, path: &str) -> Option<Arc<Adapter>> {
-        self.0.read().get(path).map(|endpoint| endpoint.adapter().clone())
+        self.known.read().live.get(path).map(|live| live.endpoint.adapter().clone())
+    }
+
+    /// The living namespaces that the dynamic ones of a pattern have made.
+    pub(crate) fn children(&self, pattern: &str) -> Vec<Arc<Adapter>> {
+        let known = self.known.read();
+        let is_child = |live: &&Live| {
+            let parent = live.parent.and_then(|parent| known.dynamic.get(parent));
+            parent.is_some_and(|parent| parent.is_of(pattern))
+        };
+        known.live.values().filter(is_child).map(|live| live.endpoint.adapter().clone()).collect()
     }
 
     /// Adds a namespace; says whether its path was free.
     pub(crate) fn insert(&self, endpoint: Arc<dyn Endpoint>) -> bool {
-        match self.0.write().entry(endpoint.adapter().path().into()) {
+        match self.known.write().live.entry(endpoint.adapter().path().into()) {
             Entry::Occupied(_) => false,
             Entry::Vacant(slot) => {
-                slot.insert(endpoint);
+                slot.insert(Live { endpoint, parent: None, guests: 0 });
                 true
             }
+        }
+    }
+
+    pub(crate) fn insert_dynamic(&self, dynamic: Dynamic) {
+        self.known.write().dynamic.push(Arc::new(dynamic));
+    }
+
+    /// Asks the namespace of this path whether a client may come in; `None` if there is none.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        path: &str,
+        handshake: Handshake,
+        session: SessionHandle,
+        ending: Arc<Ending>,
+    ) -> Option<Admission> {
+        let known = self.known.read();
+        if let Some(Live { endpoint, parent: None, .. }) = known.live.get(path) {
+            return Some(endpoint.clone().admit(handshake, session, ending, None));
+        }
+        let candidates = known.dynamic.iter().enumerate();
+        let candidates: Vec<_> = candidates
+            .filter_map(|(parent, dynamic)| Some((parent, dynamic.clone(), dynamic.read(path)?)))
+            .collect();
+        drop(known);
+        if candidates.is_empty() {
+            return None;
+        }
+        let (namespaces, path) = (self.clone(), Box::<str>::from(path));
+        Some(Box::pin(async move {
+            for (parent, dynamic, params) in candidates {
+                let handshake = handshake.with_params(params);
+                if dynamic.accepts(&path, &handshake).await
+                    && let Some(child) = namespaces.visit(parent, &dynamic, &path)?
+                {
+                    let guest = Guest { namespaces: namespaces.clone(), adapter: child.adapter().clone() };
+                    return child.admit(handshake, session, ending, Some(guest)).await;
+                }
+            }
+            Err(unknown_namespace(&session))
+        }))
+    }
+
+    /// The namespace of a path, made if there is none, with one more guest. While one lives, its path belongs to the
+    /// dynamic namespace that has made it, and to no other.
+    fn visit(
+        &self,
+        parent: usize,
+        dynamic: &Dynamic,
+        path: &str,
+    ) -> Result<Option<Arc<dyn Endpoint>>, Refuse> {
+        let known = &mut *self.known.write();
+        if let Some(live) = known.live.get_mut(path) {
+            if live.parent != Some(parent) {
+                return Ok(None);
+            }
+            live.guests += 1;
+            return Ok(Some(live.endpoint.clone()));
+        }
+        if known.children >= self.config.max_dynamic_namespaces {
+            return Err(Refuse::new("too many dynamic namespaces"));
+        }
+        known.children += 1;
+        let endpoint = dynamic.make(path);
+        let live = Live { endpoint: endpoint.clone(), parent: Some(parent), guests: 1 };
+        known.live.insert(path.into(), live);
+        Ok(Some(endpoint))
+    }
+
+    /// A guest goes. Whoever comes at the same time finds the namespace with a guest, or finds none and makes another.
+    pub(crate) fn part(&self, path: &str) {
+        let known = &mut *self.known.write();
+        let Some(live) = known.live.get_mut(path) else { return };
+        live.guests -= 1;
+        if live.guests == 0 && self.config.cleanup_empty_child_namespaces {
+            known.live.remove(path);
+            known.children -= 1;
         }
     }
 }

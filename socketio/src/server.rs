@@ -27,8 +27,10 @@ use crate::{
     broadcast::BroadcastOperator,
     client_files::ClientFiles,
     config::ServerConfig,
+    dynamic::{Dynamic, Pattern},
     error::EmitError,
     event::EventName,
+    handshake::Handshake,
     namespace::Namespace,
     namespaces::{Namespaces, Sessions},
     proto::args::ToArgs,
@@ -119,7 +121,7 @@ impl Server {
         let client_files = (!config.serve_client.as_os_str().is_empty())
             .then(|| ClientFiles::new(&config.serve_client, config.engine.http_compression.is_some()));
         let config = Arc::new(config);
-        let namespaces = Arc::new(Namespaces::default());
+        let namespaces = Arc::new(Namespaces::new(config.clone()));
         let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
@@ -139,9 +141,102 @@ impl Server {
     pub fn namespace<D: Send + Sync + 'static>(self, namespace: Namespace<D>) -> Self {
         let path = namespace.path().to_owned();
         let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.backend.clone());
-        let free = self.shared.namespaces.insert(namespace.into_endpoint(adapter));
+        let free = self.shared.namespaces.insert(namespace.into_host()(adapter));
         assert!(free, "there is a namespace `{path}` already");
         self
+    }
+
+    /// Adds a namespace of many paths: its own path is a pattern with parameters in braces, such as `/game-{id}`. A
+    /// parameter is one character or more, none of them a slash. Node: `io.of(/^\/game-.+$/)`.
+    ///
+    /// Each path is a namespace of its own, with its own rooms and the handlers of this one. It is made when the first
+    /// client joins it, and ends when the last has left, unless
+    /// [`cleanup_empty_child_namespaces`](field@ServerConfig::cleanup_empty_child_namespaces) is off; there are at most
+    /// [`max_dynamic_namespaces`](field@ServerConfig::max_dynamic_namespaces). While it lives, [`of`](Self::of) finds
+    /// it. Admissions read the parameters with [`Handshake::param`](crate::Handshake::param).
+    ///
+    /// Namespaces of one path go first; of several patterns that match, the one that was added first.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a brace stands alone, if a parameter has no name or that of another, or if nothing stands between two
+    /// parameters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Namespace, Server};
+    ///
+    /// let io = Server::new().dynamic(
+    ///     Namespace::new("/game-{id}").on("move", async |socket, to: String| socket.broadcast().emit("moved", &to)),
+    /// );
+    /// io.of("/game-7").emit("moved", "e4").unwrap_err(); // Nobody plays there.
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn dynamic<D: Send + Sync + 'static>(self, namespace: Namespace<D>) -> Self {
+        let dynamic = self.host_dynamic(namespace);
+        self.shared.namespaces.insert_dynamic(dynamic);
+        self
+    }
+
+    /// As [`dynamic`](Self::dynamic), for the paths of the pattern that an async function accepts. It is asked for each
+    /// client that comes, and gets the path and what the client brought. Node: `io.of((name, auth, next) => ...)`.
+    ///
+    /// If it says no, or panics, the next dynamic namespace is asked, and the client is refused after the last. While a
+    /// path has clients, it belongs to the dynamic namespace that they are in.
+    ///
+    /// # Panics
+    ///
+    /// As [`dynamic`](Self::dynamic).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Handshake, Namespace, Server};
+    ///
+    /// let tenants = Namespace::new("/{tenant}");
+    /// let io = Server::new().dynamic_if(tenants, async |path: String, handshake: Handshake| {
+    ///     // A look into the database, for example.
+    ///     path != "/nobody" && handshake.auth_json().is_some()
+    /// });
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn dynamic_if<D, F, Fut>(self, namespace: Namespace<D>, predicate: F) -> Self
+    where
+        D: Send + Sync + 'static,
+        F: FnOnce(String, Handshake) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        let dynamic = self.host_dynamic(namespace).only_if(predicate);
+        self.shared.namespaces.insert_dynamic(dynamic);
+        self
+    }
+
+    #[track_caller]
+    fn host_dynamic<D: Send + Sync + 'static>(&self, namespace: Namespace<D>) -> Dynamic {
+        let pattern = Pattern::new(namespace.path());
+        let (config, backend) = (self.shared.config.clone(), self.shared.backend.clone());
+        let host = namespace.into_host();
+        Dynamic::new(pattern, move |path| host(Adapter::new(path, config.clone(), backend.clone())))
+    }
+
+    /// The namespaces that the [dynamic](Self::dynamic) ones of a pattern have made and that live now, to emit to all
+    /// of them. Node: `emit` of the parent namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{EmitError, Server};
+    ///
+    /// fn announce(io: &Server) -> Result<(), EmitError> {
+    ///     io.children("/game-{id}").try_for_each(|game| game.emit("news", "Tea is ready."))
+    /// }
+    /// ```
+    pub fn children(&self, pattern: &str) -> impl Iterator<Item = BroadcastOperator> + use<> {
+        let children = self.shared.namespaces.children(pattern);
+        children.into_iter().map(|adapter| BroadcastOperator::new(Some(adapter)))
     }
 
     /// All sockets of a namespace, to emit to. Node: `io.of(path)`.

@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     ack::{AckArgs, AckRequest, Creditor, PendingAcks, Waiting},
-    adapter::Adapter,
+    adapter::{Adapter, Flags},
     args::Args,
     broadcast::BroadcastOperator,
+    emit::EmitOperator,
     error::{EmitError, EventError, JoinError},
     event::EventName,
     handshake::Handshake,
@@ -139,10 +140,15 @@ impl<T: Observed + ?Sized> Inner<T> {
     }
 
     /// Sends an event by the policy of the namespace, and shows it to those who look at what is sent.
-    pub(crate) fn send_event(&self, packet: &Frames) -> Result<(), EmitError> {
+    pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
-        self.session.send_droppable(packet.as_slice(), self.adapter.slow_consumer)?;
-        self.show_sent(packet);
+        let packet = if flags.uncompressed { packet.uncompressed() } else { packet };
+        if !flags.volatile {
+            self.session.send_droppable(packet.as_slice(), self.adapter.slow_consumer)?;
+        } else if !self.session.send_volatile(packet.as_slice()) {
+            return Ok(());
+        }
+        self.show_sent(&packet);
         Ok(())
     }
 
@@ -373,6 +379,25 @@ impl<D> Socket<D> {
     }
 
     /// What the admission of the [namespace](crate::Namespace::with_auth) returned for this client.
+    ///
+    /// All handlers of the socket share it, and several may run at once: what changes is an atomic or stands behind a
+    /// lock, which is not held across an await. Node: `socket.data`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Mutex, PoisonError, atomic::{AtomicU32, Ordering}};
+    /// use socketio::{Ack, Namespace, Refuse};
+    ///
+    /// #[derive(Default)]
+    /// struct Player { name: Mutex<String>, moves: AtomicU32 }
+    ///
+    /// let game = Namespace::with_auth("/game", async |_| Ok::<_, Refuse>(Player::default()))
+    ///     .on("rename", async |socket, name: String| {
+    ///         *socket.data().name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    ///     })
+    ///     .on("move", async |socket, ()| Ack(socket.data().moves.fetch_add(1, Ordering::Relaxed) + 1));
+    /// ```
     pub fn data(&self) -> &D {
         &self.0.typed.data
     }
@@ -412,7 +437,19 @@ impl<D> Socket<D> {
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        self.0.send_event(&encode_event(self.path(), event.name(), None, args)?)
+        self.0.send_event(encode_event(self.path(), event.name(), None, args)?, Flags::default())
+    }
+
+    /// Lets the next event be lost if the client cannot take it at once: if earlier messages still wait, or if no poll
+    /// is parked. Node: `socket.volatile`.
+    pub fn volatile(&self) -> EmitOperator<'_, D> {
+        EmitOperator::new(self).volatile()
+    }
+
+    /// Whether permessage-deflate may compress the next event, if it is large enough and the client agreed to that. It
+    /// may unless told otherwise. Node: `socket.compress`.
+    pub fn compress(&self, compress: bool) -> EmitOperator<'_, D> {
+        EmitOperator::new(self).compress(compress)
     }
 
     /// Adds this socket to a room. Does nothing if it is there already.

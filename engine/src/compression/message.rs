@@ -64,7 +64,7 @@ impl Deflate {
     pub(crate) fn compress(&mut self, frames: &mut VecDeque<Frame>) -> usize {
         let mut saved = 0;
         for frame in frames {
-            if frame.is_message()
+            if frame.is_compressible()
                 && frame.payload().len() >= self.threshold
                 && let Some(compressed) = self.compressed(frame)
             {
@@ -185,6 +185,19 @@ mod tests {
         let whole = [head, body].concat();
         let header = whole.len() - frame.payload().len();
         decode(decoder, &[masked(whole[0], &whole[header..])], 1 << 20).unwrap().remove(0)
+    }
+
+    #[test]
+    fn what_is_to_stay_as_it_is_stays() {
+        let text = Frame::text(&"x".repeat(5000));
+        let binary = Frame::binary(vec![0; 5000].into());
+        for frame in [text, binary] {
+            let len = frame.wire_len();
+            let frame = frame.uncompressed();
+            let mut frames = VecDeque::from([frame.for_recipient(1), frame.clone()]);
+            assert_eq!(agreed(PerMessageDeflate::default()).deflate().compress(&mut frames), 0);
+            assert!(frames.iter().all(|frame| frame.wire_len() == len));
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Frame {
     place: Place,
     bytes: Bytes,
     compressed: Slot,
+    /// It stays as it is, whatever was agreed on.
+    uncompressed: bool,
 }
 
 /// Where a frame stands among those that were sent together, in the queue of one client.
@@ -103,6 +105,7 @@ impl Frame {
             place: Place::Kept,
             bytes: Bytes::copy_from_slice(&buffer[first..]),
             compressed: Slot::default(),
+            uncompressed: false,
         }
     }
 
@@ -110,7 +113,24 @@ impl Frame {
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());
         let (kind, place, compressed) = (Kind::Binary, Place::Kept, Slot::default());
-        Self { head, head_len, skip: 0, kind, place, bytes, compressed }
+        Self { head, head_len, skip: 0, kind, place, uncompressed: false, bytes, compressed }
+    }
+
+    /// The same message, which permessage-deflate leaves as it is: for what is compressed already, or must not betray
+    /// by its length what is in it. Node: `compress: false`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::Frame;
+    ///
+    /// let image = Frame::binary(vec![0xff, 0xd8, 0xff].into()).uncompressed();
+    /// assert_eq!(image.payload(), [0xff, 0xd8, 0xff]);
+    /// ```
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.uncompressed = true;
+        self
     }
 
     /// The open packet, the first of a session.
@@ -158,7 +178,16 @@ impl Frame {
     /// A frame whose bytes begin with a header of two bytes.
     fn framed(bytes: Bytes) -> Self {
         let (head, place, compressed) = ([0; WS_HEADER_MAX + 1], Place::Kept, Slot::default());
-        Self { head, head_len: 0, skip: 2, kind: Kind::Control, place, bytes, compressed }
+        Self {
+            head,
+            head_len: 0,
+            skip: 2,
+            kind: Kind::Control,
+            place,
+            uncompressed: false,
+            bytes,
+            compressed,
+        }
     }
 
     /// The packet without WebSocket framing: type and text, or the bytes of a binary message.
@@ -205,7 +234,9 @@ impl Frame {
                 buffer.push(b'0' + BINARY_MESSAGE);
             }
             buffer.extend_from_slice(BASE64_STANDARD.encode(&self.bytes).as_bytes());
-            *self = Self { kind: Kind::Rewritten, ..Self::pack(&mut buffer, Self::HEADROOM, b'b') };
+            let uncompressed = self.uncompressed;
+            *self =
+                Self { kind: Kind::Rewritten, uncompressed, ..Self::pack(&mut buffer, Self::HEADROOM, b'b') };
         } else if revision == Revision::V3 {
             let (head, head_len) = header(OPCODE_BINARY, 1 + self.bytes.len());
             self.head = head;
@@ -216,7 +247,7 @@ impl Frame {
 
     /// A clone for one of many recipients. If it is large enough to be compressed, all of them share the result.
     pub(crate) fn for_recipient(&self, shared_from: usize) -> Self {
-        if self.bytes.len() >= shared_from {
+        if self.bytes.len() >= shared_from && !self.uncompressed {
             self.compressed.share();
         }
         self.clone()
@@ -250,6 +281,11 @@ impl Frame {
 
 #[cfg(feature = "compression")]
 impl Frame {
+    /// Whether the message may be compressed.
+    pub(crate) fn is_compressible(&self) -> bool {
+        self.is_message() && !self.uncompressed
+    }
+
     pub(crate) fn slot(&self) -> &Slot {
         &self.compressed
     }
@@ -262,7 +298,8 @@ impl Frame {
         buffer[first..start].copy_from_slice(&head[..usize::from(head_len)]);
         let bytes = Bytes::copy_from_slice(&buffer[first..]);
         let Self { kind, place, .. } = *self;
-        Self { head, head_len: 0, skip: head_len, kind, place, bytes, compressed: Slot::default() }
+        let compressed = Slot::default();
+        Self { head, head_len: 0, skip: head_len, kind, place, uncompressed: false, bytes, compressed }
     }
 }
 

@@ -31,6 +31,16 @@ impl Frames {
     }
 }
 
+impl Frames {
+    /// The same packet, which is not compressed on its way.
+    pub(crate) fn uncompressed(self) -> Self {
+        match self {
+            Self::One([frame]) => Self::One([frame.uncompressed()]),
+            Self::Many(frames) => Self::Many(frames.into_iter().map(Frame::uncompressed).collect()),
+        }
+    }
+}
+
 /// What carries arguments: an event with its name, or an acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Carrier<'a> {

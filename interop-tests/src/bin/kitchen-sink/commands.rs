@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use serde_json::json;
 use socketio::{
-    Ack, Args, Asked, DecodeError, EmitError, EventError, FromArgs, IntoAck, Namespace, NoAck, Socket,
+    Ack, Answer, Args, Asked, DecodeError, EmitError, Event, EventError, Namespace, Next, NoAck, Socket,
 };
 use tokio::time::sleep;
 
@@ -19,26 +19,11 @@ use crate::{
 /// The largest answer that a client may ask for.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// A namespace whose events note their names when they are handled.
-struct Noted(Namespace<State>);
-
-impl Noted {
-    fn on<T, F, Fut>(self, event: &'static str, handler: F) -> Self
-    where
-        F: FnOnce(Socket<State>, T) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output: IntoAck + Send> + Send + 'static,
-        T: FromArgs + Send + 'static,
-    {
-        Self(self.0.on(event, async move |socket: Socket<State>, args: T| {
-            socket.data().heard.lock().push(event);
-            handler(socket, args).await
-        }))
-    }
-}
-
 /// Adds the commands to a namespace.
 pub(crate) fn commands(namespace: Namespace<State>) -> Namespace<State> {
-    let namespace = Noted(namespace)
+    namespace
+        .on_any(|socket, event, _| socket.data().heard.lock().push(event.to_owned()))
+        .wrap(unless_blocked)
         .on("whoami", async |socket, ()| whoami(&socket))
         .on("handshake", async |socket, ()| handshake(&socket))
         .on("stats", async |socket, ()| stats(&socket))
@@ -51,6 +36,7 @@ pub(crate) fn commands(namespace: Namespace<State>) -> Namespace<State> {
         .on("emit-me", async |socket, args: Args| emit_me(&socket, &args))
         .on("burst", async |socket, n: u32| (0..n).try_for_each(|i| socket.emit("burst", &i)))
         .on("burst-bin", async |socket, n: u32| (0..n).try_for_each(|i| emit_numbered(&socket, i)))
+        .on("volatile-burst", async |socket, n: u32| volatile_burst(&socket, n))
         .on("tick", tick)
         .on("big", async |_, n: usize| Ack("x".repeat(n.min(MAX_ANSWER))))
         .on("bigbin", async |_, n: usize| {
@@ -73,8 +59,20 @@ pub(crate) fn commands(namespace: Namespace<State>) -> Namespace<State> {
             socket.disconnect();
             let _ = socket.emit("late", &());
         })
-        .on("drop", async |socket, ()| socket.session().close());
-    namespace.0
+        .on("drop", async |socket, ()| socket.session().close())
+}
+
+/// Refuses one event, and hands on all others.
+async fn unless_blocked(
+    socket: Socket<State>,
+    event: Event,
+    next: Next<State>,
+) -> Result<Answer, EventError> {
+    if event.name == "blocked" {
+        socket.emit("mw-error", &event.name)?;
+        return Err(EventError::public("blocked"));
+    }
+    next.run(event).await
 }
 
 fn whoami(socket: &Socket<State>) -> Ack<serde_json::Value> {
@@ -132,6 +130,11 @@ fn emit_me(socket: &Socket<State>, args: &Args) -> Result<(), EventError> {
 
 fn emit_numbered(socket: &Socket<State>, i: u32) -> Result<(), EmitError> {
     socket.emit("burst", &(i, Bytes::copy_from_slice(&i.to_be_bytes())))
+}
+
+fn volatile_burst(socket: &Socket<State>, n: u32) -> Result<(), EmitError> {
+    (0..n).try_for_each(|i| socket.volatile().emit("v", &i))?;
+    socket.emit("v-end", &())
 }
 
 async fn tick(socket: Socket<State>, (n, ms): (u32, u64)) -> Result<(), EmitError> {

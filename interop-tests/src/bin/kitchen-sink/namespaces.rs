@@ -23,6 +23,7 @@ pub(crate) fn server(config: ServerConfig) -> Server {
         .namespace(kept(Namespace::new("/silent"), &app))
         .namespace(commanded("/early", &app, anyone).on_connect(greet))
         .namespace(commanded("/slow", &app, after_a_while))
+        .dynamic_if(commanded("/dyn-{digits}", &app, anyone).on_connect(tell_path), is_numbered)
         .namespace(Namespace::with_auth("/no", no_one))
         .namespace(commanded("/auth", &app, with_token).on_connect(welcome))
         .namespace(kept(Namespace::with_auth("/order", in_two_steps), &app).on_connect(in_order))
@@ -61,6 +62,14 @@ async fn with_token(handshake: Handshake) -> Result<(), Refuse> {
         Some(Value::Text(token)) if token == "secret" => Ok(()),
         given => Err(Refuse::new("unauthorized").data(json!({ "code": 401, "given": given }))),
     }
+}
+
+async fn is_numbered(_: String, handshake: Handshake) -> bool {
+    handshake.param("digits").is_ok_and(|digits: String| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+async fn tell_path(socket: Socket<State>) {
+    let _ = socket.emit("nsp", socket.path());
 }
 
 async fn greet(socket: Socket<State>) {

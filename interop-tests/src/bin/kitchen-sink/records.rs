@@ -48,8 +48,8 @@ fn key(handshake: &Handshake) -> Option<String> {
     }
 }
 
-/// Keeps a record of each socket's end.
+/// Keeps a record of each socket's end, with the rooms that it is in when it begins.
 pub(crate) fn kept<D: Send + Sync + 'static>(namespace: Namespace<D>, app: &Arc<App>) -> Namespace<D> {
     let app = Arc::clone(app);
-    namespace.on_disconnect(async move |socket, reason| app.records.keep(&socket, reason))
+    namespace.on_disconnecting(move |socket, reason| app.records.keep(socket, reason))
 }

@@ -16,8 +16,8 @@ pub(crate) struct App {
 /// The data of one socket.
 pub(crate) struct State {
     pub(crate) app: Arc<App>,
-    /// The names of the events that were handled.
-    pub(crate) heard: Mutex<Vec<&'static str>>,
+    /// The names of the events that came.
+    pub(crate) heard: Mutex<Vec<String>>,
     pub(crate) log: Mutex<Vec<Value>>,
     pub(crate) data: Mutex<Value>,
 }

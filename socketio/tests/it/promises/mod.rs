@@ -3,6 +3,7 @@
 mod acks;
 mod broadcast_acks;
 mod disconnect;
+mod dynamic;
 mod early_events;
 mod in_flight;
 mod leaving;
@@ -13,3 +14,4 @@ mod panics;
 mod rooms;
 mod slow_consumer;
 mod utilities;
+mod volatile;
