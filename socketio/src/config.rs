@@ -43,6 +43,10 @@ engineio::__config! {
         /// The most acknowledgements that one socket may owe. 1,024 by default; beyond, an emit fails with
         /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks).
         max_pending_acks: usize = 1024,
+        /// How long other servers of a cluster may take to answer a request such as
+        /// [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets). 5 seconds by default, as in Node:
+        /// `requestsTimeout` of its adapters.
+        requests_timeout: Duration = Duration::from_secs(5),
         /// The most namespaces of one connection. 16 by default; a client that asks for more is refused.
         max_namespaces: usize = 16,
         /// The most refused attempts to join a namespace of one connection. 32 by default; then it is closed.

@@ -65,33 +65,40 @@ mod adapter;
 mod args;
 mod broadcast;
 mod broadcast_ack;
+mod bus;
 mod client_files;
+mod cluster;
 mod config;
 mod connection;
 mod dispatch;
 mod error;
 mod event;
 mod handshake;
+mod inbound;
 mod legacy;
 mod namespace;
 mod namespaces;
+mod outcomes;
 mod proto;
 mod reason;
 mod remote_socket;
 mod rooms;
 mod server;
+mod server_event;
 mod socket;
 
 pub use ack::AckRequest;
 pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use broadcast_ack::{BroadcastAckRequest, BroadcastAnswers};
+pub use bus::MemoryBus;
+pub use cluster::ServerId;
 pub use config::ServerConfig;
 pub use engineio::{
     CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, RemoteAddr,
     RequestError, SameSite, SessionHandle, TransportKind,
 };
-pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
+pub use error::{AckError, DecodeError, EmitError, EventError, FetchError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
 pub use namespace::Namespace;
@@ -100,6 +107,7 @@ pub use reason::DisconnectReason;
 pub use remote_socket::RemoteSocket;
 pub use rooms::Room;
 pub use server::{Server, WithServer};
+pub use server_event::ServerAnswers;
 pub use socket::Socket;
 
 /// The code in the README is compiled.

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     adapter::{Adapter, Hooks},
+    broadcast::BroadcastOperator,
     dispatch::{self, Admission, Done, Endpoint, Event, Handler, Key, Member, Running},
     error::EventError,
     event::{EventName, IntoAck},
@@ -24,6 +25,7 @@ use crate::{
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
+    server_event,
     socket::{AnySocket, Ending, Socket},
 };
 
@@ -199,6 +201,50 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     pub fn max_in_flight(mut self, handlers: usize) -> Self {
         assert!(handlers > 0, "max_in_flight must not be zero");
         self.table.max_in_flight = handlers;
+        self
+    }
+
+    /// Registers the handler of an event that other servers of the cluster send, by
+    /// [`server_side_emit`](BroadcastOperator::server_side_emit). It gets the sockets of this namespace, to emit to, and
+    /// the arguments; what it returns is the answer, if the other server waits for one.
+    ///
+    /// Handlers start in the order in which the events of one server arrive, and may overlap. Node: `io.on(event)`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the event has such a handler already, or if its name is reserved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Ack, BroadcastOperator, Namespace};
+    ///
+    /// let chat = Namespace::new("/")
+    ///     .on_server("closing at", async |sockets: BroadcastOperator, hour: u8| {
+    ///         sockets.local().emit("closing at", &hour)
+    ///     })
+    ///     .on_server("sum", async |_, (a, b): (i32, i32)| Ack(a + b));
+    /// ```
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    #[track_caller]
+    pub fn on_server<T, F, Fut>(mut self, event: impl EventName<T>, handler: F) -> Self
+    where
+        F: FnOnce(BroadcastOperator, T) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+        T: FromArgs + Send + 'static,
+    {
+        let name = event.name();
+        assert!(!is_reserved(name), "the name `{name}` is reserved: no server can emit it");
+        match self.hooks.server_events.entry(name.into()) {
+            Entry::Occupied(_) => {
+                panic!("server event `{name}` of namespace `{}` has a handler already", self.path)
+            }
+            Entry::Vacant(slot) => slot.insert(server_event::handler(handler)),
+        };
         self
     }
 
