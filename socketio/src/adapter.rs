@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 
 use crate::{
     ack::Creditor,
@@ -22,6 +22,7 @@ use crate::{
     outcomes::{Outcome, Outcomes},
     proto::{args::RawArgs, encode::Frames},
     remote_socket::Summary,
+    room_events::{RoomEvent, RoomEvents},
     rooms::{Room, Rooms, Slot, Target},
     server_event::{self, Handling, ServerHandler},
     socket::AnySocket,
@@ -45,7 +46,11 @@ pub(crate) struct Hooks {
     /// Writes the data of a socket as JSON, for all servers to know.
     pub(crate) share: Option<Share>,
     pub(crate) server_events: HashMap<Box<str>, ServerHandler>,
+    pub(crate) room: Option<RoomHook>,
 }
+
+/// Hears what happens to rooms.
+pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
 
 /// Writes the data of a socket, if it is of the type that this is made for.
 pub(crate) type Share = fn(&(dyn Any + Send + Sync)) -> Option<Result<String, serde_json::Error>>;
@@ -70,6 +75,8 @@ impl Adapter {
     }
 
     pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+        self.rooms.write().events =
+            hooks.room.is_some().then(|| RoomEvents::new(self.config.max_room_events));
         Self { hooks, ..self }
     }
 
@@ -83,9 +90,26 @@ impl Adapter {
         self.rooms.read().len()
     }
 
-    /// The rooms, to change them.
-    pub(crate) fn rooms_mut(&self) -> RwLockWriteGuard<'_, Rooms<AnySocket>> {
-        self.rooms.write()
+    /// Changes rooms, and tells of it when the lock is free again.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Rooms<AnySocket>) -> T) -> T {
+        let result = change(&mut self.rooms.write());
+        if let Some(hook) = &self.hooks.room {
+            self.tell(hook);
+        }
+        result
+    }
+
+    fn tell(&self, hook: &RoomHook) {
+        let take = |begun| self.rooms.write().events.as_mut()?.take(begun);
+        let mut next = take(false);
+        while let Some(events) = next {
+            for event in events {
+                if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
+                    tracing::error!(namespace = &*self.path, "the room hook panicked");
+                }
+            }
+            next = take(true);
+        }
     }
 
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
@@ -159,25 +183,27 @@ impl Adapter {
     /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
     pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
         let mut all_joined = Ok(());
-        let mut rooms = self.rooms_mut();
-        for slot in rooms.select(target) {
-            for name in names {
-                if !rooms.join(slot, name, self.config.max_rooms) {
-                    all_joined = Err(JoinError::TooManyRooms);
+        self.change(|rooms| {
+            for slot in rooms.select(target) {
+                for name in names {
+                    if !rooms.join(slot, name, self.config.max_rooms) {
+                        all_joined = Err(JoinError::TooManyRooms);
+                    }
                 }
             }
-        }
+        });
         all_joined
     }
 
     /// Removes the sockets of the target from rooms.
     pub(crate) fn leave(&self, target: &Target, names: &[Room]) {
-        let mut rooms = self.rooms_mut();
-        for slot in rooms.select(target) {
-            for name in names {
-                rooms.leave(slot, name);
+        self.change(|rooms| {
+            for slot in rooms.select(target) {
+                for name in names {
+                    rooms.leave(slot, name);
+                }
             }
-        }
+        });
     }
 
     /// Disconnects the sockets of the target.

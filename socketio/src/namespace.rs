@@ -25,6 +25,7 @@ use crate::{
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
+    room_events::RoomEvent,
     server_event,
     socket::{AnySocket, Ending, Socket},
 };
@@ -245,6 +246,25 @@ impl<D: Send + Sync + 'static> Namespace<D> {
             }
             Entry::Vacant(slot) => slot.insert(server_event::handler(handler)),
         };
+        self
+    }
+
+    /// Calls a function for all that happens to rooms of this namespace on this server: creation before the first
+    /// join, deletion after the last leave, on connection and disconnection too. Node: the events of
+    /// `namespace.adapter`.
+    ///
+    /// Events come one at a time and in order, under no lock, on whatever thread the change was made: the function must
+    /// not block, and may join and leave rooms itself. If more than
+    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) wait, [`RoomEvent::Missed`] tells how many are
+    /// lost. Without the function nothing is noted.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is one already.
+    #[track_caller]
+    pub fn on_room(mut self, hook: impl Fn(RoomEvent) + Send + Sync + 'static) -> Self {
+        assert!(self.hooks.room.is_none(), "namespace `{}` has a room hook already", self.path);
+        self.hooks.room = Some(Box::new(hook));
         self
     }
 

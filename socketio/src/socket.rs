@@ -92,14 +92,15 @@ impl<D: ?Sized> Inner<D> {
     ///
     /// The lock of the rooms decides between leaving and joining a room at the same time.
     pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
-        let mut rooms = self.adapter.rooms_mut();
-        if self.left.get().is_some() {
-            return false;
-        }
-        let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
-        let first = self.left.set(Left { reason, rooms }).is_ok();
-        self.acks.clear();
-        first
+        self.adapter.change(|rooms| {
+            if self.left.get().is_some() {
+                return false;
+            }
+            let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
+            let first = self.left.set(Left { reason, rooms }).is_ok();
+            self.acks.clear();
+            first
+        })
     }
 
     /// Disconnects the socket and tells its client.
@@ -230,9 +231,10 @@ impl<D: Send + Sync + 'static> Socket<D> {
             encode::connect(inner.path(), inner.id.as_str())
         };
         inner.session.send(&[answer])?;
-        let slot = inner.adapter.rooms_mut().insert(inner.id, self.any());
-        // Called once, before anybody else has the socket.
-        let _ = inner.slot.set(slot);
+        inner.adapter.change(|rooms| {
+            // Called once, before anybody else has the socket.
+            let _ = inner.slot.set(rooms.insert(inner.id, self.any()));
+        });
         Ok(())
     }
 
@@ -338,21 +340,20 @@ impl<D> Socket<D> {
         if room.len() > MAX_NAME {
             return Err(JoinError::NameTooLong);
         }
-        let mut rooms = self.0.adapter.rooms_mut();
-        let slot = self.0.slot.get().filter(|_| self.connected()).ok_or(JoinError::Disconnected)?;
-        if rooms.join(*slot, &room, self.0.adapter.config.max_rooms) {
-            Ok(())
-        } else {
-            Err(JoinError::TooManyRooms)
-        }
+        self.0.adapter.change(|rooms| {
+            let slot = self.0.slot.get().filter(|_| self.connected()).ok_or(JoinError::Disconnected)?;
+            let joined = rooms.join(*slot, &room, self.0.adapter.config.max_rooms);
+            joined.then_some(()).ok_or(JoinError::TooManyRooms)
+        })
     }
 
     /// Removes this socket from a room. Does nothing if it is not there.
     pub fn leave(&self, room: &str) {
-        let mut rooms = self.0.adapter.rooms_mut();
-        if let Some(slot) = self.0.slot.get().filter(|_| self.connected()) {
-            rooms.leave(*slot, room);
-        }
+        self.0.adapter.change(|rooms| {
+            if let Some(slot) = self.0.slot.get().filter(|_| self.connected()) {
+                rooms.leave(*slot, room);
+            }
+        });
     }
 
     /// The rooms that this socket is in, that of its own id among them. After it has left the namespace, those

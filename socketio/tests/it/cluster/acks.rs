@@ -23,8 +23,8 @@ async fn answers_come_from_all_servers() {
     for count in [2, 3] {
         let hosts = fleet(count, ServerConfig::default()).await;
         let mut clients = clients(&hosts).await;
-        for round in 0..2 {
-            let request = ask(&hosts[round]);
+        for host in &hosts[..2] {
+            let request = ask(host);
             let mut expected = Vec::new();
             for (n, (client, id)) in clients.iter_mut().enumerate() {
                 let question = question(client).await;

@@ -8,5 +8,6 @@ mod in_flight;
 mod leaving;
 mod order;
 mod panics;
+mod room_events;
 mod rooms;
 mod utilities;
