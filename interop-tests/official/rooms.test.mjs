@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connected, everyWay, freshKey, recorded, records, settled } from "./helpers.mjs";
+import { connected, everyWay, freshKey, next, recorded, records, settled } from "./helpers.mjs";
 import { startServer } from "./server.mjs";
 
 const url = await startServer("main");
@@ -168,5 +168,46 @@ everyWay(url("main"), (connect) => {
     await Promise.all(many.map((room) => a.emitWithAck("join", room)));
     assert.equal((await a.emitWithAck("rooms")).length, 101);
     assert.deepEqual(await cast(b, { via: "nsp", to: many }, "once"), [[["once"]], [], []]);
+  });
+
+  test("a broadcast with acknowledgements gathers the answers of all and tells who is late", async (t) => {
+    const {
+      sockets: [a, b, c],
+    } = await three(t);
+    const room = freshRoom();
+    await Promise.all([a, b, c].map((each) => each.emitWithAck("join", room)));
+    b.on("question", (n, answer) => answer(n + 1));
+    c.on("question", (n, answer) => answer(n + 2));
+    const ask = (options) => a.emitWithAck("cast-ack", { to: [room], ...options }, "question", 1);
+    const others = await ask({ via: "socket", timeout: 4000 });
+    assert.equal(others.timedOut, false);
+    assert.deepEqual(others.responses.sort(), [2, 3]);
+    const all = await ask({ via: "nsp", timeout: 100 });
+    assert.equal(all.timedOut, true);
+    assert.deepEqual(all.responses.sort(), [2, 3]);
+    assert.deepEqual(await a.emitWithAck("cast-ack", { to: ["empty"] }, "question", 1), {
+      timedOut: false,
+      responses: [],
+    });
+  });
+
+  test("sockets are found, moved and disconnected by their room", async (t) => {
+    const {
+      sockets: [a, b, c],
+    } = await three(t);
+    const [room, other] = [freshRoom(), freshRoom()];
+    await Promise.all([a, b].map((each) => each.emitWithAck("join", room)));
+    assert.deepEqual(await c.emitWithAck("members", [room]), [a.id, b.id].sort());
+    await c.emitWithAck("room-join", room, other);
+    assert.deepEqual(await c.emitWithAck("members", [other]), [a.id, b.id].sort());
+    await c.emitWithAck("room-leave", other, room);
+    assert.deepEqual(await c.emitWithAck("members", [room]), []);
+    const gone = [a, b].map((each) => next(each, "disconnect"));
+    await a.emitWithAck("room-kick", other, false);
+    assert.deepEqual((await Promise.all(gone)).flatMap(([reason]) => reason), [
+      "io server disconnect",
+      "io server disconnect",
+    ]);
+    assert.equal(c.connected, true);
   });
 });

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    broadcast_ack::{Outcome, Outcomes},
     error::{AckError, EmitError},
+    outcomes::{Outcome, Outcomes},
     proto::args::{FromArgs, RawArgs},
     socket::AnySocket,
 };

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -11,28 +12,26 @@ use std::{
 };
 
 use engineio::SlowConsumer;
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 
 use crate::{
     ack::Creditor,
-    broadcast_ack::{Outcome, Outcomes, Owed},
+    broadcast_ack::Owed,
+    cluster::{Cluster, ClusterFull, Gathered, Op},
     config::ServerConfig,
     error::{EmitError, JoinError},
-    proto::encode::Frames,
+    outcomes::{Outcome, Outcomes},
+    proto::{args::RawArgs, encode::Frames},
     remote_socket::Summary,
+    room_events::{RoomEvent, RoomEvents},
     rooms::{Room, Rooms, Slot, Target},
+    server_event::{self, Handling, ServerHandler},
     socket::{AnySocket, see_sent},
 };
 
-/// A way to other servers: the seam for brokers.
-///
-/// Local delivery never waits for it and never depends on it. `publish` must not block; what it queues, it bounds.
-pub(crate) trait Backend: Send + Sync {
-    /// Tells the other servers of a broadcast, after the sockets of this one have it.
-    fn publish(&self, namespace: &str, target: &Target, packet: &Frames);
-}
-
 /// The rooms of one namespace, and the way to its other servers.
+///
+/// Local delivery comes first, never waits for another server, and never depends on one.
 pub(crate) struct Adapter {
     path: Box<str>,
     pub(crate) config: Arc<ServerConfig>,
@@ -42,16 +41,21 @@ pub(crate) struct Adapter {
     next_ack: AtomicU64,
     /// Whether anybody looks at the events that are sent.
     pub(crate) is_observed: bool,
-    hooks: Hooks,
-    backend: Option<Arc<dyn Backend>>,
+    hooks: Arc<Hooks>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What a namespace has said about its sockets as a whole.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Hooks {
     /// Writes the data of a socket as JSON, for all servers to know.
     pub(crate) share: Option<Share>,
+    pub(crate) server_events: HashMap<Box<str>, ServerHandler>,
+    pub(crate) room: Option<RoomHook>,
 }
+
+/// Hears what happens to rooms.
+pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
 
 /// Writes the data of a socket, if it is of the type that this is made for.
 pub(crate) type Share = fn(&(dyn Any + Send + Sync)) -> Option<Result<String, serde_json::Error>>;
@@ -65,7 +69,7 @@ pub(crate) struct Flags {
 }
 
 impl Adapter {
-    pub(crate) fn new(path: &str, config: Arc<ServerConfig>, backend: Option<Arc<dyn Backend>>) -> Self {
+    pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
         Self {
             path: path.into(),
             slow_consumer: config.engine.slow_consumer,
@@ -73,12 +77,14 @@ impl Adapter {
             rooms: RwLock::default(),
             next_ack: AtomicU64::new(0),
             is_observed: false,
-            hooks: Hooks::default(),
-            backend,
+            hooks: Arc::default(),
+            cluster,
         }
     }
 
-    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+    pub(crate) fn with_hooks(self, hooks: Arc<Hooks>) -> Self {
+        self.rooms.write().events =
+            hooks.room.is_some().then(|| RoomEvents::new(self.config.max_room_events));
         Self { hooks, ..self }
     }
 
@@ -92,9 +98,26 @@ impl Adapter {
         self.rooms.read().len()
     }
 
-    /// The rooms, to change them.
-    pub(crate) fn rooms_mut(&self) -> RwLockWriteGuard<'_, Rooms<AnySocket>> {
-        self.rooms.write()
+    /// Changes rooms, and tells of it when the lock is free again.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Rooms<AnySocket>) -> T) -> T {
+        let result = change(&mut self.rooms.write());
+        if let Some(hook) = &self.hooks.room {
+            self.tell(hook);
+        }
+        result
+    }
+
+    fn tell(&self, hook: &RoomHook) {
+        let take = |begun| self.rooms.write().events.as_mut()?.take(begun);
+        let mut next = take(false);
+        while let Some(events) = next {
+            for event in events {
+                if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
+                    tracing::error!(namespace = &*self.path, "the room hook panicked");
+                }
+            }
+            next = take(true);
+        }
     }
 
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
@@ -106,14 +129,35 @@ impl Adapter {
         self.next_ack.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a packet to the sockets of the target, here and on all other servers.
-    pub(crate) fn broadcast(&self, target: &Target, packet: &Frames, flags: Flags) {
-        self.deliver(target, packet, flags);
-        if let Some(backend) = &self.backend
+    /// Tells the other servers what to do, after it was done here.
+    pub(crate) fn publish(&self, flags: Flags, op: impl FnOnce() -> Op) -> Result<(), ClusterFull> {
+        match &self.cluster {
+            Some(cluster) if !flags.local => cluster.publish(&self.path, op()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the other servers take part in a broadcast with acknowledgements, after the sockets of this one have it.
+    pub(crate) fn ask_elsewhere(&self, owed: &mut Owed, flags: Flags, op: impl FnOnce(u64) -> Op) {
+        if let Some(cluster) = &self.cluster
             && !flags.local
         {
-            backend.publish(&self.path, target, packet);
+            owed.elsewhere = Some(cluster.ask(&self.path, &owed.outcomes, op));
         }
+    }
+
+    /// Asks the other servers for something.
+    pub(crate) async fn gather(&self, flags: Flags, op: impl FnOnce(u64) -> Op) -> Gathered {
+        match &self.cluster {
+            Some(cluster) if !flags.local => cluster.gather(&self.path, op).await,
+            _ => Gathered { answers: Vec::new(), missing: Vec::new() },
+        }
+    }
+
+    /// Starts the handler of an event of another server, if there is one.
+    pub(crate) fn server_event(self: &Arc<Self>, name: &str, raw: RawArgs<'_>) -> Option<Handling> {
+        let handler = self.hooks.server_events.get(name)?;
+        Some(server_event::start(handler, self.clone(), raw))
     }
 
     /// Sends a packet to the sockets of the target on this server.
@@ -162,31 +206,33 @@ impl Adapter {
             }
         });
         self.show(&observed, packet);
-        Owed { id, outcomes }
+        Owed { id, outcomes, elsewhere: None }
     }
 
     /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
     pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
         let mut all_joined = Ok(());
-        let mut rooms = self.rooms_mut();
-        for slot in rooms.select(target) {
-            for name in names {
-                if !rooms.join(slot, name, self.config.max_rooms) {
-                    all_joined = Err(JoinError::TooManyRooms);
+        self.change(|rooms| {
+            for slot in rooms.select(target) {
+                for name in names {
+                    if !rooms.join(slot, name, self.config.max_rooms) {
+                        all_joined = Err(JoinError::TooManyRooms);
+                    }
                 }
             }
-        }
+        });
         all_joined
     }
 
     /// Removes the sockets of the target from rooms.
     pub(crate) fn leave(&self, target: &Target, names: &[Room]) {
-        let mut rooms = self.rooms_mut();
-        for slot in rooms.select(target) {
-            for name in names {
-                rooms.leave(slot, name);
+        self.change(|rooms| {
+            for slot in rooms.select(target) {
+                for name in names {
+                    rooms.leave(slot, name);
+                }
             }
-        }
+        });
     }
 
     /// Disconnects the sockets of the target.
@@ -262,34 +308,5 @@ impl fmt::Debug for Adapter {
             .field("path", &self.path)
             .field("sockets", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::{Namespace, Server, proto::encode::Frames};
-
-    /// Notes what it is told to publish, as a broker's queue would.
-    #[derive(Default)]
-    struct Noted(Mutex<Vec<String>>);
-
-    impl Backend for Noted {
-        fn publish(&self, namespace: &str, target: &Target, packet: &Frames) {
-            let text = String::from_utf8_lossy(packet.as_slice()[0].payload()).into_owned();
-            self.0.lock().push(format!("{namespace} {:?} {text}", target.rooms));
-        }
-    }
-
-    #[test]
-    fn a_broadcast_is_published_once_unless_it_is_local() {
-        let backend = Arc::new(Noted::default());
-        let io =
-            Server::build(ServerConfig::default(), Some(backend.clone())).namespace(Namespace::new("/n"));
-        io.of("/n").to("a").to("b").emit("x", &1).unwrap();
-        io.of("/n").local().emit("y", &2).unwrap();
-        assert_eq!(*backend.0.lock(), [r#"/n ["a", "b"] 42/n,["x",1]"#]);
     }
 }

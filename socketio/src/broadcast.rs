@@ -7,11 +7,16 @@ use engineio::Sid;
 use crate::{
     adapter::{Adapter, Flags},
     broadcast_ack::BroadcastAckRequest,
-    error::{EmitError, JoinError},
+    cluster::{Body, Gathered, Op},
+    error::{AckError, EmitError, FetchError, JoinError},
     event::EventName,
-    proto::{args::ToArgs, packet::MAX_NAME},
+    proto::{
+        args::{FromArgs, ToArgs},
+        packet::MAX_NAME,
+    },
     remote_socket::RemoteSocket,
     rooms::{Room, Target},
+    server_event::ServerAnswers,
     socket::encode_event,
 };
 
@@ -86,7 +91,8 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`],
-    /// [`EmitError::UnknownNamespace`].
+    /// [`EmitError::UnknownNamespace`]: nothing was sent. [`EmitError::ClusterFull`] if another server of a cluster
+    /// does not keep up: the event is lost for its sockets, and was sent to those of this server.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -95,8 +101,9 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = encode_event(adapter.path(), event.name(), None, args)?;
         let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
-        adapter.broadcast(&self.target, &packet, self.flags);
-        Ok(())
+        adapter.deliver(&self.target, &packet, self.flags);
+        let (target, volatile) = (self.target, self.flags.volatile);
+        Ok(adapter.publish(self.flags, || Op::Broadcast { target, packet, volatile })?)
     }
 
     /// Sends the event, and waits for the acknowledgements of all who get it. It leaves at once, awaited or not.
@@ -109,7 +116,8 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit): nothing was sent.
+    /// As [`emit`](Self::emit): nothing was sent. A server whose queue is full is no error, but among the
+    /// [missing](crate::BroadcastAnswers::missing_servers).
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -122,7 +130,9 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let id = adapter.next_ack();
         let packet = encode_event(adapter.path(), event.name(), Some(id), args)?;
-        let owed = adapter.ask(&self.target, &packet, id, self.flags);
+        let mut owed = adapter.ask(&self.target, &packet, id, self.flags);
+        let (target, volatile) = (self.target, self.flags.volatile);
+        adapter.ask_elsewhere(&mut owed, self.flags, |request| Op::Ask { request, target, packet, volatile });
         Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout))
     }
 }
@@ -131,20 +141,38 @@ impl BroadcastOperator {
 impl BroadcastOperator {
     /// The sockets that an event would go to. None if there is no such namespace.
     ///
+    /// # Errors
+    ///
+    /// Returns the sockets that are known, and which servers are missing, if a server of a cluster does not answer
+    /// within [`requests_timeout`](field@crate::ServerConfig::requests_timeout). Without a cluster it cannot fail.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    ///
     /// # Examples
     ///
     /// ```
-    /// # async fn list(io: &socketio::Server) {
-    /// for socket in io.to("lobby").fetch_sockets().await {
+    /// # async fn list(io: &socketio::Server) -> Result<(), socketio::FetchError> {
+    /// for socket in io.to("lobby").fetch_sockets().await? {
     ///     println!("{} is in {:?}", socket.id(), socket.rooms());
     /// }
+    /// # Ok(())
     /// # }
     /// ```
-    #[allow(clippy::unused_async, reason = "other servers are asked too")]
-    pub async fn fetch_sockets(self) -> Vec<RemoteSocket> {
-        let Some(adapter) = self.adapter else { return Vec::new() };
-        let found = adapter.summaries(&self.target);
-        found.into_iter().map(|summary| RemoteSocket::new(adapter.clone(), summary)).collect()
+    pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, FetchError> {
+        let Some(adapter) = self.adapter else { return Ok(Vec::new()) };
+        let mut found = adapter.summaries(&self.target);
+        let target = self.target;
+        let Gathered { answers, missing } =
+            adapter.gather(self.flags, |request| Op::Fetch { request, target }).await;
+        for (_, answer) in answers {
+            if let Body::Sockets(more) = answer {
+                found.extend(more);
+            }
+        }
+        let sockets = found.into_iter().map(|summary| RemoteSocket::new(adapter.clone(), summary)).collect();
+        if missing.is_empty() { Ok(sockets) } else { Err(FetchError { sockets, missing }) }
     }
 
     /// Adds the sockets to rooms.
@@ -153,7 +181,8 @@ impl BroadcastOperator {
     ///
     /// [`JoinError::NameTooLong`] beyond 256 bytes, [`JoinError::UnknownNamespace`]: nobody joined.
     /// [`JoinError::TooManyRooms`] if one of the sockets on this server has
-    /// [`max_rooms`](field@crate::ServerConfig::max_rooms) already: it did not join, and all others did.
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms) already: it did not join, and all others did. (Another
+    /// server logs it.) [`JoinError::ClusterFull`] if another server does not keep up: its sockets did not join.
     ///
     /// # Examples
     ///
@@ -168,19 +197,23 @@ impl BroadcastOperator {
             return Err(JoinError::NameTooLong);
         }
         let adapter = self.adapter.ok_or(JoinError::UnknownNamespace)?;
-        adapter.join(&self.target, &rooms)
+        let joined = adapter.join(&self.target, &rooms);
+        let target = self.target;
+        adapter.publish(self.flags, || Op::Join { target, rooms })?;
+        joined
     }
 
     /// Removes the sockets from rooms.
     ///
     /// # Errors
     ///
-    /// [`EmitError::UnknownNamespace`].
+    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if another server does not keep up: its sockets stay.
     pub fn sockets_leave(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitError> {
         let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.leave(&self.target, &rooms);
-        Ok(())
+        let target = self.target;
+        Ok(adapter.publish(self.flags, || Op::Leave { target, rooms })?)
     }
 
     /// Disconnects the sockets from the namespace, and with `close` all sockets of their clients, whose connections
@@ -188,11 +221,87 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// [`EmitError::UnknownNamespace`].
+    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if another server does not keep up: its sockets stay.
     pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.disconnect(&self.target, close);
-        Ok(())
+        let target = self.target;
+        Ok(adapter.publish(self.flags, || Op::Disconnect { target, close })?)
+    }
+}
+
+/// What servers of a cluster tell each other.
+impl BroadcastOperator {
+    /// Sends an event to this namespace on all other servers of the cluster, whose
+    /// [`on_server`](crate::Namespace::on_server) handles it. Rooms choose sockets and make no difference here. Without
+    /// a cluster there is nobody to send to.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit).
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn server_side_emit<T: ToArgs + ?Sized>(
+        self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        Ok(adapter.publish(self.flags, || Op::ServerEvent { request: None, packet })?)
+    }
+
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answers of all other servers. The event is
+    /// sent by the first poll.
+    ///
+    /// Answers are read as `A`. A server that leaves is not waited for; one that does not answer within
+    /// [`requests_timeout`](field@crate::ServerConfig::requests_timeout) is missing. Without another server there is no
+    /// answer, at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit): nothing was sent. A server whose queue is full is no error, but missing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the answers; the event has been sent once it was polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn count(io: &socketio::Server) -> Result<u64, socketio::EmitError> {
+    /// let loads = io.of("/").server_side_emit_with_ack::<u64, _>("load", &()).await?;
+    /// Ok(loads.answers.iter().map(|(_, load)| load).sum())
+    /// # }
+    /// ```
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub async fn server_side_emit_with_ack<A: FromArgs, T: ToArgs + ?Sized>(
+        self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<ServerAnswers<A>, EmitError> {
+        let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
+        let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        let event = |request| Op::ServerEvent { request: Some(request), packet };
+        let gathered = adapter.gather(self.flags, event).await;
+        let missing = gathered.missing.into_iter().map(|server| (server, AckError::Timeout)).collect();
+        let mut all = ServerAnswers { answers: Vec::new(), missing };
+        for (server, body) in gathered.answers {
+            let answer = match body {
+                Body::Answer(Some(args)) => args.read(),
+                _ => Err(AckError::Unanswered),
+            };
+            match answer {
+                Ok(answer) => all.answers.push((server, answer)),
+                Err(error) => all.missing.push((server, error)),
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -1,138 +1,43 @@
 //! The acknowledgements of a broadcast: one id for all recipients, one outcome for each.
 
 use std::{
-    collections::VecDeque,
     fmt,
-    future::{Future, IntoFuture},
+    future::{Future, IntoFuture, poll_fn},
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use engineio::Sid;
 use futures::{Stream, StreamExt};
-use parking_lot::Mutex;
 use tokio::time::Sleep;
 
 use crate::{
-    ack::AckArgs,
-    error::{AckError, EmitError},
+    cluster::{Asked, ServerId},
+    error::AckError,
+    outcomes::{Outcome, Outcomes},
     proto::args::FromArgs,
-    socket::AnySocket,
 };
-
-/// What became of the acknowledgement of one recipient.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Answer(AckArgs),
-    Timeout,
-    Disconnected,
-    Failed(EmitError),
-}
-
-impl Outcome {
-    fn read<A: FromArgs>(self) -> Result<A, AckError> {
-        match self {
-            Self::Answer(args) => args.read(),
-            Self::Timeout => Err(AckError::Timeout),
-            Self::Disconnected => Err(AckError::Disconnected),
-            Self::Failed(error) => Err(AckError::Emit(error)),
-        }
-    }
-}
-
-/// Where the outcomes of one broadcast come together. Each recipient gets exactly one; later ones are ignored.
-#[derive(Default)]
-pub(crate) struct Outcomes(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    recipients: Vec<Recipient>,
-    /// What has come and was not taken yet, by the place of the recipient.
-    arrived: VecDeque<(u32, Outcome)>,
-    owing: usize,
-    waker: Option<Waker>,
-}
-
-struct Recipient {
-    id: Sid,
-    /// Until its outcome is known.
-    debtor: Option<AnySocket>,
-}
-
-impl Outcomes {
-    /// Adds a recipient; says its place.
-    pub(crate) fn expect(&self, socket: &AnySocket) -> u32 {
-        let mut state = self.0.lock();
-        state.owing += 1;
-        state.recipients.push(Recipient { id: socket.id(), debtor: Some(socket.clone()) });
-        (state.recipients.len() - 1) as u32
-    }
-
-    /// Notes what became of the acknowledgement of a recipient, unless that is known already.
-    pub(crate) fn resolve(&self, at: u32, outcome: Outcome) {
-        let mut state = self.0.lock();
-        let Some(debtor) = state.recipients.get_mut(at as usize).and_then(|one| one.debtor.take()) else {
-            return;
-        };
-        state.owing -= 1;
-        state.arrived.push_back((at, outcome));
-        let waker = state.waker.take();
-        // Neither the data of a socket nor a waker may run under the lock.
-        drop(state);
-        drop(debtor);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// The next outcome; `None` when there is one for each recipient and all were taken.
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Sid, Outcome)>> {
-        let mut state = self.0.lock();
-        if let Some((at, outcome)) = state.arrived.pop_front() {
-            return Poll::Ready(Some((state.recipients[at as usize].id, outcome)));
-        }
-        if state.owing == 0 {
-            return Poll::Ready(None);
-        }
-        state.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Puts an end to waiting; gives back those who still owe.
-    fn expire(&self) -> Vec<AnySocket> {
-        let state = &mut *self.0.lock();
-        state.owing = 0;
-        let mut late = Vec::new();
-        for (at, recipient) in state.recipients.iter_mut().enumerate() {
-            if let Some(socket) = recipient.debtor.take() {
-                late.push(socket);
-                state.arrived.push_back((at as u32, Outcome::Timeout));
-            }
-        }
-        late
-    }
-}
-
-impl fmt::Debug for Outcomes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcomes").finish_non_exhaustive()
-    }
-}
 
 /// The places of one broadcast in the tables of its recipients, given back on drop.
 pub(crate) struct Owed {
     pub(crate) id: u64,
     pub(crate) outcomes: Arc<Outcomes>,
+    /// The part of other servers.
+    pub(crate) elsewhere: Option<Asked>,
 }
 
 impl Owed {
-    fn expire(&self) {
-        for socket in self.outcomes.expire() {
-            socket.acks().remove(self.id);
-        }
+    /// All outcomes that have come since the last time; `None` after the last.
+    pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
+        poll_fn(|cx| self.outcomes.poll_batch(cx)).await
+    }
+
+    fn expire(&mut self) {
+        // While it is still known that servers have something to tell.
+        self.elsewhere = None;
+        self.outcomes.give_up(self.id);
     }
 }
 
@@ -195,6 +100,12 @@ impl<A> BroadcastAckRequest<A> {
         self.deadline = None;
         self
     }
+
+    /// Servers that have not said whom the event went to: not in time, or because the queue to them was full. The
+    /// stream knows nothing of their sockets.
+    pub fn missing_servers(&self) -> Vec<ServerId> {
+        self.owed.outcomes.missing_servers()
+    }
 }
 
 impl<A: FromArgs> Stream for BroadcastAckRequest<A> {
@@ -219,13 +130,15 @@ impl<A: FromArgs + Send + 'static> IntoFuture for BroadcastAckRequest<A> {
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
-            let mut all = BroadcastAnswers { answers: Vec::new(), missing: Vec::new() };
+            let mut all =
+                BroadcastAnswers { answers: Vec::new(), missing: Vec::new(), missing_servers: Vec::new() };
             while let Some((id, answer)) = self.next().await {
                 match answer {
                     Ok(answer) => all.answers.push((id, answer)),
                     Err(error) => all.missing.push((id, error)),
                 }
             }
+            all.missing_servers = self.missing_servers();
             all
         })
     }
@@ -245,4 +158,6 @@ pub struct BroadcastAnswers<A> {
     pub answers: Vec<(String, A)>,
     /// Who did not answer, and why.
     pub missing: Vec<(String, AckError)>,
+    /// Servers of a cluster that have not said whom the event went to, in time or because the queue to them was full.
+    pub missing_servers: Vec<ServerId>,
 }

@@ -46,6 +46,13 @@ engineio::__config! {
         /// The most acknowledgements that one socket may owe. 1,024 by default; beyond, an emit fails with
         /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks).
         max_pending_acks: usize = 1024,
+        /// The most events of rooms that may wait for [`on_room`](crate::Namespace::on_room), in one namespace. 65,536
+        /// by default; further ones are lost, and it is told how many.
+        max_room_events: usize = 65_536,
+        /// How long other servers of a cluster may take to answer a request such as
+        /// [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets). 5 seconds by default, as in Node:
+        /// `requestsTimeout` of its adapters.
+        requests_timeout: Duration = Duration::from_secs(5),
         /// The most namespaces of one connection. 16 by default; a client that asks for more is refused.
         max_namespaces: usize = 16,
         /// The most namespaces that the [dynamic](crate::Server::dynamic) ones may have made at a time. 10,000 by default;

@@ -4,7 +4,13 @@ use std::{error::Error, fmt};
 
 use engineio::SendError;
 
-use crate::proto::args::ArgsError;
+use crate::{
+    cluster::{ClusterFull, ServerId},
+    proto::args::ArgsError,
+    remote_socket::RemoteSocket,
+};
+
+const CLUSTER_FULL: &str = "the queue to another server is full";
 
 /// An event was not sent.
 ///
@@ -29,6 +35,8 @@ pub enum EmitError {
     UnknownNamespace,
     /// Too many acknowledgements of this socket are outstanding.
     TooManyAcks,
+    /// The queue to another server of the cluster is full. The sockets on this server have got the event.
+    ClusterFull,
 }
 
 impl fmt::Display for EmitError {
@@ -40,6 +48,7 @@ impl fmt::Display for EmitError {
             Self::ReservedEvent => "the name of the event is reserved",
             Self::UnknownNamespace => "there is no such namespace",
             Self::TooManyAcks => "too many acknowledgements are outstanding",
+            Self::ClusterFull => CLUSTER_FULL,
         })
     }
 }
@@ -50,6 +59,12 @@ impl Error for EmitError {
             Self::Encode(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<ClusterFull> for EmitError {
+    fn from(_: ClusterFull) -> Self {
+        Self::ClusterFull
     }
 }
 
@@ -105,6 +120,8 @@ pub enum AckError {
     Decode(DecodeError),
     /// The event was not sent in the first place.
     Emit(EmitError),
+    /// The other server does not answer this event, or has no handler for it.
+    Unanswered,
 }
 
 impl fmt::Display for AckError {
@@ -114,6 +131,7 @@ impl fmt::Display for AckError {
             Self::Disconnected => "the socket disconnected before it answered",
             Self::Decode(_) => "the answer is not of the expected type",
             Self::Emit(_) => "the event was not sent",
+            Self::Unanswered => "the server does not answer this event",
         })
     }
 }
@@ -146,6 +164,8 @@ pub enum JoinError {
     NameTooLong,
     /// The server has no namespace of this path.
     UnknownNamespace,
+    /// The queue to another server of the cluster is full. The sockets on this server have joined.
+    ClusterFull,
 }
 
 impl fmt::Display for JoinError {
@@ -155,11 +175,47 @@ impl fmt::Display for JoinError {
             Self::TooManyRooms => "the socket is in too many rooms",
             Self::NameTooLong => "the name of the room is too long",
             Self::UnknownNamespace => "there is no such namespace",
+            Self::ClusterFull => CLUSTER_FULL,
         })
     }
 }
 
 impl Error for JoinError {}
+
+impl From<ClusterFull> for JoinError {
+    fn from(_: ClusterFull) -> Self {
+        Self::ClusterFull
+    }
+}
+
+/// Some servers of a cluster did not tell of their sockets: in time, or because the queue to them was full.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{RemoteSocket, Server};
+///
+/// /// As many as can be known.
+/// async fn some(io: &Server) -> Vec<RemoteSocket> {
+///     io.of("/").fetch_sockets().await.unwrap_or_else(|error| error.sockets)
+/// }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FetchError {
+    /// The sockets of this server and of those that answered.
+    pub sockets: Vec<RemoteSocket>,
+    /// The servers that did not.
+    pub missing: Vec<ServerId>,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} servers did not answer", self.missing.len())
+    }
+}
+
+impl Error for FetchError {}
 
 /// Why an event failed. Only the public message ever leaves the server.
 ///

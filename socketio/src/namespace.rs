@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     adapter::{Adapter, Hooks},
     args::Args,
+    broadcast::BroadcastOperator,
     dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
     dynamic::Guest,
     error::EventError,
@@ -27,6 +28,8 @@ use crate::{
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
+    room_events::RoomEvent,
+    server_event,
     socket::{AnySocket, Ending, Socket},
     table::{Admit, Table},
 };
@@ -393,6 +396,69 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
+    /// Registers the handler of an event that other servers of the cluster send, by
+    /// [`server_side_emit`](BroadcastOperator::server_side_emit). It gets the sockets of this namespace, to emit to, and
+    /// the arguments; what it returns is the answer, if the other server waits for one.
+    ///
+    /// Handlers start in the order in which the events of one server arrive, and may overlap. Node: `io.on(event)`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the event has such a handler already, or if its name is reserved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Ack, BroadcastOperator, Namespace};
+    ///
+    /// let chat = Namespace::new("/")
+    ///     .on_server("closing at", async |sockets: BroadcastOperator, hour: u8| {
+    ///         sockets.local().emit("closing at", &hour)
+    ///     })
+    ///     .on_server("sum", async |_, (a, b): (i32, i32)| Ack(a + b));
+    /// ```
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    #[track_caller]
+    pub fn on_server<T, F, Fut>(mut self, event: impl EventName<T>, handler: F) -> Self
+    where
+        F: FnOnce(BroadcastOperator, T) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+        T: FromArgs + Send + 'static,
+    {
+        let name = event.name();
+        assert!(!is_reserved(name), "the name `{name}` is reserved: no server can emit it");
+        match self.hooks.server_events.entry(name.into()) {
+            Entry::Occupied(_) => {
+                panic!("server event `{name}` of namespace `{}` has a handler already", self.path)
+            }
+            Entry::Vacant(slot) => slot.insert(server_event::handler(handler)),
+        };
+        self
+    }
+
+    /// Calls a function for all that happens to rooms of this namespace on this server: creation before the first
+    /// join, deletion after the last leave, on connection and disconnection too. Node: the events of
+    /// `namespace.adapter`.
+    ///
+    /// Events come one at a time and in order, under no lock, on whatever thread the change was made: the function must
+    /// not block, and may join and leave rooms itself. If more than
+    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) wait, [`RoomEvent::Missed`] tells how many are
+    /// lost. Without the function nothing is noted.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is one already.
+    #[track_caller]
+    pub fn on_room(mut self, hook: impl Fn(RoomEvent) + Send + Sync + 'static) -> Self {
+        assert!(self.hooks.room.is_none(), "namespace `{}` has a room hook already", self.path);
+        self.hooks.room = Some(Box::new(hook));
+        self
+    }
+
     /// Lets other servers read the [data](Socket::data) of the sockets, and
     /// [`RemoteSocket::data`](crate::RemoteSocket::data) on this one: it is written as JSON when sockets are fetched.
     /// Without, it stays with its socket. Node shares `socket.data` always.
@@ -418,7 +484,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// What makes a namespace of a server out of its adapter, any number of times.
     pub(crate) fn into_host(self) -> impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static {
         let Self { slow_consumer, table, observers, hooks, .. } = self;
-        let (table, observers) = (Arc::new(table), Arc::new(observers));
+        let (table, observers, hooks) = (Arc::new(table), Arc::new(observers), Arc::new(hooks));
         move |adapter| {
             let mut adapter = adapter.with_hooks(hooks.clone());
             adapter.is_observed = !observers.outgoing.is_empty();

@@ -36,7 +36,7 @@ pub(crate) struct Summary {
 /// use socketio::{JoinError, Server};
 ///
 /// async fn promote(io: &Server) -> Result<(), Box<dyn std::error::Error>> {
-///     for socket in io.to("members").fetch_sockets().await {
+///     for socket in io.to("members").fetch_sockets().await? {
 ///         if socket.handshake().query("plan").as_deref() == Some("gold") {
 ///             socket.join(["lounge"])?;
 ///             socket.emit("promoted", "Welcome to the lounge.")?;

@@ -5,6 +5,8 @@ use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 use engineio::Sid;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::room_events::{RoomEvent, RoomEvents};
+
 /// The name of a room. Cheap to clone.
 ///
 /// # Examples
@@ -80,6 +82,8 @@ pub(crate) struct Rooms<S> {
     members: Vec<Members>,
     free_members: Vec<u32>,
     names: HashMap<Room, u32>,
+    /// If somebody wants to hear of changes.
+    pub(crate) events: Option<RoomEvents>,
 }
 
 #[derive(Debug)]
@@ -122,6 +126,7 @@ impl<S> Default for Rooms<S> {
             members: Vec::new(),
             free_members: Vec::new(),
             names: HashMap::new(),
+            events: None,
         }
     }
 }
@@ -142,6 +147,9 @@ impl<S> Rooms<S> {
             self.sockets.push(entry);
             (self.sockets.len() - 1) as Slot
         };
+        if self.events.is_some() {
+            self.note_joined(sid.as_str(), sid, !self.names.contains_key(sid.as_str()));
+        }
         self.ids.insert(sid, slot);
         slot
     }
@@ -155,6 +163,9 @@ impl<S> Rooms<S> {
         if let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
             self.ids.remove(&entry.sid);
             self.free_sockets.push(slot);
+            for room in &rooms {
+                self.note_left(room, entry.sid);
+            }
         }
         rooms
     }
@@ -162,8 +173,11 @@ impl<S> Rooms<S> {
     /// Puts a socket into a room. Says whether it is in at most `max` rooms beside its own then.
     pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
         let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return true };
-        if entry.sid.as_str() == &**room {
-            entry.own_room = true;
+        let sid = entry.sid;
+        if sid.as_str() == &**room {
+            if !std::mem::replace(&mut entry.own_room, true) {
+                self.note_joined(room, sid, !self.names.contains_key(room));
+            }
             return true;
         }
         let known = self.names.get(room).copied();
@@ -178,18 +192,47 @@ impl<S> Rooms<S> {
         let members = &mut self.members[index as usize].list;
         members.push(Member { slot, at: entry.joined.len() as u32 });
         entry.joined.push(Membership { room: index, at: members.len() as u32 - 1 });
+        if self.events.is_some() {
+            self.note_joined(room, sid, known.is_none() && self.own(room).is_none());
+        }
         true
     }
 
     /// Takes a socket out of a room.
     pub(crate) fn leave(&mut self, slot: Slot, room: &str) {
         let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        if entry.sid.as_str() == room {
-            entry.own_room = false;
+        let sid = entry.sid;
+        if sid.as_str() == room {
+            if std::mem::take(&mut entry.own_room) {
+                self.note_left(room, sid);
+            }
         } else if let Some(&index) = self.names.get(room)
             && let Some(at) = entry.joined.iter().position(|membership| membership.room == index)
         {
             self.leave_at(slot, at);
+            self.note_left(room, sid);
+        }
+    }
+
+    fn note_joined(&mut self, room: &str, sid: Sid, is_new: bool) {
+        let Some(events) = &mut self.events else { return };
+        let room = Room::from(room);
+        if is_new {
+            events.push(RoomEvent::Created { room: room.clone() });
+        }
+        events.push(RoomEvent::Joined { room, id: sid.as_str().to_owned() });
+    }
+
+    fn note_left(&mut self, room: &str, sid: Sid) {
+        if self.events.is_none() {
+            return;
+        }
+        let is_empty = !self.names.contains_key(room) && self.own(room).is_none();
+        let Some(events) = &mut self.events else { return };
+        let room = Room::from(room);
+        events.push(RoomEvent::Left { room: room.clone(), id: sid.as_str().to_owned() });
+        if is_empty {
+            events.push(RoomEvent::Deleted { room });
         }
     }
 

@@ -23,18 +23,22 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    adapter::{Adapter, Backend},
+    adapter::Adapter,
     broadcast::BroadcastOperator,
+    bus::MemoryBus,
     client_files::ClientFiles,
+    cluster::{Cluster, ServerId},
     config::ServerConfig,
     dynamic::{Dynamic, Pattern},
     error::EmitError,
     event::EventName,
     handshake::Handshake,
+    inbound::Worker,
     namespace::Namespace,
     namespaces::{Namespaces, Sessions},
-    proto::args::ToArgs,
+    proto::args::{FromArgs, ToArgs},
     rooms::Room,
+    server_event::ServerAnswers,
 };
 
 /// How many connections may wait to be accepted: enough for all clients that reconnect at once.
@@ -79,9 +83,17 @@ struct Shared {
     config: Arc<ServerConfig>,
     path: Box<str>,
     client_files: Option<ClientFiles>,
-    backend: Option<Arc<dyn Backend>>,
+    cluster: Option<Arc<Cluster>>,
     /// Becomes `true` when the server closes.
     closed: watch::Sender<bool>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.leave();
+        }
+    }
 }
 
 impl Default for Server {
@@ -105,11 +117,31 @@ impl Server {
     /// if the cookie is one that no browser takes.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
-        Self::build(config, None)
+        let config = Arc::new(config);
+        Self::build(config.clone(), Arc::new(Namespaces::new(config)), None)
+    }
+
+    /// Makes a server that is one of several in this process: what is for all sockets of a namespace or a room is for
+    /// those of all servers on the bus. It leaves the bus when it is [closed](Self::close) or dropped.
+    ///
+    /// # Panics
+    ///
+    /// As [`with_config`](Self::with_config), and outside of a Tokio runtime: a task receives what others send.
+    #[track_caller]
+    pub fn with_bus(config: ServerConfig, bus: &MemoryBus) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        let (id, backend, inbox) = bus.join();
+        let config = Arc::new(config);
+        let cluster = Arc::new(Cluster::new(id, backend, config.requests_timeout));
+        let namespaces = Arc::new(Namespaces::new(config.clone()));
+        let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces));
+        let server = Self::build(config, namespaces, Some(cluster));
+        runtime.spawn(worker.run(inbox));
+        server
     }
 
     #[track_caller]
-    pub(crate) fn build(config: ServerConfig, backend: Option<Arc<dyn Backend>>) -> Self {
+    fn build(config: Arc<ServerConfig>, namespaces: Arc<Namespaces>, cluster: Option<Arc<Cluster>>) -> Self {
         assert!(config.path.starts_with('/'), "the path of a server begins with a slash: `{}`", config.path);
         assert!(!config.connect_timeout.is_zero(), "connect_timeout must not be zero");
         assert!(config.max_waiting_events > 0, "max_waiting_events must not be zero");
@@ -120,14 +152,12 @@ impl Server {
         }
         let client_files = (!config.serve_client.as_os_str().is_empty())
             .then(|| ClientFiles::new(&config.serve_client, config.engine.http_compression.is_some()));
-        let config = Arc::new(config);
-        let namespaces = Arc::new(Namespaces::new(config.clone()));
         let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
         let connections = Connections::new(config.listen.clone());
         let shared =
-            Shared { connections, namespaces, config, path: path.into(), client_files, backend, closed };
+            Shared { connections, namespaces, config, path: path.into(), client_files, cluster, closed };
         Self { shared: Arc::new(shared), engine }
     }
 
@@ -140,7 +170,7 @@ impl Server {
     #[must_use]
     pub fn namespace<D: Send + Sync + 'static>(self, namespace: Namespace<D>) -> Self {
         let path = namespace.path().to_owned();
-        let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.backend.clone());
+        let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.cluster.clone());
         let free = self.shared.namespaces.insert(namespace.into_host()(adapter));
         assert!(free, "there is a namespace `{path}` already");
         self
@@ -217,9 +247,9 @@ impl Server {
     #[track_caller]
     fn host_dynamic<D: Send + Sync + 'static>(&self, namespace: Namespace<D>) -> Dynamic {
         let pattern = Pattern::new(namespace.path());
-        let (config, backend) = (self.shared.config.clone(), self.shared.backend.clone());
+        let (config, cluster) = (self.shared.config.clone(), self.shared.cluster.clone());
         let host = namespace.into_host();
-        Dynamic::new(pattern, move |path| host(Adapter::new(path, config.clone(), backend.clone())))
+        Dynamic::new(pattern, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
     }
 
     /// The namespaces that the [dynamic](Self::dynamic) ones of a pattern have made and that live now, to emit to all
@@ -256,6 +286,47 @@ impl Server {
     /// As [`BroadcastOperator::emit`].
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         self.of("/").emit(event, args)
+    }
+
+    /// Sends an event to the namespace `/` on all other servers of the cluster. Node: `io.serverSideEmit(event, ...)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`BroadcastOperator::server_side_emit`].
+    pub fn server_side_emit<T: ToArgs + ?Sized>(
+        &self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        self.of("/").server_side_emit(event, args)
+    }
+
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answers. Node:
+    /// `io.serverSideEmitWithAck(event, ...)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`BroadcastOperator::server_side_emit_with_ack`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BroadcastOperator::server_side_emit_with_ack`].
+    pub async fn server_side_emit_with_ack<A: FromArgs, T: ToArgs + ?Sized>(
+        &self,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<ServerAnswers<A>, EmitError> {
+        self.of("/").server_side_emit_with_ack(event, args).await
+    }
+
+    /// The number of servers in the cluster, this one among them; 1 without a cluster. Node: `adapter.serverCount()`.
+    pub fn server_count(&self) -> usize {
+        self.shared.cluster.as_ref().map_or(1, |cluster| cluster.servers().len().max(1))
+    }
+
+    /// This server's name in its cluster, if it is in one.
+    pub fn server_id(&self) -> Option<ServerId> {
+        self.shared.cluster.as_ref().map(|cluster| cluster.id)
     }
 
     /// The number of sessions. Node: `io.engine.clientsCount`.
@@ -353,6 +424,9 @@ impl Server {
     /// The end goes on if the future is dropped.
     pub async fn close(&self) {
         self.shared.closed.send_replace(true);
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.leave();
+        }
         self.engine.close().await;
     }
 

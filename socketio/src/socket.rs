@@ -105,11 +105,12 @@ impl<T: Observed + ?Sized> Inner<T> {
             return false;
         }
         self.typed.see_end(reason);
-        let mut rooms = self.adapter.rooms_mut();
-        let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
-        let first = self.left.set(Left { reason, rooms }).is_ok();
-        self.acks.clear();
-        first
+        self.adapter.change(|rooms| {
+            let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
+            let first = self.left.set(Left { reason, rooms }).is_ok();
+            self.acks.clear();
+            first
+        })
     }
 
     /// Disconnects the socket and tells its client.
@@ -279,10 +280,10 @@ impl<D: Send + Sync + 'static> Socket<D> {
             encode::connect(inner.path(), inner.id.as_str())
         };
         inner.session.send(&[answer])?;
-        let mut rooms = inner.adapter.rooms_mut();
-        let slot = rooms.insert(inner.id, self.any());
-        // Called once, and before anybody else can find the socket in the rooms.
-        let _ = inner.slot.set(slot);
+        inner.adapter.change(|rooms| {
+            // Called once, and before anybody else can find the socket in the rooms.
+            let _ = inner.slot.set(rooms.insert(inner.id, self.any()));
+        });
         Ok(())
     }
 
@@ -466,21 +467,20 @@ impl<D> Socket<D> {
         if room.len() > MAX_NAME {
             return Err(JoinError::NameTooLong);
         }
-        let mut rooms = self.0.adapter.rooms_mut();
-        let slot = self.0.slot.get().filter(|_| self.connected()).ok_or(JoinError::Disconnected)?;
-        if rooms.join(*slot, &room, self.0.adapter.config.max_rooms) {
-            Ok(())
-        } else {
-            Err(JoinError::TooManyRooms)
-        }
+        self.0.adapter.change(|rooms| {
+            let slot = self.0.slot.get().filter(|_| self.connected()).ok_or(JoinError::Disconnected)?;
+            let joined = rooms.join(*slot, &room, self.0.adapter.config.max_rooms);
+            joined.then_some(()).ok_or(JoinError::TooManyRooms)
+        })
     }
 
     /// Removes this socket from a room. Does nothing if it is not there.
     pub fn leave(&self, room: &str) {
-        let mut rooms = self.0.adapter.rooms_mut();
-        if let Some(slot) = self.0.slot.get().filter(|_| self.connected()) {
-            rooms.leave(*slot, room);
-        }
+        self.0.adapter.change(|rooms| {
+            if let Some(slot) = self.0.slot.get().filter(|_| self.connected()) {
+                rooms.leave(*slot, room);
+            }
+        });
     }
 
     /// The rooms that this socket is in, that of its own id among them. After it has left the namespace, those

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, io::Write as _};
 
+use bytes::Bytes;
 use engineio::Frame;
 
 use super::args::ToArgs;
@@ -28,6 +29,38 @@ impl Frames {
             Self::One(frame) => frame,
             Self::Many(frames) => frames,
         }
+    }
+
+    /// The JSON text and the attachments of an event or an acknowledgement, which was encoded for this namespace.
+    pub(crate) fn parts(&self, namespace: &str) -> (&str, Vec<Bytes>) {
+        let mut frames = self.as_slice().iter();
+        let packet = frames.next().map_or(&[][..], Frame::payload);
+        // What `serde_json` writes is UTF-8. The type of the message comes first, then that of the packet.
+        let text = std::str::from_utf8(packet).unwrap_or_default();
+        let mut rest = text.get(2..).unwrap_or_default();
+        if self.as_slice().len() > 1 {
+            rest = rest.split_once('-').map_or("", |(_, rest)| rest);
+        }
+        if namespace != "/" {
+            rest = rest.get(namespace.len() + 1..).unwrap_or_default();
+        }
+        let json = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        (json, frames.map(|frame| Bytes::copy_from_slice(frame.payload())).collect())
+    }
+
+    /// The same event with an id for its acknowledgement.
+    pub(crate) fn with_id(&self, namespace: &str, id: u64) -> Self {
+        let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
+        let attachments = self.as_slice().get(1..).unwrap_or_default();
+        let mut buffer = vec![0; json];
+        buffer.extend_from_slice(self.parts(namespace).0.as_bytes());
+        let carrier = Carrier::Event { name: "", id: Some(id) };
+        let start = write_header(&mut buffer, json, namespace, carrier, attachments.len());
+        let text = Frame::from_headroom(&mut buffer, start);
+        if attachments.is_empty() {
+            return Self::One([text]);
+        }
+        Self::Many(std::iter::once(text).chain(attachments.iter().cloned()).collect())
     }
 }
 
@@ -266,6 +299,28 @@ mod tests {
             text("/", Carrier::Ack { id: 15 }, &ByteBuf::from(b"z")),
             [r#"461-15[{"_placeholder":true,"num":0}]"#, "z"]
         );
+    }
+
+    #[test]
+    fn parts_and_another_id() {
+        let file = ByteBuf::from(b"abc");
+        for namespace in ["/", "/n", "/7[-"] {
+            for id in [None, Some(0), Some(u64::MAX)] {
+                let carrier = Carrier::Event { name: "1-[", id };
+                let plain = args(namespace, carrier, &2).unwrap();
+                assert_eq!(plain.parts(namespace), (r#"["1-[",2]"#, vec![]));
+                let binary = args(namespace, carrier, &file).unwrap();
+                let (json, attachments) = binary.parts(namespace);
+                assert_eq!(json, r#"["1-[",{"_placeholder":true,"num":0}]"#);
+                assert_eq!(attachments, ["abc"]);
+                for frames in [plain, binary] {
+                    let other = frames.with_id(namespace, 12);
+                    assert_eq!(other.parts(namespace), frames.parts(namespace));
+                    let header = String::from_utf8_lossy(other.as_slice()[0].payload()).into_owned();
+                    assert!(header.contains(r#"12["1-[","#), "{header}");
+                }
+            }
+        }
     }
 
     #[test]

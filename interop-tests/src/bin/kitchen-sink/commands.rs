@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::{
     ask::{ask, ask_within},
-    rooms::cast,
+    rooms::{cast, cast_ack, members, room_join, room_kick, room_leave},
     state::State,
     value::{Value, values},
 };
@@ -52,6 +52,11 @@ pub(crate) fn commands(namespace: Namespace<State>) -> Namespace<State> {
         .on("leave", async |socket, room: String| socket.leave(&room))
         .on("rooms", async |socket, ()| Ack(socket.rooms()))
         .on("cast", cast)
+        .on("cast-ack", cast_ack)
+        .on("members", members)
+        .on("room-join", room_join)
+        .on("room-leave", room_leave)
+        .on("room-kick", room_kick)
         .on("data-set", async |socket, value: Value| *socket.data().data.lock() = value)
         .on("data-get", async |socket, ()| Ack(socket.data().data.lock().clone()))
         .on("bye", async |socket, args: Args| bye(&socket, &args))

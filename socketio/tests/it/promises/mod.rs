@@ -11,6 +11,7 @@ mod middleware;
 mod observers;
 mod order;
 mod panics;
+mod room_events;
 mod rooms;
 mod slow_consumer;
 mod utilities;

@@ -27,7 +27,7 @@ async fn client(host: &Host, name: &str) -> (Client, String) {
 }
 
 async fn fetched(host: &Host, room: &str) -> Vec<RemoteSocket> {
-    within(host.io.to(room).fetch_sockets()).await
+    within(host.io.to(room).fetch_sockets()).await.unwrap()
 }
 
 fn rooms(socket: &RemoteSocket) -> Vec<&str> {
@@ -47,9 +47,9 @@ async fn fetched_sockets_tell_who_they_are() {
     assert_eq!(socket.handshake().query("name").as_deref(), Some("ann"));
     assert_eq!(socket.data::<serde_json::Value>().unwrap()["name"], "Ann");
 
-    let others = within(host.io.of("/").except("garden").fetch_sockets()).await;
+    let others = within(host.io.of("/").except("garden").fetch_sockets()).await.unwrap();
     assert!(others.iter().map(RemoteSocket::id).eq([&*bob_id]));
-    assert!(within(host.io.of("/nowhere").fetch_sockets()).await.is_empty());
+    assert!(within(host.io.of("/nowhere").fetch_sockets()).await.unwrap().is_empty());
 }
 
 #[tokio::test]

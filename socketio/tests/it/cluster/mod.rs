@@ -1,0 +1,95 @@
+//! Several servers that act as one.
+
+mod acks;
+mod broadcasts;
+mod server_events;
+mod silent;
+mod utilities;
+
+use std::time::Duration;
+
+use socketio::{Ack, BroadcastOperator, MemoryBus, Namespace, Server, ServerConfig, ServerId, Socket};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::support::{Client, Host, serve};
+
+fn namespace() -> Namespace {
+    Namespace::new("/")
+        .share_data()
+        .on("join", async |socket: Socket, room: String| socket.join(room))
+        .on("others", async |socket: Socket, n: u32| socket.broadcast().emit("n", &n))
+        .on("mark", async |_, ()| ())
+        .on_server("sum", async |_, (a, b): (u32, u32)| Ack(a + b))
+        .on_server("say", async |sockets: BroadcastOperator, text: String| {
+            sockets.local().emit("said", &text)
+        })
+        .on_server("hang", async |_, ()| std::future::pending::<()>().await)
+        .on_server("panic", async |_, ()| -> () { panic!("as it should") })
+}
+
+/// Servers on one bus.
+async fn fleet(count: usize, config: ServerConfig) -> Vec<Host> {
+    let bus = MemoryBus::new();
+    let mut hosts = Vec::new();
+    for _ in 0..count {
+        hosts.push(on_bus(&bus, config.clone()).await);
+    }
+    hosts
+}
+
+async fn on_bus(bus: &MemoryBus, config: ServerConfig) -> Host {
+    serve(Server::with_bus(config, bus).namespace(namespace())).await
+}
+
+/// A client on each server, in a room of its own and in that of all; and the ids of their sockets.
+async fn clients(hosts: &[Host]) -> Vec<(Client, String)> {
+    let mut clients = Vec::new();
+    for (n, host) in hosts.iter().enumerate() {
+        let mut client = Client::open(host).await;
+        let id = client.enter("/").await;
+        assert_eq!(client.ask(format!(r#"421["join","{n}"]"#)).await, "431[]");
+        assert_eq!(client.ask(r#"421["join","all"]"#).await, "431[]");
+        clients.push((client, id));
+    }
+    clients
+}
+
+/// Nothing has come for a client that it was not asked for.
+async fn is_silent((client, _): &mut (Client, String)) {
+    assert_eq!(client.ask(r#"429["mark"]"#).await, "439[]");
+}
+
+/// A server that never runs: it takes no message, and answers none.
+struct Silent {
+    io: Server,
+    runtime: Option<Runtime>,
+}
+
+impl Silent {
+    fn on_bus(bus: &MemoryBus) -> Self {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let entered = runtime.enter();
+        let io = Server::with_bus(ServerConfig::default(), bus).namespace(namespace());
+        drop(entered);
+        Self { io, runtime: Some(runtime) }
+    }
+
+    fn id(&self) -> ServerId {
+        self.io.server_id().unwrap()
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Servers do not wait for long.
+fn impatient() -> ServerConfig {
+    ServerConfig::default()
+        .requests_timeout(Duration::from_millis(200))
+        .ack_timeout(Duration::from_millis(200))
+}
