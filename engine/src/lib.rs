@@ -30,6 +30,7 @@ mod rate_limit;
 mod registry;
 mod request;
 mod service;
+mod shutdown;
 mod transport;
 
 // `socketio` serves the bundles of the client with it.
@@ -55,6 +56,7 @@ pub use proto::{
     sid::Sid,
 };
 pub use service::{Answered, BoxFuture};
+pub use shutdown::Shutdown;
 /// The TLS library, in the version whose options [`Tls`] takes.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

@@ -55,9 +55,12 @@
 //! [`RemoteAddr`] into the extensions of the requests if [`Handshake::address`] is to know it. A clone of the server
 //! emits from anywhere.
 //!
+//! [`Server::serve`] takes any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on top of either (`Tls`, with the
+//! cargo feature `tls`). [`Server::close`] ends all of it gracefully.
+//!
 //! # Limits
 //!
-//! All limits are fields of [`ServerConfig`] and [`EngineConfig`], with finite defaults. What waits for a client is
+//! All limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], with finite defaults. What waits for a client is
 //! bounded in bytes; one that does not take its messages is disconnected.
 
 mod ack;
@@ -86,7 +89,8 @@ pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, ListenConfig,
-    Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle, TransportKind,
+    Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle, Shutdown,
+    TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
@@ -99,6 +103,11 @@ pub use reason::DisconnectReason;
 pub use rooms::Room;
 pub use server::{Server, WithServer};
 pub use socket::Socket;
+
+/// The code in the guide to deployment is compiled.
+#[cfg(all(doctest, feature = "tls", unix))]
+#[doc = include_str!("../../docs/deployment.md")]
+struct Deployment;
 
 /// The code in the README is compiled.
 #[cfg(doctest)]

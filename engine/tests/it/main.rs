@@ -16,6 +16,7 @@ mod polling;
 mod polling_limits;
 mod polling_misuse;
 mod serving;
+mod shutdown;
 mod stress;
 mod support;
 #[cfg(feature = "tls")]
