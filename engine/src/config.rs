@@ -78,6 +78,13 @@ __config! {
         /// How long a session that the server closed waits for the poll that tells the client, and a closed
         /// WebSocket for the client's side to close. 5 seconds by default; Node has 30 seconds, fixed.
         close_timeout: Duration = Duration::from_secs(5),
+        /// How long [`Engine::close`](crate::Engine::close) waits for what runs for sessions that it has told of the
+        /// end; then it is aborted. 10 seconds by default. Node waits for nothing.
+        shutdown_timeout: Duration = Duration::from_secs(10),
+        /// Over how long [`Engine::close`](crate::Engine::close) tells WebSocket sessions of the end, each at a random
+        /// moment, so that their clients do not all reconnect at once. Zero by default: all are told at once. Those over
+        /// long-polling always are.
+        shutdown_spread: Duration = Duration::ZERO,
         /// The largest message, and the largest body of a POST, in bytes. 1,000,000 by default. A client that sends
         /// more gets status 413 or close code 1009, and its session ends. Node: `maxHttpBufferSize`.
         max_http_buffer_size: usize = 1_000_000,

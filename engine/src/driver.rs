@@ -45,6 +45,8 @@ pub(crate) struct Driver<A: Application> {
     answered: usize,
     /// Whether requests find the session.
     registered: bool,
+    /// Whether the task is to end at once.
+    aborted: bool,
 }
 
 impl<A: Application> Driver<A> {
@@ -58,7 +60,10 @@ impl<A: Application> Driver<A> {
         let revision = handle.dialect().revision;
         let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
         shared.registry.insert(handle.clone());
-        shared.registry.task_begins();
+        if shared.is_closing() {
+            // It was let in before the end, and the list of those who are told may be older than it is.
+            handle.close_for(CloseReason::ServerShuttingDown);
+        }
         Self {
             shared,
             handle,
@@ -71,6 +76,7 @@ impl<A: Application> Driver<A> {
             deadline: None,
             answered: 0,
             registered: true,
+            aborted: false,
         }
     }
 
@@ -88,6 +94,9 @@ impl<A: Application> Driver<A> {
             let written = self.take_written();
             for command in self.handle.take_commands(written) {
                 self.command(cx, now, command);
+            }
+            if self.aborted {
+                return Poll::Ready(());
             }
             let read = self.read(cx, now);
             // If the WebSocket has taken over just now, a POST has lost its place in the order.
@@ -213,6 +222,7 @@ impl<A: Application> Driver<A> {
                 }
             }
             Command::Close(reason) => self.session.handle(now, Input::Close(reason)),
+            Command::Abort => self.aborted = true,
         }
         // The answer to one command must be out before the next is looked at: it may concern the same poll.
         self.outputs(Instant::from_std(now));
@@ -511,8 +521,7 @@ impl<A: Application> Drop for Driver<A> {
     /// Also when the task is dropped with its runtime, nothing of the session stays behind.
     fn drop(&mut self) {
         self.handle.abandon();
-        self.shared.registry.remove(self.handle.id());
-        self.shared.registry.task_ends();
+        self.shared.registry.task_ends(self.handle.id());
     }
 }
 

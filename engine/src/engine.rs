@@ -10,7 +10,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -44,15 +43,16 @@ use crate::{
     registry::Registry,
     request::Intent,
     service::BoxFuture,
+    shutdown::{self, Shutdown},
     transport::{polling, stream::Stream, websocket::WebSocket},
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// How long the end of a server waits for what runs.
-const CLOSE_LIMIT: Duration = Duration::from_secs(10);
-/// After how many seconds a client that was refused a session may ask again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// After how many seconds a client may ask again that was refused because there is too much to do.
+const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+/// After how many seconds a client may ask again that was refused because the server is closing.
+const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -98,6 +98,12 @@ pub(crate) struct Shared<A> {
     /// Whether new sessions are refused.
     closed: AtomicBool,
     application: A,
+}
+
+impl<A> Shared<A> {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
 }
 
 impl<A: Application> Engine<A> {
@@ -161,19 +167,41 @@ impl<A: Application> Engine<A> {
         &self.shared.config
     }
 
-    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when nothing runs for them any more, or
-    /// after 10 seconds. What was sent before still goes out. New sessions are refused from now on, with 503.
+    /// Whether [`close`](Self::close) was called: new sessions are refused.
+    pub fn is_closing(&self) -> bool {
+        self.shared.is_closing()
+    }
+
+    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when nothing runs for them any more. What
+    /// was sent before still goes out. New sessions are refused from now on, with 503.
+    ///
+    /// Sessions are told over [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default. What still runs
+    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last was told is aborted: handlers are
+    /// dropped where they wait.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
     /// The end goes on if the future is dropped.
-    pub async fn close(&self) {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use engineio::{Application, Engine};
+    /// async fn end<A: Application>(engine: &Engine<A>) {
+    ///     let shutdown = engine.close().await;
+    ///     println!("{} sessions were told, {} took too long", shutdown.sessions, shutdown.aborted);
+    /// }
+    /// ```
+    pub async fn close(&self) -> Shutdown {
         self.shared.closed.store(true, Ordering::Release);
-        for session in self.shared.registry.all() {
-            session.close_for(CloseReason::ServerShuttingDown);
-        }
-        // What takes longer goes on, and ends with the process at the latest.
-        let _ = tokio::time::timeout(CLOSE_LIMIT, self.shared.registry.emptied()).await;
+        let shared = self.shared.clone();
+        let closing = tokio::spawn(async move { shutdown::close(&*shared).await });
+        // It fails only when its runtime ends, and all sessions with it.
+        closing.await.unwrap_or_default()
     }
 
     /// Answers one request, whatever its path.
@@ -210,14 +238,11 @@ impl<A: Application> Engine<A> {
         B: Body + Send + 'static,
         B::Data: Send,
     {
-        let closed = self.shared.closed.load(Ordering::Acquire);
         let response = match intent {
-            Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if closed => {
-                status(StatusCode::SERVICE_UNAVAILABLE)
-            }
+            Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => elsewhere(),
             Ok(Intent::Open(dialect)) => match self.admit() {
                 Some(opening) => self.open(opening, dialect, &request.into_parts().0),
-                None => busy(),
+                None => unavailable(RETRY_SOON),
             },
             Ok(Intent::OpenWebSocket(key, dialect)) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
@@ -225,7 +250,7 @@ impl<A: Application> Engine<A> {
                     Some(opening) => {
                         self.open_websocket(opening, &key, dialect, on_upgrade, &request.into_parts().0)
                     }
-                    None => busy(),
+                    None => unavailable(RETRY_SOON),
                 }
             }
             Ok(Intent::Poll(session)) => {
@@ -477,9 +502,16 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// The answer to a client that may try again later.
-fn busy() -> Response<Full<Bytes>> {
+fn unavailable(retry_after: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
-    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+    response
+}
+
+/// The answer to a client that is to find another server.
+fn elsewhere() -> Response<Full<Bytes>> {
+    let mut response = unavailable(RETRY_LATER);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -34,6 +34,7 @@ mod rate_limit;
 mod registry;
 mod request;
 mod service;
+mod shutdown;
 mod slow_consumer;
 mod transport;
 mod waiters;
@@ -62,6 +63,7 @@ pub use proto::{
     sid::Sid,
 };
 pub use service::{Answered, BoxFuture};
+pub use shutdown::Shutdown;
 pub use slow_consumer::SlowConsumer;
 /// The TLS library, in the version whose options [`Tls`] takes.
 #[cfg(feature = "tls")]

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Post(Post),
     Probe(Box<WebSocket>),
     Close(CloseReason),
+    /// Drops what is left of the session.
+    Abort,
 }
 
 /// A message was not taken.

@@ -16,11 +16,18 @@ const SHARDS: usize = 32;
 /// Every polling request looks its session up here.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    shards: [RwLock<HashMap<Sid, SessionHandle>>; SHARDS],
+    shards: [RwLock<HashMap<Sid, Entry>>; SHARDS],
     len: AtomicUsize,
     /// Tasks of sessions: one may go on after its session, with handlers that have not returned.
     tasks: AtomicUsize,
     emptied: Notify,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: SessionHandle,
+    /// Whether requests find the session no more; its task may go on.
+    ended: bool,
 }
 
 impl Registry {
@@ -33,33 +40,35 @@ impl Registry {
         }
     }
 
+    /// A session begins, and with it its task.
     pub(crate) fn insert(&self, session: SessionHandle) {
         let sid = *session.id();
-        self.shard(&sid).write().insert(sid, session);
+        self.shard(&sid).write().insert(sid, Entry { session, ended: false });
         self.len.fetch_add(1, Ordering::Relaxed);
+        self.tasks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A session has ended.
     pub(crate) fn remove(&self, sid: &Sid) {
-        if self.shard(sid).write().remove(sid).is_some() {
+        if let Some(entry) = self.shard(sid).write().get_mut(sid)
+            && !std::mem::replace(&mut entry.ended, true)
+        {
             self.len.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn find(&self, sid: &Sid) -> Option<SessionHandle> {
-        self.shard(sid).read().get(sid).cloned()
+        self.shard(sid).read().get(sid).filter(|entry| !entry.ended).map(|entry| entry.session.clone())
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// A task of a session begins.
-    pub(crate) fn task_begins(&self) {
-        self.tasks.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A task of a session has ended, with all that ran in it.
-    pub(crate) fn task_ends(&self) {
+    /// The task of a session has ended, with all that ran in it.
+    pub(crate) fn task_ends(&self, sid: &Sid) {
+        self.remove(sid);
+        self.shard(sid).write().remove(sid);
         if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.emptied.notify_waiters();
         }
@@ -75,12 +84,26 @@ impl Registry {
         }
     }
 
-    /// All sessions of this moment.
+    /// All open sessions of this moment.
     pub(crate) fn all(&self) -> Vec<SessionHandle> {
-        self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+        self.entries(|entry| !entry.ended)
     }
 
-    fn shard(&self, sid: &Sid) -> &RwLock<HashMap<Sid, SessionHandle>> {
+    /// All sessions of which a task is left, those that have ended included.
+    pub(crate) fn unfinished(&self) -> Vec<SessionHandle> {
+        self.entries(|_| true)
+    }
+
+    fn entries(&self, which: impl Fn(&Entry) -> bool) -> Vec<SessionHandle> {
+        let mut sessions = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read();
+            sessions.extend(shard.values().filter(|entry| which(entry)).map(|entry| entry.session.clone()));
+        }
+        sessions
+    }
+
+    fn shard(&self, sid: &Sid) -> &RwLock<HashMap<Sid, Entry>> {
         // A character has six random bits, but 64 characters do not spread evenly over the low bits of their codes.
         let [first, second, ..] = sid.as_str().as_bytes() else { return &self.shards[0] };
         &self.shards[(usize::from(*first) + 31 * usize::from(*second)) % SHARDS]

@@ -56,6 +56,9 @@
 //! [`RemoteAddr`] into the extensions of the requests if [`Handshake::address`] is to know it. A clone of the server
 //! emits from anywhere.
 //!
+//! [`Server::serve`] takes any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on top of either (`Tls`, with the
+//! cargo feature `tls`). [`Server::close`] ends all of it gracefully.
+//!
 //! # Testing
 //!
 #![cfg_attr(feature = "testing", doc = "Handlers are tested with the clients of the module [`testing`],")]
@@ -70,11 +73,14 @@
 //! |---|---|
 //! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] work |
 //! | `testing` | clients for tests |
+//! | `tls` | `Tls`, for [`Server::serve`] |
+//! | `typescript` | the interfaces of the events for a frontend in TypeScript |
 //!
 //! # Limits
 //!
-//! All limits are fields of [`ServerConfig`] and [`EngineConfig`], with finite defaults. What waits for a client is
-//! bounded in bytes; one that does not take its messages is disconnected, or misses some: see [`SlowConsumer`].
+//! All limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], with finite defaults. What waits for
+//! a client is bounded in bytes; one that does not take its messages is disconnected, or misses some: see
+//! [`SlowConsumer`].
 
 mod ack;
 mod adapter;
@@ -126,7 +132,7 @@ pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, Limit,
     ListenConfig, Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle,
-    SlowConsumer, TransportKind,
+    Shutdown, SlowConsumer, TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
@@ -143,6 +149,11 @@ pub use rooms::Room;
 pub use server::{Server, WithServer};
 pub use server_event::ServerAnswers;
 pub use socket::Socket;
+
+/// The code in the guide to deployment is compiled.
+#[cfg(all(doctest, feature = "tls", unix))]
+#[doc = include_str!("../../docs/deployment.md")]
+struct Deployment;
 
 /// The code in the README is compiled.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{Answered, BoxFuture, Connections, Engine, Limit, Listener};
+use engineio::{Answered, BoxFuture, Connections, Engine, Limit, Listener, Shutdown};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
@@ -58,6 +58,8 @@ const BACKLOG: u32 = 4096;
 /// Server::new().namespace(echo).listen("127.0.0.1:3000").await
 /// # }
 /// ```
+///
+/// Over TLS, or over a Unix socket behind a proxy, see [`serve`](Self::serve).
 ///
 /// In an axum application, with a clone to emit from elsewhere:
 ///
@@ -155,7 +157,10 @@ impl Server {
         let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
-        let connections = Connections::new(config.listen.clone());
+        // Requests of sessions may go on as long as the sessions.
+        let shutdown = config.engine.shutdown_spread.saturating_add(config.engine.shutdown_timeout);
+        let drain_timeout = config.listen.drain_timeout.max(shutdown);
+        let connections = Connections::new(config.listen.clone().drain_timeout(drain_timeout));
         let shared =
             Shared { connections, namespaces, config, path: path.into(), client_files, cluster, closed };
         Self { shared: Arc::new(shared), engine }
@@ -380,6 +385,9 @@ impl Server {
 
     /// Accepts connections from a listener until [`close`](Self::close). Other paths are answered with 404.
     ///
+    /// A [`TcpListener`](tokio::net::TcpListener) will do, a `UnixListener`, either with TLS in front (`Tls`, with the
+    /// cargo feature `tls`), or a [`Listener`] of your own.
+    ///
     /// # Errors
     ///
     /// As [`engineio::serve`].
@@ -387,6 +395,16 @@ impl Server {
     /// # Cancel safety
     ///
     /// As [`listen`](Self::listen).
+    ///
+    /// # Examples
+    ///
+    #[cfg_attr(unix, doc = "```no_run")]
+    #[cfg_attr(not(unix), doc = "```ignore")]
+    /// # async fn run(io: socketio::Server) -> std::io::Result<()> {
+    /// let listener = tokio::net::UnixListener::bind("/run/chat/socket")?;
+    /// io.serve(listener).await
+    /// # }
+    /// ```
     pub async fn serve(self, listener: impl Listener) -> io::Result<()> {
         let closed = self.closed();
         let connections = self.shared.connections.clone();
@@ -414,20 +432,45 @@ impl Server {
         engineio::serve(listener, self.layer(fallback), connections, closed).await
     }
 
+    /// Whether [`close`](Self::close) was called: new sessions are refused, with 503. Let a health check say so, for the
+    /// load balancer to send clients elsewhere.
+    pub fn is_closing(&self) -> bool {
+        *self.shared.closed.borrow()
+    }
+
     /// Ends all connections with the reason "server shutting down", and stops [`listen`](Self::listen) and
-    /// [`serve`](Self::serve). Returns when all sessions have ended.
+    /// [`serve`](Self::serve). Returns when nothing runs for them any more. Node: `io.close()`.
     ///
-    /// No DISCONNECT packet is sent, so that clients reconnect, to another server if there is one.
+    /// No DISCONNECT packet is sent, so that clients reconnect, to another server if there is one. They are told over
+    /// [`shutdown_spread`](field@engineio::EngineConfig::shutdown_spread), zero by default. Handlers that still run
+    /// [`shutdown_timeout`](field@engineio::EngineConfig::shutdown_timeout) after the last was told, 10 seconds by
+    /// default, are dropped.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
     /// The end goes on if the future is dropped.
-    pub async fn close(&self) {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let io = socketio::Server::new();
+    /// let shutdown = io.close().await;
+    /// assert!(io.is_closing());
+    /// assert_eq!((shutdown.sessions, shutdown.aborted), (0, 0));
+    /// # }
+    /// ```
+    pub async fn close(&self) -> Shutdown {
         self.shared.closed.send_replace(true);
         if let Some(cluster) = &self.shared.cluster {
             cluster.leave();
         }
-        self.engine.close().await;
+        self.engine.close().await
     }
 
     fn closed(&self) -> impl Future<Output = ()> + use<> {

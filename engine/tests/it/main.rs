@@ -18,6 +18,7 @@ mod polling;
 mod polling_limits;
 mod polling_misuse;
 mod serving;
+mod shutdown;
 mod slow_consumer;
 mod stress;
 mod support;

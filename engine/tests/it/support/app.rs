@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 /// Sends every message back, except: `close` closes the session, `burst 3` sends `0`, `1` and `2`, `pause` makes
 /// all sessions stop taking messages until [`Gate::open`], `work` stops its session until the task goes on with it,
+/// `hang` makes its session one of which something runs for ever,
 /// and `panic` panics. In the query string, `greet` is sent
 /// at once, `reflect` sends what is known of the request, and `panic` panics.
 pub(crate) struct Echo {
@@ -55,6 +56,7 @@ pub(crate) struct EchoConnection {
     ends: mpsc::Sender<CloseReason>,
     gate: Arc<Gate>,
     busy: bool,
+    hangs: bool,
 }
 
 impl Application for Echo {
@@ -70,7 +72,13 @@ impl Application for Echo {
             session.send(&[Frame::text(&format!("{told:?}"))]).unwrap();
         }
         self.sessions.try_send(session.clone()).unwrap();
-        EchoConnection { session, ends: self.ends.clone(), gate: self.gate.clone(), busy: false }
+        EchoConnection {
+            session,
+            ends: self.ends.clone(),
+            gate: self.gate.clone(),
+            busy: false,
+            hangs: false,
+        }
     }
 }
 
@@ -81,6 +89,7 @@ impl Connection for EchoConnection {
             Message::Text("close") => return self.session.close(),
             Message::Text("pause") => return self.gate.closed.store(true, Ordering::Release),
             Message::Text("work") => return self.busy = true,
+            Message::Text("hang") => return self.hangs = true,
             Message::Text("panic") => panic!("asked to panic"),
             Message::Text(text) => {
                 if let Some(count) = text.strip_prefix("burst ") {
@@ -107,7 +116,7 @@ impl Connection for EchoConnection {
         if !self.ready() && !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             wakers.push(cx.waker().clone());
         }
-        Poll::Ready(())
+        if self.hangs { Poll::Pending } else { Poll::Ready(()) }
     }
 
     fn closed(&mut self, reason: CloseReason) {

@@ -96,7 +96,9 @@ async fn a_socket_that_leaves_answers_with_disconnected() {
                 0 => client.send("41").await,
                 1 => client.close().await,
                 2 => socket.disconnect(),
-                _ => host.io.close().await,
+                _ => {
+                    host.io.close().await;
+                }
             }
         };
         let (answer, ()) = join(within(request), leave).await;

@@ -95,7 +95,10 @@ async fn the_server_ends() {
     ends_with("server namespace disconnect", config(), async |_, socket, _| socket.disconnect()).await;
     ends_with("server namespace disconnect", config(), async |_, socket, _| socket.close()).await;
     ends_with("forced close", config(), async |_, socket, _| socket.session().close()).await;
-    ends_with("server shutting down", config(), async |_, _, host| host.io.close().await).await;
+    ends_with("server shutting down", config(), async |_, _, host| {
+        host.io.close().await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use axum::Router;
 use socketio::{DisconnectReason, EmitError, EngineConfig, Namespace, Server, ServerConfig, Socket};
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::Semaphore,
+    time::Instant,
 };
 
 use crate::support::{Client, Heard, Host, Http, Polling, eventually, log, serve, within};
@@ -133,4 +135,46 @@ async fn a_closed_server_takes_no_new_sessions() {
     let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", host.address);
     assert!(within(tokio_tungstenite::client_async(url, host.connect().await)).await.is_err());
     assert_eq!(host.io.session_count(), 0);
+}
+
+#[tokio::test]
+async fn a_thousand_sockets_whose_handlers_never_return_end_in_time() {
+    rlimit::increase_nofile_limit(10_000).unwrap();
+    let before = Handle::current().metrics().num_alive_tasks();
+    let (starts, mut started) = log();
+    let (ends, mut reasons) = log();
+    let namespace = Namespace::new("/")
+        .on("work", async move |_, ()| {
+            starts.note(());
+            std::future::pending::<()>().await;
+        })
+        .on_disconnect(async move |_, reason: DisconnectReason| ends.note(reason.as_str()));
+    let engine = EngineConfig::default().shutdown_timeout(Duration::from_secs(2));
+    let config = ServerConfig::default().engine(engine).disconnect_grace(Duration::from_millis(500));
+    let host = serve(Server::with_config(config).namespace(namespace)).await;
+    let mut clients = Vec::new();
+    for _ in 0..1000 {
+        let mut client = Client::join(&host).await;
+        client.send(r#"42["work"]"#).await;
+        clients.push(client);
+    }
+    started.take(1000).await;
+
+    let start = Instant::now();
+    assert!(!host.io.is_closing());
+    let io = host.io.clone();
+    let closing = tokio::spawn(async move { io.close().await });
+    for client in &mut clients {
+        assert_eq!(client.ended().await, (1001, "server shutting down".into()));
+    }
+    assert!(host.io.is_closing());
+    let shutdown = within(closing).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!((shutdown.sessions, shutdown.aborted), (1000, 1000));
+    assert_eq!(reasons.so_far(), ["server shutting down"; 1000]);
+    within(host.serving).await.unwrap().unwrap();
+    assert_eq!((host.io.session_count(), host.io.socket_count("/")), (0, 0));
+    assert_eq!(host.io.connections().open(), 0);
+    drop(clients);
+    eventually(|| Handle::current().metrics().num_alive_tasks() == before).await;
 }
