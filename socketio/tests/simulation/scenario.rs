@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     /// How long client and server have nothing to say before the end.
     pub(crate) idle: Duration,
     pub(crate) keep_alive: bool,
+    /// How long the connect hook takes.
+    pub(crate) welcome: Duration,
 }
 
 pub(crate) fn plans(rng: &mut StdRng) -> Vec<Arc<Plan>> {
@@ -94,6 +96,7 @@ fn plan(rng: &mut StdRng) -> Plan {
         storm: (!must_live && rng.random_bool(0.5)).then(|| (millis(rng, 3000), sky)),
         idle: if rng.random_bool(0.2) { millis(rng, 120_000) } else { Duration::ZERO },
         keep_alive: rng.random_bool(0.5),
+        welcome: if rng.random_bool(0.3) { millis(rng, 300) } else { Duration::ZERO },
     }
 }
 

@@ -48,7 +48,7 @@ enum Value {
     Attachment(Bytes),
 }
 
-pub(crate) fn server(seats: Vec<Seat>) -> Server {
+pub(crate) fn server(seats: Vec<Seat>, max_in_flight: usize) -> Server {
     let seats: Arc<[Seat]> = seats.into();
     let admit = async move |handshake: Handshake| {
         let Auth { seat: number } = handshake.auth()?;
@@ -59,6 +59,7 @@ pub(crate) fn server(seats: Vec<Seat>) -> Server {
         Ok::<_, Refuse>(seats[number].clone())
     };
     let namespace = Namespace::with_auth("/", admit)
+        .max_in_flight(max_in_flight)
         .on_connect(connected)
         .on("up", up)
         .on(
@@ -75,8 +76,10 @@ pub(crate) fn server(seats: Vec<Seat>) -> Server {
 
 async fn connected(socket: Socket<Seat>) {
     let seat = socket.data();
+    seat.record.lock().connected += 1;
+    // The first events of some clients come meanwhile, and wait.
+    sleep(seat.plan.welcome).await;
     let mut record = seat.record.lock();
-    record.connected += 1;
     // One that has left already gets no broadcast.
     if socket.join(ROOM).is_ok() {
         record.first_broadcast = Some(seat.broadcasts.load(Ordering::Relaxed));

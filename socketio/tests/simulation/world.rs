@@ -44,7 +44,7 @@ async fn play(seed: u64) -> Vec<String> {
         .into_iter()
         .map(|plan| Seat { plan, record: Arc::default(), broadcasts: broadcasts.clone() })
         .collect();
-    let io = server(seats.clone());
+    let io = server(seats.clone(), [1, 3, 64][rng.random_range(0..3)]);
     let (end, over) = watch::channel(false);
     let (bye, leave) = watch::channel(false);
     let clients: Vec<JoinHandle<()>> = seats

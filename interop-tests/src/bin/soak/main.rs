@@ -1,0 +1,92 @@
+//! Holds the server under load for a while and says what that cost: memory, descriptors, and the patience of others.
+//!
+//! * `soak stalled [--clients 1000] [--megabytes 100] [--policy disconnect]`: clients join a room and never read again,
+//!   while the room gets that much, and a canary asks for echoes.
+//! * `soak ramp [--connections 19000] [--polling]`: opens that many connections, closes them, and does it again.
+//!
+//! The server runs in a process of its own (`soak serve`), so that what is measured is the server's alone. The soft
+//! limit of open files must be above the number of connections, for either process. A bound that does not hold ends
+//! the tool with status 1.
+#![expect(clippy::print_stdout, reason = "the report is for people, the lines of `serve` for its parent")]
+
+mod child;
+mod client;
+mod ramp;
+mod serve;
+mod stalled;
+
+use std::{env, error::Error, process::ExitCode, str::FromStr};
+
+use peak_alloc::PeakAlloc;
+
+/// Counts what is live: the memory of a process says as much of its allocator as of its server.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// What stands on the command line after the name of the command.
+struct Options(Vec<String>);
+
+impl Options {
+    fn value<T: FromStr<Err: Into<Failure>>>(&mut self, name: &str, default: T) -> Result<T, Failure> {
+        let Some(at) = self.0.iter().position(|word| word == name) else { return Ok(default) };
+        let words: Vec<String> = self.0.drain(at..(at + 2).min(self.0.len())).collect();
+        let value = words.get(1).ok_or_else(|| format!("{name} needs a value"))?;
+        value.parse().map_err(|error: T::Err| format!("{name} {value}: {}", error.into()).into())
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|word| word != name);
+        self.0.len() < before
+    }
+
+    fn done(self) -> Result<(), Failure> {
+        if self.0.is_empty() { Ok(()) } else { Err(format!("unknown: {}", self.0.join(" ")).into()) }
+    }
+}
+
+/// The bounds that do not hold.
+#[derive(Default)]
+struct Verdict(Vec<String>);
+
+impl Verdict {
+    fn demand(&mut self, holds: bool, what: impl Into<String>) {
+        if !holds {
+            self.0.push(what.into());
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Failure> {
+    let mut options = Options(env::args().skip(1).collect());
+    let command = if options.0.is_empty() { String::new() } else { options.0.remove(0) };
+    let verdict = match command.as_str() {
+        "serve" => {
+            let policy = options.value("--policy", serve::Policy::Disconnect)?;
+            options.done()?;
+            serve::serve(policy).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        "stalled" => {
+            let (clients, megabytes) =
+                (options.value("--clients", 1000)?, options.value("--megabytes", 100)?);
+            let policy = options.value("--policy", serve::Policy::Disconnect)?;
+            options.done()?;
+            stalled::run(clients, megabytes, policy).await?
+        }
+        "ramp" => {
+            let connections = options.value("--connections", 19_000)?;
+            let polling = options.flag("--polling");
+            options.done()?;
+            ramp::run(connections, polling).await?
+        }
+        _ => return Err("usage: soak stalled | ramp | serve".into()),
+    };
+    for bound in &verdict.0 {
+        println!("FAILED: {bound}");
+    }
+    Ok(if verdict.0.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

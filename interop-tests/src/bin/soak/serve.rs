@@ -1,0 +1,119 @@
+//! The server, and the few commands that its parent gives it by lines.
+
+use std::{
+    collections::BTreeMap, fmt, io::Write as _, net::Ipv4Addr, num::ParseIntError, str::FromStr, sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use socketio::{Args, DisconnectReason, Namespace, Server, ServerConfig};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{Failure, HEAP};
+
+const ROOM: &str = "room";
+/// How many broadcasts leave at a stretch, once in a millisecond.
+const AT_ONCE: usize = 10;
+
+/// What the server does with clients that do not take their messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// It disconnects them.
+    Disconnect,
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "disconnect" => Ok(Self::Disconnect),
+            _ => Err("there is `disconnect`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disconnect => "disconnect",
+        })
+    }
+}
+
+impl Policy {
+    fn config(self) -> ServerConfig {
+        match self {
+            Self::Disconnect => ServerConfig::default(),
+        }
+    }
+}
+
+/// Why sockets left, and how often.
+type Reasons = Arc<Mutex<BTreeMap<String, usize>>>;
+
+/// Says its port, and then obeys until its input ends.
+pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
+    let reasons = Reasons::default();
+    let noted = reasons.clone();
+    let namespace = Namespace::new("/")
+        .on("join", async |socket, ()| socket.join(ROOM))
+        .on("echo", async |socket, args: Args| socket.emit("echo", &args))
+        .on_disconnect(async move |_, reason: DisconnectReason| {
+            *noted.lock().entry(format!("{reason:?}")).or_default() += 1;
+        });
+    let io = Server::with_config(policy.config()).namespace(namespace);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    say(listener.local_addr()?.port());
+    let serving = tokio::spawn(io.clone().serve(listener));
+
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let words: Vec<&str> = line.split(' ').collect();
+        match *words.as_slice() {
+            ["gauges"] => say(format_args!(
+                "{} {} {} {} {}",
+                io.session_count(),
+                io.socket_count("/"),
+                tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+                HEAP.current_usage(),
+                HEAP.peak_usage(),
+            )),
+            ["reasons"] => say(serde_json::to_string(&*reasons.lock())?),
+            ["broadcast", messages, size] => {
+                broadcast(&io, messages.parse()?, parse(size)?).await?;
+                say("done");
+            }
+            _ => return Err(format!("no command: {line}").into()),
+        }
+    }
+    serving.abort();
+    Ok(())
+}
+
+fn parse(number: &str) -> Result<usize, ParseIntError> {
+    number.parse()
+}
+
+async fn broadcast(io: &Server, messages: usize, size: usize) -> Result<(), Failure> {
+    let text = "x".repeat(size);
+    let mut pace = interval(Duration::from_millis(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for n in 0..messages {
+        if n % AT_ONCE == 0 {
+            pace.tick().await;
+        }
+        io.to(ROOM).emit("news", &text)?;
+    }
+    Ok(())
+}
+
+fn say(line: impl fmt::Display) {
+    println!("{line}");
+    // The parent has gone if this fails, and the input ends next.
+    let _ = std::io::stdout().flush();
+}

@@ -1,0 +1,24 @@
+//! The soak tool with few clients: its bounds hold.
+
+use std::process::Command;
+
+fn soak(args: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_soak")).args(args).output().expect("the tool runs");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn clients_that_never_read_cost_little_and_are_ended() {
+    soak(&["stalled", "--clients", "100", "--megabytes", "20"]);
+}
+
+#[test]
+fn connections_leave_nothing_behind() {
+    soak(&["ramp", "--connections", "2000"]);
+}
+
+#[test]
+fn polling_sessions_leave_nothing_behind() {
+    soak(&["ramp", "--connections", "500", "--polling"]);
+}
