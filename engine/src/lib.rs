@@ -18,6 +18,9 @@ mod cors;
 mod driver;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod hooks;
 mod listen;

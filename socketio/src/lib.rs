@@ -70,6 +70,9 @@ mod connection;
 mod dispatch;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
 mod legacy;
 mod namespace;
