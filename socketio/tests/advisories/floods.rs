@@ -36,16 +36,16 @@ async fn ws_8_22_pings_of_a_client_that_does_not_read() {
     let mut client = stage.client().await;
     let mut ping = binary([7; 125]);
     ping[0] = 0x89;
-    for _ in 0..300 {
-        client.write(ping.repeat(100)).await;
+    // The answers would be more than the kernel keeps for a connection.
+    for _ in 0..1000 {
+        client.write(ping.repeat(200)).await;
     }
-    // What was not read is bounded, and the session lives.
     client.write(text(r#"421["mark"]"#)).await;
     let mut pongs = 0;
     while !client.next().await.unwrap().unwrap().is_text() {
         pongs += 1;
     }
-    assert!(pongs <= 30_000);
+    assert!(pongs < 200_000, "each ping was answered");
     drop(client);
     stage.goes_on().await;
 }
