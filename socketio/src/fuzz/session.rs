@@ -29,7 +29,7 @@ const SEPARATOR: char = '\u{1e}';
 thread_local! {
     // On a virtual clock, which goes on when nothing else does.
     static RUNTIME: Runtime =
-        Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
 }
 
 /// What the handlers have seen.
