@@ -22,6 +22,9 @@ mod descriptors;
 mod driver;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod hooks;
 mod limits;

@@ -305,10 +305,20 @@ impl Connection {
 
     /// Handles events that have waited, and takes the last step of a socket that has left.
     fn advance(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
+        // A violation must not keep a socket from its last step: after the end of the session, nothing else would.
+        let handled = self.handle_waiting(at, cx);
+        handled.and(self.leave(at, cx))
+    }
+
+    fn handle_waiting(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         while let Some(waiting) = self.stays.dequeue(at) {
             match waiting {
                 Waiting::Event { id, payload, attachments } => {
-                    self.event(at, id, &payload, &attachments, cx)?;
+                    if let Err(violation) = self.event(at, id, &payload, &attachments, cx) {
+                        // What came behind it is not handled.
+                        self.stays.forget(at);
+                        return Err(violation);
+                    }
                 }
                 Waiting::Disconnect => {
                     if let Some(member) = self.stays[at].member() {
@@ -317,6 +327,11 @@ impl Connection {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Takes the last step of a socket that has left, once nothing of it runs or waits any more.
+    fn leave(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         let grace = self.config.disconnect_grace;
         self.stays.end_grace(at, grace);
         let Some((member, reason)) = self.stays.part(at, grace, self.closed) else { return Ok(()) };
@@ -338,32 +353,36 @@ impl Connection {
         }
     }
 
-    fn poll_running(&mut self, cx: &mut Context<'_>) -> Result<(), Violation> {
+    fn poll_running(&mut self, cx: &mut Context<'_>) {
         while let Some(running) = &mut self.running {
             match running.poll_next_unpin(cx) {
-                Poll::Ready(Some(done)) => self.finish(&done, cx)?,
+                // The others are looked at all the same: who has been woken already will not be again.
+                Poll::Ready(Some(done)) => {
+                    let finished = self.finish(&done, cx);
+                    self.violated(finished);
+                }
                 // An idle connection keeps no set.
                 Poll::Ready(None) => self.running = None,
                 Poll::Pending => break,
             }
         }
-        Ok(())
     }
 
-    fn poll_stays(&mut self, cx: &mut Context<'_>) -> Result<(), Violation> {
+    fn poll_stays(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
         while at < self.stays.len() {
             let key = self.stays[at].key;
-            self.poll_admission(at, cx)?;
+            let admitted = self.poll_admission(at, cx);
+            self.violated(admitted);
             if self.stays.get(at).is_some_and(|stay| stay.key == key) {
-                self.advance(at, cx)?;
+                let advanced = self.advance(at, cx);
+                self.violated(advanced);
             }
             // Another has taken the place of one that was removed.
             if self.stays.get(at).is_some_and(|stay| stay.key == key) {
                 at += 1;
             }
         }
-        Ok(())
     }
 
     /// Disconnects all sockets and ends the session, if one of them has asked for it.
@@ -393,10 +412,8 @@ impl engineio::Connection for Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.end_if_requested();
-        let running = self.poll_running(cx);
-        self.violated(running);
-        let stays = self.poll_stays(cx);
-        self.violated(stays);
+        self.poll_running(cx);
+        self.poll_stays(cx);
         if self.stays.is_empty() && self.running.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 

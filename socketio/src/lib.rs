@@ -97,6 +97,9 @@ mod dynamic;
 mod emit;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
 mod inbound;
 mod legacy;

@@ -164,7 +164,7 @@ impl Stays {
     }
 
     /// Gives up events that will not be handled.
-    fn forget(&mut self, at: usize) {
+    pub(crate) fn forget(&mut self, at: usize) {
         let queue = std::mem::take(&mut self.list[at].queue);
         self.waiting -= queue.len();
         self.waiting_bytes -= queue.iter().map(Waiting::len).sum::<usize>();

@@ -18,6 +18,8 @@ mod off;
 
 #[cfg(feature = "compression")]
 pub use self::http::{__encode_once, __preferred_coding};
+#[cfg(all(feature = "compression", any(test, fuzzing)))]
+pub(crate) use self::message::History;
 #[cfg(feature = "compression")]
 pub(crate) use self::{
     extension::Agreed,

@@ -361,6 +361,20 @@ async fn events_that_came_before_the_end_of_the_connection_are_handled_first() {
 }
 
 #[tokio::test]
+async fn events_that_break_the_protocol_when_their_turn_comes_end_the_session_once() {
+    let (host, gate, mut heard) = gated(config().disconnect_grace(NEVER), 1).await;
+    let mut client = Client::join(&host).await;
+    let (work, broken) = (text(r#"42["work"]"#), text(r#"42["work",]"#));
+    client.write([&*work, &broken, &work, &broken].concat()).await;
+    assert_eq!(heard.next().await, "start");
+    gate.add_permits(2);
+    assert_eq!(client.ended().await, (1002, "forced close".into()));
+    // What came behind the fault is not handled.
+    assert_eq!(heard.take(2).await, ["end", "forced close"]);
+    host.deserted("/").await;
+}
+
+#[tokio::test]
 async fn events_that_the_server_has_not_begun_when_it_disconnects_are_dropped() {
     let (notes, mut heard) = log();
     let handler = {

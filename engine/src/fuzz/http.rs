@@ -1,0 +1,172 @@
+//! A whole server, from the first byte of a connection.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+
+use super::packets::frame_of;
+use crate::{
+    Application, CloseReason, Connection, Engine, EngineConfig, Message, OpenRequest, SessionHandle,
+};
+
+/// Longer than all timeouts of a session together.
+const HANG: Duration = Duration::from_mins(2);
+const MAX_LEN: usize = 4096;
+const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
+/// What ends the bytes of one connection; the next runs beside it.
+const NEXT: &[u8] = b"\n---\n";
+/// What stands for the id of a session that polls.
+const SID: &[u8] = b"{sid}";
+
+thread_local! {
+    // On a virtual clock, which goes on when nothing else does.
+    static RUNTIME: Runtime =
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+}
+
+/// Up to three connections at once. The first byte says in what pieces their bytes come. Each is answered or closed,
+/// whatever it sends, and others are served as ever.
+pub fn http(input: &[u8]) {
+    let Some((&piece, bytes)) = input.split_first() else { return };
+    RUNTIME.with(|runtime| runtime.block_on(serve(usize::from(piece), bytes)));
+}
+
+async fn serve(piece: usize, bytes: &[u8]) {
+    let config = EngineConfig::default().max_http_buffer_size(MAX_LEN).allow_eio3(piece % 2 == 1);
+    #[cfg(feature = "compression")]
+    let config = config
+        .per_message_deflate(crate::PerMessageDeflate::default())
+        .http_compression(crate::HttpCompression::default());
+    let engine = Engine::new(Echo::default(), config);
+    let sid = open(&engine).await;
+
+    let connections: Vec<_> = cut(bytes, NEXT)
+        .take(3)
+        .map(|part| {
+            let bytes: Vec<&[u8]> = cut(part, SID).collect();
+            tokio::spawn(converse(engine.clone(), bytes.join(sid.as_bytes()), piece))
+        })
+        .collect();
+    for connection in connections {
+        let received = timeout(HANG, connection).await.expect("it is answered or closed").expect("no panic");
+        // Each request has an answer of bounded size, and each message one echo.
+        assert!(received.len() <= 64 * 1024 + bytes.len() * 64, "{} bytes", received.len());
+    }
+
+    let canary = format!("GET {OPEN} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+    let answer = timeout(HANG, converse(engine.clone(), canary, 0)).await.expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+
+    engine.close().await;
+    assert_eq!(engine.session_count(), 0);
+    assert_eq!(engine.application().0.load(Ordering::Relaxed), 0, "a session was not told of its end");
+}
+
+/// Opens a session that polls.
+async fn open(engine: &Engine<Echo>) -> String {
+    let request = Request::get(OPEN).body(Full::<Bytes>::default()).expect("a request");
+    let body = engine.handle(request).await.into_body().collect().await.expect("a body").to_bytes();
+    let body = std::str::from_utf8(&body).expect("text");
+    let sid = body.strip_prefix(r#"0{"sid":""#).and_then(|rest| rest.split('"').next());
+    sid.expect("an open packet").to_owned()
+}
+
+/// Sends all bytes and then the end, and takes what comes until the server ends too. Headers and limits are those of
+/// the accept loop.
+async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
+    let (client, server) = duplex(16 * 1024);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(server), TowerToHyperService::new(engine))
+        .with_upgrades();
+    let connection = tokio::spawn(connection);
+    let received = exchange(client, bytes, piece).await;
+    // What hyper makes of the bytes, and of the end in the middle of a request, is its own affair.
+    let _ = connection.await.expect("no panic");
+    received
+}
+
+async fn exchange(client: DuplexStream, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
+    let (mut read, mut write) = split(client);
+    let writing = tokio::spawn(async move {
+        // Pieces of a single byte are as good as any small ones, and take no longer than large ones if there are few.
+        let piece = if piece == 0 { bytes.len() } else { piece.max(bytes.len() / 64) };
+        for piece in bytes.chunks(piece.max(1)) {
+            if write.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let _ = write.shutdown().await;
+    });
+    let mut received = Vec::new();
+    let _ = read.read_to_end(&mut received).await;
+    writing.await.expect("no panic");
+    received
+}
+
+/// The parts of `bytes` between the separators.
+fn cut<'a>(bytes: &'a [u8], separator: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let at = bytes.windows(separator.len()).position(|window| window == separator);
+        rest = at.map(|at| &bytes[at + separator.len()..]);
+        Some(at.map_or(bytes, |at| &bytes[..at]))
+    })
+}
+
+/// Sends every message back, and counts the sessions that were not told of their end.
+#[derive(Default)]
+struct Echo(Arc<AtomicUsize>);
+
+struct EchoConnection {
+    session: SessionHandle,
+    open: Arc<AtomicUsize>,
+}
+
+impl Application for Echo {
+    type Connection = EchoConnection;
+
+    fn connect(&self, session: SessionHandle, _: Arc<OpenRequest>) -> EchoConnection {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        EchoConnection { session, open: self.0.clone() }
+    }
+}
+
+impl Connection for EchoConnection {
+    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+        let len = match &message {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+        };
+        assert!(len <= MAX_LEN);
+        // A session that has ended needs no echo.
+        let _ = self.session.send(&[frame_of(&message)]);
+    }
+
+    fn closed(&mut self, _: CloseReason) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

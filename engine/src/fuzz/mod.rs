@@ -1,0 +1,60 @@
+//! What hostile input must not break: one function for each fuzz target, fed by libFuzzer (see `fuzz/`) and with the
+//! corpora by the plain tests. Not public API.
+
+#![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
+
+mod http;
+mod packets;
+mod payloads;
+mod websocket;
+
+#[doc(hidden)]
+pub use self::{
+    http::http,
+    packets::packet,
+    payloads::{jsonp, payload_v3, payload_v4},
+    websocket::websocket,
+};
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// Feeds a target with what is kept of it.
+    fn replay(target: fn(&[u8]), corpus: &str) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
+        let files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!files.is_empty(), "nothing in {}", corpus.display());
+        for file in files {
+            println!("{}", file.display());
+            target(&fs::read(file).unwrap());
+        }
+        target(b"");
+    }
+
+    #[test]
+    fn replays_packets() {
+        replay(super::packet, "packet");
+    }
+
+    #[test]
+    fn replays_payloads() {
+        replay(super::payload_v4, "payload_v4");
+        replay(super::payload_v3, "payload_v3");
+    }
+
+    #[test]
+    fn replays_forms() {
+        replay(super::jsonp, "jsonp");
+    }
+
+    #[test]
+    fn replays_websocket_sessions() {
+        replay(super::websocket, "websocket");
+    }
+
+    #[test]
+    fn replays_http_connections() {
+        replay(super::http, "http");
+    }
+}

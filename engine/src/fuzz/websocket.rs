@@ -1,0 +1,167 @@
+//! A WebSocket: frames in any pieces, and the session behind them.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use crate::{
+    EngineConfig, TransportKind,
+    proto::{
+        dialect::Revision,
+        packet::Packet,
+        session::{Input, Output, Request, Session},
+        websocket::{Decoder, Event, Fault},
+    },
+};
+
+const MAX_LEN: usize = 4096;
+const MAX_FRAGMENTS: usize = 1024;
+/// No packet has more consequences.
+const MAX_OUTPUTS: usize = 8;
+
+/// The first byte says what kind of session it is, the second how the rest is cut into pieces. Where the cuts are must
+/// not matter.
+pub fn websocket(input: &[u8]) {
+    let [flags, pieces, bytes @ ..] = input else { return };
+    let mut session = Sim::new(*flags);
+    let whole = decode(*flags, bytes, bytes.len(), |event| session.take(event));
+    session.end(whole.1);
+    let in_pieces = decode(*flags, bytes, usize::from(*pieces) + 1, |_| ());
+    assert_eq!(whole, in_pieces);
+}
+
+/// Decodes what comes piece by piece, as the session's task does: events as text, and the fault at the end.
+fn decode(
+    flags: u8,
+    bytes: &[u8],
+    piece: usize,
+    mut event: impl FnMut(&Event<'_>),
+) -> (Vec<String>, Option<Fault>) {
+    let mut decoder = decoder(flags);
+    let (mut events, mut tail) = (Vec::new(), Vec::new());
+    for piece in bytes.chunks(piece.max(1)) {
+        tail.extend_from_slice(piece);
+        let mut at = 0;
+        loop {
+            let left = tail.len() - at;
+            match decoder.decode(&mut tail[at..], MAX_LEN, MAX_FRAGMENTS) {
+                Ok(Some((used, found))) => {
+                    assert!(used > 0 && used <= left);
+                    if let Some(found) = found {
+                        check(&found);
+                        events.push(format!("{found:?}"));
+                        event(&found);
+                    }
+                    at += used;
+                }
+                Ok(None) => break,
+                Err(fault) => return (events, Some(fault)),
+            }
+        }
+        tail.drain(..at);
+    }
+    (events, None)
+}
+
+#[cfg(feature = "compression")]
+fn decoder(flags: u8) -> Decoder {
+    use crate::compression::{History, Inflate};
+
+    let history = (flags & 8 != 0).then(|| History::new(15));
+    Decoder::new((flags & 4 != 0).then_some(Inflate { history }))
+}
+
+#[cfg(not(feature = "compression"))]
+fn decoder(_: u8) -> Decoder {
+    Decoder::new(None)
+}
+
+fn check(event: &Event<'_>) {
+    match event {
+        Event::Text(text) => assert!(text.len() <= MAX_LEN),
+        Event::Binary(bytes) => assert!(bytes.len() <= MAX_LEN),
+        Event::Ping(payload) => assert!(payload.len() <= 125),
+        Event::Close(Some(code)) => assert!((1000..5000).contains(code), "{code}"),
+        Event::Pong | Event::Close(None) => {}
+    }
+}
+
+/// A session on a virtual clock, which either began with the WebSocket or polls beside it.
+struct Sim {
+    session: Session,
+    revision: Revision,
+    now: Instant,
+    is_over: bool,
+}
+
+impl Sim {
+    #[allow(clippy::disallowed_methods, reason = "the origin of the virtual clock")]
+    fn new(flags: u8) -> Self {
+        let now = Instant::now();
+        let revision = if flags & 1 == 0 { Revision::V4 } else { Revision::V3 };
+        let probes = flags & 2 != 0;
+        let transport = if probes { TransportKind::Polling } else { TransportKind::WebSocket };
+        let session = Session::new(now, Arc::new(EngineConfig::default()), transport, revision);
+        let mut sim = Self { session, revision, now, is_over: false };
+        if probes {
+            for request in [Request::Poll, Request::Probe] {
+                sim.session.handle(now, Input::Arrived(request));
+                assert!(sim.session.accepted());
+                sim.drain();
+            }
+        }
+        sim
+    }
+
+    /// Takes an event a while after the one before, as the session's task does.
+    fn take(&mut self, event: &Event<'_>) {
+        self.now += Duration::from_secs(1);
+        self.session.handle(self.now, Input::Timeout);
+        self.drain();
+        let packet = match event {
+            Event::Text(text) => Packet::decode(text, self.revision),
+            Event::Binary(bytes) => Packet::decode_binary((&**bytes).into(), self.revision),
+            Event::Ping(_) | Event::Pong => return self.session.heard(self.now),
+            Event::Close(_) => return self.gone(false),
+        };
+        match packet {
+            Ok(packet) => {
+                let message = self.session.receive(self.now, TransportKind::WebSocket, packet);
+                assert!(message.is_none() || !self.is_over, "a message after the end");
+            }
+            Err(_) => self.session.handle(self.now, Input::Malformed(TransportKind::WebSocket)),
+        }
+        self.drain();
+    }
+
+    fn gone(&mut self, error: bool) {
+        self.session.handle(self.now, Input::Gone { request: Request::Probe, error });
+        self.drain();
+    }
+
+    /// Carries out what the session says; its end comes once.
+    fn drain(&mut self) {
+        for _ in 0..=MAX_OUTPUTS {
+            match self.session.poll() {
+                Output::Closed(_) => assert!(!std::mem::replace(&mut self.is_over, true), "two ends"),
+                Output::Timeout(deadline) => {
+                    assert_eq!(deadline.is_none(), self.session.is_closed());
+                    return;
+                }
+                _ => {}
+            }
+        }
+        panic!("outputs without end");
+    }
+
+    /// After the connection, the session comes to its end whatever it was in the middle of.
+    fn end(&mut self, fault: Option<Fault>) {
+        self.gone(fault.is_some());
+        for _ in 0..4 {
+            if let Output::Timeout(Some(deadline)) = self.session.poll() {
+                self.now = deadline;
+                self.session.handle(deadline, Input::Timeout);
+                self.drain();
+            }
+        }
+        assert!(self.is_over && self.session.is_closed());
+    }
+}

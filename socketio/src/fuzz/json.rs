@@ -1,0 +1,32 @@
+//! JSON text that is passed on unparsed.
+
+use serde::de::IgnoredAny;
+
+use crate::proto::json::check;
+
+/// The check must agree with `serde_json`, which skips what is ignored at any depth.
+pub fn json(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let valid = serde_json::from_str::<IgnoredAny>(text).is_ok();
+    assert_eq!(check(text, 0).is_ok(), valid && depth(text) <= 128, "{text}");
+    // Placeholders can only make it worse.
+    assert!(check(text, 1).is_err() || valid);
+}
+
+/// How deep valid JSON is nested.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}

@@ -1,0 +1,43 @@
+//! What hostile input must not break: one function for each fuzz target, fed by libFuzzer (see `fuzz/`) and with the
+//! corpora by the plain tests. Not public API.
+
+#![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
+
+mod json;
+mod packets;
+mod session;
+
+#[doc(hidden)]
+pub use self::{json::json, packets::socketio_packet, session::socketio_session};
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// Feeds a target with what is kept of it.
+    fn replay(target: fn(&[u8]), corpus: &str) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
+        let files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!files.is_empty(), "nothing in {}", corpus.display());
+        for file in files {
+            println!("{}", file.display());
+            target(&fs::read(file).unwrap());
+        }
+        target(b"");
+    }
+
+    #[test]
+    fn replays_json() {
+        replay(super::json, "json");
+    }
+
+    #[test]
+    fn replays_packets() {
+        replay(super::socketio_packet, "socketio_packet");
+    }
+
+    #[test]
+    fn replays_sessions() {
+        replay(super::socketio_session, "socketio_session");
+    }
+}

@@ -1,0 +1,87 @@
+//! Single packets with their arguments.
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::{
+    Args,
+    proto::{
+        args::{ArgsError, FromArgs, RawArgs},
+        encode::{Carrier, args},
+        packet::{Kind, MAX_ATTACHMENTS, MAX_NAME, Packet, event_name},
+    },
+};
+
+/// A packet, read into several types. What was read unparsed must be read again when it is written.
+pub fn socketio_packet(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(packet) = Packet::decode(text) else { return };
+    assert!(packet.attachments <= MAX_ATTACHMENTS);
+    assert!(packet.namespace.starts_with('/') && text.ends_with(packet.payload));
+    let (name, args_at) = match packet.kind {
+        Kind::Connect | Kind::Disconnect => return,
+        Kind::Ack => ("".into(), 1),
+        Kind::Event => match event_name(packet.payload) {
+            Ok(found) => found,
+            Err(_) => return,
+        },
+    };
+    assert!(name.len() <= MAX_NAME);
+    let attachments: Vec<_> = (0..packet.attachments).map(|n| Bytes::from(vec![n as u8; n])).collect();
+    let raw =
+        RawArgs { payload: packet.payload, args_at, attachments: &attachments, asked: packet.id.is_some() };
+    // The connection checks a packet with attachments once it is complete.
+    let is_json = crate::proto::args::check(raw).is_ok();
+    if attachments.is_empty() || is_json {
+        into_types(raw, is_json);
+    }
+    let Ok(unparsed) = Args::from_args(raw) else { return assert!(!is_json) };
+    if is_json {
+        again(&packet, &name, &unparsed);
+    }
+}
+
+/// Whether text is JSON does not depend on the type that it is read into.
+fn into_types(raw: RawArgs<'_>, is_json: bool) {
+    fn read<T: FromArgs>(raw: RawArgs<'_>, is_json: bool) {
+        match T::from_args(raw) {
+            // What a type ignores is skipped at any depth.
+            Ok(_) => {
+                assert!(serde_json::from_str::<IgnoredAny>(raw.payload).is_ok(), "more than JSON was read");
+            }
+            Err(ArgsError::Malformed) => assert!(!is_json, "JSON was refused"),
+            Err(ArgsError::Mismatch(_)) => {}
+        }
+    }
+    read::<()>(raw, is_json);
+    read::<Value>(raw, is_json);
+    read::<Bytes>(raw, is_json);
+    read::<(String, Option<Bytes>)>(raw, is_json);
+    read::<(f64, Vec<Bytes>, bool)>(raw, is_json);
+}
+
+/// Writes the packet with its arguments, and reads it again.
+fn again(packet: &Packet<'_>, name: &str, unparsed: &Args) {
+    let carrier = match (packet.kind, packet.id) {
+        (Kind::Ack, Some(id)) => Carrier::Ack { id },
+        (_, id) => Carrier::Event { name, id },
+    };
+    let frames = args(packet.namespace, carrier, unparsed).expect("text is written as it is");
+    let [text, attachments @ ..] = frames.as_slice() else { panic!("no packet") };
+    assert!(attachments.iter().map(engineio::Frame::payload).eq(unparsed.attachments()));
+    let text = std::str::from_utf8(text.payload()).expect("text");
+    let read = Packet::decode(text.strip_prefix('4').expect("a message")).expect("a packet");
+    assert_eq!((read.kind, read.id), (packet.kind, packet.id));
+    assert_eq!((read.namespace, read.attachments), (packet.namespace, packet.attachments));
+    let (again, args_at) = match read.kind {
+        Kind::Event => event_name(read.payload).expect("a name"),
+        _ => ("".into(), 1),
+    };
+    assert_eq!(again, name);
+    let attachments = unparsed.attachments();
+    let raw = RawArgs { payload: read.payload, args_at, attachments, asked: read.id.is_some() };
+    let again = Args::from_args(raw).expect("arguments");
+    assert_eq!(again.json().trim_ascii(), unparsed.json().trim_ascii());
+    assert_eq!(again.len(), unparsed.len());
+}

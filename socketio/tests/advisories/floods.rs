@@ -1,0 +1,90 @@
+//! More of something than anyone needs.
+
+use std::time::Duration;
+
+use socketio::ServerConfig;
+
+use crate::{
+    stage::{Stage, engine},
+    support::{Client, Polling, binary, eventually, text},
+};
+
+#[tokio::test]
+async fn cve_2026_48802_pongs_and_connects() {
+    let stage = Stage::new().await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut client = stage.client().await;
+    for _ in 0..100 {
+        client.write(text("3").repeat(1000)).await;
+    }
+    assert_eq!(client.ask(r#"421["mark"]"#).await, "431[]");
+    assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() <= tasks + 2, "one task");
+    drop(client);
+    let mut client = Client::open(&stage.host).await;
+    client.write(text("40/nowhere,").repeat(1000)).await;
+    let mut refused = 0;
+    while client.next().await.is_some_and(|message| message.is_ok_and(|message| message.is_text())) {
+        refused += 1;
+    }
+    assert_eq!(refused, ServerConfig::default().max_connect_attempts);
+    stage.goes_on().await;
+}
+
+#[tokio::test]
+async fn ws_8_22_pings_of_a_client_that_does_not_read() {
+    let stage = Stage::new().await;
+    let mut client = stage.client().await;
+    let mut ping = binary([7; 125]);
+    ping[0] = 0x89;
+    // The answers would be more than the kernel keeps for a connection.
+    for _ in 0..1000 {
+        client.write(ping.repeat(200)).await;
+    }
+    client.write(text(r#"421["mark"]"#)).await;
+    let mut pongs = 0;
+    while !client.next().await.unwrap().unwrap().is_text() {
+        pongs += 1;
+    }
+    assert!(pongs < 200_000, "each ping was answered");
+    drop(client);
+    stage.goes_on().await;
+}
+
+#[tokio::test]
+async fn python_engineio_c8407ae_a_body_of_many_packets() {
+    let stage = Stage::new().await;
+    let mut client = Polling::join(&stage.host).await;
+    client.send(&vec!["3"; 400_000]).await;
+    client.send(&[r#"421["mark"]"#]).await;
+    assert_eq!(client.poll().await, "431[]");
+    client.send(&["1"]).await;
+    drop(client);
+    stage.goes_on().await;
+}
+
+#[tokio::test]
+async fn cve_2020_35896_a_client_that_does_not_read() {
+    let stage = Stage::new().await;
+    let mut client = stage.client().await;
+    client.send(format!(r#"42["flood","{}"]"#, "x".repeat(10_000))).await;
+    let io = stage.host.io.clone();
+    // It is turned away once its queue is full; the handler, which never waits long, ends with it.
+    eventually(|| io.socket_count("/") == 0).await;
+    drop(client);
+    stage.goes_on().await;
+}
+
+#[tokio::test]
+async fn engineioxide_0_17_9_two_pongs_are_no_timeout() {
+    let config = engine().ping_interval(Duration::from_millis(200)).ping_timeout(Duration::from_secs(5));
+    let stage = Stage::with(ServerConfig::default().engine(config)).await;
+    let mut client = stage.client().await;
+    for _ in 0..3 {
+        client.write([text("3"), text("3")].concat()).await;
+        assert_eq!(client.text().await, "2");
+    }
+    client.send(r#"421["mark"]"#).await;
+    while client.text().await != "431[]" {}
+    drop(client);
+    stage.goes_on().await;
+}
