@@ -12,7 +12,7 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
     config::ServerConfig,
-    proto::encode::Frames,
+    proto::encode::{Encoder, Frames},
     rooms::{Rooms, Target},
     socket::AnySocket,
 };
@@ -49,6 +49,11 @@ impl Adapter {
     /// The path of the namespace.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// What encodes the packets of the namespace.
+    pub(crate) fn encoder(&self) -> Encoder<'_> {
+        Encoder { namespace: &self.path, parser: self.config.parser.as_deref() }
     }
 
     /// The number of sockets on this server.

@@ -83,7 +83,7 @@ impl BroadcastOperator {
     )]
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
         adapter.broadcast(&self.target, &packet, self.flags);
         Ok(())
     }

@@ -91,7 +91,7 @@ where
         let name: Box<str> = name.into();
         Ok(Box::pin(async move {
             let any = socket.any();
-            let reply = Reply { namespace: any.path(), id };
+            let reply = Reply { encoder: any.encoder(), id };
             let run = async { function(socket, args).await.into_ack(reply) };
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(Ok(Answer(Some(frames)))) => any.answer(&frames),

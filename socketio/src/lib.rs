@@ -102,14 +102,17 @@ pub use args::{Args, Asked};
 pub use broadcast::BroadcastOperator;
 pub use config::ServerConfig;
 pub use engineio::{
-    CloseReason, ConnectionError, Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, RemoteAddr,
-    RequestError, SameSite, SessionHandle, TransportKind,
+    CloseReason, ConnectionError, Cookie, Cors, EngineConfig, Frame, HttpCompression, Message,
+    PerMessageDeflate, RemoteAddr, RequestError, SameSite, SessionHandle, TransportKind,
 };
 pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
 pub use namespace::Namespace;
-pub use proto::args::{FromArgs, ToArgs};
+pub use proto::{
+    args::{FromArgs, ToArgs},
+    parser::{Decoder, Limits, Packet, PacketKind, ParseError, Parser},
+};
 pub use reason::DisconnectReason;
 pub use rooms::Room;
 pub use server::{Server, WithServer};

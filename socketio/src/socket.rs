@@ -20,7 +20,7 @@ use crate::{
     legacy::is_legacy,
     proto::{
         args::ToArgs,
-        encode::{self, Carrier, Frames},
+        encode::{Carrier, Encoder, Frames},
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
@@ -73,6 +73,10 @@ impl<D: ?Sized> Inner<D> {
         self.adapter.path()
     }
 
+    pub(crate) fn encoder(&self) -> Encoder<'_> {
+        self.adapter.encoder()
+    }
+
     /// Why the socket has left, if it has.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
         self.left.get().map(|left| left.reason)
@@ -96,7 +100,9 @@ impl<D: ?Sized> Inner<D> {
     pub(crate) fn disconnect(&self) {
         if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
             // A session that has ended needs no word of it.
-            let _ = self.session.send(&[encode::disconnect(self.path())]);
+            if let Ok(frames) = self.encoder().disconnect() {
+                let _ = self.session.send(frames.as_slice());
+            }
             self.session.wake();
         }
     }
@@ -123,7 +129,7 @@ impl<D: ?Sized> Inner<D> {
         }
         let Some(id) = id else { return };
         let answer = serde_json::json!({ "error": error.message() });
-        if let Ok(frames) = encode::args(self.path(), Carrier::Ack { id }, &answer) {
+        if let Ok(frames) = self.encoder().args(Carrier::Ack { id }, &answer) {
             // The client has gone: nobody waits any more.
             let _ = self.send(&frames);
         }
@@ -202,11 +208,11 @@ impl<D: Send + Sync + 'static> Socket<D> {
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
         let answer = if is_legacy(&inner.session) {
-            encode::connect_legacy(inner.path())
+            inner.encoder().connect_legacy()
         } else {
-            encode::connect(inner.path(), inner.id.as_str())
+            inner.encoder().connect(inner.id.as_str())
         };
-        inner.session.send(&[answer])?;
+        inner.session.send(answer.map_err(EmitError::Encode)?.as_slice())?;
         let slot = inner.adapter.rooms_mut().insert(inner.id, self.any());
         // Called once, before anybody else has the socket.
         let _ = inner.slot.set(slot);
@@ -240,7 +246,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
 
     fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
         let id = self.0.adapter.next_ack();
-        let frames = encode_event(self.path(), event, Some(id), args)?;
+        let frames = encode_event(self.0.encoder(), event, Some(id), args)?;
         let answer = self.0.acks.insert(id, self.0.adapter.config.max_pending_acks)?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
@@ -297,7 +303,7 @@ impl<D> Socket<D> {
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        self.0.send(&encode_event(self.path(), event.name(), None, args)?)
+        self.0.send(&encode_event(self.0.encoder(), event.name(), None, args)?)
     }
 
     /// Adds this socket to a room. Does nothing if it is there already.
@@ -378,7 +384,7 @@ impl<D> Socket<D> {
 
 /// Encodes an event, if its name may be used.
 pub(crate) fn encode_event<T: ToArgs + ?Sized>(
-    namespace: &str,
+    encoder: Encoder<'_>,
     name: &str,
     id: Option<u64>,
     args: &T,
@@ -386,5 +392,5 @@ pub(crate) fn encode_event<T: ToArgs + ?Sized>(
     if is_reserved(name) {
         return Err(EmitError::ReservedEvent);
     }
-    encode::args(namespace, Carrier::Event { name, id }, args).map_err(EmitError::Encode)
+    encoder.args(Carrier::Event { name, id }, args).map_err(EmitError::Encode)
 }

@@ -3,8 +3,10 @@
 //! `serde_json` would refuse text that JavaScript takes, such as a lone surrogate or a number beyond the doubles,
 //! and skips what is ignored at any depth.
 
+use super::binary::PLACEHOLDER;
+
 /// The deepest nesting, which is also that of `serde_json`.
-const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// The text is not JSON, is nested too deeply, or has a placeholder for an attachment that is not there.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl<'a> Scanner<'a> {
             self.value(depth)?;
             let value = &self.bytes[start..self.at];
             match key {
-                b"_placeholder" => marked = value == b"true",
+                _ if key == PLACEHOLDER.as_bytes() => marked = value == b"true",
                 b"num" => num = std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
                 _ => {}
             }

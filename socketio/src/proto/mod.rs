@@ -7,3 +7,4 @@ pub(crate) mod binary;
 pub(crate) mod encode;
 pub(crate) mod json;
 pub(crate) mod packet;
+pub(crate) mod parser;

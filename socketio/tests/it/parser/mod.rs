@@ -1,0 +1,3 @@
+//! Packets in another encoding than that of the protocol.
+
+mod custom;
