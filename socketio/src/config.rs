@@ -32,7 +32,7 @@ engineio::__config! {
         /// the path as `socket.io.js` and so on. Empty by default: none are served. Node: `serveClient`, which is on there
         /// because the bundles come with the server's own package.
         serve_client: PathBuf = PathBuf::new(),
-        /// Another encoding of packets; all clients must use the same.
+        /// Another encoding of packets, such as `MsgpackParser` of the feature `msgpack`; all clients must use the same.
         /// `None` by default: that of the protocol itself. Node: `parser`.
         parser: Option<Arc<dyn Parser>> = None,
         /// How long a client may stay without joining a namespace. 10 seconds by default; Node: `connectTimeout`, 45

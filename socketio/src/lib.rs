@@ -68,6 +68,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] work |
+//! | `msgpack` | `MsgpackParser`, another encoding of packets |
 //! | `testing` | clients for tests |
 //!
 //! # Limits
@@ -109,6 +110,8 @@ pub use error::{AckError, DecodeError, EmitError, EventError, JoinError};
 pub use event::{Ack, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
 pub use namespace::Namespace;
+#[cfg(feature = "msgpack")]
+pub use proto::msgpack::MsgpackParser;
 pub use proto::{
     args::{FromArgs, ToArgs},
     parser::{Decoder, Limits, Packet, PacketKind, ParseError, Parser},
