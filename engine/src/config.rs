@@ -19,7 +19,7 @@ macro_rules! __config {
     (
         $(#[$meta:meta])*
         $name:ident {
-            $( $(#[$doc:meta])* $field:ident: $type:ident $(<$inner:ident>)? = $default:expr, )*
+            $( $(#[$doc:meta])* $field:ident: $type:ident $(<$inner:ty>)? = $default:expr, )*
         }
     ) => {
         $(#[$meta])*
@@ -49,7 +49,7 @@ macro_rules! __config {
     (@value u64) => { u64 };
     (@value u32) => { u32 };
     (@value u8) => { u8 };
-    (@value $type:ident $(<$inner:ident>)?) => { impl Into<$type $(<$inner>)?> };
+    (@value $type:ident $(<$inner:ty>)?) => { impl Into<$type $(<$inner>)?> };
 }
 
 __config! {

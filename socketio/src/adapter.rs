@@ -21,7 +21,10 @@ use crate::{
     config::ServerConfig,
     error::{EmitError, JoinError},
     outcomes::{Outcome, Outcomes},
-    proto::{args::RawArgs, encode::Frames},
+    proto::{
+        args::RawArgs,
+        encode::{Encoder, Frames},
+    },
     remote_socket::Summary,
     room_events::{RoomEvent, RoomEvents},
     rooms::{Room, Rooms, Slot, Target},
@@ -91,6 +94,11 @@ impl Adapter {
     /// The path of the namespace.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// What encodes the packets of the namespace.
+    pub(crate) fn encoder(&self) -> Encoder<'_> {
+        Encoder { namespace: &self.path, parser: self.config.parser.as_deref() }
     }
 
     /// The number of sockets on this server.

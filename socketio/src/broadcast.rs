@@ -99,7 +99,7 @@ impl BroadcastOperator {
     )]
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
         let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
         adapter.deliver(&self.target, &packet, self.flags);
         let (target, volatile) = (self.target, self.flags.volatile);
@@ -129,7 +129,7 @@ impl BroadcastOperator {
     ) -> Result<BroadcastAckRequest<A>, EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let id = adapter.next_ack();
-        let packet = encode_event(adapter.path(), event.name(), Some(id), args)?;
+        let packet = encode_event(adapter.encoder(), event.name(), Some(id), args)?;
         let mut owed = adapter.ask(&self.target, &packet, id, self.flags);
         let (target, volatile) = (self.target, self.flags.volatile);
         adapter.ask_elsewhere(&mut owed, self.flags, |request| Op::Ask { request, target, packet, volatile });
@@ -249,7 +249,7 @@ impl BroadcastOperator {
         args: &T,
     ) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
         Ok(adapter.publish(self.flags, || Op::ServerEvent { request: None, packet })?)
     }
 
@@ -286,7 +286,7 @@ impl BroadcastOperator {
         args: &T,
     ) -> Result<ServerAnswers<A>, EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.path(), event.name(), None, args)?;
+        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
         let event = |request| Op::ServerEvent { request: Some(request), packet };
         let gathered = adapter.gather(self.flags, event).await;
         let missing = gathered.missing.into_iter().map(|server| (server, AckError::Timeout)).collect();

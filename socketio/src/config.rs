@@ -1,8 +1,10 @@
 //! The options of the server, under the names of the Node.js server.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use engineio::{EngineConfig, ListenConfig};
+
+use crate::proto::parser::Parser;
 
 engineio::__config! {
     /// The options of a [`Server`](crate::Server). Every limit is finite by default.
@@ -33,6 +35,9 @@ engineio::__config! {
         /// the path as `socket.io.js` and so on. Empty by default: none are served. Node: `serveClient`, which is on there
         /// because the bundles come with the server's own package.
         serve_client: PathBuf = PathBuf::new(),
+        /// Another encoding of packets, such as `MsgpackParser` of the feature `msgpack`; all clients must use the same.
+        /// `None` by default: that of the protocol itself. Node: `parser`.
+        parser: Option<Arc<dyn Parser>> = None,
         /// How long a client may stay without joining a namespace. 10 seconds by default; Node: `connectTimeout`, 45
         /// seconds.
         connect_timeout: Duration = Duration::from_secs(10),

@@ -21,8 +21,10 @@ use crate::{
     partial::Partial,
     proto::{
         args::{ArgsError, RawArgs, check},
-        encode, json,
-        packet::{Kind, MAX_NAME, Packet, Violation, event_name},
+        encode::Encoder,
+        json,
+        packet::{self, Kind, MAX_NAME, TextPacket, Violation, event_name},
+        parser::{Decoder, Limits},
     },
     reason::DisconnectReason,
     socket::Ending,
@@ -38,6 +40,8 @@ pub(crate) struct Connection {
     ending: Arc<Ending>,
     stays: Stays,
     partial: Option<Box<Partial>>,
+    /// What reads the messages, if that is not the protocol itself.
+    decoder: Option<Box<dyn Decoder>>,
     /// Handlers that wait for something.
     running: Option<Box<FuturesUnordered<Running>>>,
     /// When the connection is closed unless a namespace has been joined.
@@ -56,6 +60,9 @@ impl Connection {
         request: Arc<OpenRequest>,
     ) -> Self {
         let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
+        let max_bytes = config.engine.max_http_buffer_size;
+        let limits = Limits { max_bytes, ..Limits::default() };
+        let decoder = config.parser.as_ref().map(|parser| parser.decoder(limits));
         let mut connection = Self {
             namespaces,
             config,
@@ -64,6 +71,7 @@ impl Connection {
             ending: Arc::default(),
             stays: Stays::default(),
             partial: None,
+            decoder,
             running: None,
             join_by: Some(join_by),
             failed_attempts: 0,
@@ -88,16 +96,11 @@ impl Connection {
         if self.partial.is_some() {
             return Err(Violation::UnexpectedText);
         }
-        let mut packet = Packet::decode(text)?;
+        let mut packet = TextPacket::decode(text)?;
         if packet.kind == Kind::Connect {
             return self.connect(packet.namespace, packet.payload, cx);
         }
-        if !self.stays.know(packet.namespace) {
-            packet.namespace = split_query(packet.namespace).0;
-            if !is_legacy(&self.session) || !self.stays.know(packet.namespace) {
-                return Err(Violation::NotConnected);
-            }
-        }
+        packet.namespace = self.known(packet.namespace)?;
         if packet.attachments > 0 {
             self.partial = Some(Box::new(Partial::new(&packet)));
             return Ok(());
@@ -112,6 +115,47 @@ impl Connection {
         }
         let Some(packet) = self.partial.take() else { return Ok(()) };
         self.packet(packet.kind, &packet.path, packet.id, &packet.payload, packet.attachments, cx)
+    }
+
+    /// Takes a message of another encoding than that of the protocol.
+    fn encoded(&mut self, message: Message<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
+        let Some(decoder) = &mut self.decoder else { return Ok(()) };
+        let packet = match decoder.decode(message) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "undecodable message");
+                return Err(Violation::Undecodable);
+            }
+        };
+        let (kind, id, payload) = (packet.kind, packet.id, &*packet.payload);
+        packet::check(kind, id, payload)?;
+        if kind == Kind::Connect {
+            if packet.attachments.is_empty() {
+                return self.connect(&packet.namespace, payload, cx);
+            }
+            return self.refuse(&packet.namespace, &Refuse::new("auth must not hold binary data"));
+        }
+        let path = self.known(&packet.namespace)?;
+        let attachments = packet.attachments.into_owned();
+        if !attachments.is_empty() {
+            let raw = RawArgs { payload, args_at: 1, attachments: &attachments, asked: false };
+            check(raw).map_err(|_| Violation::InvalidPayload)?;
+        }
+        self.packet(kind, path, id, payload, attachments, cx)
+    }
+
+    /// The path of a namespace that the client is in, or was in, from the name in a packet.
+    fn known<'a>(&self, namespace: &'a str) -> Result<&'a str, Violation> {
+        if self.stays.know(namespace) {
+            return Ok(namespace);
+        }
+        let (path, _) = split_query(namespace);
+        if is_legacy(&self.session) && self.stays.know(path) {
+            Ok(path)
+        } else {
+            Err(Violation::NotConnected)
+        }
     }
 
     /// A client wants to join a namespace.
@@ -171,10 +215,13 @@ impl Connection {
 
     fn refuse(&mut self, path: &str, refuse: &Refuse) -> Result<(), Violation> {
         self.count_attempt()?;
+        let encoder = Encoder { namespace: path, parser: self.config.parser.as_deref() };
         let encode =
-            if is_legacy(&self.session) { encode::connect_error_legacy } else { encode::connect_error };
-        // A session that has ended needs no answer.
-        let _ = self.session.send(&[encode(path, refuse.message(), refuse.details())]);
+            if is_legacy(&self.session) { Encoder::connect_error_legacy } else { Encoder::connect_error };
+        if let Ok(frames) = encode(encoder, refuse.message(), refuse.details()) {
+            // A session that has ended needs no answer.
+            let _ = self.session.send(frames.as_slice());
+        }
         Ok(())
     }
 
@@ -236,7 +283,7 @@ impl Connection {
                 self.stays.enqueue(at, Waiting::Event { id, payload: payload.into(), attachments });
                 Ok(())
             }
-            Kind::Disconnect | Kind::Connect => {
+            Kind::Disconnect | Kind::Connect | Kind::ConnectError => {
                 self.stays.enqueue(at, Waiting::Disconnect);
                 self.advance(at, cx)
             }
@@ -400,6 +447,7 @@ impl engineio::Connection for Connection {
             return;
         }
         let result = match message {
+            message if self.decoder.is_some() => self.encoded(message, cx),
             Message::Text(text) => self.text(text, cx),
             Message::Binary(bytes) => self.binary(bytes.into_owned().into(), cx),
         };

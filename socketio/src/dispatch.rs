@@ -147,7 +147,7 @@ where
     Fut::Output: IntoAck,
 {
     let any = socket.any();
-    let reply = Reply { namespace: any.path(), id };
+    let reply = Reply { encoder: any.encoder(), id };
     let run = async { function(socket, args).await.into_ack(reply) };
     let result = AssertUnwindSafe(run).catch_unwind().await;
     result.unwrap_or_else(|_| Err(EventError::internal("the handler panicked")))

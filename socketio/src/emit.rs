@@ -53,7 +53,7 @@ impl<'a, D> EmitOperator<'a, D> {
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        let packet = encode_event(self.socket.path(), event.name(), None, args)?;
+        let packet = encode_event(self.socket.0.encoder(), event.name(), None, args)?;
         self.socket.0.send_event(packet, self.flags)
     }
 }

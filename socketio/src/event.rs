@@ -6,7 +6,7 @@ use crate::{
     error::EventError,
     proto::{
         args::ToArgs,
-        encode::{self, Carrier, Frames},
+        encode::{Carrier, Encoder, Frames},
     },
 };
 
@@ -131,7 +131,7 @@ pub trait IntoAck {
 #[derive(Debug, Clone, Copy)]
 #[doc(hidden)]
 pub struct Reply<'a> {
-    pub(crate) namespace: &'a str,
+    pub(crate) encoder: Encoder<'a>,
     /// `None`: the client does not wait for an answer.
     pub(crate) id: Option<u64>,
 }
@@ -162,7 +162,7 @@ impl IntoAck for NoAck {
 impl<T: ToArgs> IntoAck for Ack<T> {
     fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
         let Some(id) = reply.id else { return Ok(Answer(None)) };
-        Ok(Answer(Some(encode::args(reply.namespace, Carrier::Ack { id }, &self.0)?)))
+        Ok(Answer(Some(reply.encoder.args(Carrier::Ack { id }, &self.0)?)))
     }
 }
 

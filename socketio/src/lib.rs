@@ -72,6 +72,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] work |
+//! | `msgpack` | `MsgpackParser`, another encoding of packets |
 //! | `testing` | clients for tests |
 //! | `tls` | `Tls`, for [`Server::serve`] |
 //! | `typescript` | the interfaces of the events for a frontend in TypeScript |
@@ -133,9 +134,9 @@ pub use cluster::ServerId;
 pub use config::ServerConfig;
 pub use emit::EmitOperator;
 pub use engineio::{
-    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, HttpCompression, Limit,
-    ListenConfig, Listener, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure, SessionHandle,
-    Shutdown, SlowConsumer, TransportKind,
+    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, HttpCompression, Limit,
+    ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure,
+    SessionHandle, Shutdown, SlowConsumer, TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
@@ -144,7 +145,12 @@ pub use event::{Ack, Answer, EventName, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
 pub use middleware::{Event, Next};
 pub use namespace::Namespace;
-pub use proto::args::{FromArgs, ToArgs};
+#[cfg(feature = "msgpack")]
+pub use proto::msgpack::MsgpackParser;
+pub use proto::{
+    args::{FromArgs, ToArgs},
+    parser::{Decoder, Limits, Packet, PacketKind, ParseError, Parser},
+};
 pub use reason::DisconnectReason;
 pub use remote_socket::RemoteSocket;
 pub use room_events::RoomEvent;

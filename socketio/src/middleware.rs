@@ -117,7 +117,7 @@ where
         let function = function.clone();
         Box::pin(async move {
             let (any, id) = (socket.any(), next.id);
-            let reply = Reply { namespace: any.path(), id };
+            let reply = Reply { encoder: any.encoder(), id };
             let run = async { function(socket, event, next).await.into_ack(reply) };
             let result = AssertUnwindSafe(run).catch_unwind().await;
             result.unwrap_or_else(|_| Err(EventError::internal("the middleware panicked")))

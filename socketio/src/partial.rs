@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::proto::{
     args::{RawArgs, check},
-    packet::{Kind, Packet, Violation},
+    packet::{Kind, TextPacket, Violation},
 };
 
 /// The text of a binary packet, and those of its attachments that have come.
@@ -19,7 +19,7 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    pub(crate) fn new(packet: &Packet<'_>) -> Self {
+    pub(crate) fn new(packet: &TextPacket<'_>) -> Self {
         Self {
             kind: packet.kind,
             path: packet.namespace.into(),

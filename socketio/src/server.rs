@@ -482,6 +482,11 @@ impl Server {
     }
 
     #[cfg(feature = "testing")]
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.shared.config
+    }
+
+    #[cfg(feature = "testing")]
     pub(crate) fn path(&self) -> &str {
         &self.shared.path
     }

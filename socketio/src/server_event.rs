@@ -19,7 +19,7 @@ use crate::{
     event::{Answer, IntoAck, Reply},
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
-        encode::{self, Carrier, Frames},
+        encode::{Carrier, Encoder, Frames},
     },
 };
 
@@ -45,7 +45,7 @@ where
         let args = T::from_args(raw)?;
         let (function, asked) = (function.clone(), raw.asked);
         Ok(Box::pin(async move {
-            let reply = Reply { namespace: ROOT, id: asked.then_some(0) };
+            let reply = Reply { encoder: Encoder::plain(ROOT), id: asked.then_some(0) };
             let namespace = BroadcastOperator::new(Some(adapter));
             let run = async { function(namespace, args).await.into_ack(reply) };
             match AssertUnwindSafe(run).catch_unwind().await {
@@ -73,7 +73,7 @@ fn failed(error: &EventError) -> Option<AckArgs> {
     if let Some(cause) = error.cause() {
         tracing::warn!(%cause, "handler of a server event failed");
     }
-    let frames = encode::args(ROOT, Carrier::Ack { id: 0 }, &json!({ "error": error.message() }));
+    let frames = Encoder::plain(ROOT).args(Carrier::Ack { id: 0 }, &json!({ "error": error.message() }));
     frames.ok().as_ref().map(answer)
 }
 

@@ -28,7 +28,7 @@ use crate::{
     observers::{Erased, Observed, Observers, Typed},
     proto::{
         args::ToArgs,
-        encode::{self, Carrier, Frames},
+        encode::{Carrier, Encoder, Frames},
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
@@ -91,6 +91,10 @@ impl<T: Observed + ?Sized> Inner<T> {
         self.adapter.path()
     }
 
+    pub(crate) fn encoder(&self) -> Encoder<'_> {
+        self.adapter.encoder()
+    }
+
     /// Why the socket has left, if it has.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
         self.left.get().map(|left| left.reason)
@@ -117,7 +121,9 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn disconnect(&self) {
         if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
             // A session that has ended needs no word of it.
-            let _ = self.session.send(&[encode::disconnect(self.path())]);
+            if let Ok(frames) = self.encoder().disconnect() {
+                let _ = self.session.send(frames.as_slice());
+            }
             self.session.wake();
         }
     }
@@ -188,7 +194,7 @@ impl<T: Observed + ?Sized> Inner<T> {
         }
         let Some(id) = id else { return };
         let answer = serde_json::json!({ "error": error.message() });
-        if let Ok(frames) = encode::args(self.path(), Carrier::Ack { id }, &answer) {
+        if let Ok(frames) = self.encoder().args(Carrier::Ack { id }, &answer) {
             // The client has gone: nobody waits any more.
             let _ = self.send(&frames);
         }
@@ -275,11 +281,11 @@ impl<D: Send + Sync + 'static> Socket<D> {
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
         let answer = if is_legacy(&inner.session) {
-            encode::connect_legacy(inner.path())
+            inner.encoder().connect_legacy()
         } else {
-            encode::connect(inner.path(), inner.id.as_str())
+            inner.encoder().connect(inner.id.as_str())
         };
-        inner.session.send(&[answer])?;
+        inner.session.send(answer.map_err(EmitError::Encode)?.as_slice())?;
         inner.adapter.change(|rooms| {
             // Called once, and before anybody else can find the socket in the rooms.
             let _ = inner.slot.set(rooms.insert(inner.id, self.any()));
@@ -352,13 +358,13 @@ impl<D: Send + Sync + 'static> Socket<D> {
         event: impl EventName<T>,
         args: &T,
     ) -> impl Future<Output = Result<(), EmitError>> + Send {
-        let frames = encode_event(self.path(), event.name(), None, args);
+        let frames = encode_event(self.0.encoder(), event.name(), None, args);
         async move { self.0.send_wait(&frames?).await }
     }
 
     fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
         let id = self.0.adapter.next_ack();
-        let frames = encode_event(self.path(), event, Some(id), args)?;
+        let frames = encode_event(self.0.encoder(), event, Some(id), args)?;
         let (sender, answer) = oneshot::channel();
         self.0.acks.insert(id, Creditor::Request(sender), self.0.adapter.config.max_pending_acks)?;
         // From here on, dropping gives the place back.
@@ -438,7 +444,7 @@ impl<D> Socket<D> {
         reason = "a literal or a small constant: a reference at each call would be noise"
     )]
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
-        self.0.send_event(encode_event(self.path(), event.name(), None, args)?, Flags::default())
+        self.0.send_event(encode_event(self.0.encoder(), event.name(), None, args)?, Flags::default())
     }
 
     /// Lets the next event be lost if the client cannot take it at once: if earlier messages still wait, or if no poll
@@ -539,7 +545,7 @@ pub(crate) fn see_sent<'a, T: Observed + ?Sized + 'a>(
 
 /// Encodes an event, if its name may be used.
 pub(crate) fn encode_event<T: ToArgs + ?Sized>(
-    namespace: &str,
+    encoder: Encoder<'_>,
     name: &str,
     id: Option<u64>,
     args: &T,
@@ -547,5 +553,5 @@ pub(crate) fn encode_event<T: ToArgs + ?Sized>(
     if is_reserved(name) {
         return Err(EmitError::ReservedEvent);
     }
-    encode::args(namespace, Carrier::Event { name, id }, args).map_err(EmitError::Encode)
+    encoder.args(Carrier::Event { name, id }, args).map_err(EmitError::Encode)
 }

@@ -159,3 +159,21 @@ async fn the_wrong_event_fails_a_test() {
 async fn no_event_fails_a_test() {
     chat().connect("/chat").await.event().await;
 }
+
+#[cfg(feature = "msgpack")]
+#[tokio::test(start_paused = true)]
+async fn clients_use_the_parser_of_the_server() {
+    let echo = Namespace::new("/").on("echo", async |socket, args: Args| {
+        let _ = socket.emit("echo", &args);
+        Ack(args)
+    });
+    let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(Refuse::new("no entry")));
+    let config = socketio::ServerConfig::default().parser(socketio::MsgpackParser::default());
+    let server = TestServer::new(Server::with_config(config).namespace(echo).namespace(refusing));
+    let mut client = server.connect("/").await;
+    let values = ("text".to_owned(), Bytes::from_static(b"bytes"));
+    let answer: (String, Bytes) = client.emit_with_ack("echo", &values).await.unwrap();
+    assert_eq!((answer, client.expect("echo").await), (values.clone(), values));
+    assert_eq!(server.client("/no").connect().await.unwrap_err().message(), "no entry");
+    client.disconnect().await;
+}

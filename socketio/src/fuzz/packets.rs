@@ -8,19 +8,19 @@ use crate::{
     Args,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
-        encode::{Carrier, args},
-        packet::{Kind, MAX_ATTACHMENTS, MAX_NAME, Packet, event_name},
+        encode::{Carrier, Encoder},
+        packet::{Kind, MAX_ATTACHMENTS, MAX_NAME, TextPacket, event_name},
     },
 };
 
 /// A packet, read into several types. What was read unparsed must be read again when it is written.
 pub fn socketio_packet(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let Ok(packet) = Packet::decode(text) else { return };
+    let Ok(packet) = TextPacket::decode(text) else { return };
     assert!(packet.attachments <= MAX_ATTACHMENTS);
     assert!(packet.namespace.starts_with('/') && text.ends_with(packet.payload));
     let (name, args_at) = match packet.kind {
-        Kind::Connect | Kind::Disconnect => return,
+        Kind::Connect | Kind::Disconnect | Kind::ConnectError => return,
         Kind::Ack => ("".into(), 1),
         Kind::Event => match event_name(packet.payload) {
             Ok(found) => found,
@@ -62,16 +62,16 @@ fn into_types(raw: RawArgs<'_>, is_json: bool) {
 }
 
 /// Writes the packet with its arguments, and reads it again.
-fn again(packet: &Packet<'_>, name: &str, unparsed: &Args) {
+fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
     let carrier = match (packet.kind, packet.id) {
         (Kind::Ack, Some(id)) => Carrier::Ack { id },
         (_, id) => Carrier::Event { name, id },
     };
-    let frames = args(packet.namespace, carrier, unparsed).expect("text is written as it is");
+    let frames = Encoder::plain(packet.namespace).args(carrier, unparsed).expect("text is written as it is");
     let [text, attachments @ ..] = frames.as_slice() else { panic!("no packet") };
     assert!(attachments.iter().map(engineio::Frame::payload).eq(unparsed.attachments()));
     let text = std::str::from_utf8(text.payload()).expect("text");
-    let read = Packet::decode(text.strip_prefix('4').expect("a message")).expect("a packet");
+    let read = TextPacket::decode(text.strip_prefix('4').expect("a message")).expect("a packet");
     assert_eq!((read.kind, read.id), (packet.kind, packet.id));
     assert_eq!((read.namespace, read.attachments), (packet.namespace, packet.attachments));
     let (again, args_at) = match read.kind {

@@ -10,7 +10,10 @@ use serde::{
 };
 use serde_json::ser::Formatter;
 
-use super::{binary::Attached, json};
+use super::{
+    binary::{Attached, ESCAPED_PLACEHOLDER, PLACEHOLDER},
+    json,
+};
 
 /// What can be sent as the arguments of an event or an acknowledgement.
 ///
@@ -58,6 +61,17 @@ impl Formatter for Placeholders<'_> {
         let num = self.0.len();
         self.0.push(Bytes::copy_from_slice(value));
         write!(writer, r#"{{"_placeholder":true,"num":{num}}}"#)
+    }
+
+    /// A key of the user's that looks like the mark of a placeholder is spelled with an escape, see
+    /// [`ESCAPED_PLACEHOLDER`].
+    fn write_string_fragment<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        let fragment = if fragment == PLACEHOLDER { ESCAPED_PLACEHOLDER } else { fragment };
+        writer.write_all(fragment.as_bytes())
     }
 }
 

@@ -1,13 +1,19 @@
 //! Attachments: placeholders in the JSON text stand for binary messages that follow it,
 //! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
+
+/// The key that makes a placeholder of an object.
+pub(crate) const PLACEHOLDER: &str = "_placeholder";
+/// How a user's own key of that name is spelled, where it can be told apart from the mark of a placeholder: the same key
+/// to any reader of JSON, and not a mark to us.
+pub(crate) const ESCAPED_PLACEHOLDER: &str = r"\u005fplaceholder";
 
 /// Wraps any part of a deserialization, so that wherever a type asks for bytes and the JSON has a placeholder, it
 /// gets the attachment.
@@ -260,8 +266,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
         while let Some(key) = map.next_key()? {
             match key {
                 Key::Placeholder => marked = map.next_value()?,
-                Key::Num => num = Some(map.next_value()?),
-                Key::Other => drop(map.next_value::<de::IgnoredAny>()?),
+                Key::Other(key) if key == "num" => num = Some(map.next_value()?),
+                Key::Other(_) => drop(map.next_value::<de::IgnoredAny>()?),
             }
         }
         match num.filter(|_| marked).and_then(|num: usize| self.attachments.get(num)) {
@@ -317,27 +323,31 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, AnyVisitor<V>> {
 
     /// The clients write the mark of a placeholder first, so its first key tells an object apart.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
-        let first = map.next_key::<String>()?;
-        if first.as_deref() != Some("_placeholder") {
+        let first = match map.next_key()? {
+            Some(Key::Placeholder) => None,
+            Some(Key::Other(key)) => Some(Some(key)),
+            None => Some(None),
+        };
+        if let Some(first) = first {
             return self.plain().visit_map(Replay { first, map });
         }
         let marked: bool = map.next_value()?;
-        let num: Option<(Key, usize)> = map.next_entry()?;
+        let num: Option<(Key<'_>, usize)> = map.next_entry()?;
         let attachment = num.filter(|_| marked).and_then(|(_, num)| self.attachments.get(num));
         match attachment {
-            Some(bytes) if map.next_key::<Key>()?.is_none() => self.inner.0.visit_bytes(bytes),
+            Some(bytes) if map.next_key::<Key<'_>>()?.is_none() => self.inner.0.visit_bytes(bytes),
             _ => Err(de::Error::custom("an object that looks like a placeholder")),
         }
     }
 }
 
 /// A map whose first key has been looked at.
-struct Replay<A> {
-    first: Option<String>,
+struct Replay<'de, A> {
+    first: Option<Cow<'de, str>>,
     map: A,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
@@ -353,33 +363,34 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
 }
 
 /// The key of an entry of an object.
-enum Key {
+enum Key<'de> {
     Placeholder,
-    Num,
-    Other,
+    Other(Cow<'de, str>),
 }
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_identifier(KeyVisitor)
+        deserializer.deserialize_str(KeyVisitor)
     }
 }
 
 struct KeyVisitor;
 
-impl Visitor<'_> for KeyVisitor {
-    type Value = Key;
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(match key {
-            "_placeholder" => Key::Placeholder,
-            "num" => Key::Num,
-            _ => Key::Other,
-        })
+    /// The key as it stands in the text.
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+        Ok(if key == PLACEHOLDER { Key::Placeholder } else { Key::Other(key.into()) })
+    }
+
+    /// A key with an escape makes no placeholder, see [`ESCAPED_PLACEHOLDER`].
+    fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+        Ok(Key::Other(key.to_owned().into()))
     }
 }
 
@@ -468,6 +479,15 @@ mod tests {
                 "{payload}"
             );
         }
+    }
+
+    #[test]
+    fn a_key_with_an_escape_makes_no_placeholder() {
+        let attachments = [Bytes::from_static(b"zero")];
+        let payload = r#"["a",{"\u005fplaceholder":true,"num":0},{"_placeholder":true,"num":0}]"#;
+        let (plain, bytes): (serde_json::Value, Bytes) = read(payload, &attachments).unwrap();
+        assert_eq!((plain["_placeholder"].clone(), bytes), (true.into(), "zero".into()));
+        assert!(matches!(read::<Bytes>(payload, &attachments), Err(ArgsError::Mismatch(_))));
     }
 
     #[test]

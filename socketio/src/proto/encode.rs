@@ -4,8 +4,13 @@ use std::{cell::Cell, io::Write as _};
 
 use bytes::Bytes;
 use engineio::Frame;
+use serde::ser::Error as _;
 
-use super::args::ToArgs;
+use super::{
+    args::ToArgs,
+    packet::Kind,
+    parser::{Packet, Parser},
+};
 
 /// More than the parts of a header beside the namespace can take: type, count of attachments, id, punctuation.
 const HEADER_MAX: usize = 32;
@@ -81,52 +86,177 @@ pub(crate) enum Carrier<'a> {
     Ack { id: u64 },
 }
 
-/// Encodes an event or an acknowledgement.
-pub(crate) fn args<T: ToArgs + ?Sized>(
-    namespace: &str,
-    carrier: Carrier<'_>,
-    args: &T,
-) -> Result<Frames, serde_json::Error> {
-    // Taken out, because `Serialize` is user code and may emit events itself.
-    let mut buffer = BUFFER.take();
-    let frames = encode(&mut buffer, namespace, carrier, args);
-    if buffer.capacity() <= KEEP {
-        BUFFER.set(buffer);
+impl From<Frame> for Frames {
+    fn from(frame: Frame) -> Self {
+        Self::One([frame])
     }
-    frames
 }
 
-fn encode<T: ToArgs + ?Sized>(
-    buffer: &mut Vec<u8>,
-    namespace: &str,
-    carrier: Carrier<'_>,
-    args: &T,
-) -> Result<Frames, serde_json::Error> {
-    // The header is known only after the arguments: whether there are attachments, and how many. So the JSON is
-    // written behind room for the longest header, and the header in front of it afterwards.
-    let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
-    buffer.clear();
-    buffer.resize(json, 0);
-    buffer.push(b'[');
-    if let Carrier::Event { name, .. } = carrier {
-        serde_json::to_writer(&mut *buffer, name)?;
-        buffer.push(b',');
+/// Encodes the packets of one namespace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encoder<'a> {
+    pub(crate) namespace: &'a str,
+    /// `None`: as the protocol has it.
+    pub(crate) parser: Option<&'a dyn Parser>,
+}
+
+impl<'a> Encoder<'a> {
+    /// Encodes as the protocol has it, whatever the clients speak: for observers and other servers.
+    pub(crate) fn plain(namespace: &'a str) -> Self {
+        Self { namespace, parser: None }
     }
-    let first = buffer.len();
-    let mut attachments = Vec::new();
-    args.write(buffer, &mut attachments)?;
-    if buffer.len() == first && matches!(carrier, Carrier::Event { .. }) {
-        // There was no argument after the name.
-        buffer.pop();
+}
+
+impl Encoder<'_> {
+    /// Encodes an event or an acknowledgement.
+    pub(crate) fn args<T: ToArgs + ?Sized>(
+        self,
+        carrier: Carrier<'_>,
+        args: &T,
+    ) -> Result<Frames, serde_json::Error> {
+        // Taken out, because `Serialize` is user code and may emit events itself.
+        let mut buffer = BUFFER.take();
+        let frames = self.write(&mut buffer, carrier, args);
+        if buffer.capacity() <= KEEP {
+            BUFFER.set(buffer);
+        }
+        frames
     }
-    buffer.push(b']');
-    let start = write_header(buffer, json, namespace, carrier, attachments.len());
-    let text = Frame::from_headroom(buffer, start);
-    Ok(if attachments.is_empty() {
-        Frames::One([text])
-    } else {
-        Frames::Many(std::iter::once(text).chain(attachments.into_iter().map(Frame::binary)).collect())
-    })
+
+    fn write<T: ToArgs + ?Sized>(
+        self,
+        buffer: &mut Vec<u8>,
+        carrier: Carrier<'_>,
+        args: &T,
+    ) -> Result<Frames, serde_json::Error> {
+        // The header is known only after the arguments: whether there are attachments, and how many. So the JSON is
+        // written behind room for the longest header, and the header in front of it afterwards.
+        let json = Frame::HEADROOM + HEADER_MAX + self.namespace.len();
+        buffer.clear();
+        buffer.resize(json, 0);
+        buffer.push(b'[');
+        if let Carrier::Event { name, .. } = carrier {
+            serde_json::to_writer(&mut *buffer, name)?;
+            buffer.push(b',');
+        }
+        let first = buffer.len();
+        let mut attachments = Vec::new();
+        args.write(buffer, &mut attachments)?;
+        if buffer.len() == first && matches!(carrier, Carrier::Event { .. }) {
+            // There was no argument after the name.
+            buffer.pop();
+        }
+        buffer.push(b']');
+        if let Some(parser) = self.parser {
+            let (kind, id) = match carrier {
+                Carrier::Event { id, .. } => (Kind::Event, id),
+                Carrier::Ack { id } => (Kind::Ack, Some(id)),
+            };
+            return self.parse(parser, kind, id, &buffer[json..], &attachments);
+        }
+        let start = write_header(buffer, json, self.namespace, carrier, attachments.len());
+        let text = Frame::from_headroom(buffer, start);
+        Ok(if attachments.is_empty() {
+            text.into()
+        } else {
+            Frames::Many(std::iter::once(text).chain(attachments.into_iter().map(Frame::binary)).collect())
+        })
+    }
+
+    /// The CONNECT of a client. `auth` is JSON, or nothing.
+    #[cfg(feature = "testing")]
+    pub(crate) fn ask(self, auth: &str) -> Result<Frames, serde_json::Error> {
+        self.control(Kind::Connect, |text| text.extend_from_slice(auth.as_bytes()))
+    }
+
+    /// The answer to a CONNECT.
+    pub(crate) fn connect(self, sid: &str) -> Result<Frames, serde_json::Error> {
+        self.control(Kind::Connect, |text| {
+            // Ids are made of letters, digits, `-` and `_`: nothing to escape.
+            let _ = write!(text, r#"{{"sid":"{sid}"}}"#);
+        })
+    }
+
+    /// The refusal of a CONNECT.
+    pub(crate) fn connect_error(
+        self,
+        message: &str,
+        data: Option<&serde_json::Value>,
+    ) -> Result<Frames, serde_json::Error> {
+        self.control(Kind::ConnectError, |text| {
+            // Strings and values always serialize, and a vector takes whatever is written.
+            let _ = write!(text, "{{\"message\":");
+            let _ = serde_json::to_writer(&mut *text, message);
+            if let Some(data) = data {
+                let _ = write!(text, ",\"data\":");
+                let _ = serde_json::to_writer(&mut *text, data);
+            }
+            text.push(b'}');
+        })
+    }
+
+    /// The answer to a CONNECT in the way of revision 4 of the protocol: such clients compute their ids themselves.
+    pub(crate) fn connect_legacy(self) -> Result<Frames, serde_json::Error> {
+        self.control(Kind::Connect, |_| {})
+    }
+
+    /// The refusal of a CONNECT in the way of revision 4 of the protocol: the details, or else the message alone.
+    pub(crate) fn connect_error_legacy(
+        self,
+        message: &str,
+        data: Option<&serde_json::Value>,
+    ) -> Result<Frames, serde_json::Error> {
+        self.control(Kind::ConnectError, |text| {
+            // Strings and values always serialize.
+            let _ = match data {
+                Some(data) => serde_json::to_writer(text, data),
+                None => serde_json::to_writer(text, message),
+            };
+        })
+    }
+
+    /// Tells the client that it has left the namespace.
+    pub(crate) fn disconnect(self) -> Result<Frames, serde_json::Error> {
+        self.control(Kind::Disconnect, |_| {})
+    }
+
+    fn control(self, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) -> Result<Frames, serde_json::Error> {
+        if let Some(parser) = self.parser {
+            let mut json = Vec::new();
+            payload(&mut json);
+            return self.parse(parser, kind, None, &json, &[]).inspect_err(|error| {
+                tracing::warn!(?kind, %error, "the parser cannot encode what the protocol needs");
+            });
+        }
+        let mut text = vec![0; Frame::HEADROOM];
+        text.push(match kind {
+            Kind::Connect => b'0',
+            Kind::Disconnect => b'1',
+            Kind::Event => b'2',
+            Kind::Ack => b'3',
+            Kind::ConnectError => b'4',
+        });
+        if self.namespace != "/" {
+            text.extend_from_slice(self.namespace.as_bytes());
+            text.push(b',');
+        }
+        payload(&mut text);
+        Ok(Frame::from_headroom(&mut text, Frame::HEADROOM).into())
+    }
+
+    /// Lets a parser encode what is JSON so far.
+    fn parse(
+        self,
+        parser: &dyn Parser,
+        kind: Kind,
+        id: Option<u64>,
+        json: &[u8],
+        attachments: &[Bytes],
+    ) -> Result<Frames, serde_json::Error> {
+        let payload = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
+        let packet = Packet::new(kind, self.namespace, id, payload).attachments(attachments);
+        parser.encode(&packet).map(Frames::Many).map_err(serde_json::Error::custom)
+    }
 }
 
 /// Writes the header so that it ends at `json`, and says where it starts.
@@ -173,70 +303,6 @@ fn write_number(buffer: &mut [u8], end: usize, mut number: u64) -> usize {
     }
 }
 
-/// The CONNECT of a client. `auth` is JSON, or nothing.
-#[cfg(feature = "testing")]
-pub(crate) fn ask(namespace: &str, auth: &str) -> Frame {
-    control(b'0', namespace, |text| text.extend_from_slice(auth.as_bytes()))
-}
-
-/// The answer to a CONNECT.
-pub(crate) fn connect(namespace: &str, sid: &str) -> Frame {
-    control(b'0', namespace, |text| {
-        // Ids are made of letters, digits, `-` and `_`: nothing to escape.
-        let _ = write!(text, r#"{{"sid":"{sid}"}}"#);
-    })
-}
-
-/// The refusal of a CONNECT. The text of `data` must be JSON.
-pub(crate) fn connect_error(namespace: &str, message: &str, data: Option<&serde_json::Value>) -> Frame {
-    control(b'4', namespace, |text| {
-        // Strings and values always serialize, and a vector takes whatever is written.
-        let _ = write!(text, "{{\"message\":");
-        let _ = serde_json::to_writer(&mut *text, message);
-        if let Some(data) = data {
-            let _ = write!(text, ",\"data\":");
-            let _ = serde_json::to_writer(&mut *text, data);
-        }
-        text.push(b'}');
-    })
-}
-
-/// The answer to a CONNECT in the way of revision 4 of the protocol: such clients compute their ids themselves.
-pub(crate) fn connect_legacy(namespace: &str) -> Frame {
-    control(b'0', namespace, |_| {})
-}
-
-/// The refusal of a CONNECT in the way of revision 4 of the protocol: the details, or else the message alone.
-pub(crate) fn connect_error_legacy(
-    namespace: &str,
-    message: &str,
-    data: Option<&serde_json::Value>,
-) -> Frame {
-    control(b'4', namespace, |text| {
-        // Strings and values always serialize.
-        let _ = match data {
-            Some(data) => serde_json::to_writer(text, data),
-            None => serde_json::to_writer(text, message),
-        };
-    })
-}
-
-/// Tells the client that it has left the namespace.
-pub(crate) fn disconnect(namespace: &str) -> Frame {
-    control(b'1', namespace, |_| {})
-}
-
-fn control(kind: u8, namespace: &str, payload: impl FnOnce(&mut Vec<u8>)) -> Frame {
-    let mut text = vec![0; Frame::HEADROOM];
-    text.push(kind);
-    if namespace != "/" {
-        text.extend_from_slice(namespace.as_bytes());
-        text.push(b',');
-    }
-    payload(&mut text);
-    Frame::from_headroom(&mut text, Frame::HEADROOM)
-}
-
 #[cfg(test)]
 mod tests {
     use serde::Serialize;
@@ -245,7 +311,7 @@ mod tests {
     use super::*;
 
     fn text<T: ToArgs + ?Sized>(namespace: &str, carrier: Carrier<'_>, value: &T) -> Vec<String> {
-        let frames = args(namespace, carrier, value).unwrap();
+        let frames = Encoder::plain(namespace).args(carrier, value).unwrap();
         frames.as_slice().iter().map(|frame| String::from_utf8_lossy(frame.payload()).into_owned()).collect()
     }
 
@@ -307,9 +373,9 @@ mod tests {
         for namespace in ["/", "/n", "/7[-"] {
             for id in [None, Some(0), Some(u64::MAX)] {
                 let carrier = Carrier::Event { name: "1-[", id };
-                let plain = args(namespace, carrier, &2).unwrap();
+                let plain = Encoder::plain(namespace).args(carrier, &2).unwrap();
                 assert_eq!(plain.parts(namespace), (r#"["1-[",2]"#, vec![]));
-                let binary = args(namespace, carrier, &file).unwrap();
+                let binary = Encoder::plain(namespace).args(carrier, &file).unwrap();
                 let (json, attachments) = binary.parts(namespace);
                 assert_eq!(json, r#"["1-[",{"_placeholder":true,"num":0}]"#);
                 assert_eq!(attachments, ["abc"]);
@@ -324,18 +390,35 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_looks_like_a_placeholder_is_none() {
+        let value = serde_json::json!({ "_placeholder": true, "num": 0 });
+        assert_eq!(
+            text("/", event("x"), &(value, ByteBuf::from(b"a"))),
+            [r#"451-["x",{"\u005fplaceholder":true,"num":0},{"_placeholder":true,"num":0}]"#, "a"]
+        );
+    }
+
+    #[test]
     fn control_packets() {
-        let payload = |frame: Frame| String::from_utf8(frame.payload().to_vec()).unwrap();
-        assert_eq!(payload(connect("/", "abc")), r#"40{"sid":"abc"}"#);
-        assert_eq!(payload(connect("/n", "abc")), r#"40/n,{"sid":"abc"}"#);
-        assert_eq!(payload(disconnect("/")), "41");
-        assert_eq!(payload(disconnect("/n")), "41/n,");
-        assert_eq!(payload(connect_error("/n", "no\"", None)), r#"44/n,{"message":"no\""}"#);
-        assert_eq!(payload(connect_legacy("/")), "40");
-        assert_eq!(payload(connect_legacy("/n")), "40/n,");
-        assert_eq!(payload(connect_error_legacy("/", "no", None)), "44\"no\"");
+        let payload = |frames: Result<Frames, serde_json::Error>| {
+            String::from_utf8(frames.unwrap().as_slice()[0].payload().to_vec()).unwrap()
+        };
+        assert_eq!(payload(Encoder::plain("/").connect("abc")), r#"40{"sid":"abc"}"#);
+        assert_eq!(payload(Encoder::plain("/n").connect("abc")), r#"40/n,{"sid":"abc"}"#);
+        assert_eq!(payload(Encoder::plain("/").disconnect()), "41");
+        assert_eq!(payload(Encoder::plain("/n").disconnect()), "41/n,");
+        assert_eq!(payload(Encoder::plain("/n").connect_error("no\"", None)), r#"44/n,{"message":"no\""}"#);
+        assert_eq!(payload(Encoder::plain("/").connect_legacy()), "40");
+        assert_eq!(payload(Encoder::plain("/n").connect_legacy()), "40/n,");
+        assert_eq!(payload(Encoder::plain("/").connect_error_legacy("no", None)), "44\"no\"");
         let data = serde_json::json!({"code": 1});
-        assert_eq!(payload(connect_error_legacy("/n", "no", Some(&data))), r#"44/n,{"code":1}"#);
-        assert_eq!(payload(connect_error("/", "no", Some(&data))), r#"44{"message":"no","data":{"code":1}}"#);
+        assert_eq!(
+            payload(Encoder::plain("/n").connect_error_legacy("no", Some(&data))),
+            r#"44/n,{"code":1}"#
+        );
+        assert_eq!(
+            payload(Encoder::plain("/").connect_error("no", Some(&data))),
+            r#"44{"message":"no","data":{"code":1}}"#
+        );
     }
 }

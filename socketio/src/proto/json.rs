@@ -3,8 +3,10 @@
 //! `serde_json` would refuse text that JavaScript takes, such as a lone surrogate or a number beyond the doubles,
 //! and skips what is ignored at any depth.
 
+use super::binary::PLACEHOLDER;
+
 /// The deepest nesting, which is also that of `serde_json`.
-const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// The text is not JSON, is nested too deeply, or has a placeholder for an attachment that is not there.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,19 +14,29 @@ pub(crate) struct Invalid;
 
 /// Checks one JSON value. In a packet without attachments nothing is a placeholder.
 pub(crate) fn check(text: &str, attachments: usize) -> Result<(), Invalid> {
-    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, attachments };
+    let mut scanner = Scanner::new(text, attachments);
     scanner.value(MAX_DEPTH)?;
-    scanner.space();
-    if scanner.at == text.len() { Ok(()) } else { Err(Invalid) }
+    scanner.end()
 }
 
-struct Scanner<'a> {
+/// Goes through JSON text from its start, and refuses what is not JSON.
+pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
     attachments: usize,
 }
 
 impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str, attachments: usize) -> Self {
+        Self { bytes: text.as_bytes(), at: 0, attachments }
+    }
+
+    /// Nothing may follow but space.
+    pub(crate) fn end(&mut self) -> Result<(), Invalid> {
+        self.space();
+        if self.at == self.bytes.len() { Ok(()) } else { Err(Invalid) }
+    }
+
     fn value(&mut self, depth: usize) -> Result<(), Invalid> {
         self.space();
         match self.peek() {
@@ -70,7 +82,7 @@ impl<'a> Scanner<'a> {
             self.value(depth)?;
             let value = &self.bytes[start..self.at];
             match key {
-                b"_placeholder" => marked = value == b"true",
+                _ if key == PLACEHOLDER.as_bytes() => marked = value == b"true",
                 b"num" => num = std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
                 _ => {}
             }
@@ -85,14 +97,26 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes into an array or object; says how many levels may be inside.
-    fn open(&mut self, depth: usize) -> Result<usize, Invalid> {
+    pub(crate) fn open(&mut self, depth: usize) -> Result<usize, Invalid> {
         self.at += 1;
         self.space();
         depth.checked_sub(1).ok_or(Invalid)
     }
 
+    /// A key of an object, written like this and in no other way, and the colon behind it.
+    #[cfg(feature = "msgpack")]
+    pub(crate) fn key(&mut self, name: &[u8]) -> Result<(), Invalid> {
+        if self.string()? != name {
+            return Err(Invalid);
+        }
+        self.space();
+        self.expect(b':')?;
+        self.space();
+        Ok(())
+    }
+
     /// A string; gives back what is between the quotes.
-    fn string(&mut self) -> Result<&'a [u8], Invalid> {
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], Invalid> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
@@ -113,7 +137,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<(), Invalid> {
+    pub(crate) fn number(&mut self) -> Result<(), Invalid> {
         self.take(b'-');
         if !self.take(b'0') {
             self.digits()?;
@@ -129,7 +153,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// One digit or more.
-    fn digits(&mut self) -> Result<(), Invalid> {
+    pub(crate) fn digits(&mut self) -> Result<(), Invalid> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
@@ -137,7 +161,7 @@ impl<'a> Scanner<'a> {
         if self.at > start { Ok(()) } else { Err(Invalid) }
     }
 
-    fn literal(&mut self, text: &[u8]) -> Result<(), Invalid> {
+    pub(crate) fn literal(&mut self, text: &[u8]) -> Result<(), Invalid> {
         if self.bytes[self.at..].starts_with(text) {
             self.at += text.len();
             Ok(())
@@ -146,13 +170,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn space(&mut self) {
+    pub(crate) fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
@@ -162,13 +186,13 @@ impl<'a> Scanner<'a> {
         Ok(byte)
     }
 
-    fn take(&mut self, byte: u8) -> bool {
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
         if self.take(byte) { Ok(()) } else { Err(Invalid) }
     }
 }

@@ -6,4 +6,7 @@ pub(crate) mod args;
 pub(crate) mod binary;
 pub(crate) mod encode;
 pub(crate) mod json;
+#[cfg(feature = "msgpack")]
+pub(crate) mod msgpack;
 pub(crate) mod packet;
+pub(crate) mod parser;

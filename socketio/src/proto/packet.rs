@@ -17,18 +17,24 @@ pub(crate) fn is_reserved(event: &str) -> bool {
     RESERVED.contains(&event)
 }
 
-/// What a packet is about; what only a server sends is not among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+/// What a [packet](crate::Packet) is about. Node: `PacketType`, where a packet with attachments has types of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A client asks to join a namespace, or has joined it.
     Connect,
+    /// One side has left the namespace.
     Disconnect,
+    /// An event.
     Event,
+    /// The acknowledgement of an event.
     Ack,
+    /// A client may not join the namespace. Only servers send it.
+    ConnectError,
 }
 
-/// A packet as it arrives.
+/// A packet as it arrives in text, the form of the protocol itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Packet<'a> {
+pub(crate) struct TextPacket<'a> {
     pub(crate) kind: Kind,
     pub(crate) namespace: &'a str,
     pub(crate) id: Option<u64>,
@@ -40,6 +46,8 @@ pub(crate) struct Packet<'a> {
 /// What the client did wrong: its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
+    /// Not a packet at all, to a parser other than that of the protocol.
+    Undecodable,
     UnknownType,
     IllegalAttachments,
     NameTooLong,
@@ -54,7 +62,7 @@ pub(crate) enum Violation {
     TooLarge,
 }
 
-impl<'a> Packet<'a> {
+impl<'a> TextPacket<'a> {
     pub(crate) fn decode(text: &'a str) -> Result<Self, Violation> {
         let bytes = text.as_bytes();
         let (kind, binary) = match bytes.first() {
@@ -93,21 +101,22 @@ impl<'a> Packet<'a> {
             _ => None,
         };
         let packet = Self { kind, namespace, id, attachments, payload: &text[at..] };
-        packet.check()?;
+        check(kind, id, packet.payload)?;
         Ok(packet)
     }
+}
 
-    /// Checks that the parts fit the type. Whether the payload is JSON shows when it is read.
-    fn check(&self) -> Result<(), Violation> {
-        let first = self.payload.as_bytes().first();
-        let valid = match self.kind {
-            Kind::Connect => matches!(first, None | Some(b'{')) && self.id.is_none(),
-            Kind::Disconnect => first.is_none() && self.id.is_none(),
-            Kind::Event => first == Some(&b'['),
-            Kind::Ack => first == Some(&b'[') && self.id.is_some(),
-        };
-        if valid { Ok(()) } else { Err(Violation::InvalidPayload) }
-    }
+/// Checks that the parts of a packet of a client fit its kind. Whether the payload is JSON shows when it is read.
+pub(crate) fn check(kind: Kind, id: Option<u64>, payload: &str) -> Result<(), Violation> {
+    let first = payload.as_bytes().first();
+    let valid = match kind {
+        Kind::Connect => matches!(first, None | Some(b'{')) && id.is_none(),
+        Kind::Disconnect => first.is_none() && id.is_none(),
+        Kind::Event => first == Some(&b'['),
+        Kind::Ack => first == Some(&b'[') && id.is_some(),
+        Kind::ConnectError => return Err(Violation::UnknownType),
+    };
+    if valid { Ok(()) } else { Err(Violation::InvalidPayload) }
 }
 
 /// Reads decimal digits; `None` if there are none or the number is too large.
@@ -175,7 +184,7 @@ mod tests {
     use super::*;
 
     fn decoded(text: &str) -> (Kind, &str, Option<u64>, usize, &str) {
-        let packet = Packet::decode(text).unwrap();
+        let packet = TextPacket::decode(text).unwrap();
         (packet.kind, packet.namespace, packet.id, packet.attachments, packet.payload)
     }
 
@@ -224,19 +233,19 @@ mod tests {
             ("299999999999999999999999[\"x\"]", Violation::IllegalId),
         ];
         for (text, violation) in cases {
-            assert_eq!(Packet::decode(text), Err(violation), "{text}");
+            assert_eq!(TextPacket::decode(text), Err(violation), "{text}");
         }
     }
 
     #[test]
     fn attachments_and_names_are_limited_exactly() {
-        assert!(Packet::decode("510-[\"x\"]").is_ok());
+        assert!(TextPacket::decode("510-[\"x\"]").is_ok());
         let namespace = |len: usize| format!("0/{}", "a".repeat(len - 1));
-        assert!(Packet::decode(&namespace(MAX_NAME)).is_ok());
-        assert_eq!(Packet::decode(&namespace(MAX_NAME + 1)), Err(Violation::NameTooLong));
+        assert!(TextPacket::decode(&namespace(MAX_NAME)).is_ok());
+        assert_eq!(TextPacket::decode(&namespace(MAX_NAME + 1)), Err(Violation::NameTooLong));
         let query = |len: usize| format!("{}?{}", namespace(len), "a".repeat(1000));
-        assert!(Packet::decode(&query(MAX_NAME)).is_ok());
-        assert_eq!(Packet::decode(&query(MAX_NAME + 1)), Err(Violation::NameTooLong));
+        assert!(TextPacket::decode(&query(MAX_NAME)).is_ok());
+        assert_eq!(TextPacket::decode(&query(MAX_NAME + 1)), Err(Violation::NameTooLong));
         let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
         assert!(event_name(&event(MAX_NAME)).is_ok());
         assert_eq!(event_name(&event(MAX_NAME + 1)), Err(Violation::NameTooLong));
@@ -262,14 +271,14 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text: String) {
-            if let Ok(packet) = Packet::decode(&text) && packet.kind == Kind::Event {
+            if let Ok(packet) = TextPacket::decode(&text) && packet.kind == Kind::Event {
                 let _ = event_name(packet.payload);
             }
         }
 
         #[test]
         fn never_panics_on_what_looks_like_a_packet(text in "[0-6][0-9-]{0,3}(/[a-zé]{0,3},?)?[0-9]{0,3}\\[?[\"\\\\a-z,\\]]{0,9}") {
-            if let Ok(packet) = Packet::decode(&text) && packet.kind == Kind::Event {
+            if let Ok(packet) = TextPacket::decode(&text) && packet.kind == Kind::Event {
                 let _ = event_name(packet.payload);
             }
         }

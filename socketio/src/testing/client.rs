@@ -27,8 +27,9 @@ use crate::{
     handshake::Refuse,
     proto::{
         args::{FromArgs, RawArgs, ToArgs},
-        encode::{self, Carrier},
-        packet::{Kind, Packet, event_name},
+        encode::Carrier,
+        packet::{Kind, TextPacket, event_name},
+        parser::Decoder,
     },
 };
 
@@ -94,12 +95,20 @@ impl Payload {
 
 impl TestClient {
     pub(super) async fn join(wire: Wire, namespace: &str, auth: &str) -> Result<Self, Refuse> {
-        wire.send(&[encode::ask(namespace, auth)]).await;
+        if let Ok(frames) = wire.encoder(namespace).ask(auth) {
+            wire.send(frames.as_slice()).await;
+        }
         let (sender, events) = mpsc::channel(MAX_WAITING);
         let (answered, answer) = oneshot::channel();
         let acks: Acks = Arc::new(Mutex::new(Some(HashMap::new())));
-        let reader =
-            Reader { wire: wire.clone(), acks: acks.clone(), events: sender, answered: Some(answered) };
+        let decoder = wire.decoder();
+        let reader = Reader {
+            wire: wire.clone(),
+            decoder,
+            acks: acks.clone(),
+            events: sender,
+            answered: Some(answered),
+        };
         let reader = tokio::spawn(reader.run()).abort_handle();
         let id = match answer.await {
             Ok(answer) => answer?,
@@ -180,7 +189,7 @@ impl TestClient {
     }
 
     async fn send<T: ToArgs + ?Sized>(&self, carrier: Carrier<'_>, args: &T) -> Result<(), EmitError> {
-        let frames = encode::args(&self.namespace, carrier, args).map_err(EmitError::Encode)?;
+        let frames = self.wire.encoder(&self.namespace).args(carrier, args).map_err(EmitError::Encode)?;
         if self.wire.send(frames.as_slice()).await { Ok(()) } else { Err(EmitError::Disconnected) }
     }
 
@@ -258,7 +267,9 @@ impl TestClient {
     ///
     /// Dropping the future cuts the connection.
     pub async fn disconnect(self) {
-        self.wire.send(&[encode::disconnect(&self.namespace)]).await;
+        if let Ok(frames) = self.wire.encoder(&self.namespace).disconnect() {
+            self.wire.send(frames.as_slice()).await;
+        }
         self.wire.close().await;
     }
 }
@@ -281,6 +292,8 @@ impl fmt::Debug for TestClient {
 /// The side of a client that always polls.
 struct Reader {
     wire: Wire,
+    /// What reads the messages, if that is not the protocol itself.
+    decoder: Option<Box<dyn Decoder>>,
     acks: Acks,
     events: mpsc::Sender<TestEvent>,
     answered: Option<oneshot::Sender<Result<Box<str>, Refuse>>>,
@@ -290,13 +303,10 @@ impl Reader {
     async fn run(mut self) {
         while let Some(messages) = self.wire.poll().await {
             let mut messages = messages.into_iter();
-            while let Some(Message::Text(text)) = messages.next() {
-                // The messages of one packet are in one answer.
-                let attachments = &mut messages;
-                if !self.packet(text, attachments).await {
-                    break;
-                }
-            }
+            // The messages of one packet are in one answer.
+            while let Some(message) = messages.next()
+                && self.message(message, &mut messages).await
+            {}
             if self.acks.lock().is_none() {
                 return;
             }
@@ -304,30 +314,52 @@ impl Reader {
         *self.acks.lock() = None;
     }
 
-    /// Takes a packet; says whether the client is still in the namespace.
+    /// Takes a message, and those that belong to it; says whether the client is still in the namespace.
+    async fn message(&mut self, message: Message, more: &mut impl Iterator<Item = Message>) -> bool {
+        let Some(decoder) = &mut self.decoder else {
+            return match message {
+                Message::Text(text) => self.packet(text, more).await,
+                Message::Binary(_) => false,
+            };
+        };
+        let packet = match &message {
+            Message::Text(text) => decoder.decode(engineio::Message::Text(text)),
+            Message::Binary(bytes) => decoder.decode(engineio::Message::Binary((&**bytes).into())),
+        };
+        let Ok(packet) = packet else { return false };
+        let Some(packet) = packet else { return true };
+        let json = packet.payload.into_owned();
+        self.take(packet.kind, packet.id, Payload { json, attachments: packet.attachments.into() }).await
+    }
+
     async fn packet(&mut self, text: String, messages: &mut impl Iterator<Item = Message>) -> bool {
         if let Some(refusal) = text.strip_prefix('4') {
             return self.refused(refusal);
         }
-        let Ok(packet) = Packet::decode(&text) else { return false };
+        let Ok(packet) = TextPacket::decode(&text) else { return false };
         let attachments = messages.take(packet.attachments).filter_map(|message| match message {
             Message::Binary(bytes) => Some(bytes),
             Message::Text(_) => None,
         });
         let payload = Payload { json: packet.payload.to_owned(), attachments: attachments.collect() };
-        match packet.kind {
+        self.take(packet.kind, packet.id, payload).await
+    }
+
+    async fn take(&mut self, kind: Kind, id: Option<u64>, payload: Payload) -> bool {
+        match kind {
+            Kind::ConnectError => self.refused(&payload.json),
             Kind::Connect => self.joined(&payload.json),
             Kind::Disconnect => {
                 *self.acks.lock() = None;
                 false
             }
             Kind::Ack => {
-                let waits = packet.id.and_then(|id| self.acks.lock().as_mut()?.remove(&id));
+                let waits = id.and_then(|id| self.acks.lock().as_mut()?.remove(&id));
                 // The test may have given up.
                 waits.map(|answer| answer.send(payload));
                 true
             }
-            Kind::Event => self.event(&payload, packet.id).await,
+            Kind::Event => self.event(&payload, id).await,
         }
     }
 

@@ -10,7 +10,13 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::Mutex;
 use tower_service::Service;
 
-use crate::server::Server;
+use crate::{
+    proto::{
+        encode::Encoder,
+        parser::{Decoder, Limits},
+    },
+    server::Server,
+};
 
 const SEPARATOR: char = '\u{1e}';
 
@@ -55,6 +61,16 @@ impl Wire {
             })
             .collect();
         self.post(packets.join(SEPARATOR.encode_utf8(&mut [0; 4]))).await
+    }
+
+    /// What encodes packets for the server.
+    pub(super) fn encoder<'a>(&'a self, namespace: &'a str) -> Encoder<'a> {
+        Encoder { namespace, parser: self.server.config().parser.as_deref() }
+    }
+
+    /// What reads the messages of the server, if that is not the protocol itself.
+    pub(super) fn decoder(&self) -> Option<Box<dyn Decoder>> {
+        self.server.config().parser.as_ref().map(|parser| parser.decoder(Limits::default()))
     }
 
     /// Closes the session from this side.

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cluster;
 mod mistakes;
+mod parser;
 mod promises;
 mod server;
 mod support;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use axum::http::{HeaderValue, request::Parts};
-use socketio::{Cookie, Cors, EngineConfig, HttpCompression, PerMessageDeflate, ServerConfig, TransportKind};
+use socketio::{
+    Cookie, Cors, EngineConfig, HttpCompression, MsgpackParser, PerMessageDeflate, ServerConfig,
+    TransportKind,
+};
 
 /// The name and the configuration of a profile, if what it needs exists.
 type Profile = (&'static str, Option<fn() -> ServerConfig>);
@@ -13,7 +16,7 @@ pub(crate) const ALL: [Profile; 7] = [
     ("fast", Some(fast)),
     ("strict", Some(strict)),
     ("recovery", None),
-    ("msgpack", None),
+    ("msgpack", Some(msgpack)),
     ("polling", Some(polling)),
     ("websocket", Some(websocket)),
 ];
@@ -64,6 +67,10 @@ fn fast() -> ServerConfig {
 
 fn strict() -> ServerConfig {
     with(engine().allow_upgrades(false)).path("/bb").add_trailing_slash(false)
+}
+
+fn msgpack() -> ServerConfig {
+    with(engine()).parser(MsgpackParser::default())
 }
 
 fn polling() -> ServerConfig {

@@ -1,0 +1,386 @@
+//! MessagePack to JSON text and attachments, in one pass over the bytes.
+
+use bytes::Bytes;
+use rmp::Marker;
+use serde::Serialize;
+
+use super::date;
+use crate::proto::{
+    binary::{ESCAPED_PLACEHOLDER, PLACEHOLDER},
+    packet::Kind,
+    parser::{Packet, ParseError},
+};
+
+/// The extension type of a moment in time. JavaScript's older encoder has type 0 for `undefined`, dates and bytes.
+const TIMESTAMP: i8 = -1;
+
+/// Whole numbers below this are exact in a float.
+const SAFE: f64 = 9_007_199_254_740_992.0;
+const ENDED: ParseError = ParseError::new("ended early");
+
+/// Decodes one packet, which must be all of `bytes`.
+pub(super) fn packet(
+    bytes: &[u8],
+    max_depth: usize,
+    max_attachments: usize,
+) -> Result<Packet<'static>, ParseError> {
+    let mut reader = Reader { bytes, json: Vec::new(), attachments: Vec::new(), max_attachments };
+    let packet = reader.packet(max_depth)?;
+    if reader.bytes.is_empty() { Ok(packet) } else { Err(ParseError::new("trailing bytes")) }
+}
+
+/// A value of a type that MessagePack itself does not have.
+struct Extension<'a> {
+    kind: i8,
+    /// Whether its length is part of the marker.
+    fixed: bool,
+    bytes: &'a [u8],
+}
+
+struct Reader<'a> {
+    /// What is still to be read.
+    bytes: &'a [u8],
+    json: Vec<u8>,
+    attachments: Vec<Bytes>,
+    max_attachments: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// The map that a packet is. Its entries come in any order; what the official client adds beside is left out.
+    fn packet(&mut self, max_depth: usize) -> Result<Packet<'static>, ParseError> {
+        let (mut kind, mut namespace, mut id, mut has_data) = (None, None, None, false);
+        let marker = self.marker()?;
+        let entries = self.map_len(marker)?.ok_or(ParseError::new("a packet must be a map"))?;
+        for _ in 0..entries {
+            let marker = self.marker()?;
+            let key = self.str(marker)?.ok_or(ParseError::new("a key must be a string"))?;
+            let is_new = match key {
+                b"type" => kind.replace(self.kind()?).is_none(),
+                b"nsp" => namespace.replace(self.namespace()?).is_none(),
+                b"id" => self.skip_undefined() || id.replace(self.id()?).is_none(),
+                b"data" => {
+                    self.skip_undefined() || {
+                        self.value(max_depth)?;
+                        !std::mem::replace(&mut has_data, true)
+                    }
+                }
+                _ => {
+                    self.skip(max_depth)?;
+                    true
+                }
+            };
+            if !is_new {
+                return Err(ParseError::new("an entry stands twice"));
+            }
+        }
+        // Only what `serde_json` and this module have written: it is UTF-8.
+        let payload = String::from_utf8(std::mem::take(&mut self.json)).unwrap_or_default();
+        Ok(Packet {
+            kind: kind.ok_or(ParseError::new("no type"))?,
+            namespace: namespace.ok_or(ParseError::new("no namespace"))?.into(),
+            id,
+            payload: payload.into(),
+            attachments: std::mem::take(&mut self.attachments).into(),
+        })
+    }
+
+    fn kind(&mut self) -> Result<Kind, ParseError> {
+        Ok(match self.id()? {
+            0 => Kind::Connect,
+            1 => Kind::Disconnect,
+            2 => Kind::Event,
+            3 => Kind::Ack,
+            4 => Kind::ConnectError,
+            _ => return Err(ParseError::new("unknown packet type")),
+        })
+    }
+
+    fn namespace(&mut self) -> Result<String, ParseError> {
+        let marker = self.marker()?;
+        let name = self.str(marker)?.ok_or(ParseError::new("a namespace must be a string"))?;
+        Ok(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// A whole number that is not negative, of any width.
+    fn id(&mut self) -> Result<u64, ParseError> {
+        let marker = self.marker()?;
+        let number = self.integer(marker)?.and_then(|number| u64::try_from(number).ok());
+        number.ok_or(ParseError::new("not a whole number"))
+    }
+
+    /// Reads a value and forgets it.
+    fn skip(&mut self, depth: usize) -> Result<(), ParseError> {
+        let (json, attachments) = (self.json.len(), self.attachments.len());
+        self.value(depth)?;
+        self.json.truncate(json);
+        self.attachments.truncate(attachments);
+        Ok(())
+    }
+
+    /// A value as JSON.
+    fn value(&mut self, depth: usize) -> Result<(), ParseError> {
+        let marker = self.marker()?;
+        if let Some(number) = self.integer(marker)? {
+            self.write(&number);
+        } else if let Some(text) = self.str(marker)? {
+            self.write(&*String::from_utf8_lossy(text));
+        } else if let Some(len) = self.array_len(marker)? {
+            self.array(len, depth)?;
+        } else if let Some(len) = self.map_len(marker)? {
+            self.map(len, depth)?;
+        } else if let Some(len) = self.bin_len(marker)? {
+            let bytes = self.take(len)?;
+            self.attach(bytes, depth)?;
+        } else if let Some(extension) = self.extension(marker)? {
+            self.write_extension(&extension, depth)?;
+        } else {
+            match marker {
+                Marker::Null => self.json.extend_from_slice(b"null"),
+                Marker::True => self.json.extend_from_slice(b"true"),
+                Marker::False => self.json.extend_from_slice(b"false"),
+                Marker::F32 => {
+                    let number = f32::from_be_bytes(self.fixed()?);
+                    self.write_float(number.into());
+                }
+                Marker::F64 => {
+                    let number = f64::from_be_bytes(self.fixed()?);
+                    self.write_float(number);
+                }
+                _ => return Err(ParseError::new("not MessagePack")),
+            }
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, len: usize, depth: usize) -> Result<(), ParseError> {
+        let depth = deeper(depth)?;
+        self.json.push(b'[');
+        for at in 0..len {
+            if at > 0 {
+                self.json.push(b',');
+            }
+            self.value(depth)?;
+        }
+        self.json.push(b']');
+        Ok(())
+    }
+
+    /// An object; as in JSON, an entry whose value is `undefined` is left out.
+    fn map(&mut self, len: usize, depth: usize) -> Result<(), ParseError> {
+        let depth = deeper(depth)?;
+        self.json.push(b'{');
+        let mut is_first = true;
+        for _ in 0..len {
+            let start = self.json.len();
+            if !is_first {
+                self.json.push(b',');
+            }
+            self.key()?;
+            if self.skip_undefined() {
+                self.json.truncate(start);
+                continue;
+            }
+            is_first = false;
+            self.json.push(b':');
+            self.value(depth)?;
+        }
+        self.json.push(b'}');
+        Ok(())
+    }
+
+    /// The key of an entry: a string, or a whole number, which JavaScript makes a string of.
+    fn key(&mut self) -> Result<(), ParseError> {
+        let marker = self.marker()?;
+        if let Some(text) = self.str(marker)? {
+            if text == PLACEHOLDER.as_bytes() {
+                self.json.push(b'"');
+                self.json.extend_from_slice(ESCAPED_PLACEHOLDER.as_bytes());
+                self.json.push(b'"');
+            } else {
+                self.write(&*String::from_utf8_lossy(text));
+            }
+            return Ok(());
+        }
+        let Some(number) = self.integer(marker)? else {
+            return Err(ParseError::new("a key is neither a string nor a whole number"));
+        };
+        self.json.push(b'"');
+        self.write(&number);
+        self.json.push(b'"');
+        Ok(())
+    }
+
+    /// An extension. Of those that nobody here knows, JavaScript makes an array of the type and the bytes.
+    fn write_extension(&mut self, extension: &Extension<'a>, depth: usize) -> Result<(), ParseError> {
+        match *extension {
+            Extension { kind: 0, fixed: true, bytes: [_] } => self.json.extend_from_slice(b"null"),
+            Extension { kind: 0, fixed: true, bytes } if let Ok(millis) = bytes.try_into() => {
+                self.write(&date::of_millis(i64::from_be_bytes(millis)));
+            }
+            Extension { kind: 0, fixed: false, bytes } => self.attach(bytes, depth)?,
+            Extension { kind: TIMESTAMP, bytes, .. }
+                if let Some(millis) = date::millis_of_timestamp(bytes) =>
+            {
+                self.write(&date::of_millis(millis));
+            }
+            Extension { kind, bytes, .. } => {
+                let depth = deeper(depth)?;
+                self.json.push(b'[');
+                self.write(&kind);
+                self.json.push(b',');
+                self.attach(bytes, depth)?;
+                self.json.push(b']');
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps bytes as an attachment, with a placeholder in the JSON.
+    fn attach(&mut self, bytes: &[u8], depth: usize) -> Result<(), ParseError> {
+        // The placeholder is an object, and counts as one for those who check the text.
+        deeper(depth)?;
+        if self.attachments.len() >= self.max_attachments {
+            return Err(ParseError::new("too many attachments"));
+        }
+        self.json.extend_from_slice(br#"{"_placeholder":true,"num":"#);
+        self.write(&self.attachments.len());
+        self.json.push(b'}');
+        self.attachments.push(Bytes::copy_from_slice(bytes));
+        Ok(())
+    }
+
+    /// Goes past an `undefined`, if there is one.
+    fn skip_undefined(&mut self) -> bool {
+        match self.bytes {
+            [0xd4, 0, _, rest @ ..] => {
+                self.bytes = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn integer(&mut self, marker: Marker) -> Result<Option<i128>, ParseError> {
+        Ok(Some(match marker {
+            Marker::FixPos(number) => number.into(),
+            Marker::FixNeg(number) => number.into(),
+            Marker::U8 => u8::from_be_bytes(self.fixed()?).into(),
+            Marker::U16 => u16::from_be_bytes(self.fixed()?).into(),
+            Marker::U32 => u32::from_be_bytes(self.fixed()?).into(),
+            Marker::U64 => u64::from_be_bytes(self.fixed()?).into(),
+            Marker::I8 => i8::from_be_bytes(self.fixed()?).into(),
+            Marker::I16 => i16::from_be_bytes(self.fixed()?).into(),
+            Marker::I32 => i32::from_be_bytes(self.fixed()?).into(),
+            Marker::I64 => i64::from_be_bytes(self.fixed()?).into(),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn str(&mut self, marker: Marker) -> Result<Option<&'a [u8]>, ParseError> {
+        let len = match marker {
+            Marker::FixStr(len) => len.into(),
+            Marker::Str8 => self.len8()?,
+            Marker::Str16 => self.len16()?,
+            Marker::Str32 => self.len32()?,
+            _ => return Ok(None),
+        };
+        self.take(len).map(Some)
+    }
+
+    fn bin_len(&mut self, marker: Marker) -> Result<Option<usize>, ParseError> {
+        match marker {
+            Marker::Bin8 => self.len8().map(Some),
+            Marker::Bin16 => self.len16().map(Some),
+            Marker::Bin32 => self.len32().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn array_len(&mut self, marker: Marker) -> Result<Option<usize>, ParseError> {
+        let len = match marker {
+            Marker::FixArray(len) => len.into(),
+            Marker::Array16 => self.len16()?,
+            Marker::Array32 => self.len32()?,
+            _ => return Ok(None),
+        };
+        self.elements(len, 1).map(Some)
+    }
+
+    fn map_len(&mut self, marker: Marker) -> Result<Option<usize>, ParseError> {
+        let len = match marker {
+            Marker::FixMap(len) => len.into(),
+            Marker::Map16 => self.len16()?,
+            Marker::Map32 => self.len32()?,
+            _ => return Ok(None),
+        };
+        self.elements(len, 2).map(Some)
+    }
+
+    fn extension(&mut self, marker: Marker) -> Result<Option<Extension<'a>>, ParseError> {
+        let (len, fixed) = match marker {
+            Marker::FixExt1 => (1, true),
+            Marker::FixExt2 => (2, true),
+            Marker::FixExt4 => (4, true),
+            Marker::FixExt8 => (8, true),
+            Marker::FixExt16 => (16, true),
+            Marker::Ext8 => (self.len8()?, false),
+            Marker::Ext16 => (self.len16()?, false),
+            Marker::Ext32 => (self.len32()?, false),
+            _ => return Ok(None),
+        };
+        let kind = i8::from_be_bytes(self.fixed()?);
+        Ok(Some(Extension { kind, fixed, bytes: self.take(len)? }))
+    }
+
+    /// Checks a count that is announced: each element takes so many bytes at least.
+    fn elements(&self, count: usize, size: usize) -> Result<usize, ParseError> {
+        if count <= self.bytes.len() / size { Ok(count) } else { Err(ENDED) }
+    }
+
+    fn marker(&mut self) -> Result<Marker, ParseError> {
+        self.fixed().map(|[byte]| Marker::from_u8(byte))
+    }
+
+    fn len8(&mut self) -> Result<usize, ParseError> {
+        self.fixed().map(|bytes| u8::from_be_bytes(bytes).into())
+    }
+
+    fn len16(&mut self) -> Result<usize, ParseError> {
+        self.fixed().map(|bytes| u16::from_be_bytes(bytes).into())
+    }
+
+    fn len32(&mut self) -> Result<usize, ParseError> {
+        self.fixed().and_then(|bytes| usize::try_from(u32::from_be_bytes(bytes)).map_err(|_| ENDED))
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
+        let (bytes, rest) = self.bytes.split_first_chunk().ok_or(ENDED)?;
+        self.bytes = rest;
+        Ok(*bytes)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], ParseError> {
+        let (bytes, rest) = self.bytes.split_at_checked(len).ok_or(ENDED)?;
+        self.bytes = rest;
+        Ok(bytes)
+    }
+
+    /// A number as JavaScript would write it: without a fraction if it has none, `null` if JSON has none for it.
+    fn write_float(&mut self, number: f64) {
+        if number.fract() == 0.0 && number.abs() < SAFE && number.to_bits() != (-0.0_f64).to_bits() {
+            self.write(&(number as i64));
+        } else {
+            self.write(&number);
+        }
+    }
+
+    fn write<T: Serialize + ?Sized>(&mut self, value: &T) {
+        // Strings and numbers always serialize, and a vector takes whatever is written.
+        let _ = serde_json::to_writer(&mut self.json, value);
+    }
+}
+
+/// Goes into an array or object; says how many levels may be inside.
+fn deeper(depth: usize) -> Result<usize, ParseError> {
+    depth.checked_sub(1).ok_or(ParseError::new("nested too deeply"))
+}

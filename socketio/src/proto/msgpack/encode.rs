@@ -1,0 +1,261 @@
+//! JSON text and attachments to MessagePack, in one pass over the text, byte for byte as the official parser.
+
+use bytes::Bytes;
+use rmp::{
+    Marker,
+    encode::{write_bin, write_f64, write_sint, write_str, write_uint},
+};
+
+use crate::proto::{
+    binary::PLACEHOLDER,
+    json::{Invalid, MAX_DEPTH, Scanner},
+    packet::Kind,
+    parser::{Packet, ParseError},
+};
+
+/// What the keys and the small values of a packet take.
+const ENVELOPE: usize = 64;
+
+/// Encodes one packet.
+pub(super) fn packet(packet: &Packet<'_>) -> Result<Vec<u8>, ParseError> {
+    let binary = packet.attachments.iter().map(Bytes::len).sum::<usize>();
+    let len = packet.payload.len() + packet.namespace.len() + binary + ENVELOPE;
+    // A length has 32 bits at most.
+    if u32::try_from(len).is_err() {
+        return Err(ParseError::new("too long"));
+    }
+    let mut writer = Writer {
+        text: &packet.payload,
+        scanner: Scanner::new(&packet.payload, 0),
+        attachments: &packet.attachments,
+        out: Vec::with_capacity(len),
+    };
+    writer
+        .packet(packet)
+        .map_err(|Invalid| ParseError::new("the payload is not JSON, or nested too deeply"))?;
+    Ok(writer.out)
+}
+
+struct Writer<'a> {
+    text: &'a str,
+    /// Where in the text we are.
+    scanner: Scanner<'a>,
+    attachments: &'a [Bytes],
+    out: Vec<u8>,
+}
+
+impl Writer<'_> {
+    /// The packet as a map, with its entries in the order of the official server.
+    fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Invalid> {
+        let has_data = !packet.payload.is_empty();
+        let entries = 2 + u8::from(has_data) + u8::from(packet.id.is_some());
+        self.byte(Marker::FixMap(entries));
+        let id_first = packet.kind == Kind::Ack;
+        if id_first {
+            self.id(packet.id);
+        }
+        self.str("type");
+        self.byte(Marker::FixPos(match packet.kind {
+            Kind::Connect => 0,
+            Kind::Disconnect => 1,
+            Kind::Event => 2,
+            Kind::Ack => 3,
+            Kind::ConnectError => 4,
+        }));
+        if has_data {
+            self.str("data");
+            self.value(MAX_DEPTH)?;
+            self.scanner.end()?;
+        }
+        self.str("nsp");
+        self.str(&packet.namespace);
+        if !id_first {
+            self.id(packet.id);
+        }
+        Ok(())
+    }
+
+    fn id(&mut self, id: Option<u64>) {
+        if let Some(id) = id {
+            self.str("id");
+            let _ = write_uint(&mut self.out, id);
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), Invalid> {
+        self.scanner.space();
+        match self.scanner.peek() {
+            Some(b'"') => self.string(),
+            Some(b'{') if self.placeholder() => Ok(()),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b't') => self.literal(b"true", Marker::True),
+            Some(b'f') => self.literal(b"false", Marker::False),
+            Some(b'n') => self.literal(b"null", Marker::Null),
+            _ => self.number(),
+        }
+    }
+    fn array(&mut self, depth: usize) -> Result<(), Invalid> {
+        let depth = self.scanner.open(depth)?;
+        let (start, mut len) = (self.out.len(), 0);
+        self.byte(Marker::FixArray(0));
+        if !self.scanner.take(b']') {
+            loop {
+                self.value(depth)?;
+                len += 1;
+                self.scanner.space();
+                if self.scanner.take(b']') {
+                    break;
+                }
+                self.scanner.expect(b',')?;
+            }
+        }
+        self.close(start, len, [Marker::Array16, Marker::Array32]);
+        Ok(())
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), Invalid> {
+        let depth = self.scanner.open(depth)?;
+        let (start, mut len) = (self.out.len(), 0);
+        self.byte(Marker::FixMap(0));
+        if !self.scanner.take(b'}') {
+            loop {
+                self.scanner.space();
+                self.string()?;
+                self.scanner.space();
+                self.scanner.expect(b':')?;
+                self.value(depth)?;
+                len += 1;
+                self.scanner.space();
+                if self.scanner.take(b'}') {
+                    break;
+                }
+                self.scanner.expect(b',')?;
+            }
+        }
+        self.close(start, len, [Marker::Map16, Marker::Map32]);
+        Ok(())
+    }
+
+    /// Writes the length of an array or map, known only now, into the marker at its start. The text does not say it
+    /// in advance, and most are short: only from 16 elements on, what is inside moves.
+    fn close(&mut self, start: usize, len: u32, [wide, widest]: [Marker; 2]) {
+        if len < 16 {
+            self.out[start] |= len as u8;
+        } else if let Ok(len) = u16::try_from(len) {
+            let [a, b] = len.to_be_bytes();
+            self.out.splice(start..=start, [wide.to_u8(), a, b]);
+        } else {
+            let [a, b, c, d] = len.to_be_bytes();
+            self.out.splice(start..=start, [widest.to_u8(), a, b, c, d]);
+        }
+    }
+
+    /// Writes an attachment, if the object that begins here is a placeholder for one, and nothing otherwise.
+    fn placeholder(&mut self) -> bool {
+        let start = self.scanner.at;
+        let bytes = self.read_placeholder().ok().and_then(|num| self.attachments.get(num));
+        match bytes {
+            Some(bytes) => drop(write_bin(&mut self.out, bytes)),
+            None => self.scanner.at = start,
+        }
+        bytes.is_some()
+    }
+
+    fn read_placeholder(&mut self) -> Result<usize, Invalid> {
+        if self.attachments.is_empty() {
+            return Err(Invalid);
+        }
+        self.scanner.open(1)?;
+        self.scanner.key(PLACEHOLDER.as_bytes())?;
+        self.scanner.literal(b"true")?;
+        self.scanner.space();
+        self.scanner.expect(b',')?;
+        self.scanner.space();
+        self.scanner.key(b"num")?;
+        let start = self.scanner.at;
+        self.scanner.digits()?;
+        let num = self.text.get(start..self.scanner.at).and_then(|num| num.parse().ok());
+        self.scanner.space();
+        self.scanner.expect(b'}')?;
+        num.ok_or(Invalid)
+    }
+
+    fn string(&mut self) -> Result<(), Invalid> {
+        let start = self.scanner.at + 1;
+        self.scanner.string()?;
+        let raw = self.text.get(start..self.scanner.at - 1).ok_or(Invalid)?;
+        if raw.contains('\\') {
+            self.str(&unescaped(raw));
+        } else {
+            self.str(raw);
+        }
+        Ok(())
+    }
+
+    /// A number as JavaScript reads it: what has no fraction is an integer, however it is written.
+    fn number(&mut self) -> Result<(), Invalid> {
+        let start = self.scanner.at;
+        self.scanner.number()?;
+        let text = self.text.get(start..self.scanner.at).ok_or(Invalid)?;
+        let float = || text.parse::<f64>().map_err(|_| Invalid);
+        let whole = match text.parse::<i128>() {
+            Ok(whole) => Some(whole),
+            Err(_) => Some(float()?).filter(|float| float.fract() == 0.0).map(|float| float as i128),
+        };
+        // A vector takes whatever is written, here and below.
+        if let Some(whole) = whole.and_then(|whole| u64::try_from(whole).ok()) {
+            let _ = write_uint(&mut self.out, whole);
+        } else if let Some(whole) = whole.and_then(|whole| i64::try_from(whole).ok()) {
+            let _ = write_sint(&mut self.out, whole);
+        } else {
+            let _ = write_f64(&mut self.out, float()?);
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, text: &[u8], marker: Marker) -> Result<(), Invalid> {
+        self.scanner.literal(text)?;
+        self.byte(marker);
+        Ok(())
+    }
+
+    fn str(&mut self, text: &str) {
+        let _ = write_str(&mut self.out, text);
+    }
+
+    fn byte(&mut self, marker: Marker) {
+        self.out.push(marker.to_u8());
+    }
+}
+
+/// What a JSON string means. MessagePack has no lone surrogates: each becomes a replacement character.
+fn unescaped(mut raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len());
+    while let Some(at) = raw.find('\\') {
+        text.push_str(&raw[..at]);
+        raw = &raw[at..];
+        let start = raw.len();
+        let units = std::iter::from_fn(|| {
+            let unit = u16::from_str_radix(raw.strip_prefix("\\u")?.get(..4)?, 16).ok()?;
+            raw = &raw[6..];
+            Some(unit)
+        });
+        text.extend(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
+        if raw.len() == start {
+            let mut escape = raw.chars();
+            escape.next();
+            text.extend(escape.next().map(|letter| match letter {
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                itself => itself,
+            }));
+            raw = escape.as_str();
+        }
+    }
+    text.push_str(raw);
+    text
+}

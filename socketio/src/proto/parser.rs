@@ -1,0 +1,171 @@
+//! The seam for other encodings of packets: a parser beside the JSON of the protocol itself.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use engineio::{Frame, Message};
+
+use super::json::MAX_DEPTH;
+pub use super::packet::Kind as PacketKind;
+
+/// Another encoding of packets, which all clients of the server use too. Node: `parser`.
+///
+/// It translates at the edge of the server: handlers and broadcasts are the same with any. A broadcast is encoded once
+/// for all its recipients.
+///
+/// # Examples
+///
+/// Packets as four lines of text, for clients that know of it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use socketio::{
+///     Decoder, Frame, Limits, Message, Packet, PacketKind, ParseError, Parser, Server, ServerConfig,
+/// };
+///
+/// /// The namespace, the kind, the id and the payload, one on each line.
+/// #[derive(Debug)]
+/// struct Lines;
+///
+/// impl Parser for Lines {
+///     fn encode(&self, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError> {
+///         if !packet.attachments.is_empty() {
+///             return Err(ParseError::new("no binary data"));
+///         }
+///         let id = packet.id.map(|id| id.to_string()).unwrap_or_default();
+///         let text = format!("{}\n{:?}\n{id}\n{}", packet.namespace, packet.kind, packet.payload);
+///         Ok(vec![Frame::text(&text)])
+///     }
+///
+///     fn decoder(&self, _: Limits) -> Box<dyn Decoder> {
+///         Box::new(LinesDecoder)
+///     }
+/// }
+///
+/// struct LinesDecoder;
+///
+/// impl Decoder for LinesDecoder {
+///     fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError> {
+///         let Message::Text(text) = message else { return Err(ParseError::new("not text")) };
+///         let lines: Vec<&str> = text.splitn(4, '\n').collect();
+///         let [namespace, kind, id, payload] = lines[..] else { return Err(ParseError::new("too short")) };
+///         let kind = match kind {
+///             "Connect" => PacketKind::Connect,
+///             "Disconnect" => PacketKind::Disconnect,
+///             "Event" => PacketKind::Event,
+///             "Ack" => PacketKind::Ack,
+///             _ => return Err(ParseError::new("unknown kind")),
+///         };
+///         let packet = Packet::new(kind, namespace.to_owned(), id.parse().ok(), payload.to_owned());
+///         Ok(Some(packet))
+///     }
+/// }
+///
+/// let io = Server::with_config(ServerConfig::default().parser(Arc::new(Lines) as Arc<dyn Parser>));
+/// ```
+pub trait Parser: fmt::Debug + Send + Sync + 'static {
+    /// Encodes a packet into the messages that carry it, in order.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the format cannot carry the packet: nothing is sent then, and the caller of `emit` hears of
+    /// it as [`EmitError::Encode`](crate::EmitError::Encode).
+    fn encode(&self, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError>;
+
+    /// Makes what decodes the messages of one connection.
+    fn decoder(&self, limits: Limits) -> Box<dyn Decoder>;
+}
+
+/// Decodes the messages of one connection: made by a [`Parser`].
+pub trait Decoder: Send {
+    /// Takes the next message; `None` if more are needed for the packet.
+    ///
+    /// What a packet holds is checked afterwards: that the payload is JSON of bounded depth and fits the kind, that
+    /// placeholders have their attachments, and that the event has a name which clients may use.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the client has broken the format: its connection is closed.
+    fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError>;
+}
+
+/// What a [`Decoder`] must not exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most bytes of one packet, where it is made of several messages:
+    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which each message is within.
+    pub max_bytes: usize,
+    /// The deepest nesting of arrays and objects in a payload: 128.
+    pub max_depth: usize,
+}
+
+/// A packet on its way through a [`Parser`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Packet<'a> {
+    /// What it is about.
+    pub kind: PacketKind,
+    /// The namespace, `/` by default.
+    pub namespace: Cow<'a, str>,
+    /// The id of the acknowledgement that is asked for, or that it is.
+    pub id: Option<u64>,
+    /// JSON text: an array for an event, with its name first, and for an acknowledgement; an object or nothing for a
+    /// CONNECT; any value for a refusal; nothing for a DISCONNECT. An attachment is written as
+    /// `{"_placeholder":true,"num":0}`. A key that is spelled with an escape, as `"\u005fplaceholder"`, makes none.
+    pub payload: Cow<'a, str>,
+    /// The attachments that the placeholders refer to by number. If there is none, nothing is a placeholder.
+    pub attachments: Cow<'a, [Bytes]>,
+}
+
+impl Default for Limits {
+    /// The limits of a server with the default options.
+    fn default() -> Self {
+        Self { max_bytes: 1_000_000, max_depth: MAX_DEPTH }
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// Makes a packet without attachments.
+    pub fn new(
+        kind: PacketKind,
+        namespace: impl Into<Cow<'a, str>>,
+        id: Option<u64>,
+        payload: impl Into<Cow<'a, str>>,
+    ) -> Self {
+        let (namespace, payload) = (namespace.into(), payload.into());
+        Self { kind, namespace, id, payload, attachments: Cow::Borrowed(&[]) }
+    }
+
+    /// Adds the attachments.
+    #[must_use]
+    pub fn attachments(mut self, attachments: impl Into<Cow<'a, [Bytes]>>) -> Self {
+        self.attachments = attachments.into();
+        self
+    }
+}
+
+/// What is wrong with a packet or a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError(Cow<'static, str>);
+
+impl ParseError {
+    /// Makes an error of a message for the log.
+    pub const fn new(message: &'static str) -> Self {
+        Self(Cow::Borrowed(message))
+    }
+}
+
+impl From<String> for ParseError {
+    fn from(message: String) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ParseError {}
