@@ -107,12 +107,8 @@ impl Args {
 
     /// The name and the arguments of an event as it is sent in a namespace.
     pub(crate) fn of_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
-        let (text, attachments) = packet.as_slice().split_first()?;
-        let text = std::str::from_utf8(text.payload()).ok()?;
-        let text = if namespace == "/" { text } else { text.split_once(',')?.1 };
-        let json = text.get(text.find('[')?..)?;
-        let attachments = attachments.iter().map(|frame| Bytes::copy_from_slice(frame.payload())).collect();
-        let all = Self { json: json.into(), attachments };
+        let (json, attachments) = packet.parts(namespace);
+        let all = Self { json: json.into(), attachments: attachments.into() };
         Some((all.get(0).ok()?, all.skip(1)))
     }
 

@@ -12,6 +12,7 @@ use crate::{
     event::EventName,
     proto::{
         args::{FromArgs, ToArgs},
+        encode::Encoder,
         packet::MAX_NAME,
     },
     remote_socket::RemoteSocket,
@@ -102,8 +103,9 @@ impl BroadcastOperator {
         let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
         let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
         adapter.deliver(&self.target, &packet, self.flags);
-        let (target, volatile) = (self.target, self.flags.volatile);
-        Ok(adapter.publish(self.flags, || Op::Broadcast { target, packet, volatile })?)
+        let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
+        let op = || Op::Broadcast { target, packet: packet.into_plain(), volatile, uncompressed };
+        Ok(adapter.publish(self.flags, op)?)
     }
 
     /// Sends the event, and waits for the acknowledgements of all who get it. It leaves at once, awaited or not.
@@ -130,9 +132,16 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let id = adapter.next_ack();
         let packet = encode_event(adapter.encoder(), event.name(), Some(id), args)?;
+        let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
         let mut owed = adapter.ask(&self.target, &packet, id, self.flags);
-        let (target, volatile) = (self.target, self.flags.volatile);
-        adapter.ask_elsewhere(&mut owed, self.flags, |request| Op::Ask { request, target, packet, volatile });
+        let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
+        adapter.ask_elsewhere(&mut owed, self.flags, |request| Op::Ask {
+            request,
+            target,
+            packet: packet.into_plain(),
+            volatile,
+            uncompressed,
+        });
         Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout))
     }
 }
@@ -249,7 +258,7 @@ impl BroadcastOperator {
         args: &T,
     ) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
+        let packet = encode_event(Encoder::plain(adapter.path()), event.name(), None, args)?;
         Ok(adapter.publish(self.flags, || Op::ServerEvent { request: None, packet })?)
     }
 
@@ -286,7 +295,7 @@ impl BroadcastOperator {
         args: &T,
     ) -> Result<ServerAnswers<A>, EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
+        let packet = encode_event(Encoder::plain(adapter.path()), event.name(), None, args)?;
         let event = |request| Op::ServerEvent { request: Some(request), packet };
         let gathered = adapter.gather(self.flags, event).await;
         let missing = gathered.missing.into_iter().map(|server| (server, AckError::Timeout)).collect();

@@ -64,12 +64,14 @@ pub(crate) struct Message {
     pub(crate) op: Op,
 }
 
+/// What servers do together. The packets are as the protocol has them, whatever the clients of each server speak.
 #[derive(Debug)]
 pub(crate) enum Op {
     Broadcast {
         target: Target,
         packet: Frames,
         volatile: bool,
+        uncompressed: bool,
     },
     /// A broadcast with acknowledgements. Each server gives it an id of its own.
     Ask {
@@ -77,6 +79,7 @@ pub(crate) enum Op {
         target: Target,
         packet: Frames,
         volatile: bool,
+        uncompressed: bool,
     },
     /// Nobody waits for these acknowledgements any more.
     Forget {

@@ -35,8 +35,8 @@ engineio::__config! {
         /// the path as `socket.io.js` and so on. Empty by default: none are served. Node: `serveClient`, which is on there
         /// because the bundles come with the server's own package.
         serve_client: PathBuf = PathBuf::new(),
-        /// Another encoding of packets, such as `MsgpackParser` of the feature `msgpack`; all clients must use the same.
-        /// `None` by default: that of the protocol itself. Node: `parser`.
+        /// Another encoding of packets, such as `MsgpackParser` of the feature `msgpack`; all clients must use the same,
+        /// while each server of a cluster may have its own. `None` by default: that of the protocol itself. Node: `parser`.
         parser: Option<Arc<dyn Parser>> = None,
         /// How long a client may stay without joining a namespace. 10 seconds by default; Node: `connectTimeout`, 45
         /// seconds.

@@ -24,7 +24,7 @@ use crate::{
         encode::Encoder,
         json,
         packet::{self, Kind, MAX_NAME, TextPacket, Violation, event_name},
-        parser::{Decoder, Limits},
+        parser::{Decoding, Limits},
     },
     reason::DisconnectReason,
     socket::Ending,
@@ -41,7 +41,7 @@ pub(crate) struct Connection {
     stays: Stays,
     partial: Option<Box<Partial>>,
     /// What reads the messages, if that is not the protocol itself.
-    decoder: Option<Box<dyn Decoder>>,
+    decoder: Option<Decoding>,
     /// Handlers that wait for something.
     running: Option<Box<FuturesUnordered<Running>>>,
     /// When the connection is closed unless a namespace has been joined.
@@ -62,7 +62,7 @@ impl Connection {
         let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
         let max_bytes = config.engine.max_http_buffer_size;
         let limits = Limits { max_bytes, ..Limits::default() };
-        let decoder = config.parser.as_ref().map(|parser| parser.decoder(limits));
+        let decoder = config.parser.as_deref().map(|parser| Decoding::new(parser, limits));
         let mut connection = Self {
             namespaces,
             config,

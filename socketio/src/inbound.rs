@@ -84,18 +84,21 @@ impl Worker {
         }
         let adapter = self.namespaces.adapter(&message.namespace);
         match (&message.op, adapter) {
-            (Op::Broadcast { target, packet, volatile }, Some(adapter)) => {
-                adapter.deliver(
-                    target,
-                    packet,
-                    Flags { volatile: *volatile, local: true, ..Flags::default() },
-                );
+            (Op::Broadcast { target, packet, volatile, uncompressed }, Some(adapter)) => {
+                let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
+                if let Some(packet) = translate(&adapter, packet.clone(), None, flags) {
+                    adapter.deliver(target, &packet, flags);
+                }
             }
-            (Op::Ask { request, target, packet, volatile }, Some(adapter)) if !self.is_full() => {
+            (Op::Ask { request, target, packet, volatile, uncompressed }, Some(adapter))
+                if !self.is_full() =>
+            {
+                let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
                 let id = adapter.next_ack();
                 let packet = packet.with_id(&message.namespace, id);
-                let flags = Flags { volatile: *volatile, local: true, ..Flags::default() };
-                self.gather((message.from, *request), adapter.ask(target, &packet, id, flags));
+                if let Some(packet) = translate(&adapter, packet, Some(id), flags) {
+                    self.gather((message.from, *request), adapter.ask(target, &packet, id, flags));
+                }
             }
             (Op::Ask { request, .. }, None) => {
                 self.cluster.reply(message.from, *request, Body::Recipients(Vec::new()));
@@ -173,6 +176,19 @@ impl Worker {
         let present = self.cluster.servers();
         for (_, gathering) in self.gatherings.extract_if(|(server, _), _| !present.contains(server)) {
             gathering.give_up();
+        }
+    }
+}
+
+/// An event of another server as the clients of this one read it. A server that asks finds this one missing if there is
+/// no such form.
+fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -> Option<Frames> {
+    match adapter.encoder().translate(packet, id) {
+        Ok(packet) if flags.uncompressed => Some(packet.uncompressed()),
+        Ok(packet) => Some(packet),
+        Err(error) => {
+            tracing::warn!(namespace = adapter.path(), %error, "an event of another server is lost");
+            None
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::ser::Error as _;
 use super::{
     args::ToArgs,
     packet::Kind,
-    parser::{Packet, Parser},
+    parser::{self, Packet, Parser},
 };
 
 /// More than the parts of a header beside the namespace can take: type, count of attachments, id, punctuation.
@@ -26,24 +26,47 @@ thread_local! {
 pub(crate) enum Frames {
     One([Frame; 1]),
     Many(Vec<Frame>),
+    /// An event as another parser has it, and as the protocol itself does: for observers and other servers.
+    Translated {
+        plain: Box<Self>,
+        wire: Vec<Frame>,
+    },
 }
 
 impl Frames {
+    /// What goes to the clients.
     pub(crate) fn as_slice(&self) -> &[Frame] {
         match self {
             Self::One(frame) => frame,
-            Self::Many(frames) => frames,
+            Self::Many(frames) | Self::Translated { wire: frames, .. } => frames,
         }
     }
 
-    /// The JSON text and the attachments of an event or an acknowledgement, which was encoded for this namespace.
+    /// An event as the protocol itself has it.
+    pub(crate) fn into_plain(self) -> Self {
+        match self {
+            Self::Translated { plain, .. } => *plain,
+            plain => plain,
+        }
+    }
+
+    fn plain(&self) -> &[Frame] {
+        match self {
+            Self::Translated { plain, .. } => plain.plain(),
+            plain => plain.as_slice(),
+        }
+    }
+
+    /// The JSON text and the attachments of an event, or of an acknowledgement as the protocol has it, which was encoded
+    /// for this namespace.
     pub(crate) fn parts(&self, namespace: &str) -> (&str, Vec<Bytes>) {
-        let mut frames = self.as_slice().iter();
+        let plain = self.plain();
+        let mut frames = plain.iter();
         let packet = frames.next().map_or(&[][..], Frame::payload);
         // What `serde_json` writes is UTF-8. The type of the message comes first, then that of the packet.
         let text = std::str::from_utf8(packet).unwrap_or_default();
         let mut rest = text.get(2..).unwrap_or_default();
-        if self.as_slice().len() > 1 {
+        if plain.len() > 1 {
             rest = rest.split_once('-').map_or("", |(_, rest)| rest);
         }
         if namespace != "/" {
@@ -53,10 +76,10 @@ impl Frames {
         (json, frames.map(|frame| Bytes::copy_from_slice(frame.payload())).collect())
     }
 
-    /// The same event with an id for its acknowledgement.
+    /// The same event, as the protocol has it, with an id for its acknowledgement.
     pub(crate) fn with_id(&self, namespace: &str, id: u64) -> Self {
         let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
-        let attachments = self.as_slice().get(1..).unwrap_or_default();
+        let attachments = self.plain().get(1..).unwrap_or_default();
         let mut buffer = vec![0; json];
         buffer.extend_from_slice(self.parts(namespace).0.as_bytes());
         let carrier = Carrier::Event { name: "", id: Some(id) };
@@ -70,11 +93,21 @@ impl Frames {
 }
 
 impl Frames {
+    fn with_wire(self, wire: Option<Vec<Frame>>) -> Self {
+        match wire {
+            Some(wire) => Self::Translated { plain: Box::new(self), wire },
+            None => self,
+        }
+    }
+
     /// The same packet, which is not compressed on its way.
     pub(crate) fn uncompressed(self) -> Self {
         match self {
             Self::One([frame]) => Self::One([frame.uncompressed()]),
             Self::Many(frames) => Self::Many(frames.into_iter().map(Frame::uncompressed).collect()),
+            Self::Translated { plain, wire } => {
+                Self::Translated { plain, wire: wire.into_iter().map(Frame::uncompressed).collect() }
+            }
         }
     }
 }
@@ -147,20 +180,31 @@ impl Encoder<'_> {
             buffer.pop();
         }
         buffer.push(b']');
-        if let Some(parser) = self.parser {
-            let (kind, id) = match carrier {
-                Carrier::Event { id, .. } => (Kind::Event, id),
-                Carrier::Ack { id } => (Kind::Ack, Some(id)),
-            };
-            return self.parse(parser, kind, id, &buffer[json..], &attachments);
-        }
+        let parse = |parser, kind, id| self.parse(parser, kind, id, &buffer[json..], &attachments);
+        let wire = match (self.parser, carrier) {
+            (None, _) => None,
+            (Some(parser), Carrier::Event { id, .. }) => Some(parse(parser, Kind::Event, id)?),
+            // Of this nobody reads more than the client.
+            (Some(parser), Carrier::Ack { id }) => {
+                return parse(parser, Kind::Ack, Some(id)).map(Frames::Many);
+            }
+        };
         let start = write_header(buffer, json, self.namespace, carrier, attachments.len());
         let text = Frame::from_headroom(buffer, start);
-        Ok(if attachments.is_empty() {
+        let plain = if attachments.is_empty() {
             text.into()
         } else {
             Frames::Many(std::iter::once(text).chain(attachments.into_iter().map(Frame::binary)).collect())
-        })
+        };
+        Ok(plain.with_wire(wire))
+    }
+
+    /// Lets the parser, if there is one, encode an event that another server has written as the protocol has it.
+    pub(crate) fn translate(self, plain: Frames, id: Option<u64>) -> Result<Frames, serde_json::Error> {
+        let Some(parser) = self.parser else { return Ok(plain) };
+        let (json, attachments) = plain.parts(self.namespace);
+        let wire = self.parse(parser, Kind::Event, id, json.as_bytes(), &attachments)?;
+        Ok(plain.with_wire(Some(wire)))
     }
 
     /// The CONNECT of a client. `auth` is JSON, or nothing.
@@ -224,7 +268,7 @@ impl Encoder<'_> {
         if let Some(parser) = self.parser {
             let mut json = Vec::new();
             payload(&mut json);
-            return self.parse(parser, kind, None, &json, &[]).inspect_err(|error| {
+            return self.parse(parser, kind, None, &json, &[]).map(Frames::Many).inspect_err(|error| {
                 tracing::warn!(?kind, %error, "the parser cannot encode what the protocol needs");
             });
         }
@@ -252,10 +296,10 @@ impl Encoder<'_> {
         id: Option<u64>,
         json: &[u8],
         attachments: &[Bytes],
-    ) -> Result<Frames, serde_json::Error> {
+    ) -> Result<Vec<Frame>, serde_json::Error> {
         let payload = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
         let packet = Packet::new(kind, self.namespace, id, payload).attachments(attachments);
-        parser.encode(&packet).map(Frames::Many).map_err(serde_json::Error::custom)
+        parser::encode(parser, &packet).map_err(serde_json::Error::custom)
     }
 }
 

@@ -1,6 +1,10 @@
 //! The seam for other encodings of packets: a parser beside the JSON of the protocol itself.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use engineio::{Frame, Message};
@@ -88,6 +92,34 @@ pub trait Decoder: Send {
     /// Returns an error if the client has broken the format: its connection is closed.
     fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError>;
 }
+
+/// The decoder of one connection. One that panics ends the connection, as an error does.
+pub(crate) struct Decoding(Option<Box<dyn Decoder>>);
+
+impl Decoding {
+    pub(crate) fn new(parser: &dyn Parser, limits: Limits) -> Self {
+        Self(guarded(|| parser.decoder(limits)).ok())
+    }
+
+    pub(crate) fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError> {
+        let decoder = self.0.as_mut().ok_or(PANICKED)?;
+        guarded(|| decoder.decode(message))?
+    }
+}
+
+/// Lets a parser encode. One that panics fails.
+pub(crate) fn encode(parser: &dyn Parser, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError> {
+    guarded(|| parser.encode(packet))?
+}
+
+fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, ParseError> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|_| {
+        tracing::error!("the parser panicked");
+        PANICKED
+    })
+}
+
+const PANICKED: ParseError = ParseError::new("the parser panicked");
 
 /// What a [`Decoder`] must not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,11 +17,11 @@ async fn host() -> Host {
 }
 
 /// An event in `/`; `data` is its array.
-fn event(data: &[u8]) -> Vec<u8> {
+pub(super) fn event(data: &[u8]) -> Vec<u8> {
     [b"\x83\xa4type\x02\xa4data", data, b"\xa3nsp\xa1/"].concat()
 }
 
-async fn join(host: &Host) -> Client {
+pub(super) async fn join(host: &Host) -> Client {
     let mut client = Client::open(host).await;
     client.send_binary(CONNECT).await;
     let answer = client.binary().await;
