@@ -4,9 +4,14 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
 
 mod json;
+#[cfg(feature = "msgpack")]
+mod msgpack;
 mod packets;
 mod session;
 
+#[cfg(feature = "msgpack")]
+#[doc(hidden)]
+pub use self::msgpack::msgpack;
 #[doc(hidden)]
 pub use self::{json::json, packets::socketio_packet, session::socketio_session};
 
@@ -29,6 +34,12 @@ mod tests {
     #[test]
     fn replays_json() {
         replay(super::json, "json");
+    }
+
+    #[cfg(feature = "msgpack")]
+    #[test]
+    fn replays_msgpack() {
+        replay(super::msgpack, "msgpack");
     }
 
     #[test]

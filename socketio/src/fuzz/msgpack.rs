@@ -1,0 +1,45 @@
+//! Packets as MessagePack.
+
+use engineio::Message;
+
+use crate::{
+    Decoder, Frame, Limits, MsgpackParser, Packet, PacketKind, Parser,
+    proto::{json::check, packet},
+};
+
+/// The most that a placeholder takes.
+const PLACEHOLDER: usize = 40;
+/// What a byte becomes at most, as the docs say.
+const GROWTH: usize = 6;
+
+/// Whatever is read is JSON that is not much longer, is written again, and then does not change any more. Text is
+/// written if it is JSON.
+pub fn msgpack(input: &[u8]) {
+    let parser = MsgpackParser::default();
+    if let Ok(text) = std::str::from_utf8(input) {
+        let written = parser.encode(&Packet::new(PacketKind::Event, "/", None, text));
+        assert_eq!(written.is_ok(), text.is_empty() || check(text, 0).is_ok(), "{text}");
+    }
+    let mut decoder = parser.decoder(Limits::default());
+    let Some(packet) = read(&mut *decoder, input) else { return };
+    let Packet { payload, attachments, .. } = &packet;
+    assert!(payload.is_empty() || check(payload, attachments.len()).is_ok(), "{payload}");
+    assert!(payload.len() <= GROWTH * input.len() + PLACEHOLDER * attachments.len(), "{payload}");
+    // A connection goes on with some only; it must not panic at any.
+    let _ = packet::check(packet.kind, packet.id, payload);
+    let written = write(&parser, &packet);
+    let again = read(&mut *decoder, written.payload()).expect("what was written is read");
+    assert_eq!((again.kind, again.id, &again.namespace), (packet.kind, packet.id, &packet.namespace));
+    assert_eq!(again.attachments.len(), attachments.len());
+    assert_eq!(write(&parser, &again).payload(), written.payload());
+}
+
+fn read(decoder: &mut dyn Decoder, bytes: &[u8]) -> Option<Packet<'static>> {
+    decoder.decode(Message::Binary(bytes.into())).ok().map(|packet| packet.expect("a message is a packet"))
+}
+
+fn write(parser: &MsgpackParser, packet: &Packet<'_>) -> Frame {
+    let frames = parser.encode(packet).expect("what was read is written");
+    assert_eq!(frames.len(), 1);
+    frames.into_iter().next().expect("a frame")
+}
