@@ -50,21 +50,24 @@ pub(crate) struct Driver<A: Application> {
 }
 
 impl<A: Application> Driver<A> {
+    /// `None` if the id of the session is taken.
     pub(crate) fn new(
         shared: Arc<Shared<A>>,
         handle: SessionHandle,
         connection: A::Connection,
         websocket: Option<WebSocket>,
-    ) -> Self {
+    ) -> Option<Self> {
         let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
         let revision = handle.dialect().revision;
         let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
-        shared.registry.insert(handle.clone());
+        if !shared.registry.insert(handle.clone()) {
+            return None;
+        }
         if shared.is_closing() {
             // It was let in before the end, and the list of those who are told may be older than it is.
             handle.close_for(CloseReason::ServerShuttingDown);
         }
-        Self {
+        Some(Self {
             shared,
             handle,
             session,
@@ -77,7 +80,7 @@ impl<A: Application> Driver<A> {
             answered: 0,
             registered: true,
             aborted: false,
-        }
+        })
     }
 
     /// Drives the session to its end.

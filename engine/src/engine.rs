@@ -20,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    CloseReason, OpenRequest,
+    CloseReason, ConnectionError, OpenRequest, RequestError,
     admission::{Admission, Opening},
     body::{BodyError, collect},
     compression::{self, Agreed, Wanted},
@@ -297,12 +297,16 @@ impl<A: Application> Engine<A> {
         dialect: Dialect,
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
-        let session = self.session(Sid::random(), TransportKind::Polling, dialect);
-        let cookie = self.cookie(session.id());
-        let handshake = open_packet(session.id(), TransportKind::Polling, &self.shared.config);
+        let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
+        let session = self.session(sid, TransportKind::Polling, dialect);
+        let cookie = self.cookie(&sid);
+        let handshake = open_packet(&sid, TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
-        tokio::spawn(Driver::new(self.shared.clone(), session, connection, None).run());
+        let Some(driver) = Driver::new(self.shared.clone(), session, connection, None) else {
+            return self.id_taken(request);
+        };
+        tokio::spawn(driver.run());
         drop(opening);
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
         let mut opened = Answer::new(dialect, &initial);
@@ -322,19 +326,19 @@ impl<A: Application> Engine<A> {
         on_upgrade: OnUpgrade,
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
+        let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
         let engine = self.clone();
         let deflate = Agreed::of(&request.headers, &self.shared.config);
         let response = switching_protocols(key, &request.headers, deflate);
         let request = Arc::new(OpenRequest::new(request));
-        let sid = Sid::random();
         let cookie = self.cookie(&sid);
         tokio::spawn(async move {
             match websocket(on_upgrade, dialect, deflate).await {
                 // A task of its own: this one would keep room for what the upgrade needed.
                 Ok(websocket) => {
-                    drop(tokio::spawn(
-                        engine.start_websocket(sid, dialect, websocket, request, deflate).run(),
-                    ));
+                    if let Some(driver) = engine.start_websocket(sid, dialect, websocket, request) {
+                        drop(tokio::spawn(driver.run()));
+                    }
                     drop(opening);
                 }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
@@ -349,10 +353,8 @@ impl<A: Application> Engine<A> {
         dialect: Dialect,
         mut websocket: WebSocket,
         request: Arc<OpenRequest>,
-        deflate: Option<Agreed>,
-    ) -> Driver<A> {
+    ) -> Option<Driver<A>> {
         let session = self.session(sid, TransportKind::WebSocket, dialect);
-        share_compressed(&session, deflate);
         let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
         websocket.queue_first(Frame::open(&handshake));
         if let Some(frame) = &self.shared.config.initial_packet {
@@ -361,6 +363,22 @@ impl<A: Application> Engine<A> {
         }
         let connection = self.shared.application.connect(session.clone(), request);
         Driver::new(self.shared.clone(), session, connection, Some(websocket))
+    }
+
+    /// An id for a new session; `None` if that of the application is taken.
+    fn generate_id(&self, request: &http::request::Parts) -> Option<Sid> {
+        match &self.shared.config.hooks.generate_id {
+            None => Some(Sid::random()),
+            Some(hook) => Some(hook(request)).filter(|sid| !self.shared.registry.knows(sid)),
+        }
+    }
+
+    fn id_taken(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
+        let error = ConnectionError::from(RequestError::IdTaken);
+        if let Some(hook) = &self.shared.config.hooks.connection_error {
+            hook(&error, request);
+        }
+        error.response()
     }
 
     fn cookie(&self, sid: &Sid) -> Option<HeaderValue> {
@@ -459,19 +477,11 @@ fn upgrade(session: SessionHandle, dialect: Dialect, on_upgrade: OnUpgrade, defl
     tokio::spawn(async move {
         match websocket(on_upgrade, dialect, deflate).await {
             Ok(websocket) => {
-                share_compressed(&session, deflate);
                 session.command(Command::Probe(Box::new(websocket)));
             }
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
-}
-
-/// Messages to this session are compressed, but not for it alone.
-fn share_compressed(session: &SessionHandle, deflate: Option<Agreed>) {
-    if let Some(from) = deflate.and_then(Agreed::shared_from) {
-        session.share_compressed(from);
-    }
 }
 
 async fn websocket(

@@ -32,6 +32,8 @@ pub enum RequestError {
     TransportMismatch,
     /// The request is of another revision of the protocol than its session.
     ProtocolMismatch,
+    /// The id that [`generate_id`](crate::EngineConfig::generate_id) gave belongs to another session.
+    IdTaken,
     /// The page that makes the request is of an origin that may not: see [`Cors`](crate::Cors).
     OriginNotAllowed,
     /// The application refused, by [`allow_request`](crate::EngineConfig::allow_request).
@@ -47,7 +49,7 @@ impl RequestError {
             Self::UnknownTransport => 0,
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
-            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch => 3,
+            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch | Self::IdTaken => 3,
             Self::OriginNotAllowed | Self::Forbidden => 4,
             Self::UnsupportedProtocol => 5,
         }
@@ -66,7 +68,9 @@ impl RequestError {
             Self::UnknownTransport => "Transport unknown",
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
-            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch => "Bad request",
+            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch | Self::IdTaken => {
+                "Bad request"
+            }
             Self::OriginNotAllowed => "Origin not allowed",
             Self::Forbidden => "Forbidden",
             Self::UnsupportedProtocol => "Unsupported protocol version",

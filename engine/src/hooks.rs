@@ -4,19 +4,21 @@ use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 
 use http::{HeaderMap, request::Parts};
 
-use crate::{EngineConfig, error::ConnectionError};
+use crate::{EngineConfig, Sid, error::ConnectionError};
 
 type Answer = Pin<Box<dyn Future<Output = Result<(), Cow<'static, str>>> + Send>>;
 type AllowRequest = Arc<dyn Fn(Parts) -> Answer + Send + Sync>;
 type HeaderHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
+type GenerateId = Arc<dyn Fn(&Parts) -> Sid + Send + Sync>;
 type ErrorHook = Arc<dyn Fn(&ConnectionError, &Parts) + Send + Sync>;
 
 /// The hooks of an engine, each set by a method of [`EngineConfig`]: [`allow_request`](EngineConfig::allow_request),
-/// [`initial_headers`](EngineConfig::initial_headers), [`headers`](EngineConfig::headers) and
-/// [`connection_error`](EngineConfig::connection_error).
+/// [`generate_id`](EngineConfig::generate_id), [`initial_headers`](EngineConfig::initial_headers),
+/// [`headers`](EngineConfig::headers) and [`connection_error`](EngineConfig::connection_error).
 #[derive(Clone, Default)]
 pub struct Hooks {
     pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) generate_id: Option<GenerateId>,
     pub(crate) initial_headers: Option<HeaderHook>,
     pub(crate) headers: Option<HeaderHook>,
     pub(crate) connection_error: Option<ErrorHook>,
@@ -25,7 +27,8 @@ pub struct Hooks {
 impl Hooks {
     /// Whether none is set: then requests need not be taken apart.
     pub(crate) fn are_unset(&self) -> bool {
-        let Self { allow_request, initial_headers, headers, connection_error } = self;
+        // The other hook is asked later, by the engine itself.
+        let Self { allow_request, generate_id: _, initial_headers, headers, connection_error } = self;
         allow_request.is_none()
             && initial_headers.is_none()
             && headers.is_none()
@@ -37,6 +40,7 @@ impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
             .field("allow_request", &self.allow_request.is_some())
+            .field("generate_id", &self.generate_id.is_some())
             .field("initial_headers", &self.initial_headers.is_some())
             .field("headers", &self.headers.is_some())
             .field("connection_error", &self.connection_error.is_some())
@@ -82,6 +86,30 @@ impl EngineConfig {
             let answer = hook.clone()(request);
             Box::pin(async move { answer.await.map_err(Into::into) })
         }));
+        self
+    }
+
+    /// Lets `hook` choose the id of each new session. By default it is [random](Sid::random). Node: `generateId`.
+    ///
+    /// The id is a secret: whoever guesses one has the session. A hook that puts something into it, such as the number
+    /// of the server for a load balancer to read, leaves the rest to [`Sid::random`]. An id that another session has
+    /// is refused with status 400 and code 3. The hook comes after `allow_request`; what takes time, a tower layer can
+    /// do before, and leave in the extensions of the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::{EngineConfig, Sid};
+    ///
+    /// const SERVER: &str = "b7";
+    /// let config = EngineConfig::default().generate_id(|_request| {
+    ///     let random = Sid::random();
+    ///     Sid::parse(&format!("{SERVER}{}", &random.as_str()[SERVER.len()..])).unwrap_or(random)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn generate_id(mut self, hook: impl Fn(&Parts) -> Sid + Send + Sync + 'static) -> Self {
+        self.hooks.generate_id = Some(Arc::new(hook));
         self
     }
 

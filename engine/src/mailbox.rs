@@ -110,8 +110,6 @@ struct Queue {
     woken: bool,
     /// When bytes of a request came that is not complete yet.
     heard: Option<Instant>,
-    /// From how many bytes on a message is compressed, and the result shared with other recipients.
-    shared_from: usize,
     /// Whether what is sent now would leave at once.
     writable: bool,
     state: State,
@@ -130,15 +128,15 @@ impl Queue {
     /// Takes messages that cost so much.
     fn push(&mut self, frames: &[Frame], len: usize) {
         self.buffered += len;
-        self.frames.extend(frames.iter().map(|frame| frame.for_recipient(self.shared_from)));
+        self.frames.extend(frames.iter().cloned());
         self.wake();
     }
 
     fn push_droppable(&mut self, frames: &[Frame], len: usize) {
         self.buffered += len;
         self.droppable += len;
-        let copies = frames.iter().map(|frame| frame.for_recipient(self.shared_from));
-        self.frames.extend(copies.enumerate().map(|(at, frame)| frame.droppable(at == 0)));
+        let copies = frames.iter().cloned().enumerate();
+        self.frames.extend(copies.map(|(at, frame)| frame.droppable(at == 0)));
         self.wake();
     }
 
@@ -236,7 +234,6 @@ impl SessionHandle {
                 asleep: false,
                 woken: false,
                 heard: None,
-                shared_from: usize::MAX,
                 writable: transport == TransportKind::WebSocket,
                 state: State::Open,
             }),
@@ -424,11 +421,6 @@ impl SessionHandle {
 
     pub(crate) fn upgraded(&self) {
         self.0.websocket.store(true, Ordering::Relaxed);
-    }
-
-    /// From now on, shares the compressed forms of messages of at least that many bytes with other recipients.
-    pub(crate) fn share_compressed(&self, from: usize) {
-        self.0.queue.lock().shared_from = from;
     }
 
     /// Takes the commands; first, `written` bytes have left.

@@ -1,7 +1,7 @@
 //! All sessions, by id.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -40,12 +40,21 @@ impl Registry {
         }
     }
 
-    /// A session begins, and with it its task.
-    pub(crate) fn insert(&self, session: SessionHandle) {
+    /// A session begins, and with it its task; unless there is one of the same id, then this says no.
+    pub(crate) fn insert(&self, session: SessionHandle) -> bool {
         let sid = *session.id();
-        self.shard(&sid).write().insert(sid, Entry { session, ended: false });
+        match self.shard(&sid).write().entry(sid) {
+            hash_map::Entry::Occupied(_) => return false,
+            hash_map::Entry::Vacant(place) => place.insert(Entry { session, ended: false }),
+        };
         self.len.fetch_add(1, Ordering::Relaxed);
         self.tasks.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether there is a session of this id, or what is left of one.
+    pub(crate) fn knows(&self, sid: &Sid) -> bool {
+        self.shard(sid).read().contains_key(sid)
     }
 
     /// A session has ended.

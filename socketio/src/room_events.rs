@@ -13,8 +13,8 @@ use crate::rooms::Room;
 /// use socketio::{Namespace, RoomEvent};
 ///
 /// let chat = Namespace::new("/chat").on_room(|event| match event {
-///     RoomEvent::Created { room } => println!("{room} is open"),
-///     RoomEvent::Deleted { room } => println!("{room} is empty"),
+///     RoomEvent::Created { room, .. } => println!("{room} is open"),
+///     RoomEvent::Deleted { room, .. } => println!("{room} is empty"),
 ///     _ => {}
 /// });
 /// ```

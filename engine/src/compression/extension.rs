@@ -61,11 +61,6 @@ impl Agreed {
         HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(NAME))
     }
 
-    /// From how many bytes on the compressed form of a message can be shared with other clients, if ever.
-    pub(crate) fn shared_from(self) -> Option<usize> {
-        (!self.server_takeover && self.server_bits == MAX_BITS).then_some(self.threshold)
-    }
-
     pub(crate) fn deflate(self) -> Deflate {
         Deflate {
             threshold: self.threshold,

@@ -1,32 +1,12 @@
 //! The messages of one WebSocket, compressed and decompressed.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::VecDeque, sync::OnceLock};
 
 use super::codec::{self, MAX_BITS, Shape};
 use crate::proto::{frame::Frame, websocket::Fault};
 
-/// The place in a frame for its compressed form. Nothing is there until the frame goes to somebody who takes it;
-/// from then on all clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Slot(OnceLock<Arc<OnceLock<Option<Frame>>>>);
-
-impl Slot {
-    /// Lets the clones that are made from now on share the compressed form.
-    pub(crate) fn share(&self) {
-        self.0.get_or_init(Arc::default);
-    }
-
-    /// The compressed form; whoever comes first makes it.
-    fn get(&self, make: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
-        match self.0.get() {
-            Some(shared) => shared.get_or_init(make).clone(),
-            None => make(),
-        }
-    }
-}
+/// The place in a frame for its compressed form, or for the knowledge that it would be no smaller.
+pub(crate) type Slot = OnceLock<Option<Frame>>;
 
 /// The last bytes of all compressed messages: what the next one may refer to.
 #[derive(Debug)]
@@ -78,7 +58,9 @@ impl Deflate {
     fn compressed(&mut self, frame: &Frame) -> Option<Frame> {
         let shape = self.shape;
         match &mut self.history {
-            None if shape.bits == MAX_BITS => frame.slot().get(|| compress(frame, &[], shape)),
+            None if shape.bits == MAX_BITS => {
+                frame.slot().get_or_init(|| compress(frame, &[], shape)).clone()
+            }
             None => compress(frame, &[], shape),
             Some(history) => {
                 let compressed = compress(frame, &history.bytes, shape)?;
@@ -117,6 +99,8 @@ impl Inflate {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
     use http::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
@@ -194,7 +178,7 @@ mod tests {
         for frame in [text, binary] {
             let len = frame.wire_len();
             let frame = frame.uncompressed();
-            let mut frames = VecDeque::from([frame.for_recipient(1), frame.clone()]);
+            let mut frames = VecDeque::from([frame.clone(), frame.clone()]);
             assert_eq!(agreed(PerMessageDeflate::default()).deflate().compress(&mut frames), 0);
             assert!(frames.iter().all(|frame| frame.wire_len() == len));
         }
@@ -255,15 +239,13 @@ mod tests {
     #[test]
     fn a_broadcast_is_compressed_once_for_all() {
         let session = || {
-            let session = SessionHandle::new(
+            SessionHandle::new(
                 Sid::parse("abcdefghijklmnopqrst").unwrap(),
                 TransportKind::WebSocket,
                 crate::proto::dialect::Dialect::CURRENT,
                 1 << 20,
                 Arc::default(),
-            );
-            session.share_compressed(agreed(PerMessageDeflate::default()).shared_from().unwrap());
-            session
+            )
         };
         let (first, second) = (session(), session());
         let small = Frame::text(&"x".repeat(1000));
@@ -299,7 +281,6 @@ mod tests {
     fn context_takeover_is_understood_by_a_stream_that_goes_on() {
         for bits in [9, 12, 15] {
             let agreed = agreed(takeover(bits));
-            assert_eq!(agreed.shared_from(), None);
             let (mut deflate, mut inflate) = (agreed.deflate(), agreed.inflate());
             let mut client_in = Decompress::new_with_window_bits(false, bits);
             let mut client_out = Compress::new_with_window_bits(Compression::default(), false, bits);

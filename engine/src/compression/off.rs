@@ -23,10 +23,6 @@ impl Agreed {
         match self.0 {}
     }
 
-    pub(crate) fn shared_from(self) -> Option<usize> {
-        match self.0 {}
-    }
-
     pub(crate) fn deflate(self) -> Deflate {
         match self.0 {}
     }
@@ -54,13 +50,7 @@ impl Inflate {
     }
 }
 
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Slot(());
-
-impl Slot {
-    #[allow(clippy::unused_self, reason = "with the feature it is used")]
-    pub(crate) fn share(&self) {}
-}
+pub(crate) type Slot = ();
 
 /// Not public API.
 #[doc(hidden)]

@@ -1,5 +1,7 @@
 //! An outgoing message, encoded once and shared by all its recipients.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
@@ -33,14 +35,21 @@ const RSV1: u8 = 0x40;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Frame {
+    body: Arc<Body>,
+    place: Place,
+}
+
+/// What all clones of a frame share, so that one in a queue is no more than a pointer.
+#[derive(Debug, Clone)]
+struct Body {
     /// For text the header is part of `bytes`, for binary it stands in `head`, with the packet type if there is one.
     head: [u8; WS_HEADER_MAX + 1],
     head_len: u8,
     /// The length of the header inside `bytes`.
     skip: u8,
     kind: Kind,
-    place: Place,
     bytes: Bytes,
+    #[cfg_attr(not(feature = "compression"), expect(dead_code, reason = "nothing is ever there"))]
     compressed: Slot,
     /// It stays as it is, whatever was agreed on.
     uncompressed: bool,
@@ -88,32 +97,31 @@ impl Frame {
     ///
     /// Panics if `start` is less than [`Frame::HEADROOM`] or beyond the end of the buffer.
     pub fn from_headroom(buffer: &mut [u8], start: usize) -> Self {
-        Self::pack(buffer, start, b'4')
+        Self::pack(Kind::Text, buffer, start, b'4')
     }
 
-    fn pack(buffer: &mut [u8], start: usize, packet_type: u8) -> Self {
+    fn pack(kind: Kind, buffer: &mut [u8], start: usize, packet_type: u8) -> Self {
         let packet = start - 1;
         buffer[packet] = packet_type;
         let (head, head_len) = header(OPCODE_TEXT, buffer.len() - packet);
         let first = packet - usize::from(head_len);
         buffer[first..packet].copy_from_slice(&head[..usize::from(head_len)]);
-        Self {
-            head,
-            head_len: 0,
-            skip: head_len,
-            kind: Kind::Text,
-            place: Place::Kept,
-            bytes: Bytes::copy_from_slice(&buffer[first..]),
-            compressed: Slot::default(),
-            uncompressed: false,
-        }
+        Self::new(kind, head_len, Bytes::copy_from_slice(&buffer[first..]))
+    }
+
+    /// A frame whose bytes begin with their header.
+    fn new(kind: Kind, skip: u8, bytes: Bytes) -> Self {
+        let (head, compressed) = ([0; WS_HEADER_MAX + 1], Slot::default());
+        let body = Body { head, head_len: 0, skip, kind, bytes, compressed, uncompressed: false };
+        Self { body: Arc::new(body), place: Place::Kept }
     }
 
     /// Makes a frame of a binary message; the bytes are shared, not copied.
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());
-        let (kind, place, compressed) = (Kind::Binary, Place::Kept, Slot::default());
-        Self { head, head_len, skip: 0, kind, place, uncompressed: false, bytes, compressed }
+        let (kind, compressed) = (Kind::Binary, Slot::default());
+        let body = Body { head, head_len, skip: 0, kind, bytes, compressed, uncompressed: false };
+        Self { body: Arc::new(body), place: Place::Kept }
     }
 
     /// The same message, which permessage-deflate leaves as it is: for what is compressed already, or must not betray
@@ -129,7 +137,7 @@ impl Frame {
     /// ```
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        self.uncompressed = true;
+        Arc::make_mut(&mut self.body).uncompressed = true;
         self
     }
 
@@ -137,7 +145,7 @@ impl Frame {
     pub(crate) fn open(handshake: &str) -> Self {
         let mut buffer = vec![0; Self::HEADROOM];
         buffer.extend_from_slice(handshake.as_bytes());
-        Self { kind: Kind::Control, ..Self::pack(&mut buffer, Self::HEADROOM, b'0') }
+        Self::pack(Kind::Control, &mut buffer, Self::HEADROOM, b'0')
     }
 
     /// The heartbeat: a ping, or in protocol 3 the answer to one.
@@ -177,46 +185,36 @@ impl Frame {
 
     /// A frame whose bytes begin with a header of two bytes.
     fn framed(bytes: Bytes) -> Self {
-        let (head, place, compressed) = ([0; WS_HEADER_MAX + 1], Place::Kept, Slot::default());
-        Self {
-            head,
-            head_len: 0,
-            skip: 2,
-            kind: Kind::Control,
-            place,
-            uncompressed: false,
-            bytes,
-            compressed,
-        }
+        Self::new(Kind::Control, 2, bytes)
     }
 
     /// The packet without WebSocket framing: type and text, or the bytes of a binary message.
     pub fn payload(&self) -> &[u8] {
-        &self.bytes[usize::from(self.skip)..]
+        &self.body.bytes[usize::from(self.body.skip)..]
     }
 
     /// Whether this is a binary message.
     pub fn is_binary(&self) -> bool {
-        self.kind == Kind::Binary
+        self.body.kind == Kind::Binary
     }
 
     /// Whether this is a message of the application, not of the engine itself.
     pub(crate) fn is_message(&self) -> bool {
-        self.kind != Kind::Control
+        self.body.kind != Kind::Control
     }
 
     /// The two halves that stand on a WebSocket, one after the other.
     pub(crate) fn wire(&self) -> (&[u8], &[u8]) {
-        (&self.head[..usize::from(self.head_len)], &self.bytes)
+        (&self.body.head[..usize::from(self.body.head_len)], &self.body.bytes)
     }
 
-    /// What the frame counts against the limit of what may wait for a client: its bytes, and what an entry of
-    /// the queue takes. Frames of the engine itself are few and count nothing.
+    /// What the frame counts against the limit of what may wait for a client: its bytes, and what it takes beside
+    /// them. Frames of the engine itself are few and count nothing.
     pub(crate) fn cost(&self) -> usize {
-        if matches!(self.kind, Kind::Control | Kind::Rewritten) {
+        if matches!(self.body.kind, Kind::Control | Kind::Rewritten) {
             0
         } else {
-            self.bytes.len() + size_of::<Self>()
+            self.body.bytes.len() + size_of::<Self>() + size_of::<Body>()
         }
     }
 
@@ -225,7 +223,7 @@ impl Frame {
     /// In protocol 3 the type stands before the bytes, which stay shared; what the frame costs stays the same. As
     /// base64 it is a frame of its own that costs nothing.
     pub(crate) fn rewrite(&mut self, revision: Revision, base64: bool) {
-        if self.kind != Kind::Binary {
+        if !self.is_binary() {
             return;
         }
         if base64 {
@@ -233,24 +231,15 @@ impl Frame {
             if revision == Revision::V3 {
                 buffer.push(b'0' + BINARY_MESSAGE);
             }
-            buffer.extend_from_slice(BASE64_STANDARD.encode(&self.bytes).as_bytes());
-            let uncompressed = self.uncompressed;
-            *self =
-                Self { kind: Kind::Rewritten, uncompressed, ..Self::pack(&mut buffer, Self::HEADROOM, b'b') };
+            buffer.extend_from_slice(BASE64_STANDARD.encode(&self.body.bytes).as_bytes());
+            *self = Self::pack(Kind::Rewritten, &mut buffer, Self::HEADROOM, b'b');
         } else if revision == Revision::V3 {
-            let (head, head_len) = header(OPCODE_BINARY, 1 + self.bytes.len());
-            self.head = head;
-            self.head[usize::from(head_len)] = BINARY_MESSAGE;
-            self.head_len = head_len + 1;
+            let body = Arc::make_mut(&mut self.body);
+            let (head, head_len) = header(OPCODE_BINARY, 1 + body.bytes.len());
+            body.head = head;
+            body.head[usize::from(head_len)] = BINARY_MESSAGE;
+            body.head_len = head_len + 1;
         }
-    }
-
-    /// A clone for one of many recipients. If it is large enough to be compressed, all of them share the result.
-    pub(crate) fn for_recipient(&self, shared_from: usize) -> Self {
-        if self.bytes.len() >= shared_from && !self.uncompressed {
-            self.compressed.share();
-        }
-        self.clone()
     }
 
     /// The same frame, which may be dropped: together with those that were sent with the `first` one.
@@ -275,7 +264,7 @@ impl Frame {
 
     /// The number of bytes on a WebSocket.
     pub(crate) fn wire_len(&self) -> usize {
-        usize::from(self.head_len) + self.bytes.len()
+        usize::from(self.body.head_len) + self.body.bytes.len()
     }
 }
 
@@ -283,11 +272,12 @@ impl Frame {
 impl Frame {
     /// Whether the message may be compressed.
     pub(crate) fn is_compressible(&self) -> bool {
-        self.is_message() && !self.uncompressed
+        self.is_message() && !self.body.uncompressed
     }
 
+    /// The place for the compressed form, which all clones share.
     pub(crate) fn slot(&self) -> &Slot {
-        &self.compressed
+        &self.body.compressed
     }
 
     /// The same message with a payload that is compressed: `buffer[start..]`, behind at least [`Self::HEADROOM`].
@@ -297,9 +287,7 @@ impl Frame {
         let first = start - usize::from(head_len);
         buffer[first..start].copy_from_slice(&head[..usize::from(head_len)]);
         let bytes = Bytes::copy_from_slice(&buffer[first..]);
-        let Self { kind, place, .. } = *self;
-        let compressed = Slot::default();
-        Self { head, head_len: 0, skip: head_len, kind, place, uncompressed: false, bytes, compressed }
+        Self { place: self.place, ..Self::new(self.body.kind, head_len, bytes) }
     }
 }
 

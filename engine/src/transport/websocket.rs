@@ -35,6 +35,8 @@ pub(crate) struct WebSocket {
     sending: VecDeque<Frame>,
     /// How much of the first frame has been written.
     offset: usize,
+    /// Whether the stream, which may have a buffer of its own as TLS has, holds back what was written.
+    unflushed: bool,
     /// The cost of frames that have been written since it was last asked for.
     written: usize,
     pongs: usize,
@@ -65,6 +67,7 @@ impl WebSocket {
             tail: rest,
             sending: VecDeque::new(),
             offset: 0,
+            unflushed: false,
             written: 0,
             pongs: 0,
             moved: false,
@@ -118,9 +121,9 @@ impl WebSocket {
         if self.sending.is_empty() { std::mem::take(&mut self.sending) } else { VecDeque::new() }
     }
 
-    /// Whether all frames have been written.
+    /// Whether all frames have left.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.sending.is_empty()
+        self.sending.is_empty() && !self.unflushed
     }
 
     /// The cost of the frames that were written since the last call.
@@ -130,7 +133,7 @@ impl WebSocket {
 
     /// Writes what is queued, many frames with one system call.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.sending.is_empty() {
+        if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
         while !self.sending.is_empty() {
@@ -141,7 +144,9 @@ impl WebSocket {
             self.advance(written);
         }
         self.pongs = 0;
-        self.stream.poll_flush(cx)
+        let flushed = self.stream.poll_flush(cx);
+        self.unflushed = flushed.is_pending();
+        flushed
     }
 
     /// Writes once: a single text frame from where it lies, anything else gathered in the thread's buffer.
@@ -189,7 +194,7 @@ impl WebSocket {
     /// Takes note of whether the client takes what waits for it.
     pub(crate) fn watch_writing(&mut self, now: Instant, timeout: Duration) {
         let taken = std::mem::take(&mut self.moved);
-        self.pace.offered(now, timeout, taken, !self.sending.is_empty());
+        self.pace.offered(now, timeout, taken, !self.is_flushed());
     }
 
     /// Takes note of whether a message has come in part.
@@ -245,5 +250,64 @@ impl WebSocket {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Waker,
+    };
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+
+    /// Takes all that is written, and holds it back for some flushes.
+    struct Holding(Arc<AtomicUsize>);
+
+    impl AsyncRead for Holding {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let left = self.0.load(Ordering::Relaxed);
+            if left == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.0.store(left - 1, Ordering::Relaxed);
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_the_stream_holds_back_is_flushed_without_another_write() {
+        let flushes = Arc::new(AtomicUsize::new(2));
+        let stream = Stream::Other(Box::new(Holding(flushes.clone())));
+        let mut websocket = WebSocket::new(stream, Vec::new(), Dialect::CURRENT, None);
+        websocket.queue([Frame::text("held back")].into());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(websocket.poll_flush(cx).is_pending());
+        assert!(!websocket.is_flushed());
+        assert!(websocket.poll_flush(cx).is_pending());
+        assert!(websocket.poll_flush(cx).is_ready());
+        assert!(websocket.is_flushed());
+        assert_eq!(flushes.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engineio::{Cors, EngineConfig, RequestError};
+use engineio::{Cors, EngineConfig, RequestError, Sid};
 use http::{HeaderValue, Request, request::Parts};
 use parking_lot::Mutex;
 
@@ -167,4 +167,27 @@ async fn connection_error_hears_of_every_refusal() {
     assert_eq!(ask(&engine, "GET", POLLING, &[]).await.status, 200);
     assert_eq!(ask(&engine, "PUT", &format!("{POLLING}{sid}"), &[]).await.status, 500);
     assert!(heard.lock().is_empty());
+}
+
+#[tokio::test]
+async fn generate_id_chooses_ids_and_none_is_given_twice() {
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let record = refused.clone();
+    let config = EngineConfig::default()
+        .generate_id(|request| {
+            let id = request.uri.query().and_then(|query| query.split("id=").nth(1));
+            id.and_then(Sid::parse).unwrap_or_else(Sid::random)
+        })
+        .connection_error(move |error, _| record.lock().push(error.error));
+    let engine = engine(config);
+    let chosen = "b7-chosen-by-the-hoo";
+    let first = ask(&engine, "GET", &format!("{POLLING}&id={chosen}"), &[]).await;
+    assert!(first.body.starts_with(&format!(r#"0{{"sid":"{chosen}""#)), "{}", first.body);
+    for query in [POLLING, WEBSOCKET] {
+        let second = ask(&engine, "GET", &format!("{query}&id={chosen}"), &[]).await;
+        assert_eq!((second.status, &*second.body), (400, r#"{"code":3,"message":"Bad request"}"#));
+    }
+    assert_eq!(*refused.lock(), [RequestError::IdTaken; 2]);
+    assert_ne!(session(&engine).await, chosen);
+    assert_eq!(engine.session_count(), 2);
 }
