@@ -163,6 +163,11 @@ struct Deployment;
 #[doc = include_str!("../../docs/migrating-from-node.md")]
 struct MigratingFromNode;
 
+/// The code in the guide for those who come from socketioxide is compiled.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/migrating-from-socketioxide.md")]
+struct MigratingFromSocketioxide;
+
 /// The code in the README is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
