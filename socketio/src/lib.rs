@@ -164,6 +164,16 @@ pub use socket::Socket;
 #[doc = include_str!("../../docs/deployment.md")]
 struct Deployment;
 
+/// The code in the guide for those who come from Node.js is compiled.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/migrating-from-node.md")]
+struct MigratingFromNode;
+
+/// The code in the guide for those who come from socketioxide is compiled.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/migrating-from-socketioxide.md")]
+struct MigratingFromSocketioxide;
+
 /// The code in the README is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
