@@ -23,9 +23,7 @@ const MAX_WAITING_PONGS: usize = 16;
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
     pub(crate) decoder: Decoder,
-    revision: Revision,
-    /// Whether binary messages go out as base64.
-    base64: bool,
+    dialect: Dialect,
     /// Bytes that came and are not decoded yet: the start of a frame, or what waits for the application.
     pub(crate) tail: Vec<u8>,
     /// Whether `tail` may hold a complete frame.
@@ -61,8 +59,7 @@ impl WebSocket {
             decoder: Decoder::new(deflate.map(Agreed::inflate)),
             // What is rewritten for an older client is not compressed too; no client may ask for that.
             deflate: deflate.filter(|_| current).map(|agreed| Box::new(agreed.deflate())),
-            revision: dialect.revision,
-            base64: dialect.base64,
+            dialect,
             tail_ready: !rest.is_empty(),
             tail: rest,
             sending: VecDeque::new(),
@@ -78,7 +75,7 @@ impl WebSocket {
 
     /// Queues the frames of the session; `self` must have written all before.
     pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
-        if self.revision == Revision::V3 || self.base64 {
+        if self.dialect.revision == Revision::V3 || self.dialect.base64 {
             self.rewrite(&mut frames);
         }
         if let Some(deflate) = &mut self.deflate {
@@ -97,7 +94,7 @@ impl WebSocket {
     fn rewrite(&mut self, frames: &mut VecDeque<Frame>) {
         for frame in frames {
             let cost = frame.cost();
-            frame.rewrite(self.revision, self.base64);
+            frame.rewrite(self.dialect.revision, self.dialect.base64);
             self.written += cost - frame.cost();
         }
     }

@@ -54,7 +54,9 @@ async fn ws_8_22_pings_of_a_client_that_does_not_read() {
 async fn python_engineio_c8407ae_a_body_of_many_packets() {
     let stage = Stage::new().await;
     let mut client = Polling::join(&stage.host).await;
-    client.send(&[["3"; 4095].as_slice(), &[r#"421["mark"]"#]].concat()).await;
+    let mut packets = vec!["3"; 4095];
+    packets.push(r#"421["mark"]"#);
+    client.send(&packets).await;
     assert_eq!(client.poll().await, "431[]");
     assert_eq!(client.post(payload(&vec!["3"; 400_000])).await.status, 400);
     assert!(client.is_gone(&stage.host).await);
