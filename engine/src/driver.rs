@@ -9,12 +9,14 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep};
+use tracing::{Span, debug_span};
 
 use crate::{
     Limit,
     connection::{Application, Connection},
     engine::Shared,
     mailbox::{Command, SessionHandle},
+    metrics::{Metrics, OpenSession},
     proto::{
         frame::Frame,
         packet::{Malformed, Packet, TransportKind},
@@ -43,8 +45,8 @@ pub(crate) struct Driver<A: Application> {
     deadline: Option<std::time::Instant>,
     /// The cost of messages that left in the answer to a poll.
     answered: usize,
-    /// Whether requests find the session.
-    registered: bool,
+    /// As long as requests find the session.
+    open: Option<OpenSession>,
     /// Whether the task is to end at once.
     aborted: bool,
 }
@@ -63,6 +65,7 @@ impl<A: Application> Driver<A> {
         if !shared.registry.insert(handle.clone()) {
             return None;
         }
+        let open = OpenSession::new(&shared.limits.metrics, transport);
         if shared.is_closing() {
             // It was let in before the end, and the list of those who are told may be older than it is.
             handle.close_for(CloseReason::ServerShuttingDown);
@@ -78,7 +81,7 @@ impl<A: Application> Driver<A> {
             close: None,
             deadline: None,
             answered: 0,
-            registered: true,
+            open: Some(open),
             aborted: false,
         })
     }
@@ -88,7 +91,18 @@ impl<A: Application> Driver<A> {
     /// Not an `async fn`, whose state would hold the driver twice: as its argument, and as what it works on.
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
         let mut timer = Box::pin(tokio::time::sleep(self.shared.config.ping_interval));
-        poll_fn(move |cx| self.poll(cx, timer.as_mut()))
+        let span = self.span();
+        poll_fn(move |cx| {
+            let _inside = span.as_deref().map(Span::enter);
+            self.poll(cx, timer.as_mut())
+        })
+    }
+
+    /// The span of the session, if anybody looks at it. It is no part of that of the request, which ends before.
+    fn span(&self) -> Option<Box<Span>> {
+        let transport = self.handle.transport().as_str();
+        let span = debug_span!(parent: None, "session", id = ?self.handle.id(), transport);
+        (!span.is_disabled()).then(|| Box::new(span))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
@@ -286,7 +300,7 @@ impl<A: Application> Driver<A> {
         let now = now.into_std();
         let revision = self.handle.dialect().revision;
         let Self { shared, handle, session, connection, websocket, close, .. } = self;
-        let config = &*shared.config;
+        let (config, metrics) = (&*shared.config, &shared.limits.metrics);
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.tail_ready = false;
@@ -312,7 +326,7 @@ impl<A: Application> Driver<A> {
                 Some(Event::Text(text)) => {
                     websocket.pace.completed();
                     let packet = Packet::decode(&text, revision);
-                    receive(session, connection, cx, now, TransportKind::WebSocket, packet);
+                    receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
                         // Before the next message of the same read: its handler may ask for the transport.
                         handle.upgraded();
@@ -341,7 +355,7 @@ impl<A: Application> Driver<A> {
                 }
                 Some(Event::Pong) | None => continue,
             };
-            receive(session, connection, cx, now, TransportKind::WebSocket, packet);
+            receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
         }
         at
     }
@@ -378,7 +392,8 @@ impl<A: Application> Driver<A> {
             }
             progress.packets += 1;
             let packet = body.packet(&mut progress.at);
-            if !receive(session, connection, cx, now, TransportKind::Polling, packet) {
+            if !receive(&shared.limits.metrics, session, connection, cx, now, TransportKind::Polling, packet)
+            {
                 *slot = None;
                 return;
             }
@@ -395,8 +410,7 @@ impl<A: Application> Driver<A> {
             match self.session.poll() {
                 Output::Timeout(deadline) => {
                     self.deadline = deadline;
-                    if self.registered && self.session.is_closed() {
-                        self.registered = false;
+                    if self.session.is_closed() && self.open.take().is_some() {
                         self.shared.registry.remove(self.handle.id());
                     }
                     return;
@@ -406,11 +420,19 @@ impl<A: Application> Driver<A> {
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
                 Output::DropProbe => self.close_frame(now, None),
-                Output::Upgraded => self.post = None,
+                Output::Upgraded => self.upgraded(),
                 Output::Closed(reason) => self.closed(now, reason),
                 Output::Finish(reason) => self.close_frame(now, Some(reason)),
             }
         }
+    }
+
+    fn upgraded(&mut self) {
+        self.post = None;
+        if let Some(open) = &mut self.open {
+            open.upgraded();
+        }
+        Span::current().record("transport", TransportKind::WebSocket.as_str());
     }
 
     fn transmit(&mut self, frame: Frame) {
@@ -421,6 +443,7 @@ impl<A: Application> Driver<A> {
 
     fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
         let frames = self.handle.take_frames();
+        self.shared.limits.metrics.flushed(&self.handle, &frames);
         let mut answer = Answer::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
         if ping {
@@ -456,7 +479,9 @@ impl<A: Application> Driver<A> {
                 if let Some(websocket) = &mut self.websocket
                     && websocket.is_flushed()
                 {
-                    websocket.queue(self.handle.take_batch());
+                    let frames = self.handle.take_batch();
+                    self.shared.limits.metrics.flushed(&self.handle, &frames);
+                    websocket.queue(frames);
                 }
             }
         }
@@ -475,6 +500,9 @@ impl<A: Application> Driver<A> {
 
     fn closed(&mut self, now: Instant, reason: CloseReason) {
         self.handle.close_queue();
+        if let Some(open) = &mut self.open {
+            open.closed(reason);
+        }
         // Of a POST that still waits nothing is taken any more; it is refused only to a client that did wrong.
         if let Some(post) = self.post.take()
             && reason.is_graceful()
@@ -501,7 +529,9 @@ impl<A: Application> Driver<A> {
             Some(_) => true,
         };
         if reader_left {
-            websocket.queue(self.handle.take_frames());
+            let frames = self.handle.take_frames();
+            self.shared.limits.metrics.sent(&frames);
+            websocket.queue(frames);
         }
         let close = self.close.take();
         let close =
@@ -539,6 +569,7 @@ fn refuse(handle: &SessionHandle, session: &mut Session, now: std::time::Instant
 
 /// Takes a packet and hands its message up; says whether it was well-formed.
 fn receive<C: Connection>(
+    metrics: &Metrics,
     session: &mut Session,
     connection: &mut C,
     cx: &mut Context<'_>,
@@ -551,6 +582,7 @@ fn receive<C: Connection>(
         return false;
     };
     if let Some(message) = session.receive(now, via, packet) {
+        metrics.received(&message);
         connection.message(message, cx);
     }
     true

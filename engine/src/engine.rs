@@ -280,7 +280,7 @@ impl<A: Application> Engine<A> {
                 response
             }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
-            Err(refused) => refused.response(),
+            Err(refused) => refused.response(&self.shared.limits.metrics),
         };
         Box::pin(std::future::ready(gate.leave(response)))
     }
@@ -309,6 +309,7 @@ impl<A: Application> Engine<A> {
         tokio::spawn(driver.run());
         drop(opening);
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
+        self.shared.limits.metrics.sent(&initial);
         let mut opened = Answer::new(dialect, &initial);
         opened.push_control(format!("0{handshake}").as_bytes());
         for frame in &initial {

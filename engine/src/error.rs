@@ -6,6 +6,9 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 
+/// The bytes of a text from outside that are logged.
+pub(crate) const LOGGED: usize = 256;
+
 /// Why a request was refused: the codes and messages of the Node.js server, sent as status 400, or 403 for code 4,
 /// with a JSON body, on every transport and before any upgrade.
 ///
@@ -115,7 +118,8 @@ impl ConnectionError {
     }
 
     pub(crate) fn response(&self) -> Response<Full<Bytes>> {
-        tracing::debug!(error = ?self.error, message = %self.message, "request refused");
+        let shown = self.message[..self.message.floor_char_boundary(LOGGED)].escape_debug();
+        tracing::debug!(error = ?self.error, message = %shown, "request refused");
         // Strings always serialize.
         let message = serde_json::to_string(&self.message).unwrap_or_default();
         let body = format!(r#"{{"code":{},"message":{message}}}"#, self.error.code());

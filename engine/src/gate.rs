@@ -10,14 +10,12 @@ use crate::{
     EngineConfig, RequestError,
     cors::{Cors, Grant},
     engine::Shared,
-    error::ConnectionError,
+    error::{ConnectionError, LOGGED},
     hooks::Hooks,
+    metrics::Metrics,
     rate_limit::RateLimit,
     request::Intent,
 };
-
-/// The bytes of a header that are logged.
-const LOGGED: usize = 256;
 
 /// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
 pub(crate) struct Gate {
@@ -114,10 +112,13 @@ impl Intent {
 }
 
 impl Turned {
-    pub(crate) fn response(self) -> Response<Full<Bytes>> {
+    pub(crate) fn response(self, metrics: &Metrics) -> Response<Full<Bytes>> {
         match self {
             Self::Preflight(response) => response,
-            Self::Refused(error) => error.response(),
+            Self::Refused(error) => {
+                metrics.refused(error.error);
+                error.response()
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] work |
+//! | `metrics` | off | counters, gauges and histograms for a recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `tls` | off | `Tls`, which puts TLS in front of a [`Listener`] |
 
 mod admission;
@@ -30,6 +31,7 @@ mod hooks;
 mod limits;
 mod listen;
 mod mailbox;
+mod metrics;
 mod open_request;
 mod origin;
 mod proto;

@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::metrics::Metrics;
+
 /// Defines the limits from one table, each with its name and what one hit is.
 macro_rules! limits {
     ($( $(#[$doc:meta])* $limit:ident = $name:literal, )*) => {
@@ -74,12 +76,14 @@ impl fmt::Display for Limit {
 pub(crate) struct Limits {
     hits: [AtomicU64; Limit::ALL.len()],
     dropped: AtomicU64,
+    pub(crate) metrics: Metrics,
 }
 
 impl Limits {
     /// A limit was hit.
     pub(crate) fn hit(&self, limit: Limit) {
         self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+        self.metrics.hit(limit);
         tracing::debug!(%limit, "limit hit");
     }
 
@@ -90,6 +94,7 @@ impl Limits {
     /// Messages were dropped; those that belong together count once.
     pub(crate) fn drop_messages(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
+        self.metrics.dropped(count);
     }
 
     pub(crate) fn dropped(&self) -> u64 {

@@ -139,7 +139,8 @@ impl<A: FromArgs> IntoFuture for AckRequest<A> {
             let mut waiting = state.map_err(AckError::Emit)?;
             let args = tokio::time::timeout(timeout, &mut waiting.answer)
                 .await
-                .map_err(|_| AckError::Timeout)?
+                .map_err(|_| AckError::Timeout)
+                .inspect_err(|_| waiting.socket.metrics().ack_timed_out())?
                 .map_err(|_| AckError::Disconnected)?;
             args.read()
         })

@@ -20,6 +20,7 @@ use crate::{
     cluster::{Cluster, ClusterFull, Gathered, Op},
     config::ServerConfig,
     error::{EmitError, JoinError},
+    metrics::NamespaceMetrics,
     outcomes::{Outcome, Outcomes},
     proto::{
         args::RawArgs,
@@ -44,7 +45,7 @@ pub(crate) struct Adapter {
     next_ack: AtomicU64,
     /// Whether anybody looks at the events that are sent.
     pub(crate) is_observed: bool,
-    hooks: Arc<Hooks>,
+    pub(crate) hooks: Arc<Hooks>,
     cluster: Option<Arc<Cluster>>,
 }
 
@@ -55,6 +56,7 @@ pub(crate) struct Hooks {
     pub(crate) share: Option<Share>,
     pub(crate) server_events: HashMap<Box<str>, ServerHandler>,
     pub(crate) room: Option<RoomHook>,
+    pub(crate) metrics: NamespaceMetrics,
 }
 
 /// Hears what happens to rooms.

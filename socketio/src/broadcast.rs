@@ -102,6 +102,7 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
         let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
+        adapter.hooks.metrics.broadcast();
         adapter.deliver(&self.target, &packet, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
         let op = || Op::Broadcast { target, packet: packet.into_plain(), volatile, uncompressed };
@@ -133,6 +134,7 @@ impl BroadcastOperator {
         let id = adapter.next_ack();
         let packet = encode_event(adapter.encoder(), event.name(), Some(id), args)?;
         let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
+        adapter.hooks.metrics.broadcast();
         let mut owed = adapter.ask(&self.target, &packet, id, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
         adapter.ask_elsewhere(&mut owed, self.flags, |request| Op::Ask {
@@ -142,7 +144,7 @@ impl BroadcastOperator {
             volatile,
             uncompressed,
         });
-        Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout))
+        Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout, adapter.hooks.metrics.clone()))
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use crate::{
     cluster::{Asked, ServerId},
     error::AckError,
+    metrics::NamespaceMetrics,
     outcomes::{Outcome, Outcomes},
     proto::args::FromArgs,
 };
@@ -85,12 +86,13 @@ pub struct BroadcastAckRequest<A> {
     timeout: Duration,
     /// Made when there is something to wait for.
     deadline: Option<Pin<Box<Sleep>>>,
+    metrics: NamespaceMetrics,
     answer: PhantomData<fn() -> A>,
 }
 
 impl<A> BroadcastAckRequest<A> {
-    pub(crate) fn new(owed: Owed, timeout: Duration) -> Self {
-        Self { owed, timeout, deadline: None, answer: PhantomData }
+    pub(crate) fn new(owed: Owed, timeout: Duration, metrics: NamespaceMetrics) -> Self {
+        Self { owed, timeout, deadline: None, metrics, answer: PhantomData }
     }
 
     /// Waits this long for the slowest. By default,
@@ -114,6 +116,9 @@ impl<A: FromArgs> Stream for BroadcastAckRequest<A> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Poll::Ready(next) = self.owed.outcomes.poll_next(cx) {
+                if let Some((_, Outcome::Timeout)) = next {
+                    self.metrics.ack_timed_out();
+                }
                 return Poll::Ready(next.map(|(id, outcome)| (id.as_str().to_owned(), outcome.read())));
             }
             let timeout = self.timeout;

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use crate::{
     ack::AckArgs,
     config::ServerConfig,
-    dispatch::{Done, Running},
+    dispatch::{Done, Running, traced},
     error::EventError,
     handshake::{Handshake, Refuse},
     legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
@@ -306,6 +306,7 @@ impl Connection {
         match member.event(stay.key, &name, id, raw) {
             Ok(Some(handler)) => {
                 stay.in_flight += 1;
+                let handler = traced(handler, &stay.path, &name);
                 self.start(handler, cx)
             }
             Ok(None) => {

@@ -4,6 +4,7 @@ use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use engineio::SessionHandle;
 use futures::FutureExt;
+use tracing::Instrument;
 
 use crate::{
     adapter::Adapter,
@@ -11,6 +12,7 @@ use crate::{
     error::EventError,
     event::{Answer, IntoAck, Reply},
     handshake::{Handshake, Refuse},
+    metrics::{EventMetrics, HandlerTime},
     proto::args::{ArgsError, RawArgs},
     reason::DisconnectReason,
     socket::{AnySocket, Ending, Socket},
@@ -83,6 +85,8 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, EventErro
 
 /// A handler without its types.
 pub(crate) trait Handler<D>: Send + Sync {
+    fn metrics(&self) -> &EventMetrics;
+
     /// Reads the arguments, and makes what runs and answers the client.
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError>;
 
@@ -92,14 +96,16 @@ pub(crate) trait Handler<D>: Send + Sync {
 
 /// A handler of an async function, and how its arguments are read.
 struct Function<F, R> {
-    function: F,
+    body: F,
     read: R,
+    metrics: EventMetrics,
 }
 
 /// Makes a handler of an async function.
 pub(crate) fn handler<D, T, F, Fut>(
-    function: F,
+    body: F,
     read: impl Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync + 'static,
+    metrics: EventMetrics,
 ) -> Box<dyn Handler<D>>
 where
     D: Send + Sync + 'static,
@@ -108,7 +114,7 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: IntoAck,
 {
-    Box::new(Function { function, read })
+    Box::new(Function { body, read, metrics })
 }
 
 impl<D, T, F, Fut, R> Handler<D> for Function<F, R>
@@ -120,16 +126,21 @@ where
     Fut::Output: IntoAck,
     R: Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync,
 {
+    fn metrics(&self) -> &EventMetrics {
+        &self.metrics
+    }
+
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError> {
-        let args = (self.read)(event)?;
+        self.metrics.received();
+        let args = (self.read)(event).inspect_err(|_| self.metrics.refused())?;
         let (any, id) = (socket.any(), event.id);
-        let run = run(self.function.clone(), socket, args, id);
-        Ok(Box::pin(answer(any, event.name.into(), id, event.key, run)))
+        let run = run(self.body.clone(), socket, args, id);
+        Ok(Box::pin(answer(any, event.name.into(), id, event.key, run, self.metrics.start())))
     }
 
     fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Answering, ArgsError> {
         let args = (self.read)(event)?;
-        Ok(Box::pin(run(self.function.clone(), socket, args, event.id)))
+        Ok(Box::pin(run(self.body.clone(), socket, args, event.id)))
     }
 }
 
@@ -150,7 +161,7 @@ where
     let reply = Reply { encoder: any.encoder(), id };
     let run = async { function(socket, args).await.into_ack(reply) };
     let result = AssertUnwindSafe(run).catch_unwind().await;
-    result.unwrap_or_else(|_| Err(EventError::internal("the handler panicked")))
+    result.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
 }
 
 /// Answers the client with what comes of an event.
@@ -160,13 +171,22 @@ pub(crate) async fn answer(
     id: Option<u64>,
     key: Key,
     run: impl Future<Output = Result<Answer, EventError>>,
+    time: HandlerTime,
 ) -> Done {
-    match run.await {
+    let result = run.await;
+    time.done(&result);
+    match result {
         Ok(Answer(Some(frames))) => socket.answer(&frames),
         Ok(Answer(None)) => {}
         Err(error) => socket.fail(&name, id, &error),
     }
     Done::Handled(key)
+}
+
+/// Puts what an event runs into a span, if anybody looks at it.
+pub(crate) fn traced(run: Running, namespace: &str, event: &str) -> Running {
+    let span = tracing::debug_span!("event", namespace, event);
+    if span.is_disabled() { run } else { Box::pin(run.instrument(span)) }
 }
 
 /// Makes a hook of an async function that answers nothing.

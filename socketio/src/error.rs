@@ -252,6 +252,16 @@ impl EventError {
         Self { public: "internal error".into(), source: Some(source.into()) }
     }
 
+    /// User code has panicked.
+    pub(crate) fn panicked(what: &'static str) -> Self {
+        Self::internal(Panicked(what))
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_panic(&self) -> bool {
+        self.source.as_deref().is_some_and(<dyn Error + Send + Sync>::is::<Panicked>)
+    }
+
     /// What the client hears.
     pub fn message(&self) -> &str {
         &self.public
@@ -262,6 +272,18 @@ impl EventError {
         self.source.as_deref()
     }
 }
+
+/// What of the user's code has panicked.
+#[derive(Debug)]
+struct Panicked(&'static str);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} panicked", self.0)
+    }
+}
+
+impl Error for Panicked {}
 
 impl From<ArgsError> for EventError {
     fn from(error: ArgsError) -> Self {

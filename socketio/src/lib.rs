@@ -72,6 +72,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] work |
+//! | `metrics` | counters, gauges and histograms for a recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `msgpack` | `MsgpackParser`, another encoding of packets |
 //! | `testing` | clients for tests |
 //! | `tls` | `Tls`, for [`Server::serve`] |
@@ -104,6 +105,7 @@ pub mod fuzz;
 mod handshake;
 mod inbound;
 mod legacy;
+mod metrics;
 mod middleware;
 mod namespace;
 mod namespaces;

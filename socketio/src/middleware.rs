@@ -94,7 +94,7 @@ impl<D: Send + Sync + 'static> Next<D> {
         match called {
             Ok(Ok(handling)) => handling.await,
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(EventError::internal("reading the arguments panicked")),
+            Err(_) => Err(EventError::panicked("reading the arguments")),
         }
     }
 }
@@ -120,7 +120,7 @@ where
             let reply = Reply { encoder: any.encoder(), id };
             let run = async { function(socket, event, next).await.into_ack(reply) };
             let result = AssertUnwindSafe(run).catch_unwind().await;
-            result.unwrap_or_else(|_| Err(EventError::internal("the middleware panicked")))
+            result.unwrap_or_else(|_| Err(EventError::panicked("the middleware")))
         })
     })
 }
@@ -131,8 +131,17 @@ pub(crate) fn start<D: Send + Sync + 'static>(
     socket: &Socket<D>,
     incoming: Incoming<'_>,
 ) -> Result<Running, ArgsError> {
-    let event = Event::read(incoming)?;
+    let metrics = table.metrics(incoming.name);
+    metrics.received();
+    let event = Event::read(incoming).inspect_err(|_| metrics.refused())?;
     let (key, id) = (incoming.key, incoming.id);
     let next = Next { table: table.clone(), depth: 0, socket: socket.clone(), key, id };
-    Ok(Box::pin(dispatch::answer(socket.any(), incoming.name.into(), id, key, next.run(event))))
+    Ok(Box::pin(dispatch::answer(
+        socket.any(),
+        incoming.name.into(),
+        id,
+        key,
+        next.run(event),
+        metrics.start(),
+    )))
 }

@@ -21,6 +21,7 @@ use crate::{
     error::EventError,
     event::{EventName, IntoAck},
     handshake::{Handshake, Refuse},
+    metrics::{EventMetrics, NamespaceMetrics},
     middleware::{self, Event, Next},
     observers::Observers,
     proto::{
@@ -140,7 +141,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
             let admit = admit.clone();
             Box::pin(async move { admit(handshake).await.map_err(Into::into) })
         });
-        let (table, observers, hooks) = (Table::new(admit), Observers::default(), Hooks::default());
+        let (table, observers) = (Table::new(&path, admit), Observers::default());
+        let hooks = Hooks { metrics: NamespaceMetrics::new(&path), ..Hooks::default() };
         Self { path: path.into(), slow_consumer: None, table, observers, hooks }
     }
 
@@ -169,7 +171,10 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         assert!(!is_reserved(name), "the name `{name}` is reserved: no client can emit it");
         match self.table.events.entry(name.into()) {
             Entry::Occupied(_) => panic!("event `{name}` of namespace `{}` has a handler already", self.path),
-            Entry::Vacant(slot) => slot.insert(dispatch::handler(handler, |event| T::from_args(event.raw))),
+            Entry::Vacant(slot) => {
+                let metrics = EventMetrics::new(&self.path, name);
+                slot.insert(dispatch::handler(handler, |event| T::from_args(event.raw), metrics))
+            }
         };
         self
     }
@@ -199,7 +204,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         Fut::Output: IntoAck,
     {
         assert!(self.table.fallback.is_none(), "namespace `{}` has a fallback already", self.path);
-        self.table.fallback = Some(dispatch::handler(handler, Event::read));
+        self.table.fallback = Some(dispatch::handler(handler, Event::read, self.table.other.clone()));
         self
     }
 
@@ -573,7 +578,8 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         let event = Incoming { key, name, id, raw };
         let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
         started.unwrap_or_else(|_| {
-            let error = EventError::internal("reading the arguments panicked");
+            let error = EventError::panicked("reading the arguments");
+            self.table.metrics(name).failed(&error);
             self.socket.any().fail(name, id, &error);
             Ok(None)
         })

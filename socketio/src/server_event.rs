@@ -51,7 +51,7 @@ where
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(Ok(Answer(frames))) => frames.as_ref().map(answer),
                 Ok(Err(error)) => failed(&error),
-                Err(_) => failed(&EventError::internal("the handler panicked")),
+                Err(_) => failed(&EventError::panicked("the handler")),
             }
         }))
     })
@@ -64,7 +64,7 @@ pub(crate) fn start(handler: &ServerHandler, adapter: Arc<Adapter>, raw: RawArgs
         Ok(Ok(handling)) => return handling,
         Ok(Err(ArgsError::Mismatch(error))) => EventError::public(format!("invalid arguments: {error}")),
         Ok(Err(ArgsError::Malformed)) => EventError::public("invalid arguments"),
-        Err(_) => EventError::internal("reading the arguments panicked"),
+        Err(_) => EventError::panicked("reading the arguments"),
     };
     Box::pin(std::future::ready(failed(&error)))
 }

@@ -25,6 +25,7 @@ use crate::{
     event::EventName,
     handshake::Handshake,
     legacy::is_legacy,
+    metrics::NamespaceMetrics,
     observers::{Erased, Observed, Observers, Typed},
     proto::{
         args::ToArgs,
@@ -95,6 +96,10 @@ impl<T: Observed + ?Sized> Inner<T> {
         self.adapter.encoder()
     }
 
+    pub(crate) fn metrics(&self) -> &NamespaceMetrics {
+        &self.adapter.hooks.metrics
+    }
+
     /// Why the socket has left, if it has.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
         self.left.get().map(|left| left.reason)
@@ -109,6 +114,7 @@ impl<T: Observed + ?Sized> Inner<T> {
             return false;
         }
         self.typed.see_end(reason);
+        self.slot.get().inspect(|_| self.metrics().socket_left());
         self.adapter.change(|rooms| {
             let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
             let first = self.left.set(Left { reason, rooms }).is_ok();
@@ -290,6 +296,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
             // Called once, and before anybody else can find the socket in the rooms.
             let _ = inner.slot.set(rooms.insert(inner.id, self.any()));
         });
+        inner.metrics().socket_joined();
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 use crate::{
     dispatch::{Handler, Incoming, Key, Running},
     handshake::{Handshake, Refuse},
+    metrics::{EventMetrics, OTHER},
     middleware::{self, Middleware},
     proto::args::ArgsError,
     reason::DisconnectReason,
@@ -26,10 +27,12 @@ pub(crate) struct Table<D> {
     pub(crate) connected: Option<ConnectHook<D>>,
     pub(crate) disconnected: Option<DisconnectHook<D>>,
     pub(crate) max_in_flight: usize,
+    /// Of events that have no handler of their own.
+    pub(crate) other: EventMetrics,
 }
 
 impl<D: Send + Sync + 'static> Table<D> {
-    pub(crate) fn new(admit: Admit<D>) -> Self {
+    pub(crate) fn new(path: &str, admit: Admit<D>) -> Self {
         Self {
             admit,
             events: HashMap::new(),
@@ -38,12 +41,18 @@ impl<D: Send + Sync + 'static> Table<D> {
             connected: None,
             disconnected: None,
             max_in_flight: 64,
+            other: EventMetrics::new(path, OTHER),
         }
     }
 
     /// The handler of an event, if there is one.
     pub(crate) fn find(&self, name: &str) -> Option<&dyn Handler<D>> {
         self.events.get(name).or(self.fallback.as_ref()).map(|handler| &**handler)
+    }
+
+    /// The metrics of an event.
+    pub(crate) fn metrics(&self, name: &str) -> EventMetrics {
+        EventMetrics::found(|| self.find(name).map_or(&self.other, |handler| handler.metrics()))
     }
 
     /// Makes what handles an event; `None` if nothing does.
@@ -55,6 +64,10 @@ impl<D: Send + Sync + 'static> Table<D> {
         if !self.middleware.is_empty() {
             return middleware::start(self, socket, event).map(Some);
         }
-        self.find(event.name).map(|handler| handler.start(socket.clone(), event)).transpose()
+        let Some(handler) = self.find(event.name) else {
+            self.other.received();
+            return Ok(None);
+        };
+        handler.start(socket.clone(), event).map(Some)
     }
 }

@@ -62,6 +62,19 @@ impl CloseReason {
 }
 
 impl CloseReason {
+    /// All reasons, in the order of their variants.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; Self::SlowConsumer as usize + 1] = [
+        Self::TransportClose,
+        Self::TransportError,
+        Self::PingTimeout,
+        Self::ParseError,
+        Self::ForcedClose,
+        Self::Violation,
+        Self::ServerShuttingDown,
+        Self::SlowConsumer,
+    ];
+
     /// Whether the server ends the session of a client that is still there and listens.
     pub(crate) const fn is_graceful(self) -> bool {
         matches!(self, Self::ForcedClose | Self::Violation | Self::ServerShuttingDown)

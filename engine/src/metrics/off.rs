@@ -1,0 +1,37 @@
+//! What stands in for the metrics without the feature: types of no size.
+
+#![allow(clippy::unused_self, reason = "with the feature it is used")]
+
+use std::collections::VecDeque;
+
+use crate::{CloseReason, Frame, Limit, Message, RequestError, SessionHandle, TransportKind};
+
+#[derive(Debug, Default)]
+pub(crate) struct Metrics(());
+
+impl Metrics {
+    pub(crate) fn received(&self, _: &Message<'_>) {}
+
+    pub(crate) fn sent(&self, _: &VecDeque<Frame>) {}
+
+    pub(crate) fn flushed(&self, _: &SessionHandle, _: &VecDeque<Frame>) {}
+
+    pub(crate) fn refused(&self, _: RequestError) {}
+
+    pub(crate) fn hit(&self, _: Limit) {}
+
+    pub(crate) fn dropped(&self, _: u64) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenSession(());
+
+impl OpenSession {
+    pub(crate) fn new(_: &Metrics, _: TransportKind) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn upgraded(&mut self) {}
+
+    pub(crate) fn closed(&mut self, _: CloseReason) {}
+}

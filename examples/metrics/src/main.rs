@@ -1,0 +1,120 @@
+//! Metrics for Prometheus, beside Socket.IO: `docs/observability.md` says what they mean.
+//!
+//! ```sh
+//! cargo run -p metrics-example
+//! curl 127.0.0.1:3000/metrics
+//! ```
+
+use std::{error::Error, time::Duration};
+
+use axum::{Router, routing::get, serve::ListenerExt};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use socketio::{Ack, EventError, Namespace, Server, Socket};
+use tokio::net::TcpListener;
+
+/// The buckets of handlers, in seconds, and of what waits for a client, in bytes.
+const SECONDS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
+const BYTES: [f64; 5] = [256.0, 4096.0, 65_536.0, 262_144.0, 1_048_576.0];
+
+fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?;
+    Ok(builder.build_recorder())
+}
+
+async fn say(socket: Socket, text: String) -> Result<Ack<usize>, EventError> {
+    if text.is_empty() {
+        return Err(EventError::public("say something"));
+    }
+    socket.broadcast().emit("said", &text)?;
+    Ok(Ack(text.len()))
+}
+
+/// The application. Its recorder must be there before: what is counted takes its place when it is made.
+fn app(metrics: PrometheusHandle) -> (Router, Server) {
+    let io = Server::new().namespace(Namespace::new("/").on("say", say));
+    let router = Router::new()
+        .route("/metrics", get(async move || metrics.render()))
+        .route_service("/socket.io/", io.clone());
+    (router, io)
+}
+
+/// Puts the values of histograms into their buckets, also if nobody asks for them.
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut interval = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let recorder = recorder()?;
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)?;
+    tokio::spawn(upkeep(handle.clone()));
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    // Small packets go out at once instead of waiting for an acknowledgement of the one before.
+    let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
+    Ok(axum::serve(listener, app(handle).0).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use socketio::testing::TestServer;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn page(router: &Router) -> String {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), 1_000_000).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_lines(page: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(page.lines().any(|other| other == *line), "no `{line}` in\n{page}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_page_shows_what_clients_do() {
+        let recorder = recorder().unwrap();
+        let (router, io) = metrics::with_local_recorder(&recorder, || app(recorder.handle()));
+        let server = TestServer::new(io);
+        let ann = server.connect("/").await;
+        let bob = server.connect("/").await;
+        let length: usize = ann.emit_with_ack("say", "hello").await.unwrap();
+        assert_eq!(length, 5);
+        let _: socketio::Args = ann.emit_with_ack("say", "").await.unwrap();
+        let text = page(&router).await;
+        assert_lines(
+            &text,
+            &[
+                "# TYPE engineio_sessions gauge",
+                r#"engineio_sessions{transport="polling"} 2"#,
+                r#"socketio_sockets{namespace="/"} 2"#,
+                r#"socketio_broadcasts_total{namespace="/"} 1"#,
+                r#"socketio_events_received_total{namespace="/",event="say"} 2"#,
+                r#"socketio_handler_failures_total{namespace="/",event="say",kind="refused"} 1"#,
+                r#"socketio_handler_seconds_count{namespace="/",event="say"} 2"#,
+                r#"socketio_handler_seconds_bucket{namespace="/",event="say",le="0.001"} 2"#,
+            ],
+        );
+
+        bob.disconnect().await;
+        let text = page(&router).await;
+        assert_lines(&text, &[r#"socketio_sockets{namespace="/"} 1"#]);
+    }
+}

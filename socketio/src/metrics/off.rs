@@ -1,0 +1,52 @@
+//! What stands in for the metrics without the feature: types of no size.
+
+#![allow(clippy::unused_self, reason = "with the feature it is used")]
+
+use crate::{error::EventError, event::Answer};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NamespaceMetrics(());
+
+impl NamespaceMetrics {
+    pub(crate) fn new(_: &str) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn socket_joined(&self) {}
+
+    pub(crate) fn socket_left(&self) {}
+
+    pub(crate) fn ack_timed_out(&self) {}
+
+    pub(crate) fn broadcast(&self) {}
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct EventMetrics(());
+
+impl EventMetrics {
+    pub(crate) fn new(_: &str, _: &str) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn found<'a>(_: impl FnOnce() -> &'a Self) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn received(&self) {}
+
+    pub(crate) fn refused(&self) {}
+
+    pub(crate) fn failed(&self, _: &EventError) {}
+
+    pub(crate) fn start(&self) -> HandlerTime {
+        HandlerTime(())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct HandlerTime(());
+
+impl HandlerTime {
+    pub(crate) fn done(self, _: &Result<Answer, EventError>) {}
+}

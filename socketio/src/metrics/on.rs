@@ -1,0 +1,140 @@
+//! Handles of the recorder that is installed when a namespace is made, and when its handlers are registered. Nothing is
+//! looked up later.
+
+use std::sync::Arc;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use tokio::time::Instant;
+
+use crate::{error::EventError, event::Answer};
+
+/// The metrics of a namespace, or of all that a dynamic one makes.
+#[derive(Debug, Clone)]
+pub(crate) struct NamespaceMetrics {
+    sockets: Gauge,
+    acks_timed_out: Counter,
+    broadcasts: Counter,
+}
+
+impl Default for NamespaceMetrics {
+    /// Counts for nobody.
+    fn default() -> Self {
+        Self { sockets: Gauge::noop(), acks_timed_out: Counter::noop(), broadcasts: Counter::noop() }
+    }
+}
+
+impl NamespaceMetrics {
+    pub(crate) fn new(namespace: &str) -> Self {
+        describe();
+        let labels = [("namespace", namespace.to_owned())];
+        Self {
+            sockets: gauge!("socketio_sockets", &labels),
+            acks_timed_out: counter!("socketio_acks_timed_out_total", &labels),
+            broadcasts: counter!("socketio_broadcasts_total", &labels),
+        }
+    }
+
+    pub(crate) fn socket_joined(&self) {
+        self.sockets.increment(1);
+    }
+
+    pub(crate) fn socket_left(&self) {
+        self.sockets.decrement(1);
+    }
+
+    pub(crate) fn ack_timed_out(&self) {
+        self.acks_timed_out.increment(1);
+    }
+
+    pub(crate) fn broadcast(&self) {
+        self.broadcasts.increment(1);
+    }
+}
+
+fn describe() {
+    describe_gauge!("socketio_sockets", Unit::Count, "Sockets in the namespace, on this server.");
+    describe_counter!("socketio_acks_timed_out_total", Unit::Count, "Clients that did not answer in time.");
+    describe_counter!("socketio_broadcasts_total", Unit::Count, "Broadcasts that began on this server.");
+    describe_counter!("socketio_events_received_total", Unit::Count, "Events of clients.");
+    describe_histogram!("socketio_handler_seconds", Unit::Seconds, "From the arrival to the answer.");
+    describe_counter!("socketio_handler_failures_total", Unit::Count, "Events that ended with an error.");
+}
+
+/// The metrics of an event that has a handler, or of all others. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct EventMetrics(Arc<Handles>);
+
+#[derive(Debug)]
+struct Handles {
+    received: Counter,
+    seconds: Histogram,
+    refused: Counter,
+    failed: Counter,
+    panicked: Counter,
+}
+
+impl EventMetrics {
+    pub(crate) fn new(namespace: &str, event: &str) -> Self {
+        let labels = [("namespace", namespace.to_owned()), ("event", event.to_owned())];
+        let failures = |kind: &'static str| {
+            let [namespace, event] = labels.clone();
+            let labels = [namespace, event, ("kind", kind.to_owned())];
+            counter!("socketio_handler_failures_total", &labels)
+        };
+        Self(Arc::new(Handles {
+            received: counter!("socketio_events_received_total", &labels),
+            seconds: histogram!("socketio_handler_seconds", &labels),
+            refused: failures("refused"),
+            failed: failures("failed"),
+            panicked: failures("panicked"),
+        }))
+    }
+
+    /// Those that a look into a table finds; nobody looks without the feature.
+    pub(crate) fn found<'a>(find: impl FnOnce() -> &'a Self) -> Self {
+        find().clone()
+    }
+
+    pub(crate) fn received(&self) {
+        self.0.received.increment(1);
+    }
+
+    /// The client was told that it did wrong.
+    pub(crate) fn refused(&self) {
+        self.0.refused.increment(1);
+    }
+
+    pub(crate) fn failed(&self, error: &EventError) {
+        if error.is_panic() {
+            self.0.panicked.increment(1);
+        } else if error.cause().is_some() {
+            self.0.failed.increment(1);
+        } else {
+            self.refused();
+        }
+    }
+
+    /// A handler starts.
+    pub(crate) fn start(&self) -> HandlerTime {
+        HandlerTime { metrics: self.clone(), start: Instant::now() }
+    }
+}
+
+/// A handler that runs.
+#[derive(Debug)]
+pub(crate) struct HandlerTime {
+    metrics: EventMetrics,
+    start: Instant,
+}
+
+impl HandlerTime {
+    pub(crate) fn done(self, result: &Result<Answer, EventError>) {
+        self.metrics.0.seconds.record(self.start.elapsed());
+        if let Err(error) = result {
+            self.metrics.failed(error);
+        }
+    }
+}
