@@ -214,3 +214,109 @@ impl Unstamped {
         Frames::Many(std::iter::once(text).chain(self.attachments.iter().cloned()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn limits() -> ConnectionStateRecovery {
+        ConnectionStateRecovery::default()
+    }
+
+    fn event(text: &str) -> Frames {
+        Frames::One([Frame::text(text)])
+    }
+
+    fn everyone() -> Recipients {
+        Recipients::Target(Target::default())
+    }
+
+    fn start() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn missed(history: &History, after: Position, limits: &ConnectionStateRecovery) -> Option<usize> {
+        history.missed(after, Sid::random(), &[], limits, usize::MAX).map(|missed| missed.len())
+    }
+
+    #[test]
+    fn offsets_are_read_back() {
+        let (mut history, now) = (History::default(), start());
+        for position in 1..300 {
+            history.push(now, everyone(), event("a"), &limits());
+            let offset = history.offset(position);
+            assert_eq!(history.read(std::str::from_utf8(&offset).unwrap()), Some(position));
+        }
+        let ahead = history.offset(300);
+        assert_eq!(history.read(std::str::from_utf8(&ahead).unwrap()), None);
+        let other = History::default().offset(300);
+        assert_eq!(history.read(std::str::from_utf8(&other).unwrap()), Some(0), "of another server");
+        for bad in ["", "abc", "aaaaaa00000000000g", "aaaaaa+00000000001", "aaaaaa0000000000001"] {
+            assert_eq!(history.read(bad), None, "{bad}");
+        }
+        assert!(history.offset(9) < history.offset(10));
+    }
+
+    #[test]
+    fn the_bytes_of_all_events_are_limited_exactly() {
+        let now = start();
+        let one = Stored { at: now, recipients: everyone(), frames: event("abc") }.cost();
+        for (max_bytes, first_known) in [(3 * one, 1), (3 * one - 1, 2), (one, 3), (one - 1, 4), (0, 4)] {
+            let (mut history, limits) = (History::default(), limits().max_bytes(max_bytes));
+            for _ in 0..3 {
+                history.push(now, everyone(), event("abc"), &limits);
+            }
+            for after in 0..=3 {
+                let known = (after + 1 >= first_known).then_some(3 - after as usize);
+                assert_eq!(missed(&history, after, &limits), known, "{max_bytes} {after}");
+            }
+            assert!(history.bytes <= max_bytes);
+        }
+    }
+
+    #[test]
+    fn what_a_client_missed_is_limited_exactly() {
+        let (mut history, now) = (History::default(), start());
+        for _ in 0..3 {
+            history.push(now, everyone(), event("abc"), &limits());
+        }
+        let bytes = 3 * cost(&event("abc"));
+        for (limits, max_bytes, expected) in [
+            (limits().max_missed_packets(3), usize::MAX, Some(3)),
+            (limits().max_missed_packets(2), usize::MAX, None),
+            (limits().max_missed_bytes(bytes), usize::MAX, Some(3)),
+            (limits().max_missed_bytes(bytes - 1), usize::MAX, None),
+            (limits(), bytes, Some(3)),
+            (limits(), bytes - 1, None),
+        ] {
+            let missed = history.missed(0, Sid::random(), &[], &limits, max_bytes);
+            assert_eq!(missed.map(|missed| missed.len()), expected, "{limits:?} {max_bytes}");
+        }
+    }
+
+    #[test]
+    fn events_expire_exactly() {
+        let (mut history, now) = (History::default(), start());
+        let max = limits().max_disconnection_duration;
+        history.push(now, everyone(), event("a"), &limits());
+        history.push(now + Duration::from_nanos(1), everyone(), event("a"), &limits());
+        history.purge(now + max, &limits());
+        assert_eq!(missed(&history, 0, &limits()), Some(2));
+        history.purge(now + max + Duration::from_nanos(1), &limits());
+        assert_eq!((missed(&history, 0, &limits()), missed(&history, 1, &limits())), (None, Some(1)));
+        history.purge(now + 2 * max, &limits());
+        assert_eq!((history.bytes, missed(&history, 2, &limits())), (0, Some(0)));
+    }
+
+    #[test]
+    fn an_offset_takes_its_place_behind_the_arguments() {
+        let mut unstamped = Unstamped::new(&event(r#"2/n,["a",1]"#), false);
+        for offset in [*b"012345678901234567", *b"abcdefabcdefabcdef"] {
+            let frames = unstamped.stamp(offset);
+            let text = String::from_utf8(frames.as_slice()[0].payload().to_vec()).unwrap();
+            assert_eq!(text, format!(r#"42/n,["a",1,"{}"]"#, std::str::from_utf8(&offset).unwrap()));
+        }
+    }
+}
