@@ -62,10 +62,9 @@ impl Stored {
     }
 }
 
-/// At least what the frames take in the queue of a client.
+/// What the frames take in the queue of a client.
 pub(crate) fn cost(frames: &Frames) -> usize {
-    // Before the payload of a text stands the header for WebSockets.
-    frames.as_slice().iter().map(|frame| frame.payload().len() + Frame::HEADROOM + size_of::<Frame>()).sum()
+    frames.as_slice().iter().map(Frame::cost).sum()
 }
 
 /// The last events of a namespace, without a gap between them.
