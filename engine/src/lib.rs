@@ -59,7 +59,7 @@ pub use limits::Limit;
 #[cfg(feature = "tls")]
 pub use listen::tls::{Tls, TlsConfig, TlsListener};
 pub use listen::{config::ListenConfig, connections::Connections, listener::Listener, serve};
-pub use mailbox::{SendError, SessionHandle};
+pub use mailbox::{SendError, SessionHandle, Waiting};
 pub use open_request::{OpenRequest, RemoteAddr, Secure};
 pub use proto::{
     frame::Frame,

@@ -346,9 +346,13 @@ impl SessionHandle {
     /// }
     /// ```
     pub fn send_wait(&self, frames: &[Frame]) -> impl Future<Output = Result<(), SendError>> + Send {
-        let mut waiting = Waiting { mailbox: &self.0, ticket: None };
-        let len = frames.iter().map(Frame::cost).sum();
-        poll_fn(move |cx| waiting.poll_send(cx, frames, len))
+        let mut waiting = self.waiting();
+        poll_fn(move |cx| waiting.poll_send(cx, frames))
+    }
+
+    /// A place in the line for [`send_wait`](Self::send_wait), for messages that are made at the last moment.
+    pub fn waiting(&self) -> Waiting<'_> {
+        Waiting { mailbox: &self.0, ticket: None }
     }
 
     /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
@@ -501,14 +505,34 @@ impl SessionHandle {
     }
 }
 
-/// Somebody who waits for room; leaves the line on drop.
-struct Waiting<'a> {
+/// Somebody who waits for room to send a message; leaves the line on drop. Made by [`SessionHandle::waiting`].
+///
+/// # Examples
+///
+/// ```
+/// use std::{future::poll_fn, time::Instant};
+/// use engineio::{Frame, SendError, SessionHandle};
+///
+/// /// Sends how late it is when there is room for it.
+/// async fn tell(session: &SessionHandle, start: Instant) -> Result<(), SendError> {
+///     let mut waiting = session.waiting();
+///     poll_fn(|cx| waiting.poll_send(cx, &[Frame::text(&format!("{:9}", start.elapsed().as_secs()))])).await
+/// }
+/// ```
+pub struct Waiting<'a> {
     mailbox: &'a Mailbox,
     ticket: Option<u64>,
 }
 
 impl Waiting<'_> {
-    fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame], len: usize) -> Poll<Result<(), SendError>> {
+    /// Sends messages that belong together, if there is room and nobody waits in front; wakes the task otherwise. They
+    /// may be others with each call, if they have the same length.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after the end of the session.
+    pub fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame]) -> Poll<Result<(), SendError>> {
+        let len = frames.iter().map(Frame::cost).sum();
         let Self { mailbox, ticket } = self;
         let queue = &mut *mailbox.queue.lock();
         if queue.state != State::Open {
@@ -534,6 +558,12 @@ impl Drop for Waiting<'_> {
             queue.waiters.leave(ticket);
             queue.written(0, self.mailbox.max_buffered);
         }
+    }
+}
+
+impl fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }
 

@@ -20,12 +20,14 @@ use crate::{
     cluster::{Cluster, ClusterFull, Gathered, Op},
     config::ServerConfig,
     error::{EmitError, JoinError},
+    history::Recipients,
     metrics::NamespaceMetrics,
     outcomes::{Outcome, Outcomes},
     proto::{
         args::RawArgs,
         encode::{Encoder, Frames},
     },
+    recovery::{Memory, Recovery},
     remote_socket::Summary,
     room_events::{RoomEvent, RoomEvents},
     rooms::{Room, Rooms, Slot, Target},
@@ -45,6 +47,8 @@ pub(crate) struct Adapter {
     next_ack: AtomicU64,
     /// Whether anybody looks at the events that are sent.
     pub(crate) is_observed: bool,
+    /// For clients that come back, if the server wants that.
+    pub(crate) recovery: Option<Box<Recovery>>,
     pub(crate) hooks: Arc<Hooks>,
     cluster: Option<Arc<Cluster>>,
 }
@@ -75,6 +79,9 @@ pub(crate) struct Flags {
 
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
+        let max_buffered = config.engine.max_buffered;
+        // An offset has no place yet in what another parser has encoded.
+        let recovery = config.connection_state_recovery.clone().filter(|_| config.parser.is_none());
         Self {
             path: path.into(),
             slow_consumer: config.engine.slow_consumer,
@@ -82,6 +89,7 @@ impl Adapter {
             rooms: RwLock::default(),
             next_ack: AtomicU64::new(0),
             is_observed: false,
+            recovery: recovery.map(|limits| Box::new(Recovery::new(limits, max_buffered))),
             hooks: Arc::default(),
             cluster,
         }
@@ -109,8 +117,14 @@ impl Adapter {
     }
 
     /// Changes rooms, and tells of it when the lock is free again.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Rooms<AnySocket>) -> T) -> T {
-        let result = change(&mut self.rooms.write());
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut Memory>) -> T,
+    ) -> T {
+        let result = match &self.recovery {
+            Some(recovery) => recovery.with(|memory| change(&mut self.rooms.write(), Some(memory))),
+            None => change(&mut self.rooms.write(), None),
+        };
         if let Some(hook) = &self.hooks.room {
             self.tell(hook);
         }
@@ -176,12 +190,25 @@ impl Adapter {
     /// for each socket one more count on the shared frames, and at most one wake-up.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) {
         let mut observed = Vec::new();
-        self.each(target, |_, socket| {
+        let mut queue = |socket: &AnySocket, packet: &Frames| {
             // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
             if send(socket, packet, flags, self.slow_consumer).is_ok() {
                 self.note(&mut observed, socket);
             }
-        });
+        };
+        match &self.recovery {
+            None => self.each(target, |_, socket| queue(socket, packet)),
+            Some(recovery) => recovery.send(packet, flags, |stamped, position| {
+                self.each(target, |_, socket| match socket.recoverable() {
+                    Some(recoverable) => {
+                        queue(socket, stamped);
+                        recoverable.note_sent(position, flags);
+                    }
+                    None => queue(socket, packet),
+                });
+                (Some(Recipients::Target(target.clone())), ())
+            }),
+        }
         self.show(&observed, packet);
     }
 
@@ -222,13 +249,16 @@ impl Adapter {
     /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
     pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
         let mut all_joined = Ok(());
-        self.change(|rooms| {
+        self.change(|rooms, memory| {
             for slot in rooms.select(target) {
-                for name in names {
-                    if !rooms.join(slot, name, self.config.max_rooms) {
-                        all_joined = Err(JoinError::TooManyRooms);
+                let join_all = |rooms: &mut Rooms<_>| {
+                    for name in names {
+                        if !rooms.join(slot, name, self.config.max_rooms) {
+                            all_joined = Err(JoinError::TooManyRooms);
+                        }
                     }
-                }
+                };
+                move_socket(rooms, memory.as_deref(), slot, join_all);
             }
         });
         all_joined
@@ -236,11 +266,10 @@ impl Adapter {
 
     /// Removes the sockets of the target from rooms.
     pub(crate) fn leave(&self, target: &Target, names: &[Room]) {
-        self.change(|rooms| {
+        self.change(|rooms, memory| {
             for slot in rooms.select(target) {
-                for name in names {
-                    rooms.leave(slot, name);
-                }
+                let leave_all = |rooms: &mut Rooms<_>| names.iter().for_each(|name| rooms.leave(slot, name));
+                move_socket(rooms, memory.as_deref(), slot, leave_all);
             }
         });
     }
@@ -297,6 +326,24 @@ impl Adapter {
             self.rooms.read().each(target, f);
         }
     }
+}
+
+/// Lets a socket join or leave rooms.
+pub(crate) fn move_socket<T>(
+    rooms: &mut Rooms<AnySocket>,
+    memory: Option<&Memory>,
+    slot: Slot,
+    change: impl FnOnce(&mut Rooms<AnySocket>) -> T,
+) -> T {
+    let before = rooms.joined(slot);
+    let result = change(rooms);
+    if let Some(memory) = memory
+        && rooms.joined(slot) != before
+        && let Some(recoverable) = rooms.socket(slot).and_then(|socket| socket.recoverable())
+    {
+        recoverable.note_moved(memory);
+    }
+    result
 }
 
 fn send(

@@ -76,5 +76,59 @@ engineio::__config! {
         /// The most rooms of one socket, beside that of its own id. 1,024 by default; beyond, a join fails with
         /// [`JoinError::TooManyRooms`](crate::JoinError::TooManyRooms).
         max_rooms: usize = 1024,
+        /// Whether clients that lose their connection get back their socket with what they missed, and within which
+        /// limits. `None` by default: a client that comes back is a new socket. Node: `connectionStateRecovery`.
+        connection_state_recovery: Option<ConnectionStateRecovery> = None,
+    }
+}
+
+engineio::__config! {
+    /// Connection state recovery: a client that was gone for a short time gets back its socket, with its id, its
+    /// [data](crate::Socket::data) and its rooms, and the events that it missed.
+    ///
+    /// What is needed for it stays in the memory of this server, for each namespace apart; a client that comes back to
+    /// another server is a new socket. It is not certain: whenever it is in doubt that a client gets all that it missed,
+    /// it becomes a new socket, and [`Socket::recovered`](crate::Socket::recovered) and `socket.recovered` of the client
+    /// say so. A socket is not kept if it was disconnected by either side.
+    ///
+    /// Events carry their offset as one more argument behind all others, as with Node; acknowledged ones do not, and are
+    /// not sent again. Volatile ones are not sent again either. Events of one namespace leave one after the other, so
+    /// that all clients see their offsets grow.
+    ///
+    /// It works with the encoding of the protocol itself: with another
+    /// [`parser`](field@ServerConfig::parser), all clients are new sockets. So are clients of version 2.
+    ///
+    /// What has expired is removed when something happens in its namespace: there is no timer for it. A
+    /// [dynamic](crate::Server::dynamic) namespace forgets all of it when it ends, with its last client.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use socketio::{ConnectionStateRecovery, Server, ServerConfig};
+    ///
+    /// let recovery = ConnectionStateRecovery::default().max_disconnection_duration(Duration::from_secs(60));
+    /// let io = Server::with_config(ServerConfig::default().connection_state_recovery(recovery));
+    /// ```
+    ConnectionStateRecovery {
+        /// How long a client may be gone, and how long events are kept. 2 minutes by default. Node:
+        /// `maxDisconnectionDuration`.
+        max_disconnection_duration: Duration = Duration::from_mins(2),
+        /// Whether a client gets its socket back without asking the
+        /// [admission](crate::Namespace::with_auth) of the namespace. `true` by default; otherwise the admission may
+        /// refuse it, and its data is that of the socket all the same. Node: `skipMiddlewares`.
+        skip_middlewares: bool = true,
+        /// The bytes of the events that one namespace keeps. 64 MiB by default; beyond, the oldest are forgotten, and
+        /// who needs them is a new socket. Node has no limit.
+        max_bytes: usize = 64 * 1024 * 1024,
+        /// The most sockets that one namespace keeps for clients that are gone. 10,000 by default; beyond, the one
+        /// that is gone for the longest is forgotten. Node has no limit.
+        max_sessions: usize = 10_000,
+        /// The most events that one client may have missed. 512 by default; one that missed more is a new socket. Node
+        /// has no limit.
+        max_missed_packets: usize = 512,
+        /// The bytes that they may have together, with what the queue adds to each. 1 MiB by default, and never more
+        /// than [`max_buffered`](field@crate::EngineConfig::max_buffered) has room for. Node has no limit.
+        max_missed_bytes: usize = 1024 * 1024,
     }
 }

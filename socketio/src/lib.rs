@@ -92,6 +92,7 @@ mod broadcast_ack;
 mod bus;
 mod client_files;
 mod cluster;
+mod comeback;
 mod config;
 mod connection;
 mod dispatch;
@@ -103,6 +104,7 @@ mod event;
 #[doc(hidden)]
 pub mod fuzz;
 mod handshake;
+mod history;
 mod inbound;
 mod legacy;
 mod metrics;
@@ -114,6 +116,7 @@ mod outcomes;
 mod partial;
 mod proto;
 mod reason;
+mod recovery;
 mod remote_socket;
 mod room_events;
 mod rooms;
@@ -133,7 +136,7 @@ pub use broadcast::BroadcastOperator;
 pub use broadcast_ack::{BroadcastAckRequest, BroadcastAnswers};
 pub use bus::MemoryBus;
 pub use cluster::ServerId;
-pub use config::ServerConfig;
+pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, HttpCompression, Limit,

@@ -16,6 +16,7 @@ use crate::{
     adapter::{Adapter, Hooks},
     args::Args,
     broadcast::BroadcastOperator,
+    comeback,
     dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
     dynamic::Guest,
     error::EventError,
@@ -29,9 +30,10 @@ use crate::{
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
+    recovery::Claim,
     room_events::RoomEvent,
     server_event,
-    socket::{AnySocket, Ending, Socket},
+    socket::{AnySocket, Ending, Entrance, Socket},
     table::{Admit, Table},
 };
 
@@ -529,14 +531,25 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
         guest: Option<Guest>,
     ) -> Admission {
         Box::pin(async move {
-            let run = async { (self.table.admit)(handshake.clone()).await };
+            let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
+            let entrance = Entrance { session, ending, adapter, handshake, observers };
+            let claim = Claim::read(&entrance);
+            let joined = |socket, guest| {
+                Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as _)
+            };
+            if let Some(recovery) = &self.adapter.recovery
+                && recovery.skip_middlewares
+                && let Some(socket) = comeback::restore(&entrance, claim.as_ref())
+            {
+                return joined(socket, guest);
+            }
+            let run = async { (self.table.admit)(entrance.handshake.clone()).await };
             let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(namespace = self.adapter.path(), "the admission panicked");
                 Err(Refuse::new("internal error"))
             })?;
-            let observers = self.observers.clone();
-            let socket = Socket::new(session, ending, self.adapter.clone(), handshake, observers, data);
-            Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as Box<dyn Member>)
+            let socket = comeback::restore(&entrance, claim.as_ref());
+            joined(socket.unwrap_or_else(|| Socket::new(entrance, data)), guest)
         })
     }
 }

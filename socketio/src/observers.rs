@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
 };
@@ -46,9 +47,27 @@ impl<D> Observers<D> {
     }
 }
 
+/// The data of a socket.
+pub(crate) enum Data<D> {
+    Own(D),
+    /// The next socket of the same client may get it.
+    Shared(Arc<D>),
+}
+
+impl<D> Deref for Data<D> {
+    type Target = D;
+
+    fn deref(&self) -> &D {
+        match self {
+            Self::Own(data) => data,
+            Self::Shared(data) => data,
+        }
+    }
+}
+
 /// What a socket has of the types of its namespace.
 pub(crate) struct Typed<D> {
-    pub(crate) data: D,
+    pub(crate) data: Data<D>,
     pub(crate) observers: Arc<Observers<D>>,
     /// The socket itself, for observers to look at.
     pub(crate) this: Weak<Inner<Self>>,
@@ -61,7 +80,7 @@ pub(crate) trait Erased: Observed + Send + Sync {
 
 impl<D: Send + Sync + 'static> Erased for Typed<D> {
     fn data(&self) -> &(dyn Any + Send + Sync) {
-        &self.data
+        &*self.data
     }
 }
 

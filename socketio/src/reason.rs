@@ -25,6 +25,14 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether the client may come back: it did not leave, and nobody has thrown it out.
+    pub(crate) const fn is_recoverable(self) -> bool {
+        match self {
+            Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect => false,
+            Self::Closed(reason) => !matches!(reason, CloseReason::ParseError),
+        }
+    }
+
     /// The reason in the words of the Node.js server.
     pub const fn as_str(self) -> &'static str {
         match self {

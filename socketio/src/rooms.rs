@@ -236,6 +236,11 @@ impl<S> Rooms<S> {
         }
     }
 
+    /// In how many rooms a socket is, that of its own id among them.
+    pub(crate) fn joined(&self, slot: Slot) -> usize {
+        self.entry(slot).map_or(0, |entry| entry.joined.len() + usize::from(entry.own_room))
+    }
+
     /// The rooms of a socket, that of its own id first.
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
         let Some(entry) = self.entry(slot) else { return Vec::new() };

@@ -4,7 +4,6 @@ use std::{
     any::Any,
     fmt,
     future::{Future, poll_fn},
-    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -12,29 +11,52 @@ use std::{
     task::Poll,
 };
 
-use engineio::{SessionHandle, Sid};
+use engineio::{CloseReason, Frame, SessionHandle, Sid};
 use tokio::sync::oneshot;
 
 use crate::{
     ack::{AckArgs, AckRequest, Creditor, PendingAcks, Waiting},
-    adapter::{Adapter, Flags},
+    adapter::{Adapter, Flags, move_socket},
     args::Args,
     broadcast::BroadcastOperator,
     emit::EmitOperator,
     error::{EmitError, EventError, JoinError},
     event::EventName,
     handshake::Handshake,
+    history::Recipients,
     legacy::is_legacy,
     metrics::NamespaceMetrics,
-    observers::{Erased, Observed, Observers, Typed},
+    observers::{Data, Erased, Observed, Observers, Typed},
     proto::{
         args::ToArgs,
         encode::{Carrier, Encoder, Frames},
         packet::{MAX_NAME, is_reserved},
     },
     reason::DisconnectReason,
-    rooms::{Room, Slot},
+    recovery::Recoverable,
+    rooms::{Room, Rooms, Slot},
 };
+
+/// What a client brings into a namespace, and finds there.
+pub(crate) struct Entrance<D> {
+    pub(crate) session: SessionHandle,
+    pub(crate) ending: Arc<Ending>,
+    pub(crate) adapter: Arc<Adapter>,
+    pub(crate) handshake: Handshake,
+    pub(crate) observers: Arc<Observers<D>>,
+}
+
+impl<D> Clone for Entrance<D> {
+    fn clone(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            ending: self.ending.clone(),
+            adapter: self.adapter.clone(),
+            handshake: self.handshake.clone(),
+            observers: self.observers.clone(),
+        }
+    }
+}
 
 /// What sockets of one connection share: whether one of them has asked for its end.
 #[derive(Debug, Default)]
@@ -58,6 +80,8 @@ pub(crate) struct Inner<T: ?Sized> {
     leaving: AtomicBool,
     left: OnceLock<Left>,
     acks: PendingAcks,
+    /// If its client may come back.
+    recoverable: Option<Box<Recoverable>>,
     typed: T,
 }
 
@@ -88,6 +112,10 @@ impl<T: Observed + ?Sized> Inner<T> {
         &self.acks
     }
 
+    pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
+        self.recoverable.as_deref()
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.adapter.path()
     }
@@ -115,8 +143,15 @@ impl<T: Observed + ?Sized> Inner<T> {
         }
         self.typed.see_end(reason);
         self.slot.get().inspect(|_| self.metrics().socket_left());
-        self.adapter.change(|rooms| {
+        self.adapter.change(|rooms, memory| {
             let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
+            if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), self.slot.get())
+            {
+                recoverable.leave(memory);
+                if reason.is_recoverable() {
+                    memory.save(recoverable.save(memory, self.id, &rooms));
+                }
+            }
             let first = self.left.set(Left { reason, rooms }).is_ok();
             self.acks.clear();
             first
@@ -141,6 +176,12 @@ impl<T: Observed + ?Sized> Inner<T> {
         self.session.wake();
     }
 
+    /// Ends the socket of a client that has come back without it: its connection is dead.
+    pub(crate) fn replace(&self) {
+        self.leave_namespace(DisconnectReason::Closed(CloseReason::TransportClose));
+        self.session.close();
+    }
+
     /// Takes an answer of the client.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         self.acks.resolve(id, args);
@@ -156,21 +197,57 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
         let packet = if flags.uncompressed { packet.uncompressed() } else { packet };
-        if !flags.volatile {
-            self.session.send_droppable(packet.as_slice(), self.adapter.slow_consumer)?;
-        } else if !self.session.send_volatile(packet.as_slice()) {
-            return Ok(());
+        let mut lost = false;
+        let sent = self.with_offset(&packet, flags, |frames| {
+            if flags.volatile {
+                lost = !self.session.send_volatile(frames);
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(
+                self.session.send_droppable(frames, self.adapter.slow_consumer).map_err(EmitError::from),
+            )
+        });
+        if let Poll::Ready(sent) = sent {
+            sent?;
         }
-        self.show_sent(&packet);
+        if !lost {
+            self.show_sent(&packet);
+        }
         Ok(())
+    }
+
+    /// Lets an event be queued: with its offset, if the client may come back.
+    fn with_offset(
+        &self,
+        packet: &Frames,
+        flags: Flags,
+        queue: impl FnOnce(&[Frame]) -> Poll<Result<(), EmitError>>,
+    ) -> Poll<Result<(), EmitError>> {
+        let (Some(recovery), Some(recoverable)) = (&self.adapter.recovery, self.recoverable()) else {
+            return queue(packet.as_slice());
+        };
+        recovery.send(packet, flags, |stamped, position| {
+            // From here on it cannot leave before the event is queued.
+            let sent = match self.check() {
+                Ok(()) => queue(stamped.as_slice()),
+                Err(error) => Poll::Ready(Err(error)),
+            };
+            let is_sent = matches!(sent, Poll::Ready(Ok(())));
+            if is_sent {
+                recoverable.note_sent(position, flags);
+            }
+            (is_sent.then_some(Recipients::Socket(self.id)), sent)
+        })
     }
 
     /// Sends an event once there is room for it.
     async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
-        let mut sent = pin!(self.session.send_wait(packet.as_slice()));
+        let mut waiting = self.session.waiting();
         // The socket may leave while it waits.
         poll_fn(|cx| match self.check() {
-            Ok(()) => sent.as_mut().poll(cx).map_err(EmitError::from),
+            Ok(()) => self.with_offset(packet, Flags::default(), |frames| {
+                waiting.poll_send(cx, frames).map_err(EmitError::from)
+            }),
             Err(error) => Poll::Ready(Err(error)),
         })
         .await?;
@@ -260,16 +337,24 @@ impl<D> fmt::Debug for Socket<D> {
 }
 
 impl<D: Send + Sync + 'static> Socket<D> {
-    pub(crate) fn new(
-        session: SessionHandle,
-        ending: Arc<Ending>,
-        adapter: Arc<Adapter>,
-        handshake: Handshake,
-        observers: Arc<Observers<D>>,
-        data: D,
+    pub(crate) fn new(entrance: Entrance<D>, data: D) -> Self {
+        if entrance.adapter.recovery.is_none() || is_legacy(&entrance.session) {
+            return Self::make(entrance, Sid::random(), Data::Own(data), None);
+        }
+        let data = Arc::new(data);
+        let recoverable = Recoverable::new(data.clone());
+        Self::make(entrance, Sid::random(), Data::Shared(data), Some(recoverable))
+    }
+
+    pub(crate) fn make(
+        entrance: Entrance<D>,
+        id: Sid,
+        data: Data<D>,
+        recoverable: Option<Recoverable>,
     ) -> Self {
+        let Entrance { session, ending, adapter, handshake, observers } = entrance;
         Self(Arc::new_cyclic(|this| Inner {
-            id: Sid::random(),
+            id,
             slot: OnceLock::new(),
             session,
             ending,
@@ -278,6 +363,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
             leaving: AtomicBool::new(false),
             left: OnceLock::new(),
             acks: PendingAcks::default(),
+            recoverable: recoverable.map(Box::new),
             typed: Typed { data, observers, this: this.clone() },
         }))
     }
@@ -286,18 +372,41 @@ impl<D: Send + Sync + 'static> Socket<D> {
     /// the answer.
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
-        let answer = if is_legacy(&inner.session) {
-            inner.encoder().connect_legacy()
-        } else {
-            inner.encoder().connect(inner.id.as_str())
-        };
-        inner.session.send(answer.map_err(EmitError::Encode)?.as_slice())?;
-        inner.adapter.change(|rooms| {
-            // Called once, and before anybody else can find the socket in the rooms.
-            let _ = inner.slot.set(rooms.insert(inner.id, self.any()));
+        if inner.slot.get().is_some() {
+            // The client has come back, and has its answer.
+            return Ok(());
+        }
+        inner.session.send(self.connect_answer()?.as_slice())?;
+        inner.adapter.change(|rooms, memory| {
+            if let (Some(memory), Some(recoverable)) = (memory, inner.recoverable()) {
+                recoverable.enter(memory, self.any());
+            }
+            self.insert(rooms);
         });
         inner.metrics().socket_joined();
         Ok(())
+    }
+
+    /// The answer to the CONNECT of the client.
+    pub(crate) fn connect_answer(&self) -> Result<Frames, EmitError> {
+        let inner = &self.0;
+        let answer = if is_legacy(&inner.session) {
+            inner.encoder().connect_legacy()
+        } else {
+            let pid = inner.recoverable().map(|recoverable| recoverable.pid.as_str());
+            inner.encoder().connect(inner.id.as_str(), pid)
+        };
+        answer.map_err(EmitError::Encode)
+    }
+
+    /// Counts a socket that has come back as one that joins.
+    pub(crate) fn count(&self) {
+        self.0.metrics().socket_joined();
+    }
+
+    /// Called once, and before anybody else can find the socket in the rooms.
+    pub(crate) fn insert(&self, rooms: &mut Rooms<AnySocket>) -> Slot {
+        *self.0.slot.get_or_init(|| rooms.insert(self.0.id, self.any()))
     }
 
     pub(crate) fn observers(&self) -> &Observers<D> {
@@ -431,6 +540,29 @@ impl<D> Socket<D> {
         self.0.left.get().is_none()
     }
 
+    /// Whether the client had lost its connection and has its socket back: with its id, its [data](Self::data) and its
+    /// rooms, and with the events that it missed. See
+    /// [`ConnectionStateRecovery`](crate::ConnectionStateRecovery), which is off by default.
+    ///
+    /// [`on_disconnect`](crate::Namespace::on_disconnect) has run or will run for the socket before, and
+    /// [`on_connect`](crate::Namespace::on_connect) runs for this one. Node: `socket.recovered`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::Namespace;
+    ///
+    /// let chat = Namespace::new("/").on_connect(async |socket| {
+    ///     if !socket.recovered() {
+    ///         // It is in no room yet, and knows nothing of what went on.
+    ///         let _ = socket.join("lobby");
+    ///     }
+    /// });
+    /// ```
+    pub fn recovered(&self) -> bool {
+        self.0.recoverable().is_some_and(|recoverable| recoverable.recovered)
+    }
+
     /// The connection below, which all sockets of one client share. Node: `socket.conn`.
     pub fn session(&self) -> &SessionHandle {
         &self.0.session
@@ -480,18 +612,20 @@ impl<D> Socket<D> {
         if room.len() > MAX_NAME {
             return Err(JoinError::NameTooLong);
         }
-        self.0.adapter.change(|rooms| {
+        self.0.adapter.change(|rooms, memory| {
             let slot = self.0.slot.get().filter(|_| self.connected()).ok_or(JoinError::Disconnected)?;
-            let joined = rooms.join(*slot, &room, self.0.adapter.config.max_rooms);
+            let max_rooms = self.0.adapter.config.max_rooms;
+            let joined =
+                move_socket(rooms, memory.as_deref(), *slot, |rooms| rooms.join(*slot, &room, max_rooms));
             joined.then_some(()).ok_or(JoinError::TooManyRooms)
         })
     }
 
     /// Removes this socket from a room. Does nothing if it is not there.
     pub fn leave(&self, room: &str) {
-        self.0.adapter.change(|rooms| {
+        self.0.adapter.change(|rooms, memory| {
             if let Some(slot) = self.0.slot.get().filter(|_| self.connected()) {
-                rooms.leave(*slot, room);
+                move_socket(rooms, memory.as_deref(), *slot, |rooms| rooms.leave(*slot, room));
             }
         });
     }

@@ -208,9 +208,18 @@ impl Frame {
         (&self.body.head[..usize::from(self.body.head_len)], &self.body.bytes)
     }
 
-    /// What the frame counts against the limit of what may wait for a client: its bytes, and what it takes beside
-    /// them. Frames of the engine itself are few and count nothing.
-    pub(crate) fn cost(&self) -> usize {
+    /// What the frame counts against [`max_buffered`](field@crate::EngineConfig::max_buffered), the limit of what may
+    /// wait for a client: its bytes, and what it takes beside them. Frames of the engine itself are few and count
+    /// nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::Frame;
+    ///
+    /// assert!(Frame::text("hello").cost() > "hello".len());
+    /// ```
+    pub fn cost(&self) -> usize {
         if matches!(self.body.kind, Kind::Control | Kind::Rewritten) {
             0
         } else {

@@ -214,10 +214,13 @@ impl Encoder<'_> {
     }
 
     /// The answer to a CONNECT.
-    pub(crate) fn connect(self, sid: &str) -> Result<Frames, serde_json::Error> {
+    pub(crate) fn connect(self, sid: &str, pid: Option<&str>) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |text| {
             // Ids are made of letters, digits, `-` and `_`: nothing to escape.
-            let _ = write!(text, r#"{{"sid":"{sid}"}}"#);
+            let _ = match pid {
+                Some(pid) => write!(text, r#"{{"sid":"{sid}","pid":"{pid}"}}"#),
+                None => write!(text, r#"{{"sid":"{sid}"}}"#),
+            };
         })
     }
 
@@ -447,8 +450,9 @@ mod tests {
         let payload = |frames: Result<Frames, serde_json::Error>| {
             String::from_utf8(frames.unwrap().as_slice()[0].payload().to_vec()).unwrap()
         };
-        assert_eq!(payload(Encoder::plain("/").connect("abc")), r#"40{"sid":"abc"}"#);
-        assert_eq!(payload(Encoder::plain("/n").connect("abc")), r#"40/n,{"sid":"abc"}"#);
+        assert_eq!(payload(Encoder::plain("/").connect("abc", None)), r#"40{"sid":"abc"}"#);
+        assert_eq!(payload(Encoder::plain("/n").connect("abc", None)), r#"40/n,{"sid":"abc"}"#);
+        assert_eq!(payload(Encoder::plain("/").connect("abc", Some("d"))), r#"40{"sid":"abc","pid":"d"}"#);
         assert_eq!(payload(Encoder::plain("/").disconnect()), "41");
         assert_eq!(payload(Encoder::plain("/n").disconnect()), "41/n,");
         assert_eq!(payload(Encoder::plain("/n").connect_error("no\"", None)), r#"44/n,{"message":"no\""}"#);

@@ -7,6 +7,7 @@ mod cluster;
 mod mistakes;
 mod parser;
 mod promises;
+mod recovery;
 mod server;
 mod support;
 #[cfg(feature = "typescript")]

@@ -88,7 +88,7 @@ fn whoami(socket: &Socket<State>) -> Ack<serde_json::Value> {
         "nsp": socket.path(),
         "transport": session.transport().as_str(),
         "protocol": session.protocol(),
-        "recovered": false,
+        "recovered": socket.recovered(),
     }))
 }
 

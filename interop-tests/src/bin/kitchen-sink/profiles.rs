@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, request::Parts};
 use socketio::{
-    Cookie, Cors, EngineConfig, HttpCompression, MsgpackParser, PerMessageDeflate, ServerConfig,
-    TransportKind,
+    ConnectionStateRecovery, Cookie, Cors, EngineConfig, HttpCompression, MsgpackParser, PerMessageDeflate,
+    ServerConfig, TransportKind,
 };
 
 /// The name and the configuration of a profile, if what it needs exists.
@@ -15,7 +15,7 @@ pub(crate) const ALL: [Profile; 7] = [
     ("main", Some(main)),
     ("fast", Some(fast)),
     ("strict", Some(strict)),
-    ("recovery", None),
+    ("recovery", Some(recovery)),
     ("msgpack", Some(msgpack)),
     ("polling", Some(polling)),
     ("websocket", Some(websocket)),
@@ -71,6 +71,11 @@ fn strict() -> ServerConfig {
 
 fn msgpack() -> ServerConfig {
     with(engine()).parser(MsgpackParser::default())
+}
+
+fn recovery() -> ServerConfig {
+    let recovery = ConnectionStateRecovery::default().max_disconnection_duration(Duration::from_secs(1));
+    with(engine()).connection_state_recovery(recovery)
 }
 
 fn polling() -> ServerConfig {
