@@ -6,7 +6,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use socketio::{Args, DisconnectReason, Namespace, Server, ServerConfig};
+use socketio::{
+    Args, DisconnectReason, EngineConfig, ListenConfig, Namespace, Server, ServerConfig, SlowConsumer,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -24,6 +26,10 @@ const AT_ONCE: usize = 10;
 pub(crate) enum Policy {
     /// It disconnects them.
     Disconnect,
+    /// It drops the newest messages.
+    DropNewest,
+    /// It drops the oldest messages.
+    DropOldest,
 }
 
 impl FromStr for Policy {
@@ -32,7 +38,9 @@ impl FromStr for Policy {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "disconnect" => Ok(Self::Disconnect),
-            _ => Err("there is `disconnect`".to_owned()),
+            "drop-newest" => Ok(Self::DropNewest),
+            "drop-oldest" => Ok(Self::DropOldest),
+            _ => Err("there are `disconnect`, `drop-newest` and `drop-oldest`".to_owned()),
         }
     }
 }
@@ -41,15 +49,23 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Disconnect => "disconnect",
+            Self::DropNewest => "drop-newest",
+            Self::DropOldest => "drop-oldest",
         })
     }
 }
 
 impl Policy {
     fn config(self) -> ServerConfig {
-        match self {
-            Self::Disconnect => ServerConfig::default(),
-        }
+        let slow_consumer = match self {
+            Self::Disconnect => SlowConsumer::Disconnect,
+            Self::DropNewest => SlowConsumer::DropNewest,
+            Self::DropOldest => SlowConsumer::DropOldest,
+        };
+        // The defaults leave a tenth of the descriptors free; here all of them are to be used.
+        ServerConfig::default()
+            .engine(EngineConfig::default().slow_consumer(slow_consumer).max_sessions(100_000))
+            .listen(ListenConfig::default().max_connections(100_000))
     }
 }
 
