@@ -124,9 +124,10 @@ __config! {
         /// `RLIMIT_NOFILE`), one million at most. Beyond, clients get status 503 with `Retry-After`,
         /// on every transport and before any 101. Node has no limit.
         max_sessions: usize = connections_of_descriptors(),
-        /// The sessions that may begin in a second; up to so many at once, after a second of rest. 5,000 by default.
-        /// Beyond, clients get status 503 with `Retry-After`. Node has no limit.
-        max_handshakes_per_second: u32 = 5000,
+        /// The sessions that may begin in a second; up to so many at once, after a second of rest. 50,000 by default,
+        /// which is more than one core can do, so that it is the machine that decides; what a server has been measured
+        /// to stand is a better value. Beyond, clients get status 503 with `Retry-After`. Node has no limit.
+        max_handshakes_per_second: u32 = 50_000,
         /// The transports that clients may use. Both by default. Node: `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
