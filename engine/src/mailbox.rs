@@ -275,7 +275,7 @@ impl SessionHandle {
     /// [`max_buffered`](crate::EngineConfig::max_buffered) bytes would wait: the client does not keep up, and
     /// its session ends with [`CloseReason::SlowConsumer`].
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
-        self.push(frames, SlowConsumer::Disconnect)
+        self.send_droppable(frames, SlowConsumer::Disconnect)
     }
 
     /// As [`send`](Self::send), with a say in what happens when the client does not keep up. The
@@ -298,12 +298,8 @@ impl SessionHandle {
     ///     session.send_droppable(&[Frame::text(text)], SlowConsumer::DropOldest)
     /// }
     /// ```
-    pub fn send_droppable(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
-        self.push(frames, policy)
-    }
-
     #[inline]
-    fn push(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
+    pub fn send_droppable(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Open {
             return Err(SendError::Closed);

@@ -77,6 +77,13 @@ pub(crate) struct Flags {
     pub(crate) uncompressed: bool,
 }
 
+impl Flags {
+    /// Marks a packet that is not to be compressed.
+    pub(crate) fn mark(self, packet: Frames) -> Frames {
+        if self.uncompressed { packet.uncompressed() } else { packet }
+    }
+}
+
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
         let max_buffered = config.engine.max_buffered;

@@ -100,8 +100,7 @@ impl BroadcastOperator {
     )]
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = encode_event(adapter.encoder(), event.name(), None, args)?;
-        let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
+        let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
         adapter.deliver(&self.target, &packet, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
@@ -132,8 +131,7 @@ impl BroadcastOperator {
     ) -> Result<BroadcastAckRequest<A>, EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let id = adapter.next_ack();
-        let packet = encode_event(adapter.encoder(), event.name(), Some(id), args)?;
-        let packet = if self.flags.uncompressed { packet.uncompressed() } else { packet };
+        let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
         adapter.hooks.metrics.broadcast();
         let mut owed = adapter.ask(&self.target, &packet, id, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);

@@ -184,8 +184,7 @@ impl Worker {
 /// no such form.
 fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -> Option<Frames> {
     match adapter.encoder().translate(packet, id) {
-        Ok(packet) if flags.uncompressed => Some(packet.uncompressed()),
-        Ok(packet) => Some(packet),
+        Ok(packet) => Some(flags.mark(packet)),
         Err(error) => {
             tracing::warn!(namespace = adapter.path(), %error, "an event of another server is lost");
             None

@@ -196,7 +196,7 @@ impl<T: Observed + ?Sized> Inner<T> {
     /// Sends an event by the policy of the namespace, and shows it to those who look at what is sent.
     pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
-        let packet = if flags.uncompressed { packet.uncompressed() } else { packet };
+        let packet = flags.mark(packet);
         let mut lost = false;
         let sent = self.with_offset(&packet, flags, |frames| {
             if flags.volatile {
