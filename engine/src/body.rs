@@ -1,11 +1,15 @@
 //! Reads the body of a POST, of a size and at a speed that are limited.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Buf;
 use http::StatusCode;
 use http_body::Body;
-use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{EngineConfig, Limit, SessionHandle};
@@ -29,7 +33,7 @@ impl BodyError {
     }
 }
 
-/// Reads a body. If the client goes away, hyper drops the request with this future.
+/// Reads a body. If the client goes away, the server drops the request with this future.
 pub(crate) async fn collect<B: Body>(
     body: B,
     config: &EngineConfig,
@@ -41,10 +45,14 @@ pub(crate) async fn collect<B: Body>(
     let mut now = start;
     loop {
         let (by, limit) = deadline(config, start, now, collected.len());
-        // Costs no timer if the bytes are there already.
-        let Ok(frame) = timeout_at(by, body.frame()).await else { return Err(BodyError::Limit(limit)) };
+        let mut next =
+            poll_fn(|cx| body.as_mut().poll_frame(cx).map_err(|_| BodyError::Broken).map(Option::transpose));
+        // Most bodies are here already, and need no timer.
+        let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut next).poll(cx))).await {
+            Poll::Ready(frame) => frame?,
+            Poll::Pending => timeout_at(by, next).await.map_err(|_| BodyError::Limit(limit))??,
+        };
         let Some(frame) = frame else { return Ok(collected) };
-        let Ok(frame) = frame else { return Err(BodyError::Broken) };
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > config.max_http_buffer_size - collected.len() {
             return Err(BodyError::Limit(Limit::MaxHttpBufferSize));

@@ -232,10 +232,13 @@ impl<A: Application> Driver<A> {
                     self.post = Some(post);
                 }
             }
-            Command::Probe(websocket) => {
+            Command::Probe(mut websocket) => {
                 self.session.handle(now, Input::Arrived(Request::Probe));
                 if self.session.accepted() {
                     self.websocket = Some(*websocket);
+                } else {
+                    // The answer to its handshake, with which a new stream is not full.
+                    let _ = websocket.poll_flush(cx);
                 }
             }
             Command::Close(reason) => self.session.handle(now, Input::Close(reason)),

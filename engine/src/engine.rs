@@ -16,7 +16,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
-use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
@@ -44,7 +43,7 @@ use crate::{
     request::Intent,
     service::BoxFuture,
     shutdown::{self, Shutdown},
-    transport::{polling, stream::Stream, websocket::WebSocket},
+    transport::{polling, takeover::take_over, websocket::WebSocket},
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
@@ -244,15 +243,10 @@ impl<A: Application> Engine<A> {
                 Some(opening) => self.open(opening, dialect, &request.into_parts().0),
                 None => unavailable(RETRY_SOON),
             },
-            Ok(Intent::OpenWebSocket(key, dialect)) => {
-                let on_upgrade = hyper::upgrade::on(&mut request);
-                match self.admit() {
-                    Some(opening) => {
-                        self.open_websocket(opening, &key, dialect, on_upgrade, &request.into_parts().0)
-                    }
-                    None => unavailable(RETRY_SOON),
-                }
-            }
+            Ok(Intent::OpenWebSocket(key, dialect)) => match self.admit() {
+                Some(opening) => self.open_websocket(opening, &key, dialect, request.into_parts().0),
+                None => unavailable(RETRY_SOON),
+            },
             Ok(Intent::Poll(session)) => {
                 let wanted = Wanted::of(request.headers(), &self.shared.config);
                 return Box::pin(async move {
@@ -276,7 +270,10 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = Agreed::of(request.headers(), &self.shared.config);
                 let response = switching_protocols(&key, request.headers(), deflate);
-                upgrade(session, dialect, hyper::upgrade::on(&mut request), deflate);
+                take_over(request.extensions_mut(), move |handed| {
+                    let websocket = WebSocket::new(handed, dialect, deflate);
+                    session.command(Command::Probe(Box::new(websocket)));
+                });
                 response
             }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
@@ -318,34 +315,28 @@ impl<A: Application> Engine<A> {
         with_cookie(packets(dialect, opened.into_body()), cookie)
     }
 
-    /// Opens a session over a WebSocket, once hyper has handed the connection over.
+    /// Opens a session over a WebSocket, once the connection has been handed over.
     fn open_websocket(
         &self,
         opening: Opening<A>,
         key: &HeaderValue,
         dialect: Dialect,
-        on_upgrade: OnUpgrade,
-        request: &http::request::Parts,
+        mut request: http::request::Parts,
     ) -> Response<Full<Bytes>> {
-        let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
-        let engine = self.clone();
+        let Some(sid) = self.generate_id(&request) else { return self.id_taken(&request) };
         let deflate = Agreed::of(&request.headers, &self.shared.config);
         let response = switching_protocols(key, &request.headers, deflate);
-        let request = Arc::new(OpenRequest::new(request));
-        let cookie = self.cookie(&sid);
-        tokio::spawn(async move {
-            match websocket(on_upgrade, dialect, deflate).await {
-                // A task of its own: this one would keep room for what the upgrade needed.
-                Ok(websocket) => {
-                    if let Some(driver) = engine.start_websocket(sid, dialect, websocket, request) {
-                        drop(tokio::spawn(driver.run()));
-                    }
-                    drop(opening);
-                }
-                Err(error) => tracing::debug!(%error, "upgrade failed"),
+        let opened = Arc::new(OpenRequest::new(&request));
+        let engine = self.clone();
+        take_over(&mut request.extensions, move |handed| {
+            let websocket = WebSocket::new(handed, dialect, deflate);
+            // A task of its own: that of the connection would keep room for what HTTP needed.
+            if let Some(driver) = engine.start_websocket(sid, dialect, websocket, opened) {
+                drop(tokio::spawn(driver.run()));
             }
+            drop(opening);
         });
-        with_cookie(response, cookie)
+        with_cookie(response, self.cookie(&sid))
     }
 
     fn start_websocket(
@@ -428,30 +419,47 @@ async fn post<B: Body>(
     is_binary: bool,
     config: &EngineConfig,
 ) -> Response<Full<Bytes>> {
-    let (post, mut ticket) = polling::Post::new();
-    session.command(Command::Post(post));
+    let payload = |body| Payload::new(body, session.dialect(), is_binary);
     let mut body = pin!(collect(body, config, session));
-    let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
-        // Decided before the body is here: another POST is on its way, or the session has ended.
-        Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
-        Poll::Pending => body.as_mut().poll(cx).map(Ok),
-    })
-    .await;
-    let taken = match body {
-        Ok(Ok(body)) => {
-            // Without the other side, the answer is there already.
-            let _ = ticket.body.send(Payload::new(body, session.dialect(), is_binary));
-            ticket.done.await.is_ok()
+    // Most bodies come with their head.
+    let here = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
+    let taken = if let Poll::Ready(Ok(body)) = here {
+        let (post, done) = polling::Post::here(payload(body));
+        session.command(Command::Post(post));
+        Ok(done.await.is_ok())
+    } else {
+        let (post, mut ticket) = polling::Post::arriving();
+        session.command(Command::Post(post));
+        let mut here = Some(here);
+        let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
+            // Decided before the body is here: another POST is on its way, or the session has ended.
+            Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
+            Poll::Pending => match here.take() {
+                Some(Poll::Ready(failed)) => Poll::Ready(Ok(failed)),
+                _ => body.as_mut().poll(cx).map(Ok),
+            },
+        })
+        .await;
+        match body {
+            Ok(Ok(body)) => {
+                // Without the other side, the answer is there already.
+                let _ = ticket.body.send(payload(body));
+                Ok(ticket.done.await.is_ok())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(taken) => Ok(taken),
         }
-        Ok(Err(error)) => {
+    };
+    match taken {
+        Ok(true) => answer(HTML, "ok"),
+        Ok(false) => status(StatusCode::BAD_REQUEST),
+        Err(error) => {
             if let BodyError::Limit(limit) = error {
                 session.hit(limit);
             }
-            return status(error.status());
+            status(error.status())
         }
-        Err(taken) => taken,
-    };
-    if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
+    }
 }
 
 /// Waits for what the session sends.
@@ -471,27 +479,6 @@ fn packets(dialect: Dialect, body: Vec<u8>) -> Response<Full<Bytes>> {
     }
     let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
     answer(if is_binary { BINARY } else { TEXT }, body)
-}
-
-/// Hands a WebSocket to the session that it is to take over.
-fn upgrade(session: SessionHandle, dialect: Dialect, on_upgrade: OnUpgrade, deflate: Option<Agreed>) {
-    tokio::spawn(async move {
-        match websocket(on_upgrade, dialect, deflate).await {
-            Ok(websocket) => {
-                session.command(Command::Probe(Box::new(websocket)));
-            }
-            Err(error) => tracing::debug!(%error, "upgrade failed"),
-        }
-    });
-}
-
-async fn websocket(
-    on_upgrade: OnUpgrade,
-    dialect: Dialect,
-    deflate: Option<Agreed>,
-) -> hyper::Result<WebSocket> {
-    let (stream, rest) = Stream::from_upgraded(on_upgrade.await?);
-    Ok(WebSocket::new(stream, rest, dialect, deflate))
 }
 
 fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -58,7 +58,9 @@ pub use hooks::Hooks;
 pub use limits::Limit;
 #[cfg(feature = "tls")]
 pub use listen::tls::{Tls, TlsConfig, TlsListener};
-pub use listen::{config::ListenConfig, connections::Connections, listener::Listener, serve};
+pub use listen::{
+    config::ListenConfig, connections::Connections, http1::RequestBody, listener::Listener, serve,
+};
 pub use mailbox::{SendError, SessionHandle, Waiting};
 pub use open_request::{OpenRequest, RemoteAddr, Secure};
 pub use proto::{

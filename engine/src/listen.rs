@@ -1,4 +1,4 @@
-//! The accept loop: hyper with the limits that an open port needs.
+//! The accept loop: HTTP/1.1 with the limits that an open port needs.
 
 use std::{
     convert::Infallible,
@@ -6,28 +6,26 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::pin,
-    sync::{Arc, atomic::AtomicBool},
     task::Poll,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::watch,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tower_service::Service;
 
-use self::{config::ListenConfig, connections::Connections, head_timer::HeadTimer, listener::Listener};
-use crate::transport::accepted::Accepted;
+use self::{
+    connections::Connections,
+    ending::{Ending, Phase},
+    http1::{Connection, RequestBody, part},
+    listener::Listener,
+};
 
 pub(crate) mod config;
 pub(crate) mod connections;
-mod head_timer;
+mod ending;
+pub(crate) mod http1;
 pub(crate) mod listener;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -35,22 +33,6 @@ pub(crate) mod tls;
 /// What a client hears that finds no place.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
                          Content-Length: 0\r\n\r\n";
-/// How long a refused client may take to read that.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much a refused client may send meanwhile.
-const REFUSAL_READ: u64 = 64 * 1024;
-/// hyper's smallest buffer.
-const MIN_BUFFER: usize = 8192;
-
-/// How far the end has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Serving,
-    /// Connections end after their request.
-    Draining,
-    /// Connections are dropped.
-    Over,
-}
 
 /// Serves HTTP/1.1 with WebSocket upgrades on `listener` until `shutdown` completes.
 ///
@@ -78,13 +60,12 @@ pub async fn serve<L, S, B>(
 ) -> io::Result<()>
 where
     L: Listener,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // Each connection holds a receiver: it hears of the end by it, and by its drop tells that it has ended.
-    let (end, running) = watch::channel(Phase::Serving);
+    let (end, ending) = Ending::channel();
     let mut shutdown = pin!(shutdown);
     loop {
         let mut accept = pin!(listener.accept());
@@ -98,17 +79,16 @@ where
         match accepted {
             None => break,
             Some(Ok((io, address))) => match connections.enter() {
-                Some(place) => {
-                    let heard = Arc::new(AtomicBool::new(false));
-                    let accepted = Accepted { io, place, heard };
-                    spawn_connection::<L, S, B>(
-                        running.clone(),
-                        accepted,
-                        address,
+                Some(place) => spawn(
+                    Connection::<L, S>::new(
+                        (io, address),
+                        place,
                         service.clone(),
-                        connections.config(),
-                    );
-                }
+                        connections.clone(),
+                        ending.clone(),
+                    ),
+                    ending.clone(),
+                ),
                 None => refuse(&connections, io),
             },
             Some(Err(error)) if is_of_one_connection(&error) => {}
@@ -121,7 +101,7 @@ where
         }
     }
     // Whoever connects now is refused by the system, and finds another server.
-    drop((listener, running));
+    drop((listener, ending));
     end.send_replace(Phase::Draining);
     if tokio::time::timeout(connections.config().drain_timeout, end.closed()).await.is_err() {
         end.send_replace(Phase::Over);
@@ -130,71 +110,34 @@ where
     Ok(())
 }
 
-fn spawn_connection<L, S, B>(
-    mut end: watch::Receiver<Phase>,
-    accepted: Accepted<L::Io>,
-    address: L::Addr,
-    service: S,
-    config: &ListenConfig,
-) where
+/// Runs a connection to its end.
+fn spawn<L, S, B>(connection: Connection<L, S>, ending: Ending)
+where
     L: Listener,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let service = TowerToHyperService::new(service);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        L::describe(&address, request.extensions_mut());
-        hyper::service::Service::call(&service, request)
-    });
-    let connection = http1::Builder::new()
-        .timer(HeadTimer::new(accepted.heard.clone(), config))
-        .header_read_timeout(config.header_read_timeout)
-        .max_header_size(config.max_head)
-        .max_headers(config.max_headers)
-        .max_buf_size(config.max_head.max(MIN_BUFFER))
-        .serve_connection(TokioIo::new(accepted), service)
-        .with_upgrades();
     tokio::spawn(async move {
-        let mut connection = pin!(connection);
-        let done = {
-            let end_seen = end.clone();
-            let mut ending = pin!(end.changed());
-            let mut registered = false;
-            poll_fn(|cx| match connection.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                // To register once is enough in a task; polling it with each request would take its lock each time.
-                Poll::Pending if registered && !end_seen.has_changed().unwrap_or(true) => Poll::Pending,
-                Poll::Pending => {
-                    registered = true;
-                    ending.as_mut().poll(cx).map(|_| None)
+        let mut connection = pin!(connection.run());
+        let mut over = pin!(ending.clone().over());
+        let mut registered = false;
+        let result = poll_fn(|cx| {
+            // To register once is enough in a task; doing so with each request would take a lock each time.
+            if !registered || ending.has_begun() {
+                registered = true;
+                if over.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
                 }
-            })
-            .await
-        };
-        let result = if let Some(result) = done {
-            result
-        } else {
-            connection.as_mut().graceful_shutdown();
-            let mut over = pin!(over(end));
-            poll_fn(|cx| match connection.as_mut().poll(cx) {
-                Poll::Pending => over.as_mut().poll(cx).map(Ok),
-                done @ Poll::Ready(_) => done,
-            })
-            .await
-        };
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await;
         if let Err(error) = result {
             tracing::debug!(%error, "connection failed");
         }
     });
-}
-
-/// Returns when connections are to be dropped; never, if the accept loop itself was dropped.
-async fn over(mut end: watch::Receiver<Phase>) {
-    if end.wait_for(|&phase| phase == Phase::Over).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Tells a client that there is no place for it, if not too many are being told so already.
@@ -204,13 +147,9 @@ fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send 
     }
     let Some(permit) = connections.refuse() else { return };
     tokio::spawn(async move {
-        let told = async {
-            io.write_all(REFUSAL).await?;
-            io.shutdown().await?;
-            // A close with bytes unread would be a reset, which may overtake the answer.
-            tokio::io::copy(&mut io.take(REFUSAL_READ), &mut tokio::io::sink()).await
-        };
-        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, told).await;
+        if io.write_all(REFUSAL).await.is_ok() {
+            part(io).await;
+        }
         drop(permit);
     });
 }

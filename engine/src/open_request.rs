@@ -23,7 +23,7 @@ pub struct RemoteAddr(pub SocketAddr);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Secure;
 
-/// What is kept of the HTTP request that opened a session: one block of text instead of hyper's header map,
+/// What is kept of the HTTP request that opened a session: one block of text instead of a header map,
 /// which would hold on to the whole read buffer of the connection.
 ///
 /// # Examples

@@ -48,8 +48,10 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*key {
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(value);
+            match &*decoded(key) {
                 "transport" => parsed.transport = value,
                 "sid" => parsed.sid = value,
                 "EIO" => parsed.protocol = value,
@@ -67,6 +69,19 @@ impl<'a> Query<'a> {
         let revision = Revision::of_query(&self.protocol);
         Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
     }
+}
+
+/// A part of a query. Few are escaped, and the general way costs more than all other checks of a poll together.
+fn decoded(part: &str) -> Cow<'_, str> {
+    if !part.contains(['%', '+']) {
+        return Cow::Borrowed(part);
+    }
+    let value = format!("={part}");
+    form_urlencoded::parse(value.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+        .into()
 }
 
 impl Intent {
@@ -136,7 +151,8 @@ impl Intent {
 /// The key of a WebSocket handshake, RFC 6455 section 4.2.1; `None` if the request asks for no upgrade to one.
 fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestError>> {
     let headers = request.headers();
-    if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket")
+    // The header that most requests do not have comes first.
+    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade")
     {
         return None;
     }
@@ -151,7 +167,7 @@ fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestE
 }
 
 /// Whether a list header names the token, in whatever case.
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

@@ -141,7 +141,7 @@ impl FromArgs for Args {
         }
         let rest = raw.payload[raw.args_at..].trim_ascii_start();
         let rest = rest.strip_prefix(',').unwrap_or(rest);
-        let json = format!("[{rest}").into_boxed_str();
+        let json = ["[", rest].concat().into_boxed_str();
         Ok(Self { json, attachments: raw.attachments.into() })
     }
 }

@@ -140,8 +140,8 @@ pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, HttpCompression, Limit,
-    ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestError, SameSite, Secure,
-    SessionHandle, Shutdown, SlowConsumer, TransportKind,
+    ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError, SameSite,
+    Secure, SessionHandle, Shutdown, SlowConsumer, TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};

@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use engineio::RequestBody;
 use engineio::{Answered, BoxFuture, Connections, Engine, Limit, Listener, Shutdown};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use tokio::{
     net::{TcpSocket, ToSocketAddrs},
     sync::watch,
@@ -422,7 +422,7 @@ impl Server {
     /// As [`listen`](Self::listen).
     pub async fn serve_with<S, B>(self, listener: impl Listener, fallback: S) -> io::Result<()>
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -12,20 +12,17 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     runtime::{Builder, Runtime},
+    sync::oneshot,
     time::timeout,
 };
 
 use super::packets::frame_of;
 use crate::{
-    Application, CloseReason, Connection, Engine, EngineConfig, Message, OpenRequest, SessionHandle,
+    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Listener, Message, OpenRequest,
+    SessionHandle,
 };
 
 /// Longer than all timeouts of a session together.
@@ -90,21 +87,36 @@ async fn open(engine: &Engine<Echo>) -> String {
     sid.expect("an open packet").to_owned()
 }
 
-/// Sends all bytes and then the end, and takes what comes until the server ends too. Headers and limits are those of
-/// the accept loop.
+/// Sends all bytes and then the end, and takes what comes until the server ends too.
 async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
     let (client, server) = duplex(16 * 1024);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
-        .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(server), TowerToHyperService::new(engine))
-        .with_upgrades();
-    let connection = tokio::spawn(connection);
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = tokio::spawn(crate::serve(One(Some(server)), engine, Connections::default(), async {
+        let _ = ended.await;
+    }));
     let received = exchange(client, bytes, piece).await;
-    // What hyper makes of the bytes, and of the end in the middle of a request, is its own affair.
-    let _ = connection.await.expect("no panic");
+    drop(end);
+    serving.await.expect("no panic").expect("no error");
     received
+}
+
+/// Accepts one connection.
+struct One(Option<DuplexStream>);
+
+impl Listener for One {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> std::io::Result<(DuplexStream, ())> {
+        match self.0.take() {
+            Some(stream) => Ok((stream, ())),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn exchange(client: DuplexStream, bytes: Vec<u8>, piece: usize) -> Vec<u8> {

@@ -18,12 +18,15 @@ crate::__config! {
     /// ```
     ListenConfig {
         /// How long a client may take to send the head of a request, from its first byte on; for the first request of
-        /// a connection, from the time it was accepted. 10 seconds by default; then the connection is closed. Node:
-        /// `headersTimeout` of the HTTP server.
+        /// a connection, from the time it was accepted. 10 seconds by default; then the answer is 408 if any
+        /// of it has come, and the connection is closed. Node: `headersTimeout` of the HTTP server.
         header_read_timeout: Duration = Duration::from_secs(10),
         /// How long a connection may stay open between two requests. 60 seconds by default. Node: `keepAliveTimeout`
         /// of the HTTP server, 5 seconds.
         keep_alive_timeout: Duration = Duration::from_mins(1),
+        /// How long a client may take nothing of an answer that waits for it. 15 seconds by default; then its connection
+        /// is closed.
+        write_timeout: Duration = Duration::from_secs(15),
         /// The largest head of a request, in bytes. 16 KiB by default; beyond, the answer is 431. Node:
         /// `maxHeaderSize` of the HTTP server.
         max_head: usize = 16 * 1024,
@@ -51,6 +54,7 @@ impl ListenConfig {
     pub(crate) fn check(&self) {
         assert!(!self.header_read_timeout.is_zero(), "header_read_timeout must not be zero");
         assert!(!self.keep_alive_timeout.is_zero(), "keep_alive_timeout must not be zero");
+        assert!(!self.write_timeout.is_zero(), "write_timeout must not be zero");
         assert!(self.max_head > 0, "max_head must not be zero");
         assert!(self.max_headers > 0, "max_headers must not be zero");
         assert!(self.max_connections > 0, "max_connections must not be zero");

@@ -39,7 +39,7 @@ use crate::open_request::RemoteAddr;
 ///     }
 /// }
 /// ```
-pub trait Listener: Send {
+pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
     /// Where a connection comes from.

@@ -116,6 +116,11 @@ impl Frame {
         Self { body: Arc::new(body), place: Place::Kept }
     }
 
+    /// Bytes of another protocol, which leave before any frame.
+    pub(crate) fn raw(bytes: Vec<u8>) -> Self {
+        Self::new(Kind::Control, 0, bytes.into())
+    }
+
     /// Makes a frame of a binary message; the bytes are shared, not copied.
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());

@@ -1,8 +1,8 @@
 //! What carries packets: HTTP requests for long-polling, a stream for WebSocket.
 
-pub(crate) mod accepted;
 pub(crate) mod pace;
 pub(crate) mod polling;
 pub(crate) mod scratch;
 pub(crate) mod stream;
+pub(crate) mod takeover;
 pub(crate) mod websocket;

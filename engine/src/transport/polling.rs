@@ -62,7 +62,14 @@ pub(crate) struct PostRequest {
 }
 
 impl Post {
-    pub(crate) fn new() -> (Self, PostRequest) {
+    /// One whose body is all here.
+    pub(crate) fn here(body: Option<Payload>) -> (Self, oneshot::Receiver<()>) {
+        let (done, receiver) = oneshot::channel();
+        (Self { body: Body::Here { body, progress: Progress::default() }, done }, receiver)
+    }
+
+    /// One whose body is still to come.
+    pub(crate) fn arriving() -> (Self, PostRequest) {
         let (body, arriving) = oneshot::channel();
         let (done, receiver) = oneshot::channel();
         (Self { body: Body::Arriving(arriving), done }, PostRequest { body, done: receiver })

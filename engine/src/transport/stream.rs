@@ -1,6 +1,7 @@
 //! The byte stream under a WebSocket.
 
 use std::{
+    any::Any,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -15,74 +16,81 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::accepted::Accepted;
-
 /// Anything that reads and writes bytes.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
-/// A stream that was taken back from hyper.
-pub(crate) enum Stream {
-    /// The usual one, without a box and without virtual calls; with its place among the connections of our own
-    /// accept loop.
-    Tcp {
-        stream: TcpStream,
-        _place: Option<OwnedSemaphorePermit>,
-    },
+/// A stream that HTTP has given up.
+pub(crate) struct Stream {
+    io: Io,
+    /// Its place among the connections of our own accept loop.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+enum Io {
+    /// The usual one, without a box and without virtual calls.
+    Tcp(TcpStream),
     Other(Box<dyn ReadWrite>),
 }
 
 impl Stream {
-    /// Takes the raw stream out of an upgraded connection, with the bytes that hyper has read beyond the request.
+    /// A stream of our own accept loop.
+    pub(crate) fn accepted(io: impl ReadWrite + 'static, place: OwnedSemaphorePermit) -> Self {
+        let mut io = Some(io);
+        // The type of the listener is the user's, and only tells at run time which it is.
+        let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);
+        let other = io.map(|io| Io::Other(Box::new(io)));
+        let Some(io) = tcp.map(Io::Tcp).or(other) else { unreachable!("it is one or the other") };
+        Self { io, _place: Some(place) }
+    }
+
+    /// Takes the raw stream out of a connection that hyper has upgraded, with the bytes that it has read beyond the
+    /// request.
     ///
     /// hyper's own wrapper costs a box and a virtual call for each read, and its rest of bytes pins a read
     /// buffer of 8 KiB even when it is empty: so it is copied, and dropped here.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
-        // That of our own accept loop, or of one like it.
-        let upgraded = match upgraded.downcast::<TokioIo<Accepted<TcpStream>>>() {
-            Ok(parts) => {
-                let Accepted { io, place, .. } = parts.io.into_inner();
-                return (Self::Tcp { stream: io, _place: Some(place) }, copy(&parts.read_buf));
-            }
-            Err(upgraded) => upgraded,
-        };
         let upgraded = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
         {
-            Ok(parts) => return (Self::tcp(parts.io.into_inner()), copy(&parts.read_buf)),
+            Ok(parts) => return (Self::new(Io::Tcp(parts.io.into_inner())), copy(&parts.read_buf)),
             Err(upgraded) => upgraded,
         };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Self::tcp(parts.io.into_inner()), copy(&parts.read_buf)),
-            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Vec::new()),
+            Ok(parts) => (Self::new(Io::Tcp(parts.io.into_inner())), copy(&parts.read_buf)),
+            Err(upgraded) => (Self::boxed(TokioIo::new(upgraded)), Vec::new()),
         }
     }
 
-    fn tcp(stream: TcpStream) -> Self {
-        Self::Tcp { stream, _place: None }
+    pub(crate) fn boxed(io: impl ReadWrite + 'static) -> Self {
+        Self::new(Io::Other(Box::new(io)))
+    }
+
+    fn new(io: Io) -> Self {
+        Self { io, _place: None }
     }
 
     fn inner(&mut self) -> Pin<&mut dyn ReadWrite> {
-        match self {
-            Self::Tcp { stream, .. } => Pin::new(stream),
-            Self::Other(stream) => Pin::new(&mut **stream),
+        match &mut self.io {
+            Io::Tcp(stream) => Pin::new(stream),
+            Io::Other(stream) => Pin::new(&mut **stream),
         }
     }
 
     /// Reads into the buffer and says how many bytes came; none is the end of the stream.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = tokio::io::ReadBuf::new(buffer);
-        let read = match self {
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_read(cx, &mut buffer),
-            Self::Other(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+        let read = match &mut self.io {
+            Io::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Io::Other(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
         };
         read.map_ok(|()| buffer.filled().len())
     }
 
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
-            Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.io {
+            Io::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 

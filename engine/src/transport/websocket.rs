@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{pace::Pace, scratch::with_write_buffer, stream::Stream};
+use super::{pace::Pace, scratch::with_write_buffer, stream::Stream, takeover::Handed};
 use crate::{
     compression::{Agreed, Deflate},
     proto::{
@@ -52,7 +52,8 @@ struct Closing {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: Stream, rest: Vec<u8>, dialect: Dialect, deflate: Option<Agreed>) -> Self {
+    pub(crate) fn new(handed: Handed, dialect: Dialect, deflate: Option<Agreed>) -> Self {
+        let Handed { stream, answer, rest } = handed;
         let current = dialect.revision == Revision::V4 && !dialect.base64;
         Self {
             stream,
@@ -62,7 +63,7 @@ impl WebSocket {
             dialect,
             tail_ready: !rest.is_empty(),
             tail: rest,
-            sending: VecDeque::new(),
+            sending: if answer.is_empty() { VecDeque::new() } else { [Frame::raw(answer)].into() },
             offset: 0,
             unflushed: false,
             written: 0,
@@ -208,7 +209,9 @@ impl WebSocket {
         self.tail = Vec::new();
         self.tail_ready = false;
         if !keep_messages {
-            self.sending.truncate(usize::from(self.offset > 0));
+            let mut begun = self.offset > 0;
+            // What is not a message says how to read the rest, as the answer to the handshake does.
+            self.sending.retain(|frame| std::mem::take(&mut begun) || !frame.is_message());
         }
         self.sending.push_back(close);
         self.closing = Some(Closing { by, shut_down: false });
@@ -296,8 +299,9 @@ mod tests {
     #[test]
     fn what_the_stream_holds_back_is_flushed_without_another_write() {
         let flushes = Arc::new(AtomicUsize::new(2));
-        let stream = Stream::Other(Box::new(Holding(flushes.clone())));
-        let mut websocket = WebSocket::new(stream, Vec::new(), Dialect::CURRENT, None);
+        let stream = Stream::boxed(Holding(flushes.clone()));
+        let handed = Handed { stream, answer: Vec::new(), rest: Vec::new() };
+        let mut websocket = WebSocket::new(handed, Dialect::CURRENT, None);
         websocket.queue([Frame::text("held back")].into());
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(websocket.poll_flush(cx).is_pending());

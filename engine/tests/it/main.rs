@@ -10,6 +10,7 @@ mod closing;
 mod descriptors;
 mod errors;
 mod heartbeat;
+mod http1;
 mod lifecycle;
 mod listeners;
 mod listening;

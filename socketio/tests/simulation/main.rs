@@ -1,4 +1,4 @@
-//! The whole server on a virtual clock: clients that do what the official one does, and between them and hyper a
+//! The whole server on a virtual clock: clients that do what the official one does, and between them and the server a
 //! network that splits, delays, stalls, swallows and cuts, drawn from a seed.
 //!
 //! `SIM_RUNS=20000` tries more seeds, `SIM_SEED=42` a single one.

@@ -11,15 +11,11 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use socketio::Server;
+use socketio::{Listener, Server};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, sleep},
 };
 
@@ -70,7 +66,7 @@ struct Way {
 /// The network of one client.
 #[derive(Clone)]
 pub(crate) struct Network {
-    pub(crate) server: Server,
+    pub(crate) door: Door,
     pub(crate) sky: watch::Receiver<Sky>,
     /// Becomes `true` when the run is over: then nothing of the network stays.
     pub(crate) over: watch::Receiver<bool>,
@@ -81,6 +77,40 @@ pub(crate) struct Network {
 /// A connection was cut.
 struct Cut;
 
+/// Where connections reach the server.
+pub(crate) type Door = mpsc::Sender<ServerEnd>;
+
+/// Starts the accept loop of a server, which ends when the run is over.
+pub(crate) fn serve(server: Server, mut over: watch::Receiver<bool>) -> Door {
+    let (door, connections) = mpsc::channel(1000);
+    tokio::spawn(async move {
+        tokio::select! {
+            end = server.serve(Connections(connections)) => end.expect("no error"),
+            _ = over.wait_for(|&over| over) => {}
+        }
+    });
+    door
+}
+
+/// The listener of the server.
+struct Connections(mpsc::Receiver<ServerEnd>);
+
+impl Listener for Connections {
+    type Io = ServerEnd;
+    type Addr = ();
+
+    async fn accept(&mut self) -> io::Result<(ServerEnd, ())> {
+        match self.0.recv().await {
+            Some(connection) => Ok((connection, ())),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Network {
     /// Opens a connection.
     pub(crate) fn connect(&self, purpose: Purpose, rng: &mut StdRng) -> DuplexStream {
@@ -89,12 +119,7 @@ impl Network {
         let (far, server) = duplex(room);
         let reset = Arc::new(AtomicBool::new(false));
         let end = ServerEnd { stream: server, reset: reset.clone() };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(end), TowerToHyperService::new(self.server.clone()))
-            .with_upgrades();
-        tokio::spawn(connection);
+        self.door.try_send(end).expect("the server accepts");
         let ways = (self.way(purpose, true, room, rng), self.way(purpose, false, room, rng));
         let ends_by_reset = rng.random_bool(0.5);
         let network = self.clone();
@@ -215,7 +240,7 @@ impl Way {
 }
 
 /// The server's end of a connection: an end of the stream may be a reset.
-struct ServerEnd {
+pub(crate) struct ServerEnd {
     stream: DuplexStream,
     reset: Arc<AtomicBool>,
 }

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     client::Client,
     history::HEARTBEAT,
-    network::{Network, Sky},
+    network::{self, Network, Sky},
     scenario,
     server::{Seat, server},
 };
@@ -47,13 +47,14 @@ async fn play(seed: u64) -> Vec<String> {
     let io = server(seats.clone(), [1, 3, 64][rng.random_range(0..3)]);
     let (end, over) = watch::channel(false);
     let (bye, leave) = watch::channel(false);
+    let door = network::serve(io.clone(), over.clone());
     let clients: Vec<JoinHandle<()>> = seats
         .iter()
         .enumerate()
         .map(|(number, seat)| {
             let sky = sky(seat);
             let network = Network {
-                server: io.clone(),
+                door: door.clone(),
                 sky,
                 over: over.clone(),
                 record: seat.record.clone(),

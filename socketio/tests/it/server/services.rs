@@ -76,7 +76,7 @@ async fn as_a_layer_around_a_router() {
 #[derive(Clone)]
 struct Home;
 
-impl tower_service::Service<Request<hyper::body::Incoming>> for Home {
+impl tower_service::Service<Request<socketio::RequestBody>> for Home {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -85,7 +85,7 @@ impl tower_service::Service<Request<hyper::body::Incoming>> for Home {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<hyper::body::Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<socketio::RequestBody>) -> Self::Future {
         let body = if request.uri().path() == "/" { "home" } else { "somewhere" };
         std::future::ready(Ok(Response::new(Full::from(body))))
     }

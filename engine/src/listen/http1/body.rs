@@ -1,0 +1,192 @@
+//! The body of a request, and the end of it that the connection holds.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+
+use super::{
+    chunked::{Chunked, Malformed, Piece},
+    head::Length,
+};
+
+/// The body of a request that [`serve`](crate::serve) has read, or reads as it is asked for.
+///
+/// # Examples
+///
+/// A service that is put in front of the engine:
+///
+/// ```
+/// use engineio::RequestBody;
+/// use http::{Request, Response};
+/// use http_body_util::BodyExt;
+///
+/// async fn echo(request: Request<RequestBody>) -> std::io::Result<Response<Vec<u8>>> {
+///     Ok(Response::new(request.into_body().collect().await?.to_bytes().into()))
+/// }
+/// ```
+pub struct RequestBody(Kind);
+
+enum Kind {
+    /// It came with the head; `None` once it has been taken.
+    Here(Option<Bytes>),
+    /// What is still to come, if that is known.
+    Arriving(Arc<Mutex<Pipe>>, Option<u64>),
+}
+
+/// Holds one part of a body at most: the next is read when somebody waits for it.
+#[derive(Default)]
+struct Pipe {
+    part: Option<Bytes>,
+    end: Option<Result<(), Malformed>>,
+    wanted: bool,
+    reader: Option<Waker>,
+    connection: Option<Waker>,
+}
+
+impl RequestBody {
+    pub(super) fn here(bytes: Bytes) -> Self {
+        Self(Kind::Here(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// A body that is still to come, and where it is to be put.
+    pub(super) fn arriving(length: Length) -> (Self, Feed) {
+        let pipe = Arc::new(Mutex::new(Pipe::default()));
+        let (known, form) = match length {
+            Length::Known(length) => (Some(length), Form::Plain(length)),
+            Length::Chunked => (None, Form::Chunked(Chunked::new())),
+        };
+        (Self(Kind::Arriving(pipe.clone(), known)), Feed { pipe, form })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let (pipe, left) = match &mut self.0 {
+            Kind::Here(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Arriving(pipe, left) => (pipe, left),
+        };
+        let pipe = &mut *pipe.lock();
+        if let Some(part) = pipe.part.take() {
+            if let Some(left) = left {
+                *left = left.saturating_sub(part.len() as u64);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        match pipe.end {
+            Some(Ok(())) => return Poll::Ready(None),
+            Some(Err(Malformed)) => {
+                return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunk"))));
+            }
+            None => {}
+        }
+        pipe.wanted = true;
+        pipe.reader = Some(cx.waker().clone());
+        if let Some(connection) = pipe.connection.take() {
+            connection.wake();
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Here(bytes) => bytes.is_none(),
+            Kind::Arriving(..) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Here(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Arriving(_, Some(left)) => SizeHint::with_exact(*left),
+            Kind::Arriving(_, None) => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").field("size", &self.size_hint()).finish()
+    }
+}
+
+/// Where the connection puts the bytes of a body.
+pub(super) struct Feed {
+    pipe: Arc<Mutex<Pipe>>,
+    form: Form,
+}
+
+enum Form {
+    /// So many bytes are still to come.
+    Plain(u64),
+    Chunked(Chunked),
+}
+
+impl Feed {
+    /// Whether all of the body has come, and nothing was wrong with it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.pipe.lock().end == Some(Ok(()))
+    }
+
+    /// Ready when the service wants more of it.
+    pub(super) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let pipe = &mut *self.pipe.lock();
+        if pipe.wanted && pipe.end.is_none() {
+            return Poll::Ready(());
+        }
+        pipe.connection = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes what it can use of some bytes; says how many.
+    pub(super) fn take(&mut self, input: &[u8]) -> usize {
+        let (used, part, end) = match &mut self.form {
+            Form::Plain(left) => {
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= len as u64;
+                (len, Bytes::copy_from_slice(&input[..len]), (*left == 0).then_some(Ok(())))
+            }
+            Form::Chunked(chunked) => chunked.join(input),
+        };
+        let pipe = &mut *self.pipe.lock();
+        pipe.end = end;
+        pipe.part = Some(part).filter(|part| !part.is_empty());
+        if pipe.part.is_some() || pipe.end.is_some() {
+            pipe.wanted = false;
+            if let Some(reader) = pipe.reader.take() {
+                reader.wake();
+            }
+        }
+        used
+    }
+}
+
+impl Chunked {
+    /// All data of the input in one part; how much of the input it took, and whether the body ends there.
+    fn join(&mut self, input: &[u8]) -> (usize, Bytes, Option<Result<(), Malformed>>) {
+        let (mut at, mut joined) = (0, Vec::new());
+        loop {
+            match self.next(input, at) {
+                Ok(Piece::Data(range)) => {
+                    at = range.end;
+                    joined.extend_from_slice(&input[range]);
+                }
+                Ok(Piece::End(end)) => return (end, joined.into(), Some(Ok(()))),
+                Ok(Piece::More) => return (input.len(), joined.into(), None),
+                Err(Malformed) => return (input.len(), joined.into(), Some(Err(Malformed))),
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The chunked transfer coding, RFC 9112 section 7.1, as clients send it.
+
+use std::ops::Range;
+
+/// The most bytes of a line with the size of a chunk: what stands behind the size means nothing to us.
+const MAX_SIZE_LINE: usize = 256;
+/// The most bytes of the trailer, which means nothing to us either.
+const MAX_TRAILER: usize = 4096;
+
+/// Bytes that are not chunked, or take too many bytes to say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// What a piece of a chunked body is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// A part of the body: these bytes of the input.
+    Data(Range<usize>),
+    /// The body ends at this byte of the input.
+    End(usize),
+    /// The input ends within the body.
+    More,
+}
+
+/// Takes the chunks of one body apart.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    state: State,
+    /// The bytes of this line, or of the trailer.
+    line: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the digits of a size; `None` before the first.
+    Size(Option<u64>),
+    /// Behind the digits.
+    Extension(u64),
+    /// Behind the CR of that line.
+    SizeEnd(u64),
+    Data(u64),
+    /// Before the CR behind the data.
+    DataCr,
+    DataLf,
+    /// At the start of a line of the trailer.
+    TrailerStart,
+    /// Within one.
+    Trailer,
+    /// Behind the CR of one.
+    TrailerLf,
+    /// Behind the CR of the empty line.
+    EndLf,
+}
+
+impl Chunked {
+    pub(super) fn new() -> Self {
+        Self { state: State::Size(None), line: 0 }
+    }
+
+    /// The next piece from `input[at..]`. All before its end has been taken.
+    pub(super) fn next(&mut self, input: &[u8], mut at: usize) -> Result<Piece, Malformed> {
+        while let Some(&byte) = input.get(at) {
+            if let State::Data(left) = self.state {
+                let len = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
+                let left = left - len as u64;
+                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+                return Ok(Piece::Data(at..at + len));
+            }
+            at += 1;
+            if self.state == State::EndLf && byte == b'\n' {
+                return Ok(Piece::End(at));
+            }
+            self.step(byte)?;
+        }
+        Ok(Piece::More)
+    }
+
+    /// Takes a byte that is no data.
+    fn step(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.line += 1;
+        let in_trailer = matches!(self.state, State::TrailerStart | State::Trailer | State::TrailerLf);
+        if self.line > if in_trailer { MAX_TRAILER } else { MAX_SIZE_LINE } {
+            return Err(Malformed);
+        }
+        self.state = match (self.state, byte) {
+            (State::Size(size), digit) if digit.is_ascii_hexdigit() => {
+                let digit = char::from(digit).to_digit(16).ok_or(Malformed)?;
+                let size = size.unwrap_or(0).checked_mul(16).ok_or(Malformed)?;
+                State::Size(Some(size + u64::from(digit)))
+            }
+            (State::Size(Some(size)) | State::Extension(size), b'\r') => State::SizeEnd(size),
+            (State::Size(Some(size)), b';' | b' ' | b'\t') => State::Extension(size),
+            (State::Extension(size), byte) if byte != b'\n' => State::Extension(size),
+            (State::SizeEnd(size), b'\n') => {
+                self.line = 0;
+                if size == 0 { State::TrailerStart } else { State::Data(size) }
+            }
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => {
+                self.line = 0;
+                State::Size(None)
+            }
+            (State::TrailerStart, b'\r') => State::EndLf,
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::TrailerStart | State::Trailer, byte) if byte != b'\n' => State::Trailer,
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            _ => return Err(Malformed),
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes it in parts of some size; the body, and how many bytes it took.
+    fn decode(input: &[u8], part: usize) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
+        let (mut chunked, mut body, mut taken) = (Chunked::new(), Vec::new(), 0);
+        for part in input.chunks(part) {
+            let mut at = 0;
+            loop {
+                match chunked.next(part, at)? {
+                    Piece::Data(range) => {
+                        at = range.end;
+                        body.extend_from_slice(&part[range]);
+                    }
+                    Piece::End(end) => return Ok(Some((body, taken + end))),
+                    Piece::More => break,
+                }
+            }
+            taken += part.len();
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn chunks_are_joined_however_they_come() {
+        let input = b"5;name=\"v\"\r\nhello\r\n010 \r\n, chunked worlds\r\n0\r\nA: b\r\nC: d\r\n\r\nGET /";
+        for part in 1..=input.len() {
+            let (body, taken) = decode(input, part).unwrap().unwrap();
+            assert_eq!(body, b"hello, chunked worlds");
+            assert_eq!(taken, input.len() - 5);
+        }
+        assert_eq!(decode(b"0\r\n\r\n", 9).unwrap().unwrap(), (Vec::new(), 5));
+        for end in 0..input.len() - 5 {
+            assert_eq!(decode(&input[..end], 7), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_two_readers_could_take_differently_is_refused() {
+        for input in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            "1\n",
+            "1;\n",
+            "1\r\r",
+            "1\r\nab",
+            "1\r\na\n",
+            "1\r\na\rb",
+            "0\r\n\n",
+            "0\r\na\n",
+            "0\r\na\r\r",
+            "10000000000000000\r\n",
+        ] {
+            assert_eq!(decode(input.as_bytes(), 100), Err(Malformed), "{input:?}");
+        }
+        assert_eq!(decode(b"ffffffffffffffff\r\n", 100), Ok(None));
+    }
+
+    #[test]
+    fn words_without_a_body_are_limited() {
+        let line = |len: usize| format!("1;{}\r\n", "a".repeat(len - 4));
+        assert_eq!(decode(line(MAX_SIZE_LINE).as_bytes(), 64), Ok(None));
+        assert_eq!(decode(line(MAX_SIZE_LINE + 1).as_bytes(), 64), Err(Malformed));
+        let trailer = |len: usize| format!("0\r\n{}\r\n\r\n", "a".repeat(len - 3));
+        assert!(decode(trailer(MAX_TRAILER).as_bytes(), 64).unwrap().is_some());
+        assert_eq!(decode(trailer(MAX_TRAILER + 1).as_bytes(), 64), Err(Malformed));
+    }
+}

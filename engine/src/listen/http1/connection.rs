@@ -1,0 +1,498 @@
+//! One connection of the accept loop: its requests, one after the other.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep},
+};
+use tower_service::Service;
+
+use super::{
+    body::{Feed, RequestBody},
+    head::{Head, Length},
+    response::{Framing, write_head},
+};
+use crate::{
+    ListenConfig, Listener,
+    listen::{connections::Connections, ending::Ending},
+    request::has_token,
+    transport::{
+        scratch::with_read_buffer,
+        stream::Stream,
+        takeover::{Handed, Takeover},
+    },
+};
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Bodies up to this size leave in one piece with their head.
+const SMALL: usize = 16 * 1024;
+/// How long a client may take to read the last answer before the connection is closed.
+const PARTING: Duration = Duration::from_secs(1);
+/// How much it may send meanwhile.
+const PARTING_READ: u64 = 64 * 1024;
+
+/// A connection, from its accept to its end or until it becomes something else.
+pub(in crate::listen) struct Connection<L: Listener, S> {
+    io: L::Io,
+    address: L::Addr,
+    service: S,
+    connections: Connections,
+    place: OwnedSemaphorePermit,
+    ending: Ending,
+    /// Bytes that came and are not used yet.
+    input: Vec<u8>,
+    clock: Clock,
+    /// What is still to be written of the leave to send a body.
+    interim: &'static [u8],
+    /// Whether the client has not taken what was last offered.
+    stalled: bool,
+}
+
+/// What comes next on a connection.
+#[expect(clippy::large_enum_variant, reason = "it is moved, and never kept")]
+enum Next {
+    Request(Begun),
+    Refused(StatusCode),
+    Over,
+}
+
+/// A request whose body may be still to come.
+struct Begun {
+    head: Head,
+    body: RequestBody,
+    feed: Option<Feed>,
+}
+
+/// What an answer must know of its request.
+#[derive(Clone, Copy)]
+struct Asked {
+    is_head: bool,
+    is_current: bool,
+    keep_alive: bool,
+}
+
+impl<L: Listener, S> Connection<L, S> {
+    pub(in crate::listen) fn new(
+        (io, address): (L::Io, L::Addr),
+        place: OwnedSemaphorePermit,
+        service: S,
+        connections: Connections,
+        ending: Ending,
+    ) -> Self {
+        let clock = Clock::new(connections.config().header_read_timeout);
+        Self {
+            io,
+            address,
+            service,
+            connections,
+            place,
+            ending,
+            input: Vec::new(),
+            clock,
+            interim: &[],
+            stalled: false,
+        }
+    }
+
+    /// Answers requests until the connection ends.
+    pub(in crate::listen) async fn run<B>(mut self) -> io::Result<()>
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut is_first = true;
+        loop {
+            let begun = match self.request(is_first).await? {
+                Next::Request(begun) => begun,
+                Next::Refused(status) => return self.refuse(status).await,
+                Next::Over => return Ok(()),
+            };
+            is_first = false;
+            let Begun { head, body, mut feed } = begun;
+            let mut request = head.request.map(|()| body);
+            let asked = Asked {
+                is_head: request.method() == Method::HEAD,
+                is_current: request.version() == Version::HTTP_11,
+                keep_alive: head.keep_alive,
+            };
+            self.interim = if head.expects_continue { CONTINUE } else { &[] };
+            L::describe(&self.address, request.extensions_mut());
+            let takeover = request.headers().contains_key(header::UPGRADE).then(Takeover::default);
+            if let Some(takeover) = &takeover {
+                request.extensions_mut().insert(takeover.clone());
+            }
+            let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
+            let response = self.service.call(request);
+            let response = self.wait_for(response, feed.as_mut()).await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && let Some(then) = takeover.and_then(|takeover| takeover.take())
+            {
+                let mut answer = Vec::new();
+                write_head(&mut answer, response.status(), response.headers(), Framing::None);
+                let stream = Stream::accepted(self.io, self.place);
+                then(Handed { stream, answer, rest: self.input });
+                return Ok(());
+            }
+            let unread = feed.is_some_and(|feed| !feed.is_complete());
+            let asked = Asked { keep_alive: asked.keep_alive && !unread, ..asked };
+            if !self.answer(response, asked).await? {
+                return self.part().await;
+            }
+        }
+    }
+
+    /// The next request.
+    async fn request(&mut self, is_first: bool) -> io::Result<Next> {
+        if !self.input.is_empty() {
+            // It was sent before the last answer was there.
+            let next = self.begin_input();
+            if let Some(next) = next {
+                return Ok(next);
+            }
+        }
+        let ListenConfig { header_read_timeout, keep_alive_timeout, .. } = *self.connections.config();
+        if !is_first {
+            let begun = !self.input.is_empty();
+            self.clock.set(if begun { header_read_timeout } else { keep_alive_timeout });
+        }
+        poll_fn(|cx| {
+            loop {
+                if self.input.is_empty() && self.ending.has_begun() {
+                    return Poll::Ready(Ok(Next::Over));
+                }
+                let was_idle = self.input.is_empty();
+                match self.poll_begin(cx) {
+                    Poll::Ready(Ok(None)) => {}
+                    Poll::Ready(result) => return Poll::Ready(result.map(|next| next.unwrap_or(Next::Over))),
+                    Poll::Pending => {
+                        ready!(self.clock.poll(cx));
+                        let is_late = !self.input.is_empty();
+                        return Poll::Ready(Ok(if is_late {
+                            Next::Refused(StatusCode::REQUEST_TIMEOUT)
+                        } else {
+                            Next::Over
+                        }));
+                    }
+                }
+                if was_idle && !is_first {
+                    self.clock.set(header_read_timeout);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads once; `None` if what came is not all of a head.
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
+        with_read_buffer(|scratch| {
+            let fresh = ready!(poll_read(&mut self.io, cx, scratch))?;
+            if fresh.is_empty() {
+                return Poll::Ready(Ok(Some(Next::Over)));
+            }
+            let config = self.connections.config();
+            if self.input.is_empty() {
+                let (used, next) = begin(fresh, config);
+                self.input.extend_from_slice(&fresh[used..]);
+                return Poll::Ready(Ok(next));
+            }
+            let complete = fresh.contains(&b'\n') || self.input.len() + fresh.len() >= config.max_head;
+            self.input.extend_from_slice(fresh);
+            // A head that comes in single bytes is not parsed with each of them.
+            Poll::Ready(Ok(if complete { self.begin_input() } else { None }))
+        })
+    }
+
+    /// A request from bytes that came before.
+    fn begin_input(&mut self) -> Option<Next> {
+        let (used, next) = begin(&self.input, self.connections.config());
+        self.use_input(used);
+        next
+    }
+
+    fn use_input(&mut self, used: usize) {
+        if used == self.input.len() {
+            self.input = Vec::new();
+        } else {
+            self.input.drain(..used);
+        }
+    }
+
+    /// Waits for the answer of the service, and meanwhile reads the body if it asks for it, or sees the client go.
+    async fn wait_for<F, R>(&mut self, response: F, mut feed: Option<&mut Feed>) -> io::Result<R>
+    where
+        F: Future<Output = Result<R, Infallible>>,
+    {
+        let mut response = pin!(response);
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(Ok(response)) = response.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(response));
+                }
+                ready!(self.poll_client(cx, feed.as_deref_mut()))?;
+            }
+        })
+        .await
+    }
+
+    /// Reads once, if somebody wants it. An error if the client has gone.
+    fn poll_client(&mut self, cx: &mut Context<'_>, feed: Option<&mut Feed>) -> Poll<io::Result<()>> {
+        let mut feed = feed.filter(|feed| !feed.is_complete());
+        if let Some(feed) = &mut feed {
+            ready!(feed.poll_wanted(cx));
+            if !self.input.is_empty() {
+                let used = feed.take(&self.input);
+                self.use_input(used);
+                return Poll::Ready(Ok(()));
+            }
+            while !self.interim.is_empty() {
+                let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.interim))?;
+                self.interim = &self.interim[written..];
+            }
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        } else if !self.input.is_empty() {
+            // The next request has to wait.
+            return Poll::Pending;
+        }
+        with_read_buffer(|scratch| {
+            let fresh = ready!(poll_read(&mut self.io, cx, scratch))?;
+            if fresh.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let used = feed.map_or(0, |feed| feed.take(fresh));
+            self.input.extend_from_slice(&fresh[used..]);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Writes an answer; says whether the connection goes on.
+    async fn answer<B>(&mut self, response: Response<B>, asked: Asked) -> io::Result<bool>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut head, body) = response.into_parts();
+        let framing = framing(head.status, &body, asked);
+        let keep_alive = asked.keep_alive
+            && framing != Framing::UntilClose
+            && !has_token(&head.headers, header::CONNECTION, "close")
+            && !self.ending.has_begun();
+        if !keep_alive {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if !asked.is_current {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+        }
+        let mut out = Vec::with_capacity(256);
+        write_head(&mut out, head.status, &head.headers, framing);
+        if framing != Framing::None {
+            self.write_body(body, framing, &mut out).await?;
+        }
+        self.write(&out).await?;
+        poll_fn(|cx| Pin::new(&mut self.io).poll_flush(cx)).await?;
+        Ok(keep_alive)
+    }
+
+    /// Writes a body behind what is in `out`, where the last of it stays.
+    async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<()>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut body = pin!(body);
+        let mut total = 0;
+        loop {
+            let mut at = 0;
+            let frame = poll_fn(|cx| {
+                let frame = body.as_mut().poll_frame(cx);
+                if frame.is_pending() {
+                    // What is there leaves meanwhile.
+                    ready!(self.poll_write(cx, out, &mut at))?;
+                }
+                frame.map(|frame| frame.transpose().map_err(io::Error::other))
+            })
+            .await?;
+            out.drain(..at);
+            let Some(frame) = frame else { break };
+            let Ok(data) = frame.into_data() else { continue };
+            if data.is_empty() {
+                continue;
+            }
+            total += data.len() as u64;
+            if framing == Framing::Chunked {
+                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            }
+            if out.len() + data.len() > SMALL {
+                self.write(out).await?;
+                out.clear();
+                self.write(&data).await?;
+            } else {
+                out.extend_from_slice(&data);
+            }
+            if framing == Framing::Chunked {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if framing == Framing::Chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        if let Framing::Length(length) = framing
+            && length != total
+        {
+            return Err(io::Error::other("a body has another length than it said"));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        poll_fn(|cx| self.poll_write(cx, bytes, &mut at)).await
+    }
+
+    /// Writes the bytes from `at` on. A client that takes none of them for too long is given up.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], at: &mut usize) -> Poll<io::Result<()>> {
+        while *at < bytes.len() {
+            match Pin::new(&mut self.io).poll_write(cx, &bytes[*at..])? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => {
+                    *at += written;
+                    self.stalled = false;
+                }
+                Poll::Pending => {
+                    if !std::mem::replace(&mut self.stalled, true) {
+                        self.clock.set(self.connections.config().write_timeout);
+                    }
+                    return self.clock.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Answers what is no request.
+    async fn refuse(mut self, status: StatusCode) -> io::Result<()> {
+        let mut head = Response::new(()).into_parts().0;
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let mut out = Vec::new();
+        write_head(&mut out, status, &head.headers, Framing::Length(0));
+        self.write(&out).await?;
+        self.part().await
+    }
+
+    /// Ends the connection when the client has read the last answer.
+    async fn part(self) -> io::Result<()> {
+        part(self.io).await;
+        Ok(())
+    }
+}
+
+/// Begins with the next request, if all of its head is there; says how many bytes that took.
+fn begin(bytes: &[u8], config: &ListenConfig) -> (usize, Option<Next>) {
+    let (len, head) = match Head::parse(bytes, config.max_head, config.max_headers) {
+        Ok(None) => return (0, None),
+        Ok(Some(parsed)) => parsed,
+        Err(error) => return (0, Some(Next::Refused(error.status()))),
+    };
+    let here = &bytes[len..];
+    let (used, body, feed) = match head.body {
+        Length::Known(length) if length <= here.len() as u64 => {
+            // It fits in what is here.
+            let body = &here[..length as usize];
+            (len + body.len(), RequestBody::here(Bytes::copy_from_slice(body)), None)
+        }
+        length => {
+            let (body, feed) = RequestBody::arriving(length);
+            (len, body, Some(feed))
+        }
+    };
+    (used, Some(Next::Request(Begun { head, body, feed })))
+}
+
+/// How the end of a body is told to the client.
+fn framing(status: StatusCode, body: &impl Body, asked: Asked) -> Framing {
+    if asked.is_head
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        return Framing::None;
+    }
+    match body.size_hint().exact() {
+        Some(length) => Framing::Length(length),
+        None if asked.is_current => Framing::Chunked,
+        None => Framing::UntilClose,
+    }
+}
+
+/// Reads once, and lends out what came.
+fn poll_read<'a>(
+    io: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    scratch: &'a mut [u8],
+) -> Poll<io::Result<&'a [u8]>> {
+    let mut buffer = ReadBuf::new(scratch);
+    ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+    let len = buffer.filled().len();
+    Poll::Ready(Ok(&scratch[..len]))
+}
+
+/// Ends our side of a stream, and reads what the client still sends until it ends its own: a close with bytes unread
+/// would be a reset, which may overtake the answer.
+pub(in crate::listen) async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+    let parted = async {
+        io.shutdown().await?;
+        tokio::io::copy(&mut io.take(PARTING_READ), &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(PARTING, parted).await;
+}
+
+/// A timer that is set back lazily: one that is due too early costs a look at the clock, while one that follows every
+/// request would cost a lock of the runtime's timer wheel.
+struct Clock {
+    timer: Pin<Box<Sleep>>,
+    deadline: Instant,
+    /// Whether the timer wakes the task.
+    armed: bool,
+}
+
+impl Clock {
+    fn new(timeout: Duration) -> Self {
+        let deadline = Instant::now() + timeout;
+        Self { timer: Box::pin(tokio::time::sleep_until(deadline)), deadline, armed: false }
+    }
+
+    fn set(&mut self, timeout: Duration) {
+        self.deadline = Instant::now() + timeout;
+    }
+
+    /// Ready after the deadline.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.timer.deadline() > self.deadline {
+                self.timer.as_mut().reset(self.deadline);
+                self.armed = false;
+            }
+            if self.armed && !self.timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            self.armed = true;
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() == self.deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.deadline);
+            self.armed = false;
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The head of a request.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+
+use crate::request::has_token;
+
+/// As many headers as most requests have at most: their places lie on the stack.
+const FEW_HEADERS: usize = 32;
+
+/// The head of a request, and what it says about the connection.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Request<()>,
+    pub(super) body: Length,
+    pub(super) keep_alive: bool,
+    /// Whether the client waits for leave to send its body.
+    pub(super) expects_continue: bool,
+}
+
+/// How long a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    Known(u64),
+    Chunked,
+}
+
+/// Why a head is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadError {
+    Malformed,
+    /// More bytes or more headers than there may be.
+    TooLarge,
+}
+
+impl HeadError {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
+impl Head {
+    /// Parses a head if it is complete, and says how many bytes it took.
+    pub(super) fn parse(
+        bytes: &[u8],
+        max_len: usize,
+        max_headers: usize,
+    ) -> Result<Option<(usize, Self)>, HeadError> {
+        let mut few = [const { MaybeUninit::uninit() }; FEW_HEADERS];
+        let mut parsed = httparse::Request::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let first = config.parse_request_with_uninit_headers(
+            &mut parsed,
+            bytes,
+            &mut few[..max_headers.min(FEW_HEADERS)],
+        );
+        if first != Err(httparse::Error::TooManyHeaders) || max_headers <= FEW_HEADERS {
+            return Self::checked(bytes, first, &parsed, max_len);
+        }
+        let mut many = Vec::new();
+        many.resize_with(max_headers, MaybeUninit::uninit);
+        let mut parsed = httparse::Request::new(&mut []);
+        let second = config.parse_request_with_uninit_headers(&mut parsed, bytes, &mut many);
+        Self::checked(bytes, second, &parsed, max_len)
+    }
+
+    fn checked(
+        bytes: &[u8],
+        status: httparse::Result<usize>,
+        parsed: &httparse::Request<'_, '_>,
+        max_len: usize,
+    ) -> Result<Option<(usize, Self)>, HeadError> {
+        match status {
+            Ok(httparse::Status::Complete(len)) if len <= max_len => {
+                Self::of(&bytes[..len], parsed).map(|head| Some((len, head)))
+            }
+            Ok(httparse::Status::Partial) if bytes.len() < max_len => Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
+            Err(_) => Err(HeadError::Malformed),
+        }
+    }
+
+    /// Makes a request of it. All of its parts share one copy of the head.
+    fn of(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
+        let shared = Bytes::copy_from_slice(bytes);
+        let share = |part: &[u8]| {
+            let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
+            shared.slice(start..start + part.len())
+        };
+        let malformed = |_| HeadError::Malformed;
+        let method = parsed.method.unwrap_or_default();
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
+        *request.uri_mut() = Uri::from_maybe_shared(share(parsed.path.unwrap_or_default().as_bytes()))
+            .map_err(|_| HeadError::Malformed)?;
+        *request.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+        let headers = request.headers_mut();
+        headers.reserve(parsed.headers.len());
+        for part in parsed.headers.iter() {
+            let name = HeaderName::from_bytes(part.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
+            headers.append(name, HeaderValue::from_maybe_shared(share(part.value)).map_err(malformed)?);
+        }
+        let is_current = request.version() == Version::HTTP_11;
+        let headers = request.headers();
+        let keep_alive = if is_current {
+            !has_token(headers, header::CONNECTION, "close")
+        } else {
+            has_token(headers, header::CONNECTION, "keep-alive")
+        };
+        let expects_continue = is_current
+            && headers
+                .get(header::EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        Ok(Self { body: length(headers, is_current)?, keep_alive, expects_continue, request })
+    }
+}
+
+/// The length of the body, RFC 9112 section 6.3. What two readers could take differently is refused.
+fn length(headers: &HeaderMap, is_current: bool) -> Result<Length, HeadError> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        let Some(length) = lengths.next() else { return Ok(Length::Known(0)) };
+        if lengths.any(|other| other != length) {
+            return Err(HeadError::Malformed);
+        }
+        return number(length.as_bytes()).map(Length::Known).ok_or(HeadError::Malformed);
+    };
+    let chunked = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if chunked && is_current && lengths.next().is_none() {
+        Ok(Length::Chunked)
+    } else {
+        Err(HeadError::Malformed)
+    }
+}
+
+/// Digits only: `str::parse` would take a sign.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_LEN: usize = 1000;
+    const MAX_HEADERS: usize = 50;
+
+    fn parse(bytes: &str) -> Result<Option<(usize, Head)>, HeadError> {
+        Head::parse(bytes.as_bytes(), MAX_LEN, MAX_HEADERS)
+    }
+
+    fn head(headers: &str) -> Result<Head, HeadError> {
+        parse(&format!("POST /a?b=c HTTP/1.1\r\n{headers}\r\n")).map(|head| head.unwrap().1)
+    }
+
+    #[test]
+    fn a_head_is_a_request() {
+        let text = "GET /socket.io/?EIO=4 HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two: 2\r\n\r\n";
+        let (len, head) = parse(&format!("{text}rest")).unwrap().unwrap();
+        assert_eq!(len, text.len());
+        let request = &head.request;
+        assert_eq!((request.method(), request.uri().path()), (&Method::GET, "/socket.io/"));
+        assert_eq!(request.uri().query(), Some("EIO=4"));
+        assert_eq!(request.headers()["host"], "a");
+        assert_eq!(request.headers().get_all("x-two").iter().count(), 2);
+        assert_eq!((head.body, head.keep_alive, head.expects_continue), (Length::Known(0), true, false));
+    }
+
+    #[test]
+    fn a_head_may_come_in_parts() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for end in 0..text.len() {
+            assert!(parse(&text[..end]).unwrap().is_none(), "{end}");
+        }
+        assert!(parse(text).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_connection_goes_on_as_the_version_says() {
+        assert!(head("").unwrap().keep_alive);
+        assert!(!head("Connection: x, Close\r\n").unwrap().keep_alive);
+        let old = |headers| parse(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap().unwrap().1;
+        assert!(!old("").keep_alive);
+        assert!(old("Connection: Keep-Alive\r\n").keep_alive);
+        assert!(head("Expect: 100-Continue\r\n").unwrap().expects_continue);
+    }
+
+    #[test]
+    fn a_body_has_one_length() {
+        assert_eq!(head("Content-Length: 12\r\n").unwrap().body, Length::Known(12));
+        assert_eq!(head("Content-Length: 12\r\nContent-Length: 12\r\n").unwrap().body, Length::Known(12));
+        assert_eq!(head("Transfer-Encoding: Chunked\r\n").unwrap().body, Length::Chunked);
+        for headers in [
+            "Content-Length: +1\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 0x1\r\n",
+            "Content-Length: 1, 1\r\n",
+            "Content-Length: 18446744073709551616\r\n",
+            "Content-Length: 1\r\nContent-Length: 2\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+        ] {
+            assert_eq!(head(headers).unwrap_err(), HeadError::Malformed, "{headers}");
+        }
+        let old = parse("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(old.unwrap_err(), HeadError::Malformed);
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused() {
+        for text in [
+            "\0\r\n\r\n",
+            "GET\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.1\r\n folded: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
+            "GET /\u{7f} HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(parse(text).unwrap_err(), HeadError::Malformed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_limits() {
+        let long = |len: usize| {
+            let frame = "GET / HTTP/1.1\r\nA: \r\n\r\n";
+            format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(len - frame.len()))
+        };
+        assert!(parse(&long(MAX_LEN)).unwrap().is_some());
+        assert_eq!(parse(&long(MAX_LEN + 1)).unwrap_err(), HeadError::TooLarge);
+        assert!(parse(&long(MAX_LEN + 1)[..MAX_LEN - 1]).unwrap().is_none());
+        assert_eq!(parse(&long(MAX_LEN + 1)[..MAX_LEN]).unwrap_err(), HeadError::TooLarge);
+
+        let many = |count| head(&"A: b\r\n".repeat(count)).map(|head| head.request.headers().len());
+        for count in [FEW_HEADERS, FEW_HEADERS + 1, MAX_HEADERS] {
+            assert_eq!(many(count), Ok(count));
+        }
+        assert_eq!(many(MAX_HEADERS + 1), Err(HeadError::TooLarge));
+        let few = |count| {
+            let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+            Head::parse(text.as_bytes(), MAX_LEN, 2).map(|head| head.is_some())
+        };
+        assert_eq!((few(2), few(3)), (Ok(true), Err(HeadError::TooLarge)));
+    }
+}

@@ -1,0 +1,51 @@
+//! How a stream leaves HTTP, to become a WebSocket.
+
+use std::sync::Arc;
+
+use http::Extensions;
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+
+use super::stream::Stream;
+
+/// A stream that speaks HTTP no more.
+pub(crate) struct Handed {
+    pub(crate) stream: Stream,
+    /// The answer to the request, if it is still to be written: it leaves with the first frames.
+    pub(crate) answer: Vec<u8>,
+    /// What the client has sent behind its request.
+    pub(crate) rest: Vec<u8>,
+}
+
+type Then = Box<dyn FnOnce(Handed) + Send>;
+
+/// The place where a service leaves what is to be done with the stream: an extension of a request that asks for another
+/// protocol.
+#[derive(Clone, Default)]
+pub(crate) struct Takeover(Arc<Mutex<Option<Then>>>);
+
+impl Takeover {
+    pub(crate) fn take(&self) -> Option<Then> {
+        self.0.lock().take()
+    }
+}
+
+/// Calls `then` when the request with these extensions has been answered with 101, by our own accept loop or by hyper.
+/// It is dropped if the client goes away before.
+pub(crate) fn take_over(request: &mut Extensions, then: impl FnOnce(Handed) + Send + 'static) {
+    if let Some(takeover) = request.remove::<Takeover>() {
+        *takeover.0.lock() = Some(Box::new(then));
+    } else if let Some(upgrade) = request.remove::<OnUpgrade>() {
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(upgraded) => {
+                    let (stream, rest) = Stream::from_upgraded(upgraded);
+                    then(Handed { stream, answer: Vec::new(), rest });
+                }
+                Err(error) => tracing::debug!(%error, "upgrade failed"),
+            }
+        });
+    } else {
+        tracing::warn!("the server in front of the engine does not hand connections over");
+    }
+}

@@ -1,0 +1,284 @@
+//! HTTP/1.1 as the accept loop speaks it, with any service behind it, on a virtual clock.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::{Future, pending},
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use engineio::{Connections, ListenConfig, Listener, RequestBody};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+type Answer = Response<BoxBody<Bytes, io::Error>>;
+
+/// Accepts one connection.
+struct One(Option<DuplexStream>);
+
+impl Listener for One {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
+        match self.0.take() {
+            Some(stream) => Ok((stream, ())),
+            None => pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Serves a connection by a function; the client's end of it.
+fn serve<F, Fut>(room: usize, answer: F) -> DuplexStream
+where
+    F: Fn(Request<RequestBody>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Answer> + Send + 'static,
+{
+    let (client, server) = duplex(room);
+    let service = tower::service_fn(move |request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    tokio::spawn(engineio::serve(One(Some(server)), service, Connections::default(), pending()));
+    client
+}
+
+fn whole(body: impl Into<Bytes>) -> Answer {
+    Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed())
+}
+
+/// Sends back what it got, with the path in front.
+async fn echo(request: Request<RequestBody>) -> Answer {
+    let path = request.uri().path().to_owned();
+    match request.into_body().collect().await {
+        Ok(body) => whole([path.as_bytes(), b":", &body.to_bytes()].concat()),
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            let mut answer = whole("");
+            *answer.status_mut() = StatusCode::BAD_REQUEST;
+            answer
+        }
+    }
+}
+
+/// A body that comes in parts, and says nothing of its length.
+struct Parts(VecDeque<&'static str>);
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.0.pop_front() {
+            Some("") => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(part) => Poll::Ready(Some(Ok(Frame::data(part.into())))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+async fn parts(_: Request<RequestBody>) -> Answer {
+    Response::new(Parts(["", "one", "", "two", "", "", "three"].into()).boxed())
+}
+
+/// Sends all, and what comes until the server has nothing to say for a while; without the dates.
+async fn exchange(client: &mut DuplexStream, bytes: &[u8]) -> String {
+    client.write_all(bytes).await.unwrap();
+    received(client).await
+}
+
+async fn received(client: &mut DuplexStream) -> String {
+    let mut received = Vec::new();
+    while let Ok(Ok(read)) = timeout(Duration::from_millis(1), client.read_buf(&mut received)).await
+        && read > 0
+    {}
+    let text = String::from_utf8(received).unwrap();
+    text.split_inclusive("\r\n").filter(|line| !line.starts_with("date: ")).collect()
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+fn closing(body: &str) -> String {
+    ok(body).replacen("content-length", "connection: close\r\ncontent-length", 1)
+}
+
+async fn is_over(client: &mut DuplexStream) -> bool {
+    matches!(timeout(Duration::from_secs(2), client.read(&mut [0])).await, Ok(Ok(0)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_answered_in_order() {
+    let mut client = serve(4096, echo);
+    let get = "GET /a HTTP/1.1\r\n\r\n";
+    assert_eq!(exchange(&mut client, get.as_bytes()).await, ok("/a:"));
+    let pipelined = "POST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\none\r\nGET /c HTTP/1.1\r\n\r\n\
+                     POST /d HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\ntw\r\n1\r\no\r\n0\r\n\r\nGET /e";
+    let answers = [ok("/b:one"), ok("/c:"), ok("/d:two")].concat();
+    assert_eq!(exchange(&mut client, pipelined.as_bytes()).await, answers);
+    assert_eq!(exchange(&mut client, b" HTTP/1.1\r\n\r\n").await, ok("/e:"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_may_come_one_by_one() {
+    let mut client = serve(4096, echo);
+    let requests = "POST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\noneGET /c HTTP/1.1\r\nA: b\r\n\r\n\
+                    POST /d HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\ntw\r\n1\r\no\r\n0\r\nT: u\r\n\r\n";
+    let mut answers = String::new();
+    for byte in requests.as_bytes() {
+        answers += &exchange(&mut client, &[*byte]).await;
+    }
+    assert_eq!(answers, [ok("/b:one"), ok("/c:"), ok("/d:two")].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_lasts_as_long_as_the_client_wants() {
+    for (request, answer) in [
+        ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", closing("/:")),
+        ("GET / HTTP/1.0\r\n\r\n", closing("/:")),
+    ] {
+        let mut client = serve(4096, echo);
+        assert_eq!(exchange(&mut client, request.as_bytes()).await, answer);
+        assert!(is_over(&mut client).await);
+    }
+    let mut client = serve(4096, echo);
+    let kept = ok("/:").replacen("content-length", "connection: keep-alive\r\ncontent-length", 1);
+    for _ in 0..2 {
+        let request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        assert_eq!(exchange(&mut client, request).await, kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_wait_for_leave_to_send() {
+    let mut client = serve(4096, echo);
+    let head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(exchange(&mut client, head).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(exchange(&mut client, b"one").await, ok("/:one"));
+    // One that does not wait needs no leave.
+    let all = [&head[..], b"two"].concat();
+    assert_eq!(exchange(&mut client, &all).await, ok("/:two"));
+
+    // Who is refused does not hear of it.
+    let mut client = serve(4096, async |_| whole("no"));
+    assert_eq!(exchange(&mut client, head).await, closing("no"));
+    assert!(is_over(&mut client).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_ends_the_connection() {
+    let mut client = serve(4096, async |_| whole("no"));
+    let request = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
+    // All of it is here: it can be left out.
+    assert_eq!(exchange(&mut client, format!("{request}one").as_bytes()).await, ok("no"));
+    assert_eq!(exchange(&mut client, request.as_bytes()).await, closing("no"));
+    // What still comes is taken, so that the answer can be read.
+    client.write_all(b"one").await.unwrap();
+    assert!(is_over(&mut client).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_request_is_answered_and_ends_the_connection() {
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101));
+    let both = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n";
+    for (request, status) in [
+        ("nonsense\r\n\r\n", "400 Bad Request"),
+        (both, "400 Bad Request"),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", "400 Bad Request"),
+        (&many, "431 Request Header Fields Too Large"),
+    ] {
+        let mut client = serve(4096, echo);
+        let answer = exchange(&mut client, request.as_bytes()).await;
+        assert_eq!(answer, format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"));
+        assert!(is_over(&mut client).await);
+    }
+    let mut client = serve(4096, echo);
+    let answer = exchange(&mut client, b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"), "{answer}");
+    assert!(is_over(&mut client).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_come_in_parts() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunks = "3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n";
+    let mut client = serve(7, parts);
+    for _ in 0..2 {
+        let answer = exchange(&mut client, b"GET / HTTP/1.1\r\n\r\n").await;
+        assert_eq!(answer, [head, chunks].concat());
+    }
+    let answer = exchange(&mut client, b"HEAD / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(answer, "HTTP/1.1 200 OK\r\n\r\n");
+    let answer = exchange(&mut client, b"GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(answer, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nonetwothree");
+    assert!(is_over(&mut client).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_pass_both_ways() {
+    let mut client = serve(1000, echo);
+    let body = "a".repeat(200_000);
+    let request = format!("POST /b HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(exchange(&mut client, request.as_bytes()).await, ok(&format!("/b:{body}")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_takes_its_request_along() {
+    let (gone, hears) = oneshot::channel::<()>();
+    let gone = Arc::new(Mutex::new(Some(gone)));
+    let mut client = serve(4096, move |_| {
+        let held = gone.lock().unwrap().take();
+        async move {
+            pending::<()>().await;
+            drop(held);
+            whole("")
+        }
+    });
+    assert_eq!(exchange(&mut client, b"GET / HTTP/1.1\r\n\r\n").await, "");
+    drop(client);
+    assert!(timeout(Duration::from_secs(1), hears).await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_given_up() {
+    let (client, server) = duplex(100);
+    let connections = Connections::new(ListenConfig::default().write_timeout(Duration::from_secs(3)));
+    let service =
+        tower::service_fn(async |_: Request<RequestBody>| Ok::<_, Infallible>(whole("a".repeat(1000))));
+    tokio::spawn(engineio::serve(One(Some(server)), service, connections.clone(), pending()));
+    let mut client = client;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // One that takes a little now and then goes on.
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(2_900)).await;
+        client.read_exact(&mut [0; 50]).await.unwrap();
+    }
+    assert_eq!(connections.open(), 1);
+    let start = Instant::now();
+    while connections.open() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!((2_990..3_020).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
