@@ -83,6 +83,9 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    if let Err(error) = listener.prepare(connections.config()) {
+        tracing::warn!(%error, "cannot set an option of the listener");
+    }
     // Each connection holds a receiver: it hears of the end by it, and by its drop tells that it has ended.
     let (end, running) = watch::channel(Phase::Serving);
     let mut shutdown = pin!(shutdown);
