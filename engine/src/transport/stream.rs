@@ -62,6 +62,14 @@ impl Stream {
         Self::Tcp { stream, _place: None }
     }
 
+    /// Makes the drop of the stream a reset: the system forgets what it has taken and not sent, instead of offering it
+    /// on to a client that takes nothing.
+    pub(crate) fn reset_on_drop(&self) {
+        if let Self::Tcp { stream, .. } = self {
+            let _ = stream.set_zero_linger();
+        }
+    }
+
     fn inner(&mut self) -> Pin<&mut dyn ReadWrite> {
         match self {
             Self::Tcp { stream, .. } => Pin::new(stream),

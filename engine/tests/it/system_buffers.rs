@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use engineio::{EngineConfig, ListenConfig, Listener};
+use engineio::{CloseReason, EngineConfig, Frame, ListenConfig, Listener};
 use socket2::{SockRef, Socket};
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpSocket},
     time::timeout,
 };
 
-use crate::support::{Server, eventually};
+use crate::support::{Http, Server, eventually};
 
 /// Writes to a client that never reads, and says what connections have of the option and how much the system took.
 async fn taken(config: ListenConfig) -> (u32, usize) {
@@ -47,4 +48,21 @@ async fn the_accept_loop_prepares_its_listener() {
     let config = ListenConfig::default().tcp_notsent_lowat(20_000);
     let _server = Server::on(listener, None, connect, EngineConfig::default(), config);
     eventually(|| twin.tcp_notsent_lowat().unwrap() == 20_000).await;
+}
+
+#[tokio::test]
+async fn a_client_that_did_not_take_the_end_is_reset() {
+    let config = EngineConfig::default().max_buffered(1000_usize).close_timeout(Duration::from_millis(50));
+    let mut server = Server::start(config).await;
+    let (mut stream, _) = Http::connect(&server).await.upgrade("EIO=4&transport=websocket").await;
+    let session = server.session().await;
+    let frame = Frame::text(&"x".repeat(10_000));
+    while session.send(std::slice::from_ref(&frame)).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    eventually(|| server.connections().open() == 0).await;
+    // What has reached the client is still there, and what its server's system had taken is not offered any more.
+    let end = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
