@@ -201,7 +201,7 @@ impl<A: Application> Driver<A> {
             Route::Answer => true,
             Route::WebSocket => flushed,
         };
-        self.handle.sleep(cx, written, writable, writable)
+        self.handle.sleep(cx, written, writable)
     }
 
     fn take_written(&mut self) -> usize {

@@ -65,6 +65,9 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    if let Err(error) = listener.prepare(connections.config()) {
+        tracing::warn!(%error, "cannot set an option of the listener");
+    }
     let (end, ending) = Ending::channel();
     let mut shutdown = pin!(shutdown);
     loop {

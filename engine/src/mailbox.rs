@@ -104,7 +104,7 @@ struct Queue {
     waker: Option<Waker>,
     /// Who waits until there is room for a message.
     waiters: Waiters,
-    /// Whether the task sleeps: then, and only then, the next arrival wakes it.
+    /// Whether the task sleeps: then, and only then, the next arrival wakes it that it can act on.
     asleep: bool,
     /// Whether the task was to be woken while it was awake.
     woken: bool,
@@ -129,7 +129,7 @@ impl Queue {
     fn push(&mut self, frames: &[Frame], len: usize) {
         self.buffered += len;
         self.frames.extend(frames.iter().cloned());
-        self.wake();
+        self.offer();
     }
 
     fn push_droppable(&mut self, frames: &[Frame], len: usize) {
@@ -137,7 +137,15 @@ impl Queue {
         self.droppable += len;
         let copies = frames.iter().cloned().enumerate();
         self.frames.extend(copies.map(|(at, frame)| frame.droppable(at == 0)));
-        self.wake();
+        self.offer();
+    }
+
+    /// Wakes the task if messages can leave. It takes them by itself when the client is ready for more, so that one
+    /// which does not read costs nothing but its place in the queue.
+    fn offer(&mut self) {
+        if self.writable {
+            self.wake();
+        }
     }
 
     /// Takes the first frames, about a batch; frames that belong together stay so.
@@ -465,18 +473,12 @@ impl SessionHandle {
     }
 
     /// Puts the task to sleep, unless something has arrived that it can act on. `written` bytes have left.
-    pub(crate) fn sleep(
-        &self,
-        cx: &Context<'_>,
-        written: usize,
-        frames_may_go: bool,
-        writable: bool,
-    ) -> bool {
+    pub(crate) fn sleep(&self, cx: &Context<'_>, written: usize, writable: bool) -> bool {
         let queue = &mut *self.0.queue.lock();
         queue.written(written, self.0.max_buffered);
         queue.writable = writable;
         let woken = std::mem::take(&mut queue.woken);
-        if woken || !queue.commands.is_empty() || (frames_may_go && !queue.frames.is_empty()) {
+        if woken || !queue.commands.is_empty() || (writable && !queue.frames.is_empty()) {
             return false;
         }
         queue.asleep = true;

@@ -8,6 +8,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use super::config::ListenConfig;
 use crate::open_request::RemoteAddr;
 
 /// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS on top of either, or one of your own.
@@ -45,6 +46,18 @@ pub trait Listener: Send + 'static {
     /// Where a connection comes from.
     type Addr: Send + Sync + 'static;
 
+    /// Sets what the connections are to have of the options. [`serve`](crate::serve) calls it once, before the first
+    /// connection is accepted. Nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system does not know an option; that is logged, and connections are accepted all the
+    /// same.
+    fn prepare(&self, config: &ListenConfig) -> io::Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
     /// Accepts a connection.
     ///
     /// # Errors
@@ -69,14 +82,23 @@ pub trait Listener: Send + 'static {
     }
 }
 
-/// Sets `TCP_NODELAY`, and tells the [`RemoteAddr`].
+/// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](field@ListenConfig::tcp_notsent_lowat), and tells the [`RemoteAddr`].
 impl Listener for TcpListener {
     type Io = TcpStream;
     type Addr = std::net::SocketAddr;
 
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    fn prepare(&self, config: &ListenConfig) -> io::Result<()> {
+        // Connections inherit both, so that they cost nothing for each of them.
+        let socket = socket2::SockRef::from(self);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(config.tcp_notsent_lowat)
+    }
+
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
         let (stream, address) = Self::accept(self).await?;
         // Without it, small messages would wait for the acknowledgement of earlier ones.
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
         let _ = stream.set_nodelay(true);
         Ok((stream, address))
     }

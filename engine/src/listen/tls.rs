@@ -18,7 +18,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use super::listener::Listener;
+use super::{config::ListenConfig, listener::Listener};
 use crate::open_request::Secure;
 
 /// How old a handshake must be before it gives way to a new client, when there are too many.
@@ -202,6 +202,10 @@ impl<L: Listener> TlsListener<L> {
 impl<L: Listener> Listener for TlsListener<L> {
     type Io = TlsStream<L::Io>;
     type Addr = L::Addr;
+
+    fn prepare(&self, config: &ListenConfig) -> io::Result<()> {
+        self.inner.prepare(config)
+    }
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
         loop {

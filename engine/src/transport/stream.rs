@@ -70,6 +70,14 @@ impl Stream {
         Self { io, _place: None }
     }
 
+    /// Makes the drop of the stream a reset: the system forgets what it has taken and not sent, instead of offering it
+    /// on to a client that takes nothing.
+    pub(crate) fn reset_on_drop(&self) {
+        if let Io::Tcp(stream) = &self.io {
+            let _ = stream.set_zero_linger();
+        }
+    }
+
     fn inner(&mut self) -> Pin<&mut dyn ReadWrite> {
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream),

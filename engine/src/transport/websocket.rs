@@ -231,6 +231,9 @@ impl WebSocket {
     /// reset the connection, and the client might lose the last messages.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> Poll<()> {
         if self.closing.as_ref().is_none_or(|closing| closing.by <= now) {
+            if !self.is_flushed() {
+                self.stream.reset_on_drop();
+            }
             return Poll::Ready(());
         }
         if ready!(self.poll_flush(cx)).is_err() {

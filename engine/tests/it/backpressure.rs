@@ -1,6 +1,6 @@
 //! Neither side can make the other hold more than it wants to.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle};
 use tokio::time::timeout;
@@ -110,7 +110,7 @@ async fn a_client_that_does_not_read_is_disconnected() {
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
     assert_eq!(server.engine.session_count(), 0);
 
-    // What the kernel had taken is still there, whole and in order; the rest is gone.
+    // What has reached the client is still there, whole and in order; the rest is gone.
     let mut received = 0;
     while let Ok(Some((first, payload))) = timeout(Duration::from_secs(5), client.frame()).await {
         assert!(first == 0x88 || payload.len() == 10_001);
@@ -120,6 +120,35 @@ async fn a_client_that_does_not_read_is_disconnected() {
         }
     }
     assert!(received < sent, "the limit was never reached");
+}
+
+#[tokio::test]
+async fn messages_for_a_client_that_does_not_take_them_let_its_task_sleep() {
+    let mut server = Server::with_buffers(EngineConfig::default(), 100);
+    let mut websocket = WebSocket::open(&server).await;
+    let stalled = server.session().await;
+    stalled.send(&[Frame::text(&"x".repeat(10_000))]).unwrap();
+    let mut polling = Polling::open(&server).await;
+    let unpolled = server.session().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let gate = server.gate();
+    let before = gate.polls.load(Ordering::Relaxed);
+    for n in 0..100 {
+        for session in [&stalled, &unpolled] {
+            session.send(&[Frame::text(&n.to_string())]).unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gate.polls.load(Ordering::Relaxed), before);
+
+    let sent = (0..100).map(|n| format!("4{n}")).collect::<Vec<_>>();
+    assert_eq!(polling.poll().await, sent.join("\u{1e}"));
+    assert_eq!(websocket.text().await.len(), 10_001);
+    for text in sent {
+        assert_eq!(websocket.text().await, text);
+    }
 }
 
 #[tokio::test]

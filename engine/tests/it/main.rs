@@ -23,6 +23,8 @@ mod shutdown;
 mod slow_consumer;
 mod stress;
 mod support;
+#[cfg(target_os = "linux")]
+mod system_buffers;
 #[cfg(feature = "tls")]
 mod tls;
 mod upgrade;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use engineio::{
-    EngineConfig, ListenConfig, Tls, TlsConfig,
+    EngineConfig, ListenConfig, Listener, Tls, TlsConfig,
     rustls::{
         ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::ring,
@@ -157,4 +157,14 @@ async fn of_too_many_handshakes_the_oldest_gives_way() {
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0);
     assert!((10_000..10_100).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_behind_tls_is_prepared_too() {
+    let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let twin = socket2::SockRef::from(&inner).try_clone().unwrap();
+    let listener = tls(&certificate()).listener(inner);
+    listener.prepare(&ListenConfig::default().tcp_notsent_lowat(20_000)).unwrap();
+    assert_eq!(twin.tcp_notsent_lowat().unwrap(), 20_000);
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -31,10 +31,12 @@ impl Echo {
     }
 }
 
-/// Whether messages may be taken.
+/// Whether messages may be taken; and what the tasks of sessions have to do with it.
 #[derive(Default)]
 pub(crate) struct Gate {
     closed: AtomicBool,
+    /// How often the tasks of sessions have run, at least.
+    pub(crate) polls: AtomicUsize,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -112,6 +114,7 @@ impl Connection for EchoConnection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.busy = false;
+        self.gate.polls.fetch_add(1, Ordering::Relaxed);
         let mut wakers = self.gate.wakers.lock();
         if !self.ready() && !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             wakers.push(cx.waker().clone());

@@ -1,6 +1,6 @@
 //! The server's process: what it is told, and what the system knows of it.
 
-use std::{env, fs, net::SocketAddr, process::Stdio};
+use std::{env, fs, net::SocketAddr, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -61,6 +61,14 @@ impl Server {
             return Err(format!("gauges: {answer}").into());
         };
         Ok(Gauges { sessions, sockets, tasks, live_bytes, peak_bytes })
+    }
+
+    /// The time that it has computed.
+    pub(crate) fn cpu_time(&self) -> Result<Duration, Failure> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        let (_, fields) = stat.rsplit_once(") ").ok_or("stat")?;
+        let ticks: u64 = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<_, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
     }
 
     pub(crate) fn descriptors(&self) -> Result<usize, Failure> {

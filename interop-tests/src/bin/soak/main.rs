@@ -1,7 +1,8 @@
 //! Holds the server under load for a while and says what that cost: memory, descriptors, and the patience of others.
 //!
-//! * `soak stalled [--clients 1000] [--megabytes 100] [--policy disconnect]`: clients join a room and never read again,
-//!   while the room gets that much, and a canary asks for echoes.
+//! * `soak stalled [--clients 1000] [--rate 100] [--seconds 15] [--megabytes 100] [--policy disconnect]`: a room gets
+//!   broadcasts, that many in a second, without clients, with clients that read, and with clients that never do; then
+//!   that much as fast as there can be, with clients that never read. A canary asks for echoes all the time.
 //! * `soak ramp [--connections 19000] [--polling]`: opens that many connections, closes them, and does it again.
 //!
 //! The server runs in a process of its own (`soak serve`), so that what is measured is the server's alone. The soft
@@ -73,9 +74,10 @@ async fn main() -> Result<ExitCode, Failure> {
         "stalled" => {
             let (clients, megabytes) =
                 (options.value("--clients", 1000)?, options.value("--megabytes", 100)?);
+            let (rate, seconds) = (options.value("--rate", 100)?, options.value("--seconds", 15)?);
             let policy = options.value("--policy", serve::Policy::Disconnect)?;
             options.done()?;
-            stalled::run(clients, megabytes, policy).await?
+            stalled::run(stalled::Room { clients, policy }, megabytes, rate, seconds).await?
         }
         "ramp" => {
             let connections = options.value("--connections", 19_000)?;

@@ -1,7 +1,13 @@
 //! The server, and the few commands that its parent gives it by lines.
 
 use std::{
-    collections::BTreeMap, fmt, io::Write as _, net::Ipv4Addr, num::ParseIntError, str::FromStr, sync::Arc,
+    collections::BTreeMap,
+    fmt,
+    io::Write as _,
+    net::Ipv4Addr,
+    num::{NonZeroU32, ParseIntError},
+    str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,14 +18,14 @@ use socketio::{
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use crate::{Failure, HEAP};
 
 const ROOM: &str = "room";
-/// How many broadcasts leave at a stretch, once in a millisecond.
-const AT_ONCE: usize = 10;
+/// If there are more broadcasts than that in a second, some leave at a stretch.
+const STRETCHES: u32 = 1000;
 
 /// What the server does with clients that do not take their messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +75,8 @@ impl Policy {
     }
 }
 
-/// Why sockets left, and how often.
-type Reasons = Arc<Mutex<BTreeMap<String, usize>>>;
+/// Why sockets left, and how often; and when the last one did.
+type Reasons = Arc<Mutex<(BTreeMap<String, usize>, Option<Instant>)>>;
 
 /// Says its port, and then obeys until its input ends.
 pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
@@ -80,13 +86,16 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
         .on("join", async |socket, ()| socket.join(ROOM))
         .on("echo", async |socket, args: Args| socket.emit("echo", &args))
         .on_disconnect(async move |_, reason: DisconnectReason| {
-            *noted.lock().entry(format!("{reason:?}")).or_default() += 1;
+            let (reasons, last) = &mut *noted.lock();
+            *reasons.entry(format!("{reason:?}")).or_default() += 1;
+            *last = Some(Instant::now());
         });
     let io = Server::with_config(policy.config()).namespace(namespace);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     say(listener.local_addr()?.port());
     let serving = tokio::spawn(io.clone().serve(listener));
 
+    let mut begin = Instant::now();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split(' ').collect();
@@ -99,9 +108,16 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
                 HEAP.current_usage(),
                 HEAP.peak_usage(),
             )),
-            ["reasons"] => say(serde_json::to_string(&*reasons.lock())?),
-            ["broadcast", messages, size] => {
-                broadcast(&io, messages.parse()?, parse(size)?).await?;
+            // The milliseconds to the last one, from the first broadcast on.
+            ["reasons"] => {
+                let (reasons, last) = &*reasons.lock();
+                let last = last.map_or(Duration::ZERO, |last| last - begin);
+                say(format_args!("{} {}", last.as_millis(), serde_json::to_string(reasons)?));
+            }
+            ["broadcast", messages, size, rate] => {
+                begin = Instant::now();
+                // Where the handlers of applications run.
+                tokio::spawn(broadcast(io.clone(), messages.parse()?, parse(size)?, rate.parse()?)).await??;
                 say("done");
             }
             _ => return Err(format!("no command: {line}").into()),
@@ -115,12 +131,14 @@ fn parse(number: &str) -> Result<usize, ParseIntError> {
     number.parse()
 }
 
-async fn broadcast(io: &Server, messages: usize, size: usize) -> Result<(), Failure> {
+/// Sends so many messages of that size to the room, so many in a second if there can be.
+async fn broadcast(io: Server, messages: usize, size: usize, rate: NonZeroU32) -> Result<(), Failure> {
     let text = "x".repeat(size);
-    let mut pace = interval(Duration::from_millis(1));
+    let at_once = rate.get().div_ceil(STRETCHES);
+    let mut pace = interval(Duration::from_secs(1) * at_once / rate.get());
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for n in 0..messages {
-        if n % AT_ONCE == 0 {
+        if n % at_once as usize == 0 {
             pace.tick().await;
         }
         io.to(ROOM).emit("news", &text)?;

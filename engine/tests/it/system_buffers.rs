@@ -1,0 +1,69 @@
+//! What the system holds for clients that do not read.
+
+use std::time::Duration;
+
+use engineio::{CloseReason, EngineConfig, Frame, ListenConfig, Listener};
+use socket2::{SockRef, Socket};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket},
+    time::timeout,
+};
+
+use crate::support::{Http, Server, eventually};
+
+/// Writes to a client that never reads, and says what connections have of the option and how much the system took.
+async fn taken(config: ListenConfig) -> (u32, usize) {
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.prepare(&config).unwrap();
+    let client = TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(16 * 1024).unwrap();
+    let _client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = Listener::accept(&mut listener).await.unwrap();
+    assert!(stream.nodelay().unwrap());
+
+    let mut taken = 0;
+    while timeout(Duration::from_millis(50), stream.writable()).await.is_ok() {
+        taken += stream.try_write(&[0; 4096]).unwrap_or(0);
+    }
+    (SockRef::from(&stream).tcp_notsent_lowat().unwrap(), taken)
+}
+
+#[tokio::test]
+async fn the_system_takes_little_for_a_client_that_does_not_read() {
+    // The client's own system takes some, too.
+    let (lowat, taken_by_default) = taken(ListenConfig::default()).await;
+    assert_eq!(lowat, 64 * 1024);
+    assert!(taken_by_default < 128 * 1024, "{taken_by_default}");
+
+    let (lowat, taken) = taken(ListenConfig::default().tcp_notsent_lowat(300_000)).await;
+    assert_eq!(lowat, 300_000);
+    assert!((300_000..400_000).contains(&taken), "{taken}");
+}
+
+#[tokio::test]
+async fn the_accept_loop_prepares_its_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let twin: Socket = SockRef::from(&listener).try_clone().unwrap();
+    let connect = Box::new(|| panic!("nobody connects"));
+    let config = ListenConfig::default().tcp_notsent_lowat(20_000);
+    let _server = Server::on(listener, None, connect, EngineConfig::default(), config);
+    eventually(|| twin.tcp_notsent_lowat().unwrap() == 20_000).await;
+}
+
+#[tokio::test]
+async fn a_client_that_did_not_take_the_end_is_reset() {
+    let config = EngineConfig::default().max_buffered(1000_usize).close_timeout(Duration::from_millis(50));
+    let mut server = Server::start(config).await;
+    let (mut stream, _) = Http::connect(&server).await.upgrade("EIO=4&transport=websocket").await;
+    let session = server.session().await;
+    let frame = Frame::text(&"x".repeat(10_000));
+    while session.send(std::slice::from_ref(&frame)).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    eventually(|| server.connections().open() == 0).await;
+    // What has reached the client is still there, and what its server's system had taken is not offered any more.
+    let end = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
