@@ -102,7 +102,7 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
-        adapter.deliver(&self.target, &packet, self.flags);
+        adapter.deliver(&self.target, &packet, self.flags)?;
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
         let op = || Op::Broadcast { target, packet: packet.into_plain(), volatile, uncompressed };
         Ok(adapter.publish(self.flags, op)?)

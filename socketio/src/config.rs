@@ -95,8 +95,7 @@ engineio::__config! {
     /// not sent again. Volatile ones are not sent again either. Events of one namespace leave one after the other, so
     /// that all clients see their offsets grow.
     ///
-    /// It works with the encoding of the protocol itself: with another
-    /// [`parser`](field@ServerConfig::parser), all clients are new sockets. So are clients of version 2.
+    /// Clients of version 2 are always new sockets.
     ///
     /// What has expired is removed when something happens in its namespace: there is no timer for it. A
     /// [dynamic](crate::Server::dynamic) namespace forgets all of it when it ends, with its last client.

@@ -86,8 +86,9 @@ impl Worker {
         match (&message.op, adapter) {
             (Op::Broadcast { target, packet, volatile, uncompressed }, Some(adapter)) => {
                 let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
-                if let Some(packet) = translate(&adapter, packet.clone(), None, flags) {
-                    adapter.deliver(target, &packet, flags);
+                let packet = translate(&adapter, packet.clone(), None, flags);
+                if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
+                    tracing::warn!(namespace = adapter.path(), %error, "an event of another server is lost");
                 }
             }
             (Op::Ask { request, target, packet, volatile, uncompressed }, Some(adapter))

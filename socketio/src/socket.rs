@@ -226,7 +226,7 @@ impl<T: Observed + ?Sized> Inner<T> {
         let (Some(recovery), Some(recoverable)) = (&self.adapter.recovery, self.recoverable()) else {
             return queue(packet.as_slice());
         };
-        recovery.send(packet, flags, |stamped, position| {
+        let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
             // From here on it cannot leave before the event is queued.
             let sent = match self.check() {
                 Ok(()) => queue(stamped.as_slice()),
@@ -237,7 +237,8 @@ impl<T: Observed + ?Sized> Inner<T> {
                 recoverable.note_sent(position, flags);
             }
             (is_sent.then_some(Recipients::Socket(self.id)), sent)
-        })
+        });
+        queued.unwrap_or_else(|error| Poll::Ready(Err(EmitError::Encode(error))))
     }
 
     /// Sends an event once there is room for it.

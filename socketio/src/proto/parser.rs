@@ -15,7 +15,8 @@ pub use super::packet::Kind as PacketKind;
 /// Another encoding of packets, which all clients of the server use too. Node: `parser`.
 ///
 /// It translates at the edge of the server: handlers and broadcasts are the same with any. A broadcast is encoded once
-/// for all its recipients.
+/// for all its recipients. With [connection state recovery](crate::ConnectionStateRecovery) an event is encoded once more,
+/// with its offset, while others of its namespace wait for their turn: then a parser must not emit.
 ///
 /// # Examples
 ///
