@@ -30,7 +30,7 @@ use crate::{
     proto::{
         args::ToArgs,
         encode::{Carrier, Encoder, Frames},
-        packet::{MAX_NAME, is_reserved},
+        packet::is_reserved,
     },
     reason::DisconnectReason,
     recovery::Recoverable,
@@ -299,7 +299,7 @@ impl Inner<dyn Erased> {
 
 /// The start of a text that came from outside, for the log.
 fn clip(text: &str) -> &str {
-    let mut end = text.len().min(MAX_NAME);
+    let mut end = text.len().min(256);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -607,10 +607,11 @@ impl<D> Socket<D> {
     /// # Errors
     ///
     /// [`JoinError::Disconnected`] after the socket has left, [`JoinError::TooManyRooms`] beyond
-    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond 256 bytes.
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond
+    /// [`max_name_length`](field@crate::ServerConfig::max_name_length).
     pub fn join(&self, room: impl Into<Room>) -> Result<(), JoinError> {
         let room = room.into();
-        if room.len() > MAX_NAME {
+        if room.len() > self.0.adapter.config.max_name_length {
             return Err(JoinError::NameTooLong);
         }
         self.0.adapter.change(|rooms, memory| {

@@ -336,7 +336,7 @@ impl Reader {
         if let Some(refusal) = text.strip_prefix('4') {
             return self.refused(refusal);
         }
-        let Ok(packet) = TextPacket::decode(&text) else { return false };
+        let Ok(packet) = TextPacket::decode(&text, self.wire.config()) else { return false };
         let attachments = messages.take(packet.attachments).filter_map(|message| match message {
             Message::Binary(bytes) => Some(bytes),
             Message::Text(_) => None,
@@ -364,7 +364,7 @@ impl Reader {
     }
 
     async fn event(&mut self, payload: &Payload, ack: Option<u64>) -> bool {
-        let Ok((name, args_at)) = event_name(&payload.json) else { return false };
+        let Ok((name, args_at)) = event_name(&payload.json, self.wire.config()) else { return false };
         let Ok(args) = payload.read(args_at) else { return false };
         self.events.send(TestEvent { name: name.into_owned(), args, ack }).await.is_ok()
     }
