@@ -1,14 +1,21 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
+import * as msgpack from "socket.io-msgpack-parser";
 import { connected, everyWay, next, recorded, settled, until } from "./helpers.mjs";
 import { startServer } from "./server.mjs";
 
-const url = await startServer("recovery");
+const PARSERS = { recovery: {}, "recovery-msgpack": { parser: msgpack.default ?? msgpack } };
+const url = await startServer(...Object.keys(PARSERS));
 
 /** Connects again by itself, at once. */
 const EAGER = { reconnection: true, reconnectionDelay: 1, reconnectionDelayMax: 1, randomizationFactor: 0 };
 
-everyWay(url("recovery"), (connect) => {
+for (const [profile, parser] of Object.entries(PARSERS)) {
+  const withParser = (connect) => (t, namespace, options) => connect(t, namespace, { ...parser, ...options });
+  describe(profile, () => everyWay(url(profile), (connect) => define(withParser(connect))));
+}
+
+function define(connect) {
   /** Cuts the connection below the client, and waits until it is back. */
   async function cut(socket) {
     const back = next(socket, "connect");
@@ -127,4 +134,4 @@ everyWay(url("recovery"), (connect) => {
       ({ recovered }) => recovered === false,
     );
   });
-});
+}

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { within } from "./helpers.mjs";
 
 // A profile listens on the first port plus its place in this list.
-const PROFILES = ["main", "fast", "strict", "recovery", "msgpack", "polling", "websocket"];
+const PROFILES = ["main", "fast", "strict", "recovery", "msgpack", "polling", "websocket", "recovery-msgpack"];
 const HOST = "127.0.0.1";
 const BINARY =
   process.env.KITCHEN_SINK ?? fileURLToPath(new URL("../../target/release/kitchen-sink", import.meta.url));

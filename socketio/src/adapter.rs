@@ -87,8 +87,7 @@ impl Flags {
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
         let max_buffered = config.engine.max_buffered;
-        // An offset has no place yet in what another parser has encoded.
-        let recovery = config.connection_state_recovery.clone().filter(|_| config.parser.is_none());
+        let recovery = config.connection_state_recovery.clone();
         Self {
             path: path.into(),
             slow_consumer: config.engine.slow_consumer,
@@ -194,8 +193,9 @@ impl Adapter {
     /// Sends a packet to the sockets of the target on this server.
     ///
     /// Queueing happens under a lock, which gives all members of a room its broadcasts in one order. It is short:
-    /// for each socket one more count on the shared frames, and at most one wake-up.
-    pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) {
+    /// for each socket one more count on the shared frames, and at most one wake-up. An error says that nothing was
+    /// queued.
+    pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
         let mut observed = Vec::new();
         let mut queue = |socket: &AnySocket, packet: &Frames| {
             // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
@@ -205,18 +205,22 @@ impl Adapter {
         };
         match &self.recovery {
             None => self.each(target, |_, socket| queue(socket, packet)),
-            Some(recovery) => recovery.send(packet, flags, |stamped, position| {
-                self.each(target, |_, socket| match socket.recoverable() {
-                    Some(recoverable) => {
-                        queue(socket, stamped);
-                        recoverable.note_sent(position, flags);
-                    }
-                    None => queue(socket, packet),
+            Some(recovery) => {
+                let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
+                    self.each(target, |_, socket| match socket.recoverable() {
+                        Some(recoverable) => {
+                            queue(socket, stamped);
+                            recoverable.note_sent(position, flags);
+                        }
+                        None => queue(socket, packet),
+                    });
+                    (Some(Recipients::Target(target.clone())), ())
                 });
-                (Some(Recipients::Target(target.clone())), ())
-            }),
+                queued.map_err(EmitError::Encode)?;
+            }
         }
         self.show(&observed, packet);
+        Ok(())
     }
 
     /// Remembers a recipient for those who look at what is sent, if there are any.

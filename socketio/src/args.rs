@@ -101,8 +101,16 @@ impl Args {
     /// The arguments from `count` on. All attachments stay, because the placeholders refer to them by number.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
-        let values: Vec<&str> = self.raw().iter().skip(count).map(|value| value.get()).collect();
-        Self { json: format!("[{}]", values.join(",")).into(), attachments: self.attachments.clone() }
+        Self { json: array(self.raw().into_iter().skip(count)), attachments: self.attachments.clone() }
+    }
+
+    /// Takes off the last argument, if it is a string.
+    #[cfg(feature = "testing")]
+    pub(crate) fn pop_text(&mut self) -> Option<String> {
+        let mut values = self.raw();
+        let text = serde_json::from_str(values.pop()?.get()).ok()?;
+        self.json = array(values);
+        Some(text)
     }
 
     /// The name and the arguments of an event as it is sent in a namespace.
@@ -122,6 +130,11 @@ impl Args {
         // The text was checked when it came in.
         serde_json::from_str(&self.json).unwrap_or_default()
     }
+}
+
+fn array<'a>(values: impl IntoIterator<Item = &'a RawValue>) -> Box<str> {
+    let values: Vec<&str> = values.into_iter().map(RawValue::get).collect();
+    format!("[{}]", values.join(",")).into()
 }
 
 impl fmt::Debug for Args {

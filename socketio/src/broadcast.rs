@@ -13,7 +13,6 @@ use crate::{
     proto::{
         args::{FromArgs, ToArgs},
         encode::Encoder,
-        packet::MAX_NAME,
     },
     remote_socket::RemoteSocket,
     rooms::{Room, Target},
@@ -102,7 +101,7 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
-        adapter.deliver(&self.target, &packet, self.flags);
+        adapter.deliver(&self.target, &packet, self.flags)?;
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
         let op = || Op::Broadcast { target, packet: packet.into_plain(), volatile, uncompressed };
         Ok(adapter.publish(self.flags, op)?)
@@ -188,7 +187,8 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// [`JoinError::NameTooLong`] beyond 256 bytes, [`JoinError::UnknownNamespace`]: nobody joined.
+    /// [`JoinError::NameTooLong`] beyond
+    /// [`max_name_length`](field@crate::ServerConfig::max_name_length), [`JoinError::UnknownNamespace`]: nobody joined.
     /// [`JoinError::TooManyRooms`] if one of the sockets on this server has
     /// [`max_rooms`](field@crate::ServerConfig::max_rooms) already: it did not join, and all others did. (Another
     /// server logs it.) [`JoinError::ClusterFull`] if another server does not keep up: its sockets did not join.
@@ -202,10 +202,10 @@ impl BroadcastOperator {
     /// ```
     pub fn sockets_join(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), JoinError> {
         let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
-        if rooms.iter().any(|room| room.len() > MAX_NAME) {
+        let adapter = self.adapter.ok_or(JoinError::UnknownNamespace)?;
+        if rooms.iter().any(|room| room.len() > adapter.config.max_name_length) {
             return Err(JoinError::NameTooLong);
         }
-        let adapter = self.adapter.ok_or(JoinError::UnknownNamespace)?;
         let joined = adapter.join(&self.target, &rooms);
         let target = self.target;
         adapter.publish(self.flags, || Op::Join { target, rooms })?;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use engineio::{EngineConfig, ListenConfig};
 
-use crate::proto::parser::Parser;
+use crate::proto::{json::MAX_DEPTH, parser::Parser};
 
 engineio::__config! {
     /// The options of a [`Server`](crate::Server). Every limit is finite by default.
@@ -58,6 +58,10 @@ engineio::__config! {
         /// [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets). 5 seconds by default, as in Node:
         /// `requestsTimeout` of its adapters.
         requests_timeout: Duration = Duration::from_secs(5),
+        /// The most handlers of server events, and broadcasts whose acknowledgements are gathered here, that may run for
+        /// other servers of a cluster at a time. 4,096 by default; beyond, such a request is not taken, and the server
+        /// that asks finds this one missing. Node has no limit.
+        max_cluster_requests: usize = 4096,
         /// The most namespaces of one connection. 16 by default; a client that asks for more is refused.
         max_namespaces: usize = 16,
         /// The most namespaces that the [dynamic](crate::Server::dynamic) ones may have made at a time. 10,000 by default;
@@ -73,6 +77,16 @@ engineio::__config! {
         max_waiting_events: usize = 64,
         /// The bytes that they may have together. 65,536 by default; when so many wait, the connection stops reading.
         max_waiting_bytes: usize = 64 * 1024,
+        /// The most attachments of one packet of a client. 10 by default, as in Node: `maxAttachments` of its parser;
+        /// beyond, the connection is closed. With another [`parser`](field@Self::parser), that has its own.
+        max_attachments: usize = 10,
+        /// The deepest nesting of arrays and objects in a packet of a client, the array of the packet among them. 128 by
+        /// default, and no more than that; beyond, the connection is closed. Node has no limit.
+        max_json_depth: usize = MAX_DEPTH,
+        /// The longest name of a namespace, of an event of a client, and of a room, in bytes. 256 by default; beyond, the
+        /// connection is closed, or a join fails with [`JoinError::NameTooLong`](crate::JoinError::NameTooLong). Node has
+        /// no limit.
+        max_name_length: usize = 256,
         /// The most rooms of one socket, beside that of its own id. 1,024 by default; beyond, a join fails with
         /// [`JoinError::TooManyRooms`](crate::JoinError::TooManyRooms).
         max_rooms: usize = 1024,
@@ -95,8 +109,7 @@ engineio::__config! {
     /// not sent again. Volatile ones are not sent again either. Events of one namespace leave one after the other, so
     /// that all clients see their offsets grow.
     ///
-    /// It works with the encoding of the protocol itself: with another
-    /// [`parser`](field@ServerConfig::parser), all clients are new sockets. So are clients of version 2.
+    /// Clients of version 2 are always new sockets.
     ///
     /// What has expired is removed when something happens in its namespace: there is no timer for it. A
     /// [dynamic](crate::Server::dynamic) namespace forgets all of it when it ends, with its last client.

@@ -22,8 +22,8 @@ use crate::{
     proto::{
         args::{ArgsError, RawArgs, check},
         encode::Encoder,
-        json,
-        packet::{self, Kind, MAX_NAME, TextPacket, Violation, event_name},
+        json::{self, MAX_DEPTH},
+        packet::{self, Kind, TextPacket, Violation, event_name},
         parser::{Decoding, Limits},
     },
     reason::DisconnectReason,
@@ -60,8 +60,8 @@ impl Connection {
         request: Arc<OpenRequest>,
     ) -> Self {
         let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
-        let max_bytes = config.engine.max_http_buffer_size;
-        let limits = Limits { max_bytes, ..Limits::default() };
+        let limits =
+            Limits { max_bytes: config.engine.max_http_buffer_size, max_depth: config.max_json_depth };
         let decoder = config.parser.as_deref().map(|parser| Decoding::new(parser, limits));
         let mut connection = Self {
             namespaces,
@@ -96,7 +96,7 @@ impl Connection {
         if self.partial.is_some() {
             return Err(Violation::UnexpectedText);
         }
-        let mut packet = TextPacket::decode(text)?;
+        let mut packet = TextPacket::decode(text, &self.config)?;
         if packet.kind == Kind::Connect {
             return self.connect(packet.namespace, packet.payload, cx);
         }
@@ -164,10 +164,10 @@ impl Connection {
             let (path, query) = split_query(namespace);
             return self.join(path, &auth_of_query(query), cx);
         }
-        if namespace.len() > MAX_NAME {
+        if namespace.len() > self.config.max_name_length {
             return Err(Violation::NameTooLong);
         }
-        if !auth.is_empty() && json::check(auth, 0).is_err() {
+        if !auth.is_empty() && json::check_depth(auth, 0, self.config.max_json_depth).is_err() {
             return Err(Violation::InvalidPayload);
         }
         self.join(namespace, auth, cx)
@@ -266,6 +266,12 @@ impl Connection {
         let Some(at) = self.stays.find(path) else {
             return Ok(());
         };
+        let max_depth = self.config.max_json_depth;
+        // The highest limit is counted by whoever reads the text.
+        if max_depth < MAX_DEPTH && !payload.is_empty() {
+            json::check_depth(payload, attachments.len(), max_depth)
+                .map_err(|_| Violation::InvalidPayload)?;
+        }
         let stay = &mut self.stays[at];
         match kind {
             Kind::Ack => {
@@ -279,7 +285,7 @@ impl Connection {
             Kind::Event if stay.may_start() => self.event(at, id, payload, &attachments, cx),
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
-                event_name(payload)?;
+                event_name(payload, &self.config)?;
                 self.stays.enqueue(at, Waiting::Event { id, payload: payload.into(), attachments });
                 Ok(())
             }
@@ -299,7 +305,7 @@ impl Connection {
         attachments: &[Bytes],
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let (name, args_at) = event_name(payload)?;
+        let (name, args_at) = event_name(payload, &self.config)?;
         let raw = RawArgs { payload, args_at, attachments, asked: id.is_some() };
         let stay = &mut self.stays[at];
         let Some(member) = stay.member() else { return Ok(()) };

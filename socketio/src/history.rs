@@ -6,7 +6,7 @@ use engineio::{Frame, Sid};
 
 use crate::{
     config::ConnectionStateRecovery,
-    proto::encode::Frames,
+    proto::encode::{Encoder, Frames},
     rooms::{Room, Target},
 };
 
@@ -174,7 +174,8 @@ impl History {
 
 /// An event that gets its offset when its turn comes.
 #[derive(Debug)]
-pub(crate) struct Unstamped {
+pub(crate) struct Unstamped<'a> {
+    encoder: Encoder<'a>,
     /// The text, behind room for its header.
     text: Vec<u8>,
     /// Where the offset belongs.
@@ -183,15 +184,14 @@ pub(crate) struct Unstamped {
     uncompressed: bool,
 }
 
-impl Unstamped {
-    /// Appends room for an offset to the arguments of an event.
-    pub(crate) fn new(packet: &Frames, uncompressed: bool) -> Self {
-        let (text, attachments) =
-            packet.as_slice().split_first().map_or((&[][..], &[][..]), |(text, rest)| {
-                // In front stands the type of the message, and at the end the bracket of the array.
-                let payload = text.payload();
-                (&payload[1..payload.len() - 1], rest)
-            });
+impl<'a> Unstamped<'a> {
+    /// Appends room for an offset to the arguments of an event that this encoder has made.
+    pub(crate) fn new(encoder: Encoder<'a>, packet: &Frames, uncompressed: bool) -> Self {
+        let (text, attachments) = packet.plain().split_first().map_or((&[][..], &[][..]), |(text, rest)| {
+            // In front stands the type of the message, and at the end the bracket of the array.
+            let payload = text.payload();
+            (&payload[1..payload.len() - 1], rest)
+        });
         let mut buffer = Vec::with_capacity(Frame::HEADROOM + text.len() + size_of::<Offset>() + 4);
         buffer.resize(Frame::HEADROOM, 0);
         buffer.extend_from_slice(text);
@@ -199,18 +199,24 @@ impl Unstamped {
         let at = buffer.len();
         buffer.extend_from_slice(&[b'0'; size_of::<Offset>()]);
         buffer.extend_from_slice(b"\"]");
-        Self { text: buffer, at, attachments: attachments.to_vec(), uncompressed }
+        Self { encoder, text: buffer, at, attachments: attachments.to_vec(), uncompressed }
     }
 
-    /// The event with this offset.
-    pub(crate) fn stamp(&mut self, offset: Offset) -> Frames {
+    /// The event with this offset, as the clients read it. Another parser may fail to encode it.
+    pub(crate) fn stamp(&mut self, offset: Offset) -> Result<Frames, serde_json::Error> {
         self.text[self.at..self.at + offset.len()].copy_from_slice(&offset);
         let text = Frame::from_headroom(&mut self.text, Frame::HEADROOM);
         let text = if self.uncompressed { text.uncompressed() } else { text };
-        if self.attachments.is_empty() {
-            return Frames::One([text]);
-        }
-        Frames::Many(std::iter::once(text).chain(self.attachments.iter().cloned()).collect())
+        let plain = if self.attachments.is_empty() {
+            text.into()
+        } else {
+            Frames::Many(std::iter::once(text).chain(self.attachments.iter().cloned()).collect())
+        };
+        let frames = match self.encoder.translate(plain, None)? {
+            Frames::Translated { wire, .. } => Frames::Many(wire),
+            plain => return Ok(plain),
+        };
+        Ok(if self.uncompressed { frames.uncompressed() } else { frames })
     }
 }
 
@@ -311,9 +317,9 @@ mod tests {
 
     #[test]
     fn an_offset_takes_its_place_behind_the_arguments() {
-        let mut unstamped = Unstamped::new(&event(r#"2/n,["a",1]"#), false);
+        let mut unstamped = Unstamped::new(Encoder::plain("/n"), &event(r#"2/n,["a",1]"#), false);
         for offset in [*b"012345678901234567", *b"abcdefabcdefabcdef"] {
-            let frames = unstamped.stamp(offset);
+            let frames = unstamped.stamp(offset).unwrap();
             let text = String::from_utf8(frames.as_slice()[0].payload().to_vec()).unwrap();
             assert_eq!(text, format!(r#"42/n,["a",1,"{}"]"#, std::str::from_utf8(&offset).unwrap()));
         }

@@ -17,9 +17,6 @@ use crate::{
     proto::{args::RawArgs, encode::Frames, packet::event_name},
 };
 
-/// How many handlers of server events and gatherings of acknowledgements may run for other servers; more are refused.
-const MAX_RUNNING: usize = 4096;
-
 /// A request of another server.
 type Key = (ServerId, u64);
 type Running = Pin<Box<dyn Future<Output = Option<Key>> + Send>>;
@@ -45,13 +42,15 @@ pub(crate) struct Worker {
     namespaces: Arc<Namespaces>,
     /// What takes longer; nothing waits for it.
     running: FuturesUnordered<Running>,
+    max_running: usize,
     /// The gatherings of acknowledgements among it.
     gatherings: HashMap<Key, Gathering>,
 }
 
 impl Worker {
-    pub(crate) fn new(cluster: Arc<Cluster>, namespaces: Arc<Namespaces>) -> Self {
-        Self { cluster, namespaces, running: FuturesUnordered::new(), gatherings: HashMap::new() }
+    pub(crate) fn new(cluster: Arc<Cluster>, namespaces: Arc<Namespaces>, max_running: usize) -> Self {
+        let (running, gatherings) = (FuturesUnordered::new(), HashMap::new());
+        Self { cluster, namespaces, running, max_running, gatherings }
     }
 
     /// Runs until the server leaves the cluster.
@@ -86,8 +85,9 @@ impl Worker {
         match (&message.op, adapter) {
             (Op::Broadcast { target, packet, volatile, uncompressed }, Some(adapter)) => {
                 let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
-                if let Some(packet) = translate(&adapter, packet.clone(), None, flags) {
-                    adapter.deliver(target, &packet, flags);
+                let packet = translate(&adapter, packet.clone(), None, flags);
+                if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
+                    tracing::warn!(namespace = adapter.path(), %error, "an event of another server is lost");
                 }
             }
             (Op::Ask { request, target, packet, volatile, uncompressed }, Some(adapter))
@@ -128,7 +128,7 @@ impl Worker {
     }
 
     fn is_full(&self) -> bool {
-        self.running.len() >= MAX_RUNNING
+        self.running.len() >= self.max_running
     }
 
     /// Tells the other server of each acknowledgement as it comes; those at the same time together.
@@ -157,7 +157,7 @@ impl Worker {
             return false;
         }
         let (payload, attachments) = packet.parts(&message.namespace);
-        let Ok((name, args_at)) = event_name(payload) else { return false };
+        let Ok((name, args_at)) = event_name(payload, &adapter.config) else { return false };
         let raw = RawArgs { payload, args_at, attachments: &attachments, asked: request.is_some() };
         let Some(handling) = adapter.server_event(&name, raw) else { return false };
         let (cluster, from) = (self.cluster.clone(), message.from);

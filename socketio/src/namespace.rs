@@ -27,7 +27,7 @@ use crate::{
     observers::Observers,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
-        packet::{MAX_NAME, is_reserved},
+        packet::is_reserved,
     },
     reason::DisconnectReason,
     recovery::Claim,
@@ -81,7 +81,7 @@ impl Namespace {
     ///
     /// # Panics
     ///
-    /// Panics if the path does not begin with a slash, holds a comma, or is longer than 256 bytes.
+    /// Panics if the path does not begin with a slash, or holds a comma.
     #[track_caller]
     pub fn new(path: impl Into<String>) -> Self {
         Namespace::with_auth(path, async |_| Ok::<_, Refuse>(()))
@@ -138,7 +138,6 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         let path = path.into();
         assert!(path.starts_with('/'), "the path of a namespace begins with a slash: `{path}`");
         assert!(!path.contains(','), "a comma ends the path of a namespace on the wire: `{path}`");
-        assert!(path.len() <= MAX_NAME, "the path of a namespace has at most {MAX_NAME} bytes: `{path}`");
         let admit: Admit<D> = Box::new(move |handshake| {
             let admit = admit.clone();
             Box::pin(async move { admit(handshake).await.map_err(Into::into) })

@@ -19,7 +19,7 @@ use crate::{
     config::ConnectionStateRecovery,
     history::{History, Position, Recipients, Unstamped},
     legacy::is_legacy,
-    proto::encode::Frames,
+    proto::encode::{Encoder, Frames},
     rooms::Room,
     socket::{AnySocket, Entrance},
 };
@@ -205,23 +205,27 @@ impl Recovery {
     }
 
     /// Gives an event its offset and lets it be queued; it is kept for those for whom it was.
+    ///
+    /// Another parser encodes it under the lock, because an offset is known only when the event has its turn. If it
+    /// fails, nothing is queued.
     pub(crate) fn send<T>(
         &self,
+        encoder: Encoder<'_>,
         packet: &Frames,
         flags: Flags,
         queue: impl FnOnce(&Frames, Position) -> (Option<Recipients>, T),
-    ) -> T {
-        let mut unstamped = Unstamped::new(packet, flags.uncompressed);
+    ) -> Result<T, serde_json::Error> {
+        let mut unstamped = Unstamped::new(encoder, packet, flags.uncompressed);
         self.with(|memory| {
             let Memory { history, limits, .. } = memory;
             // One that is not kept says once more what the client has seen.
             let position = history.position() + u64::from(!flags.volatile);
-            let frames = unstamped.stamp(history.offset(position));
+            let frames = unstamped.stamp(history.offset(position))?;
             let (recipients, result) = queue(&frames, position);
             if let Some(recipients) = recipients.filter(|_| !flags.volatile) {
                 history.push(now(), recipients, frames, limits);
             }
-            result
+            Ok(result)
         })
     }
 

@@ -36,7 +36,10 @@ use crate::{
     inbound::Worker,
     namespace::Namespace,
     namespaces::{Namespaces, Sessions},
-    proto::args::{FromArgs, ToArgs},
+    proto::{
+        args::{FromArgs, ToArgs},
+        json::MAX_DEPTH,
+    },
     rooms::Room,
     server_event::ServerAnswers,
 };
@@ -136,7 +139,7 @@ impl Server {
         let config = Arc::new(config);
         let cluster = Arc::new(Cluster::new(id, backend, config.requests_timeout));
         let namespaces = Arc::new(Namespaces::new(config.clone()));
-        let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces));
+        let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces), config.max_cluster_requests);
         let server = Self::build(config, namespaces, Some(cluster));
         runtime.spawn(worker.run(inbox));
         server
@@ -148,6 +151,8 @@ impl Server {
         assert!(!config.connect_timeout.is_zero(), "connect_timeout must not be zero");
         assert!(config.max_waiting_events > 0, "max_waiting_events must not be zero");
         assert!(config.max_waiting_bytes > 0, "max_waiting_bytes must not be zero");
+        let depth = config.max_json_depth;
+        assert!((1..=MAX_DEPTH).contains(&depth), "max_json_depth must be from 1 to {MAX_DEPTH}");
         let mut path = config.path.trim_end_matches('/').to_owned();
         if config.add_trailing_slash || path.is_empty() {
             path.push('/');
@@ -170,11 +175,14 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if there is one of the same path.
+    /// Panics if there is one of the same path, or if that is longer than
+    /// [`max_name_length`](field@ServerConfig::max_name_length).
     #[track_caller]
     #[must_use]
     pub fn namespace<D: Send + Sync + 'static>(self, namespace: Namespace<D>) -> Self {
         let path = namespace.path().to_owned();
+        let max = self.shared.config.max_name_length;
+        assert!(path.len() <= max, "the path of a namespace has at most {max} bytes: `{path}`");
         let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.cluster.clone());
         let free = self.shared.namespaces.insert(namespace.into_host()(adapter));
         assert!(free, "there is a namespace `{path}` already");

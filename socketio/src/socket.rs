@@ -30,7 +30,7 @@ use crate::{
     proto::{
         args::ToArgs,
         encode::{Carrier, Encoder, Frames},
-        packet::{MAX_NAME, is_reserved},
+        packet::is_reserved,
     },
     reason::DisconnectReason,
     recovery::Recoverable,
@@ -226,7 +226,7 @@ impl<T: Observed + ?Sized> Inner<T> {
         let (Some(recovery), Some(recoverable)) = (&self.adapter.recovery, self.recoverable()) else {
             return queue(packet.as_slice());
         };
-        recovery.send(packet, flags, |stamped, position| {
+        let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
             // From here on it cannot leave before the event is queued.
             let sent = match self.check() {
                 Ok(()) => queue(stamped.as_slice()),
@@ -237,7 +237,8 @@ impl<T: Observed + ?Sized> Inner<T> {
                 recoverable.note_sent(position, flags);
             }
             (is_sent.then_some(Recipients::Socket(self.id)), sent)
-        })
+        });
+        queued.unwrap_or_else(|error| Poll::Ready(Err(EmitError::Encode(error))))
     }
 
     /// Sends an event once there is room for it.
@@ -298,7 +299,7 @@ impl Inner<dyn Erased> {
 
 /// The start of a text that came from outside, for the log.
 fn clip(text: &str) -> &str {
-    let mut end = text.len().min(MAX_NAME);
+    let mut end = text.len().min(256);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -606,10 +607,11 @@ impl<D> Socket<D> {
     /// # Errors
     ///
     /// [`JoinError::Disconnected`] after the socket has left, [`JoinError::TooManyRooms`] beyond
-    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond 256 bytes.
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond
+    /// [`max_name_length`](field@crate::ServerConfig::max_name_length).
     pub fn join(&self, room: impl Into<Room>) -> Result<(), JoinError> {
         let room = room.into();
-        if room.len() > MAX_NAME {
+        if room.len() > self.0.adapter.config.max_name_length {
             return Err(JoinError::NameTooLong);
         }
         self.0.adapter.change(|rooms, memory| {

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use socketio::{
-    Ack, AckError, Args, DisconnectReason, EmitError, Handshake, Namespace, Refuse, Server, Socket,
-    TypedEvent, testing::TestServer,
+    Ack, AckError, Args, ConnectionStateRecovery, DisconnectReason, EmitError, Handshake, Namespace, Refuse,
+    Server, ServerConfig, Socket, TypedEvent, testing::TestServer,
 };
 use tokio::sync::mpsc;
 
@@ -84,7 +85,7 @@ async fn answers_of_another_type_are_errors() {
 #[tokio::test(start_paused = true)]
 async fn a_client_may_bring_more_and_may_be_refused() {
     async fn admit(handshake: Handshake) -> Result<String, Refuse> {
-        let auth: serde_json::Value = handshake.auth().unwrap_or_default();
+        let auth: Value = handshake.auth().unwrap_or_default();
         let refuse = || Refuse::new("who?").data(serde_json::json!({ "code": 401 }));
         let name = auth["name"].as_str().ok_or_else(refuse)?;
         let room = handshake.query("room").unwrap_or_default();
@@ -168,7 +169,7 @@ async fn clients_use_the_parser_of_the_server() {
         Ack(args)
     });
     let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(Refuse::new("no entry")));
-    let config = socketio::ServerConfig::default().parser(socketio::MsgpackParser::default());
+    let config = ServerConfig::default().parser(socketio::MsgpackParser::default());
     let server = TestServer::new(Server::with_config(config).namespace(echo).namespace(refusing));
     let mut client = server.connect("/").await;
     let values = ("text".to_owned(), Bytes::from_static(b"bytes"));
@@ -176,4 +177,43 @@ async fn clients_use_the_parser_of_the_server() {
     assert_eq!((answer, client.expect("echo").await), (values.clone(), values));
     assert_eq!(server.client("/no").connect().await.unwrap_err().message(), "no entry");
     client.disconnect().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_comes_back_and_shows_no_offset() {
+    let config = ServerConfig::default().connection_state_recovery(ConnectionStateRecovery::default());
+    let namespace = Namespace::with_auth("/", async |handshake: Handshake| handshake.auth::<Value>())
+        .on("join", async |socket: Socket<Value>, room: String| socket.join(room));
+    let server = TestServer::new(Server::with_config(config).namespace(namespace));
+    let io = server.server();
+    let mut client = server.client("/").auth(&json!({ "name": "ann" })).connect().await.unwrap();
+    assert!(!client.recovered());
+    let id = client.id().to_owned();
+    let () = client.emit_with_ack("join", "room").await.unwrap();
+    let sent = (Bytes::from_static(b"abc"), "text".to_owned());
+    io.emit("a", &sent).unwrap();
+    assert_eq!(client.event().await.args.len(), 2);
+    io.emit("a", &sent).unwrap();
+    assert_eq!(client.expect::<(Bytes, String)>("a").await, sent);
+    let asked = io.of("/").emit_with_ack::<(), _>("question", "text").unwrap();
+    assert_eq!(client.event().await.args.json(), r#"["text"]"#);
+    drop(asked);
+    io.of("/").emit("none", &()).unwrap();
+    assert_eq!(client.event().await.args.json(), "[]");
+
+    io.emit("not taken", &1).unwrap();
+    let gone = server.client("/").auth(&json!({ "name": "ann" })).recover(client);
+    io.to("room").emit("missed", &2).unwrap();
+    let mut client = gone.connect().await.unwrap();
+    assert!(client.recovered());
+    assert_eq!(client.id(), id);
+    assert_eq!(client.expect::<u8>("not taken").await, 1);
+    assert_eq!(client.event().await.args.json(), "[2]", "and nothing comes twice");
+    io.emit("last", &()).unwrap();
+    client.expect::<()>("last").await;
+
+    // Who stays away for too long is told so.
+    let gone = server.client("/").auth(&json!({})).recover(server.connect("/").await);
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert!(!gone.connect().await.unwrap().recovered());
 }

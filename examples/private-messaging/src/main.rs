@@ -1,20 +1,28 @@
 //! Messages from one user to another. A user may have several sessions, each with a socket of its own: two tabs and a
 //! phone. All of them are in the room of the user, so a message reaches every one.
 //!
+//! A session whose connection breaks comes back as the same socket, and hears what was said meanwhile: connection state
+//! recovery, with which the client itself has nothing to do. Who stays away for longer than two minutes is a new socket,
+//! and would look for old messages in the database of an application.
+//!
 //! ```js
 //! const socket = io("http://127.0.0.1:3000", { auth: { name: "Ann" } });
 //! socket.on("users", (names) => console.log("here are", names));
 //! socket.on("online", (name) => console.log(name, "has come"));
 //! socket.on("offline", (name) => console.log(name, "has gone"));
 //! socket.on("message", ({ from, to, text }) => console.log(`${from} to ${to}: ${text}`));
-//! const { error } = await socket.emitWithAck("message", "Bob", "hello") ?? {};
+//! socket.on("connect", () => console.log(socket.recovered ? "back" : "here"));
+//! const isHere = await socket.emitWithAck("message", "Bob", "hello");
 //! ```
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use socketio::{DisconnectReason, EventError, Handshake, Namespace, Refuse, Server, Socket, TypedEvent};
+use socketio::{
+    Ack, ConnectionStateRecovery, DisconnectReason, EmitError, Handshake, Namespace, Refuse, Server,
+    ServerConfig, Socket, TypedEvent,
+};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Message {
@@ -59,12 +67,15 @@ async fn come(socket: Socket<User>) {
     let sessions = present.entry(name.clone()).or_default();
     *sessions += 1;
     // What fails here fails because this client has gone already.
-    let _ = socket.join(room_of(name));
     if *sessions == 1 {
         let _ = socket.broadcast().emit("online", name);
     }
-    let names: Vec<&String> = present.keys().collect();
-    let _ = socket.emit("users", &names);
+    // One that has come back is in its room, and has heard of all who came and went.
+    if !socket.recovered() {
+        let _ = socket.join(room_of(name));
+        let names: Vec<&String> = present.keys().collect();
+        let _ = socket.emit("users", &names);
+    }
 }
 
 async fn go(socket: Socket<User>, _: DisconnectReason) {
@@ -74,20 +85,20 @@ async fn go(socket: Socket<User>, _: DisconnectReason) {
         *sessions -= 1;
         if *sessions == 0 {
             present.remove(name);
-            let _ = socket.namespace().emit("offline", name);
+            // Not for this socket, should it come back.
+            let _ = socket.broadcast().emit("offline", name);
         }
     }
 }
 
-/// To all sessions of the one, and to the other sessions of the sender, which show the conversation too.
-async fn message(socket: Socket<User>, (to, text): (String, String)) -> Result<(), EventError> {
+/// To all sessions of the one, those that will be back soon included, and to the other sessions of the sender, which show
+/// the conversation too. The answer is whether the one is here now.
+async fn message(socket: Socket<User>, (to, text): (String, String)) -> Result<Ack<bool>, EmitError> {
     let User { name, presence } = socket.data();
-    if !presence.0.lock().contains_key(&to) {
-        return Err(EventError::public(format!("{to} is not here")));
-    }
+    let is_here = presence.0.lock().contains_key(&to);
     let rooms = socket.to(room_of(&to)).to(room_of(name));
     rooms.emit(MESSAGE, &Message { from: name.clone(), to, text })?;
-    Ok(())
+    Ok(Ack(is_here))
 }
 
 fn server() -> Server {
@@ -96,7 +107,8 @@ fn server() -> Server {
         .on_connect(come)
         .on("message", message)
         .on_disconnect(go);
-    Server::new().namespace(users)
+    let recovery = ConnectionStateRecovery::default();
+    Server::with_config(ServerConfig::default().connection_state_recovery(recovery)).namespace(users)
 }
 
 #[tokio::main]
@@ -106,7 +118,7 @@ async fn main() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
     use socketio::testing::{TestClient, TestServer};
 
     use super::*;
@@ -126,7 +138,7 @@ mod tests {
         let (mut ann_too, _) = session(&server, "Ann").await;
         let (mut bob, _) = session(&server, "Bob").await;
         let (mut bob_too, _) = session(&server, "Bob").await;
-        let () = ann.emit_with_ack("message", &("Bob", "hello")).await.unwrap();
+        assert!(ann.emit_with_ack::<bool, _>("message", &("Bob", "hello")).await.unwrap());
         let hello = Message { from: "Ann".into(), to: "Bob".into(), text: "hello".into() };
         assert_eq!(ann_too.expect::<String>("online").await, "Bob");
         for socket in [&mut ann_too, &mut bob, &mut bob_too] {
@@ -150,11 +162,28 @@ mod tests {
         let (bob_too, _) = session(&server, "Bob").await;
         assert_eq!(ann.expect::<String>("online").await, "Bob");
         bob.disconnect().await;
-        let () = ann.emit_with_ack("message", &("Bob", "still there?")).await.unwrap();
+        assert!(ann.emit_with_ack::<bool, _>("message", &("Bob", "still there?")).await.unwrap());
         bob_too.disconnect().await;
         assert_eq!(ann.expect::<String>("offline").await, "Bob");
-        let answer: Value = ann.emit_with_ack("message", &("Bob", "and now?")).await.unwrap();
-        assert_eq!(answer, json!({ "error": "Bob is not here" }));
+        assert!(!ann.emit_with_ack::<bool, _>("message", &("Bob", "and now?")).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_away_hears_what_was_said_meanwhile() {
+        let server = TestServer::new(server());
+        let (mut ann, _) = session(&server, "Ann").await;
+        let (bob, _) = session(&server, "Bob").await;
+        assert_eq!(ann.expect::<String>("online").await, "Bob");
+        let away = server.client("/").auth(&json!({ "name": "Bob" })).recover(bob);
+        assert_eq!(ann.expect::<String>("offline").await, "Bob");
+        assert!(!ann.emit_with_ack::<bool, _>("message", &("Bob", "are you there?")).await.unwrap());
+
+        let mut bob = away.connect().await.unwrap();
+        assert!(bob.recovered());
+        assert_eq!(bob.expect(MESSAGE).await.text, "are you there?");
+        assert_eq!(ann.expect::<String>("online").await, "Bob");
+        assert!(ann.emit_with_ack::<bool, _>("message", &("Bob", "welcome back")).await.unwrap());
+        assert_eq!(bob.expect(MESSAGE).await.text, "welcome back");
     }
 
     #[tokio::test(start_paused = true)]

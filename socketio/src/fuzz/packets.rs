@@ -1,33 +1,37 @@
 //! Single packets with their arguments.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::{
-    Args,
+    Args, ServerConfig,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
         encode::{Carrier, Encoder},
-        packet::{Kind, MAX_ATTACHMENTS, MAX_NAME, TextPacket, event_name},
+        packet::{Kind, TextPacket, event_name},
     },
 };
+
+static CONFIG: LazyLock<ServerConfig> = LazyLock::new(ServerConfig::default);
 
 /// A packet, read into several types. What was read unparsed must be read again when it is written.
 pub fn socketio_packet(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let Ok(packet) = TextPacket::decode(text) else { return };
-    assert!(packet.attachments <= MAX_ATTACHMENTS);
+    let Ok(packet) = TextPacket::decode(text, &CONFIG) else { return };
+    assert!(packet.attachments <= CONFIG.max_attachments);
     assert!(packet.namespace.starts_with('/') && text.ends_with(packet.payload));
     let (name, args_at) = match packet.kind {
         Kind::Connect | Kind::Disconnect | Kind::ConnectError => return,
         Kind::Ack => ("".into(), 1),
-        Kind::Event => match event_name(packet.payload) {
+        Kind::Event => match event_name(packet.payload, &CONFIG) {
             Ok(found) => found,
             Err(_) => return,
         },
     };
-    assert!(name.len() <= MAX_NAME);
+    assert!(name.len() <= CONFIG.max_name_length);
     let attachments: Vec<_> = (0..packet.attachments).map(|n| Bytes::from(vec![n as u8; n])).collect();
     let raw =
         RawArgs { payload: packet.payload, args_at, attachments: &attachments, asked: packet.id.is_some() };
@@ -71,11 +75,11 @@ fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
     let [text, attachments @ ..] = frames.as_slice() else { panic!("no packet") };
     assert!(attachments.iter().map(engineio::Frame::payload).eq(unparsed.attachments()));
     let text = std::str::from_utf8(text.payload()).expect("text");
-    let read = TextPacket::decode(text.strip_prefix('4').expect("a message")).expect("a packet");
+    let read = TextPacket::decode(text.strip_prefix('4').expect("a message"), &CONFIG).expect("a packet");
     assert_eq!((read.kind, read.id), (packet.kind, packet.id));
     assert_eq!((read.namespace, read.attachments), (packet.namespace, packet.attachments));
     let (again, args_at) = match read.kind {
-        Kind::Event => event_name(read.payload).expect("a name"),
+        Kind::Event => event_name(read.payload, &CONFIG).expect("a name"),
         _ => ("".into(), 1),
     };
     assert_eq!(again, name);

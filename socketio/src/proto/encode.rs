@@ -50,7 +50,8 @@ impl Frames {
         }
     }
 
-    fn plain(&self) -> &[Frame] {
+    /// An event as the protocol itself has it, frame by frame.
+    pub(crate) fn plain(&self) -> &[Frame] {
         match self {
             Self::Translated { plain, .. } => plain.plain(),
             plain => plain.as_slice(),

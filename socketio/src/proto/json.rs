@@ -27,8 +27,13 @@ pub(crate) struct Invalid;
 
 /// Checks one JSON value. In a packet without attachments nothing is a placeholder.
 pub(crate) fn check(text: &str, attachments: usize) -> Result<(), Invalid> {
+    check_depth(text, attachments, MAX_DEPTH)
+}
+
+/// As [`check`], with a lower limit for the nesting.
+pub(crate) fn check_depth(text: &str, attachments: usize, max_depth: usize) -> Result<(), Invalid> {
     let mut scanner = Scanner::new(text, attachments);
-    scanner.value(MAX_DEPTH)?;
+    scanner.value(max_depth)?;
     scanner.end()
 }
 

@@ -3,10 +3,7 @@
 
 use std::borrow::Cow;
 
-/// The most attachments of one packet. Node: `maxAttachments` of the parser.
-pub(crate) const MAX_ATTACHMENTS: usize = 10;
-/// The longest name of a namespace or an event, in bytes.
-pub(crate) const MAX_NAME: usize = 256;
+use crate::config::ServerConfig;
 
 /// Names that mean something else to a socket: the official clients refuse to emit them too.
 const RESERVED: [&str; 6] =
@@ -63,7 +60,7 @@ pub(crate) enum Violation {
 }
 
 impl<'a> TextPacket<'a> {
-    pub(crate) fn decode(text: &'a str) -> Result<Self, Violation> {
+    pub(crate) fn decode(text: &'a str, config: &ServerConfig) -> Result<Self, Violation> {
         let bytes = text.as_bytes();
         let (kind, binary) = match bytes.first() {
             Some(b'0') => (Kind::Connect, false),
@@ -80,7 +77,7 @@ impl<'a> TextPacket<'a> {
             at += 1;
             let count = count.and_then(|count| usize::try_from(count).ok());
             count
-                .filter(|count| (1..=MAX_ATTACHMENTS).contains(count))
+                .filter(|count| (1..=config.max_attachments).contains(count))
                 .ok_or(Violation::IllegalAttachments)?
         } else {
             0
@@ -92,7 +89,8 @@ impl<'a> TextPacket<'a> {
             namespace = &text[at..at + len];
             at = (at + len + 1).min(text.len());
             // A version 2 client puts its auth there, in a query behind the name.
-            if namespace.len() > MAX_NAME && namespace.find('?').is_none_or(|name| name > MAX_NAME) {
+            let max = config.max_name_length;
+            if namespace.len() > max && namespace.find('?').is_none_or(|name| name > max) {
                 return Err(Violation::NameTooLong);
             }
         }
@@ -131,7 +129,10 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
 }
 
 /// The name of an event, the first element of its payload, and the place behind it.
-pub(crate) fn event_name(payload: &str) -> Result<(Cow<'_, str>, usize), Violation> {
+pub(crate) fn event_name<'a>(
+    payload: &'a str,
+    config: &ServerConfig,
+) -> Result<(Cow<'a, str>, usize), Violation> {
     let bytes = payload.as_bytes();
     let space = bytes[1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
     let start = 1 + space;
@@ -144,7 +145,7 @@ pub(crate) fn event_name(payload: &str) -> Result<(Cow<'_, str>, usize), Violati
         }
         _ => return Err(Violation::InvalidPayload),
     };
-    if name.len() > MAX_NAME {
+    if name.len() > config.max_name_length {
         return Err(Violation::NameTooLong);
     }
     if is_reserved(&name) {
@@ -183,8 +184,16 @@ mod tests {
 
     use super::*;
 
+    fn decode(text: &str) -> Result<TextPacket<'_>, Violation> {
+        TextPacket::decode(text, &ServerConfig::default())
+    }
+
+    fn name_of(payload: &str) -> Result<(Cow<'_, str>, usize), Violation> {
+        event_name(payload, &ServerConfig::default())
+    }
+
     fn decoded(text: &str) -> (Kind, &str, Option<u64>, usize, &str) {
-        let packet = TextPacket::decode(text).unwrap();
+        let packet = decode(text).unwrap();
         (packet.kind, packet.namespace, packet.id, packet.attachments, packet.payload)
     }
 
@@ -233,53 +242,59 @@ mod tests {
             ("299999999999999999999999[\"x\"]", Violation::IllegalId),
         ];
         for (text, violation) in cases {
-            assert_eq!(TextPacket::decode(text), Err(violation), "{text}");
+            assert_eq!(decode(text), Err(violation), "{text}");
         }
     }
 
     #[test]
     fn attachments_and_names_are_limited_exactly() {
-        assert!(TextPacket::decode("510-[\"x\"]").is_ok());
-        let namespace = |len: usize| format!("0/{}", "a".repeat(len - 1));
-        assert!(TextPacket::decode(&namespace(MAX_NAME)).is_ok());
-        assert_eq!(TextPacket::decode(&namespace(MAX_NAME + 1)), Err(Violation::NameTooLong));
-        let query = |len: usize| format!("{}?{}", namespace(len), "a".repeat(1000));
-        assert!(TextPacket::decode(&query(MAX_NAME)).is_ok());
-        assert_eq!(TextPacket::decode(&query(MAX_NAME + 1)), Err(Violation::NameTooLong));
-        let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
-        assert!(event_name(&event(MAX_NAME)).is_ok());
-        assert_eq!(event_name(&event(MAX_NAME + 1)), Err(Violation::NameTooLong));
+        let changed = ServerConfig::default().max_attachments(3).max_name_length(12);
+        for (config, attachments, name) in [(ServerConfig::default(), 10, 256), (changed, 3, 12)] {
+            let decode = |text: String| TextPacket::decode(&text, &config).map(|packet| packet.attachments);
+            let counted = |count: usize| format!("5{count}-[\"x\"]");
+            assert_eq!(decode(counted(attachments)), Ok(attachments));
+            assert_eq!(decode(counted(attachments + 1)), Err(Violation::IllegalAttachments));
+            let namespace = |len: usize| format!("0/{}", "a".repeat(len - 1));
+            assert_eq!(decode(namespace(name)), Ok(0));
+            assert_eq!(decode(namespace(name + 1)), Err(Violation::NameTooLong));
+            let query = |len: usize| format!("{}?{}", namespace(len), "a".repeat(1000));
+            assert_eq!(decode(query(name)), Ok(0));
+            assert_eq!(decode(query(name + 1)), Err(Violation::NameTooLong));
+            let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
+            assert!(event_name(&event(name), &config).is_ok());
+            assert_eq!(event_name(&event(name + 1), &config), Err(Violation::NameTooLong));
+        }
     }
 
     #[test]
     fn reads_event_names() {
-        assert_eq!(event_name("[\"a\",1]"), Ok(("a".into(), 4)));
-        assert_eq!(event_name("[ \"a\" ]"), Ok(("a".into(), 5)));
-        assert_eq!(event_name(r#"["a\"\u00e9b"]"#), Ok(("a\"éb".into(), 13)));
-        assert_eq!(event_name("[12,1]"), Ok(("12".into(), 3)));
+        assert_eq!(name_of("[\"a\",1]"), Ok(("a".into(), 4)));
+        assert_eq!(name_of("[ \"a\" ]"), Ok(("a".into(), 5)));
+        assert_eq!(name_of(r#"["a\"\u00e9b"]"#), Ok(("a\"éb".into(), 13)));
+        assert_eq!(name_of("[12,1]"), Ok(("12".into(), 3)));
         for bad in ["[]", "[", "[null]", "[{\"toString\":\"foo\"}]", "[true,\"foo\"]", "[\"a", "[\"a\\", "[1"]
         {
-            assert_eq!(event_name(bad), Err(Violation::InvalidPayload), "{bad}");
+            assert_eq!(name_of(bad), Err(Violation::InvalidPayload), "{bad}");
         }
         for name in RESERVED {
-            assert_eq!(event_name(&format!("[\"{name}\"]")), Err(Violation::ReservedEvent));
+            assert_eq!(name_of(&format!("[\"{name}\"]")), Err(Violation::ReservedEvent));
         }
         // An escape must not hide a reserved name.
-        assert_eq!(event_name(r#"["\u0063onnect"]"#), Err(Violation::ReservedEvent));
+        assert_eq!(name_of(r#"["\u0063onnect"]"#), Err(Violation::ReservedEvent));
     }
 
     proptest! {
         #[test]
         fn never_panics(text: String) {
-            if let Ok(packet) = TextPacket::decode(&text) && packet.kind == Kind::Event {
-                let _ = event_name(packet.payload);
+            if let Ok(packet) = decode(&text) && packet.kind == Kind::Event {
+                let _ = name_of(packet.payload);
             }
         }
 
         #[test]
         fn never_panics_on_what_looks_like_a_packet(text in "[0-6][0-9-]{0,3}(/[a-zé]{0,3},?)?[0-9]{0,3}\\[?[\"\\\\a-z,\\]]{0,9}") {
-            if let Ok(packet) = TextPacket::decode(&text) && packet.kind == Kind::Event {
-                let _ = event_name(packet.payload);
+            if let Ok(packet) = decode(&text) && packet.kind == Kind::Event {
+                let _ = name_of(packet.payload);
             }
         }
     }

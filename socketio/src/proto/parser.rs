@@ -15,7 +15,8 @@ pub use super::packet::Kind as PacketKind;
 /// Another encoding of packets, which all clients of the server use too. Node: `parser`.
 ///
 /// It translates at the edge of the server: handlers and broadcasts are the same with any. A broadcast is encoded once
-/// for all its recipients.
+/// for all its recipients. With [connection state recovery](crate::ConnectionStateRecovery) an event is encoded once more,
+/// with its offset, while others of its namespace wait for their turn: then a parser must not emit.
 ///
 /// # Examples
 ///
@@ -68,7 +69,9 @@ pub use super::packet::Kind as PacketKind;
 /// let io = Server::with_config(ServerConfig::default().parser(Arc::new(Lines) as Arc<dyn Parser>));
 /// ```
 pub trait Parser: fmt::Debug + Send + Sync + 'static {
-    /// Encodes a packet into the messages that carry it, in order.
+    /// Encodes a packet into the messages that carry it, in order: one at least. They count against
+    /// [`max_buffered`](field@crate::EngineConfig::max_buffered) and against the limits of connection state recovery with
+    /// all their bytes, so one that is too long harms no more than any long event does.
     ///
     /// # Errors
     ///
@@ -85,7 +88,9 @@ pub trait Decoder: Send {
     /// Takes the next message; `None` if more are needed for the packet.
     ///
     /// What a packet holds is checked afterwards: that the payload is JSON of bounded depth and fits the kind, that
-    /// placeholders have their attachments, and that the event has a name which clients may use.
+    /// placeholders have their attachments, and that the event has a name which clients may use. How large it is nobody
+    /// else can bound: a message is within [`Limits::max_bytes`], and a format that says much in few bytes needs a limit
+    /// of its own.
     ///
     /// # Errors
     ///
@@ -109,7 +114,9 @@ impl Decoding {
 
 /// Lets a parser encode. One that panics fails.
 pub(crate) fn encode(parser: &dyn Parser, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError> {
-    guarded(|| parser.encode(packet))?
+    let frames = guarded(|| parser.encode(packet))??;
+    // Nobody would hear of a packet that is no message.
+    if frames.is_empty() { Err(ParseError::new("the parser made no message")) } else { Ok(frames) }
 }
 
 fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, ParseError> {
@@ -128,7 +135,8 @@ pub struct Limits {
     /// The most bytes of one packet, where it is made of several messages:
     /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which each message is within.
     pub max_bytes: usize,
-    /// The deepest nesting of arrays and objects in a payload: 128.
+    /// The deepest nesting of arrays and objects in a payload:
+    /// [`max_json_depth`](field@crate::ServerConfig::max_json_depth).
     pub max_depth: usize,
 }
 

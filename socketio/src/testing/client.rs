@@ -47,6 +47,8 @@ pub struct TestClient {
     wire: Wire,
     namespace: Box<str>,
     id: Box<str>,
+    claim: Claim,
+    recovered: bool,
     next_ack: AtomicU64,
     acks: Acks,
     events: mpsc::Receiver<TestEvent>,
@@ -74,10 +76,25 @@ type Acks = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Payload>>>>>;
 pub struct TestEvent {
     /// Its name.
     pub name: String,
-    /// Its arguments.
+    /// Its arguments, without the offset of connection state recovery.
     pub args: Args,
     /// The id of the acknowledgement that the server waits for; see [`TestClient::answer`].
     pub ack: Option<u64>,
+    offset: Option<String>,
+}
+
+/// What a client says of itself when it wants its socket back: connection state recovery.
+#[derive(Debug, Default)]
+pub(super) struct Claim {
+    pub(super) pid: Option<Box<str>>,
+    /// That of the last event which the test has taken.
+    pub(super) offset: Option<String>,
+}
+
+/// The answer of a namespace that has admitted the client.
+struct Joined {
+    sid: Box<str>,
+    pid: Option<Box<str>>,
 }
 
 /// The JSON array of a packet, with its attachments.
@@ -94,7 +111,7 @@ impl Payload {
 }
 
 impl TestClient {
-    pub(super) async fn join(wire: Wire, namespace: &str, auth: &str) -> Result<Self, Refuse> {
+    pub(super) async fn join(wire: Wire, namespace: &str, auth: &str, claim: Claim) -> Result<Self, Refuse> {
         if let Ok(frames) = wire.encoder(namespace).ask(auth) {
             wire.send(frames.as_slice()).await;
         }
@@ -105,22 +122,37 @@ impl TestClient {
         let reader = Reader {
             wire: wire.clone(),
             decoder,
+            has_offsets: false,
             acks: acks.clone(),
             events: sender,
             answered: Some(answered),
         };
         let reader = tokio::spawn(reader.run()).abort_handle();
-        let id = match answer.await {
+        let Joined { sid, pid } = match answer.await {
             Ok(answer) => answer?,
             Err(_) => return Err(Refuse::new("the server has closed the connection")),
         };
         let namespace = namespace.into();
-        Ok(Self { wire, namespace, id, next_ack: AtomicU64::new(0), acks, events, reader })
+        let recovered = pid.is_some() && pid == claim.pid;
+        let claim = Claim { pid, ..claim };
+        let next_ack = AtomicU64::new(0);
+        Ok(Self { wire, namespace, id: sid, claim, recovered, next_ack, acks, events, reader })
     }
 
     /// The id of the socket, as [`Socket::id`](crate::Socket::id) on the server.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether it got back the socket of the client that it was told to [recover](super::Connect::recover). Node:
+    /// `socket.recovered` of the client.
+    pub fn recovered(&self) -> bool {
+        self.recovered
+    }
+
+    /// Cuts the connection.
+    pub(super) fn leave_claim(mut self) -> Claim {
+        std::mem::take(&mut self.claim)
     }
 
     /// Sends an event. The server has received it when this returns; its handler may still run.
@@ -204,7 +236,10 @@ impl TestClient {
     /// No event is lost if the future is dropped.
     pub async fn event(&mut self) -> TestEvent {
         match timeout(PATIENCE, self.events.recv()).await {
-            Ok(Some(event)) => event,
+            Ok(Some(event)) => {
+                self.claim.offset = event.offset.clone().or(self.claim.offset.take());
+                event
+            }
             Ok(None) => panic!("no event, the client is disconnected"),
             Err(elapsed) => panic!("no event within {PATIENCE:?}: {elapsed}"),
         }
@@ -294,9 +329,11 @@ struct Reader {
     wire: Wire,
     /// What reads the messages, if that is not the protocol itself.
     decoder: Option<Box<dyn Decoder>>,
+    /// Whether events have their offset behind their arguments.
+    has_offsets: bool,
     acks: Acks,
     events: mpsc::Sender<TestEvent>,
-    answered: Option<oneshot::Sender<Result<Box<str>, Refuse>>>,
+    answered: Option<oneshot::Sender<Result<Joined, Refuse>>>,
 }
 
 impl Reader {
@@ -336,7 +373,7 @@ impl Reader {
         if let Some(refusal) = text.strip_prefix('4') {
             return self.refused(refusal);
         }
-        let Ok(packet) = TextPacket::decode(&text) else { return false };
+        let Ok(packet) = TextPacket::decode(&text, self.wire.config()) else { return false };
         let attachments = messages.take(packet.attachments).filter_map(|message| match message {
             Message::Binary(bytes) => Some(bytes),
             Message::Text(_) => None,
@@ -364,14 +401,19 @@ impl Reader {
     }
 
     async fn event(&mut self, payload: &Payload, ack: Option<u64>) -> bool {
-        let Ok((name, args_at)) = event_name(&payload.json) else { return false };
-        let Ok(args) = payload.read(args_at) else { return false };
-        self.events.send(TestEvent { name: name.into_owned(), args, ack }).await.is_ok()
+        let Ok((name, args_at)) = event_name(&payload.json, self.wire.config()) else { return false };
+        let Ok(mut args) = payload.read::<Args>(args_at) else { return false };
+        // A question has none.
+        let offset = (self.has_offsets && ack.is_none()).then(|| args.pop_text()).flatten();
+        self.events.send(TestEvent { name: name.into_owned(), args, ack, offset }).await.is_ok()
     }
 
     fn joined(&mut self, json: &str) -> bool {
         let answer: Value = serde_json::from_str(json).unwrap_or_default();
-        self.tell(Ok(answer["sid"].as_str().unwrap_or_default().into()))
+        let text = |key| answer[key].as_str().map(Into::into);
+        let joined = Joined { sid: text("sid").unwrap_or_default(), pid: text("pid") };
+        self.has_offsets = joined.pid.is_some();
+        self.tell(Ok(joined))
     }
 
     /// `text` begins with the namespace.
@@ -387,7 +429,7 @@ impl Reader {
         false
     }
 
-    fn tell(&mut self, answer: Result<Box<str>, Refuse>) -> bool {
+    fn tell(&mut self, answer: Result<Joined, Refuse>) -> bool {
         self.answered.take().is_some_and(|answered| answered.send(answer).is_ok())
     }
 }

@@ -4,8 +4,12 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::{client::TestClient, wire::Wire};
+use super::{
+    client::{Claim, TestClient},
+    wire::Wire,
+};
 use crate::{handshake::Refuse, server::Server};
 
 /// A [`Server`] for clients in the same process.
@@ -46,6 +50,7 @@ impl TestServer {
             server: self.0.clone(),
             namespace: namespace.to_owned(),
             auth: String::new(),
+            claim: Claim::default(),
             query,
             headers,
         }
@@ -76,6 +81,7 @@ pub struct Connect {
     server: Server,
     namespace: String,
     auth: String,
+    claim: Claim,
     query: String,
     headers: HeaderMap,
 }
@@ -91,6 +97,32 @@ impl Connect {
             Ok(json) => self.auth = json,
             Err(error) => panic!("auth cannot be written: {error}"),
         }
+        self
+    }
+
+    /// Cuts the connection of a client, and lets this one ask for its socket and for all events that the other has not
+    /// taken, as the official client does by itself when it reconnects. [`TestClient::recovered`] says whether it got
+    /// them; see [`ConnectionStateRecovery`](crate::ConnectionStateRecovery).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{ConnectionStateRecovery, Namespace, Server, ServerConfig, testing::TestServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let config = ServerConfig::default().connection_state_recovery(ConnectionStateRecovery::default());
+    /// let server = TestServer::new(Server::with_config(config).namespace(Namespace::new("/")));
+    /// let client = server.connect("/").await;
+    /// let gone = server.client("/").recover(client);
+    /// server.server().emit("news", "tea").unwrap();
+    /// let mut client = gone.connect().await.unwrap();
+    /// assert!(client.recovered());
+    /// assert_eq!(client.expect::<String>("news").await, "tea");
+    /// # }
+    /// ```
+    pub fn recover(mut self, client: TestClient) -> Self {
+        self.claim = client.leave_claim();
         self
     }
 
@@ -126,8 +158,20 @@ impl Connect {
     /// Dropping the future drops the connection.
     pub async fn connect(self) -> Result<TestClient, Refuse> {
         let wire = Wire::open(self.server, self.query, self.headers).await.map_err(Refuse::new)?;
-        TestClient::join(wire, &self.namespace, &self.auth).await
+        let auth = auth_of(&self.auth, &self.claim);
+        TestClient::join(wire, &self.namespace, &auth, self.claim).await
     }
+}
+
+/// What the client sends as `auth`. As with the official client, its own words go first.
+fn auth_of(auth: &str, claim: &Claim) -> String {
+    let Some(pid) = &claim.pid else { return auth.to_owned() };
+    let mut all: Map<String, Value> = serde_json::from_str(auth).unwrap_or_default();
+    all.entry("pid").or_insert_with(|| Value::from(&**pid));
+    if let Some(offset) = &claim.offset {
+        all.entry("offset").or_insert_with(|| Value::from(offset.as_str()));
+    }
+    Value::Object(all).to_string()
 }
 
 impl fmt::Debug for Connect {

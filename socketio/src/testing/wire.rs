@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tower_service::Service;
 
 use crate::{
+    config::ServerConfig,
     proto::{
         encode::Encoder,
         parser::{Decoder, Limits},
@@ -63,14 +64,18 @@ impl Wire {
         self.post(packets.join(SEPARATOR.encode_utf8(&mut [0; 4]))).await
     }
 
+    pub(super) fn config(&self) -> &ServerConfig {
+        self.server.config()
+    }
+
     /// What encodes packets for the server.
     pub(super) fn encoder<'a>(&'a self, namespace: &'a str) -> Encoder<'a> {
-        Encoder { namespace, parser: self.server.config().parser.as_deref() }
+        Encoder { namespace, parser: self.config().parser.as_deref() }
     }
 
     /// What reads the messages of the server, if that is not the protocol itself.
     pub(super) fn decoder(&self) -> Option<Box<dyn Decoder>> {
-        self.server.config().parser.as_ref().map(|parser| parser.decoder(Limits::default()))
+        self.config().parser.as_ref().map(|parser| parser.decoder(Limits::default()))
     }
 
     /// Closes the session from this side.

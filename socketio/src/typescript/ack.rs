@@ -1,12 +1,13 @@
 //! Acknowledgements as callbacks.
 
-use ts_rs::TS;
-
-use super::types::{ErrorAnswer, Types};
+use super::{
+    args::{DescribeArgs, REST},
+    types::{ErrorAnswer, Types},
+};
 use crate::event::{Ack, IntoAck, NoAck};
 
 /// What a handler returns, as the callback of its event. For each type that is [`IntoAck`], if what it sends
-/// implements [`TS`].
+/// implements [`DescribeArgs`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as an acknowledgement",
     label = "what this handler answers is not known to `ts_rs`",
@@ -40,10 +41,16 @@ impl Callback {
         Self { required: true, ..self }
     }
 
+    pub(super) fn optional(self) -> Self {
+        Self { required: false, ..self }
+    }
+
     fn signature(&self) -> String {
         let parameters = match (self.fails, &self.parameters[..]) {
             (false, parameters) => labelled(parameters).join(", "),
             (true, []) => "error?: ErrorAnswer".to_owned(),
+            // An error is among any arguments.
+            (true, [one]) if is_rest(one) => labelled(&self.parameters).join(", "),
             (true, [one]) => format!("arg0: {one} | ErrorAnswer"),
             (true, several) => {
                 format!("...args: [{}] | [error: ErrorAnswer]", labelled(several).join(", "))
@@ -60,8 +67,11 @@ pub(super) fn listener(parameters: &[String], callback: Option<Callback>) -> Str
     let Some(callback) = callback else { return format!("({without}) => void") };
     parameters.push(callback.signature());
     let with = parameters.join(", ");
-    if callback.required {
+    if callback.required && !is_rest(&without) {
         format!("({with}) => void")
+    } else if callback.required {
+        // In a list of parameters, any number of them must come last.
+        format!("(...args: [{with}]) => void")
     } else {
         // Not `callback?`, for which the types of the official client lose sight of the other parameters.
         format!("(...args: [{without}] | [{with}]) => void")
@@ -70,7 +80,15 @@ pub(super) fn listener(parameters: &[String], callback: Option<Callback>) -> Str
 
 /// Parameters with names, which TypeScript wants and nobody reads: Rust's are not known here.
 fn labelled(types: &[String]) -> Vec<String> {
-    types.iter().enumerate().map(|(at, name)| format!("arg{at}: {name}")).collect()
+    let label = |(at, name): (usize, &String)| match name.strip_prefix(REST) {
+        Some(rest) => format!("{REST}args: {rest}"),
+        None => format!("arg{at}: {name}"),
+    };
+    types.iter().enumerate().map(label).collect()
+}
+
+fn is_rest(name: &str) -> bool {
+    name.starts_with(REST)
 }
 
 impl DescribeAck for () {
@@ -87,11 +105,11 @@ impl DescribeAck for NoAck {
 
 impl<T> DescribeAck for Ack<T>
 where
-    T: TS + 'static,
+    T: DescribeArgs,
     Self: IntoAck,
 {
     fn callback(types: &mut Types) -> Option<Callback> {
-        Some(Callback::new(types.parameters::<T>()))
+        Some(Callback::new(T::parameters(types)))
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! # From a `TypedEvent` to the frontend
 //!
-//! Bind the events to their types, which implement [`TS`] (from the crate [`ts_rs`], which maps Rust types
+//! Bind the events to their types, which implement [`TS`](ts_rs::TS) (from the crate [`ts_rs`], which maps Rust types
 //! to TypeScript and obeys serde's attributes), and register the handlers as functions:
 //!
 //! ```
@@ -77,6 +77,8 @@
 //! | `Option<T>` | `T \| null` |
 //! | structs and enums | as serde writes them; see [`ts_rs::TS`] for its attributes |
 //! | bytes | [`Binary`]; do not turn on the feature `bytes-impl` of `ts-rs`, which takes them for arrays |
+//! | `Args` | any number of arguments, `any[]` |
+//! | `Asked<T>` | as `T`, and the callback may be left out |
 //! | dates, UUIDs, and the like | `string`, with the features of `ts-rs` named after their crates |
 //!
 //! A type with `#[serde(transparent)]` around a tuple is several arguments, but is described as one: use the tuple.
@@ -88,6 +90,7 @@
 //! With `NoAck` there is no callback.
 
 mod ack;
+mod args;
 mod types;
 
 use std::{
@@ -99,10 +102,9 @@ use std::{
 };
 
 pub use ts_rs;
-use ts_rs::TS;
 
 use self::{ack::Callback, types::Types};
-pub use self::{ack::DescribeAck, types::Binary};
+pub use self::{ack::DescribeAck, args::DescribeArgs, types::Binary};
 use crate::{event::EventName, namespace::Namespace, proto::packet::is_reserved, socket::Socket};
 
 /// The events of a namespace, as TypeScript: the interfaces `ServerToClientEvents` and `ClientToServerEvents` of
@@ -152,9 +154,12 @@ impl Contract {
         F: FnOnce(Socket<D>, T) -> Fut,
         Fut: Future,
         Fut::Output: DescribeAck,
-        T: TS + 'static,
+        T: DescribeArgs,
     {
-        let signature = ack::listener(&self.types.parameters::<T>(), Fut::Output::callback(&mut self.types));
+        let parameters = T::parameters(&mut self.types);
+        let callback = Fut::Output::callback(&mut self.types);
+        let callback = if T::KNOWS_IF_ASKED { callback.map(Callback::optional) } else { callback };
+        let signature = ack::listener(&parameters, callback);
         insert(&mut self.listens, event.name(), signature);
         self
     }
@@ -167,8 +172,8 @@ impl Contract {
     #[expect(clippy::needless_pass_by_value, reason = "the same form as `Socket::emit`")]
     #[track_caller]
     #[must_use]
-    pub fn emits<T: TS + ?Sized + 'static>(mut self, event: impl EventName<T>) -> Self {
-        let signature = ack::listener(&self.types.parameters::<T>(), None);
+    pub fn emits<T: DescribeArgs + ?Sized>(mut self, event: impl EventName<T>) -> Self {
+        let signature = ack::listener(&T::parameters(&mut self.types), None);
         insert(&mut self.emits, event.name(), signature);
         self
     }
@@ -193,12 +198,12 @@ impl Contract {
     #[expect(clippy::needless_pass_by_value, reason = "the same form as `Socket::emit_with_ack`")]
     #[track_caller]
     #[must_use]
-    pub fn emits_with_ack<A: TS + 'static, T: TS + ?Sized + 'static>(
+    pub fn emits_with_ack<A: DescribeArgs, T: DescribeArgs + ?Sized>(
         mut self,
         event: impl EventName<T>,
     ) -> Self {
-        let callback = Callback::new(self.types.parameters::<A>());
-        let signature = ack::listener(&self.types.parameters::<T>(), Some(callback.required()));
+        let callback = Callback::new(A::parameters(&mut self.types));
+        let signature = ack::listener(&T::parameters(&mut self.types), Some(callback.required()));
         insert(&mut self.emits, event.name(), signature);
         self
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketio::{
-    Ack, Args, EmitError, EventError, Namespace, NoAck, Socket, TypedEvent,
-    typescript::{Binary, Contract},
+    Ack, Args, Asked, EmitError, EventError, Namespace, NoAck, Socket, TypedEvent,
+    typescript::{Binary, Contract, DescribeArgs},
 };
 use ts_rs::TS;
 
@@ -47,7 +47,7 @@ fn line(contract: &Contract, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no `{name}` in {text}")).to_owned()
 }
 
-fn emitted<T: TS + ?Sized + 'static>() -> String {
+fn emitted<T: DescribeArgs + ?Sized>() -> String {
     line(&Contract::new().emits::<T>("event"), "event")
 }
 
@@ -147,6 +147,61 @@ fn what_a_handler_returns_is_the_callback() {
     );
     assert_eq!(line("ask"), "(arg0: string, callback: () => void) => void;");
     has(&contract, "export type ErrorAnswer = { error: string };");
+}
+
+#[test]
+fn any_arguments_are_the_rest() {
+    async fn heard(_: Socket, _: Args) -> NoAck {
+        NoAck
+    }
+    async fn echo(_: Socket, args: Args) -> Ack<Args> {
+        Ack(args)
+    }
+    async fn nothing(_: Socket, _: Args) {}
+    async fn fallible(_: Socket, args: Args) -> Result<Ack<Args>, EventError> {
+        Ok(Ack(args))
+    }
+    let contract = Contract::new()
+        .listens("heard", heard)
+        .listens("echo", echo)
+        .listens("nothing", nothing)
+        .listens("fallible", fallible)
+        .emits_with_ack::<Args, Args>("ask");
+    let line = |name| line(&contract, name);
+    assert_eq!(emitted::<Args>(), "(...args: any[]) => void;");
+    assert_eq!(line("heard"), "(...args: any[]) => void;");
+    assert_eq!(line("echo"), "(...args: [...args: any[], callback: (...args: any[]) => void]) => void;");
+    assert_eq!(
+        line("nothing"),
+        "(...args: [...args: any[]] | [...args: any[], callback: () => void]) => void;"
+    );
+    assert_eq!(line("fallible"), line("echo"), "an error is among any arguments");
+    assert_eq!(line("ask"), "(...args: [...args: any[], callback: (...args: any[]) => void]) => void;");
+}
+
+#[test]
+fn a_handler_that_knows_whether_it_is_asked_needs_no_callback() {
+    async fn sum(_: Socket, sum: Asked<(u8, u8)>) -> Option<Ack<u8>> {
+        sum.asked.then_some(Ack(sum.args.0 + sum.args.1))
+    }
+    async fn silent(_: Socket, _: Asked<Person>) -> NoAck {
+        NoAck
+    }
+    async fn all(_: Socket, all: Asked<Args>) -> Ack<Args> {
+        Ack(all.args)
+    }
+    let contract = Contract::new().listens("sum", sum).listens("silent", silent).listens("all", all);
+    let line = |name| line(&contract, name);
+    assert_eq!(
+        line("sum"),
+        "(...args: [arg0: number, arg1: number] | [arg0: number, arg1: number, callback: (arg0: number) => void]) => void;"
+    );
+    assert_eq!(line("silent"), "(arg0: Person) => void;");
+    has(&contract, "export type Person = ");
+    assert_eq!(
+        line("all"),
+        "(...args: [...args: any[]] | [...args: any[], callback: (...args: any[]) => void]) => void;"
+    );
 }
 
 #[test]

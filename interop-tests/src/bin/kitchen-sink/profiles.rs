@@ -11,7 +11,7 @@ use socketio::{
 /// The name and the configuration of a profile, if what it needs exists.
 type Profile = (&'static str, Option<fn() -> ServerConfig>);
 
-pub(crate) const ALL: [Profile; 7] = [
+pub(crate) const ALL: [Profile; 8] = [
     ("main", Some(main)),
     ("fast", Some(fast)),
     ("strict", Some(strict)),
@@ -19,6 +19,7 @@ pub(crate) const ALL: [Profile; 7] = [
     ("msgpack", Some(msgpack)),
     ("polling", Some(polling)),
     ("websocket", Some(websocket)),
+    ("recovery-msgpack", Some(recovery_msgpack)),
 ];
 
 fn engine() -> EngineConfig {
@@ -76,6 +77,10 @@ fn msgpack() -> ServerConfig {
 fn recovery() -> ServerConfig {
     let recovery = ConnectionStateRecovery::default().max_disconnection_duration(Duration::from_secs(1));
     with(engine()).connection_state_recovery(recovery)
+}
+
+fn recovery_msgpack() -> ServerConfig {
+    recovery().parser(MsgpackParser::default())
 }
 
 fn polling() -> ServerConfig {

@@ -47,6 +47,20 @@ async fn the_largest_count_is_taken() {
 }
 
 #[tokio::test]
+async fn the_count_has_the_limit_of_the_config() {
+    for limit in [0, 1, 12] {
+        let mut arena = Arena::with_config(ServerConfig::default().max_attachments(limit)).await;
+        let mut client = arena.client().await;
+        if limit > 0 {
+            let frames = [event(&format!("{limit}-"), "1"), binary("x").repeat(limit)];
+            client.write(frames.concat()).await;
+            assert_eq!(arena.handled.next().await, "[1]");
+        }
+        arena.refuses("one more", &[event(&format!("{}-", limit + 1), "1")]).await;
+    }
+}
+
+#[tokio::test]
 async fn too_few_attachments_end_the_session_at_the_next_text() {
     let mut arena = Arena::new().await;
     for next in [r#"42["args"]"#, "41", "40/other,", r#"451-["args",1]"#, "431[]", "4"] {

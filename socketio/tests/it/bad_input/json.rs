@@ -1,5 +1,7 @@
 //! JSON that is too deep, and JSON that Rust has no type for.
 
+use socketio::ServerConfig;
+
 use super::arena::Arena;
 use crate::support::{binary, text};
 
@@ -49,6 +51,29 @@ async fn depth_is_limited_exactly() {
         arena.refuses("an answer", &[text(format!("431[{open}1{close}]"))]).await;
         arena.refuses("auth", &[text(format!(r#"40/other,{{"a":{open}1{close}}}"#))]).await;
     }
+}
+
+#[tokio::test]
+async fn depth_may_have_a_lower_limit() {
+    let mut arena = Arena::with_config(ServerConfig::default().max_json_depth(3)).await;
+    let mut client = arena.client().await;
+    for kind in [ARRAYS, OBJECTS] {
+        let packet = deep("echo", 3, kind).replace("421", "42");
+        assert_eq!(client.ask(&packet).await, packet);
+        assert_eq!(client.ask(deep("unit", 3, kind)).await, "431[]");
+        client.send(deep("nobody", 3, kind)).await;
+        assert!(client.ask(deep("value", 3, kind)).await.starts_with("431["));
+        // Whoever reads it, or does not.
+        for event in ["args", "echo", "value", "text", "unit", "nobody"] {
+            arena.refuses(event, &[text(deep(event, 4, kind))]).await;
+        }
+        let attached = deep("args", 4, kind).replace("421", "451-");
+        arena.refuses("attached", &[text(attached), binary("x")]).await;
+        let (open, close) = (kind[0].repeat(3), kind[1].repeat(3));
+        arena.refuses("an answer", &[text(format!("431[{open}1{close}]"))]).await;
+        arena.refuses("auth", &[text(format!(r#"40/other,{{"a":{open}1{close}}}"#))]).await;
+    }
+    assert!(client.ask(r#"40/other,{"a":[[1]]}"#).await.starts_with("40/other,"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Names at their limits, and one byte above.
 
-use socketio::{Ack, Namespace, Server};
+use socketio::{Ack, JoinError, Namespace, Server, ServerConfig, Socket};
 
 use super::arena::Arena;
 use crate::support::{Client, serve, text};
@@ -47,4 +47,26 @@ async fn names_of_namespaces_are_limited_exactly() {
             arena.refuses("a long namespace", &[text(packet)]).await;
         }
     }
+}
+
+#[tokio::test]
+async fn names_have_the_limit_of_the_config() {
+    let config = || ServerConfig::default().max_name_length(8);
+    let mut arena = Arena::with_config(config()).await;
+    let mut client = arena.client().await;
+    client.send(r#"42["12345678"]"#).await;
+    assert_eq!(client.ask("40/1234567,").await, r#"44/1234567,{"message":"Invalid namespace"}"#);
+    for packet in [r#"42["123456789"]"#, "40/12345678,"] {
+        arena.refuses("a long name", &[text(packet)]).await;
+    }
+
+    let namespace = Namespace::new("/").on("join", async |socket: Socket, room: String| {
+        let fetched = socket.namespace().sockets_join([room.as_str()]);
+        assert_eq!(socket.join(room), fetched);
+        Ack(fetched == Err(JoinError::NameTooLong))
+    });
+    let host = serve(Server::with_config(config()).namespace(namespace)).await;
+    let mut client = Client::join(&host).await;
+    assert_eq!(client.ask(r#"421["join","12345678"]"#).await, "431[false]");
+    assert_eq!(client.ask(r#"421["join","123456789"]"#).await, "431[true]");
 }

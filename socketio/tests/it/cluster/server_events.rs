@@ -89,6 +89,19 @@ async fn a_handler_that_hangs_is_missing_and_disturbs_nobody() {
 }
 
 #[tokio::test]
+async fn the_limit_of_what_runs_for_others_is_exact() {
+    let hosts = fleet(2, impatient().max_cluster_requests(2)).await;
+    hosts[0].io.server_side_emit("hang", &()).unwrap();
+    assert_eq!(sum(&hosts[0]).await.answers.len(), 1, "there is a place");
+    hosts[0].io.server_side_emit("hang", &()).unwrap();
+    let all = sum(&hosts[0]).await;
+    assert!(matches!(&all.missing[..], [(_, AckError::Unanswered)]), "{all:?}");
+    let asked = hosts[0].io.of("/").emit_with_ack::<(), _>("question", &()).unwrap();
+    assert_eq!(within(asked.timeout(Duration::from_millis(200))).await.missing_servers.len(), 1);
+    assert_eq!(sum(&hosts[1]).await.answers.len(), 1, "the other has places");
+}
+
+#[tokio::test]
 async fn a_server_that_leaves_is_not_waited_for() {
     let hosts = fleet(2, ServerConfig::default().requests_timeout(Duration::from_hours(1))).await;
     let asking = hosts[0].io.server_side_emit_with_ack::<(), _>("hang", &());

@@ -24,6 +24,9 @@ impl Parser for Halves {
         if !packet.attachments.is_empty() {
             return Err(ParseError::new("no attachments here"));
         }
+        if packet.payload.contains("silence") {
+            return Ok(Vec::new());
+        }
         let id = packet.id.map(|id| format!(" {id}")).unwrap_or_default();
         let head = format!("{:?} {}{id}", packet.kind, packet.namespace);
         Ok(vec![Frame::text(&head), Frame::text(&packet.payload)])
@@ -153,6 +156,16 @@ async fn what_it_cannot_encode_is_the_error_of_the_emit() {
     let mut client = join(&host).await;
     send(&mut client, "Event / 1", r#"["bytes"]"#).await;
     assert_eq!(take(&mut client).await, ("Ack / 1".into(), r#"["no attachments here"]"#.into()));
+}
+
+#[tokio::test]
+async fn a_packet_of_no_message_is_the_error_of_the_emit() {
+    let (host, _) = host().await;
+    let mut client = join(&host).await;
+    let error = host.io.emit("silence", &()).unwrap_err();
+    assert!(matches!(&error, EmitError::Encode(error) if error.to_string() == "the parser made no message"));
+    host.io.emit("news", "tea").unwrap();
+    assert_eq!(take(&mut client).await, ("Event /".into(), r#"["news","tea"]"#.into()));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use socketio::{Ack, EmitError, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{Ack, EmitError, Handshake, MemoryBus, Namespace, Refuse, Server, ServerConfig, Socket};
 use tokio::sync::Semaphore;
 
 use crate::support::{Client, eventually, log, serve};
@@ -158,6 +158,38 @@ async fn the_limit_of_dynamic_namespaces_is_exact() {
     eventually(|| host.io.children("/game-{id}").count() == 2).await;
     other.enter("/game-4").await;
     assert_eq!(other.ask("40/game-5,").await, format!("44/game-5,{full}"));
+}
+
+#[tokio::test]
+async fn clients_that_come_to_a_new_path_at_once_are_in_one_namespace() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (notes, mut asked) = log();
+    let waiting = gate.clone();
+    let namespace = Namespace::with_auth("/{n}", async move |_| {
+        notes.note(());
+        waiting.acquire().await.unwrap().forget();
+        Ok::<_, Refuse>(())
+    });
+    let namespace = namespace.on("here", async |socket, ()| Ack(socket.path().to_owned()));
+    let io = Server::with_bus(ServerConfig::default(), &MemoryBus::new()).dynamic(namespace);
+    let host = serve(io).await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::open(&host).await;
+        client.send("40/new,").await;
+        clients.push(client);
+    }
+    asked.take(clients.len()).await;
+    gate.add_permits(clients.len());
+    for client in &mut clients {
+        assert!(client.text().await.starts_with(r#"40/new,{"sid":""#));
+    }
+    assert_eq!(host.io.socket_count("/new"), clients.len());
+    host.io.of("/new").emit("news", &()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.text().await, r#"42/new,["news"]"#);
+        assert_eq!(client.ask(r#"42/new,1["here"]"#).await, r#"43/new,1["/new"]"#);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

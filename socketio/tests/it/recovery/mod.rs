@@ -2,6 +2,7 @@
 
 mod coming_back;
 mod limits;
+mod parser;
 mod random;
 mod wire;
 

@@ -10,10 +10,10 @@ use std::{
 };
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-use socketio::{ConnectionStateRecovery, Socket};
+use socketio::{ConnectionStateRecovery, ServerConfig, Socket};
 use tokio::time::timeout;
 
-use super::{Visitor, host, noticed};
+use super::{Visitor, config, host, host_with, noticed, parser::Spaced};
 use crate::support::{Heard, Host, eventually};
 
 /// The server's side, told as a story: what each event should have done.
@@ -62,9 +62,9 @@ impl Story {
     }
 }
 
-async fn play(seed: u64) -> (u32, u32) {
+async fn play(seed: u64, config: ServerConfig) -> (u32, u32) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let (host, mut connected) = host(ConnectionStateRecovery::default()).await;
+    let (host, mut connected) = host_with(config).await;
     let mut visitor = Visitor::new(&host).await;
     let socket = Some(connected.next().await);
     let mut story = Story { host, connected, socket, in_room: false, expected: Vec::new(), next: 0 };
@@ -110,16 +110,26 @@ async fn play(seed: u64) -> (u32, u32) {
     (back, new)
 }
 
-#[tokio::test]
-async fn nothing_is_lost_and_nothing_comes_twice() {
+/// Plays many stories on servers of this kind.
+async fn play_many(config: ServerConfig) {
     let first = rand::rng().next_u64();
     let (mut back, mut new) = (0, 0);
     for seed in first..first.saturating_add(60) {
-        let (more_back, more_new) = play(seed).await;
+        let (more_back, more_new) = play(seed, config.clone()).await;
         back += more_back;
         new += more_new;
     }
     assert!(new > 0 && back > new, "{back} times a client came back, {new} times it was told that it is new");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_and_nothing_comes_twice() {
+    play_many(config(ConnectionStateRecovery::default())).await;
+}
+
+#[tokio::test]
+async fn the_same_holds_with_another_parser() {
+    play_many(config(ConnectionStateRecovery::default()).parser(Spaced::shared())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

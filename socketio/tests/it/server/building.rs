@@ -63,11 +63,16 @@ fn names_are_checked() {
     }
     assert_eq!(panics(|| Namespace::new("/a,b")), "a comma ends the path of a namespace on the wire: `/a,b`");
     let longest = format!("/{}", "n".repeat(255));
-    drop(Namespace::new(longest.as_str()));
+    drop(Server::new().namespace(Namespace::new(longest.as_str())));
     assert!(
-        panics(move || Namespace::new(longest + "n"))
+        panics(move || Server::new().namespace(Namespace::new(longest + "n")))
             .starts_with("the path of a namespace has at most 256 bytes")
     );
+    let named = |path| {
+        Server::with_config(ServerConfig::default().max_name_length(4)).namespace(Namespace::new(path))
+    };
+    drop(named("/abc"));
+    assert_eq!(panics(|| named("/abcd")), "the path of a namespace has at most 4 bytes: `/abcd`");
 }
 
 #[test]
@@ -92,6 +97,10 @@ fn limits_and_times_that_cannot_work_are_refused() {
         server(ServerConfig::default().max_waiting_bytes(0_usize)),
         "max_waiting_bytes must not be zero"
     );
+    for depth in [0, 129] {
+        let message = server(ServerConfig::default().max_json_depth(depth));
+        assert_eq!(message, "max_json_depth must be from 1 to 128");
+    }
     assert_eq!(panics(|| Namespace::new("/").max_in_flight(0)), "max_in_flight must not be zero");
 }
 
