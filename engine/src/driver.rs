@@ -1,6 +1,9 @@
 //! The one task of a session: feeds the state machine with what its transports and others bring, and carries
 //! out what it answers.
 
+mod reading;
+mod requests;
+
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
@@ -20,16 +23,10 @@ use crate::{
     proto::{
         frame::Frame,
         packet::{Malformed, Packet, TransportKind},
-        payload::Answer,
-        session::{CloseReason, End, Input, Output, Request, Route, Session},
-        websocket::{Event, Fault, close_code},
+        session::{CloseReason, Input, Output, Request, Route, Session},
+        websocket::{Fault, close_code},
     },
-    transport::{
-        pace::{Late, PingFate},
-        polling,
-        scratch::with_read_buffer,
-        websocket::WebSocket,
-    },
+    transport::{pace::Late, polling, scratch::with_read_buffer, websocket::WebSocket},
 };
 
 pub(crate) struct Driver<A: Application> {
@@ -249,164 +246,6 @@ impl<A: Application> Driver<A> {
         self.flush(cx, Instant::from_std(now));
     }
 
-    /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some(websocket) = &self.websocket else { return false };
-        if websocket.is_closing() || !(self.session.has_ended() || self.connection.ready()) {
-            return false;
-        }
-        let read = with_read_buffer(|scratch| self.read_with(cx, now, scratch));
-        if let Some(websocket) = &mut self.websocket
-            && read
-        {
-            websocket.watch_reading(now.into_std(), self.shared.config.message_timeout);
-        }
-        read
-    }
-
-    fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> bool {
-        let Some(websocket) = &mut self.websocket else { return false };
-        if !websocket.tail_ready {
-            let fresh = match websocket.stream.poll_read(cx, scratch) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(read)) if read > 0 => &mut scratch[..read],
-                Poll::Ready(_) => {
-                    self.websocket = None;
-                    self.session
-                        .handle(now.into_std(), Input::Gone { request: Request::Probe, error: false });
-                    return true;
-                }
-            };
-            self.session.heard(now.into_std());
-            if websocket.tail.is_empty() {
-                let used = self.decode(cx, now, fresh);
-                if let Some(websocket) = &mut self.websocket {
-                    websocket.tail.extend_from_slice(&fresh[used..]);
-                }
-                return true;
-            }
-            websocket.tail.extend_from_slice(fresh);
-        }
-        let mut tail = std::mem::take(&mut websocket.tail);
-        let used = self.decode(cx, now, &mut tail);
-        if used < tail.len()
-            && let Some(websocket) = &mut self.websocket
-        {
-            tail.drain(..used);
-            websocket.tail = tail;
-        }
-        true
-    }
-
-    /// Decodes and dispatches whole frames, in place; says how many bytes they took.
-    fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
-        let now = now.into_std();
-        let revision = self.handle.dialect().revision;
-        let Self { shared, handle, session, connection, websocket, close, .. } = self;
-        let (config, metrics) = (&*shared.config, &shared.limits.metrics);
-        let Some(websocket) = websocket else { return input.len() };
-        let mut at = 0;
-        websocket.tail_ready = false;
-        while at < input.len() {
-            if !(session.has_ended() || connection.ready()) {
-                websocket.tail_ready = true;
-                break;
-            }
-            let decoder = &mut websocket.decoder;
-            let event =
-                match decoder.decode(&mut input[at..], config.max_http_buffer_size, config.max_fragments) {
-                    Ok(None) => break,
-                    Ok(Some((used, event))) => {
-                        at += used;
-                        event
-                    }
-                    Err(fault) => {
-                        *close = Some(refuse(handle, session, now, fault));
-                        return input.len();
-                    }
-                };
-            let packet = match event {
-                Some(Event::Text(text)) => {
-                    websocket.pace.completed();
-                    let packet = Packet::decode(&text, revision);
-                    receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
-                    if &*text == "5" && session.route() == Route::WebSocket {
-                        // Before the next message of the same read: its handler may ask for the transport.
-                        handle.upgraded();
-                    }
-                    continue;
-                }
-                Some(Event::Binary(bytes)) => {
-                    websocket.pace.completed();
-                    Packet::decode_binary(bytes, revision)
-                }
-                Some(Event::Ping(payload)) => {
-                    match websocket.pace.ping(now, config.max_pings_per_second) {
-                        PingFate::Answered => websocket.queue_pong(payload),
-                        PingFate::Ignored => handle.hit(Limit::MaxPingsPerSecond),
-                        PingFate::Punished => {
-                            *close = Some(refuse(handle, session, now, Fault::TooManyPings));
-                            return input.len();
-                        }
-                    }
-                    continue;
-                }
-                Some(Event::Close(code)) => {
-                    *close = Some(Frame::close_answer(code));
-                    session.handle(now, Input::Gone { request: Request::Probe, error: false });
-                    return input.len();
-                }
-                Some(Event::Pong) | None => continue,
-            };
-            receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
-        }
-        at
-    }
-
-    /// Goes on with the requests of a polling session.
-    fn post(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let now = now.into_std();
-        if self.poll.as_mut().is_some_and(|poll| poll.poll_gone(cx)) {
-            self.poll = None;
-            self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
-        }
-        let Self { shared, handle, session, connection, post: slot, .. } = self;
-        let Some(post) = slot else { return };
-        let (body, progress) = match post.poll_body(cx) {
-            Poll::Pending => return,
-            Poll::Ready(Ok((Some(body), progress))) => (body, progress),
-            Poll::Ready(Ok((None, _))) => {
-                *slot = None;
-                return session.handle(now, Input::Malformed(TransportKind::Polling));
-            }
-            Poll::Ready(Err(())) => {
-                *slot = None;
-                return session.handle(now, Input::Gone { request: Request::Post, error: true });
-            }
-        };
-        while body.has_packet(progress.at) {
-            if !(session.has_ended() || connection.ready()) {
-                return;
-            }
-            if progress.packets == shared.config.max_payload_packets {
-                handle.hit(Limit::MaxPayloadPackets);
-                *slot = None;
-                return session.handle(now, Input::Gone { request: Request::Post, error: true });
-            }
-            progress.packets += 1;
-            let packet = body.packet(&mut progress.at);
-            if !receive(&shared.limits.metrics, session, connection, cx, now, TransportKind::Polling, packet)
-            {
-                *slot = None;
-                return;
-            }
-        }
-        session.handle(now, Input::PostDone);
-        if let Some(post) = slot.take() {
-            post.finish();
-        }
-    }
-
     /// Carries out what the state machine has decided.
     fn outputs(&mut self, now: Instant) {
         loop {
@@ -441,30 +280,6 @@ impl<A: Application> Driver<A> {
     fn transmit(&mut self, frame: Frame) {
         if let Some(websocket) = &mut self.websocket {
             websocket.queue_first(frame);
-        }
-    }
-
-    fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
-        let frames = self.handle.take_frames();
-        self.shared.limits.metrics.flushed(&self.handle, &frames);
-        let mut answer = Answer::new(self.handle.dialect(), &frames);
-        let mut empty = !ping;
-        if ping {
-            answer.push_heartbeat();
-        }
-        for frame in frames {
-            self.answered += frame.cost();
-            answer.push(&frame);
-            empty = false;
-        }
-        match end {
-            Some(End::Close) => answer.push_control(b"1"),
-            Some(End::Noop) if empty => answer.push_control(b"6"),
-            _ => {}
-        }
-        let taken = self.poll.take().is_some_and(|poll| poll.answer(answer.into_body()).is_ok());
-        if !taken {
-            self.session.handle(now.into_std(), Input::Gone { request: Request::Poll, error: true });
         }
     }
 
