@@ -39,6 +39,7 @@ mod rate_limit;
 mod registry;
 mod request;
 mod service;
+mod shrink;
 mod shutdown;
 mod slow_consumer;
 mod transport;
@@ -70,6 +71,8 @@ pub use proto::{
     sid::Sid,
 };
 pub use service::{Answered, BoxFuture};
+#[doc(hidden)]
+pub use shrink::Shrink as __Shrink;
 pub use shutdown::Shutdown;
 pub use slow_consumer::SlowConsumer;
 /// The TLS library, in the version whose options [`Tls`] takes.

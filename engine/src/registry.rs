@@ -8,7 +8,7 @@ use std::{
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-use crate::{mailbox::SessionHandle, proto::sid::Sid};
+use crate::{mailbox::SessionHandle, proto::sid::Sid, shrink::Shrink};
 
 /// Enough that the requests of two worker threads seldom meet.
 const SHARDS: usize = 32;
@@ -77,7 +77,10 @@ impl Registry {
     /// The task of a session has ended, with all that ran in it.
     pub(crate) fn task_ends(&self, sid: &Sid) {
         self.remove(sid);
-        self.shard(sid).write().remove(sid);
+        let mut shard = self.shard(sid).write();
+        shard.remove(sid);
+        shard.shrink();
+        drop(shard);
         if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.emptied.notify_waiters();
         }
@@ -116,5 +119,28 @@ impl Registry {
         // A character has six random bits, but 64 characters do not spread evenly over the low bits of their codes.
         let [first, second, ..] = sid.as_str().as_bytes() else { return &self.shards[0] };
         &self.shards[(usize::from(*first) + 31 * usize::from(*second)) % SHARDS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{limits::Limits, proto::dialect::Dialect, proto::packet::TransportKind};
+
+    #[test]
+    fn the_places_of_many_sessions_come_back() {
+        let (registry, limits) = (Registry::new(), Arc::<Limits>::default());
+        let sids: Vec<Sid> = (0..5000).map(|_| Sid::random()).collect();
+        for &sid in &sids {
+            let session =
+                SessionHandle::new(sid, TransportKind::Polling, Dialect::CURRENT, 0, limits.clone());
+            assert!(registry.insert(session));
+        }
+        for sid in &sids {
+            registry.task_ends(sid);
+        }
+        assert!(registry.shards.iter().all(|shard| shard.read().capacity() <= 16));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io::Write as _, time::Instant};
 
-use engineio::{Frame, Sid};
+use engineio::{__Shrink as Shrink, Frame, Sid};
 
 use crate::{
     config::ConnectionStateRecovery,
@@ -140,6 +140,7 @@ impl History {
 
     fn forget_first(&mut self) -> bool {
         let first = self.stored.pop_front();
+        self.stored.shrink();
         self.bytes -= first.as_ref().map_or(0, Stored::cost);
         first.is_some()
     }
@@ -313,6 +314,16 @@ mod tests {
         assert_eq!((missed(&history, 0, &limits()), missed(&history, 1, &limits())), (None, Some(1)));
         history.purge(now + 2 * max, &limits());
         assert_eq!((history.bytes, missed(&history, 2, &limits())), (0, Some(0)));
+    }
+
+    #[test]
+    fn the_places_of_what_is_forgotten_come_back() {
+        let (mut history, now) = (History::default(), start());
+        for _ in 0..1000 {
+            history.push(now, everyone(), event("a"), &limits());
+        }
+        history.purge(now + 2 * limits().max_disconnection_duration, &limits());
+        assert!(history.stored.capacity() <= 16);
     }
 
     #[test]

@@ -122,6 +122,7 @@ mod room_events;
 mod rooms;
 mod server;
 mod server_event;
+mod slab;
 mod socket;
 mod stay;
 mod table;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, collections::hash_map::Entry, fmt, sync::Arc};
 
-use engineio::{Application, OpenRequest, SessionHandle};
+use engineio::{__Shrink as Shrink, Application, OpenRequest, SessionHandle};
 use parking_lot::RwLock;
 
 use crate::{
@@ -141,6 +141,7 @@ impl Namespaces {
         live.guests -= 1;
         if live.guests == 0 && self.config.cleanup_empty_child_namespaces {
             known.live.remove(path);
+            known.live.shrink();
             known.children -= 1;
         }
     }

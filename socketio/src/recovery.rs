@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use engineio::Sid;
+use engineio::{__Shrink as Shrink, Sid};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -125,6 +125,7 @@ impl Recoverable {
     /// Notes that the socket is not in its namespace any more.
     pub(crate) fn leave(&self, memory: &mut Memory) {
         memory.live.remove(&self.pid);
+        memory.live.shrink();
     }
 
     /// What is kept of the socket for its client.
@@ -239,6 +240,7 @@ impl Recovery {
         }
         self.with(|memory| {
             let ticket = memory.tickets.remove(&pid)?;
+            memory.tickets.shrink();
             memory.saved.remove(&ticket)
         })
     }
@@ -293,6 +295,7 @@ impl Memory {
     fn forget_first(&mut self) {
         if let Some((_, saved)) = self.saved.pop_first() {
             self.tickets.remove(&saved.pid);
+            self.tickets.shrink();
             self.forgotten.push(saved);
         }
     }
@@ -300,4 +303,25 @@ impl Memory {
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_of_sockets_that_are_forgotten_come_back() {
+        let recovery = Recovery::new(ConnectionStateRecovery::default().max_sessions(1000), 0);
+        for _ in 0..1000 {
+            recovery.with(|memory| {
+                let saved = Recoverable::new(Arc::new(())).save(memory, Sid::random(), &[]);
+                memory.save(saved);
+            });
+        }
+        recovery.with(|memory| {
+            memory.limits.max_sessions = 1;
+            memory.save(Recoverable::new(Arc::new(())).save(memory, Sid::random(), &[]));
+            assert!(memory.tickets.capacity() <= 16);
+        });
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
-use engineio::Sid;
+use engineio::{__Shrink as Shrink, Sid};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::room_events::{RoomEvent, RoomEvents};
+use crate::{
+    room_events::{RoomEvent, RoomEvents},
+    slab::Slab,
+};
 
 /// The name of a room. Cheap to clone.
 ///
@@ -76,11 +79,9 @@ pub(crate) struct Target {
 /// own id is not stored at all.
 #[derive(Debug)]
 pub(crate) struct Rooms<S> {
-    sockets: Vec<Option<Entry<S>>>,
-    free_sockets: Vec<Slot>,
+    sockets: Slab<Entry<S>>,
     ids: HashMap<Sid, Slot>,
-    members: Vec<Members>,
-    free_members: Vec<u32>,
+    members: Slab<Members>,
     names: HashMap<Room, u32>,
     /// If somebody wants to hear of changes.
     pub(crate) events: Option<RoomEvents>,
@@ -120,11 +121,9 @@ struct Members {
 impl<S> Default for Rooms<S> {
     fn default() -> Self {
         Self {
-            sockets: Vec::new(),
-            free_sockets: Vec::new(),
+            sockets: Slab::default(),
             ids: HashMap::new(),
-            members: Vec::new(),
-            free_members: Vec::new(),
+            members: Slab::default(),
             names: HashMap::new(),
             events: None,
         }
@@ -139,14 +138,7 @@ impl<S> Rooms<S> {
 
     /// Adds a socket, in the room of its own id.
     pub(crate) fn insert(&mut self, sid: Sid, socket: S) -> Slot {
-        let entry = Some(Entry { socket, sid, own_room: true, joined: Vec::new() });
-        let slot = if let Some(slot) = self.free_sockets.pop() {
-            self.sockets[slot as usize] = entry;
-            slot
-        } else {
-            self.sockets.push(entry);
-            (self.sockets.len() - 1) as Slot
-        };
+        let slot = self.sockets.insert(Entry { socket, sid, own_room: true, joined: Vec::new() });
         if self.events.is_some() {
             self.note_joined(sid.as_str(), sid, !self.names.contains_key(sid.as_str()));
         }
@@ -157,12 +149,12 @@ impl<S> Rooms<S> {
     /// Removes a socket from all its rooms; gives back the rooms that it was in, its own first.
     pub(crate) fn remove(&mut self, slot: Slot) -> Vec<Room> {
         let rooms = self.rooms_of(slot);
-        while let Some(last) = self.entry(slot).and_then(|entry| entry.joined.len().checked_sub(1)) {
+        while let Some(last) = self.sockets.get(slot).and_then(|entry| entry.joined.len().checked_sub(1)) {
             self.leave_at(slot, last);
         }
-        if let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
+        if let Some(entry) = self.sockets.remove(slot) {
             self.ids.remove(&entry.sid);
-            self.free_sockets.push(slot);
+            self.ids.shrink();
             for room in &rooms {
                 self.note_left(room, entry.sid);
             }
@@ -172,7 +164,7 @@ impl<S> Rooms<S> {
 
     /// Puts a socket into a room. Says whether it is in at most `max` rooms beside its own then.
     pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
-        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return true };
+        let Some(entry) = self.sockets.get_mut(slot) else { return true };
         let sid = entry.sid;
         if sid.as_str() == &**room {
             if !std::mem::replace(&mut entry.own_room, true) {
@@ -188,8 +180,10 @@ impl<S> Rooms<S> {
             return false;
         }
         let index = known.unwrap_or_else(|| self.open_room(room));
-        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return true };
-        let members = &mut self.members[index as usize].list;
+        let (Some(entry), Some(members)) = (self.sockets.get_mut(slot), self.members.get_mut(index)) else {
+            return true;
+        };
+        let members = &mut members.list;
         members.push(Member { slot, at: entry.joined.len() as u32 });
         entry.joined.push(Membership { room: index, at: members.len() as u32 - 1 });
         if self.events.is_some() {
@@ -200,7 +194,7 @@ impl<S> Rooms<S> {
 
     /// Takes a socket out of a room.
     pub(crate) fn leave(&mut self, slot: Slot, room: &str) {
-        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(entry) = self.sockets.get_mut(slot) else { return };
         let sid = entry.sid;
         if sid.as_str() == room {
             if std::mem::take(&mut entry.own_room) {
@@ -238,15 +232,15 @@ impl<S> Rooms<S> {
 
     /// In how many rooms a socket is, that of its own id among them.
     pub(crate) fn joined(&self, slot: Slot) -> usize {
-        self.entry(slot).map_or(0, |entry| entry.joined.len() + usize::from(entry.own_room))
+        self.sockets.get(slot).map_or(0, |entry| entry.joined.len() + usize::from(entry.own_room))
     }
 
     /// The rooms of a socket, that of its own id first.
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
-        let Some(entry) = self.entry(slot) else { return Vec::new() };
+        let Some(entry) = self.sockets.get(slot) else { return Vec::new() };
         let own = entry.own_room.then(|| Room::from(entry.sid.as_str()));
-        let joined =
-            entry.joined.iter().map(|membership| self.members[membership.room as usize].name.clone());
+        let joined = entry.joined.iter().filter_map(|membership| self.members.get(membership.room));
+        let joined = joined.map(|members| members.name.clone());
         own.into_iter().chain(joined).collect()
     }
 
@@ -259,7 +253,7 @@ impl<S> Rooms<S> {
 
     /// The socket at a slot.
     pub(crate) fn socket(&self, slot: Slot) -> Option<&S> {
-        self.entry(slot).map(|entry| &entry.socket)
+        self.sockets.get(slot).map(|entry| &entry.socket)
     }
 
     /// Calls `f` for each socket of the target, while no other broadcast to one of its rooms can come between.
@@ -272,13 +266,13 @@ impl<S> Rooms<S> {
         let mut visit = |slot: Slot| {
             if Some(slot) != except_socket
                 && !except.contains(slot)
-                && let Some(entry) = self.entry(slot)
+                && let Some(entry) = self.sockets.get(slot)
             {
                 f(slot, &entry.socket);
             }
         };
         match &*target.rooms {
-            [] => (0..self.sockets.len() as Slot).for_each(visit),
+            [] => (0..self.sockets.end()).for_each(visit),
             [room] => {
                 let own = self.own(room);
                 let members = self.room(room);
@@ -292,7 +286,7 @@ impl<S> Rooms<S> {
             }
             rooms => {
                 let _order = self.lock_all(rooms);
-                let mut seen = Slots::new(self.sockets.len());
+                let mut seen = Slots::new(self.sockets.end());
                 for slot in rooms.iter().flat_map(|room| self.slots(room)) {
                     if seen.insert(slot) {
                         visit(slot);
@@ -307,18 +301,14 @@ impl<S> Rooms<S> {
         target.rooms.is_empty()
     }
 
-    fn entry(&self, slot: Slot) -> Option<&Entry<S>> {
-        self.sockets.get(slot as usize)?.as_ref()
-    }
-
     /// The socket whose own room this is.
     fn own(&self, room: &str) -> Option<Slot> {
         let slot = *self.ids.get(&Sid::parse(room)?)?;
-        self.entry(slot)?.own_room.then_some(slot)
+        self.sockets.get(slot)?.own_room.then_some(slot)
     }
 
     fn room(&self, room: &str) -> Option<&Members> {
-        self.names.get(room).map(|&index| &self.members[index as usize])
+        self.members.get(*self.names.get(room)?)
     }
 
     fn slots(&self, room: &Room) -> impl Iterator<Item = Slot> {
@@ -331,14 +321,14 @@ impl<S> Rooms<S> {
         let mut indices: Vec<u32> = rooms.iter().filter_map(|room| self.names.get(room).copied()).collect();
         indices.sort_unstable();
         indices.dedup();
-        indices.into_iter().map(|index| self.members[index as usize].order.lock()).collect()
+        indices.into_iter().filter_map(|index| Some(self.members.get(index)?.order.lock())).collect()
     }
 
     fn excluded(&self, target: &Target) -> Slots {
         if target.except.is_empty() {
             return Slots::default();
         }
-        let mut slots = Slots::new(self.sockets.len());
+        let mut slots = Slots::new(self.sockets.end());
         for slot in target.except.iter().flat_map(|room| self.slots(room)) {
             slots.insert(slot);
         }
@@ -347,35 +337,33 @@ impl<S> Rooms<S> {
 
     fn open_room(&mut self, name: &Room) -> u32 {
         let members = Members { name: name.clone(), list: Vec::new(), order: Mutex::new(()) };
-        let index = if let Some(index) = self.free_members.pop() {
-            self.members[index as usize] = members;
-            index
-        } else {
-            self.members.push(members);
-            self.members.len() as u32 - 1
-        };
+        let index = self.members.insert(members);
         self.names.insert(name.clone(), index);
         index
     }
 
     /// Takes a socket out of the room at a place in its list. The last of each list moves into the gap.
     fn leave_at(&mut self, slot: Slot, at: usize) {
-        let Some(entry) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(entry) = self.sockets.get_mut(slot) else { return };
         let membership = entry.joined.swap_remove(at);
-        if let Some(moved) = entry.joined.get(at) {
-            self.members[moved.room as usize].list[moved.at as usize].at = at as u32;
+        entry.joined.shrink();
+        if let Some(moved) = entry.joined.get(at)
+            && let Some(room) = self.members.get_mut(moved.room)
+        {
+            room.list[moved.at as usize].at = at as u32;
         }
-        let room = &mut self.members[membership.room as usize];
+        let Some(room) = self.members.get_mut(membership.room) else { return };
         room.list.swap_remove(membership.at as usize);
         if let Some(moved) = room.list.get(membership.at as usize)
-            && let Some(entry) = self.sockets.get_mut(moved.slot as usize).and_then(Option::as_mut)
+            && let Some(entry) = self.sockets.get_mut(moved.slot)
         {
             entry.joined[moved.at as usize].at = membership.at;
         }
+        room.list.shrink();
         if room.list.is_empty() {
-            room.list = Vec::new();
             self.names.remove(&room.name);
-            self.free_members.push(membership.room);
+            self.names.shrink();
+            self.members.remove(membership.room);
         }
     }
 }
@@ -385,8 +373,8 @@ impl<S> Rooms<S> {
 struct Slots(Vec<u64>);
 
 impl Slots {
-    fn new(len: usize) -> Self {
-        Self(vec![0; len.div_ceil(64)])
+    fn new(end: Slot) -> Self {
+        Self(vec![0; end.div_ceil(64) as usize])
     }
 
     /// Adds a slot; says whether it was not there before.
@@ -457,8 +445,32 @@ mod tests {
             assert_eq!(rooms.remove(slot).len(), 2);
             assert!(rooms.remove(slot).is_empty());
         }
-        assert_eq!((rooms.sockets.len(), rooms.members.len()), (1, 1));
+        assert_eq!((rooms.sockets.end(), rooms.members.end()), (0, 0));
         assert_eq!((rooms.names.len(), rooms.ids.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_places_of_many_come_back() {
+        let mut rooms = Rooms::default();
+        let slots: Vec<Slot> = (0..5000).map(|n| rooms.insert(Sid::random(), n)).collect();
+        for &slot in &slots {
+            rooms.join(slot, &"all".into(), 9);
+            rooms.join(slot, &slot.to_string().into(), 9);
+            rooms.join(slots[0], &format!("{slot} too").into(), 9999);
+        }
+        for &slot in &slots {
+            rooms.leave(slots[0], &format!("{slot} too"));
+        }
+        for &slot in &slots[1..] {
+            rooms.remove(slot);
+        }
+        assert_eq!(reached(&rooms, &["all"], &[], None), [0]);
+        let Rooms { ids, names, members, sockets, .. } = &rooms;
+        let lists = [
+            members.get(names["all"]).unwrap().list.capacity(),
+            sockets.get(slots[0]).unwrap().joined.capacity(),
+        ];
+        assert!([ids.capacity(), names.capacity()].iter().chain(&lists).all(|&capacity| capacity <= 16));
     }
 
     #[test]

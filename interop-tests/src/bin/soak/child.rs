@@ -10,6 +10,8 @@ use tokio::{
 use crate::{Failure, serve::Policy};
 
 const PAGE: usize = 4096;
+/// What `docs/deployment.md` recommends, for the server that has this allocator.
+const JEMALLOC: &str = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache:false";
 
 pub(crate) struct Server {
     // Ends with this.
@@ -34,6 +36,7 @@ pub(crate) struct Gauges {
 impl Server {
     pub(crate) async fn start(policy: Policy) -> Result<Self, Failure> {
         let mut process = Command::new(env::current_exe()?)
+            .env("_RJEM_MALLOC_CONF", JEMALLOC)
             .args(["serve", "--policy", &policy.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

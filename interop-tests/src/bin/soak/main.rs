@@ -5,6 +5,8 @@
 //!   that much as fast as there can be, with clients that never read. A canary asks for echoes all the time.
 //! * `soak ramp [--connections 19000] [--polling]`: opens that many connections, closes them, and does it again.
 //!
+//! With the cargo feature `jemalloc`, `ramp` also demands that the resident memory comes back.
+//!
 //! The server runs in a process of its own (`soak serve`), so that what is measured is the server's alone. The soft
 //! limit of open files must be above the number of connections, for either process. A bound that does not hold ends
 //! the tool with status 1.
@@ -18,11 +20,15 @@ mod stalled;
 
 use std::{env, error::Error, process::ExitCode, str::FromStr};
 
-use peak_alloc::PeakAlloc;
+use cap::Cap;
+#[cfg(not(feature = "jemalloc"))]
+use std::alloc::System as Allocator;
+#[cfg(feature = "jemalloc")]
+use tikv_jemallocator::Jemalloc as Allocator;
 
 /// Counts what is live: the memory of a process says as much of its allocator as of its server.
 #[global_allocator]
-static HEAP: PeakAlloc = PeakAlloc;
+static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 type Failure = Box<dyn Error + Send + Sync>;
 

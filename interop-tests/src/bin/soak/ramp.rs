@@ -20,11 +20,15 @@ const AT_ONCE: usize = 200;
 /// How long the server may take to notice that all have gone.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What the tables of the server and of the runtime keep for each connection that there once was, in bytes.
-const MAX_LEFT: usize = 256;
+/// What the server may hold more than at the start when all have gone: no more than the smallest tables, and buffers that
+/// threads keep.
+const MAX_LEFT: usize = 256 << 10;
 
-/// The resident memory that an allocator may take or give back as it likes.
-const NOISE: usize = 8 << 20;
+/// How long the allocator may take to give memory back.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// By how much the resident memory may differ between the ends of two ramps if the allocator gives none back.
+const NOISE: usize = 4 << 20;
 
 /// What the server has at one moment.
 struct Inventory {
@@ -70,13 +74,23 @@ pub(crate) async fn run(connections: usize, polling: bool) -> Result<Verdict, Fa
             each(peak.resident, start.resident)
         );
         verdict.demand(peak.gauges.sockets == connections, "not all were connected at once");
-        let end = Inventory::take(&mut server).await?;
+        let mut end = Inventory::take(&mut server).await?;
         end.print("  closed");
+        if cfg!(feature = "jemalloc") {
+            let most = start.resident + start.resident / 10;
+            let begin = Instant::now();
+            while end.resident > most && begin.elapsed() < SETTLING {
+                sleep(Duration::from_millis(100)).await;
+                end = Inventory::take(&mut server).await?;
+            }
+            end.print(&format!("  {:.1?}", begin.elapsed()));
+            verdict.demand(end.resident <= most, "memory is not back to within a tenth of the start");
+        }
         verdict.demand(end.gauges.sessions + end.gauges.sockets == 0, "sessions or sockets are left");
         verdict.demand(end.gauges.tasks == start.gauges.tasks, "tasks are left");
         verdict.demand(end.descriptors == start.descriptors, "descriptors are left");
         let left = end.gauges.live_bytes.saturating_sub(start.gauges.live_bytes);
-        verdict.demand(left <= connections * MAX_LEFT, format!("{left} bytes are left"));
+        verdict.demand(left <= MAX_LEFT, format!("{left} bytes are left"));
         ends.push(end);
     }
     if let [first, second] = ends.as_slice() {

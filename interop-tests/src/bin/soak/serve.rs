@@ -105,8 +105,8 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
                 io.session_count(),
                 io.socket_count("/"),
                 tokio::runtime::Handle::current().metrics().num_alive_tasks(),
-                HEAP.current_usage(),
-                HEAP.peak_usage(),
+                HEAP.allocated(),
+                HEAP.max_allocated(),
             )),
             // The milliseconds to the last one, from the first broadcast on.
             ["reasons"] => {

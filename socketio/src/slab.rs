@@ -1,0 +1,112 @@
+//! Values under dense numbers, in a table that gets smaller again.
+
+use std::collections::BTreeSet;
+
+use engineio::__Shrink as Shrink;
+
+/// Values under numbers that stay theirs.
+///
+/// The lowest free number is taken first, and places above the last value are given back: so a table of many shrinks
+/// while its values come and go, although none of them ever moves.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    /// The last one is taken.
+    places: Vec<Option<T>>,
+    free: BTreeSet<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: BTreeSet::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    /// All numbers in use are below this one.
+    pub(crate) fn end(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
+        self.places.get(number as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.places.get_mut(number as usize)?.as_mut()
+    }
+
+    /// Adds a value; gives back its number.
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
+        let number = self.free.pop_first().unwrap_or_else(|| {
+            self.places.push(None);
+            self.end() - 1
+        });
+        self.places[number as usize] = Some(value);
+        number
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
+        let value = self.places.get_mut(number as usize)?.take()?;
+        self.free.insert(number);
+        // Each of these was added by an insertion of its own.
+        while let Some(None) = self.places.last() {
+            self.places.pop();
+            self.free.pop_last();
+        }
+        self.places.shrink();
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_free_number_is_taken() {
+        let mut slab = Slab::default();
+        let numbers: Vec<u32> = (0..5).map(|value| slab.insert(value)).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+        assert_eq!((slab.remove(3), slab.remove(3), slab.remove(5)), (Some(3), None, None));
+        assert_eq!(slab.remove(1), Some(1));
+        assert_eq!((slab.insert(7), slab.insert(8), slab.insert(9)), (1, 3, 5));
+        *slab.get_mut(3).unwrap() += 1;
+        assert_eq!((slab.get(1), slab.get(3), slab.get(6)), (Some(&7), Some(&9), None));
+    }
+
+    #[test]
+    fn places_come_back_in_whatever_order_values_go() {
+        const MANY: u32 = 10_000;
+        for step in [1, MANY - 1, 7919] {
+            let mut slab = Slab::default();
+            for value in 0..MANY {
+                slab.insert(value);
+            }
+            let (mut capacity, mut moves) = (slab.places.capacity(), 0);
+            for n in 1..=MANY {
+                assert!(slab.remove(n * step % MANY).is_some());
+                moves += usize::from(slab.places.capacity() != capacity);
+                capacity = slab.places.capacity();
+            }
+            assert_eq!((slab.end(), slab.free.len()), (0, 0));
+            assert!(capacity <= 16 && moves <= 16, "{capacity} places after {moves} moves");
+        }
+    }
+
+    #[test]
+    fn who_comes_later_takes_the_places_of_those_who_left() {
+        let mut slab = Slab::default();
+        let mut live: Vec<u32> = (0..1000).map(|value| slab.insert(value)).collect();
+        // The ten newest stay for a while.
+        for number in live.drain(..990) {
+            slab.remove(number);
+        }
+        assert_eq!(slab.end(), 1000);
+        for number in live {
+            slab.insert(0);
+            slab.remove(number);
+        }
+        assert_eq!(slab.end(), 10);
+        assert!(slab.places.capacity() <= 40);
+    }
+}
