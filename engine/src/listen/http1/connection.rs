@@ -119,7 +119,11 @@ impl<L: Listener, S> Connection<L, S> {
             let begun = match self.request(is_first).await? {
                 Next::Request(begun) => begun,
                 Next::Refused(status) => return self.refuse(status).await,
-                Next::Over => return Ok(()),
+                Next::Over => {
+                    // TLS says so, which may take a write.
+                    let _ = tokio::time::timeout(PARTING, self.io.shutdown()).await;
+                    return Ok(());
+                }
             };
             is_first = false;
             let Begun { head, body, mut feed } = begun;
