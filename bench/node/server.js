@@ -1,0 +1,25 @@
+// The peer: Socket.IO for Node.js with its default configuration, which has no compression of WebSockets; that of HTTP
+// is off because the others have none either.
+const { createServer } = require("node:http");
+const { Server } = require("socket.io");
+
+const http = createServer();
+const io = new Server(http, { httpCompression: false });
+
+io.on("connection", (socket) => {
+  socket.join("r");
+  socket.on("echo", (value) => socket.emit("echo", value));
+  socket.on("echo-bin", (attachment) => socket.emit("echo-bin", attachment));
+  socket.on("ack", (value, acknowledge) => acknowledge(value));
+  socket.on("publish", (value) => io.to("r").emit("news", value));
+  socket.on("join", (room, acknowledge) => {
+    socket.join(room);
+    acknowledge();
+  });
+  socket.on("leave", (room, acknowledge) => {
+    socket.leave(room);
+    acknowledge();
+  });
+});
+
+http.listen({ host: "127.0.0.1", port: Number(process.env.PORT), backlog: 4096 });

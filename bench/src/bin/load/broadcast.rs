@@ -1,0 +1,122 @@
+//! One socket publishes, all get it.
+
+use anyhow::{Context as _, ensure};
+use bench::{
+    frame::{self, TEXT},
+    job::Job,
+};
+
+use crate::{net::Net, pace::Pace, payload::event_argument, sockets::Scenario};
+
+const PUBLISHER: usize = 0;
+/// Where the digit is that tells publications apart.
+const DIGIT: usize = r#"42["news",{"from":"ann"#.len();
+
+/// The publisher has up to `window` publications in flight, of which each carries another digit.
+pub(crate) struct Broadcast {
+    slots: Vec<Slot>,
+    /// For each socket and slot the number of the publication that it has got last, counted from 1.
+    received: Vec<Vec<usize>>,
+    published: usize,
+    pace: Option<Pace>,
+    deliveries: usize,
+    /// Deliveries that others have overtaken. They are allowed, but told.
+    overtaken: usize,
+}
+
+/// A publication, again and again.
+struct Slot {
+    publication: Vec<u8>,
+    expected: Vec<u8>,
+    began: u64,
+    /// Its number now, counted from 1.
+    number: usize,
+    /// Sockets that have not got it.
+    missing: usize,
+}
+
+impl Broadcast {
+    pub(crate) fn new(job: &Job) -> anyhow::Result<Self> {
+        ensure!((1..=10).contains(&job.window), "a digit must tell publications apart");
+        let argument = event_argument(100);
+        let slot = |digit: usize| {
+            let argument = argument.replacen("anna", &format!("ann{digit}"), 1);
+            Slot {
+                publication: frame::text(&format!(r#"42["publish",{argument}]"#)),
+                expected: format!(r#"42["news",{argument}]"#).into(),
+                began: 0,
+                number: 0,
+                missing: 0,
+            }
+        };
+        Ok(Self {
+            slots: (0..job.window).map(slot).collect(),
+            received: vec![vec![0; job.window]; job.connections],
+            published: 0,
+            pace: job.rate.map(Pace::new),
+            deliveries: 0,
+            overtaken: 0,
+        })
+    }
+
+    fn publish(&mut self, net: &mut Net) {
+        loop {
+            let place = self.published % self.slots.len();
+            let slot = &mut self.slots[place];
+            if slot.missing > 0 {
+                return;
+            }
+            slot.began = match &mut self.pace {
+                None => net.now(),
+                Some(pace) => {
+                    let Some((_, time)) = pace.due(net.now()) else { return };
+                    time
+                }
+            };
+            self.published += 1;
+            slot.number = self.published;
+            slot.missing = self.received.len();
+            net.send(PUBLISHER, &slot.publication);
+        }
+    }
+}
+
+impl Scenario for Broadcast {
+    fn start(&mut self, net: &mut Net) -> anyhow::Result<()> {
+        if let Some(pace) = &mut self.pace {
+            pace.start(net.now());
+        }
+        self.publish(net);
+        net.meter.warm_up(net.now());
+        Ok(())
+    }
+
+    fn message(&mut self, net: &mut Net, socket: usize, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
+        let digit = payload.get(DIGIT).map_or(usize::MAX, |digit| usize::from(digit.wrapping_sub(b'0')));
+        let slot = self
+            .slots
+            .get_mut(digit)
+            .filter(|slot| opcode == TEXT && payload == slot.expected)
+            .with_context(|| format!("socket {socket} got {}", String::from_utf8_lossy(payload)))?;
+        let received = &mut self.received[socket];
+        ensure!(received[digit] < slot.number, "socket {socket} got publication {} twice", slot.number);
+        self.overtaken += usize::from(received.iter().any(|number| *number > slot.number));
+        self.deliveries += 1;
+        received[digit] = slot.number;
+        slot.missing -= 1;
+        net.meter.operation(slot.began, net.now());
+        Ok(())
+    }
+
+    fn read_all(&mut self, net: &mut Net, _socket: usize) {
+        self.publish(net);
+    }
+
+    fn turn(&mut self, net: &mut Net) -> anyhow::Result<()> {
+        self.publish(net);
+        if self.overtaken > 0 {
+            net.meter.extra.insert("overtaken".into(), self.overtaken as f64 / self.deliveries as f64);
+        }
+        Ok(())
+    }
+}

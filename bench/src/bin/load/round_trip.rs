@@ -1,0 +1,169 @@
+//! Scenarios in which a client asks and the server answers: events, attachments, acknowledgements, rooms.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context as _, ensure};
+use bench::{
+    frame::{self, BINARY, TEXT},
+    job::{Job, Kind},
+};
+
+use crate::{net::Net, pace::Pace, payload::event_argument, sockets::Scenario};
+
+/// Sockets that join and leave the same room.
+const SOCKETS_IN_A_ROOM: usize = 10;
+const ATTACHMENT: usize = 1024;
+
+/// A request, ready to be sent, and the messages that have to come back.
+struct Call {
+    request: Vec<u8>,
+    answers: Vec<(u8, Vec<u8>)>,
+}
+
+impl Call {
+    fn new(request: &str, answer: &str) -> Self {
+        Self { request: frame::text(request), answers: vec![(TEXT, answer.into())] }
+    }
+
+    fn with_attachment(mut self, attachment: &[u8]) -> Self {
+        frame::write_masked(&mut self.request, BINARY, attachment);
+        self.answers.push((BINARY, attachment.into()));
+        self
+    }
+}
+
+/// Each socket makes its calls in turn, over and over.
+pub(crate) struct RoundTrips {
+    /// Socket `n` makes those of script `n` modulo the number of scripts.
+    scripts: Vec<Vec<Call>>,
+    sockets: Vec<Asker>,
+    window: usize,
+    pace: Option<Pace>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Asker {
+    /// When calls begin, or should have begun, that were not sent yet.
+    waiting: VecDeque<u64>,
+    /// When those began that were sent, in the order of their answers.
+    in_flight: VecDeque<u64>,
+    /// The call to be sent next.
+    next: usize,
+    /// The call to be answered next.
+    expected: usize,
+    /// Which of its answers.
+    part: usize,
+}
+
+impl RoundTrips {
+    pub(crate) fn new(job: &Job) -> Self {
+        let argument = event_argument(100);
+        let scripts = match job.kind {
+            Kind::Binary => {
+                let attachment: Vec<u8> = (0..ATTACHMENT).map(|i| (i * 7) as u8).collect();
+                let event = r#"451-["echo-bin",{"_placeholder":true,"num":0}]"#;
+                vec![vec![Call::new(event, event).with_attachment(&attachment)]]
+            }
+            Kind::Ack => {
+                let call =
+                    |id| Call::new(&format!(r#"42{id}["ack",{argument}]"#), &format!("43{id}[{argument}]"));
+                vec![(0..10).map(call).collect()]
+            }
+            Kind::Rooms => (0..job.connections.div_ceil(SOCKETS_IN_A_ROOM)).map(join_and_leave).collect(),
+            _ => {
+                let event = format!(r#"42["echo",{argument}]"#);
+                vec![vec![Call::new(&event, &event)]]
+            }
+        };
+        Self {
+            scripts,
+            sockets: (0..job.connections).map(|_| Asker::default()).collect(),
+            window: job.window,
+            pace: job.rate.map(Pace::new),
+            scratch: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, net: &mut Net, socket: usize) {
+        let asker = &mut self.sockets[socket];
+        let script = &self.scripts[socket % self.scripts.len()];
+        self.scratch.clear();
+        while asker.in_flight.len() < self.window
+            && let Some(began) = asker.waiting.pop_front()
+        {
+            self.scratch.extend_from_slice(&script[asker.next].request);
+            asker.next = (asker.next + 1) % script.len();
+            asker.in_flight.push_back(began);
+        }
+        if !self.scratch.is_empty() {
+            net.send(socket, &self.scratch);
+        }
+    }
+}
+
+fn join_and_leave(room: usize) -> Vec<Call> {
+    let call = |id, event| Call::new(&format!(r#"42{id}["{event}","room-{room}"]"#), &format!("43{id}[]"));
+    vec![call(0, "join"), call(1, "leave")]
+}
+
+/// An acknowledgement without arguments may have a `null`: so `socketioxide` writes what is nothing in Rust.
+fn is_answer(got: &[u8], expected: &[u8]) -> bool {
+    got == expected
+        || expected.strip_suffix(b"[]").is_some_and(|head| got.strip_prefix(head) == Some(b"[null]"))
+}
+
+impl Scenario for RoundTrips {
+    fn start(&mut self, net: &mut Net) -> anyhow::Result<()> {
+        let now = net.now();
+        if let Some(pace) = &mut self.pace {
+            pace.start(now);
+        } else {
+            for socket in 0..self.sockets.len() {
+                self.sockets[socket].waiting.extend(std::iter::repeat_n(now, self.window));
+                self.send(net, socket);
+            }
+        }
+        net.meter.warm_up(now);
+        Ok(())
+    }
+
+    fn message(&mut self, net: &mut Net, socket: usize, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
+        let asker = &mut self.sockets[socket];
+        let script = &self.scripts[socket % self.scripts.len()];
+        let call = &script[asker.expected];
+        let (expected_opcode, expected) = &call.answers[asker.part];
+        ensure!(
+            opcode == *expected_opcode && is_answer(payload, expected),
+            "socket {socket} got {} instead of {}",
+            String::from_utf8_lossy(payload),
+            String::from_utf8_lossy(expected)
+        );
+        asker.part += 1;
+        if asker.part == call.answers.len() {
+            let began = asker.in_flight.pop_front().context("an answer to nothing")?;
+            asker.part = 0;
+            asker.expected = (asker.expected + 1) % script.len();
+            net.meter.operation(began, net.now());
+            if self.pace.is_none() {
+                asker.waiting.push_back(net.now());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_all(&mut self, net: &mut Net, socket: usize) {
+        self.send(net, socket);
+    }
+
+    fn turn(&mut self, net: &mut Net) -> anyhow::Result<()> {
+        while let Some(pace) = &mut self.pace
+            && let Some((number, time)) = pace.due(net.now())
+        {
+            let socket = number % self.sockets.len();
+            self.sockets[socket].waiting.push_back(time);
+            self.send(net, socket);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! The machine that everything runs on.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// What a result has to be read with.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) memory_gib: f64,
+}
+
+impl Machine {
+    pub(crate) fn read() -> anyhow::Result<Self> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        let meminfo = fs::read_to_string("/proc/meminfo")?;
+        let models: Vec<_> = cpuinfo.lines().filter(|line| line.starts_with("model name")).collect();
+        let cpu = models.first().and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown CPU").into();
+        let total = meminfo.split_whitespace().nth(1).context("/proc/meminfo")?.parse::<f64>()?;
+        Ok(Self {
+            cpu,
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().into(),
+            memory_gib: total / 1024.0 / 1024.0,
+        })
+    }
+}
+
+/// Cores that are busy, over a tenth of a second.
+fn busy_cores() -> f64 {
+    let ticks = || {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        let fields = line.split_whitespace().skip(1).map(|field| field.parse::<f64>().unwrap_or(0.0));
+        // All but idle and waiting.
+        fields.take(7).enumerate().filter(|(n, _)| !matches!(n, 3 | 4)).map(|(_, ticks)| ticks).sum::<f64>()
+    };
+    let before = ticks();
+    thread::sleep(Duration::from_millis(100));
+    (ticks() - before) / 10.0
+}
+
+/// Waits until others leave the machine alone, or until that takes too long.
+pub(crate) fn wait_for_quiet(longest: Duration) {
+    let end = Instant::now() + longest;
+    while busy_cores() > 0.3 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(200));
+    }
+}

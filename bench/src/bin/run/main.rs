@@ -1,0 +1,95 @@
+//! Runs the scenarios against the peers in rounds, and writes what was measured: `run --help`.
+
+mod chart;
+mod machine;
+mod options;
+mod peers;
+mod process;
+mod results;
+mod scenarios;
+mod statistics;
+mod table;
+
+use std::{fs, process::ExitCode, thread, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::{
+    machine::Machine,
+    options::Options,
+    peers::Peer,
+    process::Server,
+    results::{Results, Run},
+    scenarios::Scenario,
+};
+
+/// With more CPU time of others than this, in cores, a run is made again.
+const DISTURBED: f64 = 0.35;
+const ATTEMPTS: usize = 3;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all runs were good.
+fn run() -> anyhow::Result<bool> {
+    let Some(options) = Options::from_args()? else { return Ok(true) };
+    let (_, limit) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, limit, limit)?;
+    let peers = peers::all(&options)?;
+    let scenarios = scenarios::all(&options)?;
+    let mut results = Results::new(Machine::read()?, &options, &peers, &scenarios);
+    fs::create_dir_all(&options.out)?;
+    for round in 0..options.rounds {
+        for scenario in scenarios.iter().filter(|scenario| round < scenario.rounds) {
+            for turn in 0..peers.len() {
+                // Nobody is always the first, or always after the same one.
+                let peer = &peers[(turn + round) % peers.len()];
+                if !peer.plays(scenario) {
+                    continue;
+                }
+                let run = best_of(&options, peer, scenario, round);
+                eprintln!("[{:5.0} s] round {round} {}", results.elapsed(), run.line());
+                results.runs.push(run);
+            }
+        }
+        results.write(&options)?;
+    }
+    let text = table::markdown(&results);
+    println!("{text}");
+    Ok(results.runs.iter().all(|run| run.error.is_none()))
+}
+
+/// The run that others disturbed least; the first that they left alone is taken at once.
+fn best_of(options: &Options, peer: &Peer, scenario: &Scenario, round: usize) -> Run {
+    let mut best: Option<Run> = None;
+    for _ in 0..ATTEMPTS {
+        machine::wait_for_quiet(options.quiet_wait);
+        let measured = measure(options, peer, scenario);
+        let run = Run::new(round, scenario, peer, measured);
+        let done = run.error.is_some() || run.others() <= DISTURBED || scenario.is_long();
+        if best.as_ref().is_none_or(|best| run.others() <= best.others()) {
+            best = Some(run);
+        }
+        if done {
+            break;
+        }
+    }
+    best.expect("one attempt at least")
+}
+
+fn measure(options: &Options, peer: &Peer, scenario: &Scenario) -> anyhow::Result<bench::job::Report> {
+    let server = Server::start(options, &peer.command, scenario.on_all_cores)?;
+    thread::sleep(Duration::from_millis(150));
+    let mut job = scenario.job.clone();
+    job.port = server.port;
+    job.pid = server.pid()?;
+    process::load(options, &job).with_context(|| format!("{} against {}", scenario.name, peer.name))
+}

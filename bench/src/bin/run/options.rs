@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use lexopt::{Arg, ValueExt as _};
+
+const HELP: &str = "\
+Measures Socket.IO servers: what an operation costs them in CPU time, how long it takes, and what memory they need.
+
+usage: bench/run.sh [OPTION...]
+
+  --quick              one round of few scenarios, about two minutes
+  --rounds N           rounds (5); expensive scenarios have fewer
+  --scenarios A,B      only these, or those whose names begin with A- or B-; --list prints the names
+  --peers A,B          only these of socketio, socketioxide, node and floor
+  --peer NAME=COMMAND  one more: a server on 127.0.0.1:$PORT, see README.md
+  --seconds S          time that counts in each run (1.5)
+  --wait S             time between a large broadcast and the look at the memory (60)
+  --cores A,B          core of the server and core of the load generator (0,1)
+  --out DIR            where the results go (bench/results)
+  --list               the names of all scenarios
+";
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) rounds: usize,
+    pub(crate) scenarios: Vec<String>,
+    pub(crate) peers: Vec<String>,
+    /// Names and commands.
+    pub(crate) more_peers: Vec<(String, String)>,
+    pub(crate) seconds: f64,
+    pub(crate) wait: f64,
+    pub(crate) server_core: usize,
+    pub(crate) load_core: usize,
+    pub(crate) out: PathBuf,
+    /// How long to wait for others to finish before a run.
+    pub(crate) quiet_wait: Duration,
+    /// Where the executables are.
+    pub(crate) bin: PathBuf,
+    /// The directory `bench`.
+    pub(crate) home: PathBuf,
+}
+
+impl Options {
+    /// Reads the command line; `None` if all it asked for was text.
+    pub(crate) fn from_args() -> anyhow::Result<Option<Self>> {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf();
+        let bin = env::current_exe()?.parent().context("the directory of this program")?.to_path_buf();
+        let mut options = Self {
+            quick: false,
+            rounds: 5,
+            scenarios: Vec::new(),
+            peers: Vec::new(),
+            more_peers: Vec::new(),
+            seconds: 1.5,
+            wait: 60.0,
+            server_core: 0,
+            load_core: 1,
+            out: home.join("results"),
+            quiet_wait: Duration::from_secs(2),
+            bin,
+            home,
+        };
+        let mut rounds = None;
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Long("quick") => options.quick = true,
+                Arg::Long("rounds") => rounds = Some(parser.value()?.parse()?),
+                Arg::Long("scenarios") => options.scenarios = list(&parser.value()?.string()?),
+                Arg::Long("peers") => options.peers = list(&parser.value()?.string()?),
+                Arg::Long("peer") => {
+                    let value = parser.value()?.string()?;
+                    let (name, command) = value.split_once('=').context("--peer NAME=COMMAND")?;
+                    options.more_peers.push((name.into(), command.into()));
+                }
+                Arg::Long("seconds") => options.seconds = parser.value()?.parse()?,
+                Arg::Long("wait") => options.wait = parser.value()?.parse()?,
+                Arg::Long("cores") => {
+                    let value = parser.value()?.string()?;
+                    let (server, load) = value.split_once(',').context("--cores A,B")?;
+                    (options.server_core, options.load_core) = (server.parse()?, load.parse()?);
+                }
+                Arg::Long("out") => options.out = parser.value()?.into(),
+                Arg::Long("list") => {
+                    println!("{}", crate::scenarios::list(&options));
+                    return Ok(None);
+                }
+                Arg::Long("help") | Arg::Short('h') => {
+                    print!("{HELP}");
+                    return Ok(None);
+                }
+                _ => bail!(arg.unexpected()),
+            }
+        }
+        options.rounds = rounds.unwrap_or(if options.quick { 1 } else { options.rounds });
+        Ok(Some(options))
+    }
+}
+
+fn list(value: &str) -> Vec<String> {
+    value.split(',').map(str::to_owned).collect()
+}

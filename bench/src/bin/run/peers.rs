@@ -1,0 +1,100 @@
+//! The servers that are compared.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::bail;
+
+use crate::{options::Options, scenarios::Scenario};
+
+/// Name of the server of this repository: all others are compared with it.
+pub(crate) const OURS: &str = "socketio";
+/// Name of what is no server but a limit.
+pub(crate) const FLOOR: &str = "floor";
+
+/// A server.
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    /// Which one it is exactly.
+    pub(crate) version: String,
+    /// The program and its arguments. Must be the server itself, not something that starts it.
+    pub(crate) command: Vec<String>,
+}
+
+impl Peer {
+    fn new(name: &str, version: String, program: &Path) -> Self {
+        Self { name: name.into(), version, command: vec![program.to_string_lossy().into()] }
+    }
+
+    /// Whether a scenario says anything about this peer.
+    pub(crate) fn plays(&self, scenario: &Scenario) -> bool {
+        !(scenario.on_all_cores && self.name == FLOOR)
+    }
+}
+
+/// All that were asked for and can be started.
+pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Peer>> {
+    let own =
+        Peer::new(OURS, format!("this repository, {}", revision(options)), &options.bin.join("bench-server"));
+    let other = Peer::new(
+        "socketioxide",
+        format!("socketioxide {}", locked_version("socketioxide")),
+        &options.bin.join("socketioxide"),
+    );
+    let floor = Peer::new(FLOOR, "the least that is possible, no server".into(), &options.bin.join(FLOOR));
+    let mut peers = vec![own, other];
+    peers.extend(node(options));
+    peers.push(floor);
+    if !options.peers.is_empty() {
+        for name in &options.peers {
+            if name != "node" && !peers.iter().any(|peer| peer.name == *name) {
+                bail!("there is no peer {name}");
+            }
+        }
+        peers.retain(|peer| options.peers.contains(&peer.name));
+    }
+    for (name, command) in &options.more_peers {
+        let command = command.split_whitespace().map(str::to_owned).collect();
+        peers.push(Peer { name: name.clone(), version: "yours".into(), command });
+    }
+    for peer in &peers {
+        if peer.command.is_empty() || peer.command[0].contains('/') && !Path::new(&peer.command[0]).exists() {
+            bail!("{}: there is no {:?}; run.sh builds all", peer.name, peer.command);
+        }
+    }
+    Ok(peers)
+}
+
+fn node(options: &Options) -> Option<Peer> {
+    let home = options.home.join("node");
+    let Some(node) = output("node", &["--version"]) else {
+        eprintln!("Node.js is not there: the peer `node` is left out.");
+        return None;
+    };
+    let Ok(package) = fs::read_to_string(home.join("node_modules/socket.io/package.json")) else {
+        eprintln!("bench/node is not installed (npm ci): the peer `node` is left out.");
+        return None;
+    };
+    let package: serde_json::Value = serde_json::from_str(&package).ok()?;
+    let version = format!("socket.io {} on Node.js {node}", package["version"].as_str()?);
+    let server = home.join("server.js").to_string_lossy().into();
+    Some(Peer { name: "node".into(), version, command: vec!["node".into(), server] })
+}
+
+fn revision(options: &Options) -> String {
+    let home = options.home.to_string_lossy();
+    output("git", &["-C", &home, "rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "no revision".into())
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn locked_version(name: &str) -> &'static str {
+    include_str!("../../../Cargo.lock")
+        .split("[[package]]")
+        .find(|package| package.contains(&format!("name = \"{name}\"\n")))
+        .and_then(|package| package.split("version = \"").nth(1)?.split('"').next())
+        .unwrap_or("of unknown version")
+}

@@ -1,0 +1,143 @@
+//! What was measured, all of it.
+
+use std::{fs, process::Command, time::Instant};
+
+use bench::job::Report;
+use serde::Serialize;
+
+use crate::{
+    chart,
+    machine::Machine,
+    options::Options,
+    peers::{OURS, Peer},
+    scenarios::{Group, Scenario},
+    statistics::{median, short},
+    table,
+};
+
+/// One server, one scenario, once.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Run {
+    round: usize,
+    scenario: String,
+    peer: String,
+    report: Option<Report>,
+    /// A wrong answer, or none.
+    pub(crate) error: Option<String>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        round: usize,
+        scenario: &Scenario,
+        peer: &Peer,
+        measured: anyhow::Result<Report>,
+    ) -> Self {
+        let (report, error) = match measured {
+            Ok(report) => (Some(report), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        Self { round, scenario: scenario.name.clone(), peer: peer.name.clone(), report, error }
+    }
+
+    /// CPU time that others took meanwhile, in cores.
+    pub(crate) fn others(&self) -> f64 {
+        self.report.as_ref().map_or(0.0, |report| report.other_cores)
+    }
+
+    /// For those who watch.
+    pub(crate) fn line(&self) -> String {
+        let name = format!("{:14} {:14}", self.scenario, self.peer);
+        match (&self.report, &self.error) {
+            (Some(report), _) => format!(
+                "{name} {:9.3} µs {:9}/s, server {:.2}, load {:.2}, others {:.2}",
+                report.cpu_us,
+                short(report.rate()),
+                report.server_cores,
+                report.load_busy,
+                report.other_cores
+            ),
+            (None, error) => format!("{name} FAILED: {}", error.as_deref().unwrap_or("no word why")),
+        }
+    }
+}
+
+/// Everything.
+#[derive(Serialize)]
+pub(crate) struct Results {
+    pub(crate) when: String,
+    pub(crate) machine: Machine,
+    /// Names and versions.
+    pub(crate) peers: Vec<(String, String)>,
+    pub(crate) seconds: f64,
+    #[serde(skip)]
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) runs: Vec<Run>,
+    #[serde(skip)]
+    began: Instant,
+}
+
+impl Results {
+    pub(crate) fn new(machine: Machine, options: &Options, peers: &[Peer], scenarios: &[Scenario]) -> Self {
+        let date = Command::new("date").args(["-u", "+%Y-%m-%dT%H%M%SZ"]).output();
+        Self {
+            when: date
+                .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+                .unwrap_or_default(),
+            machine,
+            peers: peers.iter().map(|peer| (peer.name.clone(), peer.version.clone())).collect(),
+            seconds: options.seconds,
+            scenarios: scenarios.to_vec(),
+            runs: Vec::new(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// The scenarios of a table.
+    pub(crate) fn of_group(&self, group: Group) -> impl Iterator<Item = &Scenario> {
+        self.scenarios.iter().filter(move |scenario| scenario.group == group)
+    }
+
+    fn reports(&self, scenario: &str, peer: &str) -> impl Iterator<Item = (usize, &Report)> {
+        self.runs
+            .iter()
+            .filter(move |run| run.scenario == scenario && run.peer == peer)
+            .filter_map(|run| Some((run.round, run.report.as_ref()?)))
+    }
+
+    /// The median of all rounds.
+    pub(crate) fn figure(
+        &self,
+        scenario: &str,
+        peer: &str,
+        metric: impl Fn(&Report) -> Option<f64>,
+    ) -> Option<f64> {
+        median(self.reports(scenario, peer).filter_map(|(_, report)| metric(report)))
+    }
+
+    /// How much more than with our server it is: the median of what it is in each round.
+    pub(crate) fn ratio(
+        &self,
+        scenario: &str,
+        peer: &str,
+        metric: impl Fn(&Report) -> Option<f64>,
+    ) -> Option<f64> {
+        let ours = |wanted| self.reports(scenario, OURS).find(|(round, _)| *round == wanted);
+        median(
+            self.reports(scenario, peer)
+                .filter_map(|(round, report)| Some(metric(report)? / metric(ours(round)?.1)?)),
+        )
+    }
+
+    /// Writes `<when>.json`, `latest.md` and `chart.svg`.
+    pub(crate) fn write(&self, options: &Options) -> anyhow::Result<()> {
+        fs::write(options.out.join(format!("{}.json", self.when)), serde_json::to_string_pretty(self)?)?;
+        fs::write(options.out.join("latest.md"), table::markdown(self))?;
+        fs::write(options.out.join("chart.svg"), chart::svg(self))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! The peer `socketioxide`, on axum as in its documentation, with its default configuration but for one limit.
+
+use std::{env, net::Ipv4Addr};
+
+use axum::serve::ListenerExt as _;
+use bytes::Bytes;
+use serde_json::Value;
+use socketioxide::{
+    SocketIo,
+    extract::{AckSender, Data, SocketRef},
+};
+use tokio::net::TcpListener;
+
+const ROOM: &str = "r";
+
+async fn on_connect(socket: SocketRef, io: SocketIo) {
+    socket.join(ROOM);
+    socket.on("echo", async |socket: SocketRef, Data::<Value>(value)| {
+        socket.emit("echo", &value).ok();
+    });
+    socket.on("echo-bin", async |socket: SocketRef, Data::<Bytes>(attachment)| {
+        socket.emit("echo-bin", &attachment).ok();
+    });
+    socket.on("ack", async |Data::<Value>(value), ack: AckSender| {
+        ack.send(&value).ok();
+    });
+    socket.on("publish", async move |Data::<Value>(value)| {
+        io.to(ROOM).emit("news", &value).await.ok();
+    });
+    socket.on("join", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
+        socket.join(room);
+        ack.send(&()).ok();
+    });
+    socket.on("leave", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
+        socket.leave(room);
+        ack.send(&()).ok();
+    });
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let port: u16 = env::var("PORT")?.parse()?;
+    // Its own limit is 100 kB; what is published when memory is measured is larger, and the others take 1 MB.
+    let (layer, io) = SocketIo::builder().max_payload(1_000_000).build_layer();
+    io.ns("/", on_connect);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?.tap_io(|stream| {
+        stream.set_nodelay(true).ok();
+    });
+    axum::serve(listener, axum::Router::new().layer(layer)).await?;
+    Ok(())
+}
