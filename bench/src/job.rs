@@ -11,6 +11,9 @@ pub struct Job {
     pub kind: Kind,
     /// Clients, or life cycles at a time.
     pub connections: usize,
+    /// Clients that do nothing but stand around, each in the room of all and in one of its own.
+    #[serde(default)]
+    pub others: usize,
     /// Operations that a client has in flight.
     #[serde(default = "one")]
     pub window: usize,
@@ -57,6 +60,18 @@ pub enum Kind {
     Rooms,
     /// One delivery of an event that all clients get.
     Broadcast,
+    /// As [`Kind::Echo`] over HTTP long-polling: a POST, and the answer to a pending GET.
+    Polling,
+    /// A WebSocket is opened, connected to the namespace, and closed.
+    Connect,
+    /// The same, but it begins with polling, upgrades, and has an event echoed.
+    Upgrade,
+    /// A socket leaves, and with it its two rooms.
+    Disconnect,
+    /// No operations: what connections need of the server's memory.
+    Memory,
+    /// No operations: what pending polls need of it.
+    PollMemory,
 }
 
 /// What was measured.
@@ -78,7 +93,7 @@ pub struct Report {
     pub other_cores: f64,
     /// From an operation's beginning, or from when it should have begun, to its end.
     pub latency: Option<Latency>,
-    /// Figures of this kind of work only.
+    /// Figures of this kind of work only, by name: bytes for one connection, and what part of deliveries others overtook.
     #[serde(default)]
     pub extra: BTreeMap<String, f64>,
 }

@@ -61,8 +61,8 @@ impl Broadcast {
 
     fn publish(&mut self, net: &mut Net) {
         loop {
-            let place = self.published % self.slots.len();
-            let slot = &mut self.slots[place];
+            let position = self.published % self.slots.len();
+            let slot = &mut self.slots[position];
             if slot.missing > 0 {
                 return;
             }

@@ -1,10 +1,15 @@
 //! The load generator: many clients of one server in one thread. `load JOB` takes a [`Job`] and prints a [`Report`].
 
 mod broadcast;
+mod churn;
+mod disconnect;
+mod http;
+mod memory;
 mod meter;
 mod net;
 mod pace;
 mod payload;
+mod polling;
 mod round_trip;
 mod sockets;
 
@@ -13,7 +18,10 @@ use std::{env, io::Write as _, process::ExitCode};
 use anyhow::Context as _;
 use bench::job::{Job, Kind, Report};
 
-use crate::{broadcast::Broadcast, net::Net, round_trip::RoundTrips, sockets::Sockets};
+use crate::{
+    broadcast::Broadcast, churn::Churn, disconnect::Disconnect, memory::Memory, net::Net, polling::Polling,
+    round_trip::RoundTrips, sockets::Sockets,
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -40,6 +48,10 @@ fn measure(job: &Job) -> anyhow::Result<Report> {
             net.run(&mut Sockets::new(job, RoundTrips::new(job)))?;
         }
         Kind::Broadcast => net.run(&mut Sockets::new(job, Broadcast::new(job)?))?,
+        Kind::Polling | Kind::PollMemory => net.run(&mut Polling::new(job)?)?,
+        Kind::Connect | Kind::Upgrade => net.run(&mut Churn::new(job))?,
+        Kind::Disconnect => net.run(&mut Sockets::new(job, Disconnect::new(job)))?,
+        Kind::Memory => net.run(&mut Sockets::new(job, Memory::new(job, &net.meter)?))?,
     }
     net.meter.report()
 }

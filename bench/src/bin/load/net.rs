@@ -200,7 +200,8 @@ impl Net {
                 input
             };
             if let Some(Some(connection)) = self.connections.get_mut(id) {
-                connection.input = rest;
+                // Buffers that were needed once would need more memory than the machine has.
+                connection.input = if rest.is_empty() { Vec::new() } else { rest };
             }
             if length < buffer.len() && !to_end {
                 return Ok(());

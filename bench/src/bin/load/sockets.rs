@@ -1,20 +1,20 @@
 //! Socket.IO clients over WebSocket: brings up any number of them, then lets a [`Scenario`] play.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use bench::{
-    frame::{self, BINARY, PING, PONG, TEXT},
-    job::Job,
+    frame::{self, BINARY, CLOSE, PING, PONG, TEXT},
+    job::{Job, Kind},
 };
 
-use crate::net::{Actor, Net};
+use crate::{
+    http,
+    net::{Actor, Net},
+};
 
 /// Handshakes that are under way at the same time.
 const AT_ONCE: usize = 64;
 /// Nanoseconds between the last handshake and the load.
 const SETTLE: u64 = 300_000_000;
-/// The key of the example in RFC 6455, and the answer that it asks for.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// What is done with the sockets when all of them are connected.
 pub(crate) trait Scenario {
@@ -30,9 +30,9 @@ pub(crate) trait Scenario {
     /// Called once in each turn of the loop.
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()>;
 
-    /// Whether the server may close connections now.
-    fn closing(&self) -> bool {
-        false
+    /// The server has closed a connection.
+    fn closed(&mut self, _net: &mut Net, socket: usize) -> anyhow::Result<()> {
+        bail!("the server closed socket {socket}")
     }
 }
 
@@ -40,6 +40,8 @@ pub(crate) trait Scenario {
 pub(crate) struct Sockets<S> {
     scenario: S,
     wanted: usize,
+    /// Sockets from this number on are in a room of their own.
+    in_own_room: usize,
     states: Vec<State>,
     ready: usize,
     started: Started,
@@ -56,6 +58,8 @@ enum State {
     Opening,
     /// Waits for the namespace.
     Connecting,
+    /// Waits for the acknowledgement that it is in its own room.
+    Joining,
     Ready,
 }
 
@@ -70,11 +74,12 @@ impl<S: Scenario> Sockets<S> {
     pub(crate) fn new(job: &Job, scenario: S) -> Self {
         Self {
             scenario,
-            wanted: job.connections,
+            wanted: job.connections + job.others,
+            in_own_room: if job.kind == Kind::Disconnect { 0 } else { job.connections },
             states: Vec::new(),
             ready: 0,
             started: Started::No,
-            upgrade: upgrade_request(job.port, "/socket.io/?EIO=4&transport=websocket"),
+            upgrade: http::upgrade(job.port, None),
             connect: frame::text("40"),
             pong: frame::text("3"),
         }
@@ -86,16 +91,23 @@ impl<S: Scenario> Sockets<S> {
                 net.send(id, &self.connect);
                 self.states[id] = State::Connecting;
             }
-            State::Connecting if payload.starts_with(b"40{") => {
-                self.states[id] = State::Ready;
-                self.ready += 1;
-                if self.ready == self.wanted {
-                    self.started = Started::At(net.now() + SETTLE);
-                }
+            State::Connecting if payload.starts_with(b"40{") && id >= self.in_own_room => {
+                net.send(id, &frame::text(&format!(r#"420["join","own-{id}"]"#)));
+                self.states[id] = State::Joining;
             }
+            State::Connecting if payload.starts_with(b"40{") => self.ready(net, id),
+            State::Joining if payload.starts_with(b"430[") => self.ready(net, id),
             state => bail!("{state:?}, but got {}", String::from_utf8_lossy(payload)),
         }
         Ok(())
+    }
+
+    fn ready(&mut self, net: &mut Net, id: usize) {
+        self.states[id] = State::Ready;
+        self.ready += 1;
+        if self.ready == self.wanted {
+            self.started = Started::At(net.now() + SETTLE);
+        }
     }
 }
 
@@ -108,7 +120,7 @@ impl<S: Scenario> Actor for Sockets<S> {
     fn received(&mut self, net: &mut Net, id: usize, bytes: &[u8]) -> anyhow::Result<usize> {
         let mut used = 0;
         if self.states[id] == State::Upgrading {
-            let Some(length) = upgraded(bytes)? else { return Ok(0) };
+            let Some(length) = http::upgraded(bytes)? else { return Ok(0) };
             used = length;
             self.states[id] = State::Opening;
         }
@@ -130,7 +142,8 @@ impl<S: Scenario> Actor for Sockets<S> {
                     frame::write_masked(&mut pong, PONG, payload);
                     net.send(id, &pong);
                 }
-                _ if self.scenario.closing() => {}
+                // The connection is closed next.
+                CLOSE => {}
                 opcode => bail!("socket {id} got a frame with opcode {opcode}"),
             }
         }
@@ -140,9 +153,13 @@ impl<S: Scenario> Actor for Sockets<S> {
         Ok(used)
     }
 
-    fn closed(&mut self, _net: &mut Net, id: usize) -> anyhow::Result<()> {
-        ensure!(self.scenario.closing(), "the server closed socket {id} in state {:?}", self.states[id]);
-        Ok(())
+    fn closed(&mut self, net: &mut Net, id: usize) -> anyhow::Result<()> {
+        ensure!(
+            self.started == Started::Yes,
+            "the server closed socket {id} when it was {:?}",
+            self.states[id]
+        );
+        self.scenario.closed(net, id)
     }
 
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()> {
@@ -162,28 +179,4 @@ impl<S: Scenario> Actor for Sockets<S> {
         }
         Ok(())
     }
-}
-
-/// The request for a WebSocket.
-pub(crate) fn upgrade_request(port: u16, path: &str) -> Vec<u8> {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-    )
-    .into_bytes()
-}
-
-/// The length of the answer to an upgrade, once all of it is there.
-pub(crate) fn upgraded(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(length) = response.parse(bytes).context("the answer to an upgrade")?
-    else {
-        return Ok(None);
-    };
-    ensure!(response.code == Some(101), "upgrade refused: {}", String::from_utf8_lossy(bytes));
-    let accept =
-        response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"));
-    ensure!(accept.is_some_and(|header| header.value == ACCEPT), "wrong Sec-WebSocket-Accept");
-    Ok(Some(length))
 }

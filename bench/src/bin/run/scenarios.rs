@@ -10,6 +10,18 @@ use crate::options::Options;
 pub(crate) enum Group {
     /// CPU time of one operation, under full load.
     Cost,
+    /// How long operations take, at a rate that is no full load for anyone.
+    Latency,
+    /// CPU time of one delivery, by the number of recipients.
+    FanOut,
+    /// CPU time of what changes rooms, by the number of sockets and rooms around.
+    Crowd,
+    /// One core and two.
+    Cores,
+    /// Memory of connections.
+    Memory,
+    /// Memory of pending polls.
+    PollMemory,
 }
 
 /// One job, for every peer.
@@ -33,6 +45,7 @@ impl Scenario {
         let job = Job {
             kind,
             connections,
+            others: 0,
             window: 1,
             rate: None,
             port: 0,
@@ -58,6 +71,11 @@ impl Scenario {
         self
     }
 
+    fn rounds(mut self, rounds: usize) -> Self {
+        self.rounds = rounds;
+        self
+    }
+
     fn quick(mut self) -> Self {
         self.quick = true;
         self
@@ -71,7 +89,7 @@ impl Scenario {
 
 /// Those that were asked for.
 pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
-    let mut scenarios = costs(options);
+    let mut scenarios = everything(options);
     let is_asked_for = |scenario: &Scenario| {
         options.scenarios.iter().any(|name| {
             scenario
@@ -92,7 +110,19 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
 /// Their names, one in each line.
 pub(crate) fn list(options: &Options) -> String {
     let line = |scenario: &Scenario| format!("{:14} {}", scenario.name, scenario.what);
-    costs(options).iter().map(line).collect::<Vec<_>>().join("\n")
+    everything(options).iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn everything(options: &Options) -> Vec<Scenario> {
+    let parts = [
+        costs(options),
+        latencies(options),
+        fan_out(options),
+        crowds(options),
+        cores(options),
+        memory(options),
+    ];
+    parts.concat()
 }
 
 fn costs(options: &Options) -> Vec<Scenario> {
@@ -104,9 +134,85 @@ fn costs(options: &Options) -> Vec<Scenario> {
         cost("echo-1k", "1,000 clients, event and event back", Kind::Echo, 1000),
         cost("echo-w16", "100 clients with 16 events in flight each", Kind::Echo, 100).window(16).quick(),
         cost("ack", "100 clients, event and acknowledgement", Kind::Ack, 100).quick(),
-        cost("binary", "100 clients, event with 1 KiB attached and back", Kind::Binary, 100),
-        cost("bcast", "1 delivery of a broadcast to 1,000", Kind::Broadcast, 1000).quick(),
+        cost("binary", "100 clients, event with 1 KiB attached, and back", Kind::Binary, 100),
+        cost("bcast", "delivery of a broadcast to 1,000", Kind::Broadcast, 1000).quick(),
         cost("bcast-w8", "the same with 8 broadcasts in flight", Kind::Broadcast, 1000).window(8),
         cost("rooms", "100 clients, a join or leave acknowledged", Kind::Rooms, 100),
+        cost("polling", "100 clients, echo by POST and pending GET", Kind::Polling, 100).quick(),
+        cost("connect", "64 clients at a time come by WebSocket and go", Kind::Connect, 64).quick(),
+        cost("upgrade", "400 at a time come by polling, upgrade, and go", Kind::Upgrade, 400),
     ]
+}
+
+/// Rates that are no full load for the slowest of the peers.
+fn latencies(options: &Options) -> Vec<Scenario> {
+    let at = |name: &str, rate: u32, what: &str, kind, connections| {
+        let name = format!("latency-{name}");
+        let what = format!("{rate} in a second: {what}");
+        let mut scenario = Scenario::new(options, Group::Latency, &name, &what, kind, connections).rounds(3);
+        scenario.job.rate = Some(rate.into());
+        scenario.job.seconds = options.seconds.max(3.0);
+        scenario
+    };
+    vec![
+        at("echo", 10_000, "echo, 100 clients", Kind::Echo, 100),
+        at("ack", 10_000, "acknowledgement, 100 clients", Kind::Ack, 100),
+        at("binary", 10_000, "echo with 1 KiB attached, 100 clients", Kind::Binary, 100),
+        at("bcast", 20, "broadcast, until each of 1,000 has it", Kind::Broadcast, 1000),
+        at("rooms", 10_000, "join or leave, 100 clients", Kind::Rooms, 100),
+        at("polling", 2000, "echo by polling, 100 clients", Kind::Polling, 100),
+        at("connect", 1000, "client that comes by WebSocket", Kind::Connect, 64),
+        at("upgrade", 200, "client that comes by polling and upgrades", Kind::Upgrade, 400),
+    ]
+}
+
+fn fan_out(options: &Options) -> Vec<Scenario> {
+    let to = |recipients: usize| {
+        let (name, what) = (format!("fanout-{recipients}"), format!("delivery to each of {recipients}"));
+        Scenario::new(options, Group::FanOut, &name, &what, Kind::Broadcast, recipients).rounds(3)
+    };
+    CROWDS.map(to).into()
+}
+
+/// As many as a limit of 20,000 descriptors allows.
+const CROWDS: [usize; 5] = [10, 100, 1000, 10_000, 19_000];
+
+fn crowds(options: &Options) -> Vec<Scenario> {
+    let among = |name: &str, what: &str, kind, connections, others: usize| {
+        let (name, what) =
+            (format!("{name}-{others}"), format!("{what} among {others} sockets in as many rooms"));
+        let mut scenario = Scenario::new(options, Group::Crowd, &name, &what, kind, connections).rounds(3);
+        scenario.job.others = others;
+        scenario
+    };
+    let changes = CROWDS.map(|others| among("crowd-rooms", "join or leave", Kind::Rooms, 100, others));
+    let ends = CROWDS.map(|others| among("crowd-disconnect", "disconnect", Kind::Disconnect, 500, others));
+    changes.into_iter().chain(ends).collect()
+}
+
+fn cores(options: &Options) -> Vec<Scenario> {
+    let on = |name, what, all| {
+        let mut scenario =
+            Scenario::new(options, Group::Cores, name, what, Kind::Echo, 1000).window(4).rounds(3);
+        scenario.on_all_cores = all;
+        scenario.job.sleep = true;
+        scenario
+    };
+    vec![
+        on(
+            "cores-1",
+            "echo, 1,000 clients with 4 in flight; server on one core, clients on the other",
+            false,
+        ),
+        on("cores-2", "the same; server on both cores, clients on one of them", true),
+    ]
+}
+
+fn memory(options: &Options) -> Vec<Scenario> {
+    let of = |group, name, what, kind, connections| {
+        Scenario::new(options, group, name, what, kind, connections).rounds(1)
+    };
+    let mut all = of(Group::Memory, "memory", "10,000 sockets", Kind::Memory, 10_000);
+    all.job.wait = options.wait;
+    vec![all, of(Group::PollMemory, "memory-polls", "5,000 pending polls", Kind::PollMemory, 5000)]
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bench::job::Report;
+use bench::job::{Latency, Report};
 
 use crate::{
     peers::OURS,
@@ -11,24 +11,28 @@ use crate::{
     statistics::short,
 };
 
+/// What [`Group::Memory`] notes, and when.
+const MEMORY: [(&str, &str); 4] = [
+    ("idle", "connected"),
+    ("echoed", "after an echo on each"),
+    ("broadcast", "a while after a broadcast of 128 KiB to all"),
+    ("closed", "after all have gone"),
+];
+
 /// All tables that there are figures for.
 pub(crate) fn markdown(results: &Results) -> String {
     let machine = &results.machine;
     let mut out = format!(
-        "# Results\n\n{}, {} cores, {:.0} GiB, Linux {}. {}, {:.1} s in each run, medians of all rounds.\n\n",
+        "# Results\n\n{}, {} cores, {:.0} GiB, Linux {}. {}, {:.1} s in each run, medians of all rounds. In brackets how \
+         many times ours it is.\n\n",
         machine.cpu, machine.cores, machine.memory_gib, machine.kernel, results.when, results.seconds
     );
     for (name, version) in &results.peers {
         let _ = writeln!(out, "- **{name}**: {version}");
     }
-    let cost = |report: &Report| Some(report.cpu_us);
-    table(
-        &mut out,
-        results,
-        Group::Cost,
-        "CPU time of the server for one operation, in µs",
-        &|scenario, peer| with_ratio(results, scenario, peer, cost),
-    );
+    let cost =
+        |scenario: &Scenario, peer: &str| with_ratio(results, scenario, peer, |report| Some(report.cpu_us));
+    table(&mut out, results, Group::Cost, "CPU time of the server for one operation, in µs", &cost);
     table(&mut out, results, Group::Cost, "Operations in a second, server on one core", &|scenario, peer| {
         let rate = results.figure(&scenario.name, peer, |report| Some(report.rate()))?;
         let busy = results.figure(&scenario.name, peer, |report| Some(report.server_cores))?;
@@ -36,6 +40,38 @@ pub(crate) fn markdown(results: &Results) -> String {
         let idle = if busy < 0.9 { format!(" [{:.0} %]", busy * 100.0) } else { String::new() };
         Some(format!("{}{idle}", short(rate)))
     });
+    let title = "Latency at a fixed rate, p50 / p99 / p99.9 in µs";
+    table(&mut out, results, Group::Latency, title, &|scenario, peer| {
+        let percentile = |get: fn(Latency) -> f64| {
+            results.figure(&scenario.name, peer, |report| report.latency.map(get)).map(short)
+        };
+        let (p50, p99) = (percentile(|latency| latency.p50)?, percentile(|latency| latency.p99)?);
+        Some(format!("{p50} / {p99} / {}", percentile(|latency| latency.p999)?))
+    });
+    table(&mut out, results, Group::FanOut, "CPU time of the server for one delivery, in µs", &cost);
+    table(&mut out, results, Group::Crowd, "CPU time among many others, in µs", &cost);
+    let title = "One core and two: operations in a second, for one CPU second of the server, and CPU of server + clients";
+    table(&mut out, results, Group::Cores, title, &|scenario, peer| {
+        let figure =
+            |metric: fn(&Report) -> f64| results.figure(&scenario.name, peer, |report| Some(metric(report)));
+        let (rate, server) = (figure(Report::rate)?, figure(|report| report.server_cores)?);
+        let clients = figure(|report| report.load_cores)?;
+        Some(format!("{}, {}, {server:.2} + {clients:.2}", short(rate), short(rate / server)))
+    });
+    for (name, when) in MEMORY {
+        let title = format!("Memory for one connection, {when}, in bytes");
+        table(&mut out, results, Group::Memory, &title, &|scenario, peer| {
+            with_ratio(results, scenario, peer, |report| report.extra.get(name).copied())
+        });
+    }
+    table(
+        &mut out,
+        results,
+        Group::PollMemory,
+        "Memory for one pending poll, in bytes",
+        &|scenario, peer| with_ratio(results, scenario, peer, |report| report.extra.get("poll").copied()),
+    );
+    overtaken(&mut out, results);
     failures(&mut out, results);
     out
 }
@@ -74,6 +110,24 @@ fn table(
     for scenario in rows {
         let cells: Vec<_> = names.iter().map(|peer| cell(scenario, peer).unwrap_or_default()).collect();
         let _ = writeln!(out, "| {} | {} | {} |", scenario.name, scenario.what, cells.join(" | "));
+    }
+}
+
+/// The order of what is published is a promise that not all servers make.
+fn overtaken(out: &mut String, results: &Results) {
+    for scenario in &results.scenarios {
+        for (peer, _) in &results.peers {
+            if let Some(part) =
+                results.figure(&scenario.name, peer, |report| report.extra.get("overtaken").copied())
+            {
+                let _ = writeln!(
+                    out,
+                    "\n{}: with {peer}, {:.1} % of the deliveries came after one that was published later.",
+                    scenario.name,
+                    part * 100.0
+                );
+            }
+        }
     }
 }
 
