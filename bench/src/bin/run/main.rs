@@ -25,7 +25,8 @@ use crate::{
 
 /// With more CPU time of others than this, in cores, a run is made again.
 const DISTURBED: f64 = 0.35;
-const ATTEMPTS: usize = 3;
+/// How long to wait for others to finish before a run.
+const QUIET_WAIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     match run() {
@@ -41,10 +42,8 @@ fn main() -> ExitCode {
 /// Whether all runs were good.
 fn run() -> anyhow::Result<bool> {
     let Some(options) = Options::from_args()? else { return Ok(true) };
-    let (_, limit) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, limit, limit)?;
     let peers = peers::all(&options)?;
-    let scenarios = scenarios::all(&options)?;
+    let scenarios = scenarios::all(&options, process::raise_descriptors()?)?;
     let mut results = Results::new(Machine::read()?, &options, &peers, &scenarios);
     fs::create_dir_all(&options.out)?;
     for round in 0..options.rounds {
@@ -59,8 +58,8 @@ fn run() -> anyhow::Result<bool> {
                 eprintln!("[{:5.0} s] round {round} {}", results.elapsed(), run.line());
                 results.runs.push(run);
             }
+            results.write(&options)?;
         }
-        results.write(&options)?;
     }
     let text = table::markdown(&results);
     println!("{text}");
@@ -70,11 +69,13 @@ fn run() -> anyhow::Result<bool> {
 /// The run that others disturbed least; the first that they left alone is taken at once.
 fn best_of(options: &Options, peer: &Peer, scenario: &Scenario, round: usize) -> Run {
     let mut best: Option<Run> = None;
-    for _ in 0..ATTEMPTS {
-        machine::wait_for_quiet(options.quiet_wait);
+    for _ in 0..options.attempts {
+        if scenario.is_repeated() {
+            machine::wait_for_quiet(QUIET_WAIT);
+        }
         let measured = measure(options, peer, scenario);
         let run = Run::new(round, scenario, peer, measured);
-        let done = run.error.is_some() || run.others() <= DISTURBED || scenario.is_long();
+        let done = run.error.is_some() || run.others() <= DISTURBED || !scenario.is_repeated();
         if best.as_ref().is_none_or(|best| run.others() <= best.others()) {
             best = Some(run);
         }

@@ -3,7 +3,6 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -15,15 +14,15 @@ Measures Socket.IO servers: what an operation costs them in CPU time, how long i
 usage: bench/run.sh [OPTION...]
 
   --quick              one round of few scenarios, about two minutes
-  --rounds N           rounds (5); expensive scenarios have fewer
-  --scenarios A,B      only these, or those whose names begin with A- or B-; --list prints the names
+  --rounds N           rounds (3); long scenarios have fewer
+  --scenarios A,B      only these; `crowd` means all whose names begin with crowd-
   --peers A,B          only these of socketio, socketioxide, node and floor
   --peer NAME=COMMAND  one more: a server on 127.0.0.1:$PORT, see README.md
   --seconds S          time that counts in each run (1.5)
   --wait S             time between a large broadcast and the look at the memory (60)
   --cores A,B          core of the server and core of the load generator (0,1)
   --out DIR            where the results go (bench/results)
-  --list               the names of all scenarios
+  --list               prints the names of all scenarios
 ";
 
 /// What was asked for.
@@ -40,8 +39,8 @@ pub(crate) struct Options {
     pub(crate) server_core: usize,
     pub(crate) load_core: usize,
     pub(crate) out: PathBuf,
-    /// How long to wait for others to finish before a run.
-    pub(crate) quiet_wait: Duration,
+    /// How many times a run is made that others disturb.
+    pub(crate) attempts: usize,
     /// Where the executables are.
     pub(crate) bin: PathBuf,
     /// The directory `bench`.
@@ -55,7 +54,7 @@ impl Options {
         let bin = env::current_exe()?.parent().context("the directory of this program")?.to_path_buf();
         let mut options = Self {
             quick: false,
-            rounds: 5,
+            rounds: 3,
             scenarios: Vec::new(),
             peers: Vec::new(),
             more_peers: Vec::new(),
@@ -64,7 +63,7 @@ impl Options {
             server_core: 0,
             load_core: 1,
             out: home.join("results"),
-            quiet_wait: Duration::from_secs(2),
+            attempts: 3,
             bin,
             home,
         };
@@ -100,6 +99,7 @@ impl Options {
                 _ => bail!(arg.unexpected()),
             }
         }
+        options.attempts = if options.quick { 1 } else { options.attempts };
         options.rounds = rounds.unwrap_or(if options.quick { 1 } else { options.rounds });
         Ok(Some(options))
     }

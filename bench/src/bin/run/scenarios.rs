@@ -18,10 +18,8 @@ pub(crate) enum Group {
     Crowd,
     /// One core and two.
     Cores,
-    /// Memory of connections.
+    /// Memory of connections and of pending polls.
     Memory,
-    /// Memory of pending polls.
-    PollMemory,
 }
 
 /// One job, for every peer.
@@ -81,21 +79,25 @@ impl Scenario {
         self
     }
 
-    /// Whether it takes too long to be done again when others disturb.
-    pub(crate) fn is_long(&self) -> bool {
-        self.job.wait > 10.0
+    /// Whether it is made again when others disturb. They always take what a server leaves idle, which disturbs little.
+    pub(crate) fn is_repeated(&self) -> bool {
+        let has_full_load = !matches!(self.job.kind, Kind::Disconnect | Kind::Memory | Kind::PollMemory);
+        has_full_load && self.job.rate.is_none()
+    }
+
+    /// Whether so many descriptors are enough for it, for the load generator and for servers that keep a tenth free.
+    fn fits(&self, descriptors: u64) -> bool {
+        (self.job.connections + self.job.others) as u64 <= descriptors / 10 * 9
     }
 }
 
 /// Those that were asked for.
-pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
+pub(crate) fn all(options: &Options, descriptors: u64) -> anyhow::Result<Vec<Scenario>> {
     let mut scenarios = everything(options);
+    let known: Vec<String> = scenarios.iter().map(|scenario| scenario.name.clone()).collect();
     let is_asked_for = |scenario: &Scenario| {
         options.scenarios.iter().any(|name| {
-            scenario
-                .name
-                .strip_prefix(name.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            scenario.name == *name || !known.contains(name) && scenario.name.starts_with(&format!("{name}-"))
         })
     };
     if !options.scenarios.is_empty() {
@@ -103,6 +105,16 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
     } else if options.quick {
         scenarios.retain(|scenario| scenario.quick);
     }
+    scenarios.retain(|scenario| {
+        let fits = scenario.fits(descriptors);
+        if !fits {
+            eprintln!(
+                "{} is left out: the limit of {descriptors} descriptors is too low (ulimit -n).",
+                scenario.name
+            );
+        }
+        fits
+    });
     ensure!(!scenarios.is_empty(), "there are no such scenarios; --list prints the names");
     Ok(scenarios)
 }
@@ -149,7 +161,7 @@ fn latencies(options: &Options) -> Vec<Scenario> {
     let at = |name: &str, rate: u32, what: &str, kind, connections| {
         let name = format!("latency-{name}");
         let what = format!("{rate} in a second: {what}");
-        let mut scenario = Scenario::new(options, Group::Latency, &name, &what, kind, connections).rounds(3);
+        let mut scenario = Scenario::new(options, Group::Latency, &name, &what, kind, connections).rounds(2);
         scenario.job.rate = Some(rate.into());
         scenario.job.seconds = options.seconds.max(3.0);
         scenario
@@ -169,7 +181,7 @@ fn latencies(options: &Options) -> Vec<Scenario> {
 fn fan_out(options: &Options) -> Vec<Scenario> {
     let to = |recipients: usize| {
         let (name, what) = (format!("fanout-{recipients}"), format!("delivery to each of {recipients}"));
-        Scenario::new(options, Group::FanOut, &name, &what, Kind::Broadcast, recipients).rounds(3)
+        Scenario::new(options, Group::FanOut, &name, &what, Kind::Broadcast, recipients).rounds(2)
     };
     CROWDS.map(to).into()
 }
@@ -181,7 +193,7 @@ fn crowds(options: &Options) -> Vec<Scenario> {
     let among = |name: &str, what: &str, kind, connections, others: usize| {
         let (name, what) =
             (format!("{name}-{others}"), format!("{what} among {others} sockets in as many rooms"));
-        let mut scenario = Scenario::new(options, Group::Crowd, &name, &what, kind, connections).rounds(3);
+        let mut scenario = Scenario::new(options, Group::Crowd, &name, &what, kind, connections).rounds(2);
         scenario.job.others = others;
         scenario
     };
@@ -193,7 +205,7 @@ fn crowds(options: &Options) -> Vec<Scenario> {
 fn cores(options: &Options) -> Vec<Scenario> {
     let on = |name, what, all| {
         let mut scenario =
-            Scenario::new(options, Group::Cores, name, what, Kind::Echo, 1000).window(4).rounds(3);
+            Scenario::new(options, Group::Cores, name, what, Kind::Echo, 1000).window(4).rounds(2);
         scenario.on_all_cores = all;
         scenario.job.sleep = true;
         scenario
@@ -209,10 +221,10 @@ fn cores(options: &Options) -> Vec<Scenario> {
 }
 
 fn memory(options: &Options) -> Vec<Scenario> {
-    let of = |group, name, what, kind, connections| {
-        Scenario::new(options, group, name, what, kind, connections).rounds(1)
+    let of = |name, what, kind, connections| {
+        Scenario::new(options, Group::Memory, name, what, kind, connections).rounds(1)
     };
-    let mut all = of(Group::Memory, "memory", "10,000 sockets", Kind::Memory, 10_000);
+    let mut all = of("memory", "10,000 sockets", Kind::Memory, 10_000);
     all.job.wait = options.wait;
-    vec![all, of(Group::PollMemory, "memory-polls", "5,000 pending polls", Kind::PollMemory, 5000)]
+    vec![all, of("memory-polls", "5,000 pending polls", Kind::PollMemory, 5000)]
 }

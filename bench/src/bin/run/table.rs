@@ -11,12 +11,13 @@ use crate::{
     statistics::short,
 };
 
-/// What [`Group::Memory`] notes, and when.
-const MEMORY: [(&str, &str); 4] = [
+/// What the load generator notes under these names, and when.
+const MEMORY: [(&str, &str); 5] = [
     ("idle", "connected"),
     ("echoed", "after an echo on each"),
     ("broadcast", "a while after a broadcast of 128 KiB to all"),
     ("closed", "after all have gone"),
+    ("poll", "pending"),
 ];
 
 /// All tables that there are figures for.
@@ -37,7 +38,7 @@ pub(crate) fn markdown(results: &Results) -> String {
         let rate = results.figure(&scenario.name, peer, |report| Some(report.rate()))?;
         let busy = results.figure(&scenario.name, peer, |report| Some(report.server_cores))?;
         // The load generator is the limit then, or the client that waits for its answer.
-        let idle = if busy < 0.9 { format!(" [{:.0} %]", busy * 100.0) } else { String::new() };
+        let idle = if busy < 0.8 { format!(" [{:.0} %]", busy * 100.0) } else { String::new() };
         Some(format!("{}{idle}", short(rate)))
     });
     let title = "Latency at a fixed rate, p50 / p99 / p99.9 in µs";
@@ -58,19 +59,7 @@ pub(crate) fn markdown(results: &Results) -> String {
         let clients = figure(|report| report.load_cores)?;
         Some(format!("{}, {}, {server:.2} + {clients:.2}", short(rate), short(rate / server)))
     });
-    for (name, when) in MEMORY {
-        let title = format!("Memory for one connection, {when}, in bytes");
-        table(&mut out, results, Group::Memory, &title, &|scenario, peer| {
-            with_ratio(results, scenario, peer, |report| report.extra.get(name).copied())
-        });
-    }
-    table(
-        &mut out,
-        results,
-        Group::PollMemory,
-        "Memory for one pending poll, in bytes",
-        &|scenario, peer| with_ratio(results, scenario, peer, |report| report.extra.get("poll").copied()),
-    );
+    memory(&mut out, results);
     overtaken(&mut out, results);
     failures(&mut out, results);
     out
@@ -89,6 +78,7 @@ fn with_ratio(
     }
 }
 
+/// A row for each scenario of a group.
 fn table(
     out: &mut String,
     results: &Results,
@@ -96,7 +86,30 @@ fn table(
     title: &str,
     cell: &dyn Fn(&Scenario, &str) -> Option<String>,
 ) {
-    let rows: Vec<_> = results.of_group(group).collect();
+    let row = |scenario: &Scenario| {
+        let cells = results.peers.iter().map(|(peer, _)| cell(scenario, peer).unwrap_or_default()).collect();
+        [vec![scenario.name.clone(), scenario.what.clone()], cells].concat()
+    };
+    write_table(out, results, title, results.of_group(group).map(row).collect());
+}
+
+/// A row for each look at the memory.
+fn memory(out: &mut String, results: &Results) {
+    let mut rows = Vec::new();
+    for scenario in results.of_group(Group::Memory) {
+        for (name, when) in MEMORY {
+            let bytes = |report: &Report| report.extra.get(name).copied();
+            let cell = |peer: &str| with_ratio(results, scenario, peer, bytes).unwrap_or_default();
+            let cells: Vec<_> = results.peers.iter().map(|(peer, _)| cell(peer)).collect();
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                rows.push([vec![scenario.what.clone(), when.into()], cells].concat());
+            }
+        }
+    }
+    write_table(out, results, "Memory of the server for one client, in bytes", rows);
+}
+
+fn write_table(out: &mut String, results: &Results, title: &str, rows: Vec<Vec<String>>) {
     if rows.is_empty() {
         return;
     }
@@ -107,9 +120,8 @@ fn table(
         names.join(" | "),
         "---:|".repeat(names.len())
     );
-    for scenario in rows {
-        let cells: Vec<_> = names.iter().map(|peer| cell(scenario, peer).unwrap_or_default()).collect();
-        let _ = writeln!(out, "| {} | {} | {} |", scenario.name, scenario.what, cells.join(" | "));
+    for row in rows {
+        let _ = writeln!(out, "| {} |", row.join(" | "));
     }
 }
 
