@@ -129,10 +129,10 @@ fn everything(options: &Options) -> Vec<Scenario> {
     let parts = [
         costs(options),
         latencies(options),
-        fan_out(options),
-        crowds(options),
-        cores(options),
         memory(options),
+        fan_out(options),
+        cores(options),
+        crowds(options),
     ];
     parts.concat()
 }
