@@ -63,7 +63,7 @@ impl Broadcast {
         loop {
             let position = self.published % self.slots.len();
             let slot = &mut self.slots[position];
-            if slot.missing > 0 {
+            if slot.missing > 0 || net.over {
                 return;
             }
             slot.began = match &mut self.pace {
@@ -106,6 +106,10 @@ impl Scenario for Broadcast {
         slot.missing -= 1;
         net.meter.operation(slot.began, net.now());
         Ok(())
+    }
+
+    fn has_all(&self) -> bool {
+        self.slots.iter().all(|slot| slot.missing == 0)
     }
 
     fn read_all(&mut self, net: &mut Net, _socket: usize) {

@@ -291,12 +291,17 @@ impl Actor for Churn {
             Some(pace) => self.waiting.extend(std::iter::from_fn(|| pace.due(now)).map(|(_, time)| time)),
             None => self.waiting.extend(std::iter::repeat_n(now, self.idle.len() - self.waiting.len())),
         }
-        while let Some(began) = self.waiting.front().copied()
+        while !net.over
+            && let Some(began) = self.waiting.front().copied()
             && let Some(number) = self.idle.pop()
         {
             self.waiting.pop_front();
             self.begin(net, number, began)?;
         }
         Ok(())
+    }
+
+    fn has_all(&self) -> bool {
+        self.idle.len() == self.lives.len()
     }
 }

@@ -109,6 +109,9 @@ impl Meter {
 
     /// An operation has ended that began, or should have begun, at `began`.
     pub(crate) fn operation(&mut self, began: u64, now: u64) {
+        if self.phase == Phase::Done {
+            return;
+        }
         self.operations += 1;
         self.latency.saturating_record(now.saturating_sub(began));
     }

@@ -158,7 +158,7 @@ impl Polling {
             } else if packet == self.event {
                 let began = client.in_flight.take().context("an echo of nothing")?;
                 net.meter.operation(began, net.now());
-                if self.pace.is_none() {
+                if self.pace.is_none() && !net.over {
                     client.waiting.push_back(net.now());
                 }
             } else {
@@ -245,6 +245,7 @@ impl Actor for Polling {
             self.start(net)?;
         }
         while self.started
+            && !net.over
             && let Some(pace) = &mut self.pace
             && let Some((number, time)) = pace.due(net.now())
         {
@@ -253,5 +254,9 @@ impl Actor for Polling {
             self.say(net, client);
         }
         Ok(())
+    }
+
+    fn has_all(&self) -> bool {
+        self.clients.iter().all(|client| client.in_flight.is_none())
     }
 }

@@ -145,7 +145,7 @@ impl Scenario for RoundTrips {
             asker.part = 0;
             asker.expected = (asker.expected + 1) % script.len();
             net.meter.operation(began, net.now());
-            if self.pace.is_none() {
+            if self.pace.is_none() && !net.over {
                 asker.waiting.push_back(net.now());
             }
         }
@@ -157,7 +157,8 @@ impl Scenario for RoundTrips {
     }
 
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()> {
-        while let Some(pace) = &mut self.pace
+        while !net.over
+            && let Some(pace) = &mut self.pace
             && let Some((number, time)) = pace.due(net.now())
         {
             let socket = number % self.sockets.len();
@@ -165,5 +166,9 @@ impl Scenario for RoundTrips {
             self.send(net, socket);
         }
         Ok(())
+    }
+
+    fn has_all(&self) -> bool {
+        self.sockets.iter().all(|asker| asker.in_flight.is_empty())
     }
 }

@@ -30,6 +30,11 @@ pub(crate) trait Scenario {
     /// Called once in each turn of the loop.
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()>;
 
+    /// Whether everything was answered; see [`Actor::has_all`].
+    fn has_all(&self) -> bool {
+        true
+    }
+
     /// The server has closed a connection.
     fn closed(&mut self, _net: &mut Net, socket: usize) -> anyhow::Result<()> {
         bail!("the server closed socket {socket}")
@@ -178,5 +183,9 @@ impl<S: Scenario> Actor for Sockets<S> {
             Started::Yes => self.scenario.turn(net)?,
         }
         Ok(())
+    }
+
+    fn has_all(&self) -> bool {
+        self.scenario.has_all()
     }
 }

@@ -15,11 +15,11 @@ const GAP: f64 = 14.0;
 const COLOURS: [&str; 6] = ["#1f8fd6", "#e08214", "#7f9c3b", "#9a9a9a", "#b565a7", "#c8503c"];
 
 /// Bars of the same scenario.
-pub(crate) struct Rows {
-    pub(crate) title: String,
-    pub(crate) subtitle: String,
+struct Rows {
+    title: String,
+    subtitle: String,
     /// For each peer.
-    pub(crate) values: Vec<Option<f64>>,
+    values: Vec<Option<f64>>,
 }
 
 /// The picture of the costs.
@@ -35,6 +35,7 @@ pub(crate) fn svg(results: &Results) -> String {
                 .map(|peer| results.figure(&scenario.name, peer, |report| Some(report.cpu_us)))
                 .collect(),
         })
+        .filter(|row: &Rows| row.values.iter().any(Option::is_some))
         .collect();
     let machine = &results.machine;
     let footer = format!("{}, Linux {}, {}", machine.cpu, machine.kernel, results.when);

@@ -12,7 +12,7 @@ mod table;
 
 use std::{fs, process::ExitCode, thread, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::{
     machine::Machine,
@@ -43,8 +43,11 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<bool> {
     let Some(options) = Options::from_args()? else { return Ok(true) };
     let peers = peers::all(&options)?;
-    let scenarios = scenarios::all(&options, process::raise_descriptors()?)?;
-    let mut results = Results::new(Machine::read()?, &options, &peers, &scenarios);
+    let scenarios = scenarios::all(&options)?;
+    let machine = Machine::read()?;
+    let core = options.server_core.max(options.load_core);
+    ensure!(core < machine.cores, "there are {} cores, and none with the number {core}", machine.cores);
+    let mut results = Results::new(machine, &options, &peers, &scenarios);
     fs::create_dir_all(&options.out)?;
     for round in 0..options.rounds {
         for scenario in scenarios.iter().filter(|scenario| round < scenario.rounds) {

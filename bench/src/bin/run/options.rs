@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use lexopt::{Arg, ValueExt as _};
 
+use crate::{process, scenarios};
+
 const HELP: &str = "\
 Measures Socket.IO servers: what an operation costs them in CPU time, how long it takes, and what memory they need.
 
@@ -41,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
     /// How many times a run is made that others disturb.
     pub(crate) attempts: usize,
+    /// Descriptors that each process may have.
+    pub(crate) descriptors: usize,
     /// Where the executables are.
     pub(crate) bin: PathBuf,
     /// The directory `bench`.
@@ -64,6 +68,7 @@ impl Options {
             load_core: 1,
             out: home.join("results"),
             attempts: 3,
+            descriptors: process::raise_descriptors()?,
             bin,
             home,
         };
@@ -89,7 +94,7 @@ impl Options {
                 }
                 Arg::Long("out") => options.out = parser.value()?.into(),
                 Arg::Long("list") => {
-                    println!("{}", crate::scenarios::list(&options));
+                    println!("{}", scenarios::list(&options));
                     return Ok(None);
                 }
                 Arg::Long("help") | Arg::Short('h') => {

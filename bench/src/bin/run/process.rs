@@ -23,14 +23,14 @@ const BECOME: &str = r#"{ echo "$NICE" > /proc/self/autogroup; } 2>/dev/null; ex
 const DESCRIPTORS: u64 = 24_000;
 
 /// Raises the limit of descriptors for all processes that are started, and returns it.
-pub(crate) fn raise_descriptors() -> anyhow::Result<u64> {
+pub(crate) fn raise_descriptors() -> anyhow::Result<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // Beyond the hard limit only with the privilege.
     if hard < DESCRIPTORS && setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS).is_ok() {
-        return Ok(DESCRIPTORS);
+        return Ok(usize::try_from(DESCRIPTORS)?);
     }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(hard)
+    Ok(usize::try_from(hard)?)
 }
 
 /// A command on its cores, of high priority, that ends with this program.

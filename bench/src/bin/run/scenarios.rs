@@ -84,15 +84,10 @@ impl Scenario {
         let has_full_load = !matches!(self.job.kind, Kind::Disconnect | Kind::Memory | Kind::PollMemory);
         has_full_load && self.job.rate.is_none()
     }
-
-    /// Whether so many descriptors are enough for it, for the load generator and for servers that keep a tenth free.
-    fn fits(&self, descriptors: u64) -> bool {
-        (self.job.connections + self.job.others) as u64 <= descriptors / 10 * 9
-    }
 }
 
 /// Those that were asked for.
-pub(crate) fn all(options: &Options, descriptors: u64) -> anyhow::Result<Vec<Scenario>> {
+pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
     let mut scenarios = everything(options);
     let known: Vec<String> = scenarios.iter().map(|scenario| scenario.name.clone()).collect();
     let is_asked_for = |scenario: &Scenario| {
@@ -105,16 +100,6 @@ pub(crate) fn all(options: &Options, descriptors: u64) -> anyhow::Result<Vec<Sce
     } else if options.quick {
         scenarios.retain(|scenario| scenario.quick);
     }
-    scenarios.retain(|scenario| {
-        let fits = scenario.fits(descriptors);
-        if !fits {
-            eprintln!(
-                "{} is left out: the limit of {descriptors} descriptors is too low (ulimit -n).",
-                scenario.name
-            );
-        }
-        fits
-    });
     ensure!(!scenarios.is_empty(), "there are no such scenarios; --list prints the names");
     Ok(scenarios)
 }
@@ -183,11 +168,15 @@ fn fan_out(options: &Options) -> Vec<Scenario> {
         let (name, what) = (format!("fanout-{recipients}"), format!("delivery to each of {recipients}"));
         Scenario::new(options, Group::FanOut, &name, &what, Kind::Broadcast, recipients).rounds(2)
     };
-    CROWDS.map(to).into()
+    crowd_sizes(options).map(to).into()
 }
 
-/// As many as a limit of 20,000 descriptors allows.
-const CROWDS: [usize; 5] = [10, 100, 1000, 10_000, 19_000];
+/// Numbers of sockets. The largest leaves room for the clients that do something, and for servers which keep a tenth of
+/// their descriptors free.
+fn crowd_sizes(options: &Options) -> [usize; 5] {
+    let places = options.descriptors / 10 * 9;
+    [10, 100, 1000, 10_000, (places.saturating_sub(600) / 1000 * 1000).clamp(10_001, 19_000)]
+}
 
 fn crowds(options: &Options) -> Vec<Scenario> {
     let among = |name: &str, what: &str, kind, connections, others: usize| {
@@ -197,8 +186,10 @@ fn crowds(options: &Options) -> Vec<Scenario> {
         scenario.job.others = others;
         scenario
     };
-    let changes = CROWDS.map(|others| among("crowd-rooms", "join or leave", Kind::Rooms, 100, others));
-    let ends = CROWDS.map(|others| among("crowd-disconnect", "disconnect", Kind::Disconnect, 500, others));
+    let changes =
+        crowd_sizes(options).map(|others| among("crowd-rooms", "join or leave", Kind::Rooms, 100, others));
+    let ends = crowd_sizes(options)
+        .map(|others| among("crowd-disconnect", "disconnect", Kind::Disconnect, 500, others));
     changes.into_iter().chain(ends).collect()
 }
 

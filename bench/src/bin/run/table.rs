@@ -100,16 +100,16 @@ fn memory(out: &mut String, results: &Results) {
         for (name, when) in MEMORY {
             let bytes = |report: &Report| report.extra.get(name).copied();
             let cell = |peer: &str| with_ratio(results, scenario, peer, bytes).unwrap_or_default();
-            let cells: Vec<_> = results.peers.iter().map(|(peer, _)| cell(peer)).collect();
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                rows.push([vec![scenario.what.clone(), when.into()], cells].concat());
-            }
+            let cells = results.peers.iter().map(|(peer, _)| cell(peer)).collect();
+            rows.push([vec![scenario.what.clone(), when.into()], cells].concat());
         }
     }
     write_table(out, results, "Memory of the server for one client, in bytes", rows);
 }
 
-fn write_table(out: &mut String, results: &Results, title: &str, rows: Vec<Vec<String>>) {
+/// Rows of two words and a cell for each peer; those without any figure are left out.
+fn write_table(out: &mut String, results: &Results, title: &str, mut rows: Vec<Vec<String>>) {
+    rows.retain(|row| row.iter().skip(2).any(|cell| !cell.is_empty()));
     if rows.is_empty() {
         return;
     }
