@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use crate::meter::{Meter, nanoseconds};
 
 /// A run without end is a server that has lost something. What the job says that it waits comes on top.
-const LONGEST: Duration = Duration::from_mins(2);
+const LONGEST: Duration = Duration::from_mins(1);
 const READ_BUFFER: usize = 256 * 1024;
 
 /// What the clients do.

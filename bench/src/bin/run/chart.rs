@@ -6,7 +6,7 @@ use crate::{results::Results, scenarios::Group, statistics::short};
 
 const WIDTH: f64 = 760.0;
 /// Where the bars begin; left of it stands what they are.
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 290.0;
 /// The longest bar, so that its figure fits behind it.
 const LONGEST: f64 = 400.0;
 const BAR: f64 = 13.0;

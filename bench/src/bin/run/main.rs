@@ -10,7 +10,11 @@ mod scenarios;
 mod statistics;
 mod table;
 
-use std::{fs, process::ExitCode, thread, time::Duration};
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -42,13 +46,17 @@ fn main() -> ExitCode {
 /// Whether all runs were good.
 fn run() -> anyhow::Result<bool> {
     let Some(options) = Options::from_args()? else { return Ok(true) };
+    if let Some(file) = &options.render {
+        Results::read(file, scenarios::everything(&options))?.write(&options)?;
+        return Ok(true);
+    }
+    let began = Instant::now();
     let peers = peers::all(&options)?;
     let scenarios = scenarios::all(&options)?;
     let machine = Machine::read()?;
     let core = options.server_core.max(options.load_core);
     ensure!(core < machine.cores, "there are {} cores, and none with the number {core}", machine.cores);
     let mut results = Results::new(machine, &options, &peers, &scenarios);
-    fs::create_dir_all(&options.out)?;
     for round in 0..options.rounds {
         for scenario in scenarios.iter().filter(|scenario| round < scenario.rounds) {
             for turn in 0..peers.len() {
@@ -58,7 +66,7 @@ fn run() -> anyhow::Result<bool> {
                     continue;
                 }
                 let run = best_of(&options, peer, scenario, round);
-                eprintln!("[{:5.0} s] round {round} {}", results.elapsed(), run.line());
+                eprintln!("[{:5.0} s] round {round} {}", began.elapsed().as_secs_f64(), run.line());
                 results.runs.push(run);
             }
             results.write(&options)?;

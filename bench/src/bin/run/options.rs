@@ -24,6 +24,7 @@ usage: bench/run.sh [OPTION...]
   --wait S             time between a large broadcast and the look at the memory (60)
   --cores A,B          core of the server and core of the load generator (0,1)
   --out DIR            where the results go (bench/results)
+  --render FILE        no run: the tables and the picture of these results
   --list               prints the names of all scenarios
 ";
 
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) server_core: usize,
     pub(crate) load_core: usize,
     pub(crate) out: PathBuf,
+    /// Results to be written again as tables and a picture, instead of a run.
+    pub(crate) render: Option<PathBuf>,
     /// How many times a run is made that others disturb.
     pub(crate) attempts: usize,
     /// Descriptors that each process may have.
@@ -67,6 +70,7 @@ impl Options {
             server_core: 0,
             load_core: 1,
             out: home.join("results"),
+            render: None,
             attempts: 3,
             descriptors: process::raise_descriptors()?,
             bin,
@@ -93,6 +97,7 @@ impl Options {
                     (options.server_core, options.load_core) = (server.parse()?, load.parse()?);
                 }
                 Arg::Long("out") => options.out = parser.value()?.into(),
+                Arg::Long("render") => options.render = Some(parser.value()?.into()),
                 Arg::Long("list") => {
                     println!("{}", scenarios::list(&options));
                     return Ok(None);

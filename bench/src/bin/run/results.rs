@@ -1,9 +1,10 @@
 //! What was measured, all of it.
 
-use std::{fs, process::Command, time::Instant};
+use std::{fs, path::Path, process::Command};
 
+use anyhow::Context as _;
 use bench::job::Report;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     chart,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// One server, one scenario, once.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
     round: usize,
     scenario: String,
@@ -63,7 +64,7 @@ impl Run {
 }
 
 /// Everything.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) when: String,
     pub(crate) machine: Machine,
@@ -73,8 +74,6 @@ pub(crate) struct Results {
     #[serde(skip)]
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) runs: Vec<Run>,
-    #[serde(skip)]
-    began: Instant,
 }
 
 impl Results {
@@ -89,12 +88,16 @@ impl Results {
             seconds: options.seconds,
             scenarios: scenarios.to_vec(),
             runs: Vec::new(),
-            began: Instant::now(),
         }
     }
 
-    pub(crate) fn elapsed(&self) -> f64 {
-        self.began.elapsed().as_secs_f64()
+    /// Those of an earlier time.
+    pub(crate) fn read(file: &Path, mut scenarios: Vec<Scenario>) -> anyhow::Result<Self> {
+        let mut results: Self =
+            serde_json::from_str(&fs::read_to_string(file)?).context("results of `run`")?;
+        scenarios.retain(|scenario| results.runs.iter().any(|run| run.scenario == scenario.name));
+        results.scenarios = scenarios;
+        Ok(results)
     }
 
     /// The scenarios of a table.
@@ -133,8 +136,9 @@ impl Results {
         )
     }
 
-    /// Writes `<when>.json`, `latest.md` and `chart.svg`.
+    /// Writes `<when>.json`, which has everything, `latest.md` and `chart.svg`.
     pub(crate) fn write(&self, options: &Options) -> anyhow::Result<()> {
+        fs::create_dir_all(&options.out)?;
         fs::write(options.out.join(format!("{}.json", self.when)), serde_json::to_string_pretty(self)?)?;
         fs::write(options.out.join("latest.md"), table::markdown(self))?;
         fs::write(options.out.join("chart.svg"), chart::svg(self))?;

@@ -110,7 +110,8 @@ pub(crate) fn list(options: &Options) -> String {
     everything(options).iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn everything(options: &Options) -> Vec<Scenario> {
+/// All there are.
+pub(crate) fn everything(options: &Options) -> Vec<Scenario> {
     let parts = [
         costs(options),
         latencies(options),
