@@ -87,7 +87,7 @@ pub struct Report {
     pub server_cores: f64,
     /// CPU seconds of the load generator in a second; it spins unless told to sleep.
     pub load_cores: f64,
-    /// The part of the time in which the load generator had something to do.
+    /// The part of the time in which the load generator had something to do, if it spins.
     pub load_busy: f64,
     /// CPU seconds of everybody else in a second: what disturbs.
     pub other_cores: f64,
