@@ -11,6 +11,7 @@ use crate::Failure;
 
 /// From so many connections on, the next come from another address: each has 28,000 ports.
 const PER_ADDRESS: usize = 4000;
+const RECEIVE_BUFFER: u32 = 64 * 1024;
 const UPGRADE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: soak\r\nConnection: Upgrade\r\n\
                        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -24,6 +25,8 @@ impl Client {
     /// Opens a connection from an address that has a port for it.
     async fn connect(server: SocketAddr, number: usize) -> Result<Self, Failure> {
         let socket = TcpSocket::new_v4()?;
+        // The system would let it grow for some, and so decide how much a client takes that does not read.
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let host = u8::try_from(2 + number / PER_ADDRESS)?;
         socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into())?;
         let stream = socket.connect(server).await?;

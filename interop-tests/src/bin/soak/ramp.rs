@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const MAX_LEFT: usize = 256 << 10;
 
 /// How long the allocator may take to give memory back.
-const SETTLING: Duration = Duration::from_secs(5);
+const SETTLING: Duration = Duration::from_secs(20);
 
 /// By how much the resident memory may differ between the ends of two ramps if the allocator gives none back.
 const NOISE: usize = 4 << 20;
