@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test: formatting, lints, documentation, Rust tests, and against our servers the official JavaScript
-# clients, in Node and in a browser, a frontend in TypeScript, and a client in Python. Installs what is missing: packages
-# of npm and PyPI, and Chromium where apt-get is there.
+# clients, in Node and in a browser, a frontend in TypeScript, and a client in Python; and counts what a message costs.
+# Installs what is missing: packages of npm and PyPI, and Chromium and valgrind where apt-get is there.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -14,13 +14,14 @@ need cargo "install Rust, https://rustup.rs"
 need npm "install Node.js 20 or newer, npm comes with it"
 need python3 "install Python 3.10 or newer, with its module venv"
 
-if [ ! -x /usr/bin/chromium ]; then
-  step "installing chromium"
-  need apt-get "install Chromium as /usr/bin/chromium by hand"
+for program in chromium valgrind; do
+  [ ! -x "/usr/bin/$program" ] || continue
+  step "installing $program"
+  need apt-get "install $program as /usr/bin/$program by hand"
   as_root=$([ "$(id -u)" -eq 0 ] || echo sudo)
   $as_root apt-get update -qq
-  $as_root apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 chromium >/dev/null
-fi
+  $as_root apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$program" >/dev/null
+done
 
 step "formatting and lints"
 cargo fmt --all --check
@@ -36,6 +37,9 @@ cargo test --package engineio --quiet
 
 step "the servers that are checked from outside"
 cargo build --release --bins --quiet
+
+step "the instructions of the hot paths"
+target/release/hot-paths check
 
 step "official clients"
 (cd examples/chat && npm ci --no-audit --no-fund --ignore-scripts --silent)

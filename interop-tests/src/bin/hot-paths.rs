@@ -1,0 +1,206 @@
+//! Counts the instructions of the hot paths, and compares them with those of `hot-paths.txt`.
+//!
+//! * `hot-paths check`: ends with status 1 if an operation takes over 3 % more instructions than were recorded.
+//! * `hot-paths record`: writes the file anew.
+//! * `hot-paths NAME N`: plays a scenario; this is what is counted, under valgrind.
+#![expect(clippy::print_stdout, reason = "the report is for people")]
+
+use std::{
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    process::{Command, ExitCode},
+    thread,
+};
+
+use interop_tests::hot_paths::{SCENARIOS, Stage};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/hot-paths.txt");
+/// By how much an operation may grow, in percent.
+const TOLERANCE: u64 = 3;
+/// The same if another compiler has recorded.
+const TOLERANCE_FOR_COMPILERS: u64 = 10;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// The instructions of one operation of each scenario, as the code of one compiler.
+#[derive(Debug, PartialEq, Eq)]
+struct Counts {
+    compiler: String,
+    operations: Vec<(String, u64)>,
+}
+
+fn main() -> Result<ExitCode, Failure> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["check"] => {
+            let recorded =
+                Counts::parse(&fs::read_to_string(FILE).map_err(|error| format!("{FILE}: {error}"))?)?;
+            let (report, holds) = compare(&recorded, &Counts::take()?);
+            println!("{report}");
+            Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        ["record"] => {
+            let counts = Counts::take()?.to_string();
+            fs::write(FILE, &counts)?;
+            print!("{counts}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [name, operations] => {
+            let operations = operations.parse()?;
+            let done = Stage::new(name).ok_or_else(|| format!("no scenario {name}"))?.run(operations);
+            if done == operations {
+                Ok(ExitCode::SUCCESS)
+            } else {
+                Err("not a number of whole rounds".into())
+            }
+        }
+        _ => Err("usage: hot-paths check | record | NAME N".into()),
+    }
+}
+
+impl Counts {
+    /// Counts all scenarios.
+    fn take() -> Result<Self, Failure> {
+        let rustc = Command::new("rustc").arg("--version").output()?;
+        let compiler = String::from_utf8(rustc.stdout)?.trim().to_owned();
+        let mut operations = Vec::new();
+        for (name, most) in SCENARIOS {
+            operations.push((name.to_owned(), per_operation(name, most)?));
+        }
+        Ok(Self { compiler, operations })
+    }
+
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let mut lines = text.lines();
+        let compiler = lines.next().unwrap_or_default().to_owned();
+        let parse = |line: &str| {
+            let (name, count) = line.split_once(' ').ok_or_else(|| format!("no count: {line}"))?;
+            Ok((name.to_owned(), count.parse()?))
+        };
+        let operations = lines.map(parse).collect::<Result<_, Failure>>()?;
+        Ok(Self { compiler, operations })
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.compiler)?;
+        self.operations.iter().try_for_each(|(name, count)| writeln!(f, "{name} {count}"))
+    }
+}
+
+/// The instructions of one operation: what more operations take more, so that the start of all counts nothing.
+fn per_operation(name: &str, most: u64) -> Result<u64, Failure> {
+    let least = most / 4;
+    // Two at once are as exact as one.
+    let (few, many) = thread::scope(|scope| {
+        let few = scope.spawn(|| instructions(name, least));
+        let many = instructions(name, most);
+        (few.join(), many)
+    });
+    let few = few.map_err(|_| "the count of few operations panicked")??;
+    let added = many?.checked_sub(few).ok_or("more operations took fewer instructions")?;
+    Ok((added + (most - least) / 2) / (most - least))
+}
+
+/// The instructions of a process that plays a scenario.
+fn instructions(name: &str, operations: u64) -> Result<u64, Failure> {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(env::current_exe()?)
+        .args([name, &operations.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind: {error}"))?;
+    let report = String::from_utf8_lossy(&run.stderr);
+    let count = report.lines().find_map(|line| line.split_once("Collected :"));
+    match count {
+        Some((_, count)) if run.status.success() => Ok(count.trim().parse()?),
+        _ => Err(format!("{name}: {report}").into()),
+    }
+}
+
+/// A table of both, and whether nothing has grown too much.
+fn compare(recorded: &Counts, now: &Counts) -> (String, bool) {
+    let mut report = String::new();
+    let mut tolerance = TOLERANCE;
+    if recorded.compiler != now.compiler {
+        tolerance = TOLERANCE_FOR_COMPILERS;
+        let (then, now) = (&recorded.compiler, &now.compiler);
+        let _ = writeln!(report, "recorded with {then}, this is {now}: {tolerance} % are allowed");
+    }
+    let _ = writeln!(report, "{:<14}{:>10}{:>10}{:>10}", "instructions", "recorded", "now", "change");
+    let mut holds = recorded.operations.len() == now.operations.len();
+    for (name, count) in &now.operations {
+        let before = recorded.operations.iter().find(|(recorded, _)| recorded == name);
+        let Some(&(_, before)) = before else {
+            holds = false;
+            let _ = writeln!(report, "{name:<14}{:>10}{count:>10}  FAILED: not recorded", "-");
+            continue;
+        };
+        let grown = count * 100 > before * (100 + tolerance);
+        holds &= !grown;
+        let verdict = if grown { "  FAILED" } else { "" };
+        let _ = writeln!(report, "{name:<14}{before:>10}{count:>10}{:>10}{verdict}", change(before, *count));
+    }
+    report.push_str(if holds {
+        "nothing has grown too much"
+    } else {
+        "if that is meant to be, write the file anew: hot-paths record"
+    });
+    (report, holds)
+}
+
+/// By how much something has changed, to a tenth of a percent.
+fn change(before: u64, now: u64) -> String {
+    let (sign, by) = if now < before { ('-', before - now) } else { ('+', now - before) };
+    let tenths = by * 1000 / before.max(1);
+    format!("{sign}{}.{} %", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(compiler: &str, echo: u64) -> Counts {
+        Counts { compiler: compiler.into(), operations: vec![("echo".into(), echo)] }
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_is_written() {
+        let counts = counts("rustc 1", 5000);
+        assert_eq!(counts.to_string(), "rustc 1\necho 5000\n");
+        assert_eq!(Counts::parse(&counts.to_string()).unwrap(), counts);
+        assert!(Counts::parse("rustc 1\necho").is_err());
+        assert!(Counts::parse("rustc 1\necho many").is_err());
+    }
+
+    #[test]
+    fn three_percent_are_allowed_and_no_more() {
+        let recorded = counts("rustc 1", 5000);
+        for (now, holds) in [(2000, true), (5000, true), (5150, true), (5151, false)] {
+            let (report, verdict) = compare(&recorded, &counts("rustc 1", now));
+            assert_eq!(verdict, holds, "{report}");
+            assert_eq!(report.contains("FAILED"), !holds, "{report}");
+        }
+        assert_eq!((change(5000, 5151), change(5000, 4995)), ("+3.0 %".into(), "-0.1 %".into()));
+    }
+
+    #[test]
+    fn ten_percent_are_allowed_to_another_compiler() {
+        let recorded = counts("rustc 1", 5000);
+        for (now, holds) in [(5500, true), (5501, false)] {
+            let (report, verdict) = compare(&recorded, &counts("rustc 2", now));
+            assert_eq!(verdict, holds, "{report}");
+            assert!(report.contains("recorded with rustc 1, this is rustc 2"), "{report}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_recorded_or_not_counted_fails() {
+        let none = Counts { compiler: "rustc 1".into(), operations: vec![] };
+        assert!(!compare(&none, &counts("rustc 1", 1)).1);
+        assert!(!compare(&counts("rustc 1", 1), &none).1);
+    }
+}

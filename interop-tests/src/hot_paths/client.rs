@@ -1,0 +1,115 @@
+//! A client that knows what it will hear.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::mpsc,
+};
+
+/// Where connections reach the server.
+pub(super) type Door = mpsc::Sender<DuplexStream>;
+
+/// More than is ever on its way.
+const ROOM: usize = 64 * 1024;
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+/// The key is that of RFC 6455, section 1.3.
+pub(super) const UPGRADE: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: hot\r\n\
+    Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: DuplexStream,
+    received: Vec<u8>,
+}
+
+/// What the server answers: so many bytes, of which the last are known. Ids and dates are not.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) len: usize,
+    pub(super) end: Vec<u8>,
+}
+
+impl Client {
+    pub(super) async fn open(door: &Door) -> Self {
+        let (stream, server) = duplex(ROOM);
+        door.send(server).await.expect("the server accepts");
+        Self { stream, received: Vec::new() }
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the server reads");
+    }
+
+    /// Reads an answer.
+    pub(super) async fn take(&mut self, answer: &Answer) {
+        if self.received.len() < answer.len {
+            self.received.resize(answer.len, 0);
+        }
+        let received = &mut self.received[..answer.len];
+        self.stream.read_exact(received).await.expect("the server answers");
+        assert!(received.ends_with(&answer.end), "another answer: {}", String::from_utf8_lossy(received));
+    }
+
+    /// Waits for the end of the connection.
+    pub(super) async fn end(&mut self) {
+        let left = self.stream.read_to_end(&mut self.received).await;
+        assert_eq!(left.expect("a graceful end"), 0, "something came behind the close frame");
+    }
+
+    /// Reads an HTTP answer of unknown length.
+    pub(super) async fn response(&mut self) -> Vec<u8> {
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            response.push(self.stream.read_u8().await.expect("the server answers"));
+        }
+        let head = String::from_utf8_lossy(&response);
+        let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let len: usize = len.map_or(0, |len| len.parse().expect("a number"));
+        self.rest(response, len).await
+    }
+
+    /// Reads a frame of unknown length, below 126 bytes.
+    pub(super) async fn frame(&mut self) -> Vec<u8> {
+        let head = self.rest(Vec::new(), 2).await;
+        let len = head[1].into();
+        self.rest(head, len).await
+    }
+
+    async fn rest(&mut self, mut begin: Vec<u8>, len: usize) -> Vec<u8> {
+        let at = begin.len();
+        begin.resize(at + len, 0);
+        self.stream.read_exact(&mut begin[at..]).await.expect("the server answers");
+        begin
+    }
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(end: Vec<u8>) -> Self {
+        Self { len: end.len(), end }
+    }
+}
+
+/// A frame as a client sends it: a text, an attachment, or a close frame.
+pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = head(opcode, payload.len());
+    frame[1] |= 0x80;
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// A frame as the server sends it.
+pub(super) fn unmasked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = head(opcode, payload.len());
+    frame.extend(payload);
+    frame
+}
+
+fn head(opcode: u8, len: usize) -> Vec<u8> {
+    if len < 126 {
+        return vec![0x80 | opcode, len as u8];
+    }
+    let [high, low] = u16::try_from(len).expect("no payload is longer").to_be_bytes();
+    vec![0x80 | opcode, 126, high, low]
+}

@@ -1,0 +1,84 @@
+//! The server, with a listener that takes its connections from memory.
+
+use std::{io, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use socketio::{Ack, Args, EngineConfig, Listener, Namespace, Server, ServerConfig};
+use tokio::{io::DuplexStream, sync::mpsc};
+
+use super::client::Door;
+
+/// The room that is published to.
+pub(super) const ROOM: &str = "room";
+/// How many events answer one of the name `burst`.
+pub(super) const BURST: usize = 64;
+/// An object of 100 bytes.
+pub(super) const NOTE: &str =
+    r#"{"id":123456,"from":"Ann","at":1700000000.5,"read":false,"text":"hello to all who are in this room"}"#;
+
+/// What [`NOTE`] is.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    id: u64,
+    from: String,
+    at: f64,
+    read: bool,
+    text: String,
+}
+
+struct Connections(mpsc::Receiver<DuplexStream>);
+
+impl Listener for Connections {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
+        match self.0.recv().await {
+            Some(connection) => Ok((connection, ())),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the server: its task ends with the runtime.
+pub(super) fn serve() -> Door {
+    // No heartbeat comes in between.
+    let engine = EngineConfig::default().ping_interval(Duration::from_hours(24));
+    let server = Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace());
+    let (door, connections) = mpsc::channel(1);
+    tokio::spawn(server.serve(Connections(connections)));
+    door
+}
+
+fn namespace() -> Namespace {
+    let note: Arc<Note> = Arc::new(serde_json::from_str(NOTE).expect("the note is of its type"));
+    Namespace::new("/")
+        .on("echo", async |socket, args: Args| socket.emit("echo", &args))
+        .on("typed", async |_, note: Note| Ack(note))
+        .on("publish", async |socket, args: Args| socket.namespace().to(ROOM).emit("news", &args))
+        .on("join", async |socket, room: String| socket.join(room))
+        .on("leave", async |socket, room: String| socket.leave(&room))
+        .on("ignore", async |_, _: IgnoredAny| ())
+        .on("burst", async move |socket, ()| {
+            for _ in 0..BURST {
+                socket.emit("news", &*note)?;
+            }
+            Ok::<_, socketio::EmitError>(())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_is_as_long_as_it_is_said_to_be() {
+        assert_eq!(NOTE.len(), 100);
+        let note: Note = serde_json::from_str(NOTE).unwrap();
+        assert_eq!(serde_json::to_string(&note).unwrap(), NOTE);
+    }
+}
