@@ -46,8 +46,9 @@ impl Listener for Connections {
 
 /// Starts the server: its task ends with the runtime.
 pub(super) fn serve() -> Door {
-    // No heartbeat comes in between.
-    let engine = EngineConfig::default().ping_interval(Duration::from_hours(24));
+    // No heartbeat comes in between, and clients come and go as fast as they can.
+    let engine =
+        EngineConfig::default().ping_interval(Duration::from_hours(24)).max_handshakes_per_second(u32::MAX);
     let server = Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace());
     let (door, connections) = mpsc::channel(1);
     tokio::spawn(server.serve(Connections(connections)));
