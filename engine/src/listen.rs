@@ -36,7 +36,7 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nC
 
 /// Serves HTTP/1.1 with WebSocket upgrades on `listener` until `shutdown` completes.
 ///
-/// Only the engine takes connections over: a service with WebSockets of its own belongs behind another server, such as
+/// Only the engine takes connections over: a service that does so too belongs behind another server, such as
 /// axum's, with the engine as one of its services.
 ///
 /// Each request is told where it comes from, by a [`RemoteAddr`](crate::RemoteAddr) extension over TCP. The limits are

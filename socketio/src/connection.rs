@@ -425,6 +425,11 @@ impl Connection {
     fn poll_stays(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
         while at < self.stays.len() {
+            // As it is with nearly all whenever a message leaves.
+            if self.stays[at].rests() {
+                at += 1;
+                continue;
+            }
             let key = self.stays[at].key;
             let admitted = self.poll_admission(at, cx);
             self.violated(admitted);

@@ -4,7 +4,7 @@ use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use engineio::SessionHandle;
 use futures::FutureExt;
-use tracing::Instrument;
+use tracing::{Instrument, level_filters::LevelFilter};
 
 use crate::{
     adapter::Adapter,
@@ -185,6 +185,10 @@ pub(crate) async fn answer(
 
 /// Puts what an event runs into a span, if anybody looks at it.
 pub(crate) fn traced(run: Running, namespace: &str, event: &str) -> Running {
+    // A span that is disabled records its fields all the same where something has turned on tracing's feature `log`.
+    if LevelFilter::current() < LevelFilter::DEBUG {
+        return run;
+    }
     let span = tracing::debug_span!("event", namespace, event);
     if span.is_disabled() { run } else { Box::pin(run.instrument(span)) }
 }

@@ -225,6 +225,13 @@ impl IndexMut<usize> for Stays {
 }
 
 impl Stay {
+    /// Whether nothing waits for it to go on: it is open, its queue is empty, and the socket has not left.
+    #[inline]
+    pub(crate) fn rests(&self) -> bool {
+        self.queue.is_empty()
+            && matches!(&self.stage, Stage::Open(member) if member.socket().left().is_none())
+    }
+
     pub(crate) fn member(&self) -> Option<&dyn Member> {
         match &self.stage {
             Stage::Connecting(member) | Stage::Open(member) => Some(&**member),

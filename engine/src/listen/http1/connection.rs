@@ -145,7 +145,7 @@ impl<L: Listener, S> Connection<L, S> {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && let Some(then) = takeover.and_then(|takeover| takeover.take())
             {
-                let mut answer = Vec::new();
+                let mut answer = Vec::with_capacity(256);
                 write_head(&mut answer, response.status(), response.headers(), Framing::None);
                 let stream = Stream::accepted(self.io, self.place);
                 then(Handed { stream, answer, rest: self.input });
