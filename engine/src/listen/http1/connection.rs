@@ -16,12 +16,12 @@ use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep},
 };
 use tower_service::Service;
 
 use super::{
     body::{Feed, RequestBody},
+    clock::Clock,
     head::{Head, Length},
     response::{Framing, write_head},
 };
@@ -459,44 +459,4 @@ pub(in crate::listen) async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin)
         tokio::io::copy(&mut io.take(PARTING_READ), &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(PARTING, parted).await;
-}
-
-/// A timer that is set back lazily: one that is due too early costs a look at the clock, while one that follows every
-/// request would cost a lock of the runtime's timer wheel.
-struct Clock {
-    timer: Pin<Box<Sleep>>,
-    deadline: Instant,
-    /// Whether the timer wakes the task.
-    armed: bool,
-}
-
-impl Clock {
-    fn new(timeout: Duration) -> Self {
-        let deadline = Instant::now() + timeout;
-        Self { timer: Box::pin(tokio::time::sleep_until(deadline)), deadline, armed: false }
-    }
-
-    fn set(&mut self, timeout: Duration) {
-        self.deadline = Instant::now() + timeout;
-    }
-
-    /// Ready after the deadline.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.timer.deadline() > self.deadline {
-                self.timer.as_mut().reset(self.deadline);
-                self.armed = false;
-            }
-            if self.armed && !self.timer.is_elapsed() {
-                return Poll::Pending;
-            }
-            self.armed = true;
-            ready!(self.timer.as_mut().poll(cx));
-            if self.timer.deadline() == self.deadline {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(self.deadline);
-            self.armed = false;
-        }
-    }
 }

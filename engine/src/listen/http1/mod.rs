@@ -8,6 +8,7 @@
 
 mod body;
 mod chunked;
+mod clock;
 mod connection;
 mod head;
 mod response;
