@@ -40,8 +40,8 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nC
 /// axum's, with the engine as one of its services.
 ///
 /// Each request is told where it comes from, by a [`RemoteAddr`](crate::RemoteAddr) extension over TCP. The limits are
-/// those of [`ListenConfig`]; several loops that share a [`Connections`] share its limit too. After `shutdown`, requests
-/// in progress have [`drain_timeout`](field@ListenConfig::drain_timeout) to finish. An accept that fails, as it does
+/// those of [`ListenConfig`](crate::ListenConfig); several loops that share a [`Connections`] share its limit too. After `shutdown`, requests
+/// in progress have [`drain_timeout`](field@crate::ListenConfig::drain_timeout) to finish. An accept that fails, as it does
 /// when the process has no descriptor left, is tried again; a connection that fails ends alone.
 ///
 /// # Errors
