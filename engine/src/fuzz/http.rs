@@ -15,13 +15,13 @@ use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     runtime::{Builder, Runtime},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use super::packets::frame_of;
 use crate::{
-    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Listener, Message, OpenRequest,
+    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Message, OpenRequest,
     SessionHandle,
 };
 
@@ -91,32 +91,15 @@ async fn open(engine: &Engine<Echo>) -> String {
 async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
     let (client, server) = duplex(16 * 1024);
     let (end, ended) = oneshot::channel::<()>();
-    let serving = tokio::spawn(crate::serve(One(Some(server)), engine, Connections::default(), async {
+    let (door, listener) = mpsc::channel(1);
+    door.try_send(server).expect("room for one");
+    let serving = tokio::spawn(crate::serve(listener, engine, Connections::default(), async {
         let _ = ended.await;
     }));
     let received = exchange(client, bytes, piece).await;
     drop(end);
     serving.await.expect("no panic").expect("no error");
     received
-}
-
-/// Accepts one connection.
-struct One(Option<DuplexStream>);
-
-impl Listener for One {
-    type Io = DuplexStream;
-    type Addr = ();
-
-    async fn accept(&mut self) -> std::io::Result<(DuplexStream, ())> {
-        match self.0.take() {
-            Some(stream) => Ok((stream, ())),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 async fn exchange(client: DuplexStream, bytes: Vec<u8>, piece: usize) -> Vec<u8> {

@@ -6,6 +6,7 @@ use http::Extensions;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 
 use super::config::ListenConfig;
@@ -15,30 +16,21 @@ use crate::open_request::RemoteAddr;
 ///
 /// # Examples
 ///
-/// One that takes its connections from memory:
+/// A channel is one too, whose connections another task brings, such as a test, from memory:
 ///
 /// ```
-/// use std::io;
 /// use engineio::Listener;
-/// use tokio::{io::DuplexStream, sync::mpsc};
+/// use tokio::{io::{DuplexStream, duplex}, sync::mpsc};
 ///
-/// struct Memory(mpsc::Receiver<DuplexStream>);
-///
-/// impl Listener for Memory {
-///     type Io = DuplexStream;
-///     type Addr = ();
-///
-///     async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
-///         match self.0.recv().await {
-///             Some(stream) => Ok((stream, ())),
-///             None => std::future::pending().await,
-///         }
-///     }
-///
-///     fn local_addr(&self) -> io::Result<()> {
-///         Ok(())
-///     }
-/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (door, mut listener) = mpsc::channel::<DuplexStream>(1);
+/// let (client, server) = duplex(4096);
+/// door.send(server).await.ok();
+/// let (connection, ()) = listener.accept().await?;
+/// # drop((client, connection));
+/// # Ok(())
+/// # }
 /// ```
 pub trait Listener: Send + 'static {
     /// A connection.
@@ -124,5 +116,22 @@ impl Listener for tokio::net::UnixListener {
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         Self::local_addr(self)
+    }
+}
+
+/// Takes connections from whoever has the other end of a channel, and waits on when nobody has it any more.
+impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Listener for mpsc::Receiver<Io> {
+    type Io = Io;
+    type Addr = ();
+
+    async fn accept(&mut self) -> io::Result<(Io, ())> {
+        match self.recv().await {
+            Some(connection) => Ok((connection, ())),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
     }
 }

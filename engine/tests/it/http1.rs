@@ -12,35 +12,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{Connections, ListenConfig, Listener, RequestBody};
+use engineio::{Connections, ListenConfig, RequestBody};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
-/// Accepts one connection.
-struct One(Option<DuplexStream>);
-
-impl Listener for One {
-    type Io = DuplexStream;
-    type Addr = ();
-
-    async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
-        match self.0.take() {
-            Some(stream) => Ok((stream, ())),
-            None => pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
+/// A listener with one connection.
+fn one<Io>(connection: Io) -> mpsc::Receiver<Io> {
+    let (door, listener) = mpsc::channel(1);
+    door.try_send(connection).ok().unwrap();
+    listener
 }
 
 /// Serves a connection by a function; the client's end of it.
@@ -54,7 +42,7 @@ where
         let answer = answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    tokio::spawn(engineio::serve(One(Some(server)), service, Connections::default(), pending()));
+    tokio::spawn(engineio::serve(one(server), service, Connections::default(), pending()));
     client
 }
 
@@ -267,7 +255,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
     let connections = Connections::new(ListenConfig::default().write_timeout(Duration::from_secs(3)));
     let service =
         tower::service_fn(async |_: Request<RequestBody>| Ok::<_, Infallible>(whole("a".repeat(1000))));
-    tokio::spawn(engineio::serve(One(Some(server)), service, connections.clone(), pending()));
+    tokio::spawn(engineio::serve(one(server), service, connections.clone(), pending()));
     let mut client = client;
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     // One that takes a little now and then goes on.

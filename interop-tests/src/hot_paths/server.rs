@@ -1,10 +1,10 @@
-//! The server, with a listener that takes its connections from memory.
+//! The server, which takes its connections from memory.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use socketio::{Ack, Args, EngineConfig, Listener, Namespace, Server, ServerConfig};
-use tokio::{io::DuplexStream, sync::mpsc};
+use socketio::{Ack, Args, EngineConfig, Namespace, Server, ServerConfig};
+use tokio::sync::mpsc;
 
 use super::client::Door;
 
@@ -26,24 +26,6 @@ struct Note {
     text: String,
 }
 
-struct Connections(mpsc::Receiver<DuplexStream>);
-
-impl Listener for Connections {
-    type Io = DuplexStream;
-    type Addr = ();
-
-    async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
-        match self.0.recv().await {
-            Some(connection) => Ok((connection, ())),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Starts the server: its task ends with the runtime.
 pub(super) fn serve() -> Door {
     // No heartbeat comes in between, and clients come and go as fast as they can.
@@ -51,7 +33,7 @@ pub(super) fn serve() -> Door {
         EngineConfig::default().ping_interval(Duration::from_hours(24)).max_handshakes_per_second(u32::MAX);
     let server = Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace());
     let (door, connections) = mpsc::channel(1);
-    tokio::spawn(server.serve(Connections(connections)));
+    tokio::spawn(server.serve(connections));
     door
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use socketio::{Listener, Server};
+use socketio::Server;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split},
     sync::{mpsc, watch},
@@ -85,30 +85,11 @@ pub(crate) fn serve(server: Server, mut over: watch::Receiver<bool>) -> Door {
     let (door, connections) = mpsc::channel(1000);
     tokio::spawn(async move {
         tokio::select! {
-            end = server.serve(Connections(connections)) => end.expect("no error"),
+            end = server.serve(connections) => end.expect("no error"),
             _ = over.wait_for(|&over| over) => {}
         }
     });
     door
-}
-
-/// The listener of the server.
-struct Connections(mpsc::Receiver<ServerEnd>);
-
-impl Listener for Connections {
-    type Io = ServerEnd;
-    type Addr = ();
-
-    async fn accept(&mut self) -> io::Result<(ServerEnd, ())> {
-        match self.0.recv().await {
-            Some(connection) => Ok((connection, ())),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Network {

@@ -95,45 +95,47 @@ impl Writer<'_> {
             _ => self.number(),
         }
     }
+
     fn array(&mut self, depth: usize) -> Result<(), Invalid> {
-        let depth = self.scanner.open(depth)?;
-        let (start, mut len) = (self.out.len(), 0);
-        self.byte(Marker::FixArray(0));
-        if !self.scanner.take(b']') {
-            loop {
-                self.value(depth)?;
-                len += 1;
-                self.scanner.space();
-                if self.scanner.take(b']') {
-                    break;
-                }
-                self.scanner.expect(b',')?;
-            }
-        }
-        self.close(start, len, [Marker::Array16, Marker::Array32]);
-        Ok(())
+        let wide = [Marker::Array16, Marker::Array32];
+        self.entries(depth, Marker::FixArray(0), wide, b']', Self::value)
     }
 
     fn object(&mut self, depth: usize) -> Result<(), Invalid> {
+        let wide = [Marker::Map16, Marker::Map32];
+        self.entries(depth, Marker::FixMap(0), wide, b'}', |this, depth| {
+            this.scanner.space();
+            this.string()?;
+            this.scanner.space();
+            this.scanner.expect(b':')?;
+            this.value(depth)
+        })
+    }
+
+    /// Writes what stands between the brackets, entry by entry.
+    fn entries(
+        &mut self,
+        depth: usize,
+        fixed: Marker,
+        wide: [Marker; 2],
+        end: u8,
+        entry: impl Fn(&mut Self, usize) -> Result<(), Invalid>,
+    ) -> Result<(), Invalid> {
         let depth = self.scanner.open(depth)?;
         let (start, mut len) = (self.out.len(), 0);
-        self.byte(Marker::FixMap(0));
-        if !self.scanner.take(b'}') {
+        self.byte(fixed);
+        if !self.scanner.take(end) {
             loop {
-                self.scanner.space();
-                self.string()?;
-                self.scanner.space();
-                self.scanner.expect(b':')?;
-                self.value(depth)?;
+                entry(self, depth)?;
                 len += 1;
                 self.scanner.space();
-                if self.scanner.take(b'}') {
+                if self.scanner.take(end) {
                     break;
                 }
                 self.scanner.expect(b',')?;
             }
         }
-        self.close(start, len, [Marker::Map16, Marker::Map32]);
+        self.close(start, len, wide);
         Ok(())
     }
 
