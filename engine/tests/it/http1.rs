@@ -17,7 +17,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
@@ -269,4 +269,44 @@ async fn a_client_that_takes_nothing_is_given_up() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!((2_990..3_020).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+/// Takes what is written, and never lets it go.
+struct Holding(DuplexStream);
+
+impl AsyncRead for Holding {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Holding {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_holds_the_answer_back_is_given_up() {
+    let (mut client, server) = duplex(100);
+    let connections = Connections::new(ListenConfig::default().write_timeout(Duration::from_secs(3)));
+    let service = tower::service_fn(async |_: Request<RequestBody>| Ok::<_, Infallible>(whole("yes")));
+    tokio::spawn(engineio::serve(one(Holding(server)), service, connections.clone(), pending()));
+    let start = Instant::now();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    timeout(Duration::from_mins(1), client.read(&mut [0])).await.unwrap().unwrap();
+    assert!((2_990..3_020).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert_eq!(connections.open(), 0);
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -20,6 +20,7 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
+    answer::Asked,
     body::{Feed, RequestBody},
     clock::Clock,
     head::{Head, Length},
@@ -28,7 +29,6 @@ use super::{
 use crate::{
     ListenConfig, Listener,
     listen::{connections::Connections, ending::Ending},
-    request::has_token,
     transport::{
         scratch::with_read_buffer,
         stream::Stream,
@@ -37,8 +37,6 @@ use crate::{
 };
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Bodies up to this size leave in one piece with their head.
-const SMALL: usize = 16 * 1024;
 /// How long a client may take to read the last answer before the connection is closed.
 const PARTING: Duration = Duration::from_secs(1);
 /// How much it may send meanwhile.
@@ -46,19 +44,19 @@ const PARTING_READ: u64 = 64 * 1024;
 
 /// A connection, from its accept to its end or until it becomes something else.
 pub(in crate::listen) struct Connection<L: Listener, S> {
-    io: L::Io,
+    pub(super) io: L::Io,
     address: L::Addr,
     service: S,
-    connections: Connections,
+    pub(super) connections: Connections,
     place: OwnedSemaphorePermit,
-    ending: Ending,
+    pub(super) ending: Ending,
     /// Bytes that came and are not used yet.
     input: Vec<u8>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// What is still to be written of the leave to send a body.
     interim: &'static [u8],
     /// Whether the client has not taken what was last offered.
-    stalled: bool,
+    pub(super) stalled: bool,
 }
 
 /// What comes next on a connection.
@@ -74,14 +72,6 @@ struct Begun {
     head: Head,
     body: RequestBody,
     feed: Option<Feed>,
-}
-
-/// What an answer must know of its request.
-#[derive(Clone, Copy)]
-struct Asked {
-    is_head: bool,
-    is_current: bool,
-    keep_alive: bool,
 }
 
 impl<L: Listener, S> Connection<L, S> {
@@ -128,7 +118,7 @@ impl<L: Listener, S> Connection<L, S> {
             is_first = false;
             let Begun { head, body, mut feed } = begun;
             let mut request = head.request.map(|()| body);
-            let asked = Asked {
+            let mut asked = Asked {
                 is_head: request.method() == Method::HEAD,
                 is_current: request.version() == Version::HTTP_11,
                 keep_alive: head.keep_alive,
@@ -151,22 +141,22 @@ impl<L: Listener, S> Connection<L, S> {
                 then(Handed { stream, answer, rest: self.input });
                 return Ok(());
             }
-            let unread = feed.is_some_and(|feed| !feed.is_complete());
-            let asked = Asked { keep_alive: asked.keep_alive && !unread, ..asked };
+            // What nobody has read is no request.
+            asked.keep_alive &= feed.is_none_or(|feed| feed.is_complete());
             if !self.answer(response, asked).await? {
-                return self.part().await;
+                part(self.io).await;
+                return Ok(());
             }
         }
     }
 
     /// The next request.
     async fn request(&mut self, is_first: bool) -> io::Result<Next> {
-        if !self.input.is_empty() {
-            // It was sent before the last answer was there.
-            let next = self.begin_input();
-            if let Some(next) = next {
-                return Ok(next);
-            }
+        // It may have been sent before the last answer was there.
+        if !self.input.is_empty()
+            && let Some(next) = self.begin_input()
+        {
+            return Ok(next);
         }
         let ListenConfig { header_read_timeout, keep_alive_timeout, .. } = *self.connections.config();
         if !is_first {
@@ -179,17 +169,14 @@ impl<L: Listener, S> Connection<L, S> {
                     return Poll::Ready(Ok(Next::Over));
                 }
                 let was_idle = self.input.is_empty();
-                match self.poll_begin(cx) {
-                    Poll::Ready(Ok(None)) => {}
-                    Poll::Ready(result) => return Poll::Ready(result.map(|next| next.unwrap_or(Next::Over))),
+                match self.poll_begin(cx)? {
+                    Poll::Ready(None) => {}
+                    Poll::Ready(Some(next)) => return Poll::Ready(Ok(next)),
                     Poll::Pending => {
                         ready!(self.clock.poll(cx));
-                        let is_late = !self.input.is_empty();
-                        return Poll::Ready(Ok(if is_late {
-                            Next::Refused(StatusCode::REQUEST_TIMEOUT)
-                        } else {
-                            Next::Over
-                        }));
+                        let next =
+                            if was_idle { Next::Over } else { Next::Refused(StatusCode::REQUEST_TIMEOUT) };
+                        return Poll::Ready(Ok(next));
                     }
                 }
                 if was_idle && !is_first {
@@ -282,121 +269,12 @@ impl<L: Listener, S> Connection<L, S> {
         })
     }
 
-    /// Writes an answer; says whether the connection goes on.
-    async fn answer<B>(&mut self, response: Response<B>, asked: Asked) -> io::Result<bool>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let (mut head, body) = response.into_parts();
-        let framing = framing(head.status, &body, asked);
-        let keep_alive = asked.keep_alive
-            && framing != Framing::UntilClose
-            && !has_token(&head.headers, header::CONNECTION, "close")
-            && !self.ending.has_begun();
-        if !keep_alive {
-            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        } else if !asked.is_current {
-            head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
-        }
-        let mut out = Vec::with_capacity(256);
-        write_head(&mut out, head.status, &head.headers, framing);
-        if framing != Framing::None {
-            self.write_body(body, framing, &mut out).await?;
-        }
-        self.write(&out).await?;
-        poll_fn(|cx| Pin::new(&mut self.io).poll_flush(cx)).await?;
-        Ok(keep_alive)
-    }
-
-    /// Writes a body behind what is in `out`, where the last of it stays.
-    async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<()>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let mut body = pin!(body);
-        let mut total = 0;
-        loop {
-            let mut at = 0;
-            let frame = poll_fn(|cx| {
-                let frame = body.as_mut().poll_frame(cx);
-                if frame.is_pending() {
-                    // What is there leaves meanwhile.
-                    ready!(self.poll_write(cx, out, &mut at))?;
-                }
-                frame.map(|frame| frame.transpose().map_err(io::Error::other))
-            })
-            .await?;
-            out.drain(..at);
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.into_data() else { continue };
-            if data.is_empty() {
-                continue;
-            }
-            total += data.len() as u64;
-            if framing == Framing::Chunked {
-                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-            }
-            if out.len() + data.len() > SMALL {
-                self.write(out).await?;
-                out.clear();
-                self.write(&data).await?;
-            } else {
-                out.extend_from_slice(&data);
-            }
-            if framing == Framing::Chunked {
-                out.extend_from_slice(b"\r\n");
-            }
-        }
-        if framing == Framing::Chunked {
-            out.extend_from_slice(b"0\r\n\r\n");
-        }
-        if let Framing::Length(length) = framing
-            && length != total
-        {
-            return Err(io::Error::other("a body has another length than it said"));
-        }
-        Ok(())
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut at = 0;
-        poll_fn(|cx| self.poll_write(cx, bytes, &mut at)).await
-    }
-
-    /// Writes the bytes from `at` on. A client that takes none of them for too long is given up.
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], at: &mut usize) -> Poll<io::Result<()>> {
-        while *at < bytes.len() {
-            match Pin::new(&mut self.io).poll_write(cx, &bytes[*at..])? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(written) => {
-                    *at += written;
-                    self.stalled = false;
-                }
-                Poll::Pending => {
-                    if !std::mem::replace(&mut self.stalled, true) {
-                        self.clock.set(self.connections.config().write_timeout);
-                    }
-                    return self.clock.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Answers what is no request.
     async fn refuse(mut self, status: StatusCode) -> io::Result<()> {
-        let mut head = Response::new(()).into_parts().0;
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let headers = HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("close"))]);
         let mut out = Vec::new();
-        write_head(&mut out, status, &head.headers, Framing::Length(0));
+        write_head(&mut out, status, &headers, Framing::Length(0));
         self.write(&out).await?;
-        self.part().await
-    }
-
-    /// Ends the connection when the client has read the last answer.
-    async fn part(self) -> io::Result<()> {
         part(self.io).await;
         Ok(())
     }
@@ -422,21 +300,6 @@ fn begin(bytes: &[u8], config: &ListenConfig) -> (usize, Option<Next>) {
         }
     };
     (used, Some(Next::Request(Begun { head, body, feed })))
-}
-
-/// How the end of a body is told to the client.
-fn framing(status: StatusCode, body: &impl Body, asked: Asked) -> Framing {
-    if asked.is_head
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    {
-        return Framing::None;
-    }
-    match body.size_hint().exact() {
-        Some(length) => Framing::Length(length),
-        None if asked.is_current => Framing::Chunked,
-        None => Framing::UntilClose,
-    }
 }
 
 /// Reads once, and lends out what came.

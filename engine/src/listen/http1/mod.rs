@@ -6,6 +6,7 @@
 //!
 //! It is strict where leniency is how requests are smuggled: one length, one spelling of `chunked`, never both.
 
+mod answer;
 mod body;
 mod chunked;
 mod clock;

@@ -1,0 +1,165 @@
+//! The way of an answer to the client.
+
+use std::{
+    error::Error,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Body;
+use tokio::io::AsyncWrite;
+
+use super::{
+    connection::Connection,
+    response::{Framing, write_head},
+};
+use crate::{Listener, request::has_token};
+
+/// Bodies up to this size leave in one piece with their head.
+const SMALL: usize = 16 * 1024;
+
+/// What an answer must know of its request.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) is_head: bool,
+    pub(super) is_current: bool,
+    pub(super) keep_alive: bool,
+}
+
+impl<L: Listener, S> Connection<L, S> {
+    /// Writes an answer; says whether the connection goes on.
+    pub(super) async fn answer<B>(&mut self, response: Response<B>, asked: Asked) -> io::Result<bool>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut head, body) = response.into_parts();
+        let framing = framing(head.status, &body, asked);
+        let keep_alive = asked.keep_alive
+            && framing != Framing::UntilClose
+            && !has_token(&head.headers, header::CONNECTION, "close")
+            && !self.ending.has_begun();
+        if !keep_alive {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if !asked.is_current {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+        }
+        let mut out = Vec::with_capacity(256);
+        write_head(&mut out, head.status, &head.headers, framing);
+        if framing != Framing::None {
+            self.write_body(body, framing, &mut out).await?;
+        }
+        self.write(&out).await?;
+        poll_fn(|cx| self.poll_flush(cx)).await?;
+        Ok(keep_alive)
+    }
+
+    /// Writes a body behind what is in `out`, where the last of it stays.
+    async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<()>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut body = pin!(body);
+        let mut total = 0;
+        loop {
+            let mut at = 0;
+            let frame = poll_fn(|cx| {
+                let frame = body.as_mut().poll_frame(cx);
+                if frame.is_pending() {
+                    // What is there leaves meanwhile.
+                    ready!(self.poll_write(cx, out, &mut at))?;
+                }
+                frame.map(|frame| frame.transpose().map_err(io::Error::other))
+            })
+            .await?;
+            out.drain(..at);
+            let Some(frame) = frame else { break };
+            let Ok(data) = frame.into_data() else { continue };
+            if data.is_empty() {
+                continue;
+            }
+            total += data.len() as u64;
+            if framing == Framing::Chunked {
+                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            }
+            if out.len() + data.len() > SMALL {
+                self.write(out).await?;
+                out.clear();
+                self.write(&data).await?;
+            } else {
+                out.extend_from_slice(&data);
+            }
+            if framing == Framing::Chunked {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if framing == Framing::Chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        if let Framing::Length(length) = framing
+            && length != total
+        {
+            return Err(io::Error::other("a body has another length than it said"));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        poll_fn(|cx| self.poll_write(cx, bytes, &mut at)).await
+    }
+
+    /// Writes the bytes from `at` on. A client that takes none of them for too long is given up.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], at: &mut usize) -> Poll<io::Result<()>> {
+        while *at < bytes.len() {
+            match Pin::new(&mut self.io).poll_write(cx, &bytes[*at..])? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => {
+                    *at += written;
+                    self.stalled = false;
+                }
+                Poll::Pending => return self.poll_stalled(cx),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Flushes what the stream may hold back, as TLS does.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => self.poll_stalled(cx),
+            flushed @ Poll::Ready(_) => {
+                self.stalled = false;
+                flushed
+            }
+        }
+    }
+
+    /// An error once the client has taken nothing for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.stalled, true) {
+            self.clock.set(self.connections.config().write_timeout);
+        }
+        self.clock.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// How the end of a body is told to the client.
+fn framing(status: StatusCode, body: &impl Body, asked: Asked) -> Framing {
+    if asked.is_head
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        return Framing::None;
+    }
+    match body.size_hint().exact() {
+        Some(length) => Framing::Length(length),
+        None if asked.is_current => Framing::Chunked,
+        None => Framing::UntilClose,
+    }
+}
