@@ -13,6 +13,7 @@
 //! | `tls` | off | `Tls`, which puts TLS in front of a [`Listener`] |
 
 mod admission;
+mod answer;
 mod body;
 mod compression;
 mod config;

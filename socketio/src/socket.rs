@@ -1,41 +1,41 @@
 //! A client in a namespace.
 
+mod sending;
+
 use std::{
     any::Any,
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
 };
 
-use engineio::{CloseReason, Frame, SessionHandle, Sid};
+use engineio::{CloseReason, SessionHandle, Sid};
 use tokio::sync::oneshot;
 
 use crate::{
     ack::{AckArgs, AckRequest, Creditor, PendingAcks, Waiting},
     adapter::{Adapter, Flags, move_socket},
-    args::Args,
     broadcast::BroadcastOperator,
     emit::EmitOperator,
-    error::{EmitError, EventError, JoinError},
+    error::{EmitError, JoinError},
     event::EventName,
     handshake::Handshake,
-    history::Recipients,
     legacy::is_legacy,
     metrics::NamespaceMetrics,
     observers::{Data, Erased, Observed, Observers, Typed},
     proto::{
         args::ToArgs,
-        encode::{Carrier, Encoder, Frames},
-        packet::is_reserved,
+        encode::{Encoder, Frames},
     },
     reason::DisconnectReason,
     recovery::Recoverable,
     rooms::{Room, Rooms, Slot},
 };
+
+pub(crate) use self::sending::{encode_event, see_sent};
 
 /// What a client brings into a namespace, and finds there.
 pub(crate) struct Entrance<D> {
@@ -186,124 +186,12 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         self.acks.resolve(id, args);
     }
-
-    /// Sends what must not be lost.
-    fn send(&self, frames: &Frames) -> Result<(), EmitError> {
-        self.check()?;
-        Ok(self.session.send(frames.as_slice())?)
-    }
-
-    /// Sends an event by the policy of the namespace, and shows it to those who look at what is sent.
-    pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
-        self.check()?;
-        let packet = flags.mark(packet);
-        let mut lost = false;
-        let sent = self.with_offset(&packet, flags, |frames| {
-            if flags.volatile {
-                lost = !self.session.send_volatile(frames);
-                return Poll::Ready(Ok(()));
-            }
-            Poll::Ready(
-                self.session.send_droppable(frames, self.adapter.slow_consumer).map_err(EmitError::from),
-            )
-        });
-        if let Poll::Ready(sent) = sent {
-            sent?;
-        }
-        if !lost {
-            self.show_sent(&packet);
-        }
-        Ok(())
-    }
-
-    /// Lets an event be queued: with its offset, if the client may come back.
-    fn with_offset(
-        &self,
-        packet: &Frames,
-        flags: Flags,
-        queue: impl FnOnce(&[Frame]) -> Poll<Result<(), EmitError>>,
-    ) -> Poll<Result<(), EmitError>> {
-        let (Some(recovery), Some(recoverable)) = (&self.adapter.recovery, self.recoverable()) else {
-            return queue(packet.as_slice());
-        };
-        let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
-            // From here on it cannot leave before the event is queued.
-            let sent = match self.check() {
-                Ok(()) => queue(stamped.as_slice()),
-                Err(error) => Poll::Ready(Err(error)),
-            };
-            let is_sent = matches!(sent, Poll::Ready(Ok(())));
-            if is_sent {
-                recoverable.note_sent(position, flags);
-            }
-            (is_sent.then_some(Recipients::Socket(self.id)), sent)
-        });
-        queued.unwrap_or_else(|error| Poll::Ready(Err(EmitError::Encode(error))))
-    }
-
-    /// Sends an event once there is room for it.
-    async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
-        let mut waiting = self.session.waiting();
-        // The socket may leave while it waits.
-        poll_fn(|cx| match self.check() {
-            Ok(()) => self.with_offset(packet, Flags::default(), |frames| {
-                waiting.poll_send(cx, frames).map_err(EmitError::from)
-            }),
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await?;
-        self.show_sent(packet);
-        Ok(())
-    }
-
-    fn show_sent(&self, packet: &Frames) {
-        if self.typed.has_outgoing() {
-            see_sent(self.path(), packet, [self]);
-        }
-    }
-
-    /// Whether anything may be sent.
-    fn check(&self) -> Result<(), EmitError> {
-        let ended = self.left.get().is_some() || self.ending.is_requested();
-        if ended { Err(EmitError::Disconnected) } else { Ok(()) }
-    }
-
-    /// Answers an event that failed, if the client waits for an answer.
-    pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) {
-        let (event, namespace) = (clip(event), self.path());
-        if let Some(cause) = error.cause() {
-            tracing::warn!(event, namespace, %cause, "event handler failed");
-        } else {
-            tracing::debug!(event, namespace, message = clip(error.message()), "event refused");
-        }
-        let Some(id) = id else { return };
-        let answer = serde_json::json!({ "error": error.message() });
-        if let Ok(frames) = self.encoder().args(Carrier::Ack { id }, &answer) {
-            // The client has gone: nobody waits any more.
-            let _ = self.send(&frames);
-        }
-    }
-
-    /// Sends the answer of a handler.
-    pub(crate) fn answer(&self, frames: &Frames) {
-        // The client has gone: nobody waits any more.
-        let _ = self.send(frames);
-    }
 }
 
 impl Inner<dyn Erased> {
     pub(crate) fn data(&self) -> &(dyn Any + Send + Sync) {
         self.typed.data()
     }
-}
-
-/// The start of a text that came from outside, for the log.
-fn clip(text: &str) -> &str {
-    let mut end = text.len().min(256);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// A client in a namespace, with the data that its admission returned. Cheap to clone.
@@ -673,28 +561,4 @@ impl<D> Socket<D> {
     pub fn close(&self) {
         self.0.close();
     }
-}
-
-/// Shows an event to those who look at what is sent, once for each socket that it was sent to.
-pub(crate) fn see_sent<'a, T: Observed + ?Sized + 'a>(
-    namespace: &str,
-    packet: &Frames,
-    sockets: impl IntoIterator<Item = &'a Inner<T>>,
-) {
-    if let Some((name, args)) = Args::of_event(namespace, packet) {
-        sockets.into_iter().for_each(|socket| socket.typed.see_outgoing(&name, &args));
-    }
-}
-
-/// Encodes an event, if its name may be used.
-pub(crate) fn encode_event<T: ToArgs + ?Sized>(
-    encoder: Encoder<'_>,
-    name: &str,
-    id: Option<u64>,
-    args: &T,
-) -> Result<Frames, EmitError> {
-    if is_reserved(name) {
-        return Err(EmitError::ReservedEvent);
-    }
-    encoder.args(Carrier::Event { name, id }, args).map_err(EmitError::Encode)
 }
