@@ -13,9 +13,10 @@ use crate::{
     event::{Answer, IntoAck, Reply},
     handshake::{Handshake, Refuse},
     metrics::{EventMetrics, HandlerTime},
+    observers::{Erased, Observed},
     proto::args::{ArgsError, RawArgs},
     reason::DisconnectReason,
-    socket::{AnySocket, Ending, Socket},
+    socket::{Ending, Inner, Socket},
 };
 
 /// Names one stay of a client in a namespace, for the time of its connection.
@@ -53,7 +54,7 @@ pub(crate) trait Endpoint: Send + Sync {
 
 /// A client in a namespace, with its handlers.
 pub(crate) trait Member: Send {
-    fn socket(&self) -> AnySocket;
+    fn socket(&self) -> &Inner<dyn Erased>;
     /// Puts the socket into the namespace. Says whether the session was still there.
     fn enter(&self) -> bool;
     fn max_in_flight(&self) -> usize;
@@ -133,14 +134,23 @@ where
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError> {
         self.metrics.received();
         let args = (self.read)(event).inspect_err(|_| self.metrics.refused())?;
-        let (any, id) = (socket.any(), event.id);
-        let run = run(self.body.clone(), socket, args, id);
-        Ok(Box::pin(answer(any, event.name.into(), id, event.key, run, self.metrics.start())))
+        let (body, time, name) = (self.body.clone(), self.metrics.start(), Box::from(event.name));
+        let Incoming { id, key, .. } = event;
+        Ok(Box::pin(async move {
+            let any = socket.any();
+            let result = run(body, socket, args, Reply { encoder: any.encoder(), id }).await;
+            answer(&*any, &name, id, time, result);
+            Done::Handled(key)
+        }))
     }
 
     fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Answering, ArgsError> {
         let args = (self.read)(event)?;
-        Ok(Box::pin(run(self.body.clone(), socket, args, event.id)))
+        let (body, id) = (self.body.clone(), event.id);
+        Ok(Box::pin(async move {
+            let any = socket.any();
+            run(body, socket, args, Reply { encoder: any.encoder(), id }).await
+        }))
     }
 }
 
@@ -149,7 +159,7 @@ async fn run<D, T, F, Fut>(
     function: F,
     socket: Socket<D>,
     args: T,
-    id: Option<u64>,
+    reply: Reply<'_>,
 ) -> Result<Answer, EventError>
 where
     D: Send + Sync + 'static,
@@ -157,30 +167,25 @@ where
     Fut: Future,
     Fut::Output: IntoAck,
 {
-    let any = socket.any();
-    let reply = Reply { encoder: any.encoder(), id };
     let run = async { function(socket, args).await.into_ack(reply) };
     let result = AssertUnwindSafe(run).catch_unwind().await;
     result.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
 }
 
 /// Answers the client with what comes of an event.
-pub(crate) async fn answer(
-    socket: AnySocket,
-    name: Box<str>,
+pub(crate) fn answer<T: Observed + ?Sized>(
+    socket: &Inner<T>,
+    name: &str,
     id: Option<u64>,
-    key: Key,
-    run: impl Future<Output = Result<Answer, EventError>>,
     time: HandlerTime,
-) -> Done {
-    let result = run.await;
+    result: Result<Answer, EventError>,
+) {
     time.done(&result);
     match result {
         Ok(Answer(Some(frames))) => socket.answer(&frames),
         Ok(Answer(None)) => {}
-        Err(error) => socket.fail(&name, id, &error),
+        Err(error) => socket.fail(name, id, &error),
     }
-    Done::Handled(key)
 }
 
 /// Puts what an event runs into a span, if anybody looks at it.

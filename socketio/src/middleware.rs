@@ -10,7 +10,7 @@ use futures::FutureExt;
 
 use crate::{
     args::Args,
-    dispatch::{self, Answering, Incoming, Key, Running},
+    dispatch::{self, Answering, Done, Incoming, Key, Running},
     error::EventError,
     event::{Answer, IntoAck, Reply},
     proto::args::{ArgsError, FromArgs, RawArgs},
@@ -136,12 +136,10 @@ pub(crate) fn start<D: Send + Sync + 'static>(
     let event = Event::read(incoming).inspect_err(|_| metrics.refused())?;
     let (key, id) = (incoming.key, incoming.id);
     let next = Next { table: table.clone(), depth: 0, socket: socket.clone(), key, id };
-    Ok(Box::pin(dispatch::answer(
-        socket.any(),
-        incoming.name.into(),
-        id,
-        key,
-        next.run(event),
-        metrics.start(),
-    )))
+    let (socket, time, name) = (socket.clone(), metrics.start(), Box::from(incoming.name));
+    Ok(Box::pin(async move {
+        let result = next.run(event).await;
+        dispatch::answer(&*socket.0, &name, id, time, result);
+        Done::Handled(key)
+    }))
 }

@@ -24,7 +24,7 @@ use crate::{
     handshake::{Handshake, Refuse},
     metrics::{EventMetrics, NamespaceMetrics},
     middleware::{self, Event, Next},
-    observers::Observers,
+    observers::{Erased, Observers},
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
         packet::is_reserved,
@@ -33,7 +33,7 @@ use crate::{
     recovery::Claim,
     room_events::RoomEvent,
     server_event,
-    socket::{AnySocket, Ending, Entrance, Socket},
+    socket::{Ending, Entrance, Inner, Socket},
     table::{Admit, Table},
 };
 
@@ -562,8 +562,8 @@ struct Joined<D> {
 }
 
 impl<D: Send + Sync + 'static> Member for Joined<D> {
-    fn socket(&self) -> AnySocket {
-        self.socket.any()
+    fn socket(&self) -> &Inner<dyn Erased> {
+        &*self.socket.0
     }
 
     fn enter(&self) -> bool {
@@ -592,7 +592,7 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         started.unwrap_or_else(|_| {
             let error = EventError::panicked("reading the arguments");
             self.table.metrics(name).failed(&error);
-            self.socket.any().fail(name, id, &error);
+            self.socket.0.fail(name, id, &error);
             Ok(None)
         })
     }

@@ -173,15 +173,17 @@ impl Stays {
     /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
     pub(crate) fn end_grace(&mut self, at: usize, grace: Duration) {
         let stay = &mut self.list[at];
-        let Some(socket) = stay.member().map(Member::socket) else { return };
         let leaves = matches!(stay.queue.back(), Some(Waiting::Disconnect));
-        let is_connecting = matches!(stay.stage, Stage::Connecting(_));
-        if !(leaves || (is_connecting && socket.left().is_some())) || !stay.grace_is_over(grace) {
+        let hook_of_left =
+            matches!(&stay.stage, Stage::Connecting(member) if member.socket().left().is_some());
+        if stay.member().is_none() || !(leaves || hook_of_left) || !stay.grace_is_over(grace) {
             return;
         }
         stay.open();
         self.forget(at);
-        socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
+        if let Some(member) = self.list[at].member() {
+            member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
+        }
     }
 
     /// Takes the last step of a socket that has left: once its handlers have returned, or their grace is over, its
