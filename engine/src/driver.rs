@@ -104,31 +104,42 @@ impl<A: Application> Driver<A> {
 
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
         let mut now = Instant::now();
+        // Whether there may be more to do than to read on.
+        let mut called = true;
         loop {
-            let written = self.take_written();
-            for command in self.handle.take_commands(written) {
-                self.command(cx, now, command);
-            }
-            if self.aborted {
-                return Poll::Ready(());
+            if called {
+                let written = self.take_written();
+                for command in self.handle.take_commands(written) {
+                    self.command(cx, now, command);
+                }
+                if self.aborted {
+                    return Poll::Ready(());
+                }
             }
             let read = self.read(cx, now);
-            // If the WebSocket has taken over just now, a POST has lost its place in the order.
-            self.outputs(now);
-            self.post(cx, now);
-            self.outputs(now);
-            let was_ready = self.connection.ready();
-            let was_closed = self.session.is_closed();
-            let idle = self.connection.poll(cx).is_ready();
-            self.flush(cx, now);
-            self.close_websocket(cx, now);
-            if self.session.is_closed() && self.websocket.is_none() && idle {
-                return Poll::Ready(());
+            if read || called {
+                // If the WebSocket has taken over just now, a POST has lost its place in the order.
+                self.outputs(now);
+                self.post(cx, now);
+                self.outputs(now);
+                let was_ready = self.connection.ready();
+                let was_closed = self.session.is_closed();
+                let idle = self.connection.poll(cx).is_ready();
+                let commanded = self.flush(cx, now);
+                self.close_websocket(cx, now);
+                if self.session.is_closed() && self.websocket.is_none() && idle {
+                    return Poll::Ready(());
+                }
+                // Either lets the connection go on with something that nothing else would wake it for.
+                let resumed =
+                    (!was_ready && self.connection.ready()) || (!was_closed && self.session.is_closed());
+                if read || resumed {
+                    called = resumed || commanded;
+                    continue;
+                }
             }
-            // Either lets the connection go on with something that nothing else would wake it for.
-            let resumed =
-                (!was_ready && self.connection.ready()) || (!was_closed && self.session.is_closed());
-            if read || resumed || !self.sleep(cx) {
+            called = true;
+            if !self.sleep(cx) {
                 continue;
             }
             if self.poll_timer(cx, timer.as_mut()).is_pending() {
@@ -189,16 +200,14 @@ impl<A: Application> Driver<A> {
     /// Puts the task to sleep, unless something has arrived that can be acted on now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.take_written();
-        if let Some(websocket) = &mut self.websocket {
-            self.handle.give_back(websocket.take_spare());
-        }
+        let spare = self.websocket.as_mut().map(WebSocket::take_spare).unwrap_or_default();
         let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
         let writable = match self.session.route() {
             Route::Hold => false,
             Route::Answer => true,
             Route::WebSocket => flushed,
         };
-        self.handle.sleep(cx, written, writable)
+        self.handle.sleep(cx, written, writable, spare)
     }
 
     fn take_written(&mut self) -> usize {
@@ -283,8 +292,9 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Hands messages to the transport that may carry them now.
-    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Hands messages to the transport that may carry them now. Says whether commands may wait.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut commanded = true;
         match self.session.route() {
             Route::Hold => {}
             Route::Answer => {
@@ -297,9 +307,12 @@ impl<A: Application> Driver<A> {
                 if let Some(websocket) = &mut self.websocket
                     && websocket.is_flushed()
                 {
-                    let frames = self.handle.take_batch();
-                    self.shared.limits.metrics.flushed(&self.handle, &frames);
-                    websocket.queue(frames);
+                    let frames;
+                    (frames, commanded) = self.handle.take_batch(websocket.take_written());
+                    if !frames.is_empty() {
+                        self.shared.limits.metrics.flushed(&self.handle, &frames);
+                        websocket.queue(frames);
+                    }
                 }
             }
         }
@@ -314,6 +327,7 @@ impl<A: Application> Driver<A> {
                 websocket.watch_writing(now.into_std(), self.shared.config.write_timeout);
             }
         }
+        commanded
     }
 
     fn closed(&mut self, now: Instant, reason: CloseReason) {

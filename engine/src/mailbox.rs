@@ -451,31 +451,33 @@ impl SessionHandle {
     }
 
     /// Takes the frames that are to be written next: all of them, unless some may be dropped and should rather wait
-    /// here, where they can be.
-    pub(crate) fn take_batch(&self) -> VecDeque<Frame> {
-        let queue = &mut *self.0.queue.lock();
-        if queue.droppable > 0 && queue.buffered > DROPPABLE_BATCH {
-            return queue.take_some();
-        }
-        queue.droppable = 0;
-        std::mem::take(&mut queue.frames)
-    }
-
-    /// Takes an empty queue back. A small one stays with the session, so that the next message needs no allocation;
-    /// one that grew is freed.
-    pub(crate) fn give_back(&self, spare: VecDeque<Frame>) {
-        if (1..=KEPT_FRAMES).contains(&spare.capacity()) {
-            let queue = &mut *self.0.queue.lock();
-            if queue.frames.capacity() == 0 {
-                queue.frames = spare;
-            }
-        }
-    }
-
-    /// Puts the task to sleep, unless something has arrived that it can act on. `written` bytes have left.
-    pub(crate) fn sleep(&self, cx: &Context<'_>, written: usize, writable: bool) -> bool {
+    /// here, where they can be. Says also whether there are commands. First, `written` bytes have left.
+    pub(crate) fn take_batch(&self, written: usize) -> (VecDeque<Frame>, bool) {
         let queue = &mut *self.0.queue.lock();
         queue.written(written, self.0.max_buffered);
+        let commanded = !queue.commands.is_empty();
+        if queue.droppable > 0 && queue.buffered > DROPPABLE_BATCH {
+            return (queue.take_some(), commanded);
+        }
+        queue.droppable = 0;
+        (std::mem::take(&mut queue.frames), commanded)
+    }
+
+    /// Puts the task to sleep, unless something has arrived that it can act on. `written` bytes have left, and an
+    /// empty queue is left over: a small one stays with the session, so that the next message needs no allocation; one
+    /// that grew is freed.
+    pub(crate) fn sleep(
+        &self,
+        cx: &Context<'_>,
+        written: usize,
+        writable: bool,
+        spare: VecDeque<Frame>,
+    ) -> bool {
+        let queue = &mut *self.0.queue.lock();
+        queue.written(written, self.0.max_buffered);
+        if queue.frames.capacity() == 0 && spare.capacity() <= KEPT_FRAMES {
+            queue.frames = spare;
+        }
         queue.writable = writable;
         let woken = std::mem::take(&mut queue.woken);
         if woken || !queue.commands.is_empty() || (writable && !queue.frames.is_empty()) {

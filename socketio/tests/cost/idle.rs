@@ -100,7 +100,8 @@ fn an_idle_websocket_owns_one_task_and_no_buffer() {
 
     let ((), end) = lab.run(disconnect(clients));
     assert_eq!(lab.tasks(), tasks);
-    let left = idle.count_current + end.count_current;
+    let phases = [&idle, &after_echo, &after_burst, &end];
+    let left: i64 = phases.iter().map(|phase| phase.count_current).sum();
     assert!(left <= FEW, "{left} allocations stay behind");
 }
 
