@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -58,7 +58,7 @@ pub(crate) struct Adapter {
 pub(crate) struct Hooks {
     /// Writes the data of a socket as JSON, for all servers to know.
     pub(crate) share: Option<Share>,
-    pub(crate) server_events: HashMap<Box<str>, ServerHandler>,
+    pub(crate) server_events: BTreeMap<Box<str>, ServerHandler>,
     pub(crate) room: Option<RoomHook>,
     pub(crate) metrics: NamespaceMetrics,
 }

@@ -97,16 +97,17 @@ impl Connection {
         if self.partial.is_some() {
             return Err(Violation::UnexpectedText);
         }
-        let mut packet = TextPacket::decode(text, &self.config)?;
+        let packet = TextPacket::decode(text, &self.config)?;
         if packet.kind == Kind::Connect {
             return self.connect(packet.namespace, packet.payload, cx);
         }
-        packet.namespace = self.known(packet.namespace)?;
+        let at = self.known(packet.namespace)?;
         if packet.attachments > 0 {
-            self.partial = Some(Box::new(Partial::new(&packet)));
+            let stay = at.map(|at| self.stays[at].key);
+            self.partial = Some(Box::new(Partial::new(&packet, stay)));
             return Ok(());
         }
-        self.packet(packet.kind, packet.namespace, packet.id, packet.payload, Vec::new(), cx)
+        self.packet(at, packet.kind, packet.id, packet.payload, Vec::new(), cx)
     }
 
     fn binary(&mut self, bytes: Bytes, cx: &mut Context<'_>) -> Result<(), Violation> {
@@ -115,7 +116,8 @@ impl Connection {
             return Ok(());
         }
         let Some(packet) = self.partial.take() else { return Ok(()) };
-        self.packet(packet.kind, &packet.path, packet.id, &packet.payload, packet.attachments, cx)
+        let at = packet.stay.and_then(|key| self.stays.find_present(key));
+        self.packet(at, packet.kind, packet.id, &packet.payload, packet.attachments, cx)
     }
 
     /// Takes a message of another encoding than that of the protocol.
@@ -137,41 +139,33 @@ impl Connection {
             }
             return self.refuse(&packet.namespace, &Refuse::new("auth must not hold binary data"));
         }
-        let path = self.known(&packet.namespace)?;
+        let at = self.known(&packet.namespace)?;
         let attachments = packet.attachments.into_owned();
         if !attachments.is_empty() {
             let raw = RawArgs { payload, args_at: 1, attachments: &attachments, asked: false };
             check(raw).map_err(|_| Violation::InvalidPayload)?;
         }
-        self.packet(kind, path, id, payload, attachments, cx)
+        self.packet(at, kind, id, payload, attachments, cx)
     }
 
-    /// The path of a namespace that the client is in, or was in, from the name in a packet.
-    fn known<'a>(&self, namespace: &'a str) -> Result<&'a str, Violation> {
-        if self.stays.know(namespace) {
-            return Ok(namespace);
-        }
-        let (path, _) = split_query(namespace);
-        if is_legacy(&self.session) && self.stays.know(path) {
-            Ok(path)
-        } else {
-            Err(Violation::NotConnected)
-        }
+    /// The stay in the namespace that a packet names; `None` if the client has left it.
+    fn known(&self, namespace: &str) -> Result<Option<usize>, Violation> {
+        let (path, _) = if is_legacy(&self.session) { split_query(namespace) } else { (namespace, "") };
+        let at = self.stays.find(path);
+        if at.is_some() || self.stays.know(path) { Ok(at) } else { Err(Violation::NotConnected) }
     }
 
     /// A packet for a namespace that the client is in, or was in until just now.
     fn packet(
         &mut self,
+        at: Option<usize>,
         kind: Kind,
-        path: &str,
         id: Option<u64>,
         payload: &str,
         attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let Some(at) = self.stays.find(path) else {
-            return Ok(());
-        };
+        let Some(at) = at else { return Ok(()) };
         let max_depth = self.config.max_json_depth;
         // The highest limit is counted by whoever reads the text.
         if max_depth < MAX_DEPTH && !payload.is_empty() {

@@ -1,7 +1,7 @@
 //! A namespace: who is admitted, and what handles which event.
 
 use std::{
-    collections::hash_map::Entry,
+    collections::btree_map::Entry,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},

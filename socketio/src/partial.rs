@@ -2,15 +2,19 @@
 
 use bytes::Bytes;
 
-use crate::proto::{
-    args::{RawArgs, check},
-    packet::{Kind, TextPacket, Violation},
+use crate::{
+    dispatch::Key,
+    proto::{
+        args::{RawArgs, check},
+        packet::{Kind, TextPacket, Violation},
+    },
 };
 
 /// The text of a binary packet, and those of its attachments that have come.
 pub(crate) struct Partial {
     pub(crate) kind: Kind,
-    pub(crate) path: Box<str>,
+    /// Where the client was when the text came; `None` if it had left.
+    pub(crate) stay: Option<Key>,
     pub(crate) id: Option<u64>,
     pub(crate) payload: Box<str>,
     pub(crate) attachments: Vec<Bytes>,
@@ -19,10 +23,10 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    pub(crate) fn new(packet: &TextPacket<'_>) -> Self {
+    pub(crate) fn new(packet: &TextPacket<'_>, stay: Option<Key>) -> Self {
         Self {
             kind: packet.kind,
-            path: packet.namespace.into(),
+            stay,
             id: packet.id,
             payload: packet.payload.into(),
             attachments: Vec::new(),

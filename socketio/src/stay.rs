@@ -87,6 +87,11 @@ impl Stays {
         self.list.iter().position(|stay| stay.key == key)
     }
 
+    /// A stay that has not ended.
+    pub(crate) fn find_present(&self, key: Key) -> Option<usize> {
+        self.find_key(key).filter(|&at| !self.list[at].has_left())
+    }
+
     /// Whether packets for this namespace make sense: it is joined, or has been left just now.
     pub(crate) fn know(&self, path: &str) -> bool {
         self.list.iter().any(|stay| &*stay.path == path) || self.left.iter().any(|left| &**left == path)

@@ -1,6 +1,6 @@
 //! What a namespace does for its sockets: the functions that were registered, without their types.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use crate::{
     dispatch::{Handler, Incoming, Key, Running},
@@ -19,7 +19,8 @@ type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running
 
 pub(crate) struct Table<D> {
     pub(crate) admit: Admit<D>,
-    pub(crate) events: HashMap<Box<str>, Box<dyn Handler<D>>>,
+    /// A few names, which are compared sooner than hashed.
+    pub(crate) events: BTreeMap<Box<str>, Box<dyn Handler<D>>>,
     /// Handles events that have no handler of their own.
     pub(crate) fallback: Option<Box<dyn Handler<D>>>,
     /// From the outermost to the innermost.
@@ -35,7 +36,7 @@ impl<D: Send + Sync + 'static> Table<D> {
     pub(crate) fn new(path: &str, admit: Admit<D>) -> Self {
         Self {
             admit,
-            events: HashMap::new(),
+            events: BTreeMap::new(),
             fallback: None,
             middleware: Vec::new(),
             connected: None,

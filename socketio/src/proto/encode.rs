@@ -195,7 +195,10 @@ impl Encoder<'_> {
         let plain = if attachments.is_empty() {
             text.into()
         } else {
-            Frames::Many(std::iter::once(text).chain(attachments.into_iter().map(Frame::binary)).collect())
+            let mut frames = Vec::with_capacity(1 + attachments.len());
+            frames.push(text);
+            frames.extend(attachments.into_iter().map(Frame::binary));
+            Frames::Many(frames)
         };
         Ok(plain.with_wire(wire))
     }
