@@ -75,8 +75,8 @@ pub(crate) struct Target {
 /// The sockets of a namespace and their rooms.
 ///
 /// A membership takes 16 bytes: eight in the list of the room and eight in that of the socket, each with the
-/// place of the other, so that joining and leaving cost the same however many there are. The room of a socket's
-/// own id is not stored at all.
+/// place of the other, so that joining and leaving cost the same however many there are. Lists have room for as many
+/// again at most, so it takes 32 at most. The room of a socket's own id is not stored at all.
 #[derive(Debug)]
 pub(crate) struct Rooms<S> {
     sockets: Slab<Entry<S>>,
@@ -185,6 +185,10 @@ impl<S> Rooms<S> {
         };
         let members = &mut members.list;
         members.push(Member { slot, at: entry.joined.len() as u32 });
+        if entry.joined.is_empty() {
+            // Most sockets are in a room or two: a vector would take room for four.
+            entry.joined.reserve_exact(2);
+        }
         entry.joined.push(Membership { room: index, at: members.len() as u32 - 1 });
         if self.events.is_some() {
             self.note_joined(room, sid, known.is_none() && self.own(room).is_none());

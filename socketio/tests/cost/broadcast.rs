@@ -98,6 +98,26 @@ fn a_broadcast_with_acknowledgements_allocates_the_tables_of_its_recipients_alon
     }
 }
 
+#[test]
+fn a_membership_takes_at_most_32_bytes() {
+    let lab = lab();
+    let join = async |host: Arc<Host>| {
+        let mut clients = Vec::with_capacity(MANY);
+        for _ in 0..MANY {
+            clients.push(Client::join(&host).await);
+        }
+        clients
+    };
+    let (_clients, _) = lab.run(join(lab.host.clone()));
+    let (mut bytes, mut memberships) = (0, 0);
+    for rooms in [0..1, 1..2, 2..3, 3..10, 10..100] {
+        memberships += (rooms.len() * MANY) as i64;
+        let join = || lab.host.io.of("/").sockets_join(rooms.map(|room| room.to_string())).unwrap();
+        bytes += lab.on_server(join).bytes_current;
+        assert!(bytes <= 32 * memberships, "{bytes} bytes for {memberships} memberships");
+    }
+}
+
 /// Counts how often it is written.
 struct Counted<'a>(&'a AtomicUsize);
 
