@@ -111,7 +111,7 @@ fn a_membership_takes_at_most_32_bytes() {
     let (_clients, _) = lab.run(join(lab.host.clone()));
     let (mut bytes, mut memberships) = (0, 0);
     for rooms in [0..1, 1..2, 2..3, 3..10, 10..100] {
-        memberships += (rooms.len() * MANY) as i64;
+        memberships += i64::try_from(rooms.len() * MANY).unwrap();
         let join = || lab.host.io.of("/").sockets_join(rooms.map(|room| room.to_string())).unwrap();
         bytes += lab.on_server(join).bytes_current;
         assert!(bytes <= 32 * memberships, "{bytes} bytes for {memberships} memberships");
