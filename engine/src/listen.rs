@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    task::JoinSet,
+};
 use tower_service::Service;
 
 use self::{
@@ -50,13 +53,13 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nC
 ///
 /// # Cancel safety
 ///
-/// Dropping the future stops accepting; requests in progress go on, and their connections end after them.
+/// Dropping the future stops accepting soon after; requests in progress go on, and their connections end after them.
 ///
 /// # Examples
 ///
 /// See [`Engine`](crate::Engine).
 pub async fn serve<L, S, B>(
-    mut listener: L,
+    listener: L,
     service: S,
     connections: Connections,
     shutdown: impl Future<Output = ()>,
@@ -72,19 +75,43 @@ where
         tracing::warn!(%error, "cannot set an option of the listener");
     }
     let (end, ending) = Ending::channel();
+    // A task of its own: a runtime polls the future that it blocks on in another thread than its tasks, and each
+    // connection would have to be passed on.
+    let mut accepting = JoinSet::new();
+    accepting.spawn(accept(listener, service, connections.clone(), ending));
     let mut shutdown = pin!(shutdown);
+    let panicked = poll_fn(|cx| match shutdown.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => accepting.poll_join_next(cx),
+    })
+    .await;
+    if let Some(Err(error)) = panicked
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+    // Whoever connects now is refused by the system, and finds another server.
+    accepting.shutdown().await;
+    end.send_replace(Phase::Draining);
+    if tokio::time::timeout(connections.config().drain_timeout, end.closed()).await.is_err() {
+        end.send_replace(Phase::Over);
+        end.closed().await;
+    }
+    Ok(())
+}
+
+/// Accepts connections for ever.
+async fn accept<L, S, B>(mut listener: L, service: S, connections: Connections, ending: Ending)
+where
+    L: Listener,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     loop {
-        let mut accept = pin!(listener.accept());
-        let accepted = poll_fn(|cx| {
-            if shutdown.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            accept.as_mut().poll(cx).map(Some)
-        })
-        .await;
-        match accepted {
-            None => break,
-            Some(Ok((io, address))) => match connections.enter() {
+        match listener.accept().await {
+            Ok((io, address)) => match connections.enter() {
                 Some(place) => spawn(
                     Connection::<L, S>::new(
                         (io, address),
@@ -97,8 +124,8 @@ where
                 ),
                 None => refuse(&connections, io),
             },
-            Some(Err(error)) if is_of_one_connection(&error) => {}
-            Some(Err(error)) => {
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
                 if connections.may_warn() {
                     tracing::warn!(%error, "cannot accept connections");
                 }
@@ -106,14 +133,6 @@ where
             }
         }
     }
-    // Whoever connects now is refused by the system, and finds another server.
-    drop((listener, ending));
-    end.send_replace(Phase::Draining);
-    if tokio::time::timeout(connections.config().drain_timeout, end.closed()).await.is_err() {
-        end.send_replace(Phase::Over);
-        end.closed().await;
-    }
-    Ok(())
 }
 
 /// Runs a connection to its end.
