@@ -26,7 +26,12 @@ use crate::{
         session::{CloseReason, Input, Output, Request, Route, Session},
         websocket::{Fault, close_code},
     },
-    transport::{pace::Late, polling, scratch::with_read_buffer, websocket::WebSocket},
+    transport::{
+        pace::Late,
+        polling,
+        scratch::with_read_buffer,
+        websocket::{Client, WebSocket},
+    },
 };
 
 pub(crate) struct Driver<A: Application> {
@@ -354,13 +359,13 @@ impl<A: Application> Driver<A> {
         };
         let by = now.into_std() + self.shared.config.close_timeout;
         // Messages that were sent before the end still go out, if there is hope that somebody reads them.
-        let reader_left = match reason {
-            None | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout) => false,
-            // A client that sent a close frame reads on until it is answered.
-            Some(CloseReason::TransportClose) => self.close.is_some(),
-            Some(_) => true,
+        let client = match reason {
+            None | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout) => Client::Gone,
+            Some(CloseReason::TransportClose) if self.close.is_none() => Client::Gone,
+            Some(CloseReason::TransportClose) => Client::Parting,
+            Some(_) => Client::Present,
         };
-        if reader_left {
+        if client != Client::Gone {
             let frames = self.handle.take_frames();
             self.shared.limits.metrics.sent(&frames);
             websocket.queue(frames);
@@ -368,7 +373,7 @@ impl<A: Application> Driver<A> {
         let close = self.close.take();
         let close =
             close.unwrap_or_else(|| Frame::close(close_code(reason), reason.map_or("", CloseReason::as_str)));
-        websocket.close(close, by, reader_left);
+        websocket.close(close, by, client);
     }
 
     /// Goes on with the end of the WebSocket.

@@ -123,7 +123,7 @@ impl<A: Application> Driver<A> {
                 Some(Event::Close(code)) => {
                     *close = Some(Frame::close_answer(code));
                     session.handle(now, Input::Gone { request: Request::Probe, error: false });
-                    return input.len();
+                    break;
                 }
                 Some(Event::Pong) | None => continue,
             };

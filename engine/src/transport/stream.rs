@@ -78,6 +78,11 @@ impl Stream {
         }
     }
 
+    /// Whether a drop ends the stream as a shutdown does, if nothing is left to be read. TLS says goodbye before.
+    pub(crate) fn ends_on_drop(&self) -> bool {
+        matches!(self.io, Io::Tcp(_))
+    }
+
     fn inner(&mut self) -> Pin<&mut dyn ReadWrite> {
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream),

@@ -49,6 +49,19 @@ struct Closing {
     /// When to stop waiting for the client.
     by: Instant,
     shut_down: bool,
+    /// Whether the client has sent its close frame, and nothing behind it.
+    has_all: bool,
+}
+
+/// What is to be expected of the client when a WebSocket ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// It does not take its messages.
+    Gone,
+    /// It takes what was sent before the end, and may send more itself.
+    Present,
+    /// It has sent its close frame, and takes all up to the answer.
+    Parting,
 }
 
 impl WebSocket {
@@ -202,19 +215,20 @@ impl WebSocket {
     }
 
     /// Queues the close frame behind all messages, or in their place if the client does not take them.
-    pub(crate) fn close(&mut self, close: Frame, by: Instant, keep_messages: bool) {
+    pub(crate) fn close(&mut self, close: Frame, by: Instant, client: Client) {
         if self.closing.is_some() {
             return;
         }
+        let has_all = client == Client::Parting && self.tail.is_empty();
         self.tail = Vec::new();
         self.tail_ready = false;
-        if !keep_messages {
+        if client == Client::Gone {
             let mut begun = self.offset > 0;
             // What is not a message says how to read the rest, as the answer to the handshake does.
             self.sending.retain(|frame| std::mem::take(&mut begun) || !frame.is_message());
         }
         self.sending.push_back(close);
-        self.closing = Some(Closing { by, shut_down: false });
+        self.closing = Some(Closing { by, shut_down: false, has_all });
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -242,6 +256,9 @@ impl WebSocket {
         if let Some(closing) = &mut self.closing
             && !closing.shut_down
         {
+            if closing.has_all && self.stream.ends_on_drop() {
+                return Poll::Ready(());
+            }
             if ready!(self.stream.poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }

@@ -180,6 +180,27 @@ async fn the_close_frame_of_a_client_is_answered() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_its_answer_is_not_waited_for() {
+    let server = server().await;
+    let mut client = Wire::open(&server).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    client.send(&close_frame(1000)).await;
+    assert_eq!(client.close().await, (1000, String::new()));
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks - 1);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_behind_its_close_frame_has_its_answer() {
+    let server = server().await;
+    let mut client = Wire::open(&server).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    client.send(&[close_frame(1000), frame(0x81, "4late")].concat()).await;
+    assert_eq!(client.close().await, (1000, String::new()));
+    // Bytes that nobody reads would reset the connection, and the answer might be lost.
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks);
+}
+
+#[tokio::test]
 async fn a_lost_connection_ends_the_session() {
     let mut server = server().await;
     let client = Wire::open(&server).await;
