@@ -6,7 +6,7 @@ mod requests;
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -92,12 +92,15 @@ impl<A: Application> Driver<A> {
     ///
     /// Not an `async fn`, whose state would hold the driver twice: as its argument, and as what it works on.
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
-        let mut timer = Box::pin(tokio::time::sleep(self.shared.config.ping_interval));
         let span = self.span();
-        poll_fn(move |cx| {
-            let _inside = span.as_deref().map(Span::enter);
-            self.poll(cx, timer.as_mut())
-        })
+        async move {
+            let mut timer = pin!(tokio::time::sleep(self.shared.config.ping_interval));
+            poll_fn(|cx| {
+                let _inside = span.as_deref().map(Span::enter);
+                self.poll(cx, timer.as_mut())
+            })
+            .await;
+        }
     }
 
     /// The span of the session, if anybody looks at it. It is no part of that of the request, which ends before.

@@ -267,6 +267,7 @@ impl<A: Application> Engine<A> {
                 take_over(request.extensions_mut(), move |handed| {
                     let websocket = WebSocket::new(handed, dialect, deflate);
                     session.command(Command::Probe(Box::new(websocket)));
+                    None
                 });
                 response
             }
@@ -324,11 +325,9 @@ impl<A: Application> Engine<A> {
         let engine = self.clone();
         take_over(&mut request.extensions, move |handed| {
             let websocket = WebSocket::new(handed, dialect, deflate);
-            // A task of its own: that of the connection would keep room for what HTTP needed.
-            if let Some(driver) = engine.start_websocket(sid, dialect, websocket, opened) {
-                drop(tokio::spawn(driver.run()));
-            }
+            let driver = engine.start_websocket(sid, dialect, websocket, opened);
             drop(opening);
+            driver.map(|driver| Box::pin(driver.run()) as _)
         });
         with_cookie(response, self.cookie(&sid))
     }

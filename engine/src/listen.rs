@@ -5,8 +5,8 @@ use std::{
     error::Error,
     future::{Future, poll_fn},
     io,
-    pin::pin,
-    task::Poll,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use self::{
     http1::{Connection, RequestBody, part},
     listener::Listener,
 };
+use crate::transport::takeover::Session;
 
 pub(crate) mod config;
 pub(crate) mod connections;
@@ -136,7 +137,7 @@ where
 }
 
 /// Runs a connection to its end.
-fn spawn<L, S, B>(connection: Connection<L, S>, ending: Ending)
+fn spawn<L, S, B>(mut connection: Connection<L, S>, ending: Ending)
 where
     L: Listener,
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
@@ -144,25 +145,55 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    tokio::spawn(async move {
-        let mut connection = pin!(connection.run());
-        let mut over = pin!(ending.clone().over());
-        let mut registered = false;
-        let result = poll_fn(|cx| {
-            // To register once is enough in a task; doing so with each request would take a lock each time.
-            if !registered || ending.has_begun() {
-                registered = true;
-                if over.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Ok(()));
+    let http = async move {
+        let result = {
+            let mut requests = pin!(connection.run());
+            let mut over = pin!(ending.clone().over());
+            let mut registered = false;
+            poll_fn(|cx| {
+                // To register once is enough in a task; doing so with each request would take a lock each time.
+                if !registered || ending.has_begun() {
+                    registered = true;
+                    if over.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Ok(None));
+                    }
                 }
+                requests.as_mut().poll(cx)
+            })
+            .await
+        };
+        match result {
+            Ok(switch) => connection.switch(switch?),
+            Err(error) => {
+                tracing::debug!(%error, "connection failed");
+                None
             }
-            connection.as_mut().poll(cx)
-        })
-        .await;
-        if let Err(error) = result {
-            tracing::debug!(%error, "connection failed");
         }
-    });
+    };
+    tokio::spawn(Task::Http(Box::pin(http)));
+}
+
+/// What the task of a connection does: it answers requests, until the connection ends or becomes a session. Each in a
+/// box of its own, so that a session keeps no room for HTTP.
+enum Task<F> {
+    Http(Pin<Box<F>>),
+    Session(Session),
+}
+
+impl<F: Future<Output = Option<Session>>> Future for Task<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Http(http) => match ready!(http.as_mut().poll(cx)) {
+                    Some(session) => *self = Self::Session(session),
+                    None => return Poll::Ready(()),
+                },
+                Self::Session(session) => return session.as_mut().poll(cx),
+            }
+        }
+    }
 }
 
 /// Tells a client that there is no place for it, if not too many are being told so already.

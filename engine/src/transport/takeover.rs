@@ -1,6 +1,6 @@
 //! How a stream leaves HTTP, to become a WebSocket.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use http::Extensions;
 use hyper::upgrade::OnUpgrade;
@@ -17,7 +17,11 @@ pub(crate) struct Handed {
     pub(crate) rest: Vec<u8>,
 }
 
-type Then = Box<dyn FnOnce(Handed) + Send>;
+/// What the task of the connection goes on with: a session, to its end.
+pub(crate) type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Takes the stream; gives back the session that it begins, if it does.
+pub(crate) type Then = Box<dyn FnOnce(Handed) -> Option<Session> + Send>;
 
 /// The place where a service leaves what is to be done with the stream: an extension of a request that asks for another
 /// protocol.
@@ -32,17 +36,26 @@ impl Takeover {
 
 /// Calls `then` when the request with these extensions has been answered with 101, by our own accept loop or by hyper.
 /// It is dropped if the client goes away before.
-pub(crate) fn take_over(request: &mut Extensions, then: impl FnOnce(Handed) + Send + 'static) {
+pub(crate) fn take_over(
+    request: &mut Extensions,
+    then: impl FnOnce(Handed) -> Option<Session> + Send + 'static,
+) {
     if let Some(takeover) = request.remove::<Takeover>() {
         *takeover.0.lock() = Some(Box::new(then));
     } else if let Some(upgrade) = request.remove::<OnUpgrade>() {
         tokio::spawn(async move {
-            match upgrade.await {
+            let session = match upgrade.await {
                 Ok(upgraded) => {
                     let (stream, rest) = Stream::from_upgraded(upgraded);
-                    then(Handed { stream, answer: Vec::new(), rest });
+                    then(Handed { stream, answer: Vec::new(), rest })
                 }
-                Err(error) => tracing::debug!(%error, "upgrade failed"),
+                Err(error) => {
+                    tracing::debug!(%error, "upgrade failed");
+                    None
+                }
+            };
+            if let Some(session) = session {
+                session.await;
             }
         });
     } else {

@@ -32,7 +32,11 @@ pub(super) struct Asked {
 
 impl<L: Listener, S> Connection<L, S> {
     /// Writes an answer; says whether the connection goes on.
-    pub(super) async fn answer<B>(&mut self, response: Response<B>, asked: Asked) -> io::Result<bool>
+    pub(super) fn answer<B>(
+        &mut self,
+        response: Response<B>,
+        asked: Asked,
+    ) -> impl Future<Output = io::Result<bool>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -50,12 +54,15 @@ impl<L: Listener, S> Connection<L, S> {
         }
         let mut out = Vec::with_capacity(256);
         write_head(&mut out, head.status, &head.headers, framing);
-        if framing != Framing::None {
-            self.write_body(body, framing, &mut out).await?;
+        // What made the head takes no room while it is written.
+        async move {
+            if framing != Framing::None {
+                self.write_body(body, framing, &mut out).await?;
+            }
+            self.write(&out).await?;
+            poll_fn(|cx| self.poll_flush(cx)).await?;
+            Ok(keep_alive)
         }
-        self.write(&out).await?;
-        poll_fn(|cx| self.poll_flush(cx)).await?;
-        Ok(keep_alive)
     }
 
     /// Writes a body behind what is in `out`, where the last of it stays.

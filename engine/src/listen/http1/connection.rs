@@ -32,7 +32,7 @@ use crate::{
     transport::{
         scratch::with_read_buffer,
         stream::Stream,
-        takeover::{Handed, Takeover},
+        takeover::{Handed, Session, Takeover, Then},
     },
 };
 
@@ -74,6 +74,31 @@ struct Begun {
     feed: Option<Feed>,
 }
 
+/// A request on its way to the service.
+struct Asking {
+    request: Request<RequestBody>,
+    feed: Option<Feed>,
+    asked: Asked,
+    takeover: Option<Takeover>,
+}
+
+/// The change to another protocol.
+pub(in crate::listen) struct Switch {
+    then: Then,
+    /// The answer that allows it.
+    answer: Vec<u8>,
+}
+
+/// Why no request follows.
+enum End {
+    /// What came is none.
+    Refused(StatusCode),
+    /// The last answer said so.
+    Answered,
+    /// None came.
+    Over,
+}
+
 impl<L: Listener, S> Connection<L, S> {
     pub(in crate::listen) fn new(
         (io, address): (L::Io, L::Addr),
@@ -97,57 +122,44 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Answers requests until the connection ends.
-    pub(in crate::listen) async fn run<B>(mut self) -> io::Result<()>
+    /// Answers requests until the connection ends, or until it is to become something else.
+    ///
+    /// What is looked at by reference is handed to functions: here it would keep its room in the future.
+    pub(in crate::listen) async fn run<B>(&mut self) -> io::Result<Option<Switch>>
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let mut is_first = true;
-        loop {
+        let end = loop {
             let begun = match self.request(is_first).await? {
                 Next::Request(begun) => begun,
-                Next::Refused(status) => return self.refuse(status).await,
-                Next::Over => {
-                    // TLS says so, which may take a write.
-                    let _ = tokio::time::timeout(PARTING, self.io.shutdown()).await;
-                    return Ok(());
-                }
+                Next::Refused(status) => break End::Refused(status),
+                Next::Over => break End::Over,
             };
             is_first = false;
-            let Begun { head, body, mut feed } = begun;
-            let mut request = head.request.map(|()| body);
-            let mut asked = Asked {
-                is_head: request.method() == Method::HEAD,
-                is_current: request.version() == Version::HTTP_11,
-                keep_alive: head.keep_alive,
-            };
-            self.interim = if head.expects_continue { CONTINUE } else { &[] };
-            L::describe(&self.address, request.extensions_mut());
-            let takeover = request.headers().contains_key(header::UPGRADE).then(Takeover::default);
-            if let Some(takeover) = &takeover {
-                request.extensions_mut().insert(takeover.clone());
-            }
             let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
+            let Asking { request, mut feed, mut asked, takeover } = self.ask(begun);
             let response = self.service.call(request);
             let response = self.wait_for(response, feed.as_mut()).await?;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS
-                && let Some(then) = takeover.and_then(|takeover| takeover.take())
-            {
-                let mut answer = Vec::with_capacity(256);
-                write_head(&mut answer, response.status(), response.headers(), Framing::None);
-                let stream = Stream::accepted(self.io, self.place);
-                then(Handed { stream, answer, rest: self.input });
-                return Ok(());
-            }
             // What nobody has read is no request.
             asked.keep_alive &= feed.is_none_or(|feed| feed.is_complete());
+            let response = match claim(response, takeover) {
+                Ok(switch) => return Ok(Some(switch)),
+                Err(response) => response,
+            };
             if !self.answer(response, asked).await? {
-                part(self.io).await;
-                return Ok(());
+                break End::Answered;
             }
-        }
+        };
+        self.end(end).await?;
+        Ok(None)
+    }
+
+    /// Lets the stream become something else.
+    pub(in crate::listen) fn switch(self, Switch { then, answer }: Switch) -> Option<Session> {
+        then(Handed { stream: Stream::accepted(self.io, self.place), answer, rest: self.input })
     }
 
     /// The next request.
@@ -269,15 +281,56 @@ impl<L: Listener, S> Connection<L, S> {
         })
     }
 
-    /// Answers what is no request.
-    async fn refuse(mut self, status: StatusCode) -> io::Result<()> {
-        let headers = HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("close"))]);
-        let mut out = Vec::new();
-        write_head(&mut out, status, &headers, Framing::Length(0));
-        self.write(&out).await?;
-        part(self.io).await;
+    /// Makes a request for the service.
+    fn ask(&mut self, Begun { head, body, feed }: Begun) -> Asking {
+        let mut request = head.request.map(|()| body);
+        let asked = Asked {
+            is_head: request.method() == Method::HEAD,
+            is_current: request.version() == Version::HTTP_11,
+            keep_alive: head.keep_alive,
+        };
+        self.interim = if head.expects_continue { CONTINUE } else { &[] };
+        L::describe(&self.address, request.extensions_mut());
+        let takeover = request.headers().contains_key(header::UPGRADE).then(Takeover::default);
+        if let Some(takeover) = &takeover {
+            request.extensions_mut().insert(takeover.clone());
+        }
+        Asking { request, feed, asked, takeover }
+    }
+
+    /// Ends the stream in the way of its end.
+    async fn end(&mut self, end: End) -> io::Result<()> {
+        match end {
+            End::Over => {
+                // TLS says so, which may take a write.
+                let _ = tokio::time::timeout(PARTING, self.io.shutdown()).await;
+                return Ok(());
+            }
+            End::Refused(status) => self.write(&refusal(status)).await?,
+            End::Answered => {}
+        }
+        part(&mut self.io).await;
         Ok(())
     }
+}
+
+/// What is to be done with the stream behind the answer, if the service has said so; the answer otherwise.
+fn claim<B>(response: Response<B>, takeover: Option<Takeover>) -> Result<Switch, Response<B>> {
+    let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let Some(then) = takeover.filter(|_| is_switching).and_then(|takeover| takeover.take()) else {
+        return Err(response);
+    };
+    let mut answer = Vec::with_capacity(256);
+    write_head(&mut answer, response.status(), response.headers(), Framing::None);
+    Ok(Switch { then, answer })
+}
+
+/// The answer to what is no request.
+fn refusal(status: StatusCode) -> Vec<u8> {
+    let headers = HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("close"))]);
+    let mut out = Vec::new();
+    write_head(&mut out, status, &headers, Framing::Length(0));
+    out
 }
 
 /// Begins with the next request, if all of its head is there; says how many bytes that took.
