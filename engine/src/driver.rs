@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Span, debug_span};
 
 use crate::{
@@ -94,7 +94,7 @@ impl<A: Application> Driver<A> {
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
         let span = self.span();
         async move {
-            let mut timer = pin!(tokio::time::sleep(self.shared.config.ping_interval));
+            let mut timer = pin!(None);
             poll_fn(|cx| {
                 let _inside = span.as_deref().map(Span::enter);
                 self.poll(cx, timer.as_mut())
@@ -110,7 +110,7 @@ impl<A: Application> Driver<A> {
         (!span.is_disabled()).then(|| Box::new(span))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<()> {
         let mut now = Instant::now();
         // Whether there may be more to do than to read on.
         let mut called = true;
@@ -163,11 +163,15 @@ impl<A: Application> Driver<A> {
 
     /// Waits for the next deadline. The timer is only ever set back: one that is due too early costs a look at
     /// the clock, while one that follows every packet would cost a lock of the runtime's timer wheel.
-    fn poll_timer(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+    fn poll_timer(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<()> {
         let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
         let deadlines = [self.deadline, self.connection.deadline(), websocket];
         let Some(deadline) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
         let deadline = Instant::from_std(deadline);
+        if timer.is_none() {
+            timer.set(Some(sleep_until(deadline)));
+        }
+        let Some(mut timer) = timer.as_pin_mut() else { return Poll::Pending };
         if timer.deadline() > deadline || timer.is_elapsed() {
             timer.as_mut().reset(deadline);
         }

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use http::request::Parts;
+use http::{HeaderName, HeaderValue, request::Parts};
 
 /// The address of the client, as a request extension.
 ///
@@ -51,10 +51,24 @@ pub struct OpenRequest {
 impl OpenRequest {
     /// Keeps what the application may ask for.
     pub fn new(parts: &Parts) -> Self {
-        let mut text = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+        let line =
+            |(name, value): (&HeaderName, &HeaderValue)| "\n: ".len() + name.as_str().len() + value.len();
+        let mut text = String::with_capacity(target + parts.headers.iter().map(line).sum::<usize>());
+        match parts.uri.path_and_query() {
+            // Writing to a string cannot fail.
+            Some(target) => drop(write!(text, "{target}")),
+            None => text.push('/'),
+        }
         for (name, value) in &parts.headers {
-            // Writing to a string cannot fail; a header value holds no line break.
-            let _ = write!(text, "\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+            text.push('\n');
+            text.push_str(name.as_str());
+            text.push_str(": ");
+            // A value holds no line break.
+            match std::str::from_utf8(value.as_bytes()) {
+                Ok(value) => text.push_str(value),
+                Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
+            }
         }
         Self {
             text: text.into(),

@@ -148,7 +148,8 @@ impl Frame {
 
     /// The open packet, the first of a session.
     pub(crate) fn open(handshake: &str) -> Self {
-        let mut buffer = vec![0; Self::HEADROOM];
+        let mut buffer = Vec::with_capacity(Self::HEADROOM + handshake.len());
+        buffer.resize(Self::HEADROOM, 0);
         buffer.extend_from_slice(handshake.as_bytes());
         Self::pack(Kind::Control, &mut buffer, Self::HEADROOM, b'0')
     }

@@ -1,34 +1,22 @@
 //! The open packet: <https://socket.io/docs/v4/engine-io-protocol/#handshake>.
 
-use serde::Serialize;
-
 use super::{packet::TransportKind, sid::Sid};
 use crate::config::EngineConfig;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Open<'a> {
-    sid: &'a str,
-    upgrades: &'a [&'static str],
-    ping_interval: u128,
-    ping_timeout: u128,
-    max_payload: usize,
-}
 
 /// The text of the open packet, without its type, with the keys in Node's order.
 pub(crate) fn open_packet(sid: &Sid, transport: TransportKind, config: &EngineConfig) -> String {
     let may_upgrade = transport == TransportKind::Polling
         && config.allow_upgrades
         && config.transports.contains(&TransportKind::WebSocket);
-    let open = Open {
-        sid: sid.as_str(),
-        upgrades: if may_upgrade { &["websocket"] } else { &[] },
-        ping_interval: config.ping_interval.as_millis(),
-        ping_timeout: config.ping_timeout.as_millis(),
-        max_payload: config.max_http_buffer_size,
-    };
-    // A struct of strings and numbers always serializes.
-    serde_json::to_string(&open).unwrap_or_default()
+    let upgrades = if may_upgrade { r#""websocket""# } else { "" };
+    let EngineConfig { ping_interval, ping_timeout, max_http_buffer_size, .. } = config;
+    // Nothing of it needs an escape.
+    format!(
+        r#"{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{max_http_buffer_size}}}"#,
+        sid.as_str(),
+        ping_interval.as_millis(),
+        ping_timeout.as_millis(),
+    )
 }
 
 #[cfg(test)]

@@ -67,6 +67,11 @@ pub(crate) enum Client {
 impl WebSocket {
     pub(crate) fn new(handed: Handed, dialect: Dialect, deflate: Option<Agreed>) -> Self {
         let Handed { stream, answer, rest } = handed;
+        let mut sending = VecDeque::new();
+        if !answer.is_empty() {
+            // It takes the places that the queue will need.
+            sending.push_back(Frame::raw(answer));
+        }
         let current = dialect.revision == Revision::V4 && !dialect.base64;
         Self {
             stream,
@@ -76,7 +81,7 @@ impl WebSocket {
             dialect,
             tail_ready: !rest.is_empty(),
             tail: rest,
-            sending: if answer.is_empty() { VecDeque::new() } else { [Frame::raw(answer)].into() },
+            sending,
             offset: 0,
             unflushed: false,
             written: 0,
