@@ -5,7 +5,7 @@ mod reading;
 mod requests;
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -30,6 +30,7 @@ use crate::{
         pace::Late,
         polling,
         scratch::with_read_buffer,
+        takeover::SessionTask,
         websocket::{Client, WebSocket},
     },
 };
@@ -91,16 +92,16 @@ impl<A: Application> Driver<A> {
     /// Drives the session to its end.
     ///
     /// Not an `async fn`, whose state would hold the driver twice: as its argument, and as what it works on.
-    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+    pub(crate) fn run(mut self) -> SessionTask {
         let span = self.span();
-        async move {
+        Box::pin(async move {
             let mut timer = pin!(None);
             poll_fn(|cx| {
                 let _inside = span.as_deref().map(Span::enter);
                 self.poll(cx, timer.as_mut())
             })
             .await;
-        }
+        })
     }
 
     /// The span of the session, if anybody looks at it. It is no part of that of the request, which ends before.

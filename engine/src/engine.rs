@@ -327,7 +327,7 @@ impl<A: Application> Engine<A> {
             let websocket = WebSocket::new(handed, dialect, deflate);
             let driver = engine.start_websocket(sid, dialect, websocket, opened);
             drop(opening);
-            driver.map(|driver| Box::pin(driver.run()) as _)
+            driver.map(Driver::run)
         });
         with_cookie(response, self.cookie(&sid))
     }

@@ -24,7 +24,7 @@ use self::{
     http1::{Connection, RequestBody, part},
     listener::Listener,
 };
-use crate::transport::takeover::Session;
+use crate::transport::takeover::SessionTask;
 
 pub(crate) mod config;
 pub(crate) mod connections;
@@ -177,10 +177,10 @@ where
 /// box of its own, so that a session keeps no room for HTTP.
 enum Task<F> {
     Http(Pin<Box<F>>),
-    Session(Session),
+    Session(SessionTask),
 }
 
-impl<F: Future<Output = Option<Session>>> Future for Task<F> {
+impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -18,10 +18,10 @@ pub(crate) struct Handed {
 }
 
 /// What the task of the connection goes on with: a session, to its end.
-pub(crate) type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type SessionTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes the stream; gives back the session that it begins, if it does.
-pub(crate) type Then = Box<dyn FnOnce(Handed) -> Option<Session> + Send>;
+pub(crate) type Then = Box<dyn FnOnce(Handed) -> Option<SessionTask> + Send>;
 
 /// The place where a service leaves what is to be done with the stream: an extension of a request that asks for another
 /// protocol.
@@ -38,7 +38,7 @@ impl Takeover {
 /// It is dropped if the client goes away before.
 pub(crate) fn take_over(
     request: &mut Extensions,
-    then: impl FnOnce(Handed) -> Option<Session> + Send + 'static,
+    then: impl FnOnce(Handed) -> Option<SessionTask> + Send + 'static,
 ) {
     if let Some(takeover) = request.remove::<Takeover>() {
         *takeover.0.lock() = Some(Box::new(then));

@@ -279,7 +279,9 @@ impl Encoder<'_> {
                 tracing::warn!(?kind, %error, "the parser cannot encode what the protocol needs");
             });
         }
-        let mut text = vec![0; Frame::HEADROOM];
+        // Most are an id.
+        let mut text = Vec::with_capacity(Frame::HEADROOM + 64);
+        text.resize(Frame::HEADROOM, 0);
         text.push(match kind {
             Kind::Connect => b'0',
             Kind::Disconnect => b'1',

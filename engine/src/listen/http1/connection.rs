@@ -32,7 +32,7 @@ use crate::{
     transport::{
         scratch::with_read_buffer,
         stream::Stream,
-        takeover::{Handed, Session, Takeover, Then},
+        takeover::{Handed, SessionTask, Takeover, Then},
     },
 };
 
@@ -158,7 +158,7 @@ impl<L: Listener, S> Connection<L, S> {
     }
 
     /// Lets the stream become something else.
-    pub(in crate::listen) fn switch(self, Switch { then, answer }: Switch) -> Option<Session> {
+    pub(in crate::listen) fn switch(self, Switch { then, answer }: Switch) -> Option<SessionTask> {
         then(Handed { stream: Stream::accepted(self.io, self.place), answer, rest: self.input })
     }
 
