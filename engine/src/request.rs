@@ -179,12 +179,14 @@ fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestE
 }
 
 /// Whether a list header names the token, in whatever case.
-pub(crate) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|value| lists(value, token))
+}
+
+/// Whether a value that is a list names the token, in whatever case.
+pub(crate) fn lists(value: &HeaderValue, token: &str) -> bool {
+    let mut items = value.as_bytes().split(|&byte| byte == b',');
+    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]

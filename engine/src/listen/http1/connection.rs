@@ -60,17 +60,19 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
 }
 
 /// What comes next on a connection.
-#[expect(clippy::large_enum_variant, reason = "it is moved, and never kept")]
 enum Next {
-    Request(Begun),
+    Request(Box<Begun>),
     Refused(StatusCode),
     Over,
 }
 
 /// A request whose body may be still to come.
 struct Begun {
-    head: Head,
-    body: RequestBody,
+    request: Request<RequestBody>,
+    keep_alive: bool,
+    expects_continue: bool,
+    asks_upgrade: bool,
+    /// Where the rest of the body is to be put.
     feed: Option<Feed>,
 }
 
@@ -116,16 +118,15 @@ impl<L: Listener, S> Connection<L, S> {
                 }
             };
             is_first = false;
-            let Begun { head, body, mut feed } = begun;
-            let mut request = head.request.map(|()| body);
+            let Begun { mut request, keep_alive, expects_continue, asks_upgrade, mut feed } = *begun;
             let mut asked = Asked {
                 is_head: request.method() == Method::HEAD,
                 is_current: request.version() == Version::HTTP_11,
-                keep_alive: head.keep_alive,
+                keep_alive,
             };
-            self.interim = if head.expects_continue { CONTINUE } else { &[] };
+            self.interim = if expects_continue { CONTINUE } else { &[] };
             L::describe(&self.address, request.extensions_mut());
-            let takeover = request.headers().contains_key(header::UPGRADE).then(Takeover::default);
+            let takeover = asks_upgrade.then(Takeover::default);
             if let Some(takeover) = &takeover {
                 request.extensions_mut().insert(takeover.clone());
             }
@@ -299,7 +300,10 @@ fn begin(bytes: &[u8], config: &ListenConfig) -> (usize, Option<Next>) {
             (len, body, Some(feed))
         }
     };
-    (used, Some(Next::Request(Begun { head, body, feed })))
+    let Head { request, keep_alive, expects_continue, asks_upgrade, .. } = head;
+    let request = request.map(|()| body);
+    let begun = Box::new(Begun { request, keep_alive, expects_continue, asks_upgrade, feed });
+    (used, Some(Next::Request(begun)))
 }
 
 /// Reads once, and lends out what came.

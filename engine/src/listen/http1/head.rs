@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 
-use crate::request::has_token;
+use crate::request::lists;
 
 /// As many headers as most requests have at most: their places lie on the stack.
 const FEW_HEADERS: usize = 32;
@@ -18,6 +18,8 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
     /// Whether the client waits for leave to send its body.
     pub(super) expects_continue: bool,
+    /// Whether the client would like to speak another protocol.
+    pub(super) asks_upgrade: bool,
 }
 
 /// How long a body is.
@@ -99,43 +101,73 @@ impl Head {
         *request.uri_mut() = Uri::from_maybe_shared(share(parsed.path.unwrap_or_default().as_bytes()))
             .map_err(|_| HeadError::Malformed)?;
         *request.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        let headers = request.headers_mut();
-        headers.reserve(parsed.headers.len());
+        let is_current = request.version() == Version::HTTP_11;
+        let mut said = Said { keep_alive: is_current, ..Said::default() };
+        let mut headers = HeaderMap::with_capacity(parsed.headers.len());
         for part in parsed.headers.iter() {
             let name = HeaderName::from_bytes(part.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
-            headers.append(name, HeaderValue::from_maybe_shared(share(part.value)).map_err(malformed)?);
+            let value = HeaderValue::from_maybe_shared(share(part.value)).map_err(malformed)?;
+            said.hear(&name, &value, part.value, is_current);
+            headers.append(name, value);
         }
-        let is_current = request.version() == Version::HTTP_11;
-        let headers = request.headers();
-        let keep_alive = if is_current {
-            !has_token(headers, header::CONNECTION, "close")
-        } else {
-            has_token(headers, header::CONNECTION, "keep-alive")
-        };
-        let expects_continue = is_current
-            && headers
-                .get(header::EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        Ok(Self { body: length(headers, is_current)?, keep_alive, expects_continue, request })
+        *request.headers_mut() = headers;
+        Ok(Self {
+            body: said.length(is_current)?,
+            keep_alive: said.keep_alive,
+            expects_continue: is_current && said.expects_continue(),
+            asks_upgrade: said.upgrade,
+            request,
+        })
     }
 }
 
-/// The length of the body, RFC 9112 section 6.3. What two readers could take differently is refused.
-fn length(headers: &HeaderMap, is_current: bool) -> Result<Length, HeadError> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
-        let Some(length) = lengths.next() else { return Ok(Length::Known(0)) };
-        if lengths.any(|other| other != length) {
-            return Err(HeadError::Malformed);
+/// What the headers say to whoever reads the requests, noted while they are read: to look for each of them afterwards
+/// would cost more than all else.
+#[derive(Default)]
+struct Said<'a> {
+    keep_alive: bool,
+    upgrade: bool,
+    /// The first of them.
+    expectation: Option<&'a [u8]>,
+    length: Option<&'a [u8]>,
+    lengths_differ: bool,
+    coding: Option<&'a [u8]>,
+    codings: usize,
+}
+
+impl<'a> Said<'a> {
+    fn hear(&mut self, name: &HeaderName, value: &HeaderValue, bytes: &'a [u8], is_current: bool) {
+        if *name == header::CONNECTION {
+            if lists(value, if is_current { "close" } else { "keep-alive" }) {
+                self.keep_alive = !is_current;
+            }
+        } else if *name == header::CONTENT_LENGTH {
+            self.lengths_differ |= *self.length.get_or_insert(bytes) != bytes;
+        } else if *name == header::TRANSFER_ENCODING {
+            self.coding = Some(bytes);
+            self.codings += 1;
+        } else if *name == header::EXPECT {
+            self.expectation.get_or_insert(bytes);
+        } else if *name == header::UPGRADE {
+            self.upgrade = true;
         }
-        return number(length.as_bytes()).map(Length::Known).ok_or(HeadError::Malformed);
-    };
-    let chunked = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if chunked && is_current && lengths.next().is_none() {
-        Ok(Length::Chunked)
-    } else {
-        Err(HeadError::Malformed)
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// The length of the body, RFC 9112 section 6.3. What two readers could take differently is refused.
+    fn length(&self, is_current: bool) -> Result<Length, HeadError> {
+        let known = match (self.coding, self.length) {
+            (None, None) => Some(Length::Known(0)),
+            (None, Some(length)) if !self.lengths_differ => number(length).map(Length::Known),
+            (Some(coding), None) if is_current && self.codings == 1 => {
+                coding.eq_ignore_ascii_case(b"chunked").then_some(Length::Chunked)
+            }
+            _ => None,
+        };
+        known.ok_or(HeadError::Malformed)
     }
 }
 
