@@ -22,7 +22,7 @@ pub(crate) struct Gate {
     config: Arc<EngineConfig>,
     grant: Grant,
     /// What the hooks add if the request succeeds.
-    headers: HeaderMap,
+    headers: Option<Box<HeaderMap>>,
 }
 
 /// A request that goes no further.
@@ -64,7 +64,7 @@ impl Gate {
     /// Checks a request: its origin, then what it asks for.
     pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Turned>) {
         let cors = &shared.config.cors;
-        let gate = |grant| Self { config: shared.config.clone(), grant, headers: HeaderMap::new() };
+        let gate = |grant| Self { config: shared.config.clone(), grant, headers: None };
         let Ok(grant) = cors.check(request) else {
             warn(request, &shared.warnings);
             return (gate(Grant::Vary), Err(Turned::Refused(RequestError::OriginNotAllowed.into())));
@@ -82,17 +82,18 @@ impl Gate {
         if let Some(hook) = &hooks.initial_headers
             && intent.opens()
         {
-            hook(&mut self.headers, request);
+            hook(self.headers.get_or_insert_default(), request);
         }
         if let Some(hook) = &hooks.headers {
-            hook(&mut self.headers, request);
+            hook(self.headers.get_or_insert_default(), request);
         }
     }
 
     /// Adds to a response what belongs to it.
     pub(crate) fn leave(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-        if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            merge(response.headers_mut(), self.headers);
+        let succeeds = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(headers) = self.headers.filter(|_| succeeds) {
+            merge(response.headers_mut(), *headers);
         }
         self.grant.write(&self.config.cors, response.headers_mut());
         response
