@@ -13,7 +13,6 @@ use crate::{
         dialect::{Dialect, Revision},
         jsonp::Jsonp,
         packet::TransportKind,
-        sid::Sid,
     },
     registry::Registry,
 };
@@ -48,11 +47,13 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
+        // Few are escaped.
+        let escaped = query.as_bytes().contains(&b'%') || query.as_bytes().contains(&b'+');
+        let decoded = |part| if escaped { decoded(part) } else { Cow::Borrowed(part) };
         let mut rest = query;
         while !rest.is_empty() {
-            let (pair, behind) = cut(rest, b'&');
-            rest = behind;
-            let (key, value) = cut(pair, b'=');
+            let (key, value);
+            (key, value, rest) = pair(rest);
             let value = decoded(value);
             match &*decoded(key) {
                 "transport" => parsed.transport = value,
@@ -74,20 +75,26 @@ impl<'a> Query<'a> {
     }
 }
 
-/// What is before and behind the first of these bytes, or all and nothing. For texts as short as those of a query it is
-/// faster than `split_once`.
-fn cut(text: &str, at: u8) -> (&str, &str) {
-    match text.bytes().position(|byte| byte == at) {
-        Some(end) => (&text[..end], &text[end + 1..]),
-        None => (text, ""),
+/// The key and the value of the first pair, and what is behind it. For texts as short as those of a query it is faster
+/// than `split_once`.
+fn pair(query: &str) -> (&str, &str, &str) {
+    let (key, rest) = split(query, |byte| matches!(byte, b'=' | b'&'));
+    match rest.strip_prefix('=') {
+        Some(rest) => {
+            let (value, rest) = split(rest, |byte| byte == b'&');
+            (key, value, rest.strip_prefix('&').unwrap_or(rest))
+        }
+        None => (key, "", rest.strip_prefix('&').unwrap_or(rest)),
     }
 }
 
-/// A part of a query. Few are escaped, and the general way costs more than all other checks of a poll together.
+/// Splits before the first of these bytes.
+fn split(text: &str, at: impl Fn(u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().position(at).unwrap_or(text.len()))
+}
+
+/// A part of a query, the general way: it costs more than all other checks of a poll together.
 fn decoded(part: &str) -> Cow<'_, str> {
-    if !part.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(part);
-    }
     let value = format!("={part}");
     form_urlencoded::parse(value.as_bytes())
         .next()
@@ -113,8 +120,7 @@ impl Intent {
         if query.sid.is_empty() {
             return Self::open(request, dialect, transport, key, config);
         }
-        let session =
-            Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
+        let session = sessions.find(&query.sid).ok_or(RequestError::UnknownSession)?;
         if dialect.revision != session.dialect().revision {
             return Err(RequestError::ProtocolMismatch);
         }
@@ -194,7 +200,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::limits::Limits;
+    use crate::{limits::Limits, proto::sid::Sid};
 
     fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
         let session = session.map(|transport| (transport, Dialect::CURRENT));
