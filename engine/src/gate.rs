@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
     error::{ConnectionError, LOGGED},
     hooks::Hooks,
     metrics::Metrics,
+    origin::{Origin, visible},
     rate_limit::RateLimit,
-    request::Intent,
+    request::{Intent, Plain},
 };
 
 /// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
@@ -76,6 +77,32 @@ impl Gate {
                 .map_err(|error| Turned::Refused(error.into()))
         };
         (gate(grant), intent)
+    }
+
+    /// Checks a request that may be answered without being made one: it polls, or posts to, a session that is there.
+    /// `None` says nothing about it but that the other way is to be taken.
+    pub(crate) fn check_plain<A>(
+        shared: &Shared<A>,
+        request: &Plain<'_>,
+        query: &str,
+    ) -> Option<(Self, Intent)> {
+        let config = &shared.config;
+        let method = match request.method {
+            "GET" => Method::GET,
+            "POST" => Method::POST,
+            _ => return None,
+        };
+        if !config.hooks.are_unset() || config.http_compression.is_some() {
+            return None;
+        }
+        let intent = Intent::asked(&method, query, None, config, &shared.registry).ok()?;
+        let is_own = |origin: Origin<'_>| {
+            let mut hosts = request.header("host");
+            let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(visible);
+            host.is_some_and(|host| origin.is_of(host))
+        };
+        let grant = config.cors.decide(request.header("origin"), is_own).ok()?;
+        Some((Self { config: config.clone(), grant, headers: None }, intent))
     }
 
     fn call_header_hooks(&mut self, hooks: &Hooks, intent: &Intent, request: &Parts) {

@@ -43,7 +43,7 @@ impl<L: Listener, S> Connection<L, S> {
         let framing = framing(head.status, &body, asked);
         let keep_alive = asked.keep_alive
             && framing != Framing::UntilClose
-            && !head.headers.get_all(header::CONNECTION).iter().any(|value| lists(value, "close"))
+            && !head.headers.get_all(header::CONNECTION).iter().any(|value| lists(value.as_bytes(), "close"))
             && !self.ending.has_begun();
         if !keep_alive {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
