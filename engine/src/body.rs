@@ -34,6 +34,8 @@ impl BodyError {
 }
 
 /// Reads a body. If the client goes away, the server drops the request with this future.
+///
+/// A body that has come with its head, as most have, needs no clock and is not copied.
 pub(crate) async fn collect<B: Body>(
     body: B,
     config: &EngineConfig,
@@ -41,30 +43,58 @@ pub(crate) async fn collect<B: Body>(
 ) -> Result<Vec<u8>, BodyError> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
-    let start = Instant::now();
-    let mut now = start;
+    let mut waited: Option<Waited> = None;
     loop {
-        let (by, limit) = deadline(config, start, now, collected.len());
         let mut next =
             poll_fn(|cx| body.as_mut().poll_frame(cx).map_err(|_| BodyError::Broken).map(Option::transpose));
-        // Most bodies are here already, and need no timer.
         let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut next).poll(cx))).await {
             Poll::Ready(frame) => frame?,
-            Poll::Pending => timeout_at(by, next).await.map_err(|_| BodyError::Limit(limit))??,
+            Poll::Pending => {
+                let (by, limit) =
+                    waited.get_or_insert_with(Waited::new).until(config, session, collected.len());
+                timeout_at(by, next).await.map_err(|_| BodyError::Limit(limit))??
+            }
         };
         let Some(frame) = frame else { return Ok(collected) };
         let Ok(mut data) = frame.into_data() else { continue };
-        if data.remaining() > config.max_http_buffer_size - collected.len() {
+        let len = data.remaining();
+        if len > config.max_http_buffer_size - collected.len() {
             return Err(BodyError::Limit(Limit::MaxHttpBufferSize));
         }
-        now = Instant::now();
-        session.heard(now.into_std());
+        if collected.is_empty() && body.is_end_stream() {
+            return Ok(data.copy_to_bytes(len).into());
+        }
         while data.has_remaining() {
             let chunk = data.chunk();
             collected.extend_from_slice(chunk);
             let len = chunk.len();
             data.advance(len);
         }
+    }
+}
+
+/// A body that has to be waited for.
+struct Waited {
+    start: Instant,
+    /// When the last of it came, and how much there was then.
+    last: Instant,
+    len: usize,
+}
+
+impl Waited {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { start: now, last: now, len: 0 }
+    }
+
+    /// When more must have come, now that there is so much.
+    fn until(&mut self, config: &EngineConfig, session: &SessionHandle, len: usize) -> (Instant, Limit) {
+        if len > self.len {
+            self.len = len;
+            self.last = Instant::now();
+            session.heard(self.last.into_std());
+        }
+        deadline(config, self.start, self.last, len)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 
-use crate::origin::Origin;
+use crate::origin::{Origin, visible};
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
@@ -211,18 +211,29 @@ impl Cors {
 
     /// Decides about a request.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Grant, OriginRefused> {
-        let mut values = request.headers().get_all(header::ORIGIN).iter();
+        let values = request.headers().get_all(header::ORIGIN).iter();
+        self.decide(values.map(HeaderValue::as_bytes), |origin| {
+            origin.is_own(request.headers(), request.uri())
+        })
+    }
+
+    /// Decides about a request with these `Origin` headers.
+    pub(crate) fn decide<'a>(
+        &self,
+        mut values: impl Iterator<Item = &'a [u8]>,
+        is_own: impl FnOnce(Origin<'a>) -> bool,
+    ) -> Result<Grant, OriginRefused> {
         let Some(value) = values.next() else { return Ok(self.grant_without_origin()) };
         if matches!(self.origins, Origins::Any) {
             return Ok(Grant::Any);
         }
-        let (Ok(text), None) = (value.to_str(), values.next()) else { return Err(OriginRefused) };
+        let (Some(text), None) = (visible(value), values.next()) else { return Err(OriginRefused) };
         let origin = Origin::parse(text);
         if self.names(text, origin) {
             // A copy: the value itself would hold on to hyper's read buffer while a poll waits.
             return HeaderValue::from_str(text).map(Grant::Origin).map_err(|_| OriginRefused);
         }
-        if origin.is_some_and(|origin| origin.is_own(request.headers(), request.uri())) {
+        if origin.is_some_and(is_own) {
             return Ok(self.grant_without_origin());
         }
         Err(OriginRefused)

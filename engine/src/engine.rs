@@ -42,8 +42,8 @@ use crate::{
     },
     rate_limit::RateLimit,
     registry::Registry,
-    request::Intent,
-    service::BoxFuture,
+    request::{Intent, Plain},
+    service::{Answered, BoxFuture, Shortcut},
     shutdown::{self, Shutdown},
     transport::{polling, takeover::take_over, websocket::WebSocket},
 };
@@ -218,6 +218,36 @@ impl<A: Application> Engine<A> {
             let (gate, request, intent) = Gate::pass(&engine.shared, request).await;
             engine.proceed(gate, request, intent).await
         })
+    }
+
+    /// Answers the polls and POSTs to `path` of sessions that are open, unless more must be known of them.
+    pub(crate) fn shortcut(&self, path: &str) -> Shortcut {
+        let (engine, path) = (self.clone(), Box::<str>::from(path));
+        Arc::new(move |request| {
+            let query = request.target.strip_prefix(&*path)?.strip_prefix('?')?;
+            engine.answer_plain(request, query)
+        })
+    }
+
+    fn answer_plain(&self, request: &Plain<'_>, query: &str) -> Option<Answered> {
+        let config = &self.shared.config;
+        // Bytes that `httparse` lets pass and `http` does not take for a part of a query. Without an early end, many are
+        // looked at at once.
+        let odd =
+            query.bytes().fold(0, |odd, byte| odd | u8::from(matches!(byte, b'"' | b'#' | b'<' | b'>')));
+        if odd != 0 || request.body.len() > config.max_http_buffer_size {
+            return None;
+        }
+        let (gate, intent) = Gate::check_plain(&self.shared, request, query)?;
+        let answer: BoxFuture<_> = match intent {
+            Intent::Poll(session) => Box::pin(async move { gate.leave(poll(&session).await) }),
+            Intent::Post(session) if request.header("content-type").all(|value| BINARY != value) => {
+                let payload = Payload::new(request.body.to_vec(), session.dialect(), false);
+                Box::pin(async move { gate.leave(posted(post_here(&session, payload).await)) })
+            }
+            _ => return None,
+        };
+        Some(answer.into())
     }
 
     /// Does what a checked request asks for: at once, or in a future that holds no more than it needs.
@@ -418,9 +448,7 @@ async fn post<B: Body>(
     // Most bodies come with their head.
     let here = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
     let taken = if let Poll::Ready(Ok(body)) = here {
-        let (post, done) = polling::Post::here(payload(body));
-        session.command(Command::Post(post));
-        Ok(done.await.is_ok())
+        Ok(post_here(session, payload(body)).await)
     } else {
         let (post, mut ticket) = polling::Post::arriving();
         session.command(Command::Post(post));
@@ -445,8 +473,7 @@ async fn post<B: Body>(
         }
     };
     match taken {
-        Ok(true) => answer(HTML, "ok"),
-        Ok(false) => status(StatusCode::BAD_REQUEST),
+        Ok(taken) => posted(taken),
         Err(error) => {
             if let BodyError::Limit(limit) = error {
                 session.hit(limit);
@@ -454,6 +481,17 @@ async fn post<B: Body>(
             status(error.status())
         }
     }
+}
+
+/// Hands over the packets of a POST that are all here; says whether they were taken.
+async fn post_here(session: &SessionHandle, payload: Option<Payload>) -> bool {
+    let (post, done) = polling::Post::here(payload);
+    session.command(Command::Post(post));
+    done.await.is_ok()
+}
+
+fn posted(taken: bool) -> Response<Full<Bytes>> {
+    if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
 }
 
 /// Waits for what the session sends.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
     error::{ConnectionError, LOGGED},
     hooks::Hooks,
     metrics::Metrics,
+    origin::{Origin, visible},
     rate_limit::RateLimit,
-    request::Intent,
+    request::{Intent, Plain},
 };
 
 /// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
@@ -22,7 +23,7 @@ pub(crate) struct Gate {
     config: Arc<EngineConfig>,
     grant: Grant,
     /// What the hooks add if the request succeeds.
-    headers: HeaderMap,
+    headers: Option<Box<HeaderMap>>,
 }
 
 /// A request that goes no further.
@@ -64,7 +65,7 @@ impl Gate {
     /// Checks a request: its origin, then what it asks for.
     pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Turned>) {
         let cors = &shared.config.cors;
-        let gate = |grant| Self { config: shared.config.clone(), grant, headers: HeaderMap::new() };
+        let gate = |grant| Self { config: shared.config.clone(), grant, headers: None };
         let Ok(grant) = cors.check(request) else {
             warn(request, &shared.warnings);
             return (gate(Grant::Vary), Err(Turned::Refused(RequestError::OriginNotAllowed.into())));
@@ -78,21 +79,48 @@ impl Gate {
         (gate(grant), intent)
     }
 
+    /// Checks a request that may be answered without being made one: it polls, or posts to, a session that is there.
+    /// `None` says nothing about it but that the other way is to be taken.
+    pub(crate) fn check_plain<A>(
+        shared: &Shared<A>,
+        request: &Plain<'_>,
+        query: &str,
+    ) -> Option<(Self, Intent)> {
+        let config = &shared.config;
+        let method = match request.method {
+            "GET" => Method::GET,
+            "POST" => Method::POST,
+            _ => return None,
+        };
+        if !config.hooks.are_unset() || config.http_compression.is_some() {
+            return None;
+        }
+        let intent = Intent::asked(&method, query, None, config, &shared.registry).ok()?;
+        let is_own = |origin: Origin<'_>| {
+            let mut hosts = request.header("host");
+            let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(visible);
+            host.is_some_and(|host| origin.is_of(host))
+        };
+        let grant = config.cors.decide(request.header("origin"), is_own).ok()?;
+        Some((Self { config: config.clone(), grant, headers: None }, intent))
+    }
+
     fn call_header_hooks(&mut self, hooks: &Hooks, intent: &Intent, request: &Parts) {
         if let Some(hook) = &hooks.initial_headers
             && intent.opens()
         {
-            hook(&mut self.headers, request);
+            hook(self.headers.get_or_insert_default(), request);
         }
         if let Some(hook) = &hooks.headers {
-            hook(&mut self.headers, request);
+            hook(self.headers.get_or_insert_default(), request);
         }
     }
 
     /// Adds to a response what belongs to it.
     pub(crate) fn leave(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-        if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            merge(response.headers_mut(), self.headers);
+        let succeeds = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(headers) = self.headers.filter(|_| succeeds) {
+            merge(response.headers_mut(), *headers);
         }
         self.grant.write(&self.config.cors, response.headers_mut());
         response

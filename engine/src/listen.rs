@@ -21,6 +21,7 @@ use self::{
     http1::{Connection, RequestBody, part},
     listener::Listener,
 };
+use crate::{Application, Engine, service::Shortcut};
 
 pub(crate) mod config;
 pub(crate) mod connections;
@@ -56,8 +57,72 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nC
 ///
 /// See [`Engine`](crate::Engine).
 pub async fn serve<L, S, B>(
-    mut listener: L,
+    listener: L,
     service: S,
+    connections: Connections,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    L: Listener,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_with(listener, (service, None), connections, shutdown).await
+}
+
+impl<A: Application> Engine<A> {
+    /// Serves HTTP/1.1 as [`serve`](crate::serve) does, with `service` for all requests but polls and POSTs to `path` of
+    /// sessions that are open: the engine answers these from where they were read, at half the cost of a request
+    /// that goes through a service.
+    ///
+    /// `service` hands the other requests for `path` to this engine. It does so with polls and POSTs too where more must
+    /// be known of them: with [hooks](crate::EngineConfig::allow_request), with compressed answers, or if they are unusual.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](crate::serve).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve`](crate::serve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{future::pending, io};
+    /// # use engineio::{Application, Connections, Engine};
+    /// async fn listen<A: Application>(engine: Engine<A>) -> io::Result<()> {
+    ///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    ///     // The engine alone answers every path.
+    ///     engine.serve(listener, "/engine.io/", engine.clone(), Connections::default(), pending()).await
+    /// }
+    /// ```
+    pub async fn serve<L, S, B>(
+        &self,
+        listener: L,
+        path: &str,
+        service: S,
+        connections: Connections,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()>
+    where
+        L: Listener,
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let shortcut = self.shortcut(path);
+        serve_with(listener, (service, Some(shortcut)), connections, shutdown).await
+    }
+}
+
+/// As [`serve`]; the shortcut, if there is one, comes before the service.
+async fn serve_with<L, S, B>(
+    mut listener: L,
+    service: (S, Option<Shortcut>),
     connections: Connections,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()>

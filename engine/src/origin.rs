@@ -38,6 +38,11 @@ impl<'a> Origin<'a> {
             (None, Some(host), None) => host.to_str().unwrap_or_default(),
             _ => return false,
         };
+        self.is_of(host)
+    }
+
+    /// Whether a page of this origin came from a host, as a request names it.
+    pub(crate) fn is_of(&self, host: &str) -> bool {
         // Other schemes have no port of their own, and their pages do not come from here.
         let (Some(default), Some((host, port))) = (default_port(self.scheme), host_and_port(host)) else {
             return false;
@@ -51,6 +56,12 @@ impl<'a> Origin<'a> {
             && self.port == other.port
             && same_host(self.host, other.host)
     }
+}
+
+/// The value of a header as text, if it is visible ASCII: [`to_str`](http::HeaderValue::to_str), before it is one.
+pub(crate) fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |&byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    value.iter().all(is_visible).then(|| str::from_utf8(value).ok()).flatten()
 }
 
 /// The port that nobody writes. A page never has the scheme of a WebSocket, but some native clients say they have.

@@ -1,6 +1,7 @@
 //! All sessions, by id.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, hash_map},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -8,7 +9,11 @@ use std::{
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-use crate::{mailbox::SessionHandle, proto::sid::Sid, shrink::Shrink};
+use crate::{
+    mailbox::SessionHandle,
+    proto::sid::{LENGTH, Sid},
+    shrink::Shrink,
+};
 
 /// Enough that the requests of two worker threads seldom meet.
 const SHARDS: usize = 32;
@@ -66,8 +71,10 @@ impl Registry {
         }
     }
 
-    pub(crate) fn find(&self, sid: &Sid) -> Option<SessionHandle> {
-        self.shard(sid).read().get(sid).filter(|entry| !entry.ended).map(|entry| entry.session.clone())
+    /// The session of an id that a client sent.
+    pub(crate) fn find(&self, id: &str) -> Option<SessionHandle> {
+        let id: &[u8; LENGTH] = id.as_bytes().try_into().ok()?;
+        self.shard(id).read().get(id).filter(|entry| !entry.ended).map(|entry| entry.session.clone())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -115,9 +122,9 @@ impl Registry {
         sessions
     }
 
-    fn shard(&self, sid: &Sid) -> &RwLock<HashMap<Sid, Entry>> {
+    fn shard(&self, id: &impl Borrow<[u8; LENGTH]>) -> &RwLock<HashMap<Sid, Entry>> {
         // A character has six random bits, but 64 characters do not spread evenly over the low bits of their codes.
-        let [first, second, ..] = sid.as_str().as_bytes() else { return &self.shards[0] };
+        let [first, second, ..] = id.borrow();
         &self.shards[(usize::from(*first) + 31 * usize::from(*second)) % SHARDS]
     }
 }

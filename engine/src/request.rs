@@ -13,7 +13,6 @@ use crate::{
         dialect::{Dialect, Revision},
         jsonp::Jsonp,
         packet::TransportKind,
-        sid::Sid,
     },
     registry::Registry,
 };
@@ -35,6 +34,22 @@ pub(crate) enum Intent {
     Unsupported,
 }
 
+/// A request of HTTP/1.1 that is all here, before it is made a [`Request`]: its parts lie where they were read.
+pub(crate) struct Plain<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a [httparse::Header<'a>],
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    /// The values of a header.
+    pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(named).map(|header| header.value)
+    }
+}
+
 /// The parameters that the protocol knows; the last one counts if one is repeated.
 #[derive(Debug, Default)]
 struct Query<'a> {
@@ -48,11 +63,14 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
+        // Few are escaped. Without an early end, many bytes are looked at at once.
+        let escaped = query.bytes().fold(0, |escaped, byte| escaped | u8::from(matches!(byte, b'%' | b'+')));
+        let escaped = escaped != 0;
+        let decoded = |part| if escaped { decoded(part) } else { Cow::Borrowed(part) };
         let mut rest = query;
         while !rest.is_empty() {
-            let (pair, behind) = cut(rest, b'&');
-            rest = behind;
-            let (key, value) = cut(pair, b'=');
+            let (key, value);
+            (key, value, rest) = pair(rest);
             let value = decoded(value);
             match &*decoded(key) {
                 "transport" => parsed.transport = value,
@@ -74,20 +92,26 @@ impl<'a> Query<'a> {
     }
 }
 
-/// What is before and behind the first of these bytes, or all and nothing. For texts as short as those of a query it is
-/// faster than `split_once`.
-fn cut(text: &str, at: u8) -> (&str, &str) {
-    match text.bytes().position(|byte| byte == at) {
-        Some(end) => (&text[..end], &text[end + 1..]),
-        None => (text, ""),
+/// The key and the value of the first pair, and what is behind it. For texts as short as those of a query it is faster
+/// than `split_once`.
+fn pair(query: &str) -> (&str, &str, &str) {
+    let (key, rest) = split(query, |byte| matches!(byte, b'=' | b'&'));
+    match rest.strip_prefix('=') {
+        Some(rest) => {
+            let (value, rest) = split(rest, |byte| byte == b'&');
+            (key, value, rest.strip_prefix('&').unwrap_or(rest))
+        }
+        None => (key, "", rest.strip_prefix('&').unwrap_or(rest)),
     }
 }
 
-/// A part of a query. Few are escaped, and the general way costs more than all other checks of a poll together.
+/// Splits before the first of these bytes.
+fn split(text: &str, at: impl Fn(u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().position(at).unwrap_or(text.len()))
+}
+
+/// A part of a query, the general way: it costs more than all other checks of a poll together.
 fn decoded(part: &str) -> Cow<'_, str> {
-    if !part.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(part);
-    }
     let value = format!("={part}");
     form_urlencoded::parse(value.as_bytes())
         .next()
@@ -103,18 +127,28 @@ impl Intent {
         config: &EngineConfig,
         sessions: &Registry,
     ) -> Result<Self, RequestError> {
-        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let query = request.uri().query().unwrap_or_default();
+        Self::asked(request.method(), query, websocket_key(request), config, sessions)
+    }
+
+    /// As [`of`](Self::of), of the parts of a request that count: `key` is that of a WebSocket handshake.
+    pub(crate) fn asked(
+        method: &Method,
+        query: &str,
+        key: Option<Result<HeaderValue, RequestError>>,
+        config: &EngineConfig,
+        sessions: &Registry,
+    ) -> Result<Self, RequestError> {
+        let query = Query::parse(query);
         let transport = [TransportKind::Polling, TransportKind::WebSocket]
             .into_iter()
             .find(|transport| transport.as_str() == query.transport && config.transports.contains(transport))
             .ok_or(RequestError::UnknownTransport)?;
-        let key = websocket_key(request);
         let dialect = query.dialect(transport, config);
         if query.sid.is_empty() {
-            return Self::open(request, dialect, transport, key, config);
+            return Self::open(method, dialect, transport, key, config);
         }
-        let session =
-            Sid::parse(&query.sid).and_then(|sid| sessions.find(&sid)).ok_or(RequestError::UnknownSession)?;
+        let session = sessions.find(&query.sid).ok_or(RequestError::UnknownSession)?;
         if dialect.revision != session.dialect().revision {
             return Err(RequestError::ProtocolMismatch);
         }
@@ -131,21 +165,21 @@ impl Intent {
         if session.transport() != transport || transport == TransportKind::WebSocket {
             return Err(RequestError::TransportMismatch);
         }
-        Ok(match *request.method() {
+        Ok(match *method {
             Method::GET => Self::Poll(session),
             Method::POST => Self::Post(session),
             _ => Self::Unsupported,
         })
     }
 
-    fn open<B>(
-        request: &Request<B>,
+    fn open(
+        method: &Method,
         dialect: Dialect,
         transport: TransportKind,
         key: Option<Result<HeaderValue, RequestError>>,
         config: &EngineConfig,
     ) -> Result<Self, RequestError> {
-        if request.method() != Method::GET {
+        if method != Method::GET {
             return Err(RequestError::BadHandshakeMethod);
         }
         let intent = match (transport, key) {
@@ -179,12 +213,14 @@ fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestE
 }
 
 /// Whether a list header names the token, in whatever case.
-pub(crate) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|value| lists(value.as_bytes(), token))
+}
+
+/// Whether a value that is a list names the token, in whatever case.
+pub(crate) fn lists(value: &[u8], token: &str) -> bool {
+    let mut items = value.split(|&byte| byte == b',');
+    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]
@@ -192,7 +228,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::limits::Limits;
+    use crate::{limits::Limits, proto::sid::Sid};
 
     fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
         let session = session.map(|transport| (transport, Dialect::CURRENT));

@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use crate::{Application, Engine};
+use crate::{Application, Engine, request::Plain};
 
 /// What answers a request.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -60,3 +61,6 @@ impl fmt::Debug for Answered {
         f.debug_struct("Answered").finish_non_exhaustive()
     }
 }
+
+/// What answers some requests in place of a service, which needs more of them; `None` if the service is to answer.
+pub(crate) type Shortcut = Arc<dyn Fn(&Plain<'_>) -> Option<Answered> + Send + Sync>;

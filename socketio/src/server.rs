@@ -416,7 +416,8 @@ impl Server {
     pub async fn serve(self, listener: impl Listener) -> io::Result<()> {
         let closed = self.closed();
         let connections = self.shared.connections.clone();
-        engineio::serve(listener, self, connections, closed).await
+        let (engine, shared) = (self.engine.clone(), self.shared.clone());
+        engine.serve(listener, &shared.path, self, connections, closed).await
     }
 
     /// As [`serve`](Self::serve), with another service for all other paths.
@@ -437,7 +438,7 @@ impl Server {
     {
         let closed = self.closed();
         let connections = self.shared.connections.clone();
-        engineio::serve(listener, self.layer(fallback), connections, closed).await
+        self.engine.serve(listener, &self.shared.path, self.layer(fallback), connections, closed).await
     }
 
     /// Whether [`close`](Self::close) was called: new sessions are refused, with 503. Let a health check say so, for the

@@ -69,7 +69,7 @@ impl Payload {
 /// empty packet there, which no decoder accepts.
 fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
     let rest = body.get(*at..).unwrap_or_default();
-    let end = rest.as_bytes().iter().position(|&byte| byte == SEPARATOR).unwrap_or(rest.len());
+    let end = rest.find(char::from(SEPARATOR)).unwrap_or(rest.len());
     *at += end + 1;
     &rest[..end]
 }

@@ -1,13 +1,13 @@
 //! Session ids: secrets of 120 random bits.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::Rng;
 
 /// The number of random bytes in an id. Fifteen bytes are twenty characters of base64 without padding.
 const RANDOM_BYTES: usize = 15;
-const LENGTH: usize = 20;
+pub(crate) const LENGTH: usize = 20;
 
 /// The id of an Engine.IO session: 120 bits from a cryptographically secure generator, as 20 characters.
 ///
@@ -48,6 +48,13 @@ impl Sid {
     pub fn as_str(&self) -> &str {
         // Only base64 characters ever get in; the default is unreachable.
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// Ids are found by what a client sent, whether it has the form of one or not.
+impl Borrow<[u8; LENGTH]> for Sid {
+    fn borrow(&self) -> &[u8; LENGTH] {
+        &self.0
     }
 }
 

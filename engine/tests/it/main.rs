@@ -19,6 +19,7 @@ mod polling;
 mod polling_limits;
 mod polling_misuse;
 mod serving;
+mod shortcut;
 mod shutdown;
 mod slow_consumer;
 mod stress;

@@ -17,10 +17,12 @@ use super::{
     connection::Connection,
     response::{Framing, write_head},
 };
-use crate::{Listener, request::has_token};
+use crate::{Listener, request::lists};
 
 /// Bodies up to this size leave in one piece with their head.
 const SMALL: usize = 16 * 1024;
+/// What most heads take at most.
+const HEAD: usize = 256;
 
 /// What an answer must know of its request.
 #[derive(Clone, Copy)]
@@ -41,14 +43,18 @@ impl<L: Listener, S> Connection<L, S> {
         let framing = framing(head.status, &body, asked);
         let keep_alive = asked.keep_alive
             && framing != Framing::UntilClose
-            && !has_token(&head.headers, header::CONNECTION, "close")
+            && !head.headers.get_all(header::CONNECTION).iter().any(|value| lists(value.as_bytes(), "close"))
             && !self.ending.has_begun();
         if !keep_alive {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         } else if !asked.is_current {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
         }
-        let mut out = Vec::with_capacity(256);
+        let room = match framing {
+            Framing::Length(length) if length <= SMALL as u64 => length as usize,
+            _ => 0,
+        };
+        let mut out = Vec::with_capacity(HEAD + room);
         write_head(&mut out, head.status, &head.headers, framing);
         if framing != Framing::None {
             self.write_body(body, framing, &mut out).await?;

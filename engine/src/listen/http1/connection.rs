@@ -23,12 +23,14 @@ use super::{
     answer::Asked,
     body::{Feed, RequestBody},
     clock::Clock,
-    head::{Head, Length},
+    head::{self, Length, Said},
     response::{Framing, write_head},
 };
 use crate::{
-    ListenConfig, Listener,
+    Answered, ListenConfig, Listener,
     listen::{connections::Connections, ending::Ending},
+    request::Plain,
+    service::Shortcut,
     transport::{
         scratch::with_read_buffer,
         stream::Stream,
@@ -47,6 +49,7 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
     pub(super) io: L::Io,
     address: L::Addr,
     service: S,
+    shortcut: Option<Shortcut>,
     pub(super) connections: Connections,
     place: OwnedSemaphorePermit,
     pub(super) ending: Ending,
@@ -60,17 +63,19 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
 }
 
 /// What comes next on a connection.
-#[expect(clippy::large_enum_variant, reason = "it is moved, and never kept")]
 enum Next {
-    Request(Begun),
+    Request(Box<Begun>),
+    /// A request that needed not become one, and whether the connection goes on behind it.
+    Answered(Answered, bool),
     Refused(StatusCode),
     Over,
 }
 
 /// A request whose body may be still to come.
 struct Begun {
-    head: Head,
-    body: RequestBody,
+    request: Request<RequestBody>,
+    said: Said,
+    /// Where the rest of the body is to be put.
     feed: Option<Feed>,
 }
 
@@ -78,7 +83,7 @@ impl<L: Listener, S> Connection<L, S> {
     pub(in crate::listen) fn new(
         (io, address): (L::Io, L::Addr),
         place: OwnedSemaphorePermit,
-        service: S,
+        (service, shortcut): (S, Option<Shortcut>),
         connections: Connections,
         ending: Ending,
     ) -> Self {
@@ -87,6 +92,7 @@ impl<L: Listener, S> Connection<L, S> {
             io,
             address,
             service,
+            shortcut,
             connections,
             place,
             ending,
@@ -106,8 +112,18 @@ impl<L: Listener, S> Connection<L, S> {
     {
         let mut is_first = true;
         loop {
-            let begun = match self.request(is_first).await? {
+            let next = self.request(is_first).await?;
+            is_first = false;
+            let begun = match next {
                 Next::Request(begun) => begun,
+                Next::Answered(answer, keep_alive) => {
+                    let response = self.wait_for(answer, None).await?;
+                    if self.answer(response, Asked { is_head: false, is_current: true, keep_alive }).await? {
+                        continue;
+                    }
+                    part(self.io).await;
+                    return Ok(());
+                }
                 Next::Refused(status) => return self.refuse(status).await,
                 Next::Over => {
                     // TLS says so, which may take a write.
@@ -115,17 +131,15 @@ impl<L: Listener, S> Connection<L, S> {
                     return Ok(());
                 }
             };
-            is_first = false;
-            let Begun { head, body, mut feed } = begun;
-            let mut request = head.request.map(|()| body);
+            let Begun { mut request, said, mut feed } = *begun;
             let mut asked = Asked {
                 is_head: request.method() == Method::HEAD,
                 is_current: request.version() == Version::HTTP_11,
-                keep_alive: head.keep_alive,
+                keep_alive: said.keep_alive,
             };
-            self.interim = if head.expects_continue { CONTINUE } else { &[] };
+            self.interim = if said.expects_continue { CONTINUE } else { &[] };
             L::describe(&self.address, request.extensions_mut());
-            let takeover = request.headers().contains_key(header::UPGRADE).then(Takeover::default);
+            let takeover = said.asks_upgrade.then(Takeover::default);
             if let Some(takeover) = &takeover {
                 request.extensions_mut().insert(takeover.clone());
             }
@@ -196,7 +210,7 @@ impl<L: Listener, S> Connection<L, S> {
             }
             let config = self.connections.config();
             if self.input.is_empty() {
-                let (used, next) = begin(fresh, config);
+                let (used, next) = begin(fresh, config, self.shortcut.as_ref());
                 self.input.extend_from_slice(&fresh[used..]);
                 return Poll::Ready(Ok(next));
             }
@@ -209,7 +223,7 @@ impl<L: Listener, S> Connection<L, S> {
 
     /// A request from bytes that came before.
     fn begin_input(&mut self) -> Option<Next> {
-        let (used, next) = begin(&self.input, self.connections.config());
+        let (used, next) = begin(&self.input, self.connections.config(), self.shortcut.as_ref());
         self.use_input(used);
         next
     }
@@ -281,25 +295,42 @@ impl<L: Listener, S> Connection<L, S> {
 }
 
 /// Begins with the next request, if all of its head is there; says how many bytes that took.
-fn begin(bytes: &[u8], config: &ListenConfig) -> (usize, Option<Next>) {
-    let (len, head) = match Head::parse(bytes, config.max_head, config.max_headers) {
-        Ok(None) => return (0, None),
-        Ok(Some(parsed)) => parsed,
-        Err(error) => return (0, Some(Next::Refused(error.status()))),
-    };
-    let here = &bytes[len..];
-    let (used, body, feed) = match head.body {
-        Length::Known(length) if length <= here.len() as u64 => {
+fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (usize, Option<Next>) {
+    let begun = head::read(bytes, config.max_head, config.max_headers, |len, parsed| {
+        let said = Said::of(parsed)?;
+        let here = &bytes[len..];
+        let here = match said.body {
             // It fits in what is here.
-            let body = &here[..length as usize];
-            (len + body.len(), RequestBody::here(Bytes::copy_from_slice(body)), None)
+            Length::Known(length) if length <= here.len() as u64 => Some(&here[..length as usize]),
+            _ => None,
+        };
+        let used = len + here.map_or(0, <[u8]>::len);
+        if let Some(body) = here
+            && let Some(shortcut) = shortcut
+            && !said.asks_upgrade
+            && head::is_current(parsed)
+            // In what is longer, there may be something that is too long for `http`.
+            && len < usize::from(u16::MAX)
+            && let (Some(method), Some(target)) = (parsed.method, parsed.path)
+            && let Some(answer) = shortcut(&Plain { method, target, headers: parsed.headers, body })
+        {
+            return Ok((used, Next::Answered(answer, said.keep_alive)));
         }
-        length => {
-            let (body, feed) = RequestBody::arriving(length);
-            (len, body, Some(feed))
-        }
-    };
-    (used, Some(Next::Request(Begun { head, body, feed })))
+        let request = head::request(&bytes[..len], parsed)?;
+        let (body, feed) = if let Some(body) = here {
+            (RequestBody::here(Bytes::copy_from_slice(body)), None)
+        } else {
+            let (body, feed) = RequestBody::arriving(said.body);
+            (body, Some(feed))
+        };
+        let begun = Begun { request: request.map(|()| body), said, feed };
+        Ok((used, Next::Request(Box::new(begun))))
+    });
+    match begun {
+        Ok(Some((used, next))) => (used, Some(next)),
+        Ok(None) => (0, None),
+        Err(error) => (0, Some(Next::Refused(error.status()))),
+    }
 }
 
 /// Reads once, and lends out what came.

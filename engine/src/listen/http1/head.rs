@@ -3,21 +3,23 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
-use crate::request::has_token;
+use crate::request::lists;
 
 /// As many headers as most requests have at most: their places lie on the stack.
 const FEW_HEADERS: usize = 32;
 
-/// The head of a request, and what it says about the connection.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) request: Request<()>,
+/// What a head says to whoever reads the requests. It is noted in one pass: to look for each of these headers would cost
+/// more than all else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
     pub(super) body: Length,
     pub(super) keep_alive: bool,
     /// Whether the client waits for leave to send its body.
     pub(super) expects_continue: bool,
+    /// Whether the client would like to speak another protocol.
+    pub(super) asks_upgrade: bool,
 }
 
 /// How long a body is.
@@ -44,98 +46,117 @@ impl HeadError {
     }
 }
 
-impl Head {
-    /// Parses a head if it is complete, and says how many bytes it took.
-    pub(super) fn parse(
-        bytes: &[u8],
-        max_len: usize,
-        max_headers: usize,
-    ) -> Result<Option<(usize, Self)>, HeadError> {
-        let mut few = [const { MaybeUninit::uninit() }; FEW_HEADERS];
-        let mut parsed = httparse::Request::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let first = config.parse_request_with_uninit_headers(
-            &mut parsed,
-            bytes,
-            &mut few[..max_headers.min(FEW_HEADERS)],
-        );
-        if first != Err(httparse::Error::TooManyHeaders) || max_headers <= FEW_HEADERS {
-            return Self::checked(bytes, first, &parsed, max_len);
-        }
-        let mut many = Vec::new();
+/// Parses a head if it is complete, and hands it on with the bytes that it took.
+pub(super) fn read<T>(
+    bytes: &[u8],
+    max_len: usize,
+    max_headers: usize,
+    then: impl FnOnce(usize, &httparse::Request<'_, '_>) -> Result<T, HeadError>,
+) -> Result<Option<T>, HeadError> {
+    let mut few = [const { MaybeUninit::uninit() }; FEW_HEADERS];
+    let mut many = Vec::new();
+    let mut parsed = httparse::Request::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let places = &mut few[..max_headers.min(FEW_HEADERS)];
+    let mut status = config.parse_request_with_uninit_headers(&mut parsed, bytes, places);
+    if status == Err(httparse::Error::TooManyHeaders) && max_headers > FEW_HEADERS {
         many.resize_with(max_headers, MaybeUninit::uninit);
-        let mut parsed = httparse::Request::new(&mut []);
-        let second = config.parse_request_with_uninit_headers(&mut parsed, bytes, &mut many);
-        Self::checked(bytes, second, &parsed, max_len)
+        parsed = httparse::Request::new(&mut []);
+        status = config.parse_request_with_uninit_headers(&mut parsed, bytes, &mut many);
     }
+    match status {
+        Ok(httparse::Status::Complete(len)) if len <= max_len => then(len, &parsed).map(Some),
+        Ok(httparse::Status::Partial) if bytes.len() < max_len => Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
+        Err(_) => Err(HeadError::Malformed),
+    }
+}
 
-    fn checked(
-        bytes: &[u8],
-        status: httparse::Result<usize>,
-        parsed: &httparse::Request<'_, '_>,
-        max_len: usize,
-    ) -> Result<Option<(usize, Self)>, HeadError> {
-        match status {
-            Ok(httparse::Status::Complete(len)) if len <= max_len => {
-                Self::of(&bytes[..len], parsed).map(|head| Some((len, head)))
+/// Makes a request of a head. All of its parts share one copy of the bytes.
+pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Result<Request<()>, HeadError> {
+    let shared = Bytes::copy_from_slice(bytes);
+    let share = |part: &[u8]| {
+        let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
+        shared.slice(start..start + part.len())
+    };
+    let malformed = |_| HeadError::Malformed;
+    let method = parsed.method.unwrap_or_default();
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
+    *request.uri_mut() = Uri::from_maybe_shared(share(parsed.path.unwrap_or_default().as_bytes()))
+        .map_err(|_| HeadError::Malformed)?;
+    *request.version_mut() = if is_current(parsed) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for part in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(part.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
+        headers.append(name, HeaderValue::from_maybe_shared(share(part.value)).map_err(malformed)?);
+    }
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+pub(super) fn is_current(parsed: &httparse::Request<'_, '_>) -> bool {
+    parsed.version != Some(0)
+}
+
+impl Said {
+    pub(super) fn of(parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
+        let is_current = is_current(parsed);
+        let (mut keep_alive, mut asks_upgrade) = (is_current, false);
+        let mut expectation = None;
+        let (mut lengths, mut codings) = (Repeated::default(), Repeated::default());
+        for &httparse::Header { name, value } in parsed.headers.iter() {
+            let is = |header: &str| name.eq_ignore_ascii_case(header);
+            if is("connection") {
+                if lists(value, if is_current { "close" } else { "keep-alive" }) {
+                    keep_alive = !is_current;
+                }
+            } else if is("content-length") {
+                lengths.add(value);
+            } else if is("transfer-encoding") {
+                codings.add(value);
+            } else if is("expect") {
+                expectation.get_or_insert(value);
+            } else if is("upgrade") {
+                asks_upgrade = true;
             }
-            Ok(httparse::Status::Partial) if bytes.len() < max_len => Ok(None),
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
-            Err(_) => Err(HeadError::Malformed),
         }
+        let continues = expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        let body = length(&lengths, &codings, is_current).ok_or(HeadError::Malformed)?;
+        Ok(Self { body, keep_alive, expects_continue: is_current && continues, asks_upgrade })
     }
+}
 
-    /// Makes a request of it. All of its parts share one copy of the head.
-    fn of(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
-        let shared = Bytes::copy_from_slice(bytes);
-        let share = |part: &[u8]| {
-            let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
-            shared.slice(start..start + part.len())
-        };
-        let malformed = |_| HeadError::Malformed;
-        let method = parsed.method.unwrap_or_default();
-        let mut request = Request::new(());
-        *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
-        *request.uri_mut() = Uri::from_maybe_shared(share(parsed.path.unwrap_or_default().as_bytes()))
-            .map_err(|_| HeadError::Malformed)?;
-        *request.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        let headers = request.headers_mut();
-        headers.reserve(parsed.headers.len());
-        for part in parsed.headers.iter() {
-            let name = HeaderName::from_bytes(part.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
-            headers.append(name, HeaderValue::from_maybe_shared(share(part.value)).map_err(malformed)?);
+/// A header that should come once.
+#[derive(Default)]
+struct Repeated<'a> {
+    first: Option<&'a [u8]>,
+    /// Whether there are others, and whether they are the same.
+    more: bool,
+    differ: bool,
+}
+
+impl<'a> Repeated<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        match self.first {
+            None => self.first = Some(value),
+            Some(first) => {
+                self.more = true;
+                self.differ |= first != value;
+            }
         }
-        let is_current = request.version() == Version::HTTP_11;
-        let headers = request.headers();
-        let keep_alive = if is_current {
-            !has_token(headers, header::CONNECTION, "close")
-        } else {
-            has_token(headers, header::CONNECTION, "keep-alive")
-        };
-        let expects_continue = is_current
-            && headers
-                .get(header::EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        Ok(Self { body: length(headers, is_current)?, keep_alive, expects_continue, request })
     }
 }
 
 /// The length of the body, RFC 9112 section 6.3. What two readers could take differently is refused.
-fn length(headers: &HeaderMap, is_current: bool) -> Result<Length, HeadError> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
-        let Some(length) = lengths.next() else { return Ok(Length::Known(0)) };
-        if lengths.any(|other| other != length) {
-            return Err(HeadError::Malformed);
+fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_current: bool) -> Option<Length> {
+    match (codings.first, lengths.first) {
+        (None, None) => Some(Length::Known(0)),
+        (None, Some(length)) if !lengths.differ => number(length).map(Length::Known),
+        (Some(coding), None) if is_current && !codings.more => {
+            coding.eq_ignore_ascii_case(b"chunked").then_some(Length::Chunked)
         }
-        return number(length.as_bytes()).map(Length::Known).ok_or(HeadError::Malformed);
-    };
-    let chunked = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if chunked && is_current && lengths.next().is_none() {
-        Ok(Length::Chunked)
-    } else {
-        Err(HeadError::Malformed)
+        _ => None,
     }
 }
 
@@ -157,8 +178,21 @@ mod tests {
     const MAX_LEN: usize = 1000;
     const MAX_HEADERS: usize = 50;
 
+    #[derive(Debug)]
+    struct Head {
+        request: Request<()>,
+        said: Said,
+    }
+
     fn parse(bytes: &str) -> Result<Option<(usize, Head)>, HeadError> {
-        Head::parse(bytes.as_bytes(), MAX_LEN, MAX_HEADERS)
+        parse_with(bytes, MAX_HEADERS)
+    }
+
+    fn parse_with(bytes: &str, max_headers: usize) -> Result<Option<(usize, Head)>, HeadError> {
+        let bytes = bytes.as_bytes();
+        read(bytes, MAX_LEN, max_headers, |len, parsed| {
+            Ok((len, Head { request: request(&bytes[..len], parsed)?, said: Said::of(parsed)? }))
+        })
     }
 
     fn head(headers: &str) -> Result<Head, HeadError> {
@@ -175,7 +209,9 @@ mod tests {
         assert_eq!(request.uri().query(), Some("EIO=4"));
         assert_eq!(request.headers()["host"], "a");
         assert_eq!(request.headers().get_all("x-two").iter().count(), 2);
-        assert_eq!((head.body, head.keep_alive, head.expects_continue), (Length::Known(0), true, false));
+        let said =
+            Said { body: Length::Known(0), keep_alive: true, expects_continue: false, asks_upgrade: false };
+        assert_eq!(head.said, said);
     }
 
     #[test]
@@ -189,19 +225,22 @@ mod tests {
 
     #[test]
     fn the_connection_goes_on_as_the_version_says() {
-        assert!(head("").unwrap().keep_alive);
-        assert!(!head("Connection: x, Close\r\n").unwrap().keep_alive);
+        assert!(head("").unwrap().said.keep_alive);
+        assert!(!head("Connection: x, Close\r\n").unwrap().said.keep_alive);
         let old = |headers| parse(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap().unwrap().1;
-        assert!(!old("").keep_alive);
-        assert!(old("Connection: Keep-Alive\r\n").keep_alive);
-        assert!(head("Expect: 100-Continue\r\n").unwrap().expects_continue);
+        assert!(!old("").said.keep_alive);
+        assert!(old("Connection: Keep-Alive\r\n").said.keep_alive);
+        assert!(head("Expect: 100-Continue\r\n").unwrap().said.expects_continue);
     }
 
     #[test]
     fn a_body_has_one_length() {
-        assert_eq!(head("Content-Length: 12\r\n").unwrap().body, Length::Known(12));
-        assert_eq!(head("Content-Length: 12\r\nContent-Length: 12\r\n").unwrap().body, Length::Known(12));
-        assert_eq!(head("Transfer-Encoding: Chunked\r\n").unwrap().body, Length::Chunked);
+        assert_eq!(head("Content-Length: 12\r\n").unwrap().said.body, Length::Known(12));
+        assert_eq!(
+            head("Content-Length: 12\r\nContent-Length: 12\r\n").unwrap().said.body,
+            Length::Known(12)
+        );
+        assert_eq!(head("Transfer-Encoding: Chunked\r\n").unwrap().said.body, Length::Chunked);
         for headers in [
             "Content-Length: +1\r\n",
             "Content-Length: -1\r\n",
@@ -255,7 +294,7 @@ mod tests {
         assert_eq!(many(MAX_HEADERS + 1), Err(HeadError::TooLarge));
         let few = |count| {
             let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
-            Head::parse(text.as_bytes(), MAX_LEN, 2).map(|head| head.is_some())
+            parse_with(&text, 2).map(|head| head.is_some())
         };
         assert_eq!((few(2), few(3)), (Ok(true), Err(HeadError::TooLarge)));
     }

@@ -1,6 +1,6 @@
 //! The head of an answer.
 
-use std::{cell::RefCell, io::Write, time::SystemTime};
+use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -22,22 +22,23 @@ pub(super) fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &Header
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
+    let mut is_dated = false;
     for (name, value) in headers {
         if *name == header::TRANSFER_ENCODING || (*name == header::CONTENT_LENGTH && framing != Framing::None)
         {
             continue;
         }
+        is_dated |= *name == header::DATE;
         write_header(out, name.as_str(), value.as_bytes());
     }
     match framing {
         Framing::Length(length) => {
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "content-length: {length}\r\n");
+            write_header(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
         }
         Framing::Chunked => write_header(out, "transfer-encoding", b"chunked"),
         Framing::None | Framing::UntilClose => {}
     }
-    if !headers.contains_key(header::DATE) {
+    if !is_dated {
         write_date(out);
     }
     out.extend_from_slice(b"\r\n");

@@ -8,9 +8,10 @@ mod websocket;
 mod wire;
 
 pub(crate) use self::{
+    app::Echo,
     http::{Answer, Http, UPGRADE},
     polling::{Polling, payload},
-    server::{Connect, Server, Stream, eventually, parked},
+    server::{Connect, PATH, Server, Stream, eventually, parked},
     websocket::WebSocket,
     wire::{Wire, close_frame, frame},
 };

@@ -24,6 +24,8 @@ use super::app::{Echo, Gate};
 
 /// Nothing on this machine takes that long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Where polls and POSTs need no service.
+pub(crate) const PATH: &str = "/engine.io/";
 /// How a client reaches the server.
 pub(crate) type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Stream> + Send>> + Send + Sync>;
 /// On a virtual clock, only a test that hangs lets so much time pass.
@@ -83,7 +85,11 @@ impl Server {
         };
         let mut server = Self::new(config, place);
         let ended = async { drop(ended.await) };
-        let task = tokio::spawn(engineio::serve(listener, server.engine.clone(), connections, ended));
+        let engine = server.engine.clone();
+        let task =
+            tokio::spawn(
+                async move { engine.serve(listener, PATH, engine.clone(), connections, ended).await },
+            );
         if let Place::Socket { serving, .. } = &mut server.place {
             *serving = Some(task);
         }

@@ -1,0 +1,120 @@
+//! Polls and POSTs that the engine answers before a service hears of them: it answers as it does behind a service.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use engineio::{Connections, Cors, Engine, EngineConfig, RequestBody};
+use http::Request;
+use tokio::net::{TcpListener, TcpStream};
+use tower_service::Service;
+
+use crate::support::{Answer, Echo, Http, PATH, Polling, Server, Stream};
+
+/// A connection to a service that hands all it gets to the engine, and the count of that.
+async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (engine, count) = (engine.clone(), Arc::<AtomicUsize>::default());
+    let (mut inner, counter) = (engine.clone(), count.clone());
+    let service = tower::service_fn(move |request: Request<RequestBody>| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        inner.call(request)
+    });
+    tokio::spawn(
+        async move { engine.serve(listener, PATH, service, Connections::default(), pending()).await },
+    );
+    (Http::new(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
+}
+
+/// How one request to a session, for which a message waits, is answered; and whether a service heard of it.
+async fn answer(config: EngineConfig, path: &str, request: &str) -> (Answer, bool) {
+    let server = Server::start(config).await;
+    let mut client = Polling::open(&server).await;
+    client.send("4hello").await;
+    let (mut http, count) = counted(&server.engine).await;
+    http.send(request.replace("PATH", path).replace("SID", &client.sid)).await;
+    let mut answer = http.answer().await;
+    answer.headers.remove("date");
+    (answer, count.load(Ordering::Relaxed) > 0)
+}
+
+/// Checks that the answers are the same at the engine's path and elsewhere, where each request goes through the service.
+async fn check(config: EngineConfig, request: &str, status: u16, needs_service: bool) {
+    let (answered, heard) = answer(config.clone(), PATH, request).await;
+    assert_eq!((answered.status, heard), (status, needs_service), "{request}");
+    let (expected, heard) = answer(config, "/elsewhere/", request).await;
+    assert_eq!((answered, heard), (expected, true), "{request}");
+}
+
+fn get(headers: &str) -> String {
+    format!("GET PATH?EIO=4&transport=polling&sid=SID HTTP/1.1\r\nHost: test\r\n{headers}\r\n")
+}
+
+fn post(headers: &str, body: &str) -> String {
+    let head = "POST PATH?EIO=4&transport=polling&sid=SID HTTP/1.1\r\nHost: test\r\n";
+    format!("{head}Content-Length: {}\r\n{headers}\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn polls_and_posts_of_open_sessions_need_no_service() {
+    for (request, status) in [
+        (get(""), 200),
+        (get("Connection: close\r\n"), 200),
+        (get("Origin: http://test\r\nAccept-Encoding: gzip\r\n"), 200),
+        (get("").replace("EIO=4", "t=a%20b&E%49O=4"), 200),
+        (post("", "4a\u{1e}4b"), 200),
+        (post("Content-Type: text/plain;charset=UTF-8\r\nOrigin: http://test\r\n", "4a"), 200),
+        (post("", ""), 400),
+        (post("", "x"), 400),
+    ] {
+        check(EngineConfig::default(), &request, status, false).await;
+    }
+    let config = EngineConfig::default().cors(Cors::origins(["https://app.example"]));
+    check(config.clone(), &get("Origin: https://app.example\r\n"), 200, false).await;
+    check(config, &get(""), 200, false).await;
+}
+
+#[tokio::test]
+async fn all_other_requests_are_left_to_the_service() {
+    let hello = "GET PATH?EIO=4&transport=polling&sid=SID HTTP/1.1\r\n";
+    for (request, status) in [
+        (get("").replace("HTTP/1.1", "HTTP/1.0"), 200),
+        (get("").replace("GET", "PUT"), 500),
+        (get("").replace("EIO=4", "EIO=3"), 400),
+        (get("").replace("=polling", "=websocket"), 400),
+        (get("").replace("SID", "aaaaaaaaaaaaaaaaaaaa"), 400),
+        (get("").replace("EIO=4", "EIO=4#"), 400),
+        (get("").replace("PATH", "http://test/a"), 200),
+        (get("Upgrade: websocket\r\nConnection: Upgrade\r\n"), 400),
+        (get("Origin: http://evil.example\r\n"), 403),
+        (get("Origin: http://test\r\nOrigin: http://test\r\n"), 403),
+        (get("Origin: http://test\r\nHost: test\r\n"), 403),
+        (format!("{hello}Origin: http://test\r\n\r\n"), 403),
+        (post("Content-Type: application/octet-stream\r\n", "4a"), 400),
+    ] {
+        check(EngineConfig::default(), &request, status, true).await;
+    }
+    let chunked = "POST PATH?EIO=4&transport=polling&sid=SID HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   2\r\n4a\r\n0\r\n\r\n";
+    check(EngineConfig::default(), chunked, 200, true).await;
+    let small = EngineConfig::default().max_http_buffer_size(10_usize);
+    check(small.clone(), &post("", "41234567890"), 413, true).await;
+    check(small, &post("", "4123456789"), 200, false).await;
+    check(EngineConfig::default().headers(|_, _| {}), &get(""), 200, true).await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_reaches_neither() {
+    for odd in ["\"", "<", ">"] {
+        let request = get("").replace("EIO=4", &format!("EIO=4&a={odd}"));
+        for path in [PATH, "/elsewhere/"] {
+            let (answer, heard) = answer(EngineConfig::default(), path, &request).await;
+            assert_eq!((answer.status, heard), (400, false), "{request}");
+        }
+    }
+}
