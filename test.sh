@@ -36,7 +36,7 @@ cargo test --workspace --quiet
 cargo test --package engineio --quiet
 
 step "the servers that are checked from outside"
-cargo build --release --bins --quiet
+cargo build --release --package interop-tests --package chat --bins --quiet
 
 step "the instructions of the hot paths"
 target/release/hot-paths check

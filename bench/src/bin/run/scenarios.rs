@@ -195,20 +195,22 @@ fn crowds(options: &Options) -> Vec<Scenario> {
 }
 
 fn cores(options: &Options) -> Vec<Scenario> {
-    let on = |name, what, all| {
+    let on = |name, what, kind, window, all| {
         let mut scenario =
-            Scenario::new(options, Group::Cores, name, what, Kind::Echo, 1000).window(4).rounds(2);
+            Scenario::new(options, Group::Cores, name, what, kind, 1000).window(window).rounds(2);
         scenario.on_all_cores = all;
         scenario.job.sleep = true;
         scenario
     };
+    let echo = "echo, 1,000 clients with 4 in flight; server on one core, clients on the other";
+    let broadcast =
+        "delivery to each of 1,000, 8 broadcasts in flight; server on one core, clients on the other";
+    let both = "the same; server on both cores, clients on one of them";
     vec![
-        on(
-            "cores-1",
-            "echo, 1,000 clients with 4 in flight; server on one core, clients on the other",
-            false,
-        ),
-        on("cores-2", "the same; server on both cores, clients on one of them", true),
+        on("cores-1-echo", echo, Kind::Echo, 4, false),
+        on("cores-2-echo", both, Kind::Echo, 4, true),
+        on("cores-1-bcast", broadcast, Kind::Broadcast, 8, false),
+        on("cores-2-bcast", both, Kind::Broadcast, 8, true),
     ]
 }
 

@@ -361,6 +361,8 @@ fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (u
             && let Some(shortcut) = shortcut
             && !said.asks_upgrade
             && head::is_current(parsed)
+            // In what is longer, there may be something that is too long for `http`.
+            && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
             && let Some(answer) = shortcut(&Plain { method, target, headers: parsed.headers, body })
         {
