@@ -38,6 +38,10 @@ pub(crate) mod tls;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
                          Content-Length: 0\r\n\r\n";
 
+/// How many connections are accepted before others have their turn. A crowd that comes at once would fill the queue of the
+/// worker, and what does not fit there waits long.
+const ACCEPTS_IN_A_ROW: usize = 8;
+
 /// Serves HTTP/1.1 with WebSocket upgrades on `listener` until `shutdown` completes.
 ///
 /// Only the engine takes connections over: a service that does so too belongs behind another server, such as
@@ -178,7 +182,10 @@ async fn accept<L, S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    loop {
+    for turn in 1_usize.. {
+        if turn.is_multiple_of(ACCEPTS_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
         match listener.accept().await {
             Ok((io, address)) => match connections.enter() {
                 Some(place) => spawn(
