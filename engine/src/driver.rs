@@ -321,7 +321,7 @@ impl<A: Application> Driver<A> {
                     && websocket.is_flushed()
                 {
                     let frames;
-                    (frames, commanded) = self.handle.take_batch(websocket.take_written());
+                    (frames, commanded) = self.handle.take_batch();
                     if !frames.is_empty() {
                         self.shared.limits.metrics.flushed(&self.handle, &frames);
                         websocket.queue(frames);

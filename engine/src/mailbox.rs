@@ -431,6 +431,11 @@ impl SessionHandle {
         self.0.websocket.store(true, Ordering::Relaxed);
     }
 
+    /// `written` bytes have left.
+    pub(crate) fn written(&self, written: usize) {
+        self.0.queue.lock().written(written, self.0.max_buffered);
+    }
+
     /// Takes the commands; first, `written` bytes have left.
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
@@ -451,10 +456,9 @@ impl SessionHandle {
     }
 
     /// Takes the frames that are to be written next: all of them, unless some may be dropped and should rather wait
-    /// here, where they can be. Says also whether there are commands. First, `written` bytes have left.
-    pub(crate) fn take_batch(&self, written: usize) -> (VecDeque<Frame>, bool) {
+    /// here, where they can be. Says also whether there are commands.
+    pub(crate) fn take_batch(&self) -> (VecDeque<Frame>, bool) {
         let queue = &mut *self.0.queue.lock();
-        queue.written(written, self.0.max_buffered);
         let commanded = !queue.commands.is_empty();
         if queue.droppable > 0 && queue.buffered > DROPPABLE_BATCH {
             return (queue.take_some(), commanded);

@@ -70,6 +70,11 @@ impl<A: Application> Driver<A> {
     /// Decodes and dispatches whole frames, in place; says how many bytes they took.
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
+        let written = self.take_written();
+        if written > 0 {
+            // The answers to what comes now may need the room.
+            self.handle.written(written);
+        }
         let revision = self.handle.dialect().revision;
         let Self { shared, handle, session, connection, websocket, close, .. } = self;
         let (config, metrics) = (&*shared.config, &shared.limits.metrics);

@@ -144,6 +144,8 @@ async fn of_too_many_handshakes_the_oldest_gives_way() {
     let limits = TlsConfig::default().max_handshakes(2_usize);
     let tls = Tls::with_config(server_config(&certificate), limits);
     let server = serve(&tls, client(certificate.cert.der(), &TLS13)).await;
+    // All tasks of the server run now.
+    let _open = WebSocket::open(&server).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let start = Instant::now();
     let mut first = TcpStream::connect(server.address()).await.unwrap();

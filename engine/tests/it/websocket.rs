@@ -90,6 +90,22 @@ async fn many_messages_keep_their_order() {
 }
 
 #[tokio::test]
+async fn what_has_left_makes_room_for_the_answers_to_what_comes_next() {
+    let message = format!("4{}", "x".repeat(63));
+    let message_frame = frame(0x81, message.clone());
+    // The answers to what is read at once fit, those to twice as much do not.
+    let at_once = 64 * 1024 / message_frame.len();
+    let room = at_once * Frame::text(&message[1..]).cost() * 3 / 2;
+    let server = Server::start(EngineConfig::default().max_buffered(room)).await;
+    let mut client = Wire::open(&server).await;
+    let count = 4 * at_once;
+    client.send(message_frame.repeat(count)).await;
+    for _ in 0..count {
+        assert_eq!(client.text().await, message);
+    }
+}
+
+#[tokio::test]
 async fn text_and_binary_messages_of_all_sizes_leave_in_order() {
     let mut server = Server::start(EngineConfig::default().max_buffered(4_usize << 20)).await;
     let mut client = WebSocket::open(&server).await;
