@@ -13,7 +13,8 @@ use std::{
 
 use parking_lot::Mutex;
 use socketio::{
-    Args, DisconnectReason, EngineConfig, ListenConfig, Namespace, Server, ServerConfig, SlowConsumer,
+    Args, DisconnectReason, EngineConfig, ListenConfig, Listener as _, Namespace, Server, ServerConfig,
+    SlowConsumer,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -92,6 +93,8 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
         });
     let io = Server::with_config(policy.config()).namespace(namespace);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    // Clients that come before would not inherit the options.
+    listener.prepare(&ListenConfig::default())?;
     say(listener.local_addr()?.port());
     let serving = tokio::spawn(io.clone().serve(listener));
 
