@@ -6,12 +6,11 @@ mod requests;
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tracing::{Span, debug_span};
 
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
         session::{CloseReason, Input, Output, Request, Route, Session},
         websocket::{Fault, close_code},
     },
+    timer::Timer,
     transport::{
         pace::Late,
         polling,
@@ -46,6 +46,7 @@ pub(crate) struct Driver<A: Application> {
     /// The close frame that answers the client's, or says what it did wrong.
     close: Option<Frame>,
     deadline: Option<std::time::Instant>,
+    timer: Timer,
     /// The cost of messages that left in the answer to a poll.
     answered: usize,
     /// As long as requests find the session.
@@ -83,6 +84,7 @@ impl<A: Application> Driver<A> {
             websocket,
             close: None,
             deadline: None,
+            timer: Timer::default(),
             answered: 0,
             open: Some(open),
             aborted: false,
@@ -95,10 +97,9 @@ impl<A: Application> Driver<A> {
     pub(crate) fn run(mut self) -> SessionTask {
         let span = self.span();
         Box::pin(async move {
-            let mut timer = pin!(None);
             poll_fn(|cx| {
                 let _inside = span.as_deref().map(Span::enter);
-                self.poll(cx, timer.as_mut())
+                self.poll(cx)
             })
             .await;
         })
@@ -111,7 +112,7 @@ impl<A: Application> Driver<A> {
         (!span.is_disabled()).then(|| Box::new(span))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut now = Instant::now();
         // Whether there may be more to do than to read on.
         let mut called = true;
@@ -151,7 +152,7 @@ impl<A: Application> Driver<A> {
             if !self.sleep(cx) {
                 continue;
             }
-            if self.poll_timer(cx, timer.as_mut()).is_pending() {
+            if self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
             }
             now = Instant::now();
@@ -162,21 +163,14 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Waits for the next deadline. The timer is only ever set back: one that is due too early costs a look at
-    /// the clock, while one that follows every packet would cost a lock of the runtime's timer wheel.
-    fn poll_timer(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<()> {
+    /// Waits for the next deadline.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
         let deadlines = [self.deadline, self.connection.deadline(), websocket];
-        let Some(deadline) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
-        let deadline = Instant::from_std(deadline);
-        if timer.is_none() {
-            timer.set(Some(sleep_until(deadline)));
+        match deadlines.into_iter().flatten().min() {
+            Some(deadline) => self.timer.poll(cx, deadline.into()),
+            None => Poll::Pending,
         }
-        let Some(mut timer) = timer.as_pin_mut() else { return Poll::Pending };
-        if timer.deadline() > deadline || timer.is_elapsed() {
-            timer.as_mut().reset(deadline);
-        }
-        timer.poll(cx)
     }
 
     /// What the state machine has not seen and should know before it gives the client up: a request of which parts

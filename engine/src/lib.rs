@@ -43,6 +43,7 @@ mod service;
 mod shrink;
 mod shutdown;
 mod slow_consumer;
+mod timer;
 mod transport;
 mod waiters;
 

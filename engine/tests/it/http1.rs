@@ -160,6 +160,18 @@ async fn a_connection_lasts_as_long_as_the_client_wants() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_had_used_up_its_turn_does_not_stay_open() {
+    // More than a task may do in one turn: the connection waits in the middle of an answer.
+    let requests = "GET / HTTP/1.1\r\n\r\n".repeat(200);
+    let mut client = serve(64 * 1024, echo);
+    assert_eq!(exchange(&mut client, requests.as_bytes()).await, ok("/:").repeat(200));
+    let idle = Instant::now();
+    let end = timeout(Duration::from_mins(2), client.read(&mut [0])).await;
+    assert_eq!(end.expect("it stays open").unwrap(), 0);
+    assert_eq!((idle.elapsed() + Duration::from_millis(100)).as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_may_wait_for_leave_to_send() {
     let mut client = serve(4096, echo);
     let head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";

@@ -1,27 +1,23 @@
 //! The deadline of a connection.
 
 use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-/// A timer that is set back lazily: one that is due too early costs a look at the clock, while one that follows every
-/// request would cost a lock of the runtime's timer wheel.
+use crate::timer::Timer;
+
+/// What a connection waits for has to come before the deadline.
 pub(super) struct Clock {
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
     deadline: Instant,
-    /// Whether the timer wakes the task.
-    armed: bool,
 }
 
 impl Clock {
     pub(super) fn new(timeout: Duration) -> Self {
-        let deadline = Instant::now() + timeout;
-        Self { timer: Box::pin(tokio::time::sleep_until(deadline)), deadline, armed: false }
+        Self { timer: Timer::default(), deadline: Instant::now() + timeout }
     }
 
     pub(super) fn set(&mut self, timeout: Duration) {
@@ -30,21 +26,6 @@ impl Clock {
 
     /// Ready after the deadline.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.timer.deadline() > self.deadline {
-                self.timer.as_mut().reset(self.deadline);
-                self.armed = false;
-            }
-            if self.armed && !self.timer.is_elapsed() {
-                return Poll::Pending;
-            }
-            self.armed = true;
-            ready!(self.timer.as_mut().poll(cx));
-            if self.timer.deadline() == self.deadline {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(self.deadline);
-            self.armed = false;
-        }
+        self.timer.poll(cx, self.deadline)
     }
 }

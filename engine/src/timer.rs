@@ -1,0 +1,84 @@
+//! The timer of a task.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// Wakes its task at a deadline, which mostly moves away before it comes.
+///
+/// It is set back lazily: one that is due too early costs a look at the clock, while one that follows every packet would
+/// cost a lock of the runtime's timer wheel.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    /// `None` as long as there was nothing to wait for.
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Whether it wakes the task. To register once is enough: a task is woken in one way for all of its life.
+    armed: bool,
+}
+
+impl Timer {
+    /// Ready after the deadline, which may be another one with each call.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline || sleep.is_elapsed() {
+            sleep.as_mut().reset(deadline);
+            self.armed = false;
+        }
+        if self.armed {
+            return Poll::Pending;
+        }
+        // At the end of its turn, a task is not registered, but woken to ask again.
+        self.armed = has_budget_remaining();
+        sleep.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use tokio::{task::coop::poll_proceed, time::timeout};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_follows_its_deadline() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        let mut latest = start;
+        for (before, deadline) in [(3, 5), (9, 7), (6, 6)] {
+            let (before, deadline) = (start + before * SECOND, start + deadline * SECOND);
+            let is_over = before <= Instant::now();
+            assert_eq!(poll_fn(|cx| Poll::Ready(timer.poll(cx, before))).await.is_ready(), is_over);
+            poll_fn(|cx| timer.poll(cx, deadline)).await;
+            latest = latest.max(deadline);
+            assert_eq!(Instant::now(), latest);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_wakes_a_task_that_had_used_up_its_turn() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        let mut is_first = true;
+        let due = poll_fn(|cx| {
+            if std::mem::take(&mut is_first) {
+                while let Poll::Ready(proceeds) = poll_proceed(cx) {
+                    proceeds.made_progress();
+                }
+            }
+            timer.poll(cx, start + SECOND)
+        });
+        timeout(2 * SECOND, due).await.expect("it does not wake its task");
+        assert_eq!(start.elapsed(), SECOND);
+    }
+}
