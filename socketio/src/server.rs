@@ -15,10 +15,7 @@ use engineio::{Answered, BoxFuture, Connections, Engine, Limit, Listener, Shutdo
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
-use tokio::{
-    net::{TcpSocket, ToSocketAddrs},
-    sync::watch,
-};
+use tokio::{net::ToSocketAddrs, sync::watch};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -43,9 +40,6 @@ use crate::{
     rooms::Room,
     server_event::ServerAnswers,
 };
-
-/// How many connections may wait to be accepted: enough for all clients that reconnect at once.
-const BACKLOG: u32 = 4096;
 
 /// A Socket.IO server: a cheap handle, a tower service, and a layer around another service.
 ///
@@ -379,16 +373,8 @@ impl Server {
     ///
     /// Dropping the future stops accepting; connections that are open go on.
     pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
-        let mut failed = io::Error::from(io::ErrorKind::InvalidInput);
-        for address in tokio::net::lookup_host(address).await? {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            socket.set_reuseaddr(true)?;
-            match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-                Ok(listener) => return self.serve(listener).await,
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
+        let listener = self.shared.connections.config().bind(address).await?;
+        self.serve(listener).await
     }
 
     /// Accepts connections from a listener until [`close`](Self::close). Other paths are answered with 404.

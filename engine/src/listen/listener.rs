@@ -5,7 +5,7 @@ use std::{future::Future, io};
 use http::Extensions;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host},
     sync::mpsc,
 };
 
@@ -74,17 +74,67 @@ pub trait Listener: Send + 'static {
     }
 }
 
+/// How many connections may wait to be accepted: enough for all clients that reconnect at once.
+const BACKLOG: u32 = 4096;
+
+impl ListenConfig {
+    /// Listens on an address, with the options that [`serve`](crate::serve) would set on a listener later: connections that
+    /// came before it did so would not have them. Up to 4,096 connections may wait to be accepted, or `somaxconn` of the
+    /// system if that is less.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such address, or if it cannot be bound.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing listens if the future is dropped before it is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::ListenConfig;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let listener = ListenConfig::default().bind("127.0.0.1:0").await?;
+    /// println!("listening on {}", listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn bind(&self, address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        let mut failed = io::Error::from(io::ErrorKind::InvalidInput);
+        for address in lookup_host(address).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            // If that fails, it fails again when it is served, and is logged there.
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            let _ = set_inherited(&socket2::SockRef::from(&socket), self);
+            match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// Sets what connections inherit of their listener, so that it costs nothing for each of them.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn set_inherited(socket: &socket2::SockRef<'_>, config: &ListenConfig) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(config.tcp_notsent_lowat)
+}
+
 /// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](field@ListenConfig::tcp_notsent_lowat), and tells the [`RemoteAddr`].
+/// Connections that came before would not have the options: see [`ListenConfig::bind`].
 impl Listener for TcpListener {
     type Io = TcpStream;
     type Addr = std::net::SocketAddr;
 
     #[cfg(any(target_os = "android", target_os = "linux"))]
     fn prepare(&self, config: &ListenConfig) -> io::Result<()> {
-        // Connections inherit both, so that they cost nothing for each of them.
-        let socket = socket2::SockRef::from(self);
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_notsent_lowat(config.tcp_notsent_lowat)
+        set_inherited(&socket2::SockRef::from(self), config)
     }
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {

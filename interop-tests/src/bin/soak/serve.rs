@@ -13,12 +13,10 @@ use std::{
 
 use parking_lot::Mutex;
 use socketio::{
-    Args, DisconnectReason, EngineConfig, ListenConfig, Listener as _, Namespace, Server, ServerConfig,
-    SlowConsumer,
+    Args, DisconnectReason, EngineConfig, ListenConfig, Namespace, Server, ServerConfig, SlowConsumer,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    net::TcpListener,
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -92,9 +90,8 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
             *last = Some(Instant::now());
         });
     let io = Server::with_config(policy.config()).namespace(namespace);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    // Clients that come before would not inherit the options.
-    listener.prepare(&ListenConfig::default())?;
+    // Clients may come before it is served.
+    let listener = ListenConfig::default().bind((Ipv4Addr::LOCALHOST, 0)).await?;
     say(listener.local_addr()?.port());
     let serving = tokio::spawn(io.clone().serve(listener));
 
