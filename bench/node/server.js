@@ -12,6 +12,7 @@ io.on("connection", (socket) => {
   socket.on("echo-bin", (attachment) => socket.emit("echo-bin", attachment));
   socket.on("ack", (value, acknowledge) => acknowledge(value));
   socket.on("publish", (value) => io.to("r").emit("news", value));
+  socket.on("publish-to", (room, value) => io.to(room).emit("news", value));
   socket.on("join", (room, acknowledge) => {
     socket.join(room);
     acknowledge();

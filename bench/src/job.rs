@@ -14,6 +14,9 @@ pub struct Job {
     /// Clients that do nothing but stand around, each in the room of all and in one of its own.
     #[serde(default)]
     pub others: usize,
+    /// As many rooms besides that of all, of one size, in each of which one publishes; for [`Kind::Broadcast`].
+    #[serde(default)]
+    pub rooms: usize,
     /// Operations that a client has in flight.
     #[serde(default = "one")]
     pub window: usize,
@@ -58,7 +61,7 @@ pub enum Kind {
     Binary,
     /// A room is joined or left, and that is acknowledged.
     Rooms,
-    /// One delivery of an event that all clients get.
+    /// One delivery of an event that all clients get, or all in one of the rooms.
     Broadcast,
     /// As [`Kind::Echo`] over HTTP long-polling: a POST, and the answer to a pending GET.
     Polling,

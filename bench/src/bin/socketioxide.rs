@@ -24,8 +24,12 @@ async fn on_connect(socket: SocketRef, io: SocketIo) {
     socket.on("ack", async |Data::<Value>(value), ack: AckSender| {
         ack.send(&value).ok();
     });
+    let server = io.clone();
     socket.on("publish", async move |Data::<Value>(value)| {
-        io.to(ROOM).emit("news", &value).await.ok();
+        server.to(ROOM).emit("news", &value).await.ok();
+    });
+    socket.on("publish-to", async move |Data::<(String, Value)>((room, value))| {
+        io.to(room).emit("news", &value).await.ok();
     });
     socket.on("join", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
         socket.join(room);

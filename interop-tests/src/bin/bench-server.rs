@@ -4,6 +4,7 @@
 
 use std::{env, error::Error, net::Ipv4Addr};
 
+use serde_json::Value;
 use socketio::{Ack, Args, Namespace, Server};
 
 const ROOM: &str = "r";
@@ -20,6 +21,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .on("echo-bin", async |socket, args: Args| socket.emit("echo-bin", &args))
         .on("ack", async |_, args: Args| Ack(args))
         .on("publish", async |socket, args: Args| socket.namespace().to(ROOM).emit("news", &args))
+        .on("publish-to", async |socket, (room, value): (String, Value)| {
+            socket.namespace().to(room).emit("news", &value)
+        })
         .on("join", async |socket, room: String| socket.join(room))
         .on("leave", async |socket, room: String| socket.leave(&room));
     Server::new().namespace(namespace).listen((Ipv4Addr::LOCALHOST, port)).await?;

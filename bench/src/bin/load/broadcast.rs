@@ -1,4 +1,4 @@
-//! One socket publishes, all get it.
+//! One socket publishes, all get it; or one in each of several rooms, and all in the room get it.
 
 use anyhow::{Context as _, ensure};
 use bench::{
@@ -6,22 +6,33 @@ use bench::{
     job::Job,
 };
 
-use crate::{net::Net, pace::Pace, payload::event_argument, sockets::Scenario};
+use crate::{
+    net::Net,
+    pace::Pace,
+    payload::event_argument,
+    sockets::{Scenario, own_room},
+};
 
-const PUBLISHER: usize = 0;
 /// Where the digit is that tells publications apart.
 const DIGIT: usize = r#"42["news",{"from":"ann"#.len();
 
-/// The publisher has up to `window` publications in flight, of which each carries another digit.
 pub(crate) struct Broadcast {
-    slots: Vec<Slot>,
+    /// Socket `n` is in room `n` modulo their number.
+    rooms: Vec<Room>,
     /// For each socket and slot the number of the publication that it has got last, counted from 1.
     received: Vec<Vec<usize>>,
-    published: usize,
     pace: Option<Pace>,
     deliveries: usize,
     /// Deliveries that others have overtaken. They are allowed, but told.
     overtaken: usize,
+}
+
+/// Its publisher has up to `window` publications in flight, of which each carries another digit.
+struct Room {
+    publisher: usize,
+    sockets: usize,
+    slots: Vec<Slot>,
+    published: usize,
 }
 
 /// A publication, again and again.
@@ -35,24 +46,40 @@ struct Slot {
     missing: usize,
 }
 
+impl Slot {
+    fn new(digit: usize, event: &str) -> Self {
+        let argument = event_argument(100).replacen("anna", &format!("ann{digit}"), 1);
+        Self {
+            publication: frame::text(&format!("42[{event},{argument}]")),
+            expected: format!(r#"42["news",{argument}]"#).into(),
+            began: 0,
+            number: 0,
+            missing: 0,
+        }
+    }
+}
+
 impl Broadcast {
     pub(crate) fn new(job: &Job) -> anyhow::Result<Self> {
         ensure!((1..=10).contains(&job.window), "a digit must tell publications apart");
-        let argument = event_argument(100);
-        let slot = |digit: usize| {
-            let argument = argument.replacen("anna", &format!("ann{digit}"), 1);
-            Slot {
-                publication: frame::text(&format!(r#"42["publish",{argument}]"#)),
-                expected: format!(r#"42["news",{argument}]"#).into(),
-                began: 0,
-                number: 0,
-                missing: 0,
+        let rooms = job.rooms.max(1);
+        ensure!(job.connections.is_multiple_of(rooms), "rooms are of one size");
+        let room = |publisher| {
+            let event = if job.rooms == 0 {
+                r#""publish""#.to_owned()
+            } else {
+                format!(r#""publish-to",{:?}"#, own_room(publisher))
+            };
+            Room {
+                publisher,
+                sockets: job.connections / rooms,
+                slots: (0..job.window).map(|digit| Slot::new(digit, &event)).collect(),
+                published: 0,
             }
         };
         Ok(Self {
-            slots: (0..job.window).map(slot).collect(),
+            rooms: (0..rooms).map(room).collect(),
             received: vec![vec![0; job.window]; job.connections],
-            published: 0,
             pace: job.rate.map(Pace::new),
             deliveries: 0,
             overtaken: 0,
@@ -60,13 +87,21 @@ impl Broadcast {
     }
 
     fn publish(&mut self, net: &mut Net) {
+        for room in &mut self.rooms {
+            room.publish(net, &mut self.pace);
+        }
+    }
+}
+
+impl Room {
+    fn publish(&mut self, net: &mut Net, pace: &mut Option<Pace>) {
         loop {
             let position = self.published % self.slots.len();
             let slot = &mut self.slots[position];
             if slot.missing > 0 || net.over {
                 return;
             }
-            slot.began = match &mut self.pace {
+            slot.began = match pace {
                 None => net.now(),
                 Some(pace) => {
                     let Some((_, time)) = pace.due(net.now()) else { return };
@@ -75,8 +110,8 @@ impl Broadcast {
             };
             self.published += 1;
             slot.number = self.published;
-            slot.missing = self.received.len();
-            net.send(PUBLISHER, &slot.publication);
+            slot.missing = self.sockets;
+            net.send(self.publisher, &slot.publication);
         }
     }
 }
@@ -93,7 +128,8 @@ impl Scenario for Broadcast {
 
     fn message(&mut self, net: &mut Net, socket: usize, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
         let digit = payload.get(DIGIT).map_or(usize::MAX, |digit| usize::from(digit.wrapping_sub(b'0')));
-        let slot = self
+        let rooms = self.rooms.len();
+        let slot = self.rooms[socket % rooms]
             .slots
             .get_mut(digit)
             .filter(|slot| opcode == TEXT && payload == slot.expected)
@@ -109,11 +145,12 @@ impl Scenario for Broadcast {
     }
 
     fn has_all(&self) -> bool {
-        self.slots.iter().all(|slot| slot.missing == 0)
+        self.rooms.iter().flat_map(|room| &room.slots).all(|slot| slot.missing == 0)
     }
 
-    fn read_all(&mut self, net: &mut Net, _socket: usize) {
-        self.publish(net);
+    fn read_all(&mut self, net: &mut Net, socket: usize) {
+        let rooms = self.rooms.len();
+        self.rooms[socket % rooms].publish(net, &mut self.pace);
     }
 
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()> {

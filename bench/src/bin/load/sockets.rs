@@ -16,6 +16,11 @@ const AT_ONCE: usize = 64;
 /// Nanoseconds between the last handshake and the load.
 const SETTLE: u64 = 300_000_000;
 
+/// The name of a room besides that of all.
+pub(crate) fn own_room(number: usize) -> String {
+    format!("own-{number}")
+}
+
 /// What is done with the sockets when all of them are connected.
 pub(crate) trait Scenario {
     /// All sockets are connected.
@@ -45,8 +50,10 @@ pub(crate) trait Scenario {
 pub(crate) struct Sockets<S> {
     scenario: S,
     wanted: usize,
-    /// Sockets from this number on are in a room of their own.
-    in_own_room: usize,
+    /// Sockets from this number on join a room besides that of all.
+    joins_from: usize,
+    /// How many rooms these are, if each is not to have one alone.
+    rooms: usize,
     states: Vec<State>,
     ready: usize,
     started: Started,
@@ -63,7 +70,7 @@ enum State {
     Opening,
     /// Waits for the namespace.
     Connecting,
-    /// Waits for the acknowledgement that it is in its own room.
+    /// Waits for the acknowledgement that it is in its other room.
     Joining,
     Ready,
 }
@@ -80,7 +87,8 @@ impl<S: Scenario> Sockets<S> {
         Self {
             scenario,
             wanted: job.connections + job.others,
-            in_own_room: if job.kind == Kind::Disconnect { 0 } else { job.connections },
+            joins_from: if job.kind == Kind::Disconnect || job.rooms > 0 { 0 } else { job.connections },
+            rooms: if job.rooms > 0 { job.rooms } else { usize::MAX },
             states: Vec::new(),
             ready: 0,
             started: Started::No,
@@ -96,8 +104,8 @@ impl<S: Scenario> Sockets<S> {
                 net.send(id, &self.connect);
                 self.states[id] = State::Connecting;
             }
-            State::Connecting if payload.starts_with(b"40{") && id >= self.in_own_room => {
-                net.send(id, &frame::text(&format!(r#"420["join","own-{id}"]"#)));
+            State::Connecting if payload.starts_with(b"40{") && id >= self.joins_from => {
+                net.send(id, &frame::text(&format!(r#"420["join",{:?}]"#, own_room(id % self.rooms))));
                 self.states[id] = State::Joining;
             }
             State::Connecting if payload.starts_with(b"40{") => self.ready(net, id),

@@ -44,6 +44,7 @@ impl Scenario {
             kind,
             connections,
             others: 0,
+            rooms: 0,
             window: 1,
             rate: None,
             port: 0,
@@ -205,12 +206,19 @@ fn cores(options: &Options) -> Vec<Scenario> {
     let echo = "echo, 1,000 clients with 4 in flight; server on one core, clients on the other";
     let broadcast =
         "delivery to each of 1,000, 8 broadcasts in flight; server on one core, clients on the other";
+    let rooms = "delivery to each of 100, in 10 rooms, 2 broadcasts in flight in each; server on one core, clients on the other";
+    let in_rooms = |mut scenario: Scenario| {
+        scenario.job.rooms = 10;
+        scenario
+    };
     let both = "the same; server on both cores, clients on one of them";
     vec![
         on("cores-1-echo", echo, Kind::Echo, 4, false),
         on("cores-2-echo", both, Kind::Echo, 4, true),
         on("cores-1-bcast", broadcast, Kind::Broadcast, 8, false),
         on("cores-2-bcast", both, Kind::Broadcast, 8, true),
+        in_rooms(on("cores-1-rooms", rooms, Kind::Broadcast, 2, false)),
+        in_rooms(on("cores-2-rooms", both, Kind::Broadcast, 2, true)),
     ]
 }
 
