@@ -1,5 +1,7 @@
 //! What the engine answers.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
@@ -13,29 +15,81 @@ use crate::{
     },
 };
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
-pub(crate) const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// After how many seconds a client may ask again that was refused because there is too much to do.
 pub(crate) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 /// After how many seconds a client may ask again that was refused because the server is closing.
 const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
-pub(crate) const HTML: HeaderValue = HeaderValue::from_static("text/html");
+/// `Cache-Control` of all that a session sends.
+pub(crate) const NO_STORE: &str = "no-store";
 
-/// The answer to a poll.
-pub(crate) fn packets(dialect: Dialect, body: Vec<u8>) -> Response<Full<Bytes>> {
-    if let Some(jsonp) = dialect.jsonp {
-        return answer(TEXT, jsonp.wrap(&body));
-    }
-    let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
-    answer(if is_binary { BINARY } else { TEXT }, body)
+/// The type of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Text,
+    Binary,
+    Html,
 }
 
-pub(crate) fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+impl Content {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=UTF-8",
+            Self::Binary => "application/octet-stream",
+            Self::Html => "text/html",
+        }
+    }
+}
+
+/// What a poll or a POST gets: so little that it need not become a [`Response`] to be written.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    /// The type of the body, if there is one.
+    pub(crate) content: Option<Content>,
+    pub(crate) body: Cow<'static, [u8]>,
+    /// What CORS adds.
+    pub(crate) headers: Option<Box<HeaderMap>>,
+}
+
+impl Reply {
+    /// Of a poll.
+    pub(crate) fn packets(dialect: Dialect, body: Vec<u8>) -> Self {
+        if let Some(jsonp) = dialect.jsonp {
+            return Self::new(Content::Text, jsonp.wrap(&body));
+        }
+        let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
+        Self::new(if is_binary { Content::Binary } else { Content::Text }, body)
+    }
+
+    /// Of a POST.
+    pub(crate) fn posted(taken: bool) -> Self {
+        if taken { Self::new(Content::Html, b"ok") } else { Self::refused(StatusCode::BAD_REQUEST) }
+    }
+
+    /// Of either.
+    pub(crate) fn refused(status: StatusCode) -> Self {
+        Self { status, content: None, body: Cow::default(), headers: None }
+    }
+
+    fn new(content: Content, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self { status: StatusCode::OK, content: Some(content), body: body.into(), headers: None }
+    }
+}
+
+impl From<Reply> for Response<Full<Bytes>> {
+    fn from(Reply { status: code, content, body, headers }: Reply) -> Self {
+        let mut response = status(code);
+        if let Some(content) = content {
+            *response.body_mut() = match body {
+                Cow::Borrowed(body) => Bytes::from_static(body).into(),
+                Cow::Owned(body) => body.into(),
+            };
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content.as_str()));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+        }
+        response.headers_mut().extend(headers.map(|headers| *headers).into_iter().flatten());
+        response
+    }
 }
 
 pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {

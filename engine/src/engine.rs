@@ -20,10 +20,7 @@ use http_body_util::Full;
 use crate::{
     CloseReason, ConnectionError, OpenRequest, RequestError,
     admission::{Admission, Opening},
-    answer::{
-        BINARY, HTML, RETRY_SOON, answer, elsewhere, packets, status, switching_protocols, unavailable,
-        with_cookie,
-    },
+    answer::{Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, unavailable, with_cookie},
     body::{BodyError, collect},
     compression::{self, Agreed, Wanted},
     config::EngineConfig,
@@ -43,7 +40,7 @@ use crate::{
     rate_limit::RateLimit,
     registry::Registry,
     request::{Intent, Plain},
-    service::{Answered, BoxFuture, Shortcut},
+    service::{BoxFuture, Shortcut},
     shutdown::{self, Shutdown},
     transport::{polling, takeover::take_over, websocket::WebSocket},
 };
@@ -229,7 +226,7 @@ impl<A: Application> Engine<A> {
         })
     }
 
-    fn answer_plain(&self, request: &Plain<'_>, query: &str) -> Option<Answered> {
+    fn answer_plain(&self, request: &Plain<'_>, query: &str) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
         // Bytes that `httparse` lets pass and `http` does not take for a part of a query. Without an early end, many are
         // looked at at once.
@@ -239,15 +236,15 @@ impl<A: Application> Engine<A> {
             return None;
         }
         let (gate, intent) = Gate::check_plain(&self.shared, request, query)?;
-        let answer: BoxFuture<_> = match intent {
-            Intent::Poll(session) => Box::pin(async move { gate.leave(poll(&session).await) }),
-            Intent::Post(session) if request.header("content-type").all(|value| BINARY != value) => {
-                let payload = Payload::new(request.body.to_vec(), session.dialect(), false);
-                Box::pin(async move { gate.leave(posted(post_here(&session, payload).await)) })
+        let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
+        Some(match intent {
+            Intent::Poll(session) => Box::pin(async move { gate.reply(poll(&session).await) }),
+            Intent::Post(session) if request.header("content-type").all(is_text) => {
+                let payload = Payload::new(request.body, session.dialect(), false);
+                Box::pin(async move { gate.reply(Reply::posted(post_here(&session, payload).await)) })
             }
             _ => return None,
-        };
-        Some(answer.into())
+        })
     }
 
     /// Does what a checked request asks for: at once, or in a future that holds no more than it needs.
@@ -274,7 +271,7 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Poll(session)) => {
                 let wanted = Wanted::of(request.headers(), &self.shared.config);
                 return Box::pin(async move {
-                    let response = poll(&session).await;
+                    let response = poll(&session).await.into();
                     gate.leave(match wanted {
                         Some(wanted) => Box::pin(wanted.apply(response)).await,
                         None => response,
@@ -285,9 +282,9 @@ impl<A: Application> Engine<A> {
                 Ok(is_binary) => {
                     let config = self.shared.config.clone();
                     let body = request.into_body();
-                    return Box::pin(
-                        async move { gate.leave(post(&session, body, is_binary, &config).await) },
-                    );
+                    return Box::pin(async move {
+                        gate.leave(post(&session, body, is_binary, &config).await.into())
+                    });
                 }
                 Err(refused) => status(refused),
             },
@@ -337,7 +334,7 @@ impl<A: Application> Engine<A> {
         for frame in &initial {
             opened.push(frame);
         }
-        with_cookie(packets(dialect, opened.into_body()), cookie)
+        with_cookie(Reply::packets(dialect, opened.into_body()).into(), cookie)
     }
 
     /// Opens a session over a WebSocket, once the connection has been handed over.
@@ -408,7 +405,10 @@ impl<A: Application> Engine<A> {
     /// Checks what the head of a POST decides; says whether its payload is binary.
     fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, StatusCode> {
         let dialect = session.dialect();
-        let is_binary = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == BINARY);
+        let is_binary = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|value| value == Content::Binary.as_str());
         if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
             // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
             session.close_for(CloseReason::TransportError);
@@ -436,13 +436,8 @@ impl<A: Application> fmt::Debug for Engine<A> {
 }
 
 /// Takes the packets of a POST.
-async fn post<B: Body>(
-    session: &SessionHandle,
-    body: B,
-    is_binary: bool,
-    config: &EngineConfig,
-) -> Response<Full<Bytes>> {
-    let payload = |body| Payload::new(body, session.dialect(), is_binary);
+async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config: &EngineConfig) -> Reply {
+    let payload = |body: Vec<u8>| Payload::new(body, session.dialect(), is_binary);
     let mut body = pin!(collect(body, config, session));
     // Most bodies come with their head.
     let here = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
@@ -472,12 +467,12 @@ async fn post<B: Body>(
         }
     };
     match taken {
-        Ok(taken) => posted(taken),
+        Ok(taken) => Reply::posted(taken),
         Err(error) => {
             if let BodyError::Limit(limit) = error {
                 session.hit(limit);
             }
-            status(error.status())
+            Reply::refused(error.status())
         }
     }
 }
@@ -489,16 +484,12 @@ async fn post_here(session: &SessionHandle, payload: Option<Payload>) -> bool {
     done.await.is_ok()
 }
 
-fn posted(taken: bool) -> Response<Full<Bytes>> {
-    if taken { answer(HTML, "ok") } else { status(StatusCode::BAD_REQUEST) }
-}
-
 /// Waits for what the session sends.
-async fn poll(session: &SessionHandle) -> Response<Full<Bytes>> {
+async fn poll(session: &SessionHandle) -> Reply {
     let (poll, body) = polling::Poll::new();
     session.command(Command::Poll(poll));
     match body.await {
-        Ok(body) => packets(session.dialect(), body),
-        Err(_) => status(StatusCode::BAD_REQUEST),
+        Ok(body) => Reply::packets(session.dialect(), body),
+        Err(_) => Reply::refused(StatusCode::BAD_REQUEST),
     }
 }

@@ -8,6 +8,7 @@ use http_body_util::Full;
 
 use crate::{
     EngineConfig, RequestError,
+    answer::Reply,
     cors::{Cors, Grant},
     engine::Shared,
     error::{ConnectionError, LOGGED},
@@ -124,6 +125,14 @@ impl Gate {
         }
         self.grant.write(&self.config.cors, response.headers_mut());
         response
+    }
+
+    /// Adds to the reply to a request that [`check_plain`](Self::check_plain) let pass what belongs to it.
+    pub(crate) fn reply(self, mut reply: Reply) -> Reply {
+        if !matches!(self.grant, Grant::Silent) {
+            self.grant.write(&self.config.cors, reply.headers.get_or_insert_default());
+        }
+        reply
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Request, header};
+use memchr::memchr;
 
 use crate::{
     RequestError,
@@ -92,22 +93,19 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The key and the value of the first pair, and what is behind it. For texts as short as those of a query it is faster
-/// than `split_once`.
+/// The key and the value of the first pair, and what is behind it.
 fn pair(query: &str) -> (&str, &str, &str) {
-    let (key, rest) = split(query, |byte| matches!(byte, b'=' | b'&'));
-    match rest.strip_prefix('=') {
-        Some(rest) => {
-            let (value, rest) = split(rest, |byte| byte == b'&');
-            (key, value, rest.strip_prefix('&').unwrap_or(rest))
-        }
-        None => (key, "", rest.strip_prefix('&').unwrap_or(rest)),
-    }
+    let (pair, rest) = split(query, b'&');
+    let (key, value) = split(pair, b'=');
+    (key, value, rest)
 }
 
-/// Splits before the first of these bytes.
-fn split(text: &str, at: impl Fn(u8) -> bool) -> (&str, &str) {
-    text.split_at(text.bytes().position(at).unwrap_or(text.len()))
+/// What is before the first of these bytes, which is ASCII, and what is behind it.
+fn split(text: &str, at: u8) -> (&str, &str) {
+    match memchr(at, text.as_bytes()) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
+    }
 }
 
 /// A part of a query, the general way: it costs more than all other checks of a poll together.

@@ -15,7 +15,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use crate::{Application, Engine, request::Plain};
+use crate::{Application, Engine, answer::Reply, request::Plain};
 
 /// What answers a request.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -63,4 +63,4 @@ impl fmt::Debug for Answered {
 }
 
 /// What answers some requests in place of a service, which needs more of them; `None` if the service is to answer.
-pub(crate) type Shortcut = Arc<dyn Fn(&Plain<'_>) -> Option<Answered> + Send + Sync>;
+pub(crate) type Shortcut = Arc<dyn Fn(&Plain<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;

@@ -1,9 +1,11 @@
 //! The body of a polling request or answer: packets joined by the record separator,
 //! <https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1>.
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use memchr::memchr;
+use simdutf8::basic::from_utf8;
 
 use super::{
     dialect::{Dialect, Revision},
@@ -27,15 +29,19 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// `None` if the body is text and not UTF-8.
-    pub(crate) fn new(body: Vec<u8>, dialect: Dialect, is_binary: bool) -> Option<Self> {
+    pub(crate) fn new<'a>(body: impl Into<Cow<'a, [u8]>>, dialect: Dialect, is_binary: bool) -> Option<Self> {
+        let body = body.into();
         if is_binary {
-            return Some(Self::V3Binary(body));
+            return Some(Self::V3Binary(body.into_owned()));
         }
         let body = if dialect.jsonp.is_some() {
             let Some(body) = jsonp::unwrap(&body) else { return Some(Self::Nothing) };
             body
         } else {
-            String::from_utf8(body).ok()?
+            match body {
+                Cow::Borrowed(body) => from_utf8(body).ok()?.to_owned(),
+                Cow::Owned(body) => String::from_utf8(body).ok()?,
+            }
         };
         Some(match dialect.revision {
             Revision::V4 => Self::V4(body),
@@ -69,7 +75,7 @@ impl Payload {
 /// empty packet there, which no decoder accepts.
 fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
     let rest = body.get(*at..).unwrap_or_default();
-    let end = rest.find(char::from(SEPARATOR)).unwrap_or(rest.len());
+    let end = memchr(SEPARATOR, rest.as_bytes()).unwrap_or(rest.len());
     *at += end + 1;
     &rest[..end]
 }

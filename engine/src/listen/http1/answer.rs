@@ -15,9 +15,9 @@ use tokio::io::AsyncWrite;
 
 use super::{
     connection::Connection,
-    response::{Framing, write_head},
+    response::{Framing, write_head, write_reply_head},
 };
-use crate::{Listener, request::lists};
+use crate::{Listener, answer::Reply, request::lists};
 
 /// Bodies up to this size leave in one piece with their head.
 const SMALL: usize = 16 * 1024;
@@ -69,6 +69,26 @@ impl<L: Listener, S> Connection<L, S> {
             poll_fn(|cx| self.poll_flush(cx)).await?;
             Ok(keep_alive)
         }
+    }
+
+    /// Writes a reply; says whether the connection goes on.
+    pub(super) async fn reply(&mut self, reply: Reply, keep_alive: bool) -> io::Result<bool> {
+        let Some(content) = reply.content.filter(|_| keep_alive && !self.ending.has_begun()) else {
+            let asked = Asked { is_head: false, is_current: true, keep_alive };
+            // In a box, because few come here, and all would have its room.
+            return Box::pin(self.answer(reply.into(), asked)).await;
+        };
+        let body = &*reply.body;
+        let here = if body.len() <= SMALL { body } else { &[] };
+        let mut out = Vec::with_capacity(HEAD + here.len());
+        write_reply_head(&mut out, content, body.len(), reply.headers.as_deref());
+        out.extend_from_slice(here);
+        self.write(&out).await?;
+        if here.is_empty() {
+            self.write(body).await?;
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await?;
+        Ok(true)
     }
 
     /// Writes a body behind what is in `out`, where the last of it stays.

@@ -27,7 +27,8 @@ use super::{
     response::{Framing, write_head},
 };
 use crate::{
-    Answered, ListenConfig, Listener,
+    BoxFuture, ListenConfig, Listener,
+    answer::Reply,
     listen::{connections::Connections, ending::Ending},
     request::Plain,
     service::Shortcut,
@@ -66,7 +67,7 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
 enum Next {
     Request(Box<Begun>),
     /// A request that needed not become one, and whether the connection goes on behind it.
-    Answered(Answered, bool),
+    Replied(BoxFuture<Reply>, bool),
     Refused(StatusCode),
     Over,
 }
@@ -143,9 +144,9 @@ impl<L: Listener, S> Connection<L, S> {
             is_first = false;
             let begun = match next {
                 Next::Request(begun) => begun,
-                Next::Answered(answer, keep_alive) => {
-                    let response = self.wait_for(answer, None).await?;
-                    if self.answer(response, Asked { is_head: false, is_current: true, keep_alive }).await? {
+                Next::Replied(reply, keep_alive) => {
+                    let reply = self.wait_for(reply, None).await?;
+                    if self.reply(reply, keep_alive).await? {
                         continue;
                     }
                     break End::Answered;
@@ -156,7 +157,7 @@ impl<L: Listener, S> Connection<L, S> {
             let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
             let Asking { request, mut feed, mut asked, takeover } = self.ask(*begun);
             let response = self.service.call(request);
-            let response = self.wait_for(response, feed.as_mut()).await?;
+            let Ok(response) = self.wait_for(response, feed.as_mut()).await?;
             // What nobody has read is no request.
             asked.keep_alive &= feed.is_none_or(|feed| feed.is_complete());
             let response = match claim(response, takeover) {
@@ -251,12 +252,12 @@ impl<L: Listener, S> Connection<L, S> {
     /// Waits for the answer of the service, and meanwhile reads the body if it asks for it, or sees the client go.
     async fn wait_for<F, R>(&mut self, response: F, mut feed: Option<&mut Feed>) -> io::Result<R>
     where
-        F: Future<Output = Result<R, Infallible>>,
+        F: Future<Output = R>,
     {
         let mut response = pin!(response);
         poll_fn(|cx| {
             loop {
-                if let Poll::Ready(Ok(response)) = response.as_mut().poll(cx) {
+                if let Poll::Ready(response) = response.as_mut().poll(cx) {
                     return Poll::Ready(Ok(response));
                 }
                 ready!(self.poll_client(cx, feed.as_deref_mut()))?;
@@ -364,9 +365,9 @@ fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (u
             // In what is longer, there may be something that is too long for `http`.
             && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
-            && let Some(answer) = shortcut(&Plain { method, target, headers: parsed.headers, body })
+            && let Some(reply) = shortcut(&Plain { method, target, headers: parsed.headers, body })
         {
-            return Ok((used, Next::Answered(answer, said.keep_alive)));
+            return Ok((used, Next::Replied(reply, said.keep_alive)));
         }
         let request = head::request(&bytes[..len], parsed)?;
         let (body, feed) = if let Some(body) = here {
