@@ -126,20 +126,34 @@ impl<A: Application> Engine<A> {
     }
 }
 
+/// The services that [`serve`] takes, in a word.
+trait HttpService:
+    Service<Request<RequestBody>, Response = Response<Self::Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> HttpService for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+}
+
 /// As [`serve`]; the shortcut, if there is one, comes before the service.
-async fn serve_with<L, S, B>(
+async fn serve_with<L: Listener, S: HttpService>(
     listener: L,
     service: (S, Option<Shortcut>),
     connections: Connections,
     shutdown: impl Future<Output = ()>,
-) -> io::Result<()>
-where
-    L: Listener,
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) -> io::Result<()> {
     if let Err(error) = listener.prepare(connections.config()) {
         tracing::warn!(%error, "cannot set an option of the listener");
     }
@@ -170,18 +184,12 @@ where
 }
 
 /// Accepts connections for ever.
-async fn accept<L, S, B>(
+async fn accept<L: Listener, S: HttpService>(
     mut listener: L,
     service: (S, Option<Shortcut>),
     connections: Connections,
     ending: Ending,
-) where
-    L: Listener,
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+) {
     for turn in 1_usize.. {
         if turn.is_multiple_of(ACCEPTS_IN_A_ROW) {
             tokio::task::yield_now().await;
@@ -212,14 +220,7 @@ async fn accept<L, S, B>(
 }
 
 /// Runs a connection to its end.
-fn spawn<L, S, B>(mut connection: Connection<L, S>, ending: Ending)
-where
-    L: Listener,
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, ending: Ending) {
     let http = async move {
         let result = {
             let mut requests = pin!(connection.run());

@@ -1,8 +1,6 @@
 //! One connection of the accept loop: its requests, one after the other.
 
 use std::{
-    convert::Infallible,
-    error::Error,
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
@@ -12,12 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
 };
-use tower_service::Service;
 
 use super::{
     answer::Asked,
@@ -29,7 +25,7 @@ use super::{
 use crate::{
     BoxFuture, ListenConfig, Listener,
     answer::Reply,
-    listen::{connections::Connections, ending::Ending},
+    listen::{HttpService, connections::Connections, ending::Ending},
     request::Plain,
     service::Shortcut,
     transport::{
@@ -132,11 +128,9 @@ impl<L: Listener, S> Connection<L, S> {
     /// Answers requests until the connection ends, or until it is to become something else.
     ///
     /// What is looked at by reference is handed to functions: here it would keep its room in the future.
-    pub(in crate::listen) async fn run<B>(&mut self) -> io::Result<Option<Switch>>
+    pub(in crate::listen) async fn run(&mut self) -> io::Result<Option<Switch>>
     where
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        S: HttpService,
     {
         let mut is_first = true;
         let end = loop {
