@@ -152,7 +152,7 @@ impl<A: Application> Driver<A> {
             if !self.sleep(cx) {
                 continue;
             }
-            if self.poll_timer(cx).is_pending() {
+            if self.poll_timer(cx, now).is_pending() {
                 return Poll::Pending;
             }
             now = Instant::now();
@@ -164,12 +164,12 @@ impl<A: Application> Driver<A> {
     }
 
     /// Waits for the next deadline.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
         let deadlines = [self.deadline, self.connection.deadline(), websocket];
-        match deadlines.into_iter().flatten().min() {
-            Some(deadline) => self.timer.poll(cx, deadline.into()),
-            None => Poll::Pending,
+        match deadlines.into_iter().flatten().min().map(Instant::from_std) {
+            Some(deadline) if !self.timer.is_set(now, deadline) => self.timer.poll(cx, deadline),
+            _ => Poll::Pending,
         }
     }
 

@@ -19,23 +19,29 @@ use tokio::{
 pub(crate) struct Timer {
     /// `None` as long as there was nothing to wait for.
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Whether it wakes the task. To register once is enough: a task is woken in one way for all of its life.
-    armed: bool,
+    /// When it wakes the task. To register once is enough: a task is woken in one way for all of its life.
+    due: Option<Instant>,
 }
 
 impl Timer {
+    /// Whether the task is going to be woken before the deadline, so that there is no need to [`poll`](Self::poll). This
+    /// looks at no memory of the runtime's, which is seldom in the processor's caches.
+    pub(crate) fn is_set(&self, now: Instant, deadline: Instant) -> bool {
+        self.due.is_some_and(|due| now < due && due <= deadline)
+    }
+
     /// Ready after the deadline, which may be another one with each call.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline || sleep.is_elapsed() {
             sleep.as_mut().reset(deadline);
-            self.armed = false;
+            self.due = None;
         }
-        if self.armed {
+        if self.due.is_some() {
             return Poll::Pending;
         }
         // At the end of its turn, a task is not registered, but woken to ask again.
-        self.armed = has_budget_remaining();
+        self.due = has_budget_remaining().then(|| sleep.deadline());
         sleep.as_mut().poll(cx)
     }
 }

@@ -48,6 +48,9 @@ pub(crate) struct Connection {
     /// When the connection is closed unless a namespace has been joined.
     join_by: Option<Instant>,
     failed_attempts: usize,
+    /// Whether nothing goes on before a message comes or a socket leaves: most wakes are for messages to the client, and
+    /// what would be looked at is seldom in the processor's caches.
+    rests: bool,
     /// The client has broken the protocol: nothing of it is heard any more, while the session ends.
     turned_away: bool,
     closed: bool,
@@ -76,6 +79,7 @@ impl Connection {
             running: None,
             join_by: Some(join_by),
             failed_attempts: 0,
+            rests: false,
             turned_away: false,
             closed: false,
         };
@@ -322,14 +326,16 @@ impl Connection {
         }
     }
 
-    fn poll_stays(&mut self, cx: &mut Context<'_>) {
+    /// Says whether all rest.
+    fn poll_stays(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut rest = true;
         let mut at = 0;
         while at < self.stays.len() {
-            // As it is with nearly all whenever a message leaves.
             if self.stays[at].rests() {
                 at += 1;
                 continue;
             }
+            rest = false;
             let key = self.stays[at].key;
             let admitted = self.poll_admission(at, cx);
             self.violated(admitted);
@@ -342,6 +348,7 @@ impl Connection {
                 at += 1;
             }
         }
+        rest
     }
 
     /// Disconnects all sockets and ends the session, if one of them has asked for it.
@@ -358,6 +365,7 @@ impl engineio::Connection for Connection {
         if self.closed || self.turned_away || self.ending.is_requested() {
             return;
         }
+        self.rests = false;
         let result = match message {
             message if self.decoder.is_some() => self.encoded(message, cx),
             Message::Text(text) => self.text(text, cx),
@@ -372,13 +380,16 @@ impl engineio::Connection for Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.end_if_requested();
-        self.poll_running(cx);
-        self.poll_stays(cx);
+        if self.ending.take_left() || !self.rests {
+            self.poll_running(cx);
+            self.rests = self.poll_stays(cx) && self.running.is_none();
+        }
         if self.stays.is_empty() && self.running.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn closed(&mut self, reason: CloseReason) {
         self.closed = true;
+        self.rests = false;
         self.join_by = None;
         self.partial = None;
         self.stays.end_admissions();
@@ -388,7 +399,8 @@ impl engineio::Connection for Connection {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stays.deadline().into_iter().chain(self.join_by).min()
+        let grace = if self.rests { None } else { self.stays.deadline() };
+        grace.into_iter().chain(self.join_by).min()
     }
 
     fn timeout(&mut self, now: Instant) {

@@ -58,13 +58,23 @@ impl<D> Clone for Entrance<D> {
     }
 }
 
-/// What sockets of one connection share: whether one of them has asked for its end.
+/// What sockets of one connection tell it.
 #[derive(Debug, Default)]
-pub(crate) struct Ending(AtomicBool);
+pub(crate) struct Ending {
+    /// One of them has asked for the end of the connection.
+    requested: AtomicBool,
+    /// One of them has left its namespace since the connection last looked.
+    left: AtomicBool,
+}
 
 impl Ending {
     pub(crate) fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.requested.load(Ordering::Acquire)
+    }
+
+    /// Whether a socket has left since the last call.
+    pub(crate) fn take_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed) && self.left.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -143,7 +153,7 @@ impl<T: Observed + ?Sized> Inner<T> {
         }
         self.typed.see_end(reason);
         self.slot.get().inspect(|_| self.metrics().socket_left());
-        self.adapter.change(|rooms, memory| {
+        let first = self.adapter.change(|rooms, memory| {
             let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
             if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), self.slot.get())
             {
@@ -155,7 +165,9 @@ impl<T: Observed + ?Sized> Inner<T> {
             let first = self.left.set(Left { reason, rooms }).is_ok();
             self.acks.clear();
             first
-        })
+        });
+        self.ending.left.store(true, Ordering::Release);
+        first
     }
 
     /// Disconnects the socket and tells its client.
@@ -172,7 +184,7 @@ impl<T: Observed + ?Sized> Inner<T> {
     /// Disconnects all sockets of the client, and ends its connection.
     pub(crate) fn close(&self) {
         self.disconnect();
-        self.ending.0.store(true, Ordering::Release);
+        self.ending.requested.store(true, Ordering::Release);
         self.session.wake();
     }
 
