@@ -82,7 +82,7 @@ where
 impl<A: Application> Engine<A> {
     /// Serves HTTP/1.1 as [`serve`](crate::serve) does, with `service` for all requests but polls and POSTs to `path` of
     /// sessions that are open: the engine answers these from where they were read, without the price of making them
-    /// requests, which is a quarter of what they cost outside of the kernel.
+    /// requests and responses, which is a third of what they cost outside of the kernel.
     ///
     /// `service` hands the other requests for `path` to this engine. It does so with polls and POSTs too where more must
     /// be known of them: with [hooks](crate::EngineConfig::allow_request), with compressed answers, or if they are unusual.
