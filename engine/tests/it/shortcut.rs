@@ -33,9 +33,13 @@ async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
 
 /// How one request to a session, for which a message waits, is answered; and whether a service heard of it.
 async fn answer(config: EngineConfig, path: &str, request: &str) -> (Answer, bool) {
+    answer_after("hello", config, path, request).await
+}
+
+async fn answer_after(message: &str, config: EngineConfig, path: &str, request: &str) -> (Answer, bool) {
     let server = Server::start(config).await;
     let mut client = Polling::open(&server).await;
-    client.send("4hello").await;
+    client.send(&format!("4{message}")).await;
     let (mut http, count) = counted(&server.engine).await;
     http.send(request.replace("PATH", path).replace("SID", &client.sid)).await;
     let mut answer = http.answer().await;
@@ -77,6 +81,18 @@ async fn polls_and_posts_of_open_sessions_need_no_service() {
     let config = EngineConfig::default().cors(Cors::origins(["https://app.example"]));
     check(config.clone(), &get("Origin: https://app.example\r\n"), 200, false).await;
     check(config, &get(""), 200, false).await;
+}
+
+#[tokio::test]
+async fn large_replies_are_whole() {
+    // Up to 16 KiB leave in one piece with their head.
+    for length in [16 * 1024, 16 * 1024 + 1, 900_000] {
+        let message = "x".repeat(length - 1);
+        let (answer, heard) = answer_after(&message, EngineConfig::default(), PATH, &get("")).await;
+        assert_eq!((answer.status, heard), (200, false));
+        assert_eq!(answer.headers["content-length"], length.to_string());
+        assert!(answer.body == format!("4{message}"), "{} bytes", answer.body.len());
+    }
 }
 
 #[tokio::test]
