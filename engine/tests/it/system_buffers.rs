@@ -12,7 +12,8 @@ use tokio::{
 
 use crate::support::{Http, Server, eventually};
 
-/// Writes to a client that never reads, and that came before anybody served, and says what connections have of the option and how much the system took.
+/// Writes to a client that never reads, and that came before anybody served; says what connections have of the option and
+/// how much the system took.
 async fn taken(config: ListenConfig) -> (u32, usize) {
     let mut listener = config.bind("127.0.0.1:0").await.unwrap();
     let client = TcpSocket::new_v4().unwrap();

@@ -206,7 +206,7 @@ fn cores(options: &Options) -> Vec<Scenario> {
     let echo = "echo, 1,000 clients with 4 in flight; server on one core, clients on the other";
     let broadcast =
         "delivery to each of 1,000, 8 broadcasts in flight; server on one core, clients on the other";
-    let rooms = "delivery to each of 100, in 10 rooms, 2 broadcasts in flight in each; server on one core, clients on the other";
+    let rooms = "delivery to each of 100, in 10 rooms with 2 broadcasts in flight each; server on one core, clients on the other";
     let in_rooms = |mut scenario: Scenario| {
         scenario.job.rooms = 10;
         scenario

@@ -81,7 +81,7 @@ impl<L: Listener, S> Connection<L, S> {
         let body = &*reply.body;
         let here = if body.len() <= SMALL { body } else { &[] };
         let mut out = Vec::with_capacity(HEAD + here.len());
-        write_reply_head(&mut out, content, body.len(), reply.headers.as_deref());
+        write_reply_head(&mut out, &reply, content);
         out.extend_from_slice(here);
         self.write(&out).await?;
         if here.is_empty() {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::answer::{Content, NO_STORE};
+use crate::answer::{Content, NO_STORE, Reply};
 
 /// How the end of a body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,25 +19,24 @@ pub(super) enum Framing {
 
 /// Writes the head of an answer. What is said of the body's length is decided here.
 pub(super) fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap, framing: Framing) {
+    write_status(out, status);
+    write_headers(out, Some(headers), framing);
+}
+
+/// Writes the head of a reply that has a body.
+pub(super) fn write_reply_head(out: &mut Vec<u8>, reply: &Reply, content: Content) {
+    write_status(out, reply.status);
+    write_header(out, "content-type", content.as_str().as_bytes());
+    write_header(out, "cache-control", NO_STORE.as_bytes());
+    write_headers(out, reply.headers.as_deref(), Framing::Length(reply.body.len() as u64));
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    write_headers(out, Some(headers), framing);
-}
-
-/// Writes the head of a reply that has a body.
-pub(super) fn write_reply_head(
-    out: &mut Vec<u8>,
-    content: Content,
-    length: usize,
-    headers: Option<&HeaderMap>,
-) {
-    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    write_header(out, "content-type", content.as_str().as_bytes());
-    write_header(out, "cache-control", NO_STORE.as_bytes());
-    write_headers(out, headers, Framing::Length(length as u64));
 }
 
 /// Writes all headers behind those that are there.
