@@ -8,11 +8,13 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    budget::Charge,
     compression::Agreed,
     proto::{
         dialect::{Dialect, Revision},
         payload_v3,
     },
+    transport::polling::Packets,
 };
 
 /// After how many seconds a client may ask again that was refused because there is too much to do.
@@ -46,18 +48,22 @@ pub(crate) struct Reply {
     /// The type of the body, if there is one.
     pub(crate) content: Option<Content>,
     pub(crate) body: Cow<'static, [u8]>,
+    /// The place of the body in the budget of the server.
+    charge: Option<Charge>,
     /// What CORS adds.
     pub(crate) headers: Option<Box<HeaderMap>>,
 }
 
 impl Reply {
     /// Of a poll.
-    pub(crate) fn packets(dialect: Dialect, body: Vec<u8>) -> Self {
-        if let Some(jsonp) = dialect.jsonp {
-            return Self::new(Content::Text, jsonp.wrap(&body));
-        }
-        let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
-        Self::new(if is_binary { Content::Binary } else { Content::Text }, body)
+    pub(crate) fn packets(dialect: Dialect, Packets { body, charge }: Packets) -> Self {
+        let reply = if let Some(jsonp) = dialect.jsonp {
+            Self::new(Content::Text, jsonp.wrap(&body))
+        } else {
+            let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
+            Self::new(if is_binary { Content::Binary } else { Content::Text }, body)
+        };
+        Self { charge, ..reply }
     }
 
     /// Of a POST.
@@ -67,21 +73,30 @@ impl Reply {
 
     /// Of either.
     pub(crate) fn refused(status: StatusCode) -> Self {
-        Self { status, content: None, body: Cow::default(), headers: None }
+        Self { status, content: None, body: Cow::default(), charge: None, headers: None }
     }
 
     fn new(content: Content, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { status: StatusCode::OK, content: Some(content), body: body.into(), headers: None }
+        Self {
+            status: StatusCode::OK,
+            content: Some(content),
+            body: body.into(),
+            charge: None,
+            headers: None,
+        }
     }
 }
 
 impl From<Reply> for Response<Full<Bytes>> {
-    fn from(Reply { status: code, content, body, headers }: Reply) -> Self {
+    fn from(Reply { status: code, content, body, charge, headers }: Reply) -> Self {
         let mut response = status(code);
         if let Some(content) = content {
-            *response.body_mut() = match body {
-                Cow::Borrowed(body) => Bytes::from_static(body).into(),
-                Cow::Owned(body) => body.into(),
+            *response.body_mut() = match (body, charge) {
+                (Cow::Borrowed(body), _) => Bytes::from_static(body).into(),
+                (Cow::Owned(body), None) => body.into(),
+                (Cow::Owned(body), Some(charge)) => {
+                    Bytes::from_owner(Charged { body, _charge: charge }).into()
+                }
             };
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content.as_str()));
@@ -89,6 +104,18 @@ impl From<Reply> for Response<Full<Bytes>> {
         }
         response.headers_mut().extend(headers.map(|headers| *headers).into_iter().flatten());
         response
+    }
+}
+
+/// A body that is counted until it has been written.
+struct Charged {
+    body: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 

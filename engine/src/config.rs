@@ -88,10 +88,24 @@ __config! {
         /// The largest message, and the largest body of a POST, in bytes. 1,000,000 by default. A client that sends
         /// more gets status 413 or close code 1009, and its session ends. Node: `maxHttpBufferSize`.
         max_http_buffer_size: usize = 1_000_000,
-        /// The bytes that may wait for one client. 1 MiB by default; what happens beyond is the matter of
-        /// [`slow_consumer`](field@Self::slow_consumer). A message is always taken when nothing else waits, whatever its size. Frames of a
-        /// broadcast count for each recipient, though they exist once. Node has no limit.
+        /// The bytes that may wait for one client without a limit in time. 1 MiB by default. A client for which more
+        /// wait is not slow at once: it has [`slow_consumer_grace`](field@Self::slow_consumer_grace) to catch up. Policies
+        /// that drop messages do so beyond this limit. A message is always taken when nothing else waits, whatever its
+        /// size. Frames of a broadcast count for each recipient, though they exist once. Node has no limit.
         max_buffered: usize = 1024 * 1024,
+        /// How long more than [`max_buffered`](field@Self::max_buffered) bytes may wait for a client that does not take
+        /// as many in that time. 60 seconds by default; then it is disconnected as a slow consumer. So a client is kept
+        /// at any size of the queue if it reads `max_buffered` bytes in each such time. Node has no limit.
+        slow_consumer_grace: Duration = Duration::from_mins(1),
+        /// The bytes that may wait for one client at any time. 64 MiB by default. Beyond,
+        /// [`send`](crate::SessionHandle::send) fails, and what must not be missed without a sign, such as a broadcast,
+        /// ends the session. Node has no limit.
+        max_buffered_hard: usize = 64 * 1024 * 1024,
+        /// The bytes that may wait for all clients together. 512 MiB by default. They are bytes of memory: a broadcast
+        /// counts once, however many clients it waits for, and a client for which little waits does not count. Beyond,
+        /// the sessions that hold most and have taken least are ended, and messages for clients that are above
+        /// `max_buffered` are refused as above [`max_buffered_hard`](field@Self::max_buffered_hard). Node has no limit.
+        max_buffered_total: usize = 512 * 1024 * 1024,
         /// What happens to messages that may be dropped, such as events that nobody acknowledges, when the client does
         /// not take those before. It is disconnected by default; it is in any case if a message must not be lost. Node
         /// has no such policy.
@@ -110,9 +124,10 @@ __config! {
         /// than ten times as many is disconnected with close code 1008. Not the heartbeat, which is made of messages.
         /// Node has no limit.
         max_pings_per_second: u32 = 10,
-        /// The packets in the body of one POST. 4,096 by default; those before are taken, then the client gets status
-        /// 400 and its session ends. Node has no limit.
-        max_payload_packets: usize = 4096,
+        /// How long a session may go without reading because the application takes no more messages of its client, as
+        /// when handlers do not return. 5 minutes by default; then it ends with a ping timeout, since a client that is
+        /// not read cannot be known to live. The heartbeat goes on meanwhile. Node reads always.
+        read_pause_timeout: Duration = Duration::from_mins(5),
         /// How long the body of a POST may pause. 30 seconds by default; then the client gets status 408 and its
         /// session ends. Node has no limit.
         body_timeout: Duration = Duration::from_secs(30),

@@ -8,6 +8,7 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -35,6 +36,15 @@ use crate::{
     },
 };
 
+/// The units of work that a task does before it lets others run. A message is one unit.
+const TURN: u32 = 256;
+
+/// The units of a system call, and of a round of all that a task looks at.
+const ROUND: u32 = 8;
+
+/// How often a connection that is not read is asked whether the client has closed it.
+const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
 pub(crate) struct Driver<A: Application> {
     shared: Arc<Shared<A>>,
     handle: SessionHandle,
@@ -51,8 +61,19 @@ pub(crate) struct Driver<A: Application> {
     answered: usize,
     /// As long as requests find the session.
     open: Option<OpenSession>,
+    /// While the application takes no messages, and nothing is read.
+    pause: Option<Box<Pause>>,
+    /// The units of work that are left in this turn.
+    turn: u32,
     /// Whether the task is to end at once.
     aborted: bool,
+}
+
+struct Pause {
+    /// When the session ends, unless something is read before.
+    until: std::time::Instant,
+    /// When to look next whether the client has closed its connection.
+    check_at: std::time::Instant,
 }
 
 impl<A: Application> Driver<A> {
@@ -87,6 +108,8 @@ impl<A: Application> Driver<A> {
             timer: Timer::default(),
             answered: 0,
             open: Some(open),
+            pause: None,
+            turn: TURN,
             aborted: false,
         })
     }
@@ -114,6 +137,7 @@ impl<A: Application> Driver<A> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut now = Instant::now();
+        self.turn = TURN;
         // Whether there may be more to do than to read on.
         let mut called = true;
         loop {
@@ -149,6 +173,12 @@ impl<A: Application> Driver<A> {
                 }
             }
             called = true;
+            if self.turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.turn = self.turn.saturating_sub(ROUND);
+            self.watch_pause(now);
             if !self.sleep(cx) {
                 continue;
             }
@@ -156,7 +186,11 @@ impl<A: Application> Driver<A> {
                 return Poll::Pending;
             }
             now = Instant::now();
-            self.signs_of_life(now);
+            if let Some(heard) = self.handle.take_heard() {
+                // Of a request, parts have come that are no packet yet.
+                self.session.heard(heard);
+            }
+            self.check_pause(now);
             self.pace(now);
             self.session.handle(now.into_std(), Input::Timeout);
             self.connection.timeout(now.into_std());
@@ -166,33 +200,73 @@ impl<A: Application> Driver<A> {
     /// Waits for the next deadline.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
-        let deadlines = [self.deadline, self.connection.deadline(), websocket];
+        let pause = self.pause.as_ref().map(|pause| pause.until.min(pause.check_at));
+        let deadlines = [self.deadline, self.connection.deadline(), websocket, self.handle.slow_at(), pause];
         match deadlines.into_iter().flatten().min().map(Instant::from_std) {
             Some(deadline) if !self.timer.is_set(now, deadline) => self.timer.poll(cx, deadline),
             _ => Poll::Pending,
         }
     }
 
-    /// What the state machine has not seen and should know before it gives the client up: a request of which parts
-    /// have come, or that nobody reads what the client sends because the application takes no message.
-    fn signs_of_life(&mut self, now: Instant) {
-        if let Some(heard) = self.handle.take_heard() {
-            self.session.heard(heard);
+    /// Takes note of whether the application takes messages.
+    fn watch_pause(&mut self, now: Instant) {
+        if self.session.has_ended() || self.connection.ready() {
+            if self.pause.take().is_some() {
+                self.session.resume(now.into_std());
+            }
+        } else if self.pause.is_none() {
+            let now = now.into_std();
+            let (until, check_at) =
+                (now + self.shared.config.read_pause_timeout, now + CLOSED_CHECK_INTERVAL);
+            self.pause = Some(Box::new(Pause { until, check_at }));
+            self.session.pause(now);
+        } else {
+            return;
         }
-        if !self.connection.ready() {
-            self.session.heard(now.into_std());
+        self.outputs(now);
+    }
+
+    /// Looks for the end of a client that is not read.
+    fn check_pause(&mut self, now: Instant) {
+        let now = now.into_std();
+        let Some(pause) = &mut self.pause else { return };
+        if pause.until <= now {
+            self.pause = None;
+            self.handle.hit(Limit::ReadPauseTimeout);
+            self.session.handle(now, Input::Close(CloseReason::PingTimeout));
+        } else if pause.check_at <= now {
+            pause.check_at = now + CLOSED_CHECK_INTERVAL;
+            if self.websocket.as_ref().is_some_and(|websocket| websocket.stream.is_closed()) {
+                self.websocket = None;
+                self.session.handle(now, Input::Gone { request: Request::Probe, error: false });
+            }
         }
     }
 
-    /// Ends the session of a WebSocket client that does not take or send in time.
+    /// Ends the session of a client that does not take its messages.
+    fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
+        self.handle.hit(limit);
+        let setting = limit.setting(&self.shared.config);
+        if self.shared.warnings.allows() {
+            let transport = self.handle.transport().as_str();
+            tracing::warn!(%limit, setting, transport, buffered = self.handle.buffered(), "slow client disconnected");
+        }
+        let text = format!("slow consumer: {limit} ({setting})");
+        self.close = Some(Frame::close(close_code(Some(CloseReason::SlowConsumer)), &text));
+        self.session.handle(now, Input::Close(CloseReason::SlowConsumer));
+    }
+
+    /// Ends the session of a client that does not take or send in time.
     fn pace(&mut self, now: Instant) {
         let now = now.into_std();
+        if self.handle.slow_at().is_some_and(|at| at <= now) && !self.session.has_ended() {
+            return self.close_slow(now, Limit::SlowConsumerGrace);
+        }
         let Self { shared, handle, session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket.as_mut().filter(|websocket| !websocket.is_closing()) else { return };
         match websocket.pace.late(now) {
             Some(Late::Taking) if session.route() == Route::WebSocket => {
-                handle.hit(Limit::WriteTimeout);
-                session.handle(now, Input::Close(CloseReason::SlowConsumer));
+                self.close_slow(now, Limit::WriteTimeout);
             }
             // The rest of the message may wait to be read.
             Some(Late::Sending) if !connection.ready() => {
@@ -255,6 +329,8 @@ impl<A: Application> Driver<A> {
                 }
             }
             Command::Close(reason) => self.session.handle(now, Input::Close(reason)),
+            Command::CloseSlow(limit) if !self.session.has_ended() => self.close_slow(now, limit),
+            Command::CloseSlow(_) => {}
             Command::Abort => self.aborted = true,
         }
         // The answer to one command must be out before the next is looked at: it may concern the same poll.
@@ -367,10 +443,12 @@ impl<A: Application> Driver<A> {
             Some(CloseReason::TransportClose) => Client::Parting,
             Some(_) => Client::Present,
         };
-        if client != Client::Gone {
+        if reason.is_some() {
             let frames = self.handle.take_frames();
-            self.shared.limits.metrics.sent(&frames);
-            websocket.queue(frames);
+            if client != Client::Gone {
+                self.shared.limits.metrics.sent(&frames);
+                websocket.queue(frames);
+            }
         }
         let close = self.close.take();
         let close =

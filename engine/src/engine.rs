@@ -29,6 +29,7 @@ use crate::{
     gate::{Gate, Turned},
     limits::{Limit, Limits},
     mailbox::{Command, SessionHandle},
+    outbound::Outbound,
     proto::{
         dialect::{Dialect, Revision},
         frame::Frame,
@@ -81,7 +82,8 @@ pub struct Engine<A: Application> {
 /// What all sessions of a server share.
 pub(crate) struct Shared<A> {
     pub(crate) config: Arc<EngineConfig>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
+    outbound: Arc<Outbound>,
     pub(crate) warnings: RateLimit,
     pub(crate) limits: Arc<Limits>,
     pub(crate) admission: Admission,
@@ -111,17 +113,21 @@ impl<A: Application> Engine<A> {
         assert!(!config.write_timeout.is_zero(), "write_timeout must not be zero");
         assert!(!config.message_timeout.is_zero(), "message_timeout must not be zero");
         assert!(!config.body_timeout.is_zero(), "body_timeout must not be zero");
+        assert!(!config.slow_consumer_grace.is_zero(), "slow_consumer_grace must not be zero");
+        assert!(!config.read_pause_timeout.is_zero(), "read_pause_timeout must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
         compression::check(&config);
         if let Some(cookie) = &config.cookie {
             cookie.check();
         }
+        let (config, limits, registry) = (Arc::new(config), Arc::default(), Arc::new(Registry::new()));
         Self {
             shared: Arc::new(Shared {
-                config: Arc::new(config),
-                registry: Registry::new(),
+                outbound: Outbound::new(Arc::clone(&config), Arc::clone(&limits), Arc::clone(&registry)),
+                config,
+                registry,
                 warnings: RateLimit::default(),
-                limits: Arc::default(),
+                limits,
                 admission: Admission::default(),
                 closed: AtomicBool::new(false),
                 application,
@@ -334,7 +340,8 @@ impl<A: Application> Engine<A> {
         for frame in &initial {
             opened.push(frame);
         }
-        with_cookie(Reply::packets(dialect, opened.into_body()).into(), cookie)
+        let packets = polling::Packets { body: opened.into_body(), charge: None };
+        with_cookie(Reply::packets(dialect, packets).into(), cookie)
     }
 
     /// Opens a session over a WebSocket, once the connection has been handed over.
@@ -398,8 +405,7 @@ impl<A: Application> Engine<A> {
     }
 
     fn session(&self, sid: Sid, transport: TransportKind, dialect: Dialect) -> SessionHandle {
-        let Shared { config, limits, .. } = &*self.shared;
-        SessionHandle::new(sid, transport, dialect, config.max_buffered, limits.clone())
+        SessionHandle::new(sid, transport, dialect, self.shared.outbound.clone())
     }
 
     /// Checks what the head of a POST decides; says whether its payload is binary.
@@ -489,7 +495,7 @@ async fn poll(session: &SessionHandle) -> Reply {
     let (poll, body) = polling::Poll::new();
     session.command(Command::Poll(poll));
     match body.await {
-        Ok(body) => Reply::packets(session.dialect(), body),
+        Ok(packets) => Reply::packets(session.dialect(), packets),
         Err(_) => Reply::refused(StatusCode::BAD_REQUEST),
     }
 }

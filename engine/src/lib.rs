@@ -15,6 +15,7 @@
 mod admission;
 mod answer;
 mod body;
+mod budget;
 mod compression;
 mod config;
 mod connection;
@@ -35,6 +36,7 @@ mod mailbox;
 mod metrics;
 mod open_request;
 mod origin;
+mod outbound;
 mod proto;
 mod rate_limit;
 mod registry;

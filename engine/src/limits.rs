@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::metrics::Metrics;
+use crate::{config::EngineConfig, metrics::Metrics};
 
 /// Defines the limits from one table, each with its name and what one hit is.
 macro_rules! limits {
@@ -41,8 +41,18 @@ limits! {
     /// A message, or the body of a POST, was larger than
     /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size).
     MaxHttpBufferSize = "max_http_buffer_size",
-    /// More would have waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
+    /// A message was dropped by the policy of a [slow consumer](crate::SlowConsumer), because more would have waited
+    /// for its client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
     MaxBuffered = "max_buffered",
+    /// More waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered) for longer than
+    /// [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    SlowConsumerGrace = "slow_consumer_grace",
+    /// More would have waited for a client than
+    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard).
+    MaxBufferedHard = "max_buffered_hard",
+    /// More would have waited for all clients than
+    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), and this one was behind the most.
+    MaxBufferedTotal = "max_buffered_total",
     /// A client took no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
     WriteTimeout = "write_timeout",
     /// A message came in more fragments than [`max_fragments`](field@crate::EngineConfig::max_fragments).
@@ -51,9 +61,9 @@ limits! {
     MessageTimeout = "message_timeout",
     /// A WebSocket ping came above [`max_pings_per_second`](field@crate::EngineConfig::max_pings_per_second).
     MaxPingsPerSecond = "max_pings_per_second",
-    /// The body of a POST held more packets than
-    /// [`max_payload_packets`](field@crate::EngineConfig::max_payload_packets).
-    MaxPayloadPackets = "max_payload_packets",
+    /// The application took no message of a client for longer than
+    /// [`read_pause_timeout`](field@crate::EngineConfig::read_pause_timeout).
+    ReadPauseTimeout = "read_pause_timeout",
     /// Of the body of a POST nothing came for [`body_timeout`](field@crate::EngineConfig::body_timeout).
     BodyTimeout = "body_timeout",
     /// The body of a POST came more slowly than [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
@@ -63,6 +73,21 @@ limits! {
     /// A session was refused because there were more than
     /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
     MaxHandshakesPerSecond = "max_handshakes_per_second",
+}
+
+impl Limit {
+    /// The value of the option, with its unit, for those limits that a slow consumer hits.
+    pub(crate) fn setting(self, config: &EngineConfig) -> String {
+        match self {
+            Self::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),
+            Self::MaxBufferedTotal => format!("{} bytes", config.max_buffered_total),
+            Self::SlowConsumerGrace => {
+                format!("{:?} above {} bytes", config.slow_consumer_grace, config.max_buffered)
+            }
+            Self::WriteTimeout => format!("{:?}", config.write_timeout),
+            _ => String::new(),
+        }
+    }
 }
 
 impl fmt::Display for Limit {

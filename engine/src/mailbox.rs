@@ -16,7 +16,9 @@ use parking_lot::Mutex;
 
 use crate::{
     SlowConsumer,
-    limits::{Limit, Limits},
+    budget::Charge,
+    limits::Limit,
+    outbound::Outbound,
     proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
     slow_consumer::drop_oldest,
     transport::{
@@ -29,8 +31,11 @@ use crate::{
 /// The places that the queue of an idle session may keep: what its first message takes.
 const KEPT_FRAMES: usize = 4;
 
-/// How many bytes leave the queue at once while some of it may be dropped: what has left cannot be any more.
-const DROPPABLE_BATCH: usize = 64 * 1024;
+/// How many bytes leave the queue at once: what has left can neither be dropped nor evicted any more.
+const BATCH: usize = 64 * 1024;
+
+/// The bytes that one session may hold without being charged for them.
+const UNCHARGED: usize = 16 * 1024;
 
 /// What is to happen to a session.
 pub(crate) enum Command {
@@ -38,6 +43,8 @@ pub(crate) enum Command {
     Post(Post),
     Probe(Box<WebSocket>),
     Close(CloseReason),
+    /// Ends the session of a slow consumer, which has hit this limit.
+    CloseSlow(Limit),
     /// Drops what is left of the session.
     Abort,
 }
@@ -56,7 +63,7 @@ pub(crate) enum Command {
 pub enum SendError {
     /// The session has ended.
     Closed,
-    /// Too much waits for this client already: it is being disconnected, unless its messages may be dropped.
+    /// The send queue of the session has no room for the message.
     Full,
 }
 
@@ -64,7 +71,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closed => "the session is closed",
-            Self::Full => "the client does not take its messages",
+            Self::Full => "the send queue of the session is full",
         })
     }
 }
@@ -88,9 +95,12 @@ pub struct SessionHandle(Arc<Mailbox>);
 struct Mailbox {
     sid: Sid,
     websocket: AtomicBool,
+    /// Whether more than `max_buffered` bytes wait. Changed under the lock of the queue.
+    backlogged: AtomicBool,
     dialect: Dialect,
-    max_buffered: usize,
-    limits: Arc<Limits>,
+    /// From how many bytes on the queue is charged and its limits are checked.
+    unchecked: usize,
+    outbound: Arc<Outbound>,
     queue: Mutex<Queue>,
 }
 
@@ -113,6 +123,16 @@ struct Queue {
     /// Whether what is sent now would leave at once.
     writable: bool,
     state: State,
+    /// What is known of a queue that has grown beyond the unchecked bytes.
+    backlog: Option<Box<Backlog>>,
+}
+
+/// A send queue that has grown.
+struct Backlog {
+    /// The places of the queue. Frames are charged by themselves.
+    places: Charge,
+    /// Since when more than `max_buffered` bytes wait, and how many have left since then.
+    above: Option<(Instant, usize)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -148,13 +168,11 @@ impl Queue {
         }
     }
 
-    /// Takes the first frames, about a batch; frames that belong together stay so.
+    /// Takes the first frames, about so many bytes; frames that belong together stay so.
     #[cold]
-    fn take_some(&mut self) -> VecDeque<Frame> {
+    fn take_some(&mut self, bytes: usize) -> VecDeque<Frame> {
         let (mut batch, mut len) = (VecDeque::new(), 0);
-        while let Some(frame) =
-            self.frames.pop_front_if(|next| len < DROPPABLE_BATCH || next.belongs_to_previous())
-        {
+        while let Some(frame) = self.frames.pop_front_if(|next| len < bytes || next.belongs_to_previous()) {
             len += frame.cost();
             self.droppable -= if frame.is_droppable() { frame.cost() } else { 0 };
             batch.push_back(frame);
@@ -162,16 +180,27 @@ impl Queue {
         batch
     }
 
+    /// Takes all frames, or the first ones if there are more than so many bytes.
+    fn take(&mut self, bytes: usize) -> VecDeque<Frame> {
+        if self.buffered > bytes {
+            return self.take_some(bytes);
+        }
+        self.droppable = 0;
+        std::mem::take(&mut self.frames)
+    }
+
+    /// How much the session burdens the budget: the bytes that wait, times the milliseconds since the client has taken a
+    /// good part of them.
+    fn weight(&self, now: Instant) -> u128 {
+        let above = self.backlog.as_ref().and_then(|backlog| backlog.above);
+        let stalled = above.map_or(0, |(since, _)| now.saturating_duration_since(since).as_millis());
+        self.buffered as u128 * (1 + stalled)
+    }
+
     /// Refuses messages from now on.
     fn close(&mut self, state: State) {
         self.state = state;
         self.waiters.wake_all();
-    }
-
-    /// Bytes have left: whoever waits for room may have it now.
-    fn written(&mut self, len: usize, max_buffered: usize) {
-        self.buffered -= len;
-        self.waiters.wake_first(|len| has_room(self.buffered, len, max_buffered));
     }
 
     fn wake(&mut self) {
@@ -189,49 +218,155 @@ fn has_room(buffered: usize, len: usize, max_buffered: usize) -> bool {
 }
 
 impl Mailbox {
-    /// Makes room for a message of that cost, or says that there is none.
+    /// Bytes have left: there may be room for the first of those who wait for it.
+    fn written(&self, queue: &mut Queue, len: usize) {
+        queue.buffered -= len;
+        if queue.backlog.is_some() {
+            self.drained(queue, len);
+        }
+        queue.waiters.wake_first(|len| has_room(queue.buffered, len, self.outbound.config.max_buffered));
+    }
+
     #[cold]
-    fn overflow(&self, queue: &mut Queue, len: usize, policy: SlowConsumer) -> Result<(), SendError> {
-        self.limits.hit(Limit::MaxBuffered);
+    fn drained(&self, queue: &mut Queue, len: usize) {
+        let max = self.outbound.config.max_buffered;
+        if queue.buffered <= max && self.backlogged.swap(false, Ordering::Relaxed) {
+            // Events of the client may be handled again.
+            queue.woken = true;
+        }
+        let Some(backlog) = &mut queue.backlog else { return };
+        if queue.buffered <= self.unchecked {
+            queue.backlog = None;
+        } else if queue.buffered <= max {
+            backlog.above = None;
+        } else if let Some((since, taken)) = &mut backlog.above {
+            *taken += len;
+            if *taken >= max {
+                (*since, *taken) = (now(), 0);
+            }
+        }
+    }
+
+    /// Makes sure that a message of that cost may be queued, although much waits already.
+    #[cold]
+    fn check(
+        &self,
+        queue: &mut Queue,
+        frames: &[Frame],
+        len: usize,
+        policy: Option<SlowConsumer>,
+    ) -> Result<(), SendError> {
+        let config = &self.outbound.config;
+        if !has_room(queue.buffered, len, config.max_buffered) {
+            match policy {
+                None | Some(SlowConsumer::Disconnect) => self.check_hard(queue, frames, len, policy)?,
+                Some(SlowConsumer::DropNewest) => return Err(self.drop_newest(Limit::MaxBuffered)),
+                Some(SlowConsumer::DropOldest) => self.make_room(queue, len)?,
+            }
+        }
+        self.relieve(queue, frames);
+        self.grow(queue, frames, len);
+        Ok(())
+    }
+
+    /// Makes sure that the budget has room for messages, if sessions that burden it more can be ended for it.
+    fn relieve(&self, queue: &Queue, frames: &[Frame]) -> bool {
+        let Outbound { budget, .. } = &*self.outbound;
+        let has_room = || budget.has_room(uncharged(frames));
+        if !has_room() {
+            self.outbound.relieve(queue.weight(now()));
+        }
+        has_room()
+    }
+
+    /// Checks the limits of a queue that is above `max_buffered`.
+    fn check_hard(
+        &self,
+        queue: &mut Queue,
+        frames: &[Frame],
+        len: usize,
+        policy: Option<SlowConsumer>,
+    ) -> Result<(), SendError> {
+        let Outbound { config, limits, .. } = &*self.outbound;
+        let limit = if !has_room(queue.buffered, len, config.max_buffered_hard) {
+            Limit::MaxBufferedHard
+        } else if !self.relieve(queue, frames) {
+            Limit::MaxBufferedTotal
+        } else {
+            return Ok(());
+        };
+        if policy.is_some() {
+            queue.commands.push(Command::CloseSlow(limit));
+            queue.close(State::Closed);
+            queue.wake();
+        } else {
+            limits.hit(limit);
+        }
+        Err(SendError::Full)
+    }
+
+    fn drop_newest(&self, limit: Limit) -> SendError {
+        self.outbound.limits.hit(limit);
+        self.outbound.limits.drop_messages(1);
+        SendError::Full
+    }
+
+    /// Drops the oldest messages for a new one, if that makes enough room.
+    fn make_room(&self, queue: &mut Queue, len: usize) -> Result<(), SendError> {
+        let max = self.outbound.config.max_buffered;
         let kept = queue.buffered - queue.droppable;
-        match policy {
-            SlowConsumer::Disconnect => {
-                queue.commands.push(Command::Close(CloseReason::SlowConsumer));
-                queue.close(State::Closed);
-                queue.wake();
-                Err(SendError::Full)
-            }
-            // Even alone, a message need not fit.
-            SlowConsumer::DropOldest if kept == 0 || kept + len <= self.max_buffered => {
-                let needed = (queue.buffered + len - self.max_buffered).min(queue.droppable);
-                let (dropped, freed) = drop_oldest(&mut queue.frames, needed);
-                queue.buffered -= freed;
-                queue.droppable -= freed;
-                self.limits.drop_messages(dropped);
-                Ok(())
-            }
-            SlowConsumer::DropNewest | SlowConsumer::DropOldest => {
-                self.limits.drop_messages(1);
-                Err(SendError::Full)
-            }
+        // Even alone, a message need not fit.
+        if kept > 0 && kept + len > max {
+            return Err(self.drop_newest(Limit::MaxBuffered));
+        }
+        let needed = (queue.buffered + len - max).min(queue.droppable);
+        let (dropped, freed) = drop_oldest(&mut queue.frames, needed);
+        queue.buffered -= freed;
+        queue.droppable -= freed;
+        self.outbound.limits.hit(Limit::MaxBuffered);
+        self.outbound.limits.drop_messages(dropped);
+        Ok(())
+    }
+
+    /// Charges a message that is queued next, and takes note of a queue that grows beyond `max_buffered`.
+    fn grow(&self, queue: &mut Queue, frames: &[Frame], len: usize) {
+        let Outbound { config, budget, .. } = &*self.outbound;
+        if queue.buffered + len <= self.unchecked {
+            return;
+        }
+        frames.iter().for_each(|frame| frame.charge(budget));
+        let places = (queue.frames.len() + frames.len()).next_power_of_two() * size_of::<Frame>();
+        let backlog =
+            queue.backlog.get_or_insert_with(|| Box::new(Backlog { places: budget.charge(0), above: None }));
+        backlog.places.set(places);
+        if queue.buffered + len > config.max_buffered && backlog.above.is_none() {
+            backlog.above = Some((now(), 0));
+            self.backlogged.store(true, Ordering::Relaxed);
+            // The task waits for the end of the grace from now on.
+            queue.woken = true;
+            queue.wake();
         }
     }
 }
 
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What messages would add to the budget.
+fn uncharged(frames: &[Frame]) -> usize {
+    frames.iter().map(Frame::uncharged).sum()
+}
+
 impl SessionHandle {
-    pub(crate) fn new(
-        sid: Sid,
-        transport: TransportKind,
-        dialect: Dialect,
-        max_buffered: usize,
-        limits: Arc<Limits>,
-    ) -> Self {
+    pub(crate) fn new(sid: Sid, transport: TransportKind, dialect: Dialect, outbound: Arc<Outbound>) -> Self {
         Self(Arc::new(Mailbox {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
+            backlogged: AtomicBool::new(false),
             dialect,
-            max_buffered,
-            limits,
+            unchecked: outbound.config.max_buffered.min(UNCHARGED),
+            outbound,
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
                 buffered: 0,
@@ -244,6 +379,7 @@ impl SessionHandle {
                 heard: None,
                 writable: transport == TransportKind::WebSocket,
                 state: State::Open,
+                backlog: None,
             }),
         }))
     }
@@ -272,18 +408,23 @@ impl SessionHandle {
         self.0.dialect
     }
 
-    /// Sends messages that belong together and must not be lost: no other message comes between them.
+    /// Sends messages that belong together: no other message comes between them.
     ///
     /// Never blocks and never waits. The messages of one thread leave in the order in which they were sent.
     /// `Ok` means that they were queued; the client may be gone before it reads them.
     ///
+    /// More than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes may wait for a time; see
+    /// [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    ///
     /// # Errors
     ///
     /// [`SendError::Closed`] after the end of the session. [`SendError::Full`] when more than
-    /// [`max_buffered`](crate::EngineConfig::max_buffered) bytes would wait: the client does not keep up, and
-    /// its session ends with [`CloseReason::SlowConsumer`].
+    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard) bytes would wait for this client, or when
+    /// more than [`max_buffered`](field@crate::EngineConfig::max_buffered) wait for it and
+    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total) for all clients together: nothing was
+    /// sent, and the session goes on. [`send_wait`](Self::send_wait) waits for room instead.
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
-        self.send_droppable(frames, SlowConsumer::Disconnect)
+        self.push(frames, None)
     }
 
     /// As [`send`](Self::send), with a say in what happens when the client does not keep up. The
@@ -294,8 +435,8 @@ impl SessionHandle {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); but with a policy that drops messages, [`SendError::Full`] means that this one was
-    /// dropped, and the session goes on.
+    /// [`SendError::Closed`] after the end of the session. [`SendError::Full`] if there is no room: as the policy says,
+    /// the session ends with [`CloseReason::SlowConsumer`], or this message was dropped and the session goes on.
     ///
     /// # Examples
     ///
@@ -308,15 +449,21 @@ impl SessionHandle {
     /// ```
     #[inline]
     pub fn send_droppable(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
+        self.push(frames, Some(policy))
+    }
+
+    /// Queues messages. Without a policy, a full queue refuses them.
+    #[inline]
+    fn push(&self, frames: &[Frame], policy: Option<SlowConsumer>) -> Result<(), SendError> {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Open {
             return Err(SendError::Closed);
         }
         let len: usize = frames.iter().map(Frame::cost).sum();
-        if !has_room(queue.buffered, len, self.0.max_buffered) {
-            self.0.overflow(queue, len, policy)?;
+        if queue.buffered + len > self.0.unchecked {
+            self.0.check(queue, frames, len, policy)?;
         }
-        if policy == SlowConsumer::DropOldest {
+        if policy == Some(SlowConsumer::DropOldest) {
             queue.push_droppable(frames, len);
         } else {
             queue.push(frames, len);
@@ -372,7 +519,7 @@ impl SessionHandle {
             queue.push(frames, frames.iter().map(Frame::cost).sum());
         }
         if !taken && !frames.is_empty() {
-            self.0.limits.drop_messages(1);
+            self.0.outbound.limits.drop_messages(1);
         }
         taken
     }
@@ -401,7 +548,7 @@ impl SessionHandle {
 
     /// A limit was hit by this client.
     pub(crate) fn hit(&self, limit: Limit) {
-        self.0.limits.hit(limit);
+        self.0.outbound.limits.hit(limit);
     }
 
     /// Takes note of bytes of a request: the client lives. The task asks for it when it would end the session.
@@ -416,6 +563,49 @@ impl SessionHandle {
     /// The bytes that wait for the client, with a small overhead for each message.
     pub fn buffered(&self) -> usize {
         self.0.queue.lock().buffered
+    }
+
+    /// Counts bytes that are on their way to the client outside of the queue, if they are many.
+    pub(crate) fn charge(&self, bytes: usize) -> Option<Charge> {
+        (bytes > UNCHARGED).then(|| self.0.outbound.budget.charge(bytes))
+    }
+
+    /// Whether more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes wait for the client. An
+    /// application that answers requests should start no new ones of this client meanwhile, so that its answers are
+    /// bounded by what it reads. When there is room again, [`Connection::poll`](crate::Connection::poll) is called.
+    pub fn is_backlogged(&self) -> bool {
+        self.0.backlogged.load(Ordering::Relaxed)
+    }
+
+    /// When the client is a slow consumer, unless it takes its messages before.
+    pub(crate) fn slow_at(&self) -> Option<Instant> {
+        if !self.is_backlogged() {
+            return None;
+        }
+        let queue = self.0.queue.lock();
+        let (since, _) = queue.backlog.as_ref().filter(|_| queue.state == State::Open)?.above?;
+        Some(since + self.0.outbound.config.slow_consumer_grace)
+    }
+
+    /// How much an open session burdens the budget. `None` if few bytes wait, or the queue is locked.
+    pub(crate) fn weight(&self, now: Instant) -> Option<u128> {
+        let queue = self.0.queue.try_lock()?;
+        (queue.backlog.is_some() && queue.state == State::Open).then(|| queue.weight(now))
+    }
+
+    /// Ends the session because the budget of the server is used up, and frees what waits for its client.
+    pub(crate) fn evict(&self) {
+        let Some(queue) = &mut self.0.queue.try_lock() else { return };
+        if queue.state != State::Open {
+            return;
+        }
+        let frames = std::mem::take(&mut queue.frames);
+        queue.droppable = 0;
+        queue.buffered -= frames.iter().map(Frame::cost).sum::<usize>();
+        queue.backlog = None;
+        queue.commands.push(Command::CloseSlow(Limit::MaxBufferedTotal));
+        queue.close(State::Closed);
+        queue.wake();
     }
 
     /// Leaves a command for the task. After the end of the task it is dropped, and with it what would answer.
@@ -433,13 +623,13 @@ impl SessionHandle {
 
     /// `written` bytes have left.
     pub(crate) fn written(&self, written: usize) {
-        self.0.queue.lock().written(written, self.0.max_buffered);
+        self.0.written(&mut self.0.queue.lock(), written);
     }
 
     /// Takes the commands; first, `written` bytes have left.
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
-        queue.written(written, self.0.max_buffered);
+        self.0.written(queue, written);
         queue.asleep = false;
         std::mem::take(&mut queue.commands)
     }
@@ -450,21 +640,20 @@ impl SessionHandle {
 
     /// Takes all frames.
     pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
-        let queue = &mut *self.0.queue.lock();
-        queue.droppable = 0;
-        std::mem::take(&mut queue.frames)
+        self.0.queue.lock().take(usize::MAX)
     }
 
-    /// Takes the frames that are to be written next: all of them, unless some may be dropped and should rather wait
-    /// here, where they can be. Says also whether there are commands.
+    /// Takes the frames for the answer to a poll: no more than `max_buffered` bytes, or one message.
+    pub(crate) fn take_answer(&self) -> VecDeque<Frame> {
+        self.0.queue.lock().take(self.0.outbound.config.max_buffered)
+    }
+
+    /// Takes the frames that are to be written next: a batch, so that what cannot leave yet waits here, where it can be
+    /// dropped. Says also whether there are commands.
     pub(crate) fn take_batch(&self) -> (VecDeque<Frame>, bool) {
         let queue = &mut *self.0.queue.lock();
         let commanded = !queue.commands.is_empty();
-        if queue.droppable > 0 && queue.buffered > DROPPABLE_BATCH {
-            return (queue.take_some(), commanded);
-        }
-        queue.droppable = 0;
-        (std::mem::take(&mut queue.frames), commanded)
+        (queue.take(BATCH), commanded)
     }
 
     /// Puts the task to sleep, unless something has arrived that it can act on. `written` bytes have left, and an
@@ -478,7 +667,7 @@ impl SessionHandle {
         spare: VecDeque<Frame>,
     ) -> bool {
         let queue = &mut *self.0.queue.lock();
-        queue.written(written, self.0.max_buffered);
+        self.0.written(queue, written);
         if queue.frames.capacity() == 0 && spare.capacity() <= KEPT_FRAMES {
             queue.frames = spare;
         }
@@ -505,6 +694,7 @@ impl SessionHandle {
         queue.close(State::Gone);
         queue.waker = None;
         queue.frames = VecDeque::new();
+        queue.backlog = None;
         queue.commands = Vec::new();
     }
 }
@@ -542,15 +732,17 @@ impl Waiting<'_> {
         if queue.state != State::Open {
             return Poll::Ready(Err(SendError::Closed));
         }
-        if !queue.waiters.is_first(*ticket) || !has_room(queue.buffered, len, mailbox.max_buffered) {
+        let max_buffered = mailbox.outbound.config.max_buffered;
+        if !queue.waiters.is_first(*ticket) || !has_room(queue.buffered, len, max_buffered) {
             queue.waiters.wait(ticket, len, cx.waker());
             return Poll::Pending;
         }
         if let Some(ticket) = ticket.take() {
             queue.waiters.leave(ticket);
         }
+        mailbox.grow(queue, frames, len);
         queue.push(frames, len);
-        queue.written(0, mailbox.max_buffered);
+        mailbox.written(queue, 0);
         Poll::Ready(Ok(()))
     }
 }
@@ -560,7 +752,7 @@ impl Drop for Waiting<'_> {
         if let Some(ticket) = self.ticket {
             let queue = &mut *self.mailbox.queue.lock();
             queue.waiters.leave(ticket);
-            queue.written(0, self.mailbox.max_buffered);
+            self.mailbox.written(queue, 0);
         }
     }
 }

@@ -131,18 +131,15 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{limits::Limits, proto::dialect::Dialect, proto::packet::TransportKind};
+    use crate::{outbound::Outbound, proto::dialect::Dialect, proto::packet::TransportKind};
 
     #[test]
     fn the_places_of_many_sessions_come_back() {
-        let (registry, limits) = (Registry::new(), Arc::<Limits>::default());
+        let (registry, outbound) = (Registry::new(), Outbound::for_test(1000));
         let sids: Vec<Sid> = (0..5000).map(|_| Sid::random()).collect();
         for &sid in &sids {
-            let session =
-                SessionHandle::new(sid, TransportKind::Polling, Dialect::CURRENT, 0, limits.clone());
+            let session = SessionHandle::new(sid, TransportKind::Polling, Dialect::CURRENT, outbound.clone());
             assert!(registry.insert(session));
         }
         for sid in &sids {

@@ -223,10 +223,8 @@ pub(crate) fn lists(value: &[u8], token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{limits::Limits, proto::sid::Sid};
+    use crate::{outbound::Outbound, proto::sid::Sid};
 
     fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
         let session = session.map(|transport| (transport, Dialect::CURRENT));
@@ -241,8 +239,7 @@ mod tests {
         let sessions = Registry::new();
         if let Some((transport, dialect)) = session {
             let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
-            let limits = Arc::<Limits>::default();
-            sessions.insert(SessionHandle::new(sid, transport, dialect, 1000, limits));
+            sessions.insert(SessionHandle::new(sid, transport, dialect, Outbound::for_test(1000)));
         }
         Intent::of(request, config, &sessions).map_err(RequestError::code)
     }

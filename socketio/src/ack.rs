@@ -59,6 +59,10 @@ impl PendingAcks {
         Ok(())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Forgets one. A socket that owes nothing keeps no table.
     pub(crate) fn remove(&self, id: u64) -> Option<Creditor> {
         let mut pending = self.0.lock();

@@ -48,9 +48,11 @@ engineio::__config! {
         /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits unless told otherwise. 10 seconds by
         /// default; Node waits for ever.
         ack_timeout: Duration = Duration::from_secs(10),
-        /// The most acknowledgements that one socket may owe. 1,024 by default; beyond, an emit fails with
-        /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks).
-        max_pending_acks: usize = 1024,
+        /// The most acknowledgements that one socket may owe. 16,384 by default; beyond, an emit fails with
+        /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks). It also bounds the handlers of a socket that wait
+        /// for an acknowledgement of its client, which [`max_in_flight`](crate::Namespace::max_in_flight) does not
+        /// count. Node has no limit.
+        max_pending_acks: usize = 16_384,
         /// The most events of rooms that may wait for [`on_room`](crate::Namespace::on_room), in one namespace. 65,536
         /// by default; further ones are lost, and it is told how many.
         max_room_events: usize = 65_536,
@@ -72,11 +74,10 @@ engineio::__config! {
         cleanup_empty_child_namespaces: bool = true,
         /// The most refused attempts to join a namespace of one connection. 32 by default; then it is closed.
         max_connect_attempts: usize = 32,
-        /// The most events of one connection that may wait for their handlers, all its namespaces together. 64 by
-        /// default; when so many wait, the connection stops reading.
-        max_waiting_events: usize = 64,
-        /// The bytes that they may have together. 65,536 by default; when so many wait, the connection stops reading.
-        max_waiting_bytes: usize = 64 * 1024,
+        /// The bytes of the events of one connection that wait for their handlers, all its namespaces together, with a
+        /// small overhead for each. 1 MiB by default; when as many wait, the connection stops reading until handlers
+        /// return, and the client's system holds back what it sends. One event may always wait. Node has no limit.
+        max_waiting_bytes: usize = 1024 * 1024,
         /// The most attachments of one packet of a client. 10 by default, as in Node: `maxAttachments` of its parser;
         /// beyond, the connection is closed. With another [`parser`](field@Self::parser), that has its own.
         max_attachments: usize = 10,

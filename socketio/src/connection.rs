@@ -29,8 +29,11 @@ use crate::{
     },
     reason::DisconnectReason,
     socket::Ending,
-    stay::{Stays, Waiting},
+    stay::{Stage, Stays, Waiting},
 };
+
+/// How many events that wait are handled, and how many handlers end, before the task of the session lets others run.
+const MAX_AT_ONCE: usize = 64;
 
 /// The Socket.IO side of one session. Only the task of the session has it.
 pub(crate) struct Connection {
@@ -176,6 +179,7 @@ impl Connection {
             json::check_depth(payload, attachments.len(), max_depth)
                 .map_err(|_| Violation::InvalidPayload)?;
         }
+        let held_back = self.is_held_back();
         let stay = &mut self.stays[at];
         match kind {
             Kind::Ack => {
@@ -186,7 +190,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            Kind::Event if stay.may_start() => self.event(at, id, payload, &attachments, cx),
+            Kind::Event if stay.may_start(held_back) => self.event(at, id, payload, &attachments, cx),
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
                 event_name(payload, &self.config)?;
@@ -194,7 +198,13 @@ impl Connection {
                 Ok(())
             }
             Kind::Disconnect | Kind::Connect | Kind::ConnectError => {
-                self.stays.enqueue(at, Waiting::Disconnect);
+                match &stay.stage {
+                    // Events that wait are still handled within the grace.
+                    Stage::Open(member) => {
+                        member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
+                    }
+                    _ => self.stays.enqueue(at, Waiting::Disconnect),
+                }
                 self.advance(at, cx)
             }
         }
@@ -225,7 +235,8 @@ impl Connection {
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
             Err(error @ ArgsError::Mismatch(_)) => {
-                member.socket().fail(&name, id, &EventError::from(error));
+                // No event is handled while the queue is full.
+                let _ = member.socket().fail(&name, id, &EventError::from(error));
                 Ok(())
             }
         }
@@ -255,7 +266,7 @@ impl Connection {
                 self.advance(at, cx)
             }
             Done::Disconnected(_) => {
-                self.stays.remove(at);
+                self.stays.remove(at, self.config.max_namespaces);
                 Ok(())
             }
         }
@@ -268,8 +279,15 @@ impl Connection {
         handled.and(self.leave(at, cx))
     }
 
+    /// Whether no more events of the client are handled for the time being, because it does not read the answers to
+    /// those before.
+    fn is_held_back(&self) -> bool {
+        self.session.is_backlogged() && !self.closed
+    }
+
     fn handle_waiting(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
-        while let Some(waiting) = self.stays.dequeue(at) {
+        for _ in 0..MAX_AT_ONCE {
+            let Some(waiting) = self.stays.dequeue(at, self.is_held_back()) else { return Ok(()) };
             match waiting {
                 Waiting::Event { id, payload, attachments } => {
                     if let Err(violation) = self.event(at, id, &payload, &attachments, cx) {
@@ -285,6 +303,7 @@ impl Connection {
                 }
             }
         }
+        cx.waker().wake_by_ref();
         Ok(())
     }
 
@@ -296,7 +315,7 @@ impl Connection {
         if let Some(hook) = member.disconnected(self.stays[at].key, reason) {
             return self.start(hook, cx);
         }
-        self.stays.remove(at);
+        self.stays.remove(at, self.config.max_namespaces);
         Ok(())
     }
 
@@ -312,7 +331,8 @@ impl Connection {
     }
 
     fn poll_running(&mut self, cx: &mut Context<'_>) {
-        while let Some(running) = &mut self.running {
+        for _ in 0..MAX_AT_ONCE {
+            let Some(running) = &mut self.running else { return };
             match running.poll_next_unpin(cx) {
                 // The others are looked at all the same: who has been woken already will not be again.
                 Poll::Ready(Some(done)) => {
@@ -321,9 +341,10 @@ impl Connection {
                 }
                 // An idle connection keeps no set.
                 Poll::Ready(None) => self.running = None,
-                Poll::Pending => break,
+                Poll::Pending => return,
             }
         }
+        cx.waker().wake_by_ref();
     }
 
     /// Says whether all rest.

@@ -14,7 +14,10 @@ use crate::{
     handshake::{Handshake, Refuse},
     metrics::{EventMetrics, HandlerTime},
     observers::{Erased, Observed},
-    proto::args::{ArgsError, RawArgs},
+    proto::{
+        args::{ArgsError, RawArgs},
+        encode::Frames,
+    },
     reason::DisconnectReason,
     socket::{Ending, Inner, Socket},
 };
@@ -139,7 +142,9 @@ where
         Ok(Box::pin(async move {
             let any = socket.any();
             let result = run(body, socket, args, Reply { encoder: any.encoder(), id }).await;
-            answer(&*any, &name, id, time, result);
+            if let Some(frames) = answer(&*any, &name, id, time, result) {
+                Box::pin(any.answer_wait(&frames)).await;
+            }
             Done::Handled(key)
         }))
     }
@@ -172,18 +177,17 @@ where
     result.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
 }
 
-/// Answers the client with what comes of an event.
+/// Answers the client with what comes of an event; gives the answer back if the queue is full.
 pub(crate) fn answer<T: Observed + ?Sized>(
     socket: &Inner<T>,
     name: &str,
     id: Option<u64>,
     time: HandlerTime,
     result: Result<Answer, EventError>,
-) {
+) -> Option<Frames> {
     time.done(&result);
     match result {
-        Ok(Answer(Some(frames))) => socket.answer(&frames),
-        Ok(Answer(None)) => {}
+        Ok(Answer(frames)) => socket.answer(frames?),
         Err(error) => socket.fail(name, id, &error),
     }
 }

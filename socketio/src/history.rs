@@ -123,7 +123,7 @@ impl History {
         frames: Frames,
         limits: &ConnectionStateRecovery,
     ) {
-        let stored = Stored { at: now, recipients, frames };
+        let stored = Stored { at: now, recipients, frames: frames.detached() };
         self.last += 1;
         self.bytes += stored.cost();
         self.stored.push_back(stored);
@@ -167,7 +167,7 @@ impl History {
             if missed.len() >= limits.max_missed_packets || bytes > max_bytes {
                 return None;
             }
-            missed.push((position, stored.frames.clone()));
+            missed.push((position, stored.frames.detached()));
         }
         Some(missed)
     }

@@ -30,7 +30,7 @@
 //! module `typescript` writes these types for a frontend in TypeScript.
 //!
 //! Handlers of one socket start in the order in which its events arrive and may overlap while they wait; at most
-//! [`max_in_flight`](Namespace::max_in_flight) run at once, then the connection stops reading. One that panics is
+//! [`max_in_flight`](Namespace::max_in_flight) run at once, and further events wait. One that panics is
 //! logged and answered as an internal error. A handler that computes for long delays its own connection: move the
 //! computation to `tokio::task::spawn_blocking`.
 //!

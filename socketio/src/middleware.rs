@@ -139,7 +139,9 @@ pub(crate) fn start<D: Send + Sync + 'static>(
     let (socket, time, name) = (socket.clone(), metrics.start(), Box::from(incoming.name));
     Ok(Box::pin(async move {
         let result = next.run(event).await;
-        dispatch::answer(&*socket.0, &name, id, time, result);
+        if let Some(frames) = dispatch::answer(&*socket.0, &name, id, time, result) {
+            Box::pin(socket.0.answer_wait(&frames)).await;
+        }
         Done::Handled(key)
     }))
 }

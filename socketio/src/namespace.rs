@@ -43,7 +43,7 @@ use crate::{
 /// [`Socket`] and the arguments of the event; what they return is the acknowledgement.
 ///
 /// Handlers of one socket start in the order in which its events arrive, and may overlap while they wait; at most
-/// [`max_in_flight`](Self::max_in_flight) run at once, then the connection stops reading.
+/// [`max_in_flight`](Self::max_in_flight) run at once, and further events wait.
 ///
 /// # Examples
 ///
@@ -371,8 +371,10 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// The most handlers of one socket that run at once. 64 by default; with 1, each event is handled after the one
-    /// before. Acknowledgements of the client do not wait for handlers.
+    /// The most handlers of one socket that run at once. 256 by default; further events wait, see
+    /// [`max_waiting_bytes`](field@crate::ServerConfig::max_waiting_bytes). With 1, each event is handled after the one
+    /// before. Acknowledgements of the client do not wait for handlers, and with more than 1, a handler that waits for an
+    /// acknowledgement of its own client does not count.
     ///
     /// # Panics
     ///
@@ -592,7 +594,8 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         started.unwrap_or_else(|_| {
             let error = EventError::panicked("reading the arguments");
             self.table.metrics(name).failed(&error);
-            self.socket.0.fail(name, id, &error);
+            // No event is handled while the queue is full.
+            let _ = self.socket.0.fail(name, id, &error);
             Ok(None)
         })
     }

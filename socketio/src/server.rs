@@ -143,7 +143,6 @@ impl Server {
     fn build(config: Arc<ServerConfig>, namespaces: Arc<Namespaces>, cluster: Option<Arc<Cluster>>) -> Self {
         assert!(config.path.starts_with('/'), "the path of a server begins with a slash: `{}`", config.path);
         assert!(!config.connect_timeout.is_zero(), "connect_timeout must not be zero");
-        assert!(config.max_waiting_events > 0, "max_waiting_events must not be zero");
         assert!(config.max_waiting_bytes > 0, "max_waiting_bytes must not be zero");
         let depth = config.max_json_depth;
         assert!((1..=MAX_DEPTH).contains(&depth), "max_json_depth must be from 1 to {MAX_DEPTH}");

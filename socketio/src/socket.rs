@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use engineio::{CloseReason, SessionHandle, Sid};
+use engineio::{CloseReason, SessionHandle, Sid, SlowConsumer};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -175,7 +175,7 @@ impl<T: Observed + ?Sized> Inner<T> {
         if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
             // A session that has ended needs no word of it.
             if let Ok(frames) = self.encoder().disconnect() {
-                let _ = self.session.send(frames.as_slice());
+                let _ = self.session.send_droppable(frames.as_slice(), SlowConsumer::Disconnect);
             }
             self.session.wake();
         }
@@ -192,6 +192,17 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn replace(&self) {
         self.leave_namespace(DisconnectReason::Closed(CloseReason::TransportClose));
         self.session.close();
+    }
+
+    /// How many handlers of the socket may run, if so many may that do not wait for its client. One that asks the client
+    /// waits for an acknowledgement, which the client may send behind many events.
+    pub(crate) fn max_handlers(&self, max_in_flight: usize) -> usize {
+        if max_in_flight == 1 {
+            // Each event is to be handled after the one before.
+            return 1;
+        }
+        let asking = self.acks.len();
+        max_in_flight.max((max_in_flight + asking).min(self.adapter.config.max_pending_acks))
     }
 
     /// Takes an answer of the client.
@@ -277,7 +288,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
             // The client has come back, and has its answer.
             return Ok(());
         }
-        inner.session.send(self.connect_answer()?.as_slice())?;
+        inner.session.send_droppable(self.connect_answer()?.as_slice(), SlowConsumer::Disconnect)?;
         inner.adapter.change(|rooms, memory| {
             if let (Some(memory), Some(recoverable)) = (memory, inner.recoverable()) {
                 recoverable.enter(memory, self.any());

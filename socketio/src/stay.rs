@@ -19,10 +19,10 @@ use crate::{
 pub(crate) struct Stays {
     /// Few, so they are looked up one by one.
     list: Vec<Stay>,
-    /// The paths of namespaces that the client has left: packets for them may still be on their way.
-    left: Vec<Box<str>>,
+    /// The paths of namespaces that the client has left, the latest last: packets for them may still be on their way.
+    left: VecDeque<Box<str>>,
     next_key: Key,
-    waiting: usize,
+    /// What the waiting events of all stays take.
     waiting_bytes: usize,
 }
 
@@ -55,13 +55,16 @@ pub(crate) enum Waiting {
 }
 
 impl Waiting {
-    fn len(&self) -> usize {
-        match self {
-            Self::Event { payload, attachments, .. } => {
-                payload.len() + attachments.iter().map(Bytes::len).sum::<usize>()
+    /// The bytes that it takes.
+    fn cost(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Event { payload, attachments, .. } => {
+                    payload.len()
+                        + attachments.iter().map(|bytes| size_of::<Bytes>() + bytes.len()).sum::<usize>()
+                }
+                Self::Disconnect => 0,
             }
-            Self::Disconnect => 0,
-        }
     }
 }
 
@@ -106,9 +109,9 @@ impl Stays {
         self.list.iter().filter_map(|stay| stay.grace).min()
     }
 
-    /// Whether another event may wait.
+    /// Whether another event may wait, whatever its size.
     pub(crate) fn have_room(&self, config: &ServerConfig) -> bool {
-        self.waiting < config.max_waiting_events && self.waiting_bytes < config.max_waiting_bytes
+        self.waiting_bytes < config.max_waiting_bytes
     }
 
     /// Begins a stay.
@@ -134,12 +137,15 @@ impl Stays {
         self.list.swap_remove(at).path
     }
 
-    /// Removes the stay of a client that was in the namespace. Its packets may still come.
-    pub(crate) fn remove(&mut self, at: usize) {
+    /// Removes the stay of a client that was in the namespace. Its packets may still come: as many namespaces are
+    /// remembered as a client may be in.
+    pub(crate) fn remove(&mut self, at: usize, max_namespaces: usize) {
         let path = self.drop_stay(at);
-        if !self.left.contains(&path) {
-            self.left.push(path);
+        self.left.retain(|left| *left != path);
+        if self.left.len() >= max_namespaces {
+            self.left.pop_front();
         }
+        self.left.push_back(path);
     }
 
     /// Nobody is admitted any more.
@@ -148,20 +154,18 @@ impl Stays {
     }
 
     pub(crate) fn enqueue(&mut self, at: usize, waiting: Waiting) {
-        self.waiting += 1;
-        self.waiting_bytes += waiting.len();
+        self.waiting_bytes += waiting.cost();
         self.list[at].queue.push_back(waiting);
     }
 
     /// What is to be done next, if it may begin.
-    pub(crate) fn dequeue(&mut self, at: usize) -> Option<Waiting> {
+    pub(crate) fn dequeue(&mut self, at: usize, held_back: bool) -> Option<Waiting> {
         let stay = &mut self.list[at];
-        if !stay.may_dequeue() {
+        if stay.queue.is_empty() || !stay.may_dequeue(held_back) {
             return None;
         }
         let waiting = stay.queue.pop_front()?;
-        self.waiting -= 1;
-        self.waiting_bytes -= waiting.len();
+        self.waiting_bytes -= waiting.cost();
         if stay.queue.is_empty() {
             stay.queue = VecDeque::new();
         }
@@ -171,8 +175,7 @@ impl Stays {
     /// Gives up events that will not be handled.
     pub(crate) fn forget(&mut self, at: usize) {
         let queue = std::mem::take(&mut self.list[at].queue);
-        self.waiting -= queue.len();
-        self.waiting_bytes -= queue.iter().map(Waiting::len).sum::<usize>();
+        self.waiting_bytes -= queue.iter().map(Waiting::cost).sum::<usize>();
     }
 
     /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
@@ -209,6 +212,8 @@ impl Stays {
         if (stay.in_flight > 0 || !stay.queue.is_empty()) && !stay.grace_is_over(grace) {
             return None;
         }
+        self.forget(at);
+        let stay = &mut self.list[at];
         stay.grace = None;
         match std::mem::replace(&mut stay.stage, Stage::Leaving) {
             Stage::Open(member) => Some((member, reason)),
@@ -255,12 +260,14 @@ impl Stay {
     }
 
     /// Whether an event that arrives now is handled at once.
-    pub(crate) fn may_start(&self) -> bool {
-        self.queue.is_empty() && self.may_dequeue()
+    pub(crate) fn may_start(&self, held_back: bool) -> bool {
+        self.queue.is_empty() && self.may_dequeue(held_back)
     }
 
-    fn may_dequeue(&self) -> bool {
-        matches!(&self.stage, Stage::Open(member) if self.in_flight < member.max_in_flight())
+    fn may_dequeue(&self, held_back: bool) -> bool {
+        let Stage::Open(member) = &self.stage else { return false };
+        let max = member.max_in_flight();
+        !held_back && (self.in_flight < max || self.in_flight < member.socket().max_handlers(max))
     }
 
     fn has_left(&self) -> bool {

@@ -41,7 +41,7 @@ impl<D: Send + Sync + 'static> Table<D> {
             middleware: Vec::new(),
             connected: None,
             disconnected: None,
-            max_in_flight: 64,
+            max_in_flight: 256,
             other: EventMetrics::new(path, OTHER),
         }
     }

@@ -99,8 +99,6 @@ impl Inflate {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
     use http::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
@@ -243,8 +241,7 @@ mod tests {
                 Sid::parse("abcdefghijklmnopqrst").unwrap(),
                 TransportKind::WebSocket,
                 crate::proto::dialect::Dialect::CURRENT,
-                1 << 20,
-                Arc::default(),
+                crate::outbound::Outbound::for_test(1 << 20),
             )
         };
         let (first, second) = (session(), session());

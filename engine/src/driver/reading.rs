@@ -4,14 +4,14 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{Driver, receive, refuse};
+use super::{Driver, ROUND, receive, refuse};
 use crate::{
     Limit,
     connection::{Application, Connection},
     proto::{
         frame::Frame,
         packet::{Packet, TransportKind},
-        session::{Input, Request, Route},
+        session::{Input, Request, Route, Session},
         websocket::{Event, Fault},
     },
     transport::{pace::PingFate, scratch::with_read_buffer},
@@ -21,7 +21,7 @@ impl<A: Application> Driver<A> {
     /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(websocket) = &self.websocket else { return false };
-        if websocket.is_closing() || !(self.session.has_ended() || self.connection.ready()) {
+        if websocket.is_closing() || self.turn == 0 || is_paused(&self.session, &self.connection) {
             return false;
         }
         let read = with_read_buffer(|scratch| self.read_with(cx, now, scratch));
@@ -46,6 +46,7 @@ impl<A: Application> Driver<A> {
                     return true;
                 }
             };
+            self.turn = self.turn.saturating_sub(ROUND);
             self.session.heard(now.into_std());
             if websocket.tail.is_empty() {
                 let used = self.decode(cx, now, fresh);
@@ -76,16 +77,17 @@ impl<A: Application> Driver<A> {
             self.handle.written(written);
         }
         let revision = self.handle.dialect().revision;
-        let Self { shared, handle, session, connection, websocket, close, .. } = self;
+        let Self { shared, handle, session, connection, websocket, close, turn, .. } = self;
         let (config, metrics) = (&*shared.config, &shared.limits.metrics);
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.tail_ready = false;
         while at < input.len() {
-            if !(session.has_ended() || connection.ready()) {
+            if *turn == 0 || is_paused(session, connection) {
                 websocket.tail_ready = true;
                 break;
             }
+            *turn -= 1;
             let decoder = &mut websocket.decoder;
             let event =
                 match decoder.decode(&mut input[at..], config.max_http_buffer_size, config.max_fragments) {
@@ -136,4 +138,9 @@ impl<A: Application> Driver<A> {
         }
         at
     }
+}
+
+/// Whether the WebSocket is not read, because the application takes no messages. One that only probes brings none.
+fn is_paused(session: &Session, connection: &impl Connection) -> bool {
+    !connection.ready() && session.route() == Route::WebSocket
 }

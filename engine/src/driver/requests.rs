@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::{Driver, receive};
 use crate::{
-    Limit,
     connection::{Application, Connection},
     proto::{
         packet::TransportKind,
         payload::Answer,
         session::{End, Input, Request},
     },
+    transport::polling::Packets,
 };
 
 impl<A: Application> Driver<A> {
@@ -23,11 +23,11 @@ impl<A: Application> Driver<A> {
             self.poll = None;
             self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
         }
-        let Self { shared, handle, session, connection, post: slot, .. } = self;
+        let Self { shared, session, connection, post: slot, turn, .. } = self;
         let Some(post) = slot else { return };
-        let (body, progress) = match post.poll_body(cx) {
+        let (body, at) = match post.poll_body(cx) {
             Poll::Pending => return,
-            Poll::Ready(Ok((Some(body), progress))) => (body, progress),
+            Poll::Ready(Ok((Some(body), at))) => (body, at),
             Poll::Ready(Ok((None, _))) => {
                 *slot = None;
                 return session.handle(now, Input::Malformed(TransportKind::Polling));
@@ -37,17 +37,12 @@ impl<A: Application> Driver<A> {
                 return session.handle(now, Input::Gone { request: Request::Post, error: true });
             }
         };
-        while body.has_packet(progress.at) {
-            if !(session.has_ended() || connection.ready()) {
+        while body.has_packet(*at) {
+            if *turn == 0 || !(session.has_ended() || connection.ready()) {
                 return;
             }
-            if progress.packets == shared.config.max_payload_packets {
-                handle.hit(Limit::MaxPayloadPackets);
-                *slot = None;
-                return session.handle(now, Input::Gone { request: Request::Post, error: true });
-            }
-            progress.packets += 1;
-            let packet = body.packet(&mut progress.at);
+            *turn -= 1;
+            let packet = body.packet(at);
             if !receive(&shared.limits.metrics, session, connection, cx, now, TransportKind::Polling, packet)
             {
                 *slot = None;
@@ -61,7 +56,10 @@ impl<A: Application> Driver<A> {
     }
 
     pub(super) fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
-        let frames = self.handle.take_frames();
+        let frames = match end {
+            Some(End::Close) => self.handle.take_frames(),
+            _ => self.handle.take_answer(),
+        };
         self.shared.limits.metrics.flushed(&self.handle, &frames);
         let mut answer = Answer::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
@@ -78,7 +76,9 @@ impl<A: Application> Driver<A> {
             Some(End::Noop) if empty => answer.push_control(b"6"),
             _ => {}
         }
-        let taken = self.poll.take().is_some_and(|poll| poll.answer(answer.into_body()).is_ok());
+        let body = answer.into_body();
+        let packets = Packets { charge: self.handle.charge(body.len()), body };
+        let taken = self.poll.take().is_some_and(|poll| poll.answer(packets).is_ok());
         if !taken {
             self.session.handle(now.into_std(), Input::Gone { request: Request::Poll, error: true });
         }

@@ -6,7 +6,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
 use super::{dialect::Revision, packet::BINARY_MESSAGE};
-use crate::compression::Slot;
+use crate::{
+    budget::{Budget, SharedCharge},
+    compression::Slot,
+};
 
 /// The longest header of an unmasked WebSocket frame.
 const WS_HEADER_MAX: usize = 10;
@@ -53,6 +56,8 @@ struct Body {
     compressed: Slot,
     /// It stays as it is, whatever was agreed on.
     uncompressed: bool,
+    /// Its place in the budget of the server, once it waits for a client with a backlog.
+    charge: SharedCharge,
 }
 
 /// Where a frame stands among those that were sent together, in the queue of one client.
@@ -111,9 +116,7 @@ impl Frame {
 
     /// A frame whose bytes begin with their header.
     fn new(kind: Kind, skip: u8, bytes: Bytes) -> Self {
-        let (head, compressed) = ([0; WS_HEADER_MAX + 1], Slot::default());
-        let body = Body { head, head_len: 0, skip, kind, bytes, compressed, uncompressed: false };
-        Self { body: Arc::new(body), place: Place::Kept }
+        Self::of([0; WS_HEADER_MAX + 1], 0, skip, kind, bytes)
     }
 
     /// Bytes of another protocol, which leave before any frame.
@@ -124,8 +127,12 @@ impl Frame {
     /// Makes a frame of a binary message; the bytes are shared, not copied.
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());
-        let (kind, compressed) = (Kind::Binary, Slot::default());
-        let body = Body { head, head_len, skip: 0, kind, bytes, compressed, uncompressed: false };
+        Self::of(head, head_len, 0, Kind::Binary, bytes)
+    }
+
+    fn of(head: [u8; WS_HEADER_MAX + 1], head_len: u8, skip: u8, kind: Kind, bytes: Bytes) -> Self {
+        let (compressed, charge) = (Slot::default(), SharedCharge::default());
+        let body = Body { head, head_len, skip, kind, bytes, compressed, uncompressed: false, charge };
         Self { body: Arc::new(body), place: Place::Kept }
     }
 
@@ -231,6 +238,24 @@ impl Frame {
         } else {
             self.body.bytes.len() + size_of::<Self>() + size_of::<Body>()
         }
+    }
+
+    /// What the frame would add to the budget of the server.
+    pub(crate) fn uncharged(&self) -> usize {
+        if self.body.charge.is_set() { 0 } else { self.cost() }
+    }
+
+    /// Counts the frame in the budget of the server until its last clone is gone.
+    pub(crate) fn charge(&self, budget: &Arc<Budget>) {
+        self.body.charge.set(budget, self.cost());
+    }
+
+    /// The same message, counted apart: for somebody who keeps it beyond the queues, within a limit of its own.
+    ///
+    /// The bytes stay shared.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { body: Arc::new(Body::clone(&self.body)), place: self.place }
     }
 
     /// Rewrites a binary message as the WebSocket of an older client wants it; all else stays as it is.

@@ -204,6 +204,8 @@ pub(crate) struct Session {
     heartbeat: Heartbeat,
     /// A heartbeat waits for the next poll: a ping, or in protocol 3 the answer to one.
     ping_due: bool,
+    /// Whether nothing is read from the client, because the application takes no messages.
+    paused: bool,
     out: VecDeque<Output>,
 }
 
@@ -219,12 +221,28 @@ impl Session {
             TransportKind::Polling => State::Polling { poll: false, post: false, upgrade: Upgrade::None },
             TransportKind::WebSocket => State::WebSocket,
         };
-        Self { config, state, heartbeat, ping_due: false, out: VecDeque::new() }
+        Self { config, state, heartbeat, ping_due: false, paused: false, out: VecDeque::new() }
     }
 
     /// Takes note of bytes that are not yet a packet.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heartbeat.heard(now, &self.config);
+    }
+
+    /// Nothing is read from the client any more. Pings go on, because the client expects them; that it does not answer
+    /// says nothing about it.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        self.paused = true;
+        if let (State::WebSocket, Heartbeat::PongBy(by)) = (&self.state, self.heartbeat) {
+            let heard = by.checked_sub(self.config.ping_timeout).unwrap_or(now);
+            self.heartbeat = Heartbeat::PingAt(now.max(heard + self.config.ping_interval));
+        }
+    }
+
+    /// What the client sends is read again.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.paused = false;
+        self.heard(now);
     }
 
     /// Takes a packet; gives back the message in it if there is one for the application.
@@ -370,6 +388,10 @@ impl Session {
         match (&mut self.state, request) {
             (State::Polling { poll, .. }, Request::Poll) if !*poll => {
                 *poll = true;
+                if self.paused && matches!(self.heartbeat, Heartbeat::PongBy(_)) {
+                    // Its POST with the pong is not read. A poll is an answer as good.
+                    self.heartbeat.pong(now, self.config.ping_interval);
+                }
                 self.out.push_back(Output::Accept(request));
                 self.release(now);
                 if self.ping_due {
@@ -435,9 +457,14 @@ impl Session {
         }
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
-                self.heartbeat = Heartbeat::PongBy(now + self.config.ping_timeout);
+                self.heartbeat = if self.paused && matches!(self.state, State::WebSocket) {
+                    Heartbeat::PingAt(now + self.config.ping_interval)
+                } else {
+                    Heartbeat::PongBy(now + self.config.ping_timeout)
+                };
                 self.beat();
             }
+            Heartbeat::HeardBy(by) if by <= now && self.paused => self.heard(now),
             Heartbeat::PongBy(by) | Heartbeat::HeardBy(by) if by <= now => {
                 self.close(now, CloseReason::PingTimeout);
             }

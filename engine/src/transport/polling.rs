@@ -7,22 +7,29 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::proto::payload::Payload;
+use crate::{budget::Charge, proto::payload::Payload};
 
 /// A GET that takes what the server sends. Dropped without an answer, it is refused.
 pub(crate) struct Poll {
-    answer: oneshot::Sender<Vec<u8>>,
+    answer: oneshot::Sender<Packets>,
+}
+
+/// The answer to a poll.
+pub(crate) struct Packets {
+    pub(crate) body: Vec<u8>,
+    /// The place of a large body in the budget of the server, while it is written.
+    pub(crate) charge: Option<Charge>,
 }
 
 impl Poll {
-    pub(crate) fn new() -> (Self, oneshot::Receiver<Vec<u8>>) {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Packets>) {
         let (answer, receiver) = oneshot::channel();
         (Self { answer }, receiver)
     }
 
     /// Answers, unless the client has gone.
-    pub(crate) fn answer(self, body: Vec<u8>) -> Result<(), ()> {
-        self.answer.send(body).map_err(drop)
+    pub(crate) fn answer(self, packets: Packets) -> Result<(), ()> {
+        self.answer.send(packets).map_err(drop)
     }
 
     /// Whether the client has gone.
@@ -37,21 +44,13 @@ pub(crate) struct Post {
     done: oneshot::Sender<()>,
 }
 
-/// How far a body has been taken.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// Where the next packet starts.
-    pub(crate) at: usize,
-    /// The packets before.
-    pub(crate) packets: usize,
-}
-
 enum Body {
     Arriving(oneshot::Receiver<Option<Payload>>),
     /// `None` if it is not UTF-8.
     Here {
         body: Option<Payload>,
-        progress: Progress,
+        /// Where the next packet starts.
+        at: usize,
     },
 }
 
@@ -65,7 +64,7 @@ impl Post {
     /// One whose body is all here.
     pub(crate) fn here(body: Option<Payload>) -> (Self, oneshot::Receiver<()>) {
         let (done, receiver) = oneshot::channel();
-        (Self { body: Body::Here { body, progress: Progress::default() }, done }, receiver)
+        (Self { body: Body::Here { body, at: 0 }, done }, receiver)
     }
 
     /// One whose body is still to come.
@@ -75,21 +74,21 @@ impl Post {
         (Self { body: Body::Arriving(arriving), done }, PostRequest { body, done: receiver })
     }
 
-    /// The body and how far it has been taken, once it is here. `Err` if the client has gone.
+    /// The body and the start of its next packet, once it is here. `Err` if the client has gone.
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Ready<Result<(Option<&Payload>, &mut Progress), ()>> {
+    ) -> Ready<Result<(Option<&Payload>, &mut usize), ()>> {
         if let Body::Arriving(arriving) = &mut self.body {
             match Pin::new(arriving).poll(cx) {
                 Ready::Pending => return Ready::Pending,
                 Ready::Ready(Err(_)) => return Ready::Ready(Err(())),
-                Ready::Ready(Ok(body)) => self.body = Body::Here { body, progress: Progress::default() },
+                Ready::Ready(Ok(body)) => self.body = Body::Here { body, at: 0 },
             }
         }
         match &mut self.body {
             Body::Arriving(_) => Ready::Pending,
-            Body::Here { body, progress } => Ready::Ready(Ok((body.as_ref(), progress))),
+            Body::Here { body, at } => Ready::Ready(Ok((body.as_ref(), at))),
         }
     }
 

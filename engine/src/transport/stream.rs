@@ -3,23 +3,23 @@
 use std::{
     any::Any,
     io,
-    pin::Pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, Interest},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
 
 /// Anything that reads and writes bytes.
-pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
+impl<T: AsyncRead + AsyncWrite + Any + Send + Unpin> ReadWrite for T {}
 
 /// A stream that HTTP has given up.
 pub(crate) struct Stream {
@@ -78,6 +78,21 @@ impl Stream {
         }
     }
 
+    /// Whether the client has closed or reset the connection, as far as the system knows without reading.
+    pub(crate) fn is_closed(&self) -> bool {
+        let tcp = match &self.io {
+            Io::Tcp(stream) => Some(stream),
+            Io::Other(stream) => tcp_of(&**stream),
+        };
+        let Some(tcp) = tcp else { return false };
+        let cx = &mut Context::from_waker(Waker::noop());
+        match pin!(tcp.ready(Interest::READABLE)).poll(cx) {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
+    }
+
     /// Whether a drop ends the stream as a shutdown does, if nothing is left to be read. TLS says goodbye before.
     pub(crate) fn ends_on_drop(&self) -> bool {
         matches!(self.io, Io::Tcp(_))
@@ -114,6 +129,16 @@ impl Stream {
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner().poll_shutdown(cx)
     }
+}
+
+/// The TCP stream under a stream of a type that is known here.
+fn tcp_of(stream: &dyn ReadWrite) -> Option<&TcpStream> {
+    let stream = stream as &dyn Any;
+    #[cfg(feature = "tls")]
+    if let Some(stream) = stream.downcast_ref::<tokio_rustls::server::TlsStream<TcpStream>>() {
+        return Some(stream.get_ref().0);
+    }
+    stream.downcast_ref()
 }
 
 fn copy(rest: &Bytes) -> Vec<u8> {

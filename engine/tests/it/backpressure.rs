@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumer};
 use tokio::time::timeout;
 
 use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame, parked, payload};
@@ -18,7 +18,7 @@ async fn limit_of(message: &str, count: usize) -> usize {
 
 /// A polling session that nobody polls: everything that is sent waits.
 async fn unpolled(limit: usize) -> (Server, Polling, SessionHandle) {
-    let mut server = Server::in_memory(EngineConfig::default().max_buffered(limit));
+    let mut server = Server::in_memory(EngineConfig::default().max_buffered(limit).max_buffered_hard(limit));
     let client = Polling::open(&server).await;
     let session = server.session().await;
     (server, client, session)
@@ -40,9 +40,15 @@ async fn the_limit_is_exact() {
         session.send(&[Frame::text("message")]).unwrap();
     }
     assert_eq!(session.send(&[Frame::text("message!")]), Err(SendError::Full));
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 1);
+    session.send(&[Frame::text("message")]).unwrap();
+    assert!(server.no_more_ends());
+
+    let disconnect = SlowConsumer::Disconnect;
+    assert_eq!(session.send_droppable(&[Frame::text("")], disconnect), Err(SendError::Full));
     assert_eq!(session.send(&[Frame::text("")]), Err(SendError::Closed));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
-    assert_eq!(server.engine.limit_hits(Limit::MaxBuffered), 1);
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 2);
     assert!(client.is_gone(&server).await);
     assert!(server.no_more_ends());
 }
@@ -50,11 +56,11 @@ async fn the_limit_is_exact() {
 #[tokio::test]
 async fn frames_that_belong_together_are_taken_together_or_not_at_all() {
     let limit = limit_of("message", 3).await;
-    let (mut server, _client, session) = unpolled(limit).await;
+    let (_server, mut client, session) = unpolled(limit).await;
     let frames = ["message"; 2].map(Frame::text);
     session.send(&frames).unwrap();
     assert_eq!(session.send(&frames), Err(SendError::Full));
-    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert_eq!(client.poll().await, payload(&["4message"; 2]));
 }
 
 #[tokio::test]
@@ -92,14 +98,17 @@ async fn an_idle_session_has_nothing_buffered() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let limit = 256 * 1024;
-    let config = EngineConfig::default().max_buffered(limit).close_timeout(Duration::from_millis(50));
+    let config = EngineConfig::default()
+        .max_buffered(limit)
+        .max_buffered_hard(limit)
+        .close_timeout(Duration::from_millis(50));
     let mut server = Server::start(config).await;
     let mut client = Wire::open(&server).await;
     let session = server.session().await;
     let frame = Frame::text(&"x".repeat(10_000));
     let mut sent = 0_usize;
     let refused = loop {
-        match session.send(std::slice::from_ref(&frame)) {
+        match session.send_droppable(std::slice::from_ref(&frame), SlowConsumer::Disconnect) {
             Ok(()) => sent += 1,
             Err(error) => break error,
         }

@@ -9,6 +9,7 @@ mod closing;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod errors;
+mod flow_control;
 mod heartbeat;
 mod http1;
 mod lifecycle;

@@ -4,7 +4,7 @@ use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle
 
 use crate::support::{Polling, Server, WebSocket, payload};
 
-use SlowConsumer::{DropNewest, DropOldest};
+use SlowConsumer::{Disconnect, DropNewest, DropOldest};
 
 /// A session that nobody polls, with room for `count` messages of two digits.
 async fn unpolled(count: usize) -> (Server, Polling, SessionHandle) {
@@ -14,7 +14,8 @@ async fn unpolled(count: usize) -> (Server, Polling, SessionHandle) {
     session.send(&[Frame::text("10")]).unwrap();
     let limit = session.buffered() * count;
 
-    let mut server = Server::in_memory(EngineConfig::default().max_buffered(limit));
+    let config = EngineConfig::default().max_buffered(limit).max_buffered_hard(2 * limit);
+    let mut server = Server::in_memory(config);
     let client = Polling::open(&server).await;
     let session = server.session().await;
     (server, client, session)
@@ -92,9 +93,13 @@ async fn a_message_that_must_not_be_lost_still_disconnects() {
     for n in 10..15 {
         session.send_droppable(&[number(n)], DropOldest).unwrap();
     }
-    assert_eq!(session.send(&[number(15)]), Err(SendError::Full));
+    // Above the first limit it is taken, and above the second no more.
+    for n in 15..20 {
+        session.send_droppable(&[number(n)], Disconnect).unwrap();
+    }
+    assert_eq!(session.send_droppable(&[number(20)], Disconnect), Err(SendError::Full));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
-    assert_eq!(session.send_droppable(&[number(16)], DropOldest), Err(SendError::Closed));
+    assert_eq!(session.send_droppable(&[number(21)], DropOldest), Err(SendError::Closed));
     assert_eq!(server.engine.dropped_messages(), 0);
 }
 

@@ -188,7 +188,8 @@ async fn pings_that_are_not_waited_for_cost_little() {
             other => break assert_eq!(other, (0x81, b"4done".to_vec())),
         }
     }
-    assert!((1..=32).contains(&pongs), "{pongs}");
+    // The client may read between the turns of the task.
+    assert!((1..=64).contains(&pongs), "{pongs}");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use engineio::SlowConsumer;
+
 use super::Connection;
 use crate::{
     handshake::{Handshake, Refuse},
@@ -78,7 +80,7 @@ impl Connection {
             if is_legacy(&self.session) { Encoder::connect_error_legacy } else { Encoder::connect_error };
         if let Ok(frames) = encode(encoder, refuse.message(), refuse.details()) {
             // A session that has ended needs no answer.
-            let _ = self.session.send(frames.as_slice());
+            let _ = self.session.send_droppable(frames.as_slice(), SlowConsumer::Disconnect);
         }
         Ok(())
     }

@@ -101,6 +101,18 @@ impl Frames {
         }
     }
 
+    /// The same packet for a memory that outlasts the queues of the sessions.
+    pub(crate) fn detached(&self) -> Self {
+        let detach = |frames: &[Frame]| frames.iter().map(Frame::detached).collect();
+        match self {
+            Self::One([frame]) => Self::One([frame.detached()]),
+            Self::Many(frames) => Self::Many(detach(frames)),
+            Self::Translated { plain, wire } => {
+                Self::Translated { plain: Box::new(plain.detached()), wire: detach(wire) }
+            }
+        }
+    }
+
     /// The same packet, which is not compressed on its way.
     pub(crate) fn uncompressed(self) -> Self {
         match self {

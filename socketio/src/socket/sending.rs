@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use engineio::Frame;
+use engineio::{Frame, SlowConsumer};
 
 use super::Inner;
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl<T: Observed + ?Sized> Inner<T> {
-    /// Sends what must not be lost.
+    /// Sends a packet, or says that it was not sent.
     pub(super) fn send(&self, frames: &Frames) -> Result<(), EmitError> {
         self.check()?;
         Ok(self.session.send(frames.as_slice())?)
@@ -35,9 +35,12 @@ impl<T: Observed + ?Sized> Inner<T> {
                 lost = !self.session.send_volatile(frames);
                 return Poll::Ready(Ok(()));
             }
-            Poll::Ready(
-                self.session.send_droppable(frames, self.adapter.slow_consumer).map_err(EmitError::from),
-            )
+            // The caller hears of a full queue, and the client need not be disconnected for it.
+            let sent = match self.adapter.slow_consumer {
+                SlowConsumer::Disconnect => self.session.send(frames),
+                policy => self.session.send_droppable(frames, policy),
+            };
+            Poll::Ready(sent.map_err(EmitError::from))
         });
         if let Poll::Ready(sent) = sent {
             sent?;
@@ -100,25 +103,34 @@ impl<T: Observed + ?Sized> Inner<T> {
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
-    /// Answers an event that failed, if the client waits for an answer.
-    pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) {
+    /// Answers an event that failed, if the client waits for an answer; gives the answer back if the queue is full.
+    pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
         if let Some(cause) = error.cause() {
             tracing::warn!(event, namespace, %cause, "event handler failed");
         } else {
             tracing::debug!(event, namespace, message = clip(error.message()), "event refused");
         }
-        let Some(id) = id else { return };
         let answer = serde_json::json!({ "error": error.message() });
-        if let Ok(frames) = self.encoder().args(Carrier::Ack { id }, &answer) {
-            self.answer(&frames);
-        }
+        let frames = self.encoder().args(Carrier::Ack { id: id? }, &answer).ok()?;
+        self.answer(frames)
     }
 
-    /// Sends the answer of a handler.
-    pub(crate) fn answer(&self, frames: &Frames) {
-        // The client has gone: nobody waits any more.
-        let _ = self.send(frames);
+    /// Sends the answer of a handler; gives it back if the queue is full.
+    pub(crate) fn answer(&self, frames: Frames) -> Option<Frames> {
+        // If the client has gone, nobody waits any more.
+        matches!(self.send(&frames), Err(EmitError::Full)).then_some(frames)
+    }
+
+    /// Sends an answer once there is room for it, so that an answer is never lost.
+    pub(crate) async fn answer_wait(&self, frames: &Frames) {
+        let mut waiting = self.session.waiting();
+        let sent = poll_fn(|cx| match self.check() {
+            Ok(()) => waiting.poll_send(cx, frames.as_slice()).map_err(EmitError::from),
+            Err(error) => Poll::Ready(Err(error)),
+        });
+        // If the client has gone, nobody waits any more.
+        let _ = sent.await;
     }
 }
 

@@ -101,3 +101,23 @@ async fn an_admission_that_takes_longer_than_the_time_to_join_is_over() {
     assert_eq!(client.ended().await, (1000, "forced close".into()));
     host.deserted("/").await;
 }
+
+#[tokio::test]
+async fn the_namespaces_that_a_client_has_left_are_remembered_exactly() {
+    let config = ServerConfig::default().max_namespaces(2_usize);
+    let namespace = Namespace::new("/dyn-{n}").on("mark", async |_, ()| ());
+    let host = serve(Server::with_config(config).dynamic(namespace)).await;
+    let mut client = Client::open(&host).await;
+    for n in 0..1000 {
+        client.enter(&format!("/dyn-{n}")).await;
+        client.send(format!("41/dyn-{n},")).await;
+    }
+    client.enter("/dyn-a").await;
+    // Packets for those that it has just left may still be on their way.
+    for n in [998, 999] {
+        client.send(format!(r#"42/dyn-{n},["late"]"#)).await;
+    }
+    assert_eq!(client.ask(r#"42/dyn-a,1["mark"]"#).await, "43/dyn-a,1[]");
+    client.send(r#"42/dyn-997,["late"]"#).await;
+    assert_eq!(client.ended().await, (1002, "forced close".into()));
+}

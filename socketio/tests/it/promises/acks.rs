@@ -155,7 +155,7 @@ async fn forged_and_repeated_answers_are_ignored() {
 #[tokio::test]
 async fn the_limit_of_pending_acknowledgements_is_exact() {
     for (max, config) in
-        [(1024, ServerConfig::default()), (3, ServerConfig::default().max_pending_acks(3_usize))]
+        [(16_384, ServerConfig::default()), (3, ServerConfig::default().max_pending_acks(3_usize))]
     {
         let (_host, mut client, socket) = pair(config).await;
         let requests: Vec<AckRequest<usize>> =

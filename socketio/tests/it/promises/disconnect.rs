@@ -117,8 +117,11 @@ async fn the_client_falls_silent() {
 
 #[tokio::test]
 async fn the_client_does_not_read() {
-    let engine =
-        EngineConfig::default().max_buffered(64_usize << 10).close_timeout(Duration::from_millis(20));
+    let limit = 64 << 10;
+    let engine = EngineConfig::default()
+        .max_buffered(limit)
+        .max_buffered_hard(limit)
+        .close_timeout(Duration::from_millis(20));
     let config = ServerConfig::default().engine(engine);
     let seen = ends_with("transport error", config, async |client, socket, host| {
         let payload = "x".repeat(10_000);
@@ -128,7 +131,7 @@ async fn the_client_does_not_read() {
             if let Err(error) = socket.emit("news", payload.as_str()) {
                 break error;
             }
-            assert!(socket.session().buffered() <= 64 << 10);
+            assert!(socket.session().buffered() <= limit);
             tokio::task::yield_now().await;
         };
         assert!(matches!(error, EmitError::Full | EmitError::Disconnected), "{error:?}");

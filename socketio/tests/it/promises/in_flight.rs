@@ -49,7 +49,7 @@ async fn gated_host(max_in_flight: Option<usize>) -> (Host, Arc<Semaphore>, Hear
 
 #[tokio::test]
 async fn the_handler_beyond_the_limit_waits() {
-    for (max, set) in [(64, None), (1, Some(1)), (3, Some(3))] {
+    for (max, set) in [(256, None), (1, Some(1)), (3, Some(3))] {
         let (host, gate, mut started) = gated_host(set).await;
         let mut client = Client::join(&host).await;
         client.enter("/mark").await;
@@ -136,16 +136,20 @@ async fn handlers_that_wait_hold_the_client_back_and_nothing_is_lost() {
     let bytes: Vec<u8> = (0..count).flat_map(|n| text(format!(r#"42["n",{n},"{payload}"]"#))).collect();
     let written = write_until_stalled(&mut client, &bytes).await;
     assert!(written < bytes.len(), "the server reads on while its handlers wait");
-    assert_eq!(started.so_far().len(), 64);
+    assert_eq!(started.so_far().len(), 256);
 
     gate.add_permits(count as usize);
     client.stream().write_all(&bytes[written..]).await.unwrap();
-    assert_eq!(started.take(count as usize - 64).await, (64..count).collect::<Vec<_>>());
+    assert_eq!(started.take(count as usize - 256).await, (256..count).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn handlers_that_wait_delay_the_answer_to_a_post() {
-    let (host, gate, mut started) = gated_host(Some(1)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (starts, mut started) = log();
+    let config = ServerConfig::default().max_waiting_bytes(1000_usize);
+    let namespace = gated("/", &gate, &starts).max_in_flight(1);
+    let host = serve(Server::with_config(config).namespace(namespace)).await;
     let mut client = Polling::join(&host).await;
     let packets: Vec<String> = (0..100).map(|n| format!(r#"42["n",{n}]"#)).collect();
     let body = packets.join("\u{1e}");
@@ -181,7 +185,7 @@ async fn acknowledgements_pass_while_all_handlers_run() {
 #[tokio::test]
 async fn an_acknowledgement_behind_more_events_than_may_wait_ends_in_a_timeout_and_not_in_a_deadlock() {
     let namespace = Namespace::new("/").on("ask-back", ask_back).on("n", async |_, n: u32| Ack(n));
-    let config = ServerConfig::default().ack_timeout(Duration::from_millis(50));
+    let config = ServerConfig::default().ack_timeout(Duration::from_millis(50)).max_waiting_bytes(1000_usize);
     let host = serve(Server::with_config(config).namespace(namespace.max_in_flight(1))).await;
     let mut client = Client::join(&host).await;
     client.send(r#"421000["ask-back"]"#).await;
@@ -211,12 +215,13 @@ async fn answer_is_read(config: ServerConfig, events: &[&str]) -> bool {
 #[tokio::test]
 async fn the_limits_of_what_may_wait_are_exact() {
     let event = r#"["n","x"]"#;
-    for max in [1, 3] {
-        let config = || ServerConfig::default().max_waiting_events(max);
-        assert!(answer_is_read(config(), &vec![event; max - 1]).await, "{max}");
-        assert!(!answer_is_read(config(), &vec![event; max]).await, "{max}");
-    }
-    let config = || ServerConfig::default().max_waiting_bytes(2 * event.len());
+    // One may always wait, and is read behind it if it has not taken all of the room.
+    let config = || ServerConfig::default().max_waiting_bytes(1_usize);
+    assert!(answer_is_read(config(), &[]).await);
+    assert!(!answer_is_read(config(), &[event]).await);
+    // What each takes beside its text.
+    let overhead = 56;
+    let config = || ServerConfig::default().max_waiting_bytes(2 * (event.len() + overhead));
     assert!(answer_is_read(config(), &[event, r#"["n",""]"#]).await);
     assert!(!answer_is_read(config(), &[event, event]).await);
 }
@@ -225,12 +230,12 @@ async fn the_limits_of_what_may_wait_are_exact() {
 async fn a_client_that_leaves_while_its_handlers_wait_is_gone() {
     let (host, gate, mut started) = gated_host(None).await;
     let mut client = Client::join(&host).await;
-    client.write(events(0..64)).await;
-    started.take(64).await;
+    client.write(events(0..256)).await;
+    started.take(256).await;
     client.close().await;
     host.deserted("/").await;
     // Handlers are not cancelled: each still waits at the gate, and goes through.
-    assert!(Arc::strong_count(&gate) > 64);
-    gate.add_permits(64);
+    assert!(Arc::strong_count(&gate) > 256);
+    gate.add_permits(256);
     eventually(|| gate.available_permits() == 0).await;
 }

@@ -5,6 +5,7 @@ mod broadcast_acks;
 mod disconnect;
 mod dynamic;
 mod early_events;
+mod flow_control;
 mod in_flight;
 mod leaving;
 mod middleware;

@@ -1,7 +1,9 @@
 //! What happens to packets for a client that does not take them: the policy of the namespace, and never a loss that
 //! nobody asked for.
 
-use socketio::{EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, SlowConsumer, Socket};
+use socketio::{
+    AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, SlowConsumer, Socket,
+};
 
 use crate::support::{Heard, Host, Polling, log, payload, serve, within};
 
@@ -20,21 +22,26 @@ async fn unpolled(
     if let Some(policy) = policy {
         namespace = namespace.slow_consumer(policy);
     }
-    let engine = EngineConfig::default().max_buffered(LIMIT).slow_consumer(default);
+    let engine =
+        EngineConfig::default().max_buffered(LIMIT).max_buffered_hard(2 * LIMIT).slow_consumer(default);
     let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
     let client = Polling::join(&host).await;
     let socket = sockets.next().await;
     (host, client, socket, ends)
 }
 
-/// Emits until one event more would be too much; says how many fit.
+/// Emits until one event more would be above `max_buffered`; says how many fit.
 fn fill(socket: &Socket) -> u32 {
+    fill_to(socket, LIMIT)
+}
+
+fn fill_to(socket: &Socket, limit: usize) -> u32 {
     let mut n = 0;
     let each = {
         emit(socket, n).unwrap();
         socket.session().buffered()
     };
-    while socket.session().buffered() + each <= LIMIT {
+    while socket.session().buffered() + each <= limit {
         n += 1;
         emit(socket, n).unwrap();
     }
@@ -51,12 +58,22 @@ fn packets(numbers: std::ops::Range<u32>) -> String {
 }
 
 #[tokio::test]
-async fn disconnects_by_default() {
-    let (host, _client, socket, mut ends) = unpolled(None, SlowConsumer::default()).await;
-    fill(&socket);
-    assert!(matches!(emit(&socket, 0), Err(EmitError::Full)));
+async fn an_emit_above_the_hard_limit_fails_and_a_broadcast_disconnects_by_default() {
+    let (host, mut client, socket, mut ends) = unpolled(None, SlowConsumer::default()).await;
+    let fit = fill_to(&socket, 2 * LIMIT);
+    assert!(matches!(emit(&socket, fit), Err(EmitError::Full)));
+    // Nothing is lost without a sign, so the client is not cut.
+    let mut polled = client.poll().await;
+    while polled.len() < packets(0..fit).len() {
+        polled = format!("{polled}\u{1e}{}", client.poll().await);
+    }
+    assert_eq!(polled, packets(0..fit));
+    assert!(socket.connected() && ends.is_silent());
+
+    fill_to(&socket, 2 * LIMIT);
+    socket.namespace().emit("n", "a broadcast").unwrap();
     assert_eq!(ends.next().await, "transport error");
-    assert_eq!((host.io.limit_hits(Limit::MaxBuffered), host.io.dropped_packets()), (1, 0));
+    assert_eq!((host.io.limit_hits(Limit::MaxBufferedHard), host.io.dropped_packets()), (2, 0));
 }
 
 #[tokio::test]
@@ -87,11 +104,18 @@ async fn a_server_may_drop_the_oldest() {
 #[tokio::test]
 async fn an_event_with_an_acknowledgement_is_never_dropped() {
     for policy in [SlowConsumer::DropNewest, SlowConsumer::DropOldest] {
-        let (host, _client, socket, mut ends) = unpolled(Some(policy), SlowConsumer::default()).await;
-        fill(&socket);
-        let asked = socket.emit_with_ack::<(), _>("question", &"?".repeat(50));
-        assert!(asked.await.is_err());
-        assert_eq!(ends.next().await, "transport error");
+        let (host, mut client, socket, ends) = unpolled(Some(policy), SlowConsumer::default()).await;
+        let fit = fill(&socket);
+        // Above `max_buffered`, where events are dropped, it is taken.
+        let asked = socket.emit_with_ack::<(), _>("question", &"?".repeat(LIMIT - 500));
+        let polled = client.poll().await;
+        assert!(polled.starts_with(&packets(0..fit)) && polled.contains(r#"420["question""#));
+        drop(asked);
+        // Above the hard limit, it is refused.
+        let _first = socket.emit_with_ack::<(), _>("question", &"?".repeat(2 * LIMIT - 1000));
+        let asked = socket.emit_with_ack::<(), _>("question", &"?".repeat(1000));
+        assert!(matches!(asked.await, Err(AckError::Emit(EmitError::Full))));
+        assert!(socket.connected() && ends.is_silent());
         assert_eq!(host.io.dropped_packets(), 0);
     }
 }

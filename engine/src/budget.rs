@@ -1,0 +1,109 @@
+//! The memory that messages for slow clients may take, all sessions of a server together.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Counts bytes that exist: a frame counts once, however many sessions hold it.
+///
+/// Only the frames of sessions with a backlog are charged, so that a message to a client that keeps up costs nothing
+/// here.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    max: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), max })
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes more are within the limit.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.used() + bytes <= self.max
+    }
+
+    /// Whether an eighth of the budget is free.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.used() <= self.max - self.max / 8
+    }
+
+    /// Counts bytes until the charge is dropped.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Charge { budget: self.clone(), bytes }
+    }
+}
+
+/// Bytes that are counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Counts this many bytes instead.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        // Overflow wraps, so that a difference may be negative.
+        self.budget.used.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The charge of something that may have many holders; the first that asks for it pays.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCharge(OnceLock<Charge>);
+
+impl SharedCharge {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    pub(crate) fn set(&self, budget: &Arc<Budget>, bytes: usize) {
+        self.0.get_or_init(|| budget.charge(bytes));
+    }
+}
+
+impl Clone for SharedCharge {
+    /// A copy has memory of its own, which is not charged yet.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_count_once_and_until_the_last_holder_is_gone() {
+        let budget = Budget::new(100);
+        let shared = Arc::new(SharedCharge::default());
+        let other = shared.clone();
+        shared.set(&budget, 60);
+        other.set(&budget, 60);
+        assert_eq!(budget.used(), 60);
+        assert!(budget.has_room(40) && !budget.has_room(41));
+        let mut charge = budget.charge(30);
+        charge.set(10);
+        assert_eq!(budget.used(), 70);
+        drop((charge, shared));
+        assert_eq!(budget.used(), 60);
+        assert!(budget.is_relieved());
+        drop(other);
+        assert_eq!(budget.used(), 0);
+    }
+}

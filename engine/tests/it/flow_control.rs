@@ -1,0 +1,283 @@
+//! A client is slow when it takes nothing for a time, and not when much waits for it for a moment.
+
+use std::time::Duration;
+
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumer};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame};
+
+const SECOND: Duration = Duration::from_secs(1);
+const KIB: usize = 1024;
+
+/// No other deadline comes between.
+fn config() -> EngineConfig {
+    let never = Duration::from_hours(100);
+    EngineConfig::default().ping_interval(never).write_timeout(never)
+}
+
+fn large(len: usize) -> Frame {
+    Frame::text(&"x".repeat(len))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_be_above_max_buffered_for_the_grace() {
+    let mut server = Server::with_buffers(config(), KIB);
+    let mut client = Wire::open(&server).await;
+    let session = server.session().await;
+    for _ in 0..2 {
+        // More than the limit waits for almost as long as it may.
+        for _ in 0..20 {
+            session.send(&[large(100 * KIB)]).unwrap();
+        }
+        assert!(session.is_backlogged());
+        sleep(59 * SECOND).await;
+        for _ in 0..20 {
+            assert_eq!(client.frame().await.unwrap().1.len(), 100 * KIB + 1);
+        }
+        eventually(|| session.buffered() == 0).await;
+        assert!(!session.is_backlogged());
+    }
+    // Less than the limit may wait for ever.
+    session.send(&[large(1000 * KIB)]).unwrap();
+    assert!(!session.is_backlogged());
+    sleep(1000 * SECOND).await;
+    assert!(server.no_more_ends());
+    assert_eq!(server.engine.limit_hits(Limit::SlowConsumerGrace), 0);
+
+    let start = Instant::now();
+    session.send(&[large(100 * KIB)]).unwrap();
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert_eq!(start.elapsed().as_secs(), 60);
+    assert_eq!(server.engine.limit_hits(Limit::SlowConsumerGrace), 1);
+    // The message that was begun is whole.
+    assert_eq!(client.frame().await.unwrap().1.len(), 1000 * KIB + 1);
+    let (code, reason) = client.close().await;
+    assert_eq!(code, 1008);
+    assert_eq!(reason, "slow consumer: slow_consumer_grace (60s above 1048576 bytes)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_as_much_as_max_buffered_within_the_grace_is_not_slow() {
+    let config = config().max_buffered(10 * KIB).slow_consumer_grace(10 * SECOND);
+    let mut server = Server::with_buffers(config, KIB);
+    let mut client = Wire::open(&server).await;
+    let session = server.session().await;
+    for _ in 0..1000 {
+        session.send(&[large(KIB)]).unwrap();
+    }
+    // Ten times the grace.
+    for _ in 0..200 {
+        sleep(SECOND / 2).await;
+        client.frame().await.unwrap();
+        assert!(session.is_backlogged());
+    }
+    assert!(server.no_more_ends());
+    // A little less is too little.
+    let start = Instant::now();
+    while server.no_more_ends() && start.elapsed() < 100 * SECOND {
+        sleep(2 * SECOND).await;
+        if timeout(SECOND, client.frame()).await.is_err() {
+            break;
+        }
+    }
+    assert!(start.elapsed() <= 22 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(server.engine.limit_hits(Limit::SlowConsumerGrace), 1);
+}
+
+#[tokio::test]
+async fn the_hard_limit_is_exact_and_an_emit_beyond_it_cuts_nobody() {
+    let cost = Frame::text("message").cost();
+    let config = config().max_buffered(3 * cost).max_buffered_hard(7 * cost);
+    let mut server = Server::in_memory(config);
+    let client = Polling::open(&server).await;
+    let session = server.session().await;
+    for _ in 0..7 {
+        session.send(&[Frame::text("message")]).unwrap();
+    }
+    assert_eq!(session.send(&[Frame::text("message")]), Err(SendError::Full));
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 1);
+    assert!(server.no_more_ends());
+    // What must not be missed without a sign ends the session.
+    let refused = session.send_droppable(&[Frame::text("message")], SlowConsumer::Disconnect);
+    assert_eq!(refused, Err(SendError::Full));
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 2);
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_counts_once_in_the_budget_of_the_server() {
+    let frame = large(KIB * KIB);
+    let config = config().max_buffered(2 * frame.cost()).max_buffered_total(10 * KIB * KIB);
+    let mut server = Server::with_buffers(config, KIB);
+    let mut clients = Vec::new();
+    let mut sessions = Vec::new();
+    for _ in 0..50 {
+        clients.push(WebSocket::open(&server).await);
+        sessions.push(server.session().await);
+    }
+    for session in &sessions {
+        session.send_droppable(std::slice::from_ref(&frame), SlowConsumer::Disconnect).unwrap();
+    }
+    sleep(SECOND).await;
+    assert!(server.no_more_ends());
+    for client in &mut clients {
+        assert_eq!(client.text().await.len(), KIB * KIB + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_budget_ends_the_session_that_holds_most_for_the_longest_time() {
+    const MIB: usize = KIB * KIB;
+    let config = config().max_buffered(MIB).max_buffered_total(15 * MIB + MIB / 2);
+    let mut server = Server::with_buffers(config, KIB);
+    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        clients.push(Wire::open(&server).await);
+        sessions.push(server.session().await);
+    }
+    let [greedy, moderate, modest] = [&sessions[0], &sessions[1], &sessions[2]];
+    for _ in 0..10 {
+        greedy.send(&[large(MIB)]).unwrap();
+    }
+    sleep(SECOND).await;
+    for _ in 0..5 {
+        moderate.send(&[large(MIB)]).unwrap();
+    }
+    sleep(SECOND).await;
+    // The budget is used up. Whose queue is the heaviest gets no more, and others have room at its expense.
+    assert_eq!(greedy.send(&[large(MIB)]), Err(SendError::Full));
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 1);
+    assert!(server.no_more_ends());
+    sleep(SECOND).await;
+    modest.send(&[large(MIB / 2)]).unwrap();
+    modest.send(&[large(MIB / 4)]).unwrap();
+    assert_eq!(greedy.send(&[large(1)]), Err(SendError::Closed));
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 2);
+    for _ in 0..5 {
+        assert_eq!(clients[1].frame().await.unwrap().1.len(), MIB + 1);
+    }
+    assert_eq!(clients[2].frame().await.unwrap().1.len(), MIB / 2 + 1);
+    assert_eq!(clients[2].frame().await.unwrap().1.len(), MIB / 4 + 1);
+    assert!(server.no_more_ends());
+    assert_eq!(clients[0].frame().await.unwrap().1.len(), MIB + 1);
+    assert_eq!(clients[0].close().await, (1008, "slow consumer: max_buffered_total (16252928 bytes)".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_reads_count_in_the_budget() {
+    const MIB: usize = KIB * KIB;
+    let config = config().max_buffered(MIB).max_buffered_total(4 * MIB);
+    let mut server = Server::with_buffers(config, KIB);
+    let mut sessions = Vec::new();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Polling::open(&server).await;
+        let session = server.session().await;
+        session.send(&[large(MIB - KIB)]).unwrap();
+        client.start_poll().await;
+        eventually(|| session.buffered() == 0).await;
+        sessions.push(session);
+        clients.push(client);
+    }
+    // Four answers are on their way, so there is no room for a queue that is above its limit.
+    sessions[0].send(&[large(MIB - KIB)]).unwrap();
+    assert_eq!(sessions[0].send(&[large(MIB)]), Err(SendError::Full));
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 1);
+    for client in &mut clients {
+        assert_eq!(client.polled().await.len(), MIB - KIB + 1);
+    }
+    sessions[0].send(&[large(MIB)]).unwrap();
+}
+
+/// The heartbeat of clients that would soon notice its absence.
+fn fast() -> EngineConfig {
+    EngineConfig::default().ping_interval(SECOND).ping_timeout(SECOND * 2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_go_on_while_nothing_is_read() {
+    let mut server = Server::in_memory(fast());
+    let mut client = Wire::open(&server).await;
+    client.send(frame(0x81, "4pause")).await;
+    for second in 1..=250 {
+        let start = Instant::now();
+        assert_eq!(client.text().await, "2", "{second}");
+        assert!(start.elapsed() <= SECOND);
+        client.send(frame(0x81, "3")).await;
+    }
+    assert!(server.no_more_ends());
+    server.gate().open();
+    client.send(frame(0x81, "4heard")).await;
+    while client.text().await != "4heard" {}
+
+    let mut polling = Polling::open(&server).await;
+    polling.post.start("POST", &polling.query, "", "4pause\u{1e}4heard").await;
+    for _ in 0..250 {
+        let start = Instant::now();
+        assert_eq!(polling.poll().await, "2");
+        assert!(start.elapsed() <= SECOND);
+    }
+    assert!(server.no_more_ends());
+    server.gate().open();
+    assert_eq!(polling.post.answer().await.body, "ok");
+    assert_eq!(polling.poll().await, "4heard");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_polling_ends_although_nothing_is_read() {
+    let mut server = Server::in_memory(fast());
+    let mut client = Polling::open(&server).await;
+    client.post.start("POST", &client.query, "", "4pause\u{1e}4heard").await;
+    assert_eq!(client.poll().await, "2");
+    let start = Instant::now();
+    assert_eq!(server.end().await, CloseReason::PingTimeout);
+    assert!(start.elapsed() <= 4 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_ends_in_time() {
+    let mut server = Server::in_memory(fast());
+    let mut client = Wire::open(&server).await;
+    client.send([frame(0x81, "4pause"), frame(0x81, "4never")].concat()).await;
+    let start = Instant::now();
+    assert_eq!(server.end().await, CloseReason::PingTimeout);
+    assert_eq!(start.elapsed().as_secs(), 300);
+    assert_eq!(server.engine.limit_hits(Limit::ReadPauseTimeout), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_connection_is_noticed_although_nothing_is_read() {
+    let mut server = Server::start(EngineConfig::default()).await;
+    for resets in [false, true] {
+        let mut client = Wire::open(&server).await;
+        client.send([frame(0x81, "4pause"), frame(0x81, "4unread")].concat()).await;
+        let gate = server.gate();
+        eventually(|| gate.is_closed()).await;
+        let start = Instant::now();
+        if resets {
+            drop(client);
+        } else {
+            client.shut_down().await;
+        }
+        assert_eq!(server.end().await, CloseReason::TransportClose);
+        assert!(start.elapsed() < SECOND);
+        gate.open();
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_that_probes_is_read_while_messages_are_not() {
+    let mut server = Server::start(EngineConfig::default()).await;
+    let mut client = Polling::open(&server).await;
+    client.post.start("POST", &client.query, "", "4pause\u{1e}4heard").await;
+    let gate = server.gate();
+    eventually(|| gate.is_closed()).await;
+    let mut probe = Wire::connect(&server, &client.upgrade_query()).await;
+    probe.send(frame(0x81, "2probe")).await;
+    assert_eq!(probe.text().await, "3probe");
+    gate.open();
+    assert!(server.no_more_ends());
+}
