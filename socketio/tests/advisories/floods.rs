@@ -58,8 +58,11 @@ async fn python_engineio_c8407ae_a_body_of_many_packets() {
     packets.push(r#"421["mark"]"#);
     client.send(&packets).await;
     assert_eq!(client.poll().await, "431[]");
-    assert_eq!(client.post(payload(&vec!["3"; 400_000])).await.status, 400);
-    assert!(client.is_gone(&stage.host).await);
+    // Its size bounds it, and others have their turn meanwhile.
+    assert_eq!(client.post(payload(&vec!["3"; 400_000])).await.status, 200);
+    client.send(&[r#"422["mark"]"#]).await;
+    assert_eq!(client.poll().await, "432[]");
+    client.send(&["1"]).await;
     drop(client);
     stage.goes_on().await;
 }
