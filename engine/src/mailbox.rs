@@ -334,7 +334,9 @@ impl Mailbox {
         if queue.buffered + len <= self.unchecked {
             return;
         }
-        frames.iter().for_each(|frame| frame.charge(budget));
+        for frame in frames {
+            frame.charge(budget);
+        }
         let places = (queue.frames.len() + frames.len()).next_power_of_two() * size_of::<Frame>();
         let backlog =
             queue.backlog.get_or_insert_with(|| Box::new(Backlog { places: budget.charge(0), above: None }));

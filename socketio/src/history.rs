@@ -120,7 +120,7 @@ impl History {
         &mut self,
         now: Instant,
         recipients: Recipients,
-        frames: Frames,
+        frames: &Frames,
         limits: &ConnectionStateRecovery,
     ) {
         let stored = Stored { at: now, recipients, frames: frames.detached() };
@@ -251,7 +251,7 @@ mod tests {
     fn offsets_are_read_back() {
         let (mut history, now) = (History::default(), start());
         for position in 1..300 {
-            history.push(now, everyone(), event("a"), &limits());
+            history.push(now, everyone(), &event("a"), &limits());
             let offset = history.offset(position);
             assert_eq!(history.read(std::str::from_utf8(&offset).unwrap()), Some(position));
         }
@@ -272,7 +272,7 @@ mod tests {
         for (max_bytes, first_known) in [(3 * one, 1), (3 * one - 1, 2), (one, 3), (one - 1, 4), (0, 4)] {
             let (mut history, limits) = (History::default(), limits().max_bytes(max_bytes));
             for _ in 0..3 {
-                history.push(now, everyone(), event("abc"), &limits);
+                history.push(now, everyone(), &event("abc"), &limits);
             }
             for after in 0..=3 {
                 let known = (after + 1 >= first_known).then_some(3 - after as usize);
@@ -286,7 +286,7 @@ mod tests {
     fn what_a_client_missed_is_limited_exactly() {
         let (mut history, now) = (History::default(), start());
         for _ in 0..3 {
-            history.push(now, everyone(), event("abc"), &limits());
+            history.push(now, everyone(), &event("abc"), &limits());
         }
         let bytes = 3 * cost(&event("abc"));
         for (limits, max_bytes, expected) in [
@@ -306,8 +306,8 @@ mod tests {
     fn events_expire_exactly() {
         let (mut history, now) = (History::default(), start());
         let max = limits().max_disconnection_duration;
-        history.push(now, everyone(), event("a"), &limits());
-        history.push(now + Duration::from_nanos(1), everyone(), event("a"), &limits());
+        history.push(now, everyone(), &event("a"), &limits());
+        history.push(now + Duration::from_nanos(1), everyone(), &event("a"), &limits());
         history.purge(now + max, &limits());
         assert_eq!(missed(&history, 0, &limits()), Some(2));
         history.purge(now + max + Duration::from_nanos(1), &limits());
@@ -320,7 +320,7 @@ mod tests {
     fn the_places_of_what_is_forgotten_come_back() {
         let (mut history, now) = (History::default(), start());
         for _ in 0..1000 {
-            history.push(now, everyone(), event("a"), &limits());
+            history.push(now, everyone(), &event("a"), &limits());
         }
         history.purge(now + 2 * limits().max_disconnection_duration, &limits());
         assert!(history.stored.capacity() <= 16);

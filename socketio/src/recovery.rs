@@ -224,7 +224,7 @@ impl Recovery {
             let frames = unstamped.stamp(history.offset(position))?;
             let (recipients, result) = queue(&frames, position);
             if let Some(recipients) = recipients.filter(|_| !flags.volatile) {
-                history.push(now(), recipients, frames, limits);
+                history.push(now(), recipients, &frames, limits);
             }
             Ok(result)
         })
