@@ -76,7 +76,7 @@ async fn an_answer_waits_for_room_and_is_never_lost() {
     let events: Vec<u8> = (0..200).flat_map(|n| text(format!(r#"42{n}["get",60000]"#))).collect();
     client.write(events).await;
     gate.add_permits(200);
-    let mut answers = vec![false; 200];
+    let mut answers = [false; 200];
     for _ in 0..200 {
         let answer = client.text().await;
         let id = answer[2..].split('[').next().unwrap().parse::<usize>().unwrap();
@@ -158,7 +158,7 @@ async fn a_client_that_leaves_is_out_of_its_rooms_whatever_waits() {
         let gate = Arc::new(Semaphore::new(0));
         let (starts, mut started) = log();
         let namespace =
-            Namespace::new("/").on_connect(async |socket: Socket| drop(socket.join("room"))).on("work", {
+            Namespace::new("/").on_connect(async |socket: Socket| socket.join("room").unwrap()).on("work", {
                 let gate = gate.clone();
                 async move |socket: Socket, n: u32| {
                     starts.note(n);
