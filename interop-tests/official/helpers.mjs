@@ -36,7 +36,7 @@ export function recorded(socket) {
 }
 
 /** Asks again until the answer passes: each question is a round trip, so this waits for the server, not for a clock. */
-export function until(question, passes, what = `until ${passes}`) {
+export function until(question, passes, what = `until ${passes}`, ms) {
   let over = false;
   const asking = (async () => {
     while (!over) {
@@ -44,7 +44,7 @@ export function until(question, passes, what = `until ${passes}`) {
       if (passes(answer)) return answer;
     }
   })();
-  return within(asking, what).finally(() => (over = true));
+  return within(asking, what, ms).finally(() => (over = true));
 }
 
 /** What the server recorded about the ends of the sockets whose auth had this key. */

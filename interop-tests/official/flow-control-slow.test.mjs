@@ -1,0 +1,87 @@
+// Slow handlers end no client. Slow clients are ended, and can tell why; by Node.js they are not, and tests for that are
+// not for it.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { FlowServer, Link, askAll, everyWay, isOurs, numbers } from "./flow-control.mjs";
+import { freshKey, until, within } from "./helpers.mjs";
+import { Polling } from "./wire.mjs";
+
+const KIB = "x".repeat(1024);
+const CAST = "x".repeat(100_000);
+/** Any client that is slow has been ended after this, whichever limit it has hit. */
+const PATIENCE = 30_000;
+
+const skip = !isOurs && "Node.js ends no client for being slow";
+const server = await FlowServer.start();
+const observer = await server.client({ after: () => {} });
+
+const cast = (room, count) => {
+  for (const i of numbers(count)) observer.emit("cast", room, i, CAST);
+};
+
+/** Resolves when the server has ended the session that joined with the key, and knows why. */
+const ended = async (key, ms) => {
+  const asked = () => observer.emitWithAck("reasons", key);
+  const what = "the server ends a client that is slow";
+  const [reason] = await until(asked, (list) => list.length > 0, what, ms);
+  assert.match(reason, /slow ?consumer/i);
+};
+
+/**
+ * A client that reads so many bytes in a second, while its room gets so many broadcasts. When the server has ended it, it
+ * reads as fast as it can, and must find that limit in the close frame; the log must name it, too.
+ */
+async function slow(t, { rate, casts, ms = PATIENCE, limit }) {
+  const [key, link] = [freshKey(), await Link.open(t, server.urls.default)];
+  const socket = await server.client(t, { url: link.url, auth: { key } });
+  await socket.emitWithAck("join", key);
+  const told = new Promise((resolve) => socket.once("disconnect", (_, { context }) => resolve(context)));
+  link.rate = rate;
+  cast(key, casts);
+  await ended(key, ms);
+  link.lift();
+  const { code, reason } = await within(told, "the client is told");
+  assert.equal(code, 1008);
+  assert.match(reason, limit);
+  assert.match(server.log, limit);
+}
+
+describe("over time", { concurrency: true }, () => {
+  describe("slow handlers", () => everyWay(server, slowHandlers));
+  describe("slow clients", { skip }, slowClients);
+});
+
+/** With 64 handlers at a time, 5,000 take as long as it takes a client to miss the second ping. */
+function slowHandlers(connect) {
+  const loads = { "5,000 events": "", "5,000 events of 1 KiB": KIB };
+  for (const [what, padding] of Object.entries(loads)) {
+    test(`${what} whose handlers take 0.2 s, at a fifth of the default timing`, async (t) => {
+      await askAll(await connect(t, { profile: "fifth" }), 5_000, () => ["slow", 200, padding], 40_000);
+    });
+    const skip = !process.env.FLOW_CONTROL_FULL && "80 s, with FLOW_CONTROL_FULL=1";
+    test(`${what} whose handlers take 1 s, at default timing`, { skip }, async (t) => {
+      await askAll(await connect(t), 5_000, () => ["slow", 1_000, padding], 120_000);
+    });
+  }
+}
+
+function slowClients() {
+  test("one that stays behind is told so", (t) =>
+    slow(t, { rate: 20_000, casts: 50, limit: /max_buffered|slow_consumer_grace/ }));
+
+  // Less than `max_buffered` and more than the system takes.
+  test("one that takes no byte is told so", (t) => slow(t, { rate: 0, casts: 9, limit: /write_timeout/ }));
+
+  // Above the ceiling of a session, where no time is given.
+  test("one that is owed too much is told so, at once", (t) =>
+    slow(t, { rate: 0, casts: 800, ms: 5_000, limit: /max_\w+/ }));
+
+  test("one that does not poll is ended", async () => {
+    const key = freshKey();
+    const session = await Polling.open(server.urls.default);
+    await session.join(`40${JSON.stringify({ key })}`);
+    await session.send(`42["join","${key}"]`);
+    cast(key, 50);
+    await ended(key, PATIENCE);
+  });
+}
