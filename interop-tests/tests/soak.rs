@@ -10,7 +10,7 @@ fn soak(args: &[&str]) {
 
 #[test]
 fn clients_that_never_read_cost_little_and_are_ended() {
-    soak(&["stalled", "--clients", "100", "--megabytes", "20"]);
+    soak(&["stalled", "--clients", "100", "--rate", "300", "--seconds", "5", "--megabytes", "20"]);
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Clients that cost little: a stream each, and as few bytes on it as the protocol wants.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    time::sleep,
 };
 
 use crate::Failure;
@@ -103,6 +107,7 @@ impl Client {
     pub(crate) async fn frame(&mut self) -> Result<String, Failure> {
         let head = self.take(2).await?;
         let len = match head[1] {
+            127 => return Err("a frame of more than 64 KiB".into()),
             126 => usize::from(u16::from_be_bytes([self.take(1).await?[0], self.take(1).await?[0]])),
             len => usize::from(len),
         };
@@ -115,6 +120,15 @@ impl Client {
         // The mask of zeros leaves the text as it is.
         let frame = [&[0x81, 0x80 | len, 0, 0, 0, 0], text.as_bytes()].concat();
         Ok(self.stream.write_all(&frame).await?)
+    }
+
+    /// Reads so many bytes at a time, and nothing in between, until the connection ends.
+    pub(crate) async fn trickle(mut self, bytes: usize, pause: Duration) -> Result<(), Failure> {
+        let mut buffer = vec![0; bytes];
+        while self.stream.read(&mut buffer).await? > 0 {
+            sleep(pause).await;
+        }
+        Ok(())
     }
 
     /// Answers pings until the connection ends.

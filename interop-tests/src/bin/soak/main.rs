@@ -1,8 +1,9 @@
 //! Holds the server under load for a while and says what that cost: memory, descriptors, and the patience of others.
 //!
-//! * `soak stalled [--clients 1000] [--rate 100] [--seconds 15] [--megabytes 100] [--policy disconnect]`: a room gets
-//!   broadcasts, that many in a second, without clients, with clients that read, and with clients that never do; then
-//!   that much as fast as there can be, with clients that never read. A canary asks for echoes all the time.
+//! * `soak stalled [--clients 1000] [--rate 100] [--seconds 15] [--megabytes 100] [--each 10] [--policy disconnect]`: a
+//!   room gets broadcasts, that many in a second, without clients, with clients that read, and with clients that never do;
+//!   then so many megabytes as fast as there can be, with clients that never read; then each client is sent so many of its
+//!   own; then clients read so little that they never come to the end. A canary asks for echoes all the time.
 //! * `soak ramp [--connections 19000] [--polling]`: opens that many connections, closes them, and does it again.
 //!
 //! With the cargo feature `jemalloc`, `ramp` also demands that the resident memory comes back.
@@ -78,12 +79,16 @@ async fn main() -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         "stalled" => {
-            let (clients, megabytes) =
-                (options.value("--clients", 1000)?, options.value("--megabytes", 100)?);
-            let (rate, seconds) = (options.value("--rate", 100)?, options.value("--seconds", 15)?);
             let policy = options.value("--policy", serve::Policy::Disconnect)?;
+            let room = stalled::Room { clients: options.value("--clients", 1000)?, policy };
+            let loads = stalled::Loads {
+                rate: options.value("--rate", 100)?,
+                seconds: options.value("--seconds", 15)?,
+                megabytes: options.value("--megabytes", 100)?,
+                each: options.value("--each", 10)?,
+            };
             options.done()?;
-            stalled::run(stalled::Room { clients, policy }, megabytes, rate, seconds).await?
+            stalled::run(room, loads).await?
         }
         "ramp" => {
             let connections = options.value("--connections", 19_000)?;

@@ -13,10 +13,12 @@ use std::{
 
 use parking_lot::Mutex;
 use socketio::{
-    Args, DisconnectReason, EngineConfig, ListenConfig, Namespace, Server, ServerConfig, SlowConsumer,
+    Args, DisconnectReason, EmitError, EngineConfig, ListenConfig, Namespace, Server, ServerConfig,
+    SlowConsumer, Socket,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
+    task::yield_now,
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -25,6 +27,8 @@ use crate::{Failure, HEAP};
 const ROOM: &str = "room";
 /// If there are more broadcasts than that in a second, some leave at a stretch.
 const STRETCHES: u32 = 1000;
+/// How many messages are written before others have their turn.
+const AT_A_STRETCH: usize = 64;
 
 /// What the server does with clients that do not take their messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,12 +81,18 @@ impl Policy {
 /// Why sockets left, and how often; and when the last one did.
 type Reasons = Arc<Mutex<(BTreeMap<String, usize>, Option<Instant>)>>;
 
+/// The sockets in the room.
+type Members = Arc<Mutex<Vec<Socket>>>;
+
 /// Says its port, and then obeys until its input ends.
 pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
-    let reasons = Reasons::default();
-    let noted = reasons.clone();
+    let (reasons, members) = (Reasons::default(), Members::default());
+    let (noted, joined) = (reasons.clone(), members.clone());
     let namespace = Namespace::new("/")
-        .on("join", async |socket, ()| socket.join(ROOM))
+        .on("join", async move |socket: Socket, ()| {
+            joined.lock().push(socket.clone());
+            socket.join(ROOM)
+        })
         .on("echo", async |socket, args: Args| socket.emit("echo", &args))
         .on_disconnect(async move |_, reason: DisconnectReason| {
             let (reasons, last) = &mut *noted.lock();
@@ -120,6 +130,12 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
                 tokio::spawn(broadcast(io.clone(), messages.parse()?, parse(size)?, rate.parse()?)).await??;
                 say("done");
             }
+            ["each", messages, size] => {
+                begin = Instant::now();
+                let members = std::mem::take(&mut *members.lock());
+                let refused = tokio::spawn(each(members, messages.parse()?, parse(size)?)).await??;
+                say(refused);
+            }
             _ => return Err(format!("no command: {line}").into()),
         }
     }
@@ -144,6 +160,29 @@ async fn broadcast(io: Server, messages: usize, size: usize, rate: NonZeroU32) -
         io.to(ROOM).emit("news", &text)?;
     }
     Ok(())
+}
+
+/// Sends so many messages of that size to each, no two of them alike, and says how many were refused to clients that
+/// stayed.
+async fn each(mut members: Vec<Socket>, messages: usize, size: usize) -> Result<usize, Failure> {
+    let (mut refused, mut sent) = (0, 0);
+    for n in 0..messages {
+        let mut stayed = Vec::with_capacity(members.len());
+        for socket in members {
+            match socket.emit("news", &format!("{n:x<size$}")) {
+                Err(EmitError::Disconnected) => continue,
+                Err(EmitError::Full) => refused += 1,
+                other => other?,
+            }
+            stayed.push(socket);
+            sent += 1;
+            if sent % AT_A_STRETCH == 0 {
+                yield_now().await;
+            }
+        }
+        members = stayed;
+    }
+    Ok(refused)
 }
 
 fn say(line: impl fmt::Display) {

@@ -1,4 +1,4 @@
-//! Clients that never read what their room gets, and what others notice of them.
+//! Clients that never read what they are sent, or hardly, and what others notice of them.
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +24,13 @@ use crate::{
     serve::Policy,
 };
 
-/// How much more memory the server may use.
-const MAX_GROWTH: usize = 64 << 20;
+/// What the messages for all clients may take together, the default of `max_buffered_total`.
+const BUDGET: usize = 512 << 20;
+/// The resident memory of the server.
+const MAX_RESIDENT: usize = BUDGET + BUDGET / 10;
+/// How long a client may be slow, the longer one of `slow_consumer_grace` and `write_timeout` by default, and how much
+/// later the server may act.
+const MAX_STALL: Duration = Duration::from_secs(15 + 1);
 /// How much the kernel may hold for a client that does not read, in the buffers of both sides.
 const MAX_KERNEL: usize = 320 << 10;
 /// How long 99 of 100 echoes may take while others do not read. They may take as long as with nobody there, twice, and
@@ -37,6 +42,18 @@ const MAX_FLOOD_P99: Duration = Duration::from_millis(5);
 const MESSAGE: usize = 1024;
 /// As many broadcasts in a second as the server can make.
 const FLOOD: usize = 10_000;
+/// The messages for a single client: they may wait in a frame of their own, and not among others.
+const OWN_MESSAGE: usize = 10_000;
+/// What readers are sent each as fast as the server can: no more than the budget for all.
+const MAX_READ: usize = 400_000;
+/// What clients that trickle are sent each: more than may wait for a client in the long run.
+const TRICKLED: usize = 2_000_000;
+/// How many clients trickle at most.
+const MAX_TRICKLING: usize = 100;
+/// How long a client that trickles does not read.
+const TRICKLE: Duration = Duration::from_secs(1);
+/// From so many bytes on, the system tells the server that there is room.
+const HALF_BUFFER: usize = 32 * 1024;
 /// The pause of the canary between two echoes.
 const BREATH: Duration = Duration::from_millis(2);
 /// The canary has an address of its own.
@@ -49,11 +66,59 @@ pub(crate) struct Room {
     pub(crate) policy: Policy,
 }
 
+/// How much is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loads {
+    /// Broadcasts in a second, and for how long.
+    pub(crate) rate: usize,
+    pub(crate) seconds: usize,
+    /// Broadcasts as fast as there can be.
+    pub(crate) megabytes: usize,
+    /// The megabytes that are meant for each client alone.
+    pub(crate) each: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clients {
     None,
     Reading,
     Stalled,
+    /// Half of them take a byte in a second, the others half a buffer in five.
+    Trickling,
+}
+
+/// What the server sends.
+#[derive(Debug, Clone, Copy)]
+enum Load {
+    /// Broadcasts, so many in a second.
+    Room { messages: usize, rate: usize },
+    /// So many messages to each client, no two of them alike.
+    Each { messages: usize },
+}
+
+impl Load {
+    /// So many bytes for each client, as fast as the server can.
+    fn each(bytes: usize) -> Self {
+        Self::Each { messages: bytes / OWN_MESSAGE }
+    }
+
+    fn command(self) -> String {
+        match self {
+            Self::Room { messages, rate } => format!("broadcast {messages} {MESSAGE} {rate}"),
+            Self::Each { messages } => format!("each {messages} {OWN_MESSAGE}"),
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room { messages, rate } => {
+                write!(f, "{messages} broadcasts of {MESSAGE} bytes, {rate} in a second at most")
+            }
+            Self::Each { messages } => write!(f, "{messages} messages of {OWN_MESSAGE} bytes to each client"),
+        }
+    }
 }
 
 /// What a phase has shown.
@@ -62,106 +127,140 @@ struct Shown {
     song: Song,
     /// Those until the last client was ended; all of them if none was.
     together: Song,
-    growth: usize,
+    resident: usize,
     kernel: usize,
     reasons: BTreeMap<String, usize>,
+    /// How long after the load the last client was ended.
+    stall: Duration,
 }
 
 /// First the same broadcasts to nobody, to clients that read, and to clients that do not; then as many as there can
-/// be.
-pub(crate) async fn run(
-    room: Room,
-    megabytes: usize,
-    rate: usize,
-    seconds: usize,
-) -> Result<Verdict, Failure> {
+/// be; then messages for each client alone.
+pub(crate) async fn run(room: Room, loads: Loads) -> Result<Verdict, Failure> {
+    let Loads { rate, seconds, megabytes, each } = loads;
     let mut verdict = Verdict::default();
-    let messages = rate * seconds;
-    println!("{messages} broadcasts of {MESSAGE} bytes, {rate} in a second, policy {}", room.policy);
-    let nobody = phase(room, Clients::None, messages, rate).await?;
-    let reading = phase(room, Clients::Reading, messages, rate).await?;
-    let lost = reading.reasons.values().sum::<usize>();
-    verdict.demand(lost == 0, format!("{lost} clients were ended that read"));
-    let stalled = phase(room, Clients::Stalled, messages, rate).await?;
-    stalled.judge(&mut verdict, room);
+    let paced = Load::Room { messages: rate * seconds, rate };
+    let nobody = phase(room, Clients::None, paced).await?;
+    let reading = phase(room, Clients::Reading, paced).await?;
+    reading.judge(&mut verdict, room, Clients::Reading);
+    let stalled = phase(room, Clients::Stalled, paced).await?;
+    stalled.judge(&mut verdict, room, Clients::Stalled);
     let bound = MAX_P99.max(2 * nobody.song.at(99)).max(reading.song.at(99));
     verdict.demand(stalled.together.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
 
-    let messages = megabytes * 1000;
-    println!("{messages} broadcasts of {MESSAGE} bytes, as fast as the server can, policy {}", room.policy);
-    let nobody = phase(room, Clients::None, messages, FLOOD).await?;
-    let stalled = phase(room, Clients::Stalled, messages, FLOOD).await?;
-    stalled.judge(&mut verdict, room);
-    let bound = MAX_FLOOD_P99.max(2 * nobody.song.at(99));
+    let flood = Load::Room { messages: megabytes * 1000, rate: FLOOD };
+    let nobody = phase(room, Clients::None, flood).await?;
+    let stalled = phase(room, Clients::Stalled, flood).await?;
+    stalled.judge(&mut verdict, room, Clients::Stalled);
+    let bound = MAX_FLOOD_P99.max(2 * nobody.song.at(99)).max(reading.song.at(99));
     verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
+
+    let reading = phase(room, Clients::Reading, Load::each(MAX_READ.min(each * 1_000_000))).await?;
+    reading.judge(&mut verdict, room, Clients::Reading);
+    let stalled = phase(room, Clients::Stalled, Load::each(each * 1_000_000)).await?;
+    stalled.judge(&mut verdict, room, Clients::Stalled);
+    let bound = MAX_FLOOD_P99.max(reading.song.at(99));
+    verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
+
+    let few = Room { clients: room.clients.min(MAX_TRICKLING), ..room };
+    let trickling = phase(few, Clients::Trickling, Load::each(TRICKLED)).await?;
+    trickling.judge(&mut verdict, few, Clients::Trickling);
     Ok(verdict)
 }
 
 impl Shown {
-    /// Whether clients that did not read cost little, and were ended for it.
-    fn judge(&self, verdict: &mut Verdict, room: Room) {
-        verdict.demand(self.growth < MAX_GROWTH, format!("{} more memory", mib(self.growth)));
+    /// Whether the clients cost little, and were ended for not reading, or none was.
+    fn judge(&self, verdict: &mut Verdict, room: Room, clients: Clients) {
+        let resident = self.resident;
+        verdict.demand(resident <= MAX_RESIDENT, format!("{} of memory", mib(resident)));
+        let slow = self.reasons.iter().filter(|(reason, _)| reason.starts_with("Closed(SlowConsumer"));
+        let slow = slow.map(|(_, count)| count).sum::<usize>();
+        let others = self.reasons.values().sum::<usize>() - slow;
+        verdict.demand(others == 0, format!("{others} were ended for another reason: {:?}", self.reasons));
+        if clients == Clients::Reading {
+            return verdict.demand(slow == 0, format!("{slow} clients were ended that read"));
+        }
         let kernel = self.kernel;
         verdict.demand(kernel < room.clients * MAX_KERNEL, format!("{} in the kernel", mib(kernel)));
-        let slow = self.reasons.get("Closed(SlowConsumer)").copied().unwrap_or_default();
         if room.policy == Policy::Disconnect {
             let all = room.clients;
             verdict.demand(slow == all, format!("{slow} of {all} clients were ended for not reading"));
+            let stall = self.stall;
+            verdict.demand(stall <= MAX_STALL, format!("one was ended {stall:.1?} after the last message"));
         }
-        let others = self.reasons.values().sum::<usize>() - slow;
-        verdict.demand(others == 0, format!("{others} others were ended too"));
     }
 }
 
+async fn join(server: &Server, number: usize) -> Result<Client, Failure> {
+    let mut client = Client::websocket(server.address, number).await?;
+    client.send(r#"420["join"]"#).await?;
+    client.frame().await?;
+    Ok(client)
+}
+
 #[allow(clippy::cast_precision_loss, reason = "for people")]
-async fn phase(room: Room, clients: Clients, messages: usize, rate: usize) -> Result<Shown, Failure> {
+async fn phase(room: Room, clients: Clients, load: Load) -> Result<Shown, Failure> {
     let mut server = Server::start(room.policy).await?;
-    let (mut stalled, mut reading) = (Vec::new(), JoinSet::new());
+    let (mut stalled, mut active) = (Vec::new(), JoinSet::new());
     let count = if clients == Clients::None { 0 } else { room.clients };
     for number in 0..count {
-        let mut client = Client::websocket(server.address, number).await?;
-        client.send(r#"420["join"]"#).await?;
-        client.frame().await?;
-        if clients == Clients::Reading {
-            reading.spawn(client.idle());
-        } else {
-            stalled.push(client);
+        let client = join(&server, number).await?;
+        match clients {
+            Clients::None | Clients::Stalled => stalled.push(client),
+            Clients::Reading => drop(active.spawn(client.idle())),
+            Clients::Trickling if number % 2 == 0 => drop(active.spawn(client.trickle(1, TRICKLE))),
+            Clients::Trickling => drop(active.spawn(client.trickle(HALF_BUFFER, 5 * TRICKLE))),
         }
     }
-    let (start, kernel, alone) = (resident(server.pid)?, kernel_buffers()?, server.gauges().await?);
-    let peaks = Arc::new((AtomicUsize::new(start), AtomicUsize::new(kernel)));
+    let (kernel, alone) = (kernel_buffers()?, server.gauges().await?);
+    let peaks = Arc::new((AtomicUsize::new(0), AtomicUsize::new(kernel)));
     let watching = tokio::spawn(watch(server.pid, peaks.clone()));
     let canary = Canary::start(server.address);
     let (began, used) = (Instant::now(), server.cpu_time()?);
-    server.ask(&format!("broadcast {messages} {MESSAGE} {rate}")).await?;
+    server.ask(&load.command()).await?;
     let (took, used) = (began.elapsed(), server.cpu_time()?.saturating_sub(used));
-    let reasons = server.ask("reasons").await?;
+    let expected = if clients == Clients::Reading || room.policy != Policy::Disconnect { 0 } else { count };
+    let (last_end, reasons) = ends(&mut server, expected).await?;
     let times = canary.stop()?;
     watching.abort();
 
-    let (last_end, reasons) = reasons.split_once(' ').ok_or("reasons")?;
-    let last_end = Some(Duration::from_millis(last_end.parse()?)).filter(|end| !end.is_zero());
+    let last_end = Some(last_end).filter(|end| !end.is_zero());
     let together = times.iter().filter(|(at, _)| last_end.is_none_or(|end| *at < began + end));
     let shown = Shown {
         together: Song::new(together),
         song: Song::new(&times),
-        growth: peaks.0.load(Ordering::Relaxed).saturating_sub(start),
+        resident: peaks.0.load(Ordering::Relaxed),
         kernel: peaks.1.load(Ordering::Relaxed).saturating_sub(kernel),
-        reasons: serde_json::from_str(reasons)?,
+        reasons,
+        stall: last_end.unwrap_or_default().saturating_sub(took),
     };
-    let (rate, cores) = (messages as f64 / took.as_secs_f64(), used.as_secs_f64() / took.as_secs_f64());
-    println!(
-        "{count} clients, {clients:?}: {rate:.0} broadcasts in a second, {cores:.2} cores for the server"
-    );
+    let cores = used.as_secs_f64() / took.as_secs_f64();
+    println!("{count} clients, {clients:?}, policy {}: {load}", room.policy);
+    println!("  sent in {took:.1?}, with {cores:.2} cores for the server");
     let live = server.gauges().await?.peak_bytes.saturating_sub(alone.live_bytes);
-    let (growth, kernel) = (mib(shown.growth), mib(shown.kernel));
-    println!("  memory: {growth} more, of it live {}; buffers of the kernel: {kernel} more", mib(live));
+    let (resident, kernel) = (mib(shown.resident), mib(shown.kernel));
+    println!("  memory: {resident}, of it live for this {}; buffers of the kernel: {kernel} more", mib(live));
     println!("  canary: {}", shown.song);
     if let Some(end) = last_end {
         println!("  ended until {end:.1?}: {:?}", shown.reasons);
         println!("  canary until then: {}", shown.together);
     }
     Ok(shown)
+}
+
+/// Waits until so many clients were ended, but no longer than that may take; says how long after the beginning of the
+/// load the last one was, and why they were.
+async fn ends(server: &mut Server, expected: usize) -> Result<(Duration, BTreeMap<String, usize>), Failure> {
+    let begin = Instant::now();
+    loop {
+        let answer = server.ask("reasons").await?;
+        let (last_end, reasons) = answer.split_once(' ').ok_or("reasons")?;
+        let reasons: BTreeMap<String, usize> = serde_json::from_str(reasons)?;
+        if reasons.values().sum::<usize>() >= expected || begin.elapsed() > 2 * MAX_STALL {
+            return Ok((Duration::from_millis(last_end.parse()?), reasons));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Notes how much memory there is at most.
