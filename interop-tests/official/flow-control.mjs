@@ -19,7 +19,7 @@ const [COMMAND, ...ARGS] = process.env.FLOW_CONTROL_SERVER?.split(" ") ?? [OURS]
 export const isOurs = COMMAND === OURS;
 
 /** How soon the server must answer, or send, whatever it is. */
-const DEADLINE = 15_000;
+const DEADLINE = 30_000;
 
 /** Fails with the beginning of what is not what it should be. */
 export function assertEqual(got, expected) {

@@ -117,8 +117,8 @@ function questions(connect) {
 }
 
 function manyQuestions(connect) {
-  test("10,000 events, each of which asks the client back", askedBack(connect, 10_000, []));
-  test("10,000 events of 1 KiB, each of which asks the client back", askedBack(connect, 10_000, [KIB]));
+  test("10,000 events, each of which asks the client back", askedBack(connect, 10_000, [], 20_000));
+  test("10,000 events of 1 KiB, each of which asks the client back", askedBack(connect, 10_000, [KIB], 20_000));
 }
 
 function pollingOnly() {
