@@ -94,9 +94,9 @@ __config! {
         /// size. Frames of a broadcast count for each recipient, though they exist once. Node has no limit.
         max_buffered: usize = 1024 * 1024,
         /// How long more than [`max_buffered`](field@Self::max_buffered) bytes may wait for a client that does not take
-        /// as many in that time. 60 seconds by default; then it is disconnected as a slow consumer. So a client is kept
+        /// as many in that time. 30 seconds by default; then it is disconnected as a slow consumer. So a client is kept
         /// at any size of the queue if it reads `max_buffered` bytes in each such time. Node has no limit.
-        slow_consumer_grace: Duration = Duration::from_mins(1),
+        slow_consumer_grace: Duration = Duration::from_secs(30),
         /// The bytes that may wait for one client at any time. 64 MiB by default. Beyond,
         /// [`send`](crate::SessionHandle::send) fails, and what must not be missed without a sign, such as a broadcast,
         /// ends the session. Node has no limit.

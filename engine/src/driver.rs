@@ -61,7 +61,9 @@ pub(crate) struct Driver<A: Application> {
     answered: usize,
     /// As long as requests find the session.
     open: Option<OpenSession>,
-    /// While the application takes no messages, and nothing is read.
+    /// Something was not read, because the application takes no messages.
+    unread: bool,
+    /// While that is so.
     pause: Option<Box<Pause>>,
     /// The units of work that are left in this turn.
     turn: u32,
@@ -108,6 +110,7 @@ impl<A: Application> Driver<A> {
             timer: Timer::default(),
             answered: 0,
             open: Some(open),
+            unread: false,
             pause: None,
             turn: TURN,
             aborted: false,
@@ -156,7 +159,6 @@ impl<A: Application> Driver<A> {
                 self.outputs(now);
                 self.post(cx, now);
                 self.outputs(now);
-                let was_ready = self.connection.ready();
                 let was_closed = self.session.is_closed();
                 let idle = self.connection.poll(cx).is_ready();
                 let commanded = self.flush(cx, now);
@@ -165,8 +167,7 @@ impl<A: Application> Driver<A> {
                     return Poll::Ready(());
                 }
                 // Either lets the connection go on with something that nothing else would wake it for.
-                let resumed =
-                    (!was_ready && self.connection.ready()) || (!was_closed && self.session.is_closed());
+                let resumed = self.resumes() || (!was_closed && self.session.is_closed());
                 if read || resumed {
                     called = resumed || commanded;
                     continue;
@@ -178,7 +179,9 @@ impl<A: Application> Driver<A> {
                 return Poll::Pending;
             }
             self.turn = self.turn.saturating_sub(ROUND);
-            self.watch_pause(now);
+            if self.unread != self.pause.is_some() {
+                self.toggle_pause(now);
+            }
             if !self.sleep(cx) {
                 continue;
             }
@@ -200,28 +203,34 @@ impl<A: Application> Driver<A> {
     /// Waits for the next deadline.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
-        let pause = self.pause.as_ref().map(|pause| pause.until.min(pause.check_at));
-        let deadlines = [self.deadline, self.connection.deadline(), websocket, self.handle.slow_at(), pause];
-        match deadlines.into_iter().flatten().min().map(Instant::from_std) {
+        let mut deadline = earliest(earliest(self.deadline, self.connection.deadline()), websocket);
+        if self.pause.is_some() || self.handle.is_backlogged() {
+            let pause = self.pause.as_ref().map(|pause| pause.until.min(pause.check_at));
+            deadline = earliest(earliest(deadline, pause), self.handle.slow_at());
+        }
+        match deadline.map(Instant::from_std) {
             Some(deadline) if !self.timer.is_set(now, deadline) => self.timer.poll(cx, deadline),
             _ => Poll::Pending,
         }
     }
 
-    /// Takes note of whether the application takes messages.
-    fn watch_pause(&mut self, now: Instant) {
-        if self.session.has_ended() || self.connection.ready() {
-            if self.pause.take().is_some() {
-                self.session.resume(now.into_std());
-            }
-        } else if self.pause.is_none() {
-            let now = now.into_std();
-            let (until, check_at) =
-                (now + self.shared.config.read_pause_timeout, now + CLOSED_CHECK_INTERVAL);
-            self.pause = Some(Box::new(Pause { until, check_at }));
-            self.session.pause(now);
+    /// Whether the application takes messages again, of which some were not read.
+    fn resumes(&mut self) -> bool {
+        let resumes = self.unread && self.connection.ready();
+        self.unread &= !resumes;
+        resumes
+    }
+
+    /// Takes note that the application takes no messages, or that it takes them again.
+    #[cold]
+    fn toggle_pause(&mut self, now: Instant) {
+        let instant = now.into_std();
+        if self.pause.take().is_some() {
+            self.session.resume(instant);
         } else {
-            return;
+            let until = instant + self.shared.config.read_pause_timeout;
+            self.pause = Some(Box::new(Pause { until, check_at: instant + CLOSED_CHECK_INTERVAL }));
+            self.session.pause(instant);
         }
         self.outputs(now);
     }
@@ -230,8 +239,10 @@ impl<A: Application> Driver<A> {
     fn check_pause(&mut self, now: Instant) {
         let now = now.into_std();
         let Some(pause) = &mut self.pause else { return };
-        if pause.until <= now {
-            self.pause = None;
+        if self.session.has_ended() {
+            (self.pause, self.unread) = (None, false);
+        } else if pause.until <= now {
+            (self.pause, self.unread) = (None, false);
             self.handle.hit(Limit::ReadPauseTimeout);
             self.session.handle(now, Input::Close(CloseReason::PingTimeout));
         } else if pause.check_at <= now {
@@ -472,6 +483,13 @@ impl<A: Application> Drop for Driver<A> {
     fn drop(&mut self) {
         self.handle.abandon();
         self.shared.registry.task_ends(self.handle.id());
+    }
+}
+
+fn earliest(a: Option<std::time::Instant>, b: Option<std::time::Instant>) -> Option<std::time::Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
     }
 }
 

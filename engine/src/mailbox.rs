@@ -181,6 +181,7 @@ impl Queue {
     }
 
     /// Takes all frames, or the first ones if there are more than so many bytes.
+    #[inline]
     fn take(&mut self, bytes: usize) -> VecDeque<Frame> {
         if self.buffered > bytes {
             return self.take_some(bytes);
@@ -219,6 +220,7 @@ fn has_room(buffered: usize, len: usize, max_buffered: usize) -> bool {
 
 impl Mailbox {
     /// Bytes have left: there may be room for the first of those who wait for it.
+    #[inline]
     fn written(&self, queue: &mut Queue, len: usize) {
         queue.buffered -= len;
         if queue.backlog.is_some() {

@@ -9,7 +9,7 @@ import { Polling } from "./wire.mjs";
 const KIB = "x".repeat(1024);
 const CAST = "x".repeat(100_000);
 /** Any client that is slow has been ended after this, whichever limit it has hit. */
-const PATIENCE = 30_000;
+const PATIENCE = 40_000;
 
 const skip = !isOurs && "Node.js ends no client for being slow";
 const server = await FlowServer.start();

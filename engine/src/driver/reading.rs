@@ -21,7 +21,11 @@ impl<A: Application> Driver<A> {
     /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(websocket) = &self.websocket else { return false };
-        if websocket.is_closing() || self.turn == 0 || is_paused(&self.session, &self.connection) {
+        if websocket.is_closing() || self.turn == 0 {
+            return false;
+        }
+        if is_paused(&self.session, &self.connection) {
+            self.unread = true;
             return false;
         }
         let read = with_read_buffer(|scratch| self.read_with(cx, now, scratch));
@@ -77,13 +81,14 @@ impl<A: Application> Driver<A> {
             self.handle.written(written);
         }
         let revision = self.handle.dialect().revision;
-        let Self { shared, handle, session, connection, websocket, close, turn, .. } = self;
+        let Self { shared, handle, session, connection, websocket, close, turn, unread, .. } = self;
         let (config, metrics) = (&*shared.config, &shared.limits.metrics);
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.tail_ready = false;
         while at < input.len() {
-            if *turn == 0 || is_paused(session, connection) {
+            *unread = is_paused(session, connection);
+            if *turn == 0 || *unread {
                 websocket.tail_ready = true;
                 break;
             }

@@ -23,7 +23,7 @@ impl<A: Application> Driver<A> {
             self.poll = None;
             self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
         }
-        let Self { shared, session, connection, post: slot, turn, .. } = self;
+        let Self { shared, session, connection, post: slot, turn, unread, .. } = self;
         let Some(post) = slot else { return };
         let (body, at) = match post.poll_body(cx) {
             Poll::Pending => return,
@@ -38,7 +38,8 @@ impl<A: Application> Driver<A> {
             }
         };
         while body.has_packet(*at) {
-            if *turn == 0 || !(session.has_ended() || connection.ready()) {
+            *unread = !(connection.ready() || session.has_ended());
+            if *turn == 0 || *unread {
                 return;
             }
             *turn -= 1;

@@ -31,7 +31,7 @@ async fn a_client_may_be_above_max_buffered_for_the_grace() {
             session.send(&[large(100 * KIB)]).unwrap();
         }
         assert!(session.is_backlogged());
-        sleep(59 * SECOND).await;
+        sleep(29 * SECOND).await;
         for _ in 0..20 {
             assert_eq!(client.frame().await.unwrap().1.len(), 100 * KIB + 1);
         }
@@ -48,13 +48,13 @@ async fn a_client_may_be_above_max_buffered_for_the_grace() {
     let start = Instant::now();
     session.send(&[large(100 * KIB)]).unwrap();
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
-    assert_eq!(start.elapsed().as_secs(), 60);
+    assert_eq!(start.elapsed().as_secs(), 30);
     assert_eq!(server.engine.limit_hits(Limit::SlowConsumerGrace), 1);
     // The message that was begun is whole.
     assert_eq!(client.frame().await.unwrap().1.len(), 1000 * KIB + 1);
     let (code, reason) = client.close().await;
     assert_eq!(code, 1008);
-    assert_eq!(reason, "slow consumer: slow_consumer_grace (60s above 1048576 bytes)");
+    assert_eq!(reason, "slow consumer: slow_consumer_grace (30s above 1048576 bytes)");
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,7 +30,7 @@ const BUDGET: usize = 512 << 20;
 const MAX_RESIDENT: usize = BUDGET + BUDGET / 10;
 /// How long a client may be slow, the longer one of `slow_consumer_grace` and `write_timeout` by default, and how much
 /// later the server may act.
-const MAX_STALL: Duration = Duration::from_secs(15 + 1);
+const MAX_STALL: Duration = Duration::from_secs(30 + 1);
 /// How much the kernel may hold for a client that does not read, in the buffers of both sides.
 const MAX_KERNEL: usize = 320 << 10;
 /// How long 99 of 100 echoes may take while others do not read. They may take as long as with nobody there, twice, and
