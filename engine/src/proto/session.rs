@@ -365,8 +365,8 @@ impl Session {
     fn probe(&mut self, now: Instant, packet: &Packet<'_>) {
         let State::Polling { upgrade, .. } = &mut self.state else { return };
         match (packet, *upgrade) {
-            (Packet::Ping { probe: true }, Upgrade::Attached { .. } | Upgrade::Probed { .. }) => {
-                let give_up = now + self.config.upgrade_timeout;
+            // A probe gains no time, and there is no second one.
+            (Packet::Ping { probe: true }, Upgrade::Attached { give_up }) => {
                 *upgrade = Upgrade::Probed { give_up, release: now };
                 self.out.push_back(Output::ProbePong);
                 self.answer(Some(End::Noop));
@@ -472,10 +472,13 @@ impl Session {
         }
     }
 
-    /// Sends a heartbeat: at once to a WebSocket, otherwise with the next poll.
+    /// Sends a heartbeat: at once to a WebSocket, otherwise with the next poll. One answers all pings that came before it
+    /// left.
     fn beat(&mut self) {
         if self.route() == Route::WebSocket {
-            self.out.push_back(Output::Ping);
+            if !self.out.contains(&Output::Ping) {
+                self.out.push_back(Output::Ping);
+            }
         } else {
             self.ping_due = true;
             self.answer(None);

@@ -261,6 +261,27 @@ fn an_abandoned_probe_is_dropped_after_the_upgrade_timeout() {
 }
 
 #[test]
+fn a_second_probe_ends_the_upgrade() {
+    let mut sim = Sim::probed();
+    assert_eq!(sim.packet(WebSocket, "2probe"), [Output::DropProbe]);
+    assert_eq!(sim.packet(WebSocket, "2probe"), []);
+    assert_eq!(sim.packet(WebSocket, "5"), []);
+    assert!(sim.message(Polling, "alive"));
+    assert_eq!(sim.feed(Input::Arrived(Request::Probe)), [Output::Accept(Request::Probe)]);
+    assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong]);
+}
+
+#[test]
+fn a_probe_gains_no_time_for_the_upgrade() {
+    let mut sim = Sim::new(Polling);
+    sim.feed(Input::Arrived(Request::Probe));
+    sim.now += secs(9);
+    assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong]);
+    assert_eq!(sim.deadline(), Some(secs(10)));
+    assert_eq!(sim.wake(), [Output::DropProbe]);
+}
+
+#[test]
 fn only_a_probe_or_an_upgrade_may_come_first() {
     for first in ["4message", "2", "3", "1", "6"] {
         let mut sim = Sim::new(Polling);

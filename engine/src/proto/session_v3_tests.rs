@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{
     dialect::Revision,
-    packet::TransportKind::{self, Polling, WebSocket},
+    packet::{
+        Packet,
+        TransportKind::{self, Polling, WebSocket},
+    },
     session::{CloseReason, End, Input, Output, Request},
     session_tests::Sim,
 };
@@ -37,6 +40,16 @@ fn a_ping_is_answered_and_restarts_the_wait() {
         assert_eq!(sim.packet(WebSocket, ping), [Output::Ping], "{ping}");
         assert_eq!(sim.deadline(), Some(secs(25 + 45)));
     }
+}
+
+#[test]
+fn pings_that_come_together_have_one_answer() {
+    let mut sim = sim(WebSocket);
+    for _ in 0..1000 {
+        assert_eq!(sim.session.receive(sim.now, WebSocket, Packet::Ping { probe: false }), None);
+    }
+    assert_eq!(sim.drain(), [Output::Ping]);
+    assert_eq!(sim.packet(WebSocket, "2"), [Output::Ping]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    ops::Range,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -17,8 +18,9 @@ use crate::{
     },
 };
 
-/// The most WebSocket pongs that wait for a client. One that sends pings and does not read is not answered beyond.
-const MAX_WAITING_PONGS: usize = 16;
+/// The most frames of the engine itself that wait for a client. One that sends WebSocket pings and does not read is not
+/// answered beyond; of all other frames there is one of each kind.
+const MAX_OWN: usize = 16;
 
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
@@ -37,7 +39,6 @@ pub(crate) struct WebSocket {
     unflushed: bool,
     /// The cost of frames that have been written since it was last asked for.
     written: usize,
-    pongs: usize,
     /// Whether any byte has been written since the pace was last looked at.
     moved: bool,
     pub(crate) pace: Pace,
@@ -85,7 +86,6 @@ impl WebSocket {
             offset: 0,
             unflushed: false,
             written: 0,
-            pongs: 0,
             moved: false,
             pace: Pace::default(),
             closing: None,
@@ -118,18 +118,27 @@ impl WebSocket {
         }
     }
 
-    /// Queues a frame of the engine itself, ahead of the messages that wait and behind those of its kind.
+    /// Queues a frame of the engine itself, ahead of the messages that wait and behind those of its kind; unless one that
+    /// says the same waits already, which then answers for both.
     pub(crate) fn queue_first(&mut self, frame: Frame) {
-        let begun = usize::from(self.offset > 0);
-        let own = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
-        self.sending.insert(begun + own, frame);
+        let own = self.own();
+        if !self.sending.range(own.clone()).any(|waiting| waiting.wire() == frame.wire()) {
+            self.sending.insert(own.end, frame);
+        }
     }
 
     pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
-        if self.pongs < MAX_WAITING_PONGS {
-            self.pongs += 1;
-            self.queue_first(Frame::pong(payload));
+        let own = self.own();
+        if own.len() < MAX_OWN {
+            self.sending.insert(own.end, Frame::pong(payload));
         }
+    }
+
+    /// The places of the engine's own frames in the queue, of which none has begun to leave: they are few.
+    fn own(&self) -> Range<usize> {
+        let begun = usize::from(self.offset > 0);
+        let own = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
+        begun..begun + own
     }
 
     /// The queue, once it is empty: the mailbox goes on with it, so that one small queue serves both.
@@ -159,7 +168,6 @@ impl WebSocket {
             }
             self.advance(written);
         }
-        self.pongs = 0;
         let flushed = self.stream.poll_flush(cx);
         self.unflushed = flushed.is_pending();
         flushed

@@ -10,6 +10,7 @@ mod closing;
 mod descriptors;
 mod errors;
 mod flow_control;
+mod floods;
 mod heartbeat;
 mod http1;
 mod lifecycle;
