@@ -130,15 +130,15 @@ pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// The answer to a client that may try again later.
-pub(crate) fn unavailable(retry_after: HeaderValue) -> Response<Full<Bytes>> {
-    let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
+pub(crate) fn try_again(code: StatusCode, retry_after: HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = status(code);
     response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     response
 }
 
 /// The answer to a client that is to find another server.
 pub(crate) fn elsewhere() -> Response<Full<Bytes>> {
-    let mut response = unavailable(RETRY_LATER);
+    let mut response = try_again(StatusCode::SERVICE_UNAVAILABLE, RETRY_LATER);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -136,12 +136,27 @@ __config! {
         /// status 408 and its session ends. Node has no limit.
         min_body_rate: u32 = 1024,
         /// The sessions of the server. By default 0.9 of the files that the process may open (the soft limit
-        /// `RLIMIT_NOFILE`), one million at most. Beyond, clients get status 503 with `Retry-After`,
-        /// on every transport and before any 101. Node has no limit.
+        /// `RLIMIT_NOFILE`), one million at most. Beyond, a [pending](field@Self::max_pending_sessions) one gives way; if
+        /// there is none, clients get status 503 with `Retry-After`, on every transport and before any 101. Node has no
+        /// limit.
         max_sessions: usize = connections_of_descriptors(),
+        /// The sessions that may be pending. 65,536 by default; beyond, and when [`max_sessions`](field@Self::max_sessions)
+        /// are open, the oldest of them gives way to a new one, with
+        /// [`CloseReason::Evicted`](crate::CloseReason::Evicted). A session is pending until its client has sent another
+        /// request, or has a WebSocket, and the application has
+        /// [confirmed](crate::Connection::is_established) it: that of `socketio` does so when the client has joined a
+        /// namespace. Must not be zero. Node has no limit.
+        max_pending_sessions: usize = 65_536,
+        /// The sessions of one address, and how many of it may begin in a second; of IPv6, a network of 64 bits is one
+        /// address. `u32::MAX`, which is no limit, by default. Beyond, clients get status 429 with `Retry-After`. It needs
+        /// [`RemoteAddr`](crate::RemoteAddr): behind a proxy, whose address all clients would share, set it only if a
+        /// layer tells theirs. Node has no limit.
+        max_sessions_per_address: u32 = u32::MAX,
         /// The sessions that may begin in a second; up to so many at once, after a second of rest. 50,000 by default,
         /// which is more than one core can do, so that it is the machine that decides; what a server has been measured
-        /// to stand is a better value. Beyond, clients get status 503 with `Retry-After`. Node has no limit.
+        /// to stand is a better value. Beyond, clients get status 503 with `Retry-After`. All clients share it, so that one
+        /// could take all of it: [`max_sessions_per_address`](field@Self::max_sessions_per_address) is what keeps it from
+        /// that. Node has no limit.
         max_handshakes_per_second: u32 = 50_000,
         /// The transports that clients may use. Both by default. Node: `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],

@@ -59,6 +59,13 @@ pub trait Connection: Send + 'static {
         true
     }
 
+    /// Whether the client is one that the application knows, such as one that has logged in. It is asked until it says
+    /// yes, whenever the task of the session has run; until then, the session is
+    /// [pending](field@crate::EngineConfig::max_pending_sessions).
+    fn is_established(&self) -> bool {
+        true
+    }
+
     /// Goes on with whatever the connection is doing; called whenever the task of the session runs. `Ready`
     /// when nothing is left to do: after [`closed`](Self::closed), the task then ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -16,6 +16,7 @@ use tracing::{Span, debug_span};
 
 use crate::{
     Limit,
+    admission::{Opening, Place},
     connection::{Application, Connection},
     engine::Shared,
     mailbox::{Command, SessionHandle},
@@ -67,6 +68,9 @@ pub(crate) struct Driver<A: Application> {
     pause: Option<Box<Pause>>,
     /// The units of work that are left in this turn.
     turn: u32,
+    place: Place,
+    /// Whether the client has come back after its handshake.
+    is_back: bool,
     /// Whether the task is to end at once.
     aborted: bool,
 }
@@ -81,17 +85,20 @@ struct Pause {
 impl<A: Application> Driver<A> {
     /// `None` if the id of the session is taken.
     pub(crate) fn new(
-        shared: Arc<Shared<A>>,
+        opening: Opening<A>,
         handle: SessionHandle,
         connection: A::Connection,
         websocket: Option<WebSocket>,
     ) -> Option<Self> {
+        let shared = opening.shared.clone();
         let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
         let revision = handle.dialect().revision;
         let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
         if !shared.registry.insert(handle.clone()) {
             return None;
         }
+        let is_back = websocket.is_some();
+        let place = opening.settle(&handle, !(is_back && connection.is_established()));
         let open = OpenSession::new(&shared.limits.metrics, transport);
         if shared.is_closing() {
             // It was let in before the end, and the list of those who are told may be older than it is.
@@ -113,6 +120,8 @@ impl<A: Application> Driver<A> {
             unread: false,
             pause: None,
             turn: TURN,
+            place,
+            is_back,
             aborted: false,
         })
     }
@@ -161,6 +170,9 @@ impl<A: Application> Driver<A> {
                 self.outputs(now);
                 let was_closed = self.session.is_closed();
                 let idle = self.connection.poll(cx).is_ready();
+                if self.place.is_pending() && self.is_established() {
+                    self.place.confirm(&self.shared.admission);
+                }
                 let commanded = self.flush(cx, now);
                 self.close_websocket(cx, now);
                 if self.session.is_closed() && self.websocket.is_none() && idle {
@@ -198,6 +210,11 @@ impl<A: Application> Driver<A> {
             self.session.handle(now.into_std(), Input::Timeout);
             self.connection.timeout(now.into_std());
         }
+    }
+
+    /// Whether a session that is pending need not be so any more.
+    fn is_established(&self) -> bool {
+        self.is_back && !self.session.has_ended() && self.connection.is_established()
     }
 
     /// Waits for the next deadline.
@@ -312,6 +329,7 @@ impl<A: Application> Driver<A> {
             self.flush(cx, now);
         }
         let now = now.into_std();
+        self.is_back |= matches!(command, Command::Poll(_) | Command::Post(_) | Command::Probe(_));
         match command {
             // The official client hears of the end at once and of messages a turn later: so they come apart.
             Command::Poll(poll) if self.session.has_ended() && self.handle.has_frames() => {
@@ -357,6 +375,7 @@ impl<A: Application> Driver<A> {
                     self.deadline = deadline;
                     if self.session.is_closed() && self.open.take().is_some() {
                         self.shared.registry.remove(self.handle.id());
+                        self.place.leave(&self.shared.admission);
                     }
                     return;
                 }
@@ -482,6 +501,7 @@ impl<A: Application> Drop for Driver<A> {
     /// Also when the task is dropped with its runtime, nothing of the session stays behind.
     fn drop(&mut self) {
         self.handle.abandon();
+        self.place.leave(&self.shared.admission);
         self.shared.registry.task_ends(self.handle.id());
     }
 }

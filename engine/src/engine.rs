@@ -20,7 +20,7 @@ use http_body_util::Full;
 use crate::{
     CloseReason, ConnectionError, OpenRequest, RequestError,
     admission::{Admission, Opening},
-    answer::{Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, unavailable, with_cookie},
+    answer::{Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, try_again, with_cookie},
     body::{BodyError, collect},
     compression::{self, Agreed, Wanted},
     config::EngineConfig,
@@ -103,8 +103,9 @@ impl<A: Application> Engine<A> {
     ///
     /// # Panics
     ///
-    /// Panics if an interval or timeout of the configuration is zero, if it names no transport, if its cookie is one
-    /// that no browser takes, or if it asks for compression without the cargo feature `compression`.
+    /// Panics if an interval, a timeout or [`max_pending_sessions`](field@EngineConfig::max_pending_sessions) of the
+    /// configuration is zero, if it names no transport, if its cookie is one that no browser takes, or if it asks for
+    /// compression without the cargo feature `compression`.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
@@ -115,6 +116,7 @@ impl<A: Application> Engine<A> {
         assert!(!config.body_timeout.is_zero(), "body_timeout must not be zero");
         assert!(!config.slow_consumer_grace.is_zero(), "slow_consumer_grace must not be zero");
         assert!(!config.read_pause_timeout.is_zero(), "read_pause_timeout must not be zero");
+        assert!(config.max_pending_sessions > 0, "max_pending_sessions must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
         compression::check(&config);
         if let Some(cookie) = &config.cookie {
@@ -266,14 +268,16 @@ impl<A: Application> Engine<A> {
     {
         let response = match intent {
             Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => elsewhere(),
-            Ok(Intent::Open(dialect)) => match self.admit() {
-                Some(opening) => self.open(opening, dialect, &request.into_parts().0),
-                None => unavailable(RETRY_SOON),
+            Ok(Intent::Open(dialect)) => match Opening::new(&self.shared, request.extensions()) {
+                Ok(opening) => self.open(opening, dialect, &request.into_parts().0),
+                Err(limit) => self.refuse(limit),
             },
-            Ok(Intent::OpenWebSocket(key, dialect)) => match self.admit() {
-                Some(opening) => self.open_websocket(opening, &key, dialect, request.into_parts().0),
-                None => unavailable(RETRY_SOON),
-            },
+            Ok(Intent::OpenWebSocket(key, dialect)) => {
+                match Opening::new(&self.shared, request.extensions()) {
+                    Ok(opening) => self.open_websocket(opening, &key, dialect, request.into_parts().0),
+                    Err(limit) => self.refuse(limit),
+                }
+            }
             Ok(Intent::Poll(session)) => {
                 let wanted = Wanted::of(request.headers(), &self.shared.config);
                 return Box::pin(async move {
@@ -310,9 +314,14 @@ impl<A: Application> Engine<A> {
         Box::pin(std::future::ready(gate.leave(response)))
     }
 
-    /// Lets a session begin if it may.
-    fn admit(&self) -> Option<Opening<A>> {
-        Opening::new(&self.shared).inspect_err(|&limit| self.shared.limits.hit(limit)).ok()
+    /// The answer to a client that a limit keeps out.
+    fn refuse(&self, limit: Limit) -> Response<Full<Bytes>> {
+        self.shared.limits.hit(limit);
+        let status = match limit {
+            Limit::MaxSessionsPerAddress => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        try_again(status, RETRY_SOON)
     }
 
     /// Opens a session over long-polling.
@@ -328,11 +337,10 @@ impl<A: Application> Engine<A> {
         let handshake = open_packet(&sid, TransportKind::Polling, &self.shared.config);
         let connection =
             self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
-        let Some(driver) = Driver::new(self.shared.clone(), session, connection, None) else {
+        let Some(driver) = Driver::new(opening, session, connection, None) else {
             return self.id_taken(request);
         };
         tokio::spawn(driver.run());
-        drop(opening);
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
         self.shared.limits.metrics.sent(&initial);
         let mut opened = Answer::new(dialect, &initial);
@@ -359,15 +367,14 @@ impl<A: Application> Engine<A> {
         let engine = self.clone();
         take_over(&mut request.extensions, move |handed| {
             let websocket = WebSocket::new(handed, dialect, deflate);
-            let driver = engine.start_websocket(sid, dialect, websocket, opened);
-            drop(opening);
-            driver.map(Driver::run)
+            engine.start_websocket(opening, sid, dialect, websocket, opened).map(Driver::run)
         });
         with_cookie(response, self.cookie(&sid))
     }
 
     fn start_websocket(
         &self,
+        opening: Opening<A>,
         sid: Sid,
         dialect: Dialect,
         mut websocket: WebSocket,
@@ -381,7 +388,7 @@ impl<A: Application> Engine<A> {
             let _ = session.send(std::slice::from_ref(frame));
         }
         let connection = self.shared.application.connect(session.clone(), request);
-        Driver::new(self.shared.clone(), session, connection, Some(websocket))
+        Driver::new(opening, session, connection, Some(websocket))
     }
 
     /// An id for a new session; `None` if that of the application is taken.

@@ -68,8 +68,16 @@ limits! {
     BodyTimeout = "body_timeout",
     /// The body of a POST came more slowly than [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
     MinBodyRate = "min_body_rate",
-    /// A session was refused because there were [`max_sessions`](field@crate::EngineConfig::max_sessions).
+    /// A session was refused, or a pending one gave way, because there were
+    /// [`max_sessions`](field@crate::EngineConfig::max_sessions).
     MaxSessions = "max_sessions",
+    /// A pending session gave way because there were
+    /// [`max_pending_sessions`](field@crate::EngineConfig::max_pending_sessions).
+    MaxPendingSessions = "max_pending_sessions",
+    /// A session was refused because its address had
+    /// [`max_sessions_per_address`](field@crate::EngineConfig::max_sessions_per_address), or had begun so many within a
+    /// second.
+    MaxSessionsPerAddress = "max_sessions_per_address",
     /// A session was refused because there were more than
     /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
     MaxHandshakesPerSecond = "max_handshakes_per_second",

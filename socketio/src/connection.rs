@@ -395,6 +395,10 @@ impl engineio::Connection for Connection {
         self.violated(result);
     }
 
+    fn is_established(&self) -> bool {
+        self.join_by.is_none()
+    }
+
     fn ready(&self) -> bool {
         self.stays.have_room(&self.config)
     }

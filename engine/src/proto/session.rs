@@ -44,18 +44,20 @@ pub enum CloseReason {
     ServerShuttingDown,
     /// The client did not take its messages, and the queue for them is full.
     SlowConsumer,
+    /// The session was [pending](field@crate::EngineConfig::max_pending_sessions), and gave way to a newer one.
+    Evicted,
 }
 
 impl CloseReason {
     /// The reason in the words of the Node.js server. It has no word for a slow consumer, whose transport
-    /// fails to deliver: that is a `transport error`.
+    /// fails to deliver: that is a `transport error`. One that gives way is a `forced close`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TransportClose => "transport close",
             Self::TransportError | Self::SlowConsumer => "transport error",
             Self::PingTimeout => "ping timeout",
             Self::ParseError => "parse error",
-            Self::ForcedClose | Self::Violation => "forced close",
+            Self::ForcedClose | Self::Violation | Self::Evicted => "forced close",
             Self::ServerShuttingDown => "server shutting down",
         }
     }
@@ -64,7 +66,7 @@ impl CloseReason {
 impl CloseReason {
     /// All reasons, in the order of their variants.
     #[cfg(feature = "metrics")]
-    pub(crate) const ALL: [Self; Self::SlowConsumer as usize + 1] = [
+    pub(crate) const ALL: [Self; Self::Evicted as usize + 1] = [
         Self::TransportClose,
         Self::TransportError,
         Self::PingTimeout,
@@ -73,6 +75,7 @@ impl CloseReason {
         Self::Violation,
         Self::ServerShuttingDown,
         Self::SlowConsumer,
+        Self::Evicted,
     ];
 
     /// Whether the server ends the session of a client that is still there and listens.
@@ -522,6 +525,11 @@ impl Session {
 
     fn close(&mut self, now: Instant, reason: CloseReason) {
         let next = match self.state {
+            State::Closing { .. } if reason == CloseReason::Evicted => {
+                self.abandon_upgrade();
+                self.state = State::Closed;
+                return;
+            }
             State::Closing { .. } | State::Closed => return,
             State::Polling { poll: false, upgrade, .. } if reason.is_graceful() => {
                 let probed = matches!(upgrade, Upgrade::Probed { .. }).then_some(reason);

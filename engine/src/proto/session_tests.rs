@@ -335,6 +335,13 @@ fn close_by_the_application_in_every_state() {
     assert_eq!(silent.wake(), []);
     assert!(silent.session.is_closed());
 
+    let mut evicted = Sim::new(Polling);
+    evicted.feed(close);
+    assert_eq!(evicted.feed(Input::Close(CloseReason::SlowConsumer)), []);
+    assert!(!evicted.session.is_closed());
+    assert_eq!(evicted.feed(Input::Close(CloseReason::Evicted)), []);
+    assert!(evicted.session.is_closed());
+
     let mut probing = Sim::probed();
     assert_eq!(probing.feed(close), [forced]);
     assert!(!probing.session.is_closed());

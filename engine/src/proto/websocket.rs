@@ -72,6 +72,7 @@ pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
         Some(CloseReason::ServerShuttingDown) => 1001,
         Some(CloseReason::ParseError | CloseReason::TransportError | CloseReason::Violation) => 1002,
         Some(CloseReason::PingTimeout | CloseReason::SlowConsumer) => 1008,
+        Some(CloseReason::Evicted) => 1013,
     }
 }
 

@@ -17,6 +17,8 @@ mod lifecycle;
 mod listeners;
 mod listening;
 mod pace;
+mod pending;
+mod per_address;
 mod polling;
 mod polling_limits;
 mod polling_misuse;

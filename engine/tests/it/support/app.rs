@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 /// Sends every message back, except: `close` closes the session, `burst 3` sends `0`, `1` and `2`, `pause` makes
 /// all sessions stop taking messages until [`Gate::open`], `work` stops its session until the task goes on with it,
 /// `hang` makes its session one of which something runs for ever,
-/// and `panic` panics. In the query string, `greet` is sent
-/// at once, `reflect` sends what is known of the request, and `panic` panics.
+/// `known` makes its session one that is established, and `panic` panics. In the query string, `greet` is sent
+/// at once, `reflect` sends what is known of the request, `unknown` makes its session one that is not established, and
+/// `panic` panics.
 pub(crate) struct Echo {
     sessions: mpsc::Sender<SessionHandle>,
     ends: mpsc::Sender<CloseReason>,
@@ -59,6 +60,7 @@ pub(crate) struct EchoConnection {
     gate: Arc<Gate>,
     busy: bool,
     hangs: bool,
+    known: bool,
 }
 
 impl Application for Echo {
@@ -80,6 +82,7 @@ impl Application for Echo {
             gate: self.gate.clone(),
             busy: false,
             hangs: false,
+            known: request.query("unknown").is_none(),
         }
     }
 }
@@ -92,6 +95,7 @@ impl Connection for EchoConnection {
             Message::Text("pause") => return self.gate.closed.store(true, Ordering::Release),
             Message::Text("work") => return self.busy = true,
             Message::Text("hang") => return self.hangs = true,
+            Message::Text("known") => return self.known = true,
             Message::Text("panic") => panic!("asked to panic"),
             Message::Text(text) => {
                 if let Some(count) = text.strip_prefix("burst ") {
@@ -106,6 +110,10 @@ impl Connection for EchoConnection {
         };
         // A session that has ended needs no echo.
         let _ = self.session.send(&[frame]);
+    }
+
+    fn is_established(&self) -> bool {
+        self.known
     }
 
     fn ready(&self) -> bool {

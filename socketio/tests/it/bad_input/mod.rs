@@ -2,6 +2,7 @@
 
 mod arena;
 mod attachments;
+mod handshakes;
 mod json;
 mod long_polling;
 mod names;

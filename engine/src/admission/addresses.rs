@@ -1,0 +1,131 @@
+//! The sessions of each address.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::rate::Rate;
+use crate::shrink::Shrink;
+
+/// Who has sessions, and who had some a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Addresses(Mutex<HashMap<IpAddr, Tenant>>);
+
+#[derive(Debug, Default)]
+struct Tenant {
+    sessions: u32,
+    rate: Rate,
+}
+
+/// The place of one session, which it gives back on drop.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    /// Lets an address have another session, unless it has so many, or has begun so many within a second.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, max: u32, now: Instant) -> Option<Box<Seat>> {
+        let address = network(address);
+        let mut tenants = self.0.lock();
+        if tenants.len() == tenants.capacity() {
+            forget(&mut tenants, now);
+        }
+        let tenant = tenants.entry(address).or_default();
+        if tenant.sessions >= max || !tenant.rate.allows(now, max) {
+            return None;
+        }
+        tenant.sessions += 1;
+        Some(Box::new(Seat { addresses: self.clone(), address }))
+    }
+}
+
+/// Forgets who has no session and may begin as many as anybody, before the table grows. It then has room for as many
+/// entries as it keeps, so that this costs each new one a constant share.
+fn forget(tenants: &mut HashMap<IpAddr, Tenant>, now: Instant) {
+    tenants.retain(|_, tenant| tenant.sessions > 0 || !tenant.rate.is_full(now));
+    tenants.shrink();
+    tenants.reserve(tenants.len().max(1));
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(tenant) = self.addresses.0.lock().get_mut(&self.address) {
+            tenant.sessions -= 1;
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address however it is written, and of IPv6 the network of 64 bits that a customer
+/// has at least.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_and_their_rate_are_limited_exactly() {
+        let addresses = Arc::<Addresses>::default();
+        let enter = |text| addresses.enter(address(text), 2, Instant::now());
+        let seats = [enter("10.0.0.1"), enter("10.0.0.1")];
+        assert!(seats.iter().all(Option::is_some));
+        assert!(enter("10.0.0.1").is_none(), "too many");
+        assert!(enter("10.0.0.2").is_some(), "another address");
+        drop(seats);
+        assert!(enter("10.0.0.1").is_none(), "too often");
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let seat = enter("10.0.0.1");
+        assert!(seat.is_some());
+        assert!(enter("10.0.0.1").is_none(), "too often");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let another = enter("10.0.0.1");
+        assert!(another.is_some());
+        assert!(enter("10.0.0.1").is_none(), "too many");
+    }
+
+    #[test]
+    fn a_client_is_one_however_its_address_is_written() {
+        for (one, other, same) in [
+            ("10.0.0.1", "::ffff:10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff::", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+        ] {
+            assert_eq!(network(address(one)) == network(address(other)), same, "{one} {other}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_have_gone_are_forgotten() {
+        let addresses = Arc::<Addresses>::default();
+        let enter = |n: u32| addresses.enter(IpAddr::from(n.to_be_bytes()), 10, Instant::now());
+        let seats: Vec<_> = (0..10_000).map(enter).collect();
+        assert!(seats.iter().all(Option::is_some));
+        drop(seats);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for n in 0..100_000 {
+            enter(n);
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        let tenants = addresses.0.lock();
+        assert!(tenants.capacity() <= 64, "{} places", tenants.capacity());
+    }
+}
