@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::{Span, debug_span};
+use tracing::{Span, debug, debug_span};
 
 use crate::{
     Limit,
@@ -73,6 +73,27 @@ pub(crate) struct Driver<A: Application> {
     is_back: bool,
     /// Whether the task is to end at once.
     aborted: bool,
+    /// If anybody looks at the log of sessions.
+    logged: Option<Box<Logged>>,
+}
+
+/// What the log tells of a session.
+struct Logged {
+    /// No part of the span of the request, which ends before.
+    span: Span,
+    opened: Instant,
+}
+
+impl Logged {
+    fn new(handle: &SessionHandle) -> Option<Box<Self>> {
+        let transport = handle.transport().as_str();
+        let span = debug_span!(parent: None, "session", id = ?handle.id(), transport);
+        if span.is_disabled() {
+            return None;
+        }
+        debug!(parent: &span, "session opened");
+        Some(Box::new(Self { span, opened: Instant::now() }))
+    }
 }
 
 struct Pause {
@@ -105,6 +126,7 @@ impl<A: Application> Driver<A> {
             handle.close_for(CloseReason::ServerShuttingDown);
         }
         Some(Self {
+            logged: Logged::new(&handle),
             shared,
             handle,
             session,
@@ -130,21 +152,14 @@ impl<A: Application> Driver<A> {
     ///
     /// Not an `async fn`, whose state would hold the driver twice: as its argument, and as what it works on.
     pub(crate) fn run(mut self) -> SessionTask {
-        let span = self.span();
         Box::pin(async move {
             poll_fn(|cx| {
-                let _inside = span.as_deref().map(Span::enter);
+                let span = self.logged.as_ref().map(|logged| logged.span.clone());
+                let _inside = span.as_ref().map(Span::enter);
                 self.poll(cx)
             })
             .await;
         })
-    }
-
-    /// The span of the session, if anybody looks at it. It is no part of that of the request, which ends before.
-    fn span(&self) -> Option<Box<Span>> {
-        let transport = self.handle.transport().as_str();
-        let span = debug_span!(parent: None, "session", id = ?self.handle.id(), transport);
-        (!span.is_disabled()).then(|| Box::new(span))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -444,6 +459,10 @@ impl<A: Application> Driver<A> {
     }
 
     fn closed(&mut self, now: Instant, reason: CloseReason) {
+        if let Some(logged) = &self.logged {
+            // The words of the protocol do not tell all reasons apart.
+            debug!(reason = reason.as_str(), cause = ?reason, duration = ?(now - logged.opened), "session closed");
+        }
         self.handle.close_queue();
         if let Some(open) = &mut self.open {
             open.closed(reason);

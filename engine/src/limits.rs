@@ -113,11 +113,19 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// A limit was hit.
+    /// A limit was hit. The first hit of each is a warning: clients can cause as many as they like.
     pub(crate) fn hit(&self, limit: Limit) {
-        self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+        let before = self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
         self.metrics.hit(limit);
-        tracing::debug!(%limit, "limit hit");
+        let what = match limit {
+            Limit::MaxBuffered | Limit::WriteTimeout => "slow client: it does not take its messages",
+            _ => "limit hit",
+        };
+        if before == 0 {
+            tracing::warn!(%limit, "{what} (further hits are logged at the level debug)");
+        } else {
+            tracing::debug!(%limit, "{what}");
+        }
     }
 
     pub(crate) fn hits(&self, limit: Limit) -> u64 {

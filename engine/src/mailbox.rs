@@ -457,7 +457,8 @@ impl SessionHandle {
     }
 
     /// Queues messages. Without a policy, a full queue refuses them.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a broadcast calls it for each of its recipients")]
+    #[inline(always)]
     fn push(&self, frames: &[Frame], policy: Option<SlowConsumer>) -> Result<(), SendError> {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Open {

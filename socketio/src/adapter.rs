@@ -21,6 +21,7 @@ use crate::{
     config::ServerConfig,
     error::{EmitError, JoinError},
     history::Recipients,
+    log::{Limit, Warnings},
     metrics::NamespaceMetrics,
     outcomes::{Outcome, Outcomes},
     proto::{
@@ -61,6 +62,7 @@ pub(crate) struct Hooks {
     pub(crate) server_events: BTreeMap<Box<str>, ServerHandler>,
     pub(crate) room: Option<RoomHook>,
     pub(crate) metrics: NamespaceMetrics,
+    pub(crate) warnings: Warnings,
 }
 
 /// Hears what happens to rooms.
@@ -243,7 +245,7 @@ impl Adapter {
         self.each(target, |_, socket| {
             let at = outcomes.expect(socket);
             let creditor = Creditor::Broadcast(outcomes.clone(), at);
-            let sent = socket.acks().insert(id, creditor, self.config.max_pending_acks).and_then(|()| {
+            let sent = socket.expect_ack(id, creditor).and_then(|()| {
                 // It must not be dropped behind the back of those who wait for the answer.
                 send(socket, packet, flags, SlowConsumer::Disconnect)
                     .inspect_err(|_| drop(socket.acks().remove(id)))
@@ -265,6 +267,7 @@ impl Adapter {
                 let join_all = |rooms: &mut Rooms<_>| {
                     for name in names {
                         if !rooms.join(slot, name, self.config.max_rooms) {
+                            self.hooks.warnings.limit_hit(&self.path, Limit::MaxRooms);
                             all_joined = Err(JoinError::TooManyRooms);
                         }
                     }

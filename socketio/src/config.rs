@@ -64,8 +64,9 @@ engineio::__config! {
         /// other servers of a cluster at a time. 4,096 by default; beyond, such a request is not taken, and the server
         /// that asks finds this one missing. Node has no limit.
         max_cluster_requests: usize = 4096,
-        /// The most namespaces of one connection. 16 by default; a client that asks for more is refused.
-        max_namespaces: usize = 16,
+        /// The most namespaces of one connection. 64 by default; a client that asks for more is refused. Node has no
+        /// limit.
+        max_namespaces: usize = 64,
         /// The most namespaces that the [dynamic](crate::Server::dynamic) ones may have made at a time. 10,000 by default;
         /// beyond, a client that would need another one is refused.
         max_dynamic_namespaces: usize = 10_000,
@@ -84,13 +85,16 @@ engineio::__config! {
         /// The deepest nesting of arrays and objects in a packet of a client, the array of the packet among them. 128 by
         /// default, and no more than that; beyond, the connection is closed. Node has no limit.
         max_json_depth: usize = MAX_DEPTH,
-        /// The longest name of a namespace, of an event of a client, and of a room, in bytes. 256 by default; beyond, the
-        /// connection is closed, or a join fails with [`JoinError::NameTooLong`](crate::JoinError::NameTooLong). Node has
-        /// no limit.
-        max_name_length: usize = 256,
-        /// The most rooms of one socket, beside that of its own id. 1,024 by default; beyond, a join fails with
-        /// [`JoinError::TooManyRooms`](crate::JoinError::TooManyRooms).
-        max_rooms: usize = 1024,
+        /// The longest name of a namespace, in bytes. 256 by default; beyond, the connection is closed. Node has no limit.
+        max_namespace_length: usize = 256,
+        /// The longest name of an event of a client, and of a room, in bytes. 4,096 by default; beyond, the event is
+        /// answered with an error, or a join fails with [`JoinError::NameTooLong`](crate::JoinError::NameTooLong). Node
+        /// has no limit.
+        max_name_length: usize = 4096,
+        /// The most rooms of one socket, beside that of its own id. 65,536 by default; beyond, a join fails with
+        /// [`JoinError::TooManyRooms`](crate::JoinError::TooManyRooms). A room takes up to 32 bytes for each member, and
+        /// its name while it has one; set less if clients choose the names. Node has no limit.
+        max_rooms: usize = 65_536,
         /// Whether clients that lose their connection get back their socket with what they missed, and within which
         /// limits. `None` by default: a client that comes back is a new socket. Node: `connectionStateRecovery`.
         connection_state_recovery: Option<ConnectionStateRecovery> = None,

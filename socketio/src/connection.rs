@@ -16,9 +16,9 @@ use crate::{
     ack::AckArgs,
     config::ServerConfig,
     dispatch::{Done, Running, traced},
-    error::EventError,
     handshake::Refuse,
     legacy::{is_legacy, split_query, unknown_namespace},
+    log::Limit,
     namespaces::Namespaces,
     partial::Partial,
     proto::{
@@ -193,7 +193,11 @@ impl Connection {
             Kind::Event if stay.may_start(held_back) => self.event(at, id, payload, &attachments, cx),
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
-                event_name(payload, &self.config)?;
+                if let Err(violation) = event_name(payload, &self.config)
+                    && violation != Violation::NameTooLong
+                {
+                    return Err(violation);
+                }
                 self.stays.enqueue(at, Waiting::Event { id, payload: payload.into(), attachments });
                 Ok(())
             }
@@ -219,7 +223,14 @@ impl Connection {
         attachments: &[Bytes],
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let (name, args_at) = event_name(payload, &self.config)?;
+        let (name, args_at) = match event_name(payload, &self.config) {
+            Ok(name) => name,
+            Err(Violation::NameTooLong) => {
+                self.stays[at].member().inspect(|member| member.socket().fail_name(id));
+                return Ok(());
+            }
+            Err(violation) => return Err(violation),
+        };
         let raw = RawArgs { payload, args_at, attachments, asked: id.is_some() };
         let stay = &mut self.stays[at];
         let Some(member) = stay.member() else { return Ok(()) };
@@ -230,13 +241,12 @@ impl Connection {
                 self.start(handler, cx)
             }
             Ok(None) => {
-                tracing::debug!(namespace = &*stay.path, "event without a handler");
+                member.socket().warnings().unhandled_event(&stay.path, &name);
                 check(raw).map_err(|_| Violation::InvalidPayload)
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
             Err(error @ ArgsError::Mismatch(_)) => {
-                // No event is handled while the queue is full.
-                let _ = member.socket().fail(&name, id, &EventError::from(error));
+                member.socket().fail_arguments(&name, id, error);
                 Ok(())
             }
         }
@@ -324,7 +334,7 @@ impl Connection {
         if let Err(violation) = result
             && !self.closed
         {
-            tracing::debug!(?violation, "protocol violation");
+            self.namespaces.others.warnings.violation(violation);
             self.turned_away = true;
             self.session.close_for_violation();
         }
@@ -431,7 +441,7 @@ impl engineio::Connection for Connection {
     fn timeout(&mut self, now: Instant) {
         if self.join_by.is_some_and(|by| by <= now) {
             self.join_by = None;
-            tracing::debug!("no namespace joined in time");
+            self.namespaces.others.warnings.limit_hit("", Limit::ConnectTimeout);
             self.session.close();
         }
     }

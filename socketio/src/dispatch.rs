@@ -12,6 +12,7 @@ use crate::{
     error::EventError,
     event::{Answer, IntoAck, Reply},
     handshake::{Handshake, Refuse},
+    log::clip,
     metrics::{EventMetrics, HandlerTime},
     observers::{Erased, Observed},
     proto::{
@@ -198,7 +199,7 @@ pub(crate) fn traced(run: Running, namespace: &str, event: &str) -> Running {
     if LevelFilter::current() < LevelFilter::DEBUG {
         return run;
     }
-    let span = tracing::debug_span!("event", namespace, event);
+    let span = tracing::debug_span!("event", namespace, event = clip(event));
     if span.is_disabled() { run } else { Box::pin(run.instrument(span)) }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use futures::FutureExt;
 
 use crate::{
-    adapter::Adapter,
+    adapter::{Adapter, Hooks},
     dispatch::Endpoint,
     handshake::{Handshake, Params},
     namespaces::Namespaces,
@@ -81,6 +81,7 @@ type Make = Box<dyn Fn(&str) -> Arc<dyn Endpoint> + Send + Sync>;
 /// A namespace of many paths.
 pub(crate) struct Dynamic {
     pattern: Pattern,
+    pub(crate) hooks: Arc<Hooks>,
     predicate: Option<Predicate>,
     make: Make,
 }
@@ -88,9 +89,10 @@ pub(crate) struct Dynamic {
 impl Dynamic {
     pub(crate) fn new(
         pattern: Pattern,
+        hooks: Arc<Hooks>,
         make: impl Fn(&str) -> Arc<dyn Endpoint> + Send + Sync + 'static,
     ) -> Self {
-        Self { pattern, predicate: None, make: Box::new(make) }
+        Self { pattern, hooks, predicate: None, make: Box::new(make) }
     }
 
     pub(crate) fn only_if<F, Fut>(mut self, predicate: F) -> Self

@@ -107,6 +107,7 @@ mod handshake;
 mod history;
 mod inbound;
 mod legacy;
+mod log;
 mod metrics;
 mod middleware;
 mod namespace;

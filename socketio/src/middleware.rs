@@ -86,14 +86,18 @@ impl<D: Send + Sync + 'static> Next<D> {
             return middleware(socket, event, next).await;
         }
         let Some(handler) = table.find(&event.name) else {
-            tracing::debug!(namespace = socket.path(), "event without a handler");
+            socket.0.warnings().unhandled_event(socket.path(), &event.name);
             return Ok(Answer(None));
         };
         // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
-        let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket, event.incoming(key, id))));
+        let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket.clone(), event.incoming(key, id))));
         match called {
             Ok(Ok(handling)) => handling.await,
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => {
+                let error = EventError::from(error);
+                socket.0.warnings().invalid_arguments(socket.path(), &event.name, &error.message());
+                Err(error)
+            }
             Err(_) => Err(EventError::panicked("reading the arguments")),
         }
     }

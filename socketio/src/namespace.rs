@@ -489,19 +489,23 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self.table.events.keys().map(|name| &**name)
     }
 
-    /// What makes a namespace of a server out of its adapter, any number of times.
-    pub(crate) fn into_host(self) -> impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static {
+    /// What all namespaces that are made of this one share, and what makes one out of its adapter.
+    pub(crate) fn into_host(
+        self,
+    ) -> (Arc<Hooks>, impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static) {
         let Self { slow_consumer, table, observers, hooks, .. } = self;
         let (table, observers, hooks) = (Arc::new(table), Arc::new(observers), Arc::new(hooks));
-        move |adapter| {
+        let shared = hooks.clone();
+        let host = move |adapter: Adapter| {
             let mut adapter = adapter.with_hooks(hooks.clone());
             adapter.is_observed = !observers.outgoing.is_empty();
             if let Some(policy) = slow_consumer {
                 adapter.slow_consumer = policy;
             }
             let adapter = Arc::new(adapter);
-            Arc::new(Hosted { adapter, table: table.clone(), observers: observers.clone() })
-        }
+            Arc::new(Hosted { adapter, table: table.clone(), observers: observers.clone() }) as _
+        };
+        (shared, host)
     }
 }
 

@@ -1,24 +1,36 @@
 //! The namespaces of a server, and the sessions that ask for them.
 
-use std::{collections::HashMap, collections::hash_map::Entry, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use engineio::{__Shrink as Shrink, Application, OpenRequest, SessionHandle};
 use parking_lot::RwLock;
 
 use crate::{
-    adapter::Adapter,
+    adapter::{Adapter, Hooks},
     config::ServerConfig,
     connection::Connection,
     dispatch::{Admission, Endpoint},
     dynamic::{Dynamic, Guest},
     handshake::{Handshake, Refuse},
     legacy::unknown_namespace,
+    log::Limit,
+    metrics::NamespaceMetrics,
     socket::Ending,
 };
 
 /// All namespaces.
 pub(crate) struct Namespaces {
     config: Arc<ServerConfig>,
+    /// What stands for namespaces that there are not, and for the server as a whole.
+    pub(crate) others: Hooks,
+    connect_errors: AtomicU64,
     known: RwLock<Known>,
 }
 
@@ -41,7 +53,26 @@ struct Live {
 
 impl Namespaces {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
-        Self { config, known: RwLock::default() }
+        let others = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
+        Self { config, others, connect_errors: AtomicU64::new(0), known: RwLock::default() }
+    }
+
+    /// How many requests to join a namespace were refused.
+    pub(crate) fn connect_errors(&self) -> u64 {
+        self.connect_errors.load(Ordering::Relaxed)
+    }
+
+    /// A client is told that it may not join a namespace.
+    pub(crate) fn refused(&self, path: &str, refuse: &Refuse) {
+        self.connect_errors.fetch_add(1, Ordering::Relaxed);
+        let known = self.known.read();
+        let live = known.live.get(path).map(|live| &live.endpoint.adapter().hooks);
+        let pattern = || known.dynamic.iter().find(|dynamic| dynamic.read(path).is_some());
+        let hooks = live.cloned().or_else(|| pattern().map(|dynamic| dynamic.hooks.clone()));
+        drop(known);
+        let hooks = hooks.as_deref().unwrap_or(&self.others);
+        hooks.metrics.connect_refused();
+        hooks.warnings.connect_refused(path, refuse.message());
     }
 
     pub(crate) fn adapter(&self, path: &str) -> Option<Arc<Adapter>> {
@@ -125,6 +156,7 @@ impl Namespaces {
             return Ok(Some(live.endpoint.clone()));
         }
         if known.children >= self.config.max_dynamic_namespaces {
+            self.others.warnings.limit_hit(path, Limit::MaxDynamicNamespaces);
             return Err(Refuse::new("too many dynamic namespaces"));
         }
         known.children += 1;

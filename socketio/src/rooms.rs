@@ -172,11 +172,12 @@ impl<S> Rooms<S> {
             }
             return true;
         }
+        let joined = entry.joined.len();
         let known = self.names.get(room).copied();
-        if entry.joined.iter().any(|membership| Some(membership.room) == known) {
+        if known.is_some_and(|room| self.place(slot, room).is_some()) {
             return true;
         }
-        if entry.joined.len() >= max {
+        if joined >= max {
             return false;
         }
         let index = known.unwrap_or_else(|| self.open_room(room));
@@ -205,10 +206,22 @@ impl<S> Rooms<S> {
                 self.note_left(room, sid);
             }
         } else if let Some(&index) = self.names.get(room)
-            && let Some(at) = entry.joined.iter().position(|membership| membership.room == index)
+            && let Some(at) = self.place(slot, index)
         {
             self.leave_at(slot, at);
             self.note_left(room, sid);
+        }
+    }
+
+    /// The place of a room in the list of a socket, if that is in it. The shorter of both lists is searched: a socket may
+    /// be in many rooms, and a room may have many members.
+    fn place(&self, slot: Slot, room: u32) -> Option<usize> {
+        let joined = &self.sockets.get(slot)?.joined;
+        let members = &self.members.get(room)?.list;
+        if members.len() < joined.len() {
+            members.iter().find(|member| member.slot == slot).map(|member| member.at as usize)
+        } else {
+            joined.iter().position(|membership| membership.room == room)
         }
     }
 

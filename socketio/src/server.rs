@@ -169,15 +169,16 @@ impl Server {
     /// # Panics
     ///
     /// Panics if there is one of the same path, or if that is longer than
-    /// [`max_name_length`](field@ServerConfig::max_name_length).
+    /// [`max_namespace_length`](field@ServerConfig::max_namespace_length).
     #[track_caller]
     #[must_use]
     pub fn namespace<D: Send + Sync + 'static>(self, namespace: Namespace<D>) -> Self {
         let path = namespace.path().to_owned();
-        let max = self.shared.config.max_name_length;
+        let max = self.shared.config.max_namespace_length;
         assert!(path.len() <= max, "the path of a namespace has at most {max} bytes: `{path}`");
         let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.cluster.clone());
-        let free = self.shared.namespaces.insert(namespace.into_host()(adapter));
+        let (_, host) = namespace.into_host();
+        let free = self.shared.namespaces.insert(host(adapter));
         assert!(free, "there is a namespace `{path}` already");
         self
     }
@@ -254,8 +255,8 @@ impl Server {
     fn host_dynamic<D: Send + Sync + 'static>(&self, namespace: Namespace<D>) -> Dynamic {
         let pattern = Pattern::new(namespace.path());
         let (config, cluster) = (self.shared.config.clone(), self.shared.cluster.clone());
-        let host = namespace.into_host();
-        Dynamic::new(pattern, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
+        let (hooks, host) = namespace.into_host();
+        Dynamic::new(pattern, hooks, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
     }
 
     /// The namespaces that the [dynamic](Self::dynamic) ones of a pattern have made and that live now, to emit to all
@@ -349,6 +350,12 @@ impl Server {
     /// Each recipient of a broadcast counts. What still waits at the end of a connection does not.
     pub fn dropped_packets(&self) -> u64 {
         self.engine.dropped_messages()
+    }
+
+    /// How many requests of clients to join a namespace were refused: by its [admission](Namespace::with_auth), because
+    /// there is no such namespace, or by a limit. Each of them gets `connect_error`.
+    pub fn connect_errors(&self) -> u64 {
+        self.shared.namespaces.connect_errors()
     }
 
     /// The connections that [`listen`](Self::listen) and [`serve`](Self::serve) have accepted: how many are open, and how

@@ -24,6 +24,7 @@ use crate::{
     event::EventName,
     handshake::Handshake,
     legacy::is_legacy,
+    log::{Limit, Warnings},
     metrics::NamespaceMetrics,
     observers::{Data, Erased, Observed, Observers, Typed},
     proto::{
@@ -122,6 +123,13 @@ impl<T: Observed + ?Sized> Inner<T> {
         &self.acks
     }
 
+    /// The client is going to be asked for an acknowledgement.
+    pub(crate) fn expect_ack(&self, id: u64, creditor: Creditor) -> Result<(), EmitError> {
+        self.acks.insert(id, creditor, self.adapter.config.max_pending_acks).inspect_err(|_| {
+            self.warnings().limit_hit(self.path(), Limit::MaxPendingAcks);
+        })
+    }
+
     pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
         self.recoverable.as_deref()
     }
@@ -138,6 +146,10 @@ impl<T: Observed + ?Sized> Inner<T> {
         &self.adapter.hooks.metrics
     }
 
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.adapter.hooks.warnings
+    }
+
     /// Why the socket has left, if it has.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
         self.left.get().map(|left| left.reason)
@@ -152,7 +164,11 @@ impl<T: Observed + ?Sized> Inner<T> {
             return false;
         }
         self.typed.see_end(reason);
-        self.slot.get().inspect(|_| self.metrics().socket_left());
+        if self.slot.get().is_some() {
+            self.metrics().socket_left();
+            let (namespace, id) = (self.path(), self.id.as_str());
+            tracing::debug!(namespace, id, reason = reason.as_str(), cause = ?reason, "socket left");
+        }
         let first = self.adapter.change(|rooms, memory| {
             let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
             if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), self.slot.get())
@@ -394,7 +410,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         let id = self.0.adapter.next_ack();
         let frames = encode_event(self.0.encoder(), event, Some(id), args)?;
         let (sender, answer) = oneshot::channel();
-        self.0.acks.insert(id, Creditor::Request(sender), self.0.adapter.config.max_pending_acks)?;
+        self.0.expect_ack(id, Creditor::Request(sender))?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
         // It must not be dropped behind the back of the one who waits.
@@ -530,7 +546,10 @@ impl<D> Socket<D> {
             let max_rooms = self.0.adapter.config.max_rooms;
             let joined =
                 move_socket(rooms, memory.as_deref(), *slot, |rooms| rooms.join(*slot, &room, max_rooms));
-            joined.then_some(()).ok_or(JoinError::TooManyRooms)
+            joined.then_some(()).ok_or_else(|| {
+                self.0.warnings().limit_hit(self.path(), Limit::MaxRooms);
+                JoinError::TooManyRooms
+            })
         })
     }
 

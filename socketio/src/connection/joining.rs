@@ -8,6 +8,7 @@ use super::Connection;
 use crate::{
     handshake::{Handshake, Refuse},
     legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
+    log::Limit,
     proto::{encode::Encoder, json, packet::Violation},
     stay::Stage,
 };
@@ -24,7 +25,7 @@ impl Connection {
             let (path, query) = split_query(namespace);
             return self.join(path, &auth_of_query(query), cx);
         }
-        if namespace.len() > self.config.max_name_length {
+        if namespace.len() > self.config.max_namespace_length {
             return Err(Violation::NameTooLong);
         }
         if !auth.is_empty() && json::check_depth(auth, 0, self.config.max_json_depth).is_err() {
@@ -44,6 +45,7 @@ impl Connection {
             self.count_attempt()?;
         }
         if self.stays.len() >= self.config.max_namespaces {
+            self.namespaces.others.warnings.limit_hit(path, Limit::MaxNamespaces);
             return self.refuse(path, &Refuse::new("too many namespaces"));
         }
         if !self.admit(path, auth) {
@@ -74,6 +76,7 @@ impl Connection {
     }
 
     pub(super) fn refuse(&mut self, path: &str, refuse: &Refuse) -> Result<(), Violation> {
+        self.namespaces.refused(path, refuse);
         self.count_attempt()?;
         let encoder = Encoder { namespace: path, parser: self.config.parser.as_deref() };
         let encode =
@@ -102,6 +105,7 @@ impl Connection {
             return Ok(());
         }
         self.join_by = None;
+        tracing::debug!(namespace = &*stay.path, id = member.socket().id().as_str(), "socket joined");
         let hook = member.connected(stay.key);
         stay.stage = match hook {
             Some(_) => Stage::Connecting(member),

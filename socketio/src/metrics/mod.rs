@@ -13,5 +13,5 @@ pub(crate) use off::{EventMetrics, HandlerTime, NamespaceMetrics};
 #[cfg(feature = "metrics")]
 pub(crate) use on::{EventMetrics, HandlerTime, NamespaceMetrics};
 
-/// What stands for all events that have no handler of their own.
+/// What stands for all events that have no handler of their own, and for all namespaces that there are not.
 pub(crate) const OTHER: &str = "other";

@@ -12,6 +12,12 @@ impl NamespaceMetrics {
         Self(())
     }
 
+    pub(crate) fn unknown() -> Self {
+        Self(())
+    }
+
+    pub(crate) fn connect_refused(&self) {}
+
     pub(crate) fn socket_joined(&self) {}
 
     pub(crate) fn socket_left(&self) {}

@@ -9,12 +9,16 @@ use metrics::{
 };
 use tokio::time::Instant;
 
+use super::OTHER;
 use crate::{error::EventError, event::Answer};
+
+const CONNECT_ERRORS: &str = "socketio_connect_errors_total";
 
 /// The metrics of a namespace, or of all that a dynamic one makes.
 #[derive(Debug, Clone)]
 pub(crate) struct NamespaceMetrics {
     sockets: Gauge,
+    connect_errors: Counter,
     acks_timed_out: Counter,
     broadcasts: Counter,
 }
@@ -22,7 +26,12 @@ pub(crate) struct NamespaceMetrics {
 impl Default for NamespaceMetrics {
     /// Counts for nobody.
     fn default() -> Self {
-        Self { sockets: Gauge::noop(), acks_timed_out: Counter::noop(), broadcasts: Counter::noop() }
+        Self {
+            sockets: Gauge::noop(),
+            connect_errors: Counter::noop(),
+            acks_timed_out: Counter::noop(),
+            broadcasts: Counter::noop(),
+        }
     }
 }
 
@@ -32,9 +41,20 @@ impl NamespaceMetrics {
         let labels = [("namespace", namespace.to_owned())];
         Self {
             sockets: gauge!("socketio_sockets", &labels),
+            connect_errors: counter!(CONNECT_ERRORS, &labels),
             acks_timed_out: counter!("socketio_acks_timed_out_total", &labels),
             broadcasts: counter!("socketio_broadcasts_total", &labels),
         }
+    }
+
+    /// Those of all namespaces that there are not.
+    pub(crate) fn unknown() -> Self {
+        describe();
+        Self { connect_errors: counter!(CONNECT_ERRORS, "namespace" => OTHER), ..Self::default() }
+    }
+
+    pub(crate) fn connect_refused(&self) {
+        self.connect_errors.increment(1);
     }
 
     pub(crate) fn socket_joined(&self) {
@@ -56,6 +76,7 @@ impl NamespaceMetrics {
 
 fn describe() {
     describe_gauge!("socketio_sockets", Unit::Count, "Sockets in the namespace, on this server.");
+    describe_counter!(CONNECT_ERRORS, Unit::Count, "Clients that were refused by a namespace.");
     describe_counter!("socketio_acks_timed_out_total", Unit::Count, "Clients that did not answer in time.");
     describe_counter!("socketio_broadcasts_total", Unit::Count, "Broadcasts that began on this server.");
     describe_counter!("socketio_events_received_total", Unit::Count, "Events of clients.");

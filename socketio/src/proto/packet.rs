@@ -89,7 +89,7 @@ impl<'a> TextPacket<'a> {
             namespace = &text[at..at + len];
             at = (at + len + 1).min(text.len());
             // A version 2 client puts its auth there, in a query behind the name.
-            let max = config.max_name_length;
+            let max = config.max_namespace_length;
             if namespace.len() > max && namespace.find('?').is_none_or(|name| name > max) {
                 return Err(Violation::NameTooLong);
             }
@@ -248,18 +248,19 @@ mod tests {
 
     #[test]
     fn attachments_and_names_are_limited_exactly() {
-        let changed = ServerConfig::default().max_attachments(3).max_name_length(12);
-        for (config, attachments, name) in [(ServerConfig::default(), 10, 256), (changed, 3, 12)] {
+        let changed = ServerConfig::default().max_attachments(3).max_namespace_length(12).max_name_length(14);
+        let cases = [(ServerConfig::default(), 10, 256, 4096), (changed, 3, 12, 14)];
+        for (config, attachments, namespace_name, name) in cases {
             let decode = |text: String| TextPacket::decode(&text, &config).map(|packet| packet.attachments);
             let counted = |count: usize| format!("5{count}-[\"x\"]");
             assert_eq!(decode(counted(attachments)), Ok(attachments));
             assert_eq!(decode(counted(attachments + 1)), Err(Violation::IllegalAttachments));
             let namespace = |len: usize| format!("0/{}", "a".repeat(len - 1));
-            assert_eq!(decode(namespace(name)), Ok(0));
-            assert_eq!(decode(namespace(name + 1)), Err(Violation::NameTooLong));
+            assert_eq!(decode(namespace(namespace_name)), Ok(0));
+            assert_eq!(decode(namespace(namespace_name + 1)), Err(Violation::NameTooLong));
             let query = |len: usize| format!("{}?{}", namespace(len), "a".repeat(1000));
-            assert_eq!(decode(query(name)), Ok(0));
-            assert_eq!(decode(query(name + 1)), Err(Violation::NameTooLong));
+            assert_eq!(decode(query(namespace_name)), Ok(0));
+            assert_eq!(decode(query(namespace_name + 1)), Err(Violation::NameTooLong));
             let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
             assert!(event_name(&event(name), &config).is_ok());
             assert_eq!(event_name(&event(name + 1), &config), Err(Violation::NameTooLong));

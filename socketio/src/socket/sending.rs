@@ -10,9 +10,10 @@ use crate::{
     args::Args,
     error::{EmitError, EventError},
     history::Recipients,
+    log::{Limit, clip},
     observers::Observed,
     proto::{
-        args::ToArgs,
+        args::{ArgsError, ToArgs},
         encode::{Carrier, Encoder, Frames},
         packet::is_reserved,
     },
@@ -103,16 +104,36 @@ impl<T: Observed + ?Sized> Inner<T> {
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
+    /// Answers an event whose arguments are not of the type of its handler.
+    pub(crate) fn fail_arguments(&self, event: &str, id: Option<u64>, error: ArgsError) {
+        let error = EventError::from(error);
+        self.warnings().invalid_arguments(self.path(), event, &error.message());
+        // No event is handled while the queue is full.
+        let _ = self.answer_error(id, &error);
+    }
+
+    /// Answers an event whose name is too long.
+    pub(crate) fn fail_name(&self, id: Option<u64>) {
+        self.warnings().limit_hit(self.path(), Limit::MaxNameLength);
+        let _ = self.answer_error(id, &EventError::public("the name of the event is too long"));
+    }
+
     /// Answers an event that failed, if the client waits for an answer; gives the answer back if the queue is full.
     pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
         if let Some(cause) = error.cause() {
             tracing::warn!(event, namespace, %cause, "event handler failed");
         } else {
-            tracing::debug!(event, namespace, message = clip(error.message()), "event refused");
+            tracing::debug!(event, namespace, error = clip(error.message()), "event refused");
         }
+        self.answer_error(id, error)
+    }
+
+    /// Tells the client what went wrong, if it waits for an answer; gives the answer back if the queue is full.
+    fn answer_error(&self, id: Option<u64>, error: &EventError) -> Option<Frames> {
+        let carrier = Carrier::Ack { id: id? };
         let answer = serde_json::json!({ "error": error.message() });
-        let frames = self.encoder().args(Carrier::Ack { id: id? }, &answer).ok()?;
+        let frames = self.encoder().args(carrier, &answer).ok()?;
         self.answer(frames)
     }
 
@@ -132,15 +153,6 @@ impl<T: Observed + ?Sized> Inner<T> {
         // If the client has gone, nobody waits any more.
         let _ = sent.await;
     }
-}
-
-/// The start of a text that came from outside, for the log.
-fn clip(text: &str) -> &str {
-    let mut end = text.len().min(256);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// Shows an event to those who look at what is sent, once for each socket that it was sent to.

@@ -16,7 +16,7 @@ async fn many(count: usize, config: ServerConfig) -> Host {
 
 #[tokio::test]
 async fn the_limit_of_namespaces_is_exact_and_a_place_can_be_given_back() {
-    for (max, config) in [(16, ServerConfig::default()), (2, ServerConfig::default().max_namespaces(2_usize))]
+    for (max, config) in [(64, ServerConfig::default()), (2, ServerConfig::default().max_namespaces(2_usize))]
     {
         let host = many(max + 1, config).await;
         let mut client = Client::open(&host).await;

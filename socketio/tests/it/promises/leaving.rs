@@ -60,7 +60,8 @@ async fn a_socket_that_has_left_can_do_nothing_more() {
 
 #[tokio::test]
 async fn the_limit_of_rooms_is_exact() {
-    for (max, config) in [(1024, ServerConfig::default()), (2, ServerConfig::default().max_rooms(2_usize))] {
+    for (max, config) in [(65_536, ServerConfig::default()), (2, ServerConfig::default().max_rooms(2_usize))]
+    {
         let (sockets, mut connected) = log();
         let namespace = Namespace::new("/").on_connect(async move |socket| sockets.note(socket));
         let host = serve(Server::with_config(config).namespace(namespace)).await;
@@ -89,10 +90,10 @@ async fn names_of_rooms_are_limited_exactly() {
     let (host, mut connected) = host().await;
     let _client = Client::join(&host).await;
     let socket = connected.next().await;
-    socket.join("r".repeat(256)).unwrap();
-    socket.join("é".repeat(128)).unwrap();
+    socket.join("r".repeat(4096)).unwrap();
+    socket.join("é".repeat(2048)).unwrap();
     socket.join("").unwrap();
-    assert_eq!(socket.join("r".repeat(257)), Err(JoinError::NameTooLong));
+    assert_eq!(socket.join("r".repeat(4097)), Err(JoinError::NameTooLong));
     assert_eq!(socket.rooms().len(), 4);
 }
 

@@ -69,7 +69,7 @@ fn names_are_checked() {
             .starts_with("the path of a namespace has at most 256 bytes")
     );
     let named = |path| {
-        Server::with_config(ServerConfig::default().max_name_length(4)).namespace(Namespace::new(path))
+        Server::with_config(ServerConfig::default().max_namespace_length(4)).namespace(Namespace::new(path))
     };
     drop(named("/abc"));
     assert_eq!(panics(|| named("/abcd")), "the path of a namespace has at most 4 bytes: `/abcd`");

@@ -1,0 +1,119 @@
+//! The lines that tell why something did not happen.
+//!
+//! Clients can cause as many of them as they like. So the first of a kind is a warning, and further ones are logged at
+//! the level `debug`.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::proto::packet::Violation;
+
+/// The start of a text that came from outside.
+pub(crate) fn clip(text: &str) -> &str {
+    &text[..text.floor_char_boundary(256)]
+}
+
+/// Which warnings were given, for a namespace or for the server: a bit for each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(AtomicU32);
+
+/// The bits below are those of [`Limit`] and [`Violation`].
+const UNHANDLED_EVENT: u32 = 29;
+const INVALID_ARGUMENTS: u32 = 30;
+const CONNECT_REFUSED: u32 = 31;
+
+/// A limit of the [config](crate::ServerConfig) that does not end the session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    ConnectTimeout,
+    MaxDynamicNamespaces,
+    MaxNameLength,
+    MaxNamespaces,
+    MaxPendingAcks,
+    MaxRooms,
+    /// The number of limits.
+    End,
+}
+
+impl Limit {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectTimeout => "connect_timeout",
+            Self::MaxDynamicNamespaces => "max_dynamic_namespaces",
+            Self::MaxNameLength => "max_name_length",
+            Self::MaxNamespaces => "max_namespaces",
+            Self::MaxPendingAcks => "max_pending_acks",
+            Self::MaxRooms => "max_rooms",
+            Self::End => "",
+        }
+    }
+}
+
+/// Logs one line, as a warning if it is the first of its kind.
+macro_rules! warn_first {
+    ($warnings:expr, $bit:expr, $message:literal, $($fields:tt)*) => {
+        if $warnings.is_first($bit) {
+            tracing::warn!($($fields)*, concat!($message, " (further ones are logged at the level debug)"));
+        } else {
+            tracing::debug!($($fields)*, $message);
+        }
+    };
+}
+
+impl Warnings {
+    fn is_first(&self, bit: u32) -> bool {
+        let bit = 1 << bit;
+        self.0.load(Ordering::Relaxed) & bit == 0 && self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    pub(crate) fn unhandled_event(&self, namespace: &str, event: &str) {
+        let event = clip(event);
+        warn_first!(self, UNHANDLED_EVENT, "event without a handler", namespace, event);
+    }
+
+    pub(crate) fn invalid_arguments(&self, namespace: &str, event: &str, error: &dyn fmt::Display) {
+        let (event, error) = (clip(event), error.to_string());
+        let error = clip(&error);
+        warn_first!(self, INVALID_ARGUMENTS, "the arguments do not fit the handler", namespace, event, error);
+    }
+
+    pub(crate) fn connect_refused(&self, namespace: &str, message: &str) {
+        let (namespace, reason) = (clip(namespace), clip(message));
+        warn_first!(self, CONNECT_REFUSED, "connection to a namespace refused", namespace, reason);
+    }
+
+    pub(crate) fn limit_hit(&self, namespace: &str, limit: Limit) {
+        let (namespace, bit) = (clip(namespace), limit as u32);
+        warn_first!(self, bit, "limit hit", namespace, limit = limit.as_str());
+    }
+
+    pub(crate) fn violation(&self, violation: Violation) {
+        let bit = Limit::End as u32 + violation as u32;
+        warn_first!(self, bit, "protocol violation: the connection is closed", ?violation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_bit_of_its_own() {
+        let last = Limit::End as u32 + Violation::TooLarge as u32;
+        assert!(last < UNHANDLED_EVENT, "{last}");
+        let warnings = Warnings::default();
+        for bit in 0..32 {
+            assert!(warnings.is_first(bit));
+            assert!(!warnings.is_first(bit));
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(clip("short"), "short");
+        assert_eq!(clip(&"é".repeat(200)).len(), 256);
+        assert_eq!(clip(&format!("x{}", "é".repeat(200))).len(), 255);
+    }
+}

@@ -1,0 +1,9 @@
+//! What a newcomer meets first: handlers and hooks in each form, other frameworks around the server, and what the log
+//! says when nothing happens.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod logs;
+#[allow(dead_code, unused_imports, reason = "another test binary uses the rest")]
+#[path = "../it/support/mod.rs"]
+mod support;
