@@ -98,6 +98,7 @@ mod connection;
 mod dispatch;
 mod dynamic;
 mod emit;
+mod endpoint;
 mod error;
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -123,6 +124,7 @@ mod room_events;
 mod rooms;
 mod server;
 mod server_event;
+mod service;
 mod slab;
 mod socket;
 mod stay;
@@ -162,8 +164,9 @@ pub use reason::DisconnectReason;
 pub use remote_socket::RemoteSocket;
 pub use room_events::RoomEvent;
 pub use rooms::Room;
-pub use server::{Server, WithServer};
+pub use server::Server;
 pub use server_event::ServerAnswers;
+pub use service::WithServer;
 pub use socket::Socket;
 
 /// The code in the guide to deployment is compiled.

@@ -1,39 +1,26 @@
 //! A namespace: who is admitted, and what handles which event.
 
-use std::{
-    collections::btree_map::Entry,
-    fmt,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{collections::btree_map::Entry, fmt, future::Future, sync::Arc};
 
-use engineio::{SessionHandle, SlowConsumer};
-use futures::FutureExt;
+use engineio::SlowConsumer;
 use serde::Serialize;
 
 use crate::{
     adapter::{Adapter, Hooks},
     args::Args,
     broadcast::BroadcastOperator,
-    comeback,
-    dispatch::{self, Admission, Done, Endpoint, Incoming, Key, Member, Running},
-    dynamic::Guest,
-    error::EventError,
+    dispatch::{self, Done, Endpoint},
+    endpoint::Hosted,
     event::{EventName, IntoAck},
     handshake::{Handshake, Refuse},
     metrics::{EventMetrics, NamespaceMetrics},
     middleware::{self, Event, Next},
-    observers::{Erased, Observers},
-    proto::{
-        args::{ArgsError, FromArgs, RawArgs},
-        packet::is_reserved,
-    },
+    observers::Observers,
+    proto::{args::FromArgs, packet::is_reserved},
     reason::DisconnectReason,
-    recovery::Claim,
     room_events::RoomEvent,
     server_event,
-    socket::{Ending, Entrance, Inner, Socket},
+    socket::Socket,
     table::{Admit, Table},
 };
 
@@ -513,98 +500,5 @@ impl<D> fmt::Debug for Namespace<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events: Vec<&str> = self.table.events.keys().map(|name| &**name).collect();
         f.debug_struct("Namespace").field("path", &self.path).field("events", &events).finish_non_exhaustive()
-    }
-}
-
-/// A namespace of a server.
-struct Hosted<D> {
-    adapter: Arc<Adapter>,
-    table: Arc<Table<D>>,
-    observers: Arc<Observers<D>>,
-}
-
-impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
-    fn adapter(&self) -> &Arc<Adapter> {
-        &self.adapter
-    }
-
-    fn admit(
-        self: Arc<Self>,
-        handshake: Handshake,
-        session: SessionHandle,
-        ending: Arc<Ending>,
-        guest: Option<Guest>,
-    ) -> Admission {
-        Box::pin(async move {
-            let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
-            let entrance = Entrance { session, ending, adapter, handshake, observers };
-            let claim = Claim::read(&entrance);
-            let joined = |socket, guest| {
-                Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as _)
-            };
-            if let Some(recovery) = &self.adapter.recovery
-                && recovery.skip_middlewares
-                && let Some(socket) = comeback::restore(&entrance, claim.as_ref())
-            {
-                return joined(socket, guest);
-            }
-            let run = async { (self.table.admit)(entrance.handshake.clone()).await };
-            let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(namespace = self.adapter.path(), "the admission panicked");
-                Err(Refuse::new("internal error"))
-            })?;
-            let socket = comeback::restore(&entrance, claim.as_ref());
-            joined(socket.unwrap_or_else(|| Socket::new(entrance, data)), guest)
-        })
-    }
-}
-
-/// A socket and its handlers.
-struct Joined<D> {
-    socket: Socket<D>,
-    table: Arc<Table<D>>,
-    /// Keeps a dynamic namespace alive.
-    _guest: Option<Guest>,
-}
-
-impl<D: Send + Sync + 'static> Member for Joined<D> {
-    fn socket(&self) -> &Inner<dyn Erased> {
-        &*self.socket.0
-    }
-
-    fn enter(&self) -> bool {
-        self.socket.enter().is_ok()
-    }
-
-    fn max_in_flight(&self) -> usize {
-        self.table.max_in_flight
-    }
-
-    fn connected(&self, key: Key) -> Option<Running> {
-        self.table.connected.as_ref().map(|hook| hook(self.socket.clone(), key))
-    }
-
-    fn event(
-        &self,
-        key: Key,
-        name: &str,
-        id: Option<u64>,
-        raw: RawArgs<'_>,
-    ) -> Result<Option<Running>, ArgsError> {
-        self.socket.observers().see_incoming(&self.socket, name, raw)?;
-        // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
-        let event = Incoming { key, name, id, raw };
-        let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
-        started.unwrap_or_else(|_| {
-            let error = EventError::panicked("reading the arguments");
-            self.table.metrics(name).failed(&error);
-            // No event is handled while the queue is full.
-            let _ = self.socket.0.fail(name, id, &error);
-            Ok(None)
-        })
-    }
-
-    fn disconnected(&self, key: Key, reason: DisconnectReason) -> Option<Running> {
-        self.table.disconnected.as_ref().map(|hook| hook(self.socket.clone(), reason, key))
     }
 }

@@ -1,20 +1,12 @@
 //! The server: namespaces under one path, as a tower service and with an accept loop of its own.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    future::Future,
-    io,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, fmt, future::Future, io, sync::Arc};
 
 use bytes::Bytes;
-use engineio::RequestBody;
-use engineio::{Answered, BoxFuture, Connections, Engine, Limit, Listener, Shutdown};
+use engineio::{BoxFuture, Connections, Engine, Limit, Listener, RequestBody, Shutdown};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{Either, Full};
+use http_body_util::Full;
 use tokio::{net::ToSocketAddrs, sync::watch};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -493,7 +485,7 @@ impl Server {
     }
 
     /// Whether a request is for this server.
-    fn matches<B>(&self, request: &Request<B>) -> bool {
+    pub(crate) fn matches<B>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();
         path == &*self.shared.path || self.client_file(path).is_some()
     }
@@ -505,7 +497,7 @@ impl Server {
     }
 
     /// Answers a request that is for this server.
-    fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
+    pub(crate) fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -528,7 +520,7 @@ impl Server {
     }
 }
 
-fn status(status: StatusCode) -> Response<Full<Bytes>> {
+pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
@@ -537,67 +529,5 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("path", &self.shared.path).field("engine", &self.engine).finish()
-    }
-}
-
-impl<B> Service<Request<B>> for Server
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-{
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Answered;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Answered {
-        if self.matches(&request) {
-            return self.respond(request).into();
-        }
-        let not_found: BoxFuture<_> = Box::pin(std::future::ready(status(StatusCode::NOT_FOUND)));
-        not_found.into()
-    }
-}
-
-impl<S> Layer<S> for Server {
-    type Service = WithServer<S>;
-
-    fn layer(&self, inner: S) -> WithServer<S> {
-        WithServer { server: self.clone(), inner }
-    }
-}
-
-/// A service behind a [`Server`]: it gets the requests for all other paths. Made by [`Server`] as a tower layer.
-#[derive(Debug, Clone)]
-pub struct WithServer<S> {
-    server: Server,
-    inner: S,
-}
-
-impl<S, B, R> Service<Request<B>> for WithServer<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Future: Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-{
-    type Response = Response<Either<Full<Bytes>, R>>;
-    type Error = S::Error;
-    type Future = BoxFuture<Result<Self::Response, S::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.server.matches(&request) {
-            let response = self.server.respond(request);
-            return Box::pin(async move { Ok(response.await.map(Either::Left)) });
-        }
-        let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
     }
 }
