@@ -10,9 +10,9 @@ use crate::{
     adapter::Adapter,
     dynamic::Guest,
     error::EventError,
-    event::{Answer, IntoAck, Reply},
+    event::{Answer, HookResult, IntoAck, Reply},
     handshake::{Handshake, Refuse},
-    log::clip,
+    log::{clip, hook_returned},
     metrics::{EventMetrics, HandlerTime},
     observers::{Erased, Observed},
     proto::{
@@ -204,14 +204,16 @@ pub(crate) fn traced(run: Running, namespace: &str, event: &str) -> Running {
 }
 
 /// Makes a hook of an async function that answers nothing.
-pub(crate) fn hook(
-    what: &'static str,
-    run: impl Future<Output = ()> + Send + 'static,
-    done: Done,
-) -> Running {
+pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Done) -> Running
+where
+    Fut: Future<Output: HookResult> + Send + 'static,
+{
+    let namespace = namespace.clone();
     Box::pin(async move {
-        if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-            tracing::error!("the {what} hook panicked");
+        let run = async { run.await.into_result() };
+        match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(result) => hook_returned(what, &namespace, result),
+            Err(_) => tracing::error!(namespace = &*namespace, "the {what} hook panicked"),
         }
         done
     })

@@ -16,28 +16,39 @@ use crate::{
     namespaces::Namespaces,
 };
 
-/// The path of a dynamic namespace: text with parameters in braces, of at least one character each and no slash.
+/// The path of a dynamic namespace: text with parameters in braces, of at least one character each and no slash, but for
+/// a last one whose name has a star.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     text: Box<str>,
     start: Box<str>,
     /// Each parameter, with the text behind it.
     params: Vec<(Box<str>, Box<str>)>,
+    /// Whether the last parameter may hold slashes.
+    takes_rest: bool,
 }
 
 impl Pattern {
     /// # Panics
     ///
-    /// Panics if a brace stands alone, if a parameter has no name or that of another, or if nothing parts two.
+    /// Panics if a brace stands alone, if a parameter has no name, that of another or an odd one, if nothing parts two, or
+    /// if anything follows one that takes the rest.
     #[track_caller]
     pub(crate) fn new(text: &str) -> Self {
         let mut parts = text.split('{');
         let start: Box<str> = parts.next().unwrap_or_default().into();
         let mut params: Vec<(Box<str>, Box<str>)> = Vec::new();
+        let mut takes_rest = false;
         for part in parts {
+            assert!(!takes_rest, "nothing may follow the parameter that takes the rest: `{text}`");
             let (name, literal) = part.split_once('}').unwrap_or_default();
+            takes_rest = name.starts_with('*');
+            assert!(!takes_rest || literal.is_empty(), "nothing may follow `{{{name}}}`: `{text}`");
+            let name = name.strip_prefix('*').unwrap_or(name);
             let is_new = params.iter().all(|(other, _)| **other != *name);
             assert!(!name.is_empty() && is_new, "each parameter of a namespace has its own name: `{text}`");
+            let is_plain = name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-'));
+            assert!(is_plain, "the name of a parameter holds letters, digits, `_` and `-` alone: `{text}`");
             params.push((name.into(), literal.into()));
         }
         let parted =
@@ -45,7 +56,7 @@ impl Pattern {
         assert!(parted, "something parts the parameters of a namespace: `{text}`");
         let literals = params.iter().map(|(_, literal)| literal).chain([&start]);
         assert!(!literals.into_iter().any(|literal| literal.contains('}')), "a brace stands alone: `{text}`");
-        Self { text: text.into(), start, params }
+        Self { text: text.into(), start, params, takes_rest }
     }
 
     /// The parameters of a path, if it is one of this pattern.
@@ -64,7 +75,8 @@ impl Pattern {
                 rest = &rest[end + literal.len()..];
                 value
             };
-            if value.is_empty() || value.contains('/') {
+            let may_have_slashes = self.takes_rest && params.len() + 1 == self.params.len();
+            if value.is_empty() || (!may_have_slashes && value.contains('/')) {
                 return None;
             }
             params.push((name.clone(), value.into()));
@@ -162,6 +174,12 @@ mod tests {
             ("/{a}/{b}.io", "/x/y", None),
             ("/{a}/end", "/x/end", Some(vec!["x"])),
             ("/{a}/end", "/x/end/", None),
+            ("/files/{*rest}", "/files/a", Some(vec!["a"])),
+            ("/files/{*rest}", "/files/a/b//c/", Some(vec!["a/b//c/"])),
+            ("/files/{*rest}", "/files/", None),
+            ("/files/{*rest}", "/files", None),
+            ("/{user}/{*rest}", "/ann/a/b", Some(vec!["ann", "a/b"])),
+            ("/{user}/{*rest}", "//a/b", None),
             ("/plain", "/plain", Some(vec![])),
             ("/plain", "/plainer", None),
         ] {
@@ -173,7 +191,20 @@ mod tests {
 
     #[test]
     fn patterns_that_cannot_work_are_refused() {
-        for pattern in ["/{a", "/{}", "/a}", "/{a}{b}", "/{a}-{a}", "/{a}}"] {
+        for pattern in [
+            "/{a",
+            "/{}",
+            "/a}",
+            "/{a}{b}",
+            "/{a}-{a}",
+            "/{a}}",
+            "/{*}",
+            "/{*a}/b",
+            "/{*a}/{b}",
+            "/{a*}",
+            "/{a:[0-9]+}",
+            "/{a}-{*a}",
+        ] {
             assert!(catch_unwind(|| Pattern::new(pattern)).is_err(), "{pattern}");
         }
     }

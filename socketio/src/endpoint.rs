@@ -13,7 +13,7 @@ use crate::{
     comeback,
     dispatch::{Admission, Endpoint, Incoming, Key, Member, Running},
     dynamic::Guest,
-    error::EventError,
+    error::{Chain, EventError},
     handshake::{Handshake, Refuse},
     observers::{Erased, Observers},
     proto::args::{ArgsError, RawArgs},
@@ -59,6 +59,11 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
             let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(namespace = self.adapter.path(), "the admission panicked");
                 Err(Refuse::new("internal error"))
+            });
+            let data = data.inspect_err(|refuse| {
+                if let Some(cause) = refuse.cause() {
+                    tracing::warn!(namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
+                }
             })?;
             let socket = comeback::restore(&entrance, claim.as_ref());
             joined(socket.unwrap_or_else(|| Socket::new(entrance, data)), guest)

@@ -1,6 +1,6 @@
 //! What can go wrong, one enum for each operation.
 
-use std::{error::Error, fmt};
+use std::{any::Any, error::Error, fmt};
 
 use engineio::SendError;
 
@@ -219,7 +219,14 @@ impl Error for FetchError {}
 
 /// Why an event failed. Only the public message ever leaves the server.
 ///
-/// Any error converts to one by `?`: the client then hears `internal error`, and the log has the cause.
+/// What `?` makes of an error:
+///
+/// - A text, `&'static str` or `String`, is a public message.
+/// - A [`JoinError`] is public too: it says which limit the client has reached.
+/// - Any other error, also a boxed one or one of `anyhow`, is internal: the client gets `internal error`, and the log has
+///   the cause.
+///
+/// A handler may also return such errors as they are, see [`IntoAck`](crate::IntoAck).
 ///
 /// # Examples
 ///
@@ -228,7 +235,7 @@ impl Error for FetchError {}
 ///
 /// fn check(text: &str) -> Result<u32, EventError> {
 ///     if text.is_empty() {
-///         return Err(EventError::public("say something"));
+///         Err("say something")?;
 ///     }
 ///     Ok(text.parse()?)
 /// }
@@ -268,7 +275,7 @@ impl EventError {
     }
 
     /// The cause, for the log.
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()
     }
 }
@@ -294,8 +301,35 @@ impl From<ArgsError> for EventError {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for EventError {
+impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for EventError {
     fn from(error: E) -> Self {
-        Self::internal(error)
+        match public_message(&error) {
+            Some(message) => Self::public(message),
+            None => Self::internal(error),
+        }
+    }
+}
+
+/// What a client may read of something that `?` has turned into an error: a text, or what it did itself.
+pub(crate) fn public_message<E: 'static>(error: &E) -> Option<String> {
+    // One implementation of `From` for all errors leaves no other way to tell them apart.
+    let error: &dyn Any = error;
+    let text = error.downcast_ref::<&'static str>().map(ToString::to_string);
+    let text = text.or_else(|| error.downcast_ref::<String>().cloned());
+    text.or_else(|| error.downcast_ref::<JoinError>().map(ToString::to_string))
+}
+
+/// Shows an error with all that caused it, in one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }

@@ -113,18 +113,70 @@ pub struct NoAck;
 
 /// What a handler may return.
 ///
-/// `()` acknowledges without arguments, [`Ack`] with some, [`NoAck`] and `None` not at all. An error is answered
-/// with one argument, `{"error": <its public message>}`, and logged. Nothing is sent if the client does not wait
-/// for an acknowledgement.
+/// `()` acknowledges without arguments, [`Ack`] with some, [`NoAck`] and `None` not at all. An error, of any type that
+/// becomes an [`EventError`] by `?`, is answered with one argument, `{"error": <its public message>}`, and logged.
+/// Nothing is sent if the client does not wait for an acknowledgement.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as an acknowledgement",
     label = "this handler must return `()`, `Ack<T>`, `NoAck`, `Option<Ack<T>>`, or a `Result` of one of these",
-    note = "`T` must implement `serde::Serialize`, an error must implement `Into<EventError>`"
+    note = "`T` must implement `serde::Serialize`, an error must implement `std::error::Error`, or be a text, a boxed error or an `EventError`"
 )]
 pub trait IntoAck {
     /// Encodes the answer.
     #[doc(hidden)]
     fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError>;
+}
+
+/// What a hook may return: nothing, or a `Result`, of which an error is logged.
+///
+/// The error is of any type that becomes an [`EventError`] by `?`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be returned by a hook",
+    label = "this hook must return `()` or `Result<(), E>`",
+    note = "`E` must implement `std::error::Error`, or be a text, a boxed error or an `EventError`"
+)]
+pub trait HookResult {
+    /// The error, if there is one.
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), EventError>;
+}
+
+impl HookResult for () {
+    fn into_result(self) -> Result<(), EventError> {
+        Ok(())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<EventError>> HookResult for Result<(), E> {
+    fn into_result(self) -> Result<(), EventError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What a function returns that ends in `todo!()`: `!`, which has no stable name in this place yet.
+type Never = <fn() -> ! as Returns>::Output;
+
+trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+#[allow(private_interfaces, reason = "it is `!`, and public")]
+impl HookResult for Never {
+    fn into_result(self) -> Result<(), EventError> {
+        self
+    }
+}
+
+#[allow(private_interfaces, reason = "it is `!`, and public")]
+impl IntoAck for Never {
+    fn into_ack(self, _: Reply<'_>) -> Result<Answer, EventError> {
+        self
+    }
 }
 
 /// Where an answer goes.

@@ -1,10 +1,12 @@
 //! What a client brings when it connects, and how it is refused.
 
-use std::{borrow::Cow, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, error::Error, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::SystemTime};
 
 use engineio::OpenRequest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::error::public_message;
 
 /// The request of a client to connect to a namespace. Cheap to clone.
 ///
@@ -145,7 +147,10 @@ impl fmt::Debug for Handshake {
     }
 }
 
-/// The refusal of a connection: the client hears it as `connect_error`.
+/// The refusal of a connection: the client gets it as `connect_error`.
+///
+/// `?` makes one of any error, as of an [`EventError`](crate::EventError): a text is the message, and of another error
+/// the client gets `internal error`, while the log has the cause.
 ///
 /// # Examples
 ///
@@ -155,16 +160,22 @@ impl fmt::Debug for Handshake {
 /// let refuse = Refuse::new("unauthorized").data(serde_json::json!({"code": 401}));
 /// assert_eq!(refuse.message(), "unauthorized");
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Refuse {
     message: String,
     data: Option<Value>,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Refuse {
     /// Refuses with a message: `error.message` of the client.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), data: None }
+        Self { message: message.into(), data: None, cause: None }
+    }
+
+    /// Refuses for a reason that stays on the server: the client gets `internal error`.
+    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into().into()), ..Self::new("internal error") }
     }
 
     /// Adds details: `error.data` of the client.
@@ -179,6 +190,11 @@ impl Refuse {
         &self.message
     }
 
+    /// The cause, for the log.
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.cause.as_deref()
+    }
+
     pub(crate) fn details(&self) -> Option<&Value> {
         self.data.as_ref()
     }
@@ -190,16 +206,18 @@ impl fmt::Display for Refuse {
     }
 }
 
-impl std::error::Error for Refuse {}
-
-impl From<String> for Refuse {
-    fn from(message: String) -> Self {
-        Self::new(message)
+/// Two are equal if the client cannot tell them apart.
+impl PartialEq for Refuse {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.message, &self.data) == (&other.message, &other.data)
     }
 }
 
-impl From<&str> for Refuse {
-    fn from(message: &str) -> Self {
-        Self::new(message)
+impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Refuse {
+    fn from(error: E) -> Self {
+        match public_message(&error) {
+            Some(message) => Self::new(message),
+            None => Self::internal(error),
+        }
     }
 }

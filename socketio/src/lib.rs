@@ -150,7 +150,7 @@ pub use engineio::{
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
 pub use error::{AckError, DecodeError, EmitError, EventError, FetchError, JoinError};
-pub use event::{Ack, Answer, EventName, IntoAck, NoAck, TypedEvent};
+pub use event::{Ack, Answer, EventName, HookResult, IntoAck, NoAck, TypedEvent};
 pub use handshake::{Handshake, Refuse};
 pub use middleware::{Event, Next};
 pub use namespace::Namespace;

@@ -8,7 +8,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::proto::packet::Violation;
+use crate::{
+    error::{Chain, EventError},
+    proto::packet::Violation,
+};
 
 /// The start of a text that came from outside.
 pub(crate) fn clip(text: &str) -> &str {
@@ -60,6 +63,15 @@ macro_rules! warn_first {
             tracing::debug!($($fields)*, $message);
         }
     };
+}
+
+/// What a hook has returned.
+pub(crate) fn hook_returned(hook: &'static str, namespace: &str, result: Result<(), EventError>) {
+    if let Err(error) = result {
+        let error =
+            error.cause().map_or_else(|| error.message().to_owned(), |cause| Chain(cause).to_string());
+        tracing::warn!(namespace, error, "the {hook} hook failed");
+    }
 }
 
 impl Warnings {

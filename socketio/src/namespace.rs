@@ -11,8 +11,9 @@ use crate::{
     broadcast::BroadcastOperator,
     dispatch::{self, Done, Endpoint},
     endpoint::Hosted,
-    event::{EventName, IntoAck},
+    event::{EventName, HookResult, IntoAck},
     handshake::{Handshake, Refuse},
+    log::hook_returned,
     metrics::{EventMetrics, NamespaceMetrics},
     middleware::{self, Event, Next},
     observers::Observers,
@@ -55,7 +56,7 @@ use crate::{
 /// ```
 #[must_use = "a namespace does nothing until it is added to a server"]
 pub struct Namespace<D = ()> {
-    path: Box<str>,
+    path: Arc<str>,
     slow_consumer: Option<SlowConsumer>,
     table: Table<D>,
     observers: Observers<D>,
@@ -75,9 +76,33 @@ impl Namespace {
     }
 }
 
+impl<D: Clone + Send + Sync + 'static> Namespace<D> {
+    /// A namespace that anyone may connect to, whose sockets all have a clone of `data`: the state of the application,
+    /// mostly as an `Arc`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Namespace::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use socketio::{Ack, Namespace};
+    ///
+    /// let visits = Arc::new(AtomicU64::new(0));
+    /// let counter = Namespace::with_data("/", visits)
+    ///     .on_unit("visit", async |socket| Ack(socket.data().fetch_add(1, Ordering::Relaxed) + 1));
+    /// ```
+    #[track_caller]
+    pub fn with_data(path: impl Into<String>, data: D) -> Self {
+        Self::with_auth(path, async move |_| Ok::<_, Refuse>(data))
+    }
+}
+
 impl<D: Send + Sync + 'static> Namespace<D> {
     /// A namespace whose clients are admitted by `admit`: what it returns is the [data](Socket::data) of the socket,
-    /// or the refusal that the client hears as `connect_error`.
+    /// or the refusal that the client gets as `connect_error`. Any error becomes a [`Refuse`] by `?`.
     ///
     /// There is no socket before the client is admitted, so nothing can be emitted to it too early: what
     /// [`on_connect`](Self::on_connect) emits comes after the answer to its CONNECT. If the client leaves first, the
@@ -89,6 +114,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// # Panics
     ///
     /// As [`Namespace::new`].
+    ///
     /// # Examples
     ///
     /// ```
@@ -142,7 +168,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     ///
     /// # Panics
     ///
-    /// Panics if the event has a handler already, or if its name is reserved.
+    /// Panics if the event has a handler already, or if its name is reserved: for `connection` and `disconnect` there
+    /// are [`on_connect`](Self::on_connect) and [`on_disconnect`](Self::on_disconnect).
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -156,6 +183,9 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         T: FromArgs + Send + 'static,
     {
         let name = event.name();
+        if let Some(hook) = hook_of(name) {
+            panic!("`{name}` is no event of a client: register the hook with `Namespace::{hook}`");
+        }
         assert!(!is_reserved(name), "the name `{name}` is reserved: no client can emit it");
         match self.table.events.entry(name.into()) {
             Entry::Occupied(_) => panic!("event `{name}` of namespace `{}` has a handler already", self.path),
@@ -165,6 +195,29 @@ impl<D: Send + Sync + 'static> Namespace<D> {
             }
         };
         self
+    }
+
+    /// As [`on`](Self::on), for an event without arguments: the handler takes the socket alone.
+    ///
+    /// # Panics
+    ///
+    /// As [`on`](Self::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Ack, Namespace};
+    ///
+    /// let chat = Namespace::new("/").on_unit("who am I", async |socket| Ack(socket.id().to_owned()));
+    /// ```
+    #[track_caller]
+    pub fn on_unit<F, Fut>(self, event: impl EventName<()>, handler: F) -> Self
+    where
+        F: FnOnce(Socket<D>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoAck,
+    {
+        self.on(event, |socket, ()| handler(socket))
     }
 
     /// Handles all events that have no handler of their own, for proxies and for whoever does not know the names
@@ -238,7 +291,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     }
 
     /// Runs a function for each new socket, before any of its events is handled: they wait until it has returned.
-    /// What goes on for longer belongs into a task of its own. Node: the `connection` event.
+    /// What goes on for longer belongs into a task of its own. An error that it returns is logged, and the socket stays.
+    /// Node: the `connection` event.
     ///
     /// # Panics
     ///
@@ -247,19 +301,20 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     pub fn on_connect<F, Fut>(mut self, hook: F) -> Self
     where
         F: FnOnce(Socket<D>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
+        Fut: Future<Output: HookResult> + Send + 'static,
     {
         assert!(self.table.connected.is_none(), "namespace `{}` has a connect hook already", self.path);
+        let path = self.path.clone();
         self.table.connected = Some(Box::new(move |socket, key| {
             let hook = hook.clone();
-            dispatch::hook("connect", async move { hook(socket).await }, Done::Connected(key))
+            dispatch::hook("connect", &path, async move { hook(socket).await }, Done::Connected(key))
         }));
         self
     }
 
     /// Runs a function once for each socket that has left, after its handlers have returned; those that take longer
-    /// than [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) are not waited for. Node: the
-    /// `disconnect` event.
+    /// than [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) are not waited for. An error that it
+    /// returns is logged. Node: the `disconnect` event.
     ///
     /// # Panics
     ///
@@ -268,12 +323,14 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     pub fn on_disconnect<F, Fut>(mut self, hook: F) -> Self
     where
         F: FnOnce(Socket<D>, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
+        Fut: Future<Output: HookResult> + Send + 'static,
     {
         assert!(self.table.disconnected.is_none(), "namespace `{}` has a disconnect hook already", self.path);
+        let path = self.path.clone();
         self.table.disconnected = Some(Box::new(move |socket, reason, key| {
             let hook = hook.clone();
-            dispatch::hook("disconnect", async move { hook(socket, reason).await }, Done::Disconnected(key))
+            let run = async move { hook(socket, reason).await };
+            dispatch::hook("disconnect", &path, run, Done::Disconnected(key))
         }));
         self
     }
@@ -282,7 +339,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// [rooms](Socket::rooms). Node: the event `disconnecting`.
     ///
     /// It is called by whoever ends the socket, on that thread, so it must not block; what takes longer belongs into
-    /// [`on_disconnect`](Self::on_disconnect). A panic is logged, and the socket leaves all the same.
+    /// [`on_disconnect`](Self::on_disconnect). A panic, or an error that it returns, is logged, and the socket leaves all
+    /// the same.
     ///
     /// # Panics
     ///
@@ -294,20 +352,21 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// use socketio::{DisconnectReason, Namespace, Socket};
     ///
     /// let chat = Namespace::new("/").on_disconnecting(|socket: &Socket, reason: DisconnectReason| {
-    ///     for room in socket.rooms() {
-    ///         // The client that leaves needs no answer.
-    ///         let _ = socket.to(room).emit("left", &(socket.id(), reason.as_str()));
-    ///     }
+    ///     let mut rooms = socket.rooms().into_iter();
+    ///     rooms.try_for_each(|room| socket.to(room).emit("left", &(socket.id(), reason.as_str())))
     /// });
     /// ```
     #[track_caller]
-    pub fn on_disconnecting<F>(mut self, observer: F) -> Self
+    pub fn on_disconnecting<F, R>(mut self, observer: F) -> Self
     where
-        F: Fn(&Socket<D>, DisconnectReason) + Send + Sync + 'static,
+        F: Fn(&Socket<D>, DisconnectReason) -> R + Send + Sync + 'static,
+        R: HookResult,
     {
         let slot = &mut self.observers.disconnecting;
         assert!(slot.is_none(), "namespace `{}` has a disconnecting hook already", self.path);
-        *slot = Some(Box::new(observer));
+        *slot = Some(Box::new(move |socket, reason| {
+            hook_returned("disconnecting", socket.path(), observer(socket, reason).into_result());
+        }));
         self
     }
 
@@ -500,5 +559,15 @@ impl<D> fmt::Debug for Namespace<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events: Vec<&str> = self.table.events.keys().map(|name| &**name).collect();
         f.debug_struct("Namespace").field("path", &self.path).field("events", &events).finish_non_exhaustive()
+    }
+}
+
+/// The method that stands for an event of Node's server.
+fn hook_of(event: &str) -> Option<&'static str> {
+    match event {
+        "connect" | "connection" => Some("on_connect"),
+        "disconnect" => Some("on_disconnect"),
+        "disconnecting" => Some("on_disconnecting"),
+        _ => None,
     }
 }

@@ -149,9 +149,7 @@ impl<S> Rooms<S> {
     /// Removes a socket from all its rooms; gives back the rooms that it was in, its own first.
     pub(crate) fn remove(&mut self, slot: Slot) -> Vec<Room> {
         let rooms = self.rooms_of(slot);
-        while let Some(last) = self.sockets.get(slot).and_then(|entry| entry.joined.len().checked_sub(1)) {
-            self.leave_at(slot, last);
-        }
+        self.leave_joined(slot);
         if let Some(entry) = self.sockets.remove(slot) {
             self.ids.remove(&entry.sid);
             self.ids.shrink();
@@ -210,6 +208,23 @@ impl<S> Rooms<S> {
         {
             self.leave_at(slot, at);
             self.note_left(room, sid);
+        }
+    }
+
+    /// Takes a socket out of all rooms but that of its own id.
+    pub(crate) fn leave_all(&mut self, slot: Slot) {
+        let Some(entry) = self.sockets.get(slot) else { return };
+        let sid = entry.sid;
+        let rooms = if self.events.is_some() { self.rooms_of(slot) } else { Vec::new() };
+        self.leave_joined(slot);
+        for room in rooms.iter().filter(|room| ***room != *sid.as_str()) {
+            self.note_left(room, sid);
+        }
+    }
+
+    fn leave_joined(&mut self, slot: Slot) {
+        while let Some(last) = self.sockets.get(slot).and_then(|entry| entry.joined.len().checked_sub(1)) {
+            self.leave_at(slot, last);
         }
     }
 

@@ -176,7 +176,8 @@ impl Server {
     }
 
     /// Adds a namespace of many paths: its own path is a pattern with parameters in braces, such as `/game-{id}`. A
-    /// parameter is one character or more, none of them a slash. Node: `io.of(/^\/game-.+$/)`.
+    /// parameter is one character or more, none of them a slash; `{*rest}` at the end may have slashes too. Node:
+    /// `io.of(/^\/game-.+$/)`.
     ///
     /// Each path is a namespace of its own, with its own rooms and the handlers of this one. It is made when the first
     /// client joins it, and ends when the last has left, unless
@@ -188,8 +189,8 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if a brace stands alone, if a parameter has no name or that of another, or if nothing stands between two
-    /// parameters.
+    /// Panics if a brace stands alone, if a parameter has no name or that of another, if its name holds anything but
+    /// letters, digits, `_` and `-`, if nothing stands between two parameters, or if anything stands behind `{*rest}`.
     ///
     /// # Examples
     ///
@@ -276,6 +277,22 @@ impl Server {
     /// The sockets in a room of the namespace `/`. Node: `io.to(room)`.
     pub fn to(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.of("/").to(room)
+    }
+
+    /// The sockets of the namespace `/` that are not in a room. Node: `io.except(room)`.
+    pub fn except(&self, room: impl Into<Room>) -> BroadcastOperator {
+        self.of("/").except(room)
+    }
+
+    /// The sockets of the namespace `/` on this server, in a cluster. Node: `io.local`.
+    pub fn local(&self) -> BroadcastOperator {
+        self.of("/").local()
+    }
+
+    /// All sockets of the namespace `/`, for an event that may be lost: see [`BroadcastOperator::volatile`]. Node:
+    /// `io.volatile`.
+    pub fn volatile(&self) -> BroadcastOperator {
+        self.of("/").volatile()
     }
 
     /// Sends an event to all sockets of the namespace `/`. Node: `io.emit(event, ...)`.

@@ -8,7 +8,7 @@ use super::Inner;
 use crate::{
     adapter::Flags,
     args::Args,
-    error::{EmitError, EventError},
+    error::{Chain, EmitError, EventError},
     history::Recipients,
     log::{Limit, clip},
     observers::Observed,
@@ -122,7 +122,7 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
         if let Some(cause) = error.cause() {
-            tracing::warn!(event, namespace, %cause, "event handler failed");
+            tracing::warn!(event, namespace, cause = %Chain(cause), "event handler failed");
         } else {
             tracing::debug!(event, namespace, error = clip(error.message()), "event refused");
         }

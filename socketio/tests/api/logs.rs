@@ -15,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is logged on this thread.
 #[derive(Clone)]
-struct Lines {
+pub(crate) struct Lines {
     bytes: Arc<Mutex<Vec<u8>>>,
     _guard: Arc<DefaultGuard>,
 }
 
 impl Lines {
-    fn new(level: Level) -> Self {
+    pub(crate) fn new(level: Level) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let writer = Writer(bytes.clone());
         let subscriber = tracing_subscriber::fmt()
@@ -33,7 +33,7 @@ impl Lines {
     }
 
     /// The lines that hold all of these words.
-    fn with(&self, words: &[&str]) -> Vec<String> {
+    pub(crate) fn with(&self, words: &[&str]) -> Vec<String> {
         let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8(bytes.clone()).unwrap();
         let lines = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod handlers;
 mod logs;
+mod rooms;
 #[allow(dead_code, unused_imports, reason = "another test binary uses the rest")]
 #[path = "../it/support/mod.rs"]
 mod support;

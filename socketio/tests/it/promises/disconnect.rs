@@ -341,7 +341,7 @@ async fn a_client_that_leaves_a_namespace_whose_handlers_hang_is_gone_after_the_
 async fn a_connect_hook_that_hangs_delays_the_disconnect_hook_by_the_grace_and_not_for_ever() {
     let (notes, mut heard) = log();
     let namespace = Namespace::new("/")
-        .on_connect(async |_| std::future::pending().await)
+        .on_connect(async |_| std::future::pending::<()>().await)
         .on_disconnect(async move |_, reason: DisconnectReason| notes.note(reason.as_str()));
     let host = serve(Server::with_config(config().disconnect_grace(SOON)).namespace(namespace)).await;
     let client = Client::join(&host).await;

@@ -44,7 +44,7 @@ async fn each_kind_of_return_value_has_its_answer() {
         (r#""ok""#, "[]"),
         (r#""some""#, r#"["x"]"#),
         (r#""ok some""#, "[true]"),
-        (r#""err""#, r#"[{"error":"internal error"}]"#),
+        (r#""err""#, r#"[{"error":"the socket is in too many rooms"}]"#),
         (r#""public""#, r#"[{"error":"no"}]"#),
         (r#""parse","7""#, "[7]"),
         (r#""parse","""#, r#"[{"error":"say \"something\""}]"#),

@@ -1,0 +1,75 @@
+//! Rooms of a socket, and broadcasts from the server itself.
+
+use socketio::{JoinError, Namespace, RoomEvent, Server, ServerConfig, Socket, testing::TestServer};
+use tokio::sync::mpsc;
+
+async fn sockets(config: ServerConfig) -> (TestServer, mpsc::UnboundedReceiver<Socket>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let namespace = Namespace::new("/").on_connect(async move |socket| {
+        let _ = sender.send(socket);
+    });
+    (TestServer::new(Server::with_config(config).namespace(namespace)), receiver)
+}
+
+fn names(socket: &Socket) -> Vec<String> {
+    let mut names: Vec<_> = socket.rooms().iter().skip(1).map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_rooms_are_joined_and_left_at_once() {
+    let (server, mut connected) = sockets(ServerConfig::default().max_rooms(3_usize)).await;
+    let _client = server.connect("/").await;
+    let socket = connected.recv().await.unwrap();
+    socket.join_rooms(["a", "b", "a"]).unwrap();
+    assert_eq!(names(&socket), ["a", "b"]);
+    // One that is too long lets it join none, and one too many those before.
+    assert_eq!(socket.join_rooms(["c".to_owned(), "x".repeat(5000)]), Err(JoinError::NameTooLong));
+    assert_eq!(names(&socket), ["a", "b"]);
+    assert_eq!(socket.join_rooms(["b", "c", "d"]), Err(JoinError::TooManyRooms));
+    assert_eq!(names(&socket), ["a", "b", "c"]);
+    socket.leave_rooms(["a", "unknown"]);
+    assert_eq!(names(&socket), ["b", "c"]);
+    socket.leave_rooms(socket.rooms().into_iter().skip(1));
+    assert_eq!(names(&socket), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_rooms_but_its_own_are_left_at_once() {
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let namespace = Namespace::new("/")
+        .on_connect(async |socket| socket.join_rooms(["a", "b"]))
+        .on_unit("leave", async |socket| socket.leave_all())
+        .on_room(move |event| _ = events.send(event));
+    let server = TestServer::new(Server::new().namespace(namespace));
+    let mut client = server.connect("/").await;
+    let () = client.emit_with_ack("leave", &()).await.unwrap();
+    let io = server.server();
+    io.to("a").to("b").emit("lost", &()).unwrap();
+    io.to(client.id()).emit("direct", &()).unwrap();
+    let () = client.expect("direct").await;
+    let mut left = Vec::new();
+    while let Ok(event) = heard.try_recv() {
+        if let RoomEvent::Deleted { room, .. } = event {
+            left.push(room.to_string());
+        }
+    }
+    left.sort();
+    assert_eq!(left, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_itself_chooses_whom_a_broadcast_is_for() {
+    let namespace = Namespace::new("/").on("join", async |socket, room: String| socket.join(room));
+    let server = TestServer::new(Server::new().namespace(namespace));
+    let (mut ann, mut bob) = (server.connect("/").await, server.connect("/").await);
+    let () = ann.emit_with_ack("join", "quiet").await.unwrap();
+    let io = server.server();
+    io.except("quiet").emit("loud", &1).unwrap();
+    io.local().emit("near", &2).unwrap();
+    assert_eq!(ann.expect::<u8>("near").await, 2);
+    assert_eq!(bob.expect::<u8>("loud").await, 1);
+    assert_eq!(bob.expect::<u8>("near").await, 2);
+    let _ = io.volatile().emit("perhaps", &3);
+}
