@@ -1,7 +1,6 @@
 //! The sockets of one namespace, and broadcasts to them: here, and on other servers through a backend.
 
 use std::{
-    any::Any,
     collections::BTreeMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -33,7 +32,7 @@ use crate::{
     room_events::{RoomEvent, RoomEvents},
     rooms::{Room, Rooms, Slot, Target},
     server_event::{self, Handling, ServerHandler},
-    socket::{AnySocket, see_sent},
+    socket::{AnySocket, Socket, see_sent},
 };
 
 /// The rooms of one namespace, and the way to its other servers.
@@ -69,7 +68,7 @@ pub(crate) struct Hooks {
 pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
 
 /// Writes the data of a socket, if it is of the type that this is made for.
-pub(crate) type Share = fn(&(dyn Any + Send + Sync)) -> Option<Result<String, serde_json::Error>>;
+pub(crate) type Share = fn(&AnySocket) -> Option<Result<String, serde_json::Error>>;
 
 /// How a broadcast travels.
 #[derive(Debug, Clone, Copy, Default)]
@@ -122,6 +121,26 @@ impl Adapter {
     /// The number of sockets on this server.
     pub(crate) fn len(&self) -> usize {
         self.rooms.read().len()
+    }
+
+    /// The number of sockets in a room on this server.
+    pub(crate) fn count_in(&self, room: &str) -> usize {
+        self.rooms.read().count_in(room)
+    }
+
+    /// The number of sockets of the target on this server.
+    pub(crate) fn count(&self, target: &Target) -> usize {
+        self.rooms.read().count(target)
+    }
+
+    /// The socket of an id on this server.
+    pub(crate) fn socket(&self, id: &str) -> Option<AnySocket> {
+        self.rooms.read().find(id).cloned()
+    }
+
+    /// The sockets of the target on this server whose data is of this type.
+    pub(crate) fn sockets<D: Send + Sync + 'static>(&self, target: &Target) -> Vec<Socket<D>> {
+        self.select(target, |_, socket, _| socket.typed()).into_iter().flatten().collect()
     }
 
     /// Changes rooms, and tells of it when the lock is free again.
@@ -321,7 +340,7 @@ impl Adapter {
     }
 
     fn shared_data(&self, share: Share, socket: &AnySocket) -> Option<Box<str>> {
-        let written = catch_unwind(AssertUnwindSafe(|| share(socket.data())));
+        let written = catch_unwind(AssertUnwindSafe(|| share(socket)));
         match written {
             Ok(Some(Ok(data))) => return Some(data.into()),
             Ok(Some(Err(error))) => {

@@ -145,6 +145,22 @@ impl BroadcastOperator {
     }
 }
 
+impl BroadcastOperator {
+    /// The number of sockets on this server that an event would go to. Of one room, or of all sockets, it is known;
+    /// otherwise they are counted. None if there is no such namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn is_full(io: &socketio::Server, game: &str) -> bool {
+    ///     io.to(game).socket_count() >= 4
+    /// }
+    /// ```
+    pub fn socket_count(&self) -> usize {
+        self.adapter.as_ref().map_or(0, |adapter| adapter.count(&self.target))
+    }
+}
+
 /// What can be done with sockets on this server and on others.
 impl BroadcastOperator {
     /// The sockets that an event would go to. None if there is no such namespace.

@@ -1,6 +1,6 @@
 //! From a connection to handlers whose types it does not know.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{any::TypeId, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use engineio::SessionHandle;
 use futures::FutureExt;
@@ -45,6 +45,9 @@ pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<Box<dyn Member>, 
 /// A namespace without the type of its data.
 pub(crate) trait Endpoint: Send + Sync {
     fn adapter(&self) -> &Arc<Adapter>;
+
+    /// The type of the data of its sockets.
+    fn data_type(&self) -> TypeId;
 
     /// Asks the namespace whether a client may come in.
     fn admit(

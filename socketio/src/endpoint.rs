@@ -1,6 +1,7 @@
 //! A namespace that serves clients: who comes in, and how an event finds its handler.
 
 use std::{
+    any::TypeId,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -33,6 +34,10 @@ pub(crate) struct Hosted<D> {
 impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
     fn adapter(&self) -> &Arc<Adapter> {
         &self.adapter
+    }
+
+    fn data_type(&self) -> TypeId {
+        TypeId::of::<D>()
     }
 
     fn admit(

@@ -127,6 +127,7 @@ mod server_event;
 mod service;
 mod slab;
 mod socket;
+mod sockets;
 mod stay;
 mod table;
 #[cfg(feature = "testing")]
@@ -168,6 +169,7 @@ pub use server::Server;
 pub use server_event::ServerAnswers;
 pub use service::WithServer;
 pub use socket::Socket;
+pub use sockets::Sockets;
 
 /// The code in the guide to deployment is compiled.
 #[cfg(all(doctest, feature = "tls", unix))]

@@ -520,7 +520,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     where
         D: Serialize,
     {
-        self.hooks.share = Some(|data| data.downcast_ref::<D>().map(serde_json::to_string));
+        self.hooks.share = Some(|socket| socket.data::<D>().map(serde_json::to_string));
         self
     }
 

@@ -1,6 +1,7 @@
 //! The namespaces of a server, and the sessions that ask for them.
 
 use std::{
+    any::TypeId,
     collections::{HashMap, hash_map::Entry},
     fmt,
     sync::{
@@ -77,6 +78,13 @@ impl Namespaces {
 
     pub(crate) fn adapter(&self, path: &str) -> Option<Arc<Adapter>> {
         self.known.read().live.get(path).map(|live| live.endpoint.adapter().clone())
+    }
+
+    /// As [`adapter`](Self::adapter), if the data of its sockets is of this type.
+    pub(crate) fn adapter_of<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {
+        let known = self.known.read();
+        let endpoint = &known.live.get(path)?.endpoint;
+        (endpoint.data_type() == TypeId::of::<D>()).then(|| endpoint.adapter().clone())
     }
 
     /// The living namespaces that the dynamic ones of a pattern have made.

@@ -75,12 +75,13 @@ pub(crate) struct Typed<D> {
 
 /// What a socket has of the types of its namespace, whatever they are.
 pub(crate) trait Erased: Observed + Send + Sync {
-    fn data(&self) -> &(dyn Any + Send + Sync);
+    /// A [`Typed`].
+    fn as_any(&self) -> &(dyn Any + Send + Sync);
 }
 
 impl<D: Send + Sync + 'static> Erased for Typed<D> {
-    fn data(&self) -> &(dyn Any + Send + Sync) {
-        &*self.data
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
     }
 }
 

@@ -283,6 +283,30 @@ impl<S> Rooms<S> {
         slots
     }
 
+    /// The socket of an id.
+    pub(crate) fn find(&self, id: &str) -> Option<&S> {
+        self.socket(*self.ids.get(&Sid::parse(id)?)?)
+    }
+
+    /// The number of sockets in a room.
+    pub(crate) fn count_in(&self, room: &str) -> usize {
+        // A socket is never in the list of the room of its own id.
+        self.room(room).map_or(0, |members| members.list.len()) + usize::from(self.own(room).is_some())
+    }
+
+    /// The number of sockets of a target: known if that is one room or all, counted otherwise.
+    pub(crate) fn count(&self, target: &Target) -> usize {
+        match (&*target.rooms, &*target.except, target.except_socket) {
+            ([], [], None) => self.len(),
+            ([room], [], None) => self.count_in(room),
+            _ => {
+                let mut count = 0;
+                self.each(target, |_, _| count += 1);
+                count
+            }
+        }
+    }
+
     /// The socket at a slot.
     pub(crate) fn socket(&self, slot: Slot) -> Option<&S> {
         self.sockets.get(slot).map(|entry| &entry.socket)

@@ -31,6 +31,7 @@ use crate::{
     },
     rooms::Room,
     server_event::ServerAnswers,
+    sockets::Sockets,
 };
 
 /// A Socket.IO server: a cheap handle, a tower service, and a layer around another service.
@@ -376,6 +377,25 @@ impl Server {
     /// The number of sockets in a namespace; none if there is no such namespace.
     pub fn socket_count(&self, path: &str) -> usize {
         self.shared.namespaces.adapter(path).map_or(0, |adapter| adapter.len())
+    }
+
+    /// The sockets of a namespace on this server, with their [data](crate::Socket::data). `None` if there is no such
+    /// namespace, or if the data of its sockets is not of type `D`. Node: `io.of(path).sockets`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::Server;
+    ///
+    /// struct User { name: String }
+    ///
+    /// fn names(io: &Server) -> Vec<String> {
+    ///     let Some(sockets) = io.sockets::<User>("/chat") else { return Vec::new() };
+    ///     sockets.all().iter().map(|socket| socket.data().name.clone()).collect()
+    /// }
+    /// ```
+    pub fn sockets<D: Send + Sync + 'static>(&self, path: &str) -> Option<Sockets<D>> {
+        self.shared.namespaces.adapter_of::<D>(path).map(Sockets::new)
     }
 
     /// Accepts connections on an address until [`close`](Self::close). Other paths are answered with 404.

@@ -3,7 +3,6 @@
 mod sending;
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     sync::{
@@ -35,6 +34,7 @@ use crate::{
     reason::DisconnectReason,
     recovery::Recoverable,
     rooms::{Room, Rooms, Slot},
+    sockets::Sockets,
 };
 
 pub(crate) use self::sending::{encode_event, see_sent};
@@ -252,8 +252,14 @@ impl<T: Observed + ?Sized> Inner<T> {
 }
 
 impl Inner<dyn Erased> {
-    pub(crate) fn data(&self) -> &(dyn Any + Send + Sync) {
-        self.typed.data()
+    /// The data, if it is of this type.
+    pub(crate) fn data<D: Send + Sync + 'static>(&self) -> Option<&D> {
+        self.typed.as_any().downcast_ref::<Typed<D>>().map(|typed| &*typed.data)
+    }
+
+    /// The socket, if its data is of this type.
+    pub(crate) fn typed<D: Send + Sync + 'static>(&self) -> Option<Socket<D>> {
+        self.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Socket)
     }
 }
 
@@ -367,6 +373,11 @@ impl<D: Send + Sync + 'static> Socket<D> {
 
     pub(crate) fn any(&self) -> AnySocket {
         self.0.clone()
+    }
+
+    /// The sockets of the namespace on this server, this one among them, with their data.
+    pub fn sockets(&self) -> Sockets<D> {
+        Sockets::new(self.0.adapter.clone())
     }
 
     /// Sends an event to this client and waits for its acknowledgement. The event leaves at once, awaited or not.

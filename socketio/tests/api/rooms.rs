@@ -1,6 +1,9 @@
 //! Rooms of a socket, and broadcasts from the server itself.
 
-use socketio::{JoinError, Namespace, RoomEvent, Server, ServerConfig, Socket, testing::TestServer};
+use socketio::{
+    Ack, Handshake, JoinError, Namespace, Refuse, RoomEvent, Server, ServerConfig, Socket,
+    testing::TestServer,
+};
 use tokio::sync::mpsc;
 
 async fn sockets(config: ServerConfig) -> (TestServer, mpsc::UnboundedReceiver<Socket>) {
@@ -72,4 +75,53 @@ async fn the_server_itself_chooses_whom_a_broadcast_is_for() {
     assert_eq!(bob.expect::<u8>("loud").await, 1);
     assert_eq!(bob.expect::<u8>("near").await, 2);
     let _ = io.volatile().emit("perhaps", &3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_are_found_with_their_data() {
+    async fn admit(handshake: Handshake) -> Result<String, Refuse> {
+        handshake.query("name").map(Into::into).ok_or_else(|| "no name".into())
+    }
+    async fn present(socket: Socket<String>, room: String) -> Ack<Vec<String>> {
+        let sockets = socket.sockets().in_room(room);
+        let mut names: Vec<_> = sockets.iter().map(|socket| socket.data().clone()).collect();
+        names.sort();
+        Ack(names)
+    }
+    let chat = Namespace::with_auth("/{chat}", admit)
+        .on("join", async |socket, room: String| socket.join(room))
+        .on("present", present);
+    let server = TestServer::new(Server::new().dynamic(chat).namespace(Namespace::new("/")));
+    let (ann, bob) =
+        (server.client("/chat").query("name", "Ann"), server.client("/chat").query("name", "Bob"));
+    let (ann, bob) = (ann.connect().await.unwrap(), bob.connect().await.unwrap());
+    let _other = server.client("/other").query("name", "Cid").connect().await.unwrap();
+    for client in [&ann, &bob] {
+        let () = client.emit_with_ack("join", "lobby").await.unwrap();
+    }
+    let () = ann.emit_with_ack("join", "garden").await.unwrap();
+    let names: Vec<String> = bob.emit_with_ack("present", "lobby").await.unwrap();
+    assert_eq!(names, ["Ann", "Bob"]);
+    let names: Vec<String> = bob.emit_with_ack("present", "garden").await.unwrap();
+    assert_eq!(names, ["Ann"]);
+
+    let io = server.server();
+    assert!(io.sockets::<String>("/nowhere").is_none());
+    assert!(io.sockets::<u32>("/chat").is_none());
+    assert!(io.sockets::<()>("/").unwrap().is_empty());
+    let sockets = io.sockets::<String>("/chat").unwrap();
+    assert_eq!((sockets.len(), sockets.all().len()), (2, 2));
+    assert_eq!(sockets.get(ann.id()).unwrap().data(), "Ann");
+    assert!(sockets.get("nobody").is_none());
+    let counts = |room: &str| (sockets.count_in(room), io.of("/chat").to(room).socket_count());
+    assert_eq!((counts("lobby"), counts("garden"), counts("empty")), ((2, 2), (1, 1), (0, 0)));
+    assert_eq!(counts(ann.id()), (1, 1));
+    let here = sockets.get(ann.id()).unwrap();
+    assert_eq!((here.to("lobby").socket_count(), here.namespace().socket_count()), (1, 2));
+    assert_eq!(io.of("/chat").to("lobby").to("garden").except("garden").socket_count(), 1);
+    assert_eq!(io.of("/nowhere").socket_count(), 0);
+
+    here.disconnect();
+    assert!(sockets.get(ann.id()).is_none());
+    assert_eq!((sockets.len(), counts("lobby"), counts("garden")), (1, (1, 1), (0, 0)));
 }

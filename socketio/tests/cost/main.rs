@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod broadcast;
+mod counting;
 mod hostile;
 mod idle;
 mod lab;
