@@ -335,8 +335,7 @@ impl<A: Application> Engine<A> {
         let session = self.session(sid, TransportKind::Polling, dialect);
         let cookie = self.cookie(&sid);
         let handshake = open_packet(&sid, TransportKind::Polling, &self.shared.config);
-        let connection =
-            self.shared.application.connect(session.clone(), Arc::new(OpenRequest::new(request)));
+        let connection = self.shared.application.connect(session.clone(), self.opened(request));
         let Some(driver) = Driver::new(opening, session, connection, None) else {
             return self.id_taken(request);
         };
@@ -363,7 +362,7 @@ impl<A: Application> Engine<A> {
         let Some(sid) = self.generate_id(&request) else { return self.id_taken(&request) };
         let deflate = Agreed::of(&request.headers, &self.shared.config);
         let response = switching_protocols(key, &request.headers, deflate);
-        let opened = Arc::new(OpenRequest::new(&request));
+        let opened = self.opened(&request);
         let engine = self.clone();
         take_over(&mut request.extensions, move |handed| {
             let websocket = WebSocket::new(handed, dialect, deflate);
@@ -389,6 +388,11 @@ impl<A: Application> Engine<A> {
         }
         let connection = self.shared.application.connect(session.clone(), request);
         Driver::new(opening, session, connection, Some(websocket))
+    }
+
+    /// What is kept of the request that opens a session.
+    fn opened(&self, request: &http::request::Parts) -> Arc<OpenRequest> {
+        Arc::new(OpenRequest::keeping(request, &self.shared.config.hooks.extensions))
     }
 
     /// An id for a new session; `None` if that of the application is taken.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 
-use http::{HeaderMap, request::Parts};
+use http::{Extensions, HeaderMap, request::Parts};
 
 use crate::{EngineConfig, Sid, error::ConnectionError};
 
@@ -11,10 +11,13 @@ type AllowRequest = Arc<dyn Fn(Parts) -> Answer + Send + Sync>;
 type HeaderHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
 type GenerateId = Arc<dyn Fn(&Parts) -> Sid + Send + Sync>;
 type ErrorHook = Arc<dyn Fn(&ConnectionError, &Parts) + Send + Sync>;
+/// Copies the extension of one type.
+pub(crate) type KeepExtension = fn(&Extensions, &mut Extensions);
 
 /// The hooks of an engine, each set by a method of [`EngineConfig`]: [`allow_request`](EngineConfig::allow_request),
 /// [`generate_id`](EngineConfig::generate_id), [`initial_headers`](EngineConfig::initial_headers),
-/// [`headers`](EngineConfig::headers) and [`connection_error`](EngineConfig::connection_error).
+/// [`headers`](EngineConfig::headers), [`connection_error`](EngineConfig::connection_error) and
+/// [`keep_extension`](EngineConfig::keep_extension).
 #[derive(Clone, Default)]
 pub struct Hooks {
     pub(crate) allow_request: Option<AllowRequest>,
@@ -22,13 +25,15 @@ pub struct Hooks {
     pub(crate) initial_headers: Option<HeaderHook>,
     pub(crate) headers: Option<HeaderHook>,
     pub(crate) connection_error: Option<ErrorHook>,
+    pub(crate) extensions: Vec<KeepExtension>,
 }
 
 impl Hooks {
     /// Whether none is set: then requests need not be taken apart.
     pub(crate) fn are_unset(&self) -> bool {
-        // The other hook is asked later, by the engine itself.
-        let Self { allow_request, generate_id: _, initial_headers, headers, connection_error } = self;
+        // The engine itself asks the others later.
+        let Self { allow_request, generate_id: _, initial_headers, headers, connection_error, extensions: _ } =
+            self;
         allow_request.is_none()
             && initial_headers.is_none()
             && headers.is_none()
@@ -44,6 +49,7 @@ impl fmt::Debug for Hooks {
             .field("initial_headers", &self.initial_headers.is_some())
             .field("headers", &self.headers.is_some())
             .field("connection_error", &self.connection_error.is_some())
+            .field("extensions", &self.extensions.len())
             .finish()
     }
 }
@@ -155,6 +161,34 @@ impl EngineConfig {
     #[must_use]
     pub fn headers(mut self, hook: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
         self.hooks.headers = Some(Arc::new(hook));
+        self
+    }
+
+    /// Keeps the extension of type `T` of the request that opens a session, for the application to read with
+    /// [`OpenRequest::extension`](crate::OpenRequest::extension): what a layer in front of the engine has found out, such
+    /// as the user behind a cookie. May be called for several types.
+    ///
+    /// The value is cloned, and dropped with the session. All others are dropped as soon as the request is answered,
+    /// because they hold on to memory that an idle session does not need: a router, for example, leaves parts of the
+    /// request there, and with them the read buffer of the connection. Node: `socket.request`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use engineio::EngineConfig;
+    ///
+    /// #[derive(Clone)]
+    /// struct User { name: String }
+    ///
+    /// let config = EngineConfig::default().keep_extension::<User>();
+    /// ```
+    #[must_use]
+    pub fn keep_extension<T: Clone + Send + Sync + 'static>(mut self) -> Self {
+        self.hooks.extensions.push(|from, to| {
+            if let Some(value) = from.get::<T>() {
+                to.insert(value.clone());
+            }
+        });
         self
     }
 

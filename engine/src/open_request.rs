@@ -4,10 +4,12 @@ use std::{
     borrow::Cow,
     fmt::{self, Write as _},
     net::SocketAddr,
-    time::SystemTime,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderName, HeaderValue, request::Parts};
+use http::{Extensions, HeaderName, HeaderValue, request::Parts};
+
+use crate::hooks::KeepExtension;
 
 /// The address of the client, as a request extension.
 ///
@@ -45,12 +47,21 @@ pub struct OpenRequest {
     text: Box<str>,
     address: Option<SocketAddr>,
     secure: bool,
-    time: SystemTime,
+    /// In microseconds since the epoch.
+    time: u64,
+    extensions: Extensions,
 }
 
 impl OpenRequest {
-    /// Keeps what the application may ask for.
+    /// Keeps what the application may ask for, but no extension.
     pub fn new(parts: &Parts) -> Self {
+        Self::keeping(parts, &[])
+    }
+
+    /// Keeps what the application may ask for, with these extensions.
+    pub(crate) fn keeping(parts: &Parts, kept: &[KeepExtension]) -> Self {
+        let mut extensions = Extensions::new();
+        kept.iter().for_each(|keep| keep(&parts.extensions, &mut extensions));
         let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| "\n: ".len() + name.as_str().len() + value.len();
@@ -75,7 +86,8 @@ impl OpenRequest {
             address: parts.extensions.get().map(|&RemoteAddr(address)| address),
             secure: parts.extensions.get::<Secure>().is_some()
                 || parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
-            time: SystemTime::now(),
+            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64),
+            extensions,
         }
     }
 
@@ -117,7 +129,13 @@ impl OpenRequest {
 
     /// When the request came.
     pub fn time(&self) -> SystemTime {
-        self.time
+        UNIX_EPOCH + Duration::from_micros(self.time)
+    }
+
+    /// What a layer in front of the engine has put into the extensions of the request, if
+    /// [`keep_extension`](crate::EngineConfig::keep_extension) names its type.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.get()
     }
 }
 
@@ -125,5 +143,25 @@ impl fmt::Debug for OpenRequest {
     /// Leaves the headers out: they hold cookies and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenRequest").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn it_is_small_because_idle_sessions_have_one() {
+        assert!(size_of::<OpenRequest>() <= 72);
+    }
+
+    #[test]
+    fn it_knows_its_time() {
+        let before = SystemTime::now();
+        let time = OpenRequest::new(&http::Request::new(()).into_parts().0).time();
+        let early = before.duration_since(time).unwrap_or_default();
+        assert!(early < Duration::from_micros(2), "{early:?}");
+        assert!(time <= SystemTime::now());
     }
 }

@@ -114,6 +114,45 @@ impl Handshake {
         self.0.request.queries()
     }
 
+    /// What a tower layer in front of the server has put into the extensions of the HTTP request that opened the
+    /// connection: a session, or the user behind a token. On every transport, and for all namespaces.
+    ///
+    /// The server keeps those types that
+    /// [`EngineConfig::keep_extension`](crate::EngineConfig::keep_extension) names, as long as the connection lives; of
+    /// others, and if no layer has set it, this is `None`. Node: `socket.request`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Extension, Router};
+    /// use socketio::{EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig};
+    ///
+    /// #[derive(Clone)]
+    /// struct User { name: String }
+    ///
+    /// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+    ///     Ok(handshake.extension::<User>().cloned().ok_or("not signed in")?)
+    /// }
+    ///
+    /// let engine = EngineConfig::default().keep_extension::<User>();
+    /// let io = Server::with_config(ServerConfig::default().engine(engine))
+    ///     .namespace(Namespace::with_auth("/", sign_in));
+    /// // In place of a layer that asks a database.
+    /// let layer = Extension(User { name: "Ann".into() });
+    /// let app: Router = Router::new().route_service("/socket.io/", io).layer(layer);
+    /// ```
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let extension = self.0.request.extension();
+        if extension.is_none() {
+            let wanted = std::any::type_name::<T>();
+            tracing::debug!(
+                wanted,
+                "no such extension: no layer set it, or `EngineConfig::keep_extension` does not name it"
+            );
+        }
+        extension
+    }
+
     /// The target of the HTTP request: path and query.
     pub fn url(&self) -> &str {
         self.0.request.url()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -53,6 +53,7 @@ impl TestServer {
             claim: Claim::default(),
             query,
             headers,
+            extensions: Extensions::new(),
         }
     }
 }
@@ -84,6 +85,7 @@ pub struct Connect {
     claim: Claim,
     query: String,
     headers: HeaderMap,
+    extensions: Extensions,
 }
 
 impl Connect {
@@ -139,6 +141,12 @@ impl Connect {
         self
     }
 
+    /// An extension of every request, in place of the layer that sets it.
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
     /// A query parameter of the connection.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
@@ -157,7 +165,8 @@ impl Connect {
     ///
     /// Dropping the future drops the connection.
     pub async fn connect(self) -> Result<TestClient, Refuse> {
-        let wire = Wire::open(self.server, self.query, self.headers).await.map_err(Refuse::new)?;
+        let wire =
+            Wire::open(self.server, self.query, self.headers, self.extensions).await.map_err(Refuse::new)?;
         let auth = auth_of(&self.auth, &self.claim);
         TestClient::join(wire, &self.namespace, &auth, self.claim).await
     }

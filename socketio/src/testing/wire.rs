@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use engineio::Frame;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Extensions, HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Mutex;
 use tower_service::Service;
@@ -34,15 +34,21 @@ pub(super) struct Wire {
     server: Server,
     target: Arc<str>,
     headers: HeaderMap,
+    extensions: Extensions,
     /// Two POSTs at once would end the session.
     posting: Arc<Mutex<()>>,
 }
 
 impl Wire {
     /// Opens a session; gives the body of the answer if it is refused.
-    pub(super) async fn open(server: Server, query: String, headers: HeaderMap) -> Result<Self, String> {
+    pub(super) async fn open(
+        server: Server,
+        query: String,
+        headers: HeaderMap,
+        extensions: Extensions,
+    ) -> Result<Self, String> {
         let target = format!("{}?{query}", server.path());
-        let mut wire = Self { server, target: target.into(), headers, posting: Arc::default() };
+        let mut wire = Self { server, target: target.into(), headers, extensions, posting: Arc::default() };
         let (status, body) = wire.request(Method::GET, String::new()).await;
         let open =
             body.strip_prefix('0').and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
@@ -112,6 +118,7 @@ impl Wire {
         *request.method_mut() = method;
         *request.uri_mut() = self.target.parse().unwrap_or_default();
         *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone();
         let response: Result<_, Infallible> = self.server.clone().call(request).await;
         let (parts, body) = response.unwrap_or_default().into_parts();
         let body = body.collect().await.unwrap_or_default().to_bytes();

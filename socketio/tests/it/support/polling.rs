@@ -14,9 +14,14 @@ pub(crate) struct Polling {
 impl Polling {
     /// Opens a session.
     pub(crate) async fn open(host: &Host) -> Self {
+        Self::open_with(host, "EIO=4&transport=polling").await
+    }
+
+    /// Opens a session with more in the query string.
+    pub(crate) async fn open_with(host: &Host, query: &str) -> Self {
         let mut get = Http::connect(host).await;
         let post = Http::connect(host).await;
-        let open = get.get("/socket.io/?EIO=4&transport=polling").await;
+        let open = get.get(&format!("/socket.io/?{query}")).await;
         let sid = open.body.strip_prefix(r#"0{"sid":""#).expect("an open packet")[..20].to_owned();
         let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
         Self { sid, target, get, post }
