@@ -117,14 +117,10 @@ impl Limits {
     pub(crate) fn hit(&self, limit: Limit) {
         let before = self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
         self.metrics.hit(limit);
-        let what = match limit {
-            Limit::MaxBuffered | Limit::WriteTimeout => "slow client: it does not take its messages",
-            _ => "limit hit",
-        };
         if before == 0 {
-            tracing::warn!(%limit, "{what} (further hits are logged at the level debug)");
+            tracing::warn!(%limit, "limit hit (further hits are logged at the level debug)");
         } else {
-            tracing::debug!(%limit, "{what}");
+            tracing::debug!(%limit, "limit hit");
         }
     }
 

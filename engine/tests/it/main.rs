@@ -9,8 +9,8 @@ mod closing;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod errors;
-mod flow_control;
 mod floods;
+mod flow_control;
 mod heartbeat;
 mod http1;
 mod lifecycle;

@@ -136,17 +136,19 @@ async fn the_first_of_a_kind_and_namespace_is_a_warning() {
 #[tokio::test]
 async fn the_default_level_names_the_cause() {
     let lines = Lines::new(Level::INFO);
-    let config = ServerConfig::default()
-        .max_rooms(1_usize)
-        .max_namespaces(1_usize)
-        .engine(EngineConfig::default().max_buffered(1000_usize).max_http_buffer_size(2000_usize));
+    let config = ServerConfig::default().max_rooms(1_usize).max_namespaces(1_usize).engine(
+        EngineConfig::default()
+            .max_buffered(1000_usize)
+            .max_buffered_hard(2000_usize)
+            .max_http_buffer_size(2000_usize),
+    );
     let chat = namespace("/")
         .on("rooms", async |socket: Socket, ()| {
             let _ = (socket.join("a"), socket.join("b"));
         })
         .on("flood", async |socket: Socket, ()| {
             let long = "x".repeat(400);
-            (0..10).try_for_each(|_| socket.emit("flood", &long))
+            (0..10).try_for_each(|_| socket.namespace().emit("flood", &long))
         });
     let host = serve(Server::with_config(config).namespace(chat)).await;
     let mut client = Client::join(&host).await;
@@ -160,7 +162,7 @@ async fn the_default_level_names_the_cause() {
     }
     let mut client = Client::join(&host).await;
     client.send(r#"42["flood"]"#).await;
-    lines.wait(1, &["WARN", "slow client", "limit=max_buffered"]).await;
+    lines.wait(1, &["WARN", "slow client disconnected", "limit=max_buffered_hard", "2000 bytes"]).await;
 
     for _ in 0..2 {
         let mut client = Client::join(&host).await;

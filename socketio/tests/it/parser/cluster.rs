@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use socketio::{
-    Ack, Args, BroadcastOperator, EmitError, MemoryBus, MsgpackParser, Namespace, Server, ServerConfig,
-    Socket,
+    Ack, Args, BroadcastOperator, EmitError, EngineConfig, MemoryBus, MsgpackParser, Namespace, Server,
+    ServerConfig, Socket,
 };
 
 use super::msgpack::{event, join};
@@ -132,7 +132,8 @@ async fn servers_understand_each_other() {
 #[tokio::test]
 async fn producers_wait_and_events_are_lost_as_with_json() {
     let (sockets, mut connected) = log();
-    let config = ServerConfig::default().parser(MsgpackParser::default());
+    let engine = EngineConfig::default().max_buffered_hard(1_000_000_usize);
+    let config = ServerConfig::default().parser(MsgpackParser::default()).engine(engine);
     let namespace = Namespace::new("/").on_connect(async move |socket| sockets.note(socket));
     let host = serve(Server::with_config(config).namespace(namespace)).await;
     let mut client = join(&host).await;
