@@ -50,12 +50,6 @@ impl Future for Answered {
     }
 }
 
-impl From<BoxFuture<Response<Full<Bytes>>>> for Answered {
-    fn from(answer: BoxFuture<Response<Full<Bytes>>>) -> Self {
-        Self(answer)
-    }
-}
-
 impl fmt::Debug for Answered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answered").finish_non_exhaustive()

@@ -52,9 +52,9 @@
 //! # Serving
 //!
 //! [`Server::listen`] is an accept loop with limits for an open port. [`Server`] is also a tower service and a layer,
-//! for axum and any other server on hyper; mind to set `TCP_NODELAY` there, and to insert a
-//! [`RemoteAddr`] into the extensions of the requests if [`Handshake::address`] is to know it. A clone of the server
-//! emits from anywhere.
+//! for axum and any other server on hyper; insert a [`RemoteAddr`] into the extensions of the requests if
+//! [`Handshake::address`] is to know it, and set `TCP_NODELAY` on the connections for long-polling. A clone of the server
+//! emits from anywhere, also from the handlers of its own namespaces.
 //!
 //! [`Server::serve`] takes any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on top of either (`Tls`, with the
 //! cargo feature `tls`). [`Server::close`] ends all of it gracefully.
@@ -144,9 +144,9 @@ pub use cluster::ServerId;
 pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use emit::EmitOperator;
 pub use engineio::{
-    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, HttpCompression, Limit,
-    ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError, SameSite,
-    Secure, SessionHandle, Shutdown, SlowConsumer, TransportKind,
+    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
+    Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
+    SameSite, Secure, SendError, SessionHandle, Shutdown, Sid, SlowConsumer, TransportKind, Waiting,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
@@ -167,14 +167,21 @@ pub use room_events::RoomEvent;
 pub use rooms::Room;
 pub use server::Server;
 pub use server_event::ServerAnswers;
-pub use service::WithServer;
+pub use service::{BodyError, ResponseBody, ResponseFuture, WithServer};
 pub use socket::Socket;
 pub use sockets::Sockets;
+/// The crates whose types appear in signatures, in the versions that are used here.
+pub use {bytes, http, serde_json};
 
 /// The code in the guide to deployment is compiled.
 #[cfg(all(doctest, feature = "tls", unix))]
 #[doc = include_str!("../../docs/deployment.md")]
 struct Deployment;
+
+/// The code in the guide to frameworks is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/frameworks.md")]
+struct Frameworks;
 
 /// The code in the guide for those who come from Node.js is compiled.
 #[cfg(all(doctest, feature = "testing"))]

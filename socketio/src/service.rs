@@ -2,38 +2,117 @@
 
 use std::{
     convert::Infallible,
-    task::{Context, Poll},
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use engineio::{Answered, BoxFuture};
 use http::{Request, Response, StatusCode};
-use http_body::Body;
-use http_body_util::{Either, Full};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Empty, Full};
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::{Server, status};
+
+pin_project! {
+    /// The body of a response: of a [`Server`], or of the service that it is a [layer](WithServer) around.
+    #[derive(Debug)]
+    pub struct ResponseBody<B = Empty<Bytes>> {
+        #[pin]
+        body: Either<Full<Bytes>, B>,
+    }
+}
+
+impl<B> ResponseBody<B> {
+    fn own(body: Full<Bytes>) -> Self {
+        Self { body: Either::Left(body) }
+    }
+
+    fn other(body: B) -> Self {
+        Self { body: Either::Right(body) }
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.project().body.poll_frame(cx).map_err(BodyError)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of the service behind a [`Server`] has failed. Those of the server itself never do.
+#[derive(Debug)]
+pub struct BodyError(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of the service behind the server failed")
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// The future of a [`Server`] as a service: it never fails.
+pub struct ResponseFuture(engineio::BoxFuture<Response<Full<Bytes>>>);
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(self.0.as_mut().poll(cx));
+        Poll::Ready(Ok(response.map(ResponseBody::own)))
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
 
 impl<B> Service<Request<B>> for Server
 where
     B: Body + Send + 'static,
     B::Data: Send,
 {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answered;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answered {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
         if self.matches(&request) {
-            return self.respond(request).into();
+            return ResponseFuture(self.respond(request));
         }
-        let not_found: BoxFuture<_> = Box::pin(std::future::ready(status(StatusCode::NOT_FOUND)));
-        not_found.into()
+        ResponseFuture(Box::pin(std::future::ready(status(StatusCode::NOT_FOUND))))
     }
 }
 
@@ -59,9 +138,9 @@ where
     B: Body + Send + 'static,
     B::Data: Send,
 {
-    type Response = Response<Either<Full<Bytes>, R>>;
+    type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Self::Response, S::Error>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -70,9 +149,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if self.server.matches(&request) {
             let response = self.server.respond(request);
-            return Box::pin(async move { Ok(response.await.map(Either::Left)) });
+            return Box::pin(async move { Ok(response.await.map(ResponseBody::own)) });
         }
         let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+        Box::pin(async move { Ok(response.await?.map(ResponseBody::other)) })
     }
 }

@@ -83,6 +83,18 @@ pub struct TestEvent {
     offset: Option<String>,
 }
 
+impl TestEvent {
+    /// The arguments, which must be of this type.
+    fn read<T: FromArgs>(&self) -> T {
+        let payload =
+            Payload { json: self.args.json().to_owned(), attachments: self.args.attachments().to_vec() };
+        match payload.read(1) {
+            Ok(args) => args,
+            Err(_) => panic!("arguments of another type: {self:?}"),
+        }
+    }
+}
+
 /// What a client says of itself when it wants its socket back: connection state recovery.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
@@ -258,10 +270,51 @@ impl TestClient {
     pub async fn expect<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
         let came = self.event().await;
         assert!(came.name == event.name(), "not `{}` but {came:?}", event.name());
-        let payload =
-            Payload { json: came.args.json().to_owned(), attachments: came.args.attachments().to_vec() };
-        let Ok(args) = payload.read(1) else { panic!("arguments of another type: {came:?}") };
-        args
+        came.read()
+    }
+
+    /// The arguments of the next event of this name. Others that come before are skipped.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not come within 5 seconds, if its arguments are of another type, or if the client is
+    /// disconnected.
+    ///
+    /// # Cancel safety
+    ///
+    /// Events that were skipped are lost; the one that is waited for is not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Namespace, Server, testing::TestServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let game = Namespace::new("/").on_unit("start", async |socket| {
+    ///     socket.emit("board", &[0; 9])?;
+    ///     socket.emit("turn", "x")
+    /// });
+    /// let server = TestServer::new(Server::new().namespace(game));
+    /// let mut client = server.connect("/").await;
+    /// client.emit("start", &()).await.unwrap();
+    /// assert_eq!(client.wait_for::<String>("turn").await, "x");
+    /// # }
+    /// ```
+    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    pub async fn wait_for<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
+        let found = timeout(PATIENCE, async {
+            loop {
+                let came = self.event().await;
+                if came.name == event.name() {
+                    return came;
+                }
+            }
+        });
+        match found.await {
+            Ok(came) => came.read(),
+            Err(elapsed) => panic!("no `{}` within {PATIENCE:?}: {elapsed}", event.name()),
+        }
     }
 
     /// Waits for that long, in which no event may come. On a paused clock this takes no time.

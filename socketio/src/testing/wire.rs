@@ -1,6 +1,6 @@
 //! A polling session seen from the client: requests to the service of the server.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -119,8 +119,8 @@ impl Wire {
         *request.uri_mut() = self.target.parse().unwrap_or_default();
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone();
-        let response: Result<_, Infallible> = self.server.clone().call(request).await;
-        let (parts, body) = response.unwrap_or_default().into_parts();
+        let Ok(response) = self.server.clone().call(request).await;
+        let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap_or_default().to_bytes();
         (parts.status, String::from_utf8_lossy(&body).into_owned())
     }

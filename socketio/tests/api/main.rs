@@ -6,6 +6,8 @@
 mod extensions;
 mod handlers;
 mod logs;
+mod mounting;
+mod names;
 mod rooms;
 #[allow(dead_code, unused_imports, reason = "another test binary uses the rest")]
 #[path = "../it/support/mod.rs"]

@@ -1,0 +1,31 @@
+//! As a layer around the service that filters of warp make.
+
+use std::io;
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use socketio::{Namespace, Server};
+use tokio::net::TcpListener;
+use tower_layer::Layer;
+use warp::Filter;
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let echo = Namespace::new("/").on("echo", async |socket, text: String| socket.emit("echo", &text));
+    let routes = warp::path::end().map(|| "warp");
+    let service = Server::new().namespace(echo).layer(warp::service(routes));
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // For long-polling; WebSockets have it anyway.
+        stream.set_nodelay(true)?;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
+            .with_upgrades();
+        tokio::spawn(connection);
+    }
+}

@@ -1,0 +1,69 @@
+//! Every type that a user meets has a name in this crate.
+
+use std::{convert::Infallible, future::Future};
+
+use http_body::Body;
+use http_body_util::Empty;
+use socketio::{
+    BodyError, EngineConfig, Namespace, RequestBody, ResponseBody, ResponseFuture, SendError, Server,
+    SessionHandle, Sid, Socket, Waiting, WithServer, bytes::Bytes, http,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Signatures as users write them.
+const _: () = {
+    fn id(session: &SessionHandle) -> &Sid {
+        session.id()
+    }
+    fn wait(session: &SessionHandle) -> Waiting<'_> {
+        session.waiting()
+    }
+    fn flush(session: &SessionHandle) -> impl Future<Output = Result<(), SendError>> {
+        session.send_wait(&[])
+    }
+    fn config() -> EngineConfig {
+        EngineConfig::default().generate_id(|_: &http::request::Parts| Sid::random())
+    }
+    fn call(server: &mut Server, request: http::Request<RequestBody>) -> ResponseFuture {
+        server.call(request)
+    }
+    let _ = (id, wait, flush, config, call);
+};
+
+fn is_body<B: Body<Data = Bytes, Error = BodyError>>(_: &B) {}
+
+fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
+
+#[derive(Clone)]
+struct Failing;
+
+impl Service<http::Request<RequestBody>> for Failing {
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<RequestBody>) -> Self::Future {
+        unreachable!("nobody calls it")
+    }
+}
+
+#[test]
+fn services_compose_with_bodies_of_our_own() {
+    is_error::<BodyError>();
+    let io = Server::new().namespace(Namespace::new("/").on_unit("x", async |_: Socket| ()));
+    let twice: WithServer<WithServer<Failing>> = io.layer(io.layer(Failing));
+    drop(twice);
+}
+
+#[tokio::test]
+async fn the_body_of_an_answer_is_one_of_ours() {
+    let request = http::Request::get("/elsewhere").body(Empty::<Bytes>::new()).unwrap();
+    let Ok(response) = Server::new().call(request).await;
+    is_body(response.body());
+    assert_eq!(response.status(), http::StatusCode::NOT_FOUND);
+}
