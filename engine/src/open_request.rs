@@ -61,7 +61,9 @@ impl OpenRequest {
     /// Keeps what the application may ask for, with these extensions.
     pub(crate) fn keeping(parts: &Parts, kept: &[KeepExtension]) -> Self {
         let mut extensions = Extensions::new();
-        kept.iter().for_each(|keep| keep(&parts.extensions, &mut extensions));
+        for keep in kept {
+            keep(&parts.extensions, &mut extensions);
+        }
         let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| "\n: ".len() + name.as_str().len() + value.len();

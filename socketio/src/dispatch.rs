@@ -214,9 +214,10 @@ where
     let namespace = namespace.clone();
     Box::pin(async move {
         let run = async { run.await.into_result() };
-        match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(result) => hook_returned(what, &namespace, result),
-            Err(_) => tracing::error!(namespace = &*namespace, "the {what} hook panicked"),
+        if let Ok(result) = AssertUnwindSafe(run).catch_unwind().await {
+            hook_returned(what, &namespace, result);
+        } else {
+            tracing::error!(namespace = &*namespace, "the {what} hook panicked");
         }
         done
     })

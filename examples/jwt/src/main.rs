@@ -54,10 +54,10 @@ struct Auth {
 }
 
 /// The claims that the layer has found, or a token of the client's own.
-async fn admit(handshake: Handshake, key: Key) -> Result<Claims, Refuse> {
+fn admit(handshake: &Handshake, key: &DecodingKey) -> Result<Claims, Refuse> {
     match handshake.extension::<Claims>() {
         Some(claims) => Ok(claims.clone()),
-        None => check(&handshake.auth::<Auth>()?.token, &key),
+        None => check(&handshake.auth::<Auth>()?.token, key),
     }
 }
 
@@ -70,7 +70,7 @@ fn app(key: DecodingKey) -> (Router, Server) {
     let key = Key::new(key);
     let users = {
         let key = key.clone();
-        Namespace::with_auth("/", async |handshake| admit(handshake, key).await)
+        Namespace::with_auth("/", async move |handshake| admit(&handshake, &key))
             .on_unit("who am I", async |socket: Socket<Claims>| Ack(socket.data().sub.clone()))
     };
     // The type of the extension that admissions are to see.

@@ -88,10 +88,7 @@ impl TestEvent {
     fn read<T: FromArgs>(&self) -> T {
         let payload =
             Payload { json: self.args.json().to_owned(), attachments: self.args.attachments().to_vec() };
-        match payload.read(1) {
-            Ok(args) => args,
-            Err(_) => panic!("arguments of another type: {self:?}"),
-        }
+        payload.read(1).unwrap_or_else(|_| panic!("arguments of another type: {self:?}"))
     }
 }
 
