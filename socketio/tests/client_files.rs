@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use socketio::{Cors, EngineConfig, Server, ServerConfig};
+use socketio::{Cors, EngineConfig, ResponseBody, Server, ServerConfig};
 use tower_service::Service;
 
-async fn ask(server: &Server, method: &str, origin: &str) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn ask(server: &Server, method: &str, origin: &str) -> Result<Response<ResponseBody>, Infallible> {
     let request = Request::builder()
         .method(method)
         .uri("/socket.io/socket.io.min.js")
