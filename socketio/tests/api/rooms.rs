@@ -6,10 +6,10 @@ use socketio::{
 };
 use tokio::sync::mpsc;
 
-async fn sockets(config: ServerConfig) -> (TestServer, mpsc::UnboundedReceiver<Socket>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
+fn sockets(config: ServerConfig) -> (TestServer, mpsc::Receiver<Socket>) {
+    let (sender, receiver) = mpsc::channel(100);
     let namespace = Namespace::new("/").on_connect(async move |socket| {
-        let _ = sender.send(socket);
+        sender.try_send(socket).unwrap();
     });
     (TestServer::new(Server::with_config(config).namespace(namespace)), receiver)
 }
@@ -22,7 +22,7 @@ fn names(socket: &Socket) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn several_rooms_are_joined_and_left_at_once() {
-    let (server, mut connected) = sockets(ServerConfig::default().max_rooms(3_usize)).await;
+    let (server, mut connected) = sockets(ServerConfig::default().max_rooms(3_usize));
     let _client = server.connect("/").await;
     let socket = connected.recv().await.unwrap();
     socket.join_rooms(["a", "b", "a"]).unwrap();
@@ -40,11 +40,11 @@ async fn several_rooms_are_joined_and_left_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn all_rooms_but_its_own_are_left_at_once() {
-    let (events, mut heard) = mpsc::unbounded_channel();
+    let (events, mut heard) = mpsc::channel(100);
     let namespace = Namespace::new("/")
         .on_connect(async |socket| socket.join_rooms(["a", "b"]))
         .on_unit("leave", async |socket| socket.leave_all())
-        .on_room(move |event| _ = events.send(event));
+        .on_room(move |event| events.try_send(event).unwrap());
     let server = TestServer::new(Server::new().namespace(namespace));
     let mut client = server.connect("/").await;
     let () = client.emit_with_ack("leave", &()).await.unwrap();
