@@ -19,11 +19,14 @@ pub(crate) fn split_query(namespace: &str) -> (&str, &str) {
     namespace.split_once('?').unwrap_or((namespace, ""))
 }
 
+/// As many parameters as Node reads of a query.
+const MAX_PARAMETERS: usize = 1000;
+
 /// The query of a namespace as the auth payload that newer clients would send: an object of strings. As in Node, a
 /// name that is repeated has an array of all its values.
 pub(crate) fn auth_of_query(query: &str) -> String {
     let mut auth = Map::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS) {
         let value = Value::from(value.into_owned());
         match auth.get_mut(&*name) {
             None => drop(auth.insert(name.into_owned(), value)),
@@ -53,5 +56,14 @@ mod tests {
         assert_eq!(auth_of_query("token=1&u=%20b"), r#"{"token":"1","u":" b"}"#);
         assert_eq!(auth_of_query("u=a+b&flag&e=%C3%A9%22"), r#"{"e":"é\"","flag":"","u":"a b"}"#);
         assert_eq!(auth_of_query("a=1&b=x&a=2&a=3"), r#"{"a":["1","2","3"],"b":"x"}"#);
+    }
+
+    #[test]
+    fn the_parameters_of_a_query_are_limited_exactly() {
+        let count = |parameters: usize| {
+            let query: Vec<String> = (0..parameters).map(|n| n.to_string()).collect();
+            serde_json::from_str::<Map<String, Value>>(&auth_of_query(&query.join("&"))).unwrap().len()
+        };
+        assert_eq!((count(MAX_PARAMETERS), count(MAX_PARAMETERS + 1)), (MAX_PARAMETERS, MAX_PARAMETERS));
     }
 }
