@@ -1,15 +1,15 @@
 //! Arguments for code that does not know their types.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
 
 use crate::{
     error::DecodeError,
     proto::{
-        args::{ArgsError, FromArgs, RawArgs, ToArgs, check},
+        args::{ArgsError, FromArgs, RawArgs, ToArgs, check, read_one},
+        elements::{Elements, Index},
         encode::Frames,
     },
 };
@@ -36,9 +36,24 @@ use crate::{
 pub struct Args {
     json: Box<str>,
     attachments: Box<[Bytes]>,
+    /// Made when an argument is first asked for by its number: who passes all on needs none.
+    index: OnceLock<Index>,
 }
 
 impl Args {
+    fn new(json: Box<str>, attachments: Box<[Bytes]>) -> Self {
+        Self { json, attachments, index: OnceLock::new() }
+    }
+
+    /// The arguments in front of which stands `[`, once it is there.
+    fn of_rest(rest: &str, attachments: Box<[Bytes]>) -> Self {
+        Self::new(["[", rest].concat().into(), attachments)
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.json))
+    }
+
     /// Makes arguments of several values, one argument each.
     ///
     /// # Errors
@@ -57,7 +72,7 @@ impl Args {
         json.push(b']');
         // What `serde_json` writes is UTF-8.
         let json = String::from_utf8(json).unwrap_or_default().into_boxed_str();
-        Ok(Self { json, attachments: attachments.into() })
+        Ok(Self::new(json, attachments.into()))
     }
 
     /// The text of the JSON array. An attachment is written as `{"_placeholder":true,"num":0}`.
@@ -72,21 +87,28 @@ impl Args {
 
     /// The number of arguments.
     pub fn len(&self) -> usize {
-        self.raw().len()
+        self.index().len()
     }
 
     /// Whether there is no argument.
     pub fn is_empty(&self) -> bool {
-        self.raw().is_empty()
+        self.len() == 0
     }
 
     /// Reads one argument.
+    ///
+    /// Where the arguments are is found once, so a loop over all of them reads the text once. Bytes are copied out of
+    /// their attachment; [`attachments`](Self::attachments) shares them.
     ///
     /// # Errors
     ///
     /// Returns an error if there is no such argument, or if it is of another type.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, DecodeError> {
-        self.read(self.raw().get(index).map_or("", |value| value.get()))
+        match self.index().get(&self.json, index) {
+            Some(argument) => self.read(argument),
+            // As of a packet without arguments: an `Option` is `None`.
+            None => Ok(T::from_args(RawArgs { payload: "[]", args_at: 1, attachments: &[], asked: false })?),
+        }
     }
 
     /// Reads all arguments as one type.
@@ -95,48 +117,38 @@ impl Args {
     ///
     /// Returns an error if one of them is of another type.
     pub fn values<T: DeserializeOwned>(&self) -> Result<Vec<T>, DecodeError> {
-        self.raw().iter().map(|value| self.read(value.get())).collect()
+        Elements::new(&self.json).map(|argument| self.read(argument)).collect()
     }
 
     /// The arguments from `count` on. All attachments stay, because the placeholders refer to them by number.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
-        Self { json: array(self.raw().into_iter().skip(count)), attachments: self.attachments.clone() }
+        Self::of_rest(self.index().from(&self.json, count).rest(), self.attachments.clone())
     }
 
     /// Takes off the last argument, if it is a string.
     #[cfg(feature = "testing")]
     pub(crate) fn pop_text(&mut self) -> Option<String> {
-        let mut values = self.raw();
-        let text = serde_json::from_str(values.pop()?.get()).ok()?;
-        self.json = array(values);
+        let mut arguments: Vec<&str> = Elements::new(&self.json).collect();
+        let text = serde_json::from_str(arguments.pop()?).ok()?;
+        *self = Self::new(format!("[{}]", arguments.join(",")).into(), std::mem::take(&mut self.attachments));
         Some(text)
     }
 
     /// The name and the arguments of an event as it is sent in a namespace.
     pub(crate) fn of_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
         let (json, attachments) = packet.parts(namespace);
-        let all = Self { json: json.into(), attachments: attachments.into() };
-        Some((all.get(0).ok()?, all.skip(1)))
+        let mut elements = Elements::new(json);
+        let name = serde_json::from_str(elements.next()?).ok()?;
+        Some((name, Self::of_rest(elements.rest(), attachments.into())))
     }
 
-    fn read<T: DeserializeOwned>(&self, value: &str) -> Result<T, DecodeError> {
-        let payload = format!("[{value}]");
-        let raw = RawArgs { payload: &payload, args_at: 1, attachments: &self.attachments, asked: false };
-        T::from_args(raw).map_err(DecodeError::from)
-    }
-
-    fn raw(&self) -> Vec<&RawValue> {
-        // The text was checked when it came in.
-        serde_json::from_str(&self.json).unwrap_or_default()
+    fn read<T: DeserializeOwned>(&self, argument: &str) -> Result<T, DecodeError> {
+        read_one(argument, &self.attachments).map_err(|error| ArgsError::Mismatch(error).into())
     }
 }
 
-fn array<'a>(values: impl IntoIterator<Item = &'a RawValue>) -> Box<str> {
-    let values: Vec<&str> = values.into_iter().map(RawValue::get).collect();
-    format!("[{}]", values.join(",")).into()
-}
-
+#[allow(clippy::missing_fields_in_debug, reason = "the index says nothing that the text does not")]
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Args")
@@ -153,9 +165,7 @@ impl FromArgs for Args {
             check(raw).map_err(|_| ArgsError::Malformed)?;
         }
         let rest = raw.payload[raw.args_at..].trim_ascii_start();
-        let rest = rest.strip_prefix(',').unwrap_or(rest);
-        let json = ["[", rest].concat().into_boxed_str();
-        Ok(Self { json, attachments: raw.attachments.into() })
+        Ok(Self::of_rest(rest.strip_prefix(',').unwrap_or(rest), raw.attachments.into()))
     }
 }
 
@@ -190,5 +200,26 @@ pub struct Asked<T> {
 impl<T: FromArgs> FromArgs for Asked<T> {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
         Ok(Self { args: T::from_args(raw)?, asked: raw.asked })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_argument_is_one_value_whatever_its_shape() {
+        let args = Args::from_values([(1, 2), (3, 4)]).unwrap();
+        assert_eq!((args.len(), args.json()), (2, "[[1,2],[3,4]]"));
+        assert_eq!(args.get::<(u8, u8)>(1).unwrap(), (3, 4));
+        assert_eq!(args.values::<[u8; 2]>().unwrap(), [[1, 2], [3, 4]]);
+        assert!(args.get::<u8>(0).is_err());
+        assert_eq!(args.get::<Option<Vec<u8>>>(2).unwrap(), None);
+        assert!(args.get::<Vec<u8>>(2).is_err());
+        assert_eq!(args.skip(1).json(), "[[3,4]]");
+        for count in [2, 3, usize::MAX] {
+            assert!(args.skip(count).is_empty());
+        }
+        assert_eq!(args.clone().skip(0).json(), args.json());
     }
 }

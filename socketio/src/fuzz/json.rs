@@ -1,8 +1,12 @@
 //! JSON text that is passed on unparsed.
 
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use crate::proto::json::check;
+use crate::proto::{
+    elements::{Elements, Index},
+    json::check,
+};
 
 /// The check must agree with `serde_json`, which skips what is ignored at any depth.
 pub fn json(input: &[u8]) {
@@ -11,6 +15,21 @@ pub fn json(input: &[u8]) {
     assert_eq!(check(text, 0).is_ok(), valid && depth(text) <= 128, "{text}");
     // Placeholders can only make it worse.
     assert!(check(text, 1).is_err() || valid);
+    elements(text, valid);
+}
+
+/// The elements of an array are found where `serde_json` finds them; in what is no JSON, anywhere.
+fn elements(text: &str, valid: bool) {
+    if !text.starts_with('[') {
+        return;
+    }
+    let index = Index::new(text);
+    let found: Vec<&str> = Elements::new(text).collect();
+    assert_eq!(index.len(), found.len());
+    assert!((0..found.len()).all(|at| index.get(text, at) == Some(found[at])), "{text}");
+    if let (true, Ok(expected)) = (valid, serde_json::from_str::<Vec<&RawValue>>(text)) {
+        assert!(found.iter().copied().eq(expected.iter().map(|value| value.get())), "{text}");
+    }
 }
 
 /// How deep valid JSON is nested.

@@ -263,6 +263,17 @@ impl<T: DeserializeOwned> FromArgs for T {
     }
 }
 
+/// Reads one argument, given as it stands in the text.
+pub(crate) fn read_one<T: DeserializeOwned>(
+    argument: &str,
+    attachments: &[Bytes],
+) -> Result<T, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(argument);
+    let value = T::deserialize(Attached::new(&mut json, attachments))?;
+    json.end()?;
+    Ok(value)
+}
+
 /// Checks that the arguments are JSON of bounded depth whose placeholders fit, without keeping anything.
 pub(crate) fn check(raw: RawArgs<'_>) -> Result<(), json::Invalid> {
     json::check(raw.payload, raw.attachments.len())

@@ -10,7 +10,7 @@ pub(crate) const MAX_DEPTH: usize = 128;
 
 /// The number of bytes, from the start, that stand for themselves in a string: all but the quote, the backslash and
 /// control characters. Eight at a time, each in its own part of a word.
-fn plain(bytes: &[u8]) -> usize {
+pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let (words, rest) = bytes.as_chunks();

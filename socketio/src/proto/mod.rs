@@ -4,6 +4,7 @@
 
 pub(crate) mod args;
 pub(crate) mod binary;
+pub(crate) mod elements;
 pub(crate) mod encode;
 pub(crate) mod json;
 #[cfg(feature = "msgpack")]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod arguments;
 mod broadcast;
 mod counting;
 mod hostile;
