@@ -29,9 +29,9 @@ pub(crate) struct AckArgs {
 }
 
 impl AckArgs {
-    pub(crate) fn read<A: FromArgs>(&self) -> Result<A, AckError> {
-        let raw =
-            RawArgs { payload: &self.payload, args_at: 1, attachments: &self.attachments, asked: false };
+    pub(crate) fn read<A: FromArgs>(mut self) -> Result<A, AckError> {
+        let attachments = self.attachments.as_mut_slice().into();
+        let raw = RawArgs { payload: &self.payload, args_at: 1, attachments, asked: false };
         A::from_args(raw).map_err(|error| AckError::Decode(error.into()))
     }
 }

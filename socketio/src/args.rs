@@ -8,9 +8,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     error::DecodeError,
     proto::{
-        args::{ArgsError, FromArgs, RawArgs, ToArgs, check, read_one},
+        args::{ArgsError, FromArgs, RawArgs, ToArgs, read_one},
+        attachments::Attachments,
         elements::{Elements, Index},
         encode::Frames,
+        json,
     },
 };
 
@@ -107,7 +109,12 @@ impl Args {
         match self.index().get(&self.json, index) {
             Some(argument) => self.read(argument),
             // As of a packet without arguments: an `Option` is `None`.
-            None => Ok(T::from_args(RawArgs { payload: "[]", args_at: 1, attachments: &[], asked: false })?),
+            None => Ok(T::from_args(RawArgs {
+                payload: "[]",
+                args_at: 1,
+                attachments: Attachments::NONE,
+                asked: false,
+            })?),
         }
     }
 
@@ -143,8 +150,29 @@ impl Args {
         Some((name, Self::of_rest(elements.rest(), attachments.into())))
     }
 
+    /// What has come, for somebody who only looks on.
+    pub(crate) fn share(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
+        Self::of_raw(raw, raw.attachments.share())
+    }
+
+    /// The same as it came, to be read by a handler.
+    pub(crate) fn as_raw(&mut self, asked: bool) -> RawArgs<'_> {
+        let attachments = Attachments::from(&mut *self.attachments);
+        RawArgs { payload: &self.json, args_at: 1, attachments, asked }
+    }
+
+    fn of_raw(raw: RawArgs<'_>, attachments: Box<[Bytes]>) -> Result<Self, ArgsError> {
+        if attachments.is_empty() {
+            // With attachments, the connection has checked the text when the packet was complete.
+            json::check(raw.payload).map_err(|_| ArgsError::Malformed)?;
+        }
+        let rest = raw.payload[raw.args_at..].trim_ascii_start();
+        Ok(Self::of_rest(rest.strip_prefix(',').unwrap_or(rest), attachments))
+    }
+
     fn read<T: DeserializeOwned>(&self, argument: &str) -> Result<T, DecodeError> {
-        read_one(argument, &self.attachments).map_err(|error| ArgsError::Mismatch(error).into())
+        read_one(argument, Attachments::Kept(&self.attachments))
+            .map_err(|error| ArgsError::Mismatch(error).into())
     }
 }
 
@@ -160,12 +188,7 @@ impl fmt::Debug for Args {
 
 impl FromArgs for Args {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
-        if raw.attachments.is_empty() {
-            // With attachments, the connection has checked the text when the packet was complete.
-            check(raw).map_err(|_| ArgsError::Malformed)?;
-        }
-        let rest = raw.payload[raw.args_at..].trim_ascii_start();
-        Ok(Self::of_rest(rest.strip_prefix(',').unwrap_or(rest), raw.attachments.into()))
+        Self::of_raw(raw, raw.attachments.take())
     }
 }
 

@@ -22,7 +22,8 @@ use crate::{
     namespaces::Namespaces,
     partial::Partial,
     proto::{
-        args::{ArgsError, RawArgs, check},
+        args::{ArgsError, RawArgs},
+        attachments::resolve,
         json::{self, MAX_DEPTH},
         packet::{self, Kind, TextPacket, Violation, event_name},
         parser::{Decoding, Limits},
@@ -148,11 +149,8 @@ impl Connection {
         }
         let at = self.known(&packet.namespace)?;
         let attachments = packet.attachments.into_owned();
-        if !attachments.is_empty() {
-            let raw = RawArgs { payload, args_at: 1, attachments: &attachments, asked: false };
-            check(raw).map_err(|_| Violation::InvalidPayload)?;
-        }
-        self.packet(at, kind, id, payload, attachments, cx)
+        let payload = resolve(payload, attachments.len()).map_err(|_| Violation::InvalidPayload)?;
+        self.packet(at, kind, id, &payload, attachments, cx)
     }
 
     /// The stay in the namespace that a packet names; `None` if the client has left it.
@@ -169,28 +167,26 @@ impl Connection {
         kind: Kind,
         id: Option<u64>,
         payload: &str,
-        attachments: Vec<Bytes>,
+        mut attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
         let Some(at) = at else { return Ok(()) };
         let max_depth = self.config.max_json_depth;
         // The highest limit is counted by whoever reads the text.
         if max_depth < MAX_DEPTH && !payload.is_empty() {
-            json::check_depth(payload, attachments.len(), max_depth)
-                .map_err(|_| Violation::InvalidPayload)?;
+            json::check_depth(payload, max_depth).map_err(|_| Violation::InvalidPayload)?;
         }
         let held_back = self.is_held_back();
         let stay = &mut self.stays[at];
         match kind {
             Kind::Ack => {
-                let raw = RawArgs { payload, args_at: 1, attachments: &attachments, asked: false };
-                check(raw).map_err(|_| Violation::InvalidPayload)?;
+                json::check(payload).map_err(|_| Violation::InvalidPayload)?;
                 if let (Some(member), Some(id)) = (stay.member(), id) {
                     member.socket().resolve(id, AckArgs { payload: payload.into(), attachments });
                 }
                 Ok(())
             }
-            Kind::Event if stay.may_start(held_back) => self.event(at, id, payload, &attachments, cx),
+            Kind::Event if stay.may_start(held_back) => self.event(at, id, payload, &mut attachments, cx),
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
                 if let Err(violation) = event_name(payload, &self.config)
@@ -220,7 +216,7 @@ impl Connection {
         at: usize,
         id: Option<u64>,
         payload: &str,
-        attachments: &[Bytes],
+        attachments: &mut [Bytes],
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
         let (name, args_at) = match event_name(payload, &self.config) {
@@ -231,7 +227,7 @@ impl Connection {
             }
             Err(violation) => return Err(violation),
         };
-        let raw = RawArgs { payload, args_at, attachments, asked: id.is_some() };
+        let raw = RawArgs { payload, args_at, attachments: attachments.into(), asked: id.is_some() };
         let stay = &mut self.stays[at];
         let Some(member) = stay.member() else { return Ok(()) };
         match member.event(stay.key, &name, id, raw) {
@@ -242,7 +238,7 @@ impl Connection {
             }
             Ok(None) => {
                 member.socket().warnings().unhandled_event(&stay.path, &name);
-                check(raw).map_err(|_| Violation::InvalidPayload)
+                json::check(payload).map_err(|_| Violation::InvalidPayload)
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
             Err(error @ ArgsError::Mismatch(_)) => {
@@ -299,8 +295,8 @@ impl Connection {
         for _ in 0..MAX_AT_ONCE {
             let Some(waiting) = self.stays.dequeue(at, self.is_held_back()) else { return Ok(()) };
             match waiting {
-                Waiting::Event { id, payload, attachments } => {
-                    if let Err(violation) = self.event(at, id, &payload, &attachments, cx) {
+                Waiting::Event { id, payload, mut attachments } => {
+                    if let Err(violation) = self.event(at, id, &payload, &mut attachments, cx) {
                         // What came behind it is not handled.
                         self.stays.forget(at);
                         return Err(violation);

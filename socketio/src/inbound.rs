@@ -156,9 +156,10 @@ impl Worker {
             tracing::warn!(server = %message.from, "too much runs for other servers: a server event is lost");
             return false;
         }
-        let (payload, attachments) = packet.parts(&message.namespace);
+        let (payload, mut attachments) = packet.parts(&message.namespace);
         let Ok((name, args_at)) = event_name(payload, &adapter.config) else { return false };
-        let raw = RawArgs { payload, args_at, attachments: &attachments, asked: request.is_some() };
+        let attachments = attachments.as_mut_slice().into();
+        let raw = RawArgs { payload, args_at, attachments, asked: request.is_some() };
         let Some(handling) = adapter.server_event(&name, raw) else { return false };
         let (cluster, from) = (self.cluster.clone(), message.from);
         self.running.push(Box::pin(async move {

@@ -13,7 +13,7 @@ use crate::{
     dispatch::{self, Answering, Done, Incoming, Key, Running},
     error::EventError,
     event::{Answer, IntoAck, Reply},
-    proto::args::{ArgsError, FromArgs, RawArgs},
+    proto::args::{ArgsError, FromArgs},
     socket::Socket,
     table::Table,
 };
@@ -42,14 +42,8 @@ impl Event {
         Ok(Self { name: event.name.to_owned(), args, asked: event.id.is_some() })
     }
 
-    fn incoming(&self, key: Key, id: Option<u64>) -> Incoming<'_> {
-        let (payload, attachments) = (self.args.json(), self.args.attachments());
-        Incoming {
-            key,
-            name: &self.name,
-            id,
-            raw: RawArgs { payload, args_at: 1, attachments, asked: id.is_some() },
-        }
+    fn incoming(&mut self, key: Key, id: Option<u64>) -> Incoming<'_> {
+        Incoming { key, name: &self.name, id, raw: self.args.as_raw(id.is_some()) }
     }
 }
 
@@ -79,7 +73,7 @@ impl<D: Send + Sync + 'static> Next<D> {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the handler.
-    pub async fn run(self, event: Event) -> Result<Answer, EventError> {
+    pub async fn run(self, mut event: Event) -> Result<Answer, EventError> {
         let Self { table, depth, socket, key, id } = self;
         if let Some(middleware) = table.middleware.get(depth) {
             let next = Self { table: table.clone(), depth: depth + 1, socket: socket.clone(), key, id };

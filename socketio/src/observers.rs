@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     args::Args,
-    proto::args::{ArgsError, FromArgs, RawArgs},
+    proto::args::{ArgsError, RawArgs},
     reason::DisconnectReason,
     socket::{Inner, Socket},
 };
@@ -41,7 +41,7 @@ impl<D> Observers<D> {
         if self.incoming.is_empty() {
             return Ok(());
         }
-        let args = &Args::from_args(raw)?;
+        let args = &Args::share(raw)?;
         self.incoming.iter().for_each(|observer| guarded("on_any", || observer(socket, name, args)));
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! A packet whose attachments have not all come yet.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::{
     dispatch::Key,
     proto::{
-        args::{RawArgs, check},
+        attachments::resolve,
         packet::{Kind, TextPacket, Violation},
     },
 };
@@ -35,7 +37,7 @@ impl Partial {
         }
     }
 
-    /// Takes the next attachment; says whether the packet is complete, and what it holds is JSON then.
+    /// Takes the next attachment; says whether the packet is complete. Its text is resolved then.
     pub(crate) fn push(&mut self, attachment: Bytes, max_bytes: usize) -> Result<bool, Violation> {
         self.bytes += attachment.len();
         if self.bytes > max_bytes {
@@ -46,9 +48,11 @@ impl Partial {
         if self.missing > 0 {
             return Ok(false);
         }
-        let raw =
-            RawArgs { payload: &self.payload, args_at: 1, attachments: &self.attachments, asked: false };
-        check(raw).map_err(|_| Violation::InvalidPayload)?;
+        let resolved =
+            resolve(&self.payload, self.attachments.len()).map_err(|_| Violation::InvalidPayload)?;
+        if let Cow::Owned(payload) = resolved {
+            self.payload = payload.into();
+        }
         Ok(true)
     }
 }

@@ -28,7 +28,7 @@ impl Connection {
         if namespace.len() > self.config.max_namespace_length {
             return Err(Violation::NameTooLong);
         }
-        if !auth.is_empty() && json::check_depth(auth, 0, self.config.max_json_depth).is_err() {
+        if !auth.is_empty() && json::check_depth(auth, self.config.max_json_depth).is_err() {
             return Err(Violation::InvalidPayload);
         }
         self.join(namespace, auth, cx)

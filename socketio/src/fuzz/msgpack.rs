@@ -4,7 +4,7 @@ use engineio::Message;
 
 use crate::{
     Decoder, Frame, Limits, MsgpackParser, Packet, PacketKind, Parser,
-    proto::{json::check, packet},
+    proto::{attachments::resolve, json::check, packet},
 };
 
 /// The most that a placeholder takes.
@@ -18,12 +18,16 @@ pub fn msgpack(input: &[u8]) {
     let parser = MsgpackParser::default();
     if let Ok(text) = std::str::from_utf8(input) {
         let written = parser.encode(&Packet::new(PacketKind::Event, "/", None, text));
-        assert_eq!(written.is_ok(), text.is_empty() || check(text, 0).is_ok(), "{text}");
+        assert_eq!(written.is_ok(), text.is_empty() || check(text).is_ok(), "{text}");
     }
     let mut decoder = parser.decoder(Limits::default());
     let Some(packet) = read(&mut *decoder, input) else { return };
     let Packet { payload, attachments, .. } = &packet;
-    assert!(payload.is_empty() || check(payload, attachments.len()).is_ok(), "{payload}");
+    assert!(payload.is_empty() || check(payload).is_ok(), "{payload}");
+    assert!(
+        payload.is_empty() || resolve(payload, attachments.len()).as_deref() == Ok(&**payload),
+        "{payload}"
+    );
     assert!(payload.len() <= GROWTH * input.len() + PLACEHOLDER * attachments.len(), "{payload}");
     // A connection goes on with some only; it must not panic at any.
     let _ = packet::check(packet.kind, packet.id, payload);

@@ -10,7 +10,9 @@ use crate::{
     Args, ServerConfig,
     proto::{
         args::{ArgsError, FromArgs, RawArgs},
+        attachments::{Attachments, resolve},
         encode::{Carrier, Encoder},
+        json::check,
         packet::{Kind, TextPacket, event_name},
     },
 };
@@ -33,13 +35,19 @@ pub fn socketio_packet(input: &[u8]) {
     };
     assert!(name.len() <= CONFIG.max_name_length);
     let attachments: Vec<_> = (0..packet.attachments).map(|n| Bytes::from(vec![n as u8; n])).collect();
-    let raw =
-        RawArgs { payload: packet.payload, args_at, attachments: &attachments, asked: packet.id.is_some() };
-    // The connection checks a packet with attachments once it is complete.
-    let is_json = crate::proto::args::check(raw).is_ok();
-    if attachments.is_empty() || is_json {
-        into_types(raw, is_json);
-    }
+    // The connection does so once a packet with attachments is complete; the name of the event stays where it is.
+    let Ok(payload) = resolve(packet.payload, attachments.len()) else { return };
+    let packet = TextPacket { payload: &payload, ..packet };
+    let is_json = check(&payload).is_ok();
+    assert!(attachments.is_empty() || is_json);
+    let raw = RawArgs {
+        payload: &payload,
+        args_at,
+        attachments: Attachments::Kept(&attachments),
+        asked: packet.id.is_some(),
+    };
+    into_types(raw, is_json);
+    given(raw, &attachments);
     let Ok(unparsed) = Args::from_args(raw) else { return assert!(!is_json) };
     if is_json {
         again(&packet, &name, &unparsed);
@@ -63,6 +71,15 @@ fn into_types(raw: RawArgs<'_>, is_json: bool) {
     read::<Bytes>(raw, is_json);
     read::<(String, Option<Bytes>)>(raw, is_json);
     read::<(f64, Vec<Bytes>, bool)>(raw, is_json);
+    read::<(u8, String)>(raw, is_json);
+}
+
+/// What a type reads does not depend on whether the attachments are taken out.
+fn given(raw: RawArgs<'_>, attachments: &[Bytes]) {
+    let kept = <Vec<Bytes>>::from_args(raw).ok();
+    let mut attachments = attachments.to_vec();
+    let raw = RawArgs { attachments: attachments.as_mut_slice().into(), ..raw };
+    assert_eq!(<Vec<Bytes>>::from_args(raw).ok(), kept);
 }
 
 /// Writes the packet with its arguments, and reads it again.
@@ -83,7 +100,7 @@ fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
         _ => ("".into(), 1),
     };
     assert_eq!(again, name);
-    let attachments = unparsed.attachments();
+    let attachments = Attachments::Kept(unparsed.attachments());
     let raw = RawArgs { payload: read.payload, args_at, attachments, asked: read.id.is_some() };
     let again = Args::from_args(raw).expect("arguments");
     assert_eq!(again.json().trim_ascii(), unparsed.json().trim_ascii());

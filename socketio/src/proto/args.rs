@@ -1,6 +1,6 @@
 //! The arguments of events and acknowledgements on serde: `()` is none, a tuple is several, anything else is one.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use serde::{
@@ -11,7 +11,8 @@ use serde::{
 use serde_json::ser::Formatter;
 
 use super::{
-    binary::{Attached, ESCAPED_PLACEHOLDER, PLACEHOLDER},
+    attachments::{Attachments, ESCAPED_PLACEHOLDER, PLACEHOLDER},
+    binary::Attached,
     json,
 };
 
@@ -212,7 +213,7 @@ pub struct RawArgs<'a> {
     pub(crate) payload: &'a str,
     /// The place behind the name of the event; 1 for an acknowledgement, which has none.
     pub(crate) args_at: usize,
-    pub(crate) attachments: &'a [Bytes],
+    pub(crate) attachments: Attachments<'a>,
     /// Whether the client waits for an acknowledgement.
     pub(crate) asked: bool,
 }
@@ -227,7 +228,7 @@ impl RawArgs<'_> {
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum ArgsError {
-    /// They are not JSON, or too deep, or refer to attachments that are not there: the client breaks the protocol.
+    /// They are not JSON, or too deep: the client breaks the protocol.
     Malformed,
     /// They are not what the handler takes.
     Mismatch(serde_json::Error),
@@ -236,15 +237,20 @@ pub enum ArgsError {
 impl ArgsError {
     /// Tells what is not JSON from JSON that the type cannot hold, such as a lone surrogate in a `String`.
     fn new(error: serde_json::Error, raw: RawArgs<'_>) -> Self {
-        if error.is_data() || check(raw).is_ok() { Self::Mismatch(error) } else { Self::Malformed }
+        if error.is_data() || json::check(raw.payload).is_ok() {
+            Self::Mismatch(error)
+        } else {
+            Self::Malformed
+        }
     }
 }
 
 /// What can be read from the arguments of an event or an acknowledgement.
 ///
 /// Every type that implements [`serde::Deserialize`] is: `()` takes no argument, a tuple one for each element,
-/// anything else the first one; arguments beyond are ignored, as JavaScript does. Attachments are read as bytes
-/// (`bytes::Bytes`, `serde_bytes`). [`Args`](crate::Args) takes all of them unparsed.
+/// anything else the first one; arguments beyond are ignored, as JavaScript does. Attachments are read as bytes:
+/// `bytes::Bytes` and `serde_bytes::ByteBuf` take them without a copy.
+/// [`Args`](crate::Args) takes all of them unparsed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from the arguments of an event",
     note = "implement `serde::Deserialize` for it, or take `socketio::Args`"
@@ -258,7 +264,8 @@ pub trait FromArgs: Sized {
 impl<T: DeserializeOwned> FromArgs for T {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
         let mut json = serde_json::Deserializer::from_str(raw.payload);
-        let value = json.deserialize_seq(ArgsVisitor { raw, value: std::marker::PhantomData });
+        let (has_name, attachments) = (raw.has_name(), &raw.attachments);
+        let value = json.deserialize_seq(ArgsVisitor { has_name, attachments, value: PhantomData });
         value.and_then(|value| json.end().map(|()| value)).map_err(|error| ArgsError::new(error, raw))
     }
 }
@@ -266,22 +273,18 @@ impl<T: DeserializeOwned> FromArgs for T {
 /// Reads one argument, given as it stands in the text.
 pub(crate) fn read_one<T: DeserializeOwned>(
     argument: &str,
-    attachments: &[Bytes],
+    attachments: Attachments<'_>,
 ) -> Result<T, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(argument);
-    let value = T::deserialize(Attached::new(&mut json, attachments))?;
+    let value = T::deserialize(Attached::new(&mut json, &attachments))?;
     json.end()?;
     Ok(value)
 }
 
-/// Checks that the arguments are JSON of bounded depth whose placeholders fit, without keeping anything.
-pub(crate) fn check(raw: RawArgs<'_>) -> Result<(), json::Invalid> {
-    json::check(raw.payload, raw.attachments.len())
-}
-
 struct ArgsVisitor<'a, T> {
-    raw: RawArgs<'a>,
-    value: std::marker::PhantomData<T>,
+    has_name: bool,
+    attachments: &'a Attachments<'a>,
+    value: PhantomData<T>,
 }
 
 impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
@@ -292,10 +295,10 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
-        if self.raw.has_name() {
+        if self.has_name {
             seq.next_element::<de::IgnoredAny>()?;
         }
-        let value = T::deserialize(ArgsDeserializer { seq: &mut seq, attachments: self.raw.attachments })?;
+        let value = T::deserialize(ArgsDeserializer { seq: &mut seq, attachments: self.attachments })?;
         while seq.next_element::<de::IgnoredAny>()?.is_some() {}
         Ok(value)
     }
@@ -304,7 +307,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
 /// Lends the arguments to a type by the argument rule.
 struct ArgsDeserializer<'a, A> {
     seq: &'a mut A,
-    attachments: &'a [Bytes],
+    attachments: &'a Attachments<'a>,
 }
 
 impl<'de, A: SeqAccess<'de>> ArgsDeserializer<'_, A> {
@@ -341,7 +344,7 @@ enum Method {
 struct One<'a, V> {
     visitor: V,
     method: Method,
-    attachments: &'a [Bytes],
+    attachments: &'a Attachments<'a>,
 }
 
 impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for One<'_, V> {
@@ -439,7 +442,7 @@ impl<'de, A: SeqAccess<'de>> de::Deserializer<'de> for ArgsDeserializer<'_, A> {
 }
 
 /// Takes the visitor only if there is an element.
-struct Late<'a, V>(&'a mut Option<V>, &'a [Bytes]);
+struct Late<'a, V>(&'a mut Option<V>, &'a Attachments<'a>);
 
 impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for Late<'_, V> {
     type Value = V::Value;

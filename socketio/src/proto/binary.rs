@@ -1,29 +1,22 @@
-//! Attachments: placeholders in the JSON text stand for binary messages that follow it,
-//! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
+//! Attachments for types: wherever one asks for bytes and the JSON has a placeholder, it gets the attachment.
 
 use std::{borrow::Cow, fmt};
 
-use bytes::Bytes;
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
 
-/// The key that makes a placeholder of an object.
-pub(crate) const PLACEHOLDER: &str = "_placeholder";
-/// How a user's own key of that name is spelled, where it can be told apart from the mark of a placeholder: the same key
-/// to any reader of JSON, and not a mark to us.
-pub(crate) const ESCAPED_PLACEHOLDER: &str = r"\u005fplaceholder";
+use super::attachments::{Attachments, PLACEHOLDER};
 
-/// Wraps any part of a deserialization, so that wherever a type asks for bytes and the JSON has a placeholder, it
-/// gets the attachment.
+/// Wraps any part of a deserialization.
 pub(crate) struct Attached<'a, T> {
     inner: T,
-    attachments: &'a [Bytes],
+    attachments: &'a Attachments<'a>,
 }
 
 impl<'a, T> Attached<'a, T> {
-    pub(crate) fn new(inner: T, attachments: &'a [Bytes]) -> Self {
+    pub(crate) fn new(inner: T, attachments: &'a Attachments<'a>) -> Self {
         Self { inner, attachments }
     }
 
@@ -261,18 +254,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
         self.inner.0.visit_seq(seq)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
-        let (mut marked, mut num) = (false, None);
-        while let Some(key) = map.next_key()? {
-            match key {
-                Key::Placeholder => marked = map.next_value()?,
-                Key::Other(key) if key == "num" => num = Some(map.next_value()?),
-                Key::Other(_) => drop(map.next_value::<de::IgnoredAny>()?),
-            }
-        }
-        match num.filter(|_| marked).and_then(|num: usize| self.attachments.get(num)) {
-            Some(bytes) => self.inner.0.visit_bytes(bytes),
-            None => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        match Object::read(map)? {
+            Object::Placeholder(num) => self.attachments.visit(num, self.inner.0),
+            Object::Data(_) => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
         }
     }
 }
@@ -321,23 +306,36 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, AnyVisitor<V>> {
         self.plain().visit_seq(seq)
     }
 
-    /// The clients write the mark of a placeholder first, so its first key tells an object apart.
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        match Object::read(map)? {
+            Object::Placeholder(num) => self.attachments.visit(num, self.inner.0),
+            Object::Data(map) => self.plain().visit_map(map),
+        }
+    }
+}
+
+/// What an object is, told by its first key. In a packet with attachments, a placeholder begins with its mark and has
+/// nothing but its number, and no other object begins so: see [`resolve`](super::attachments::resolve).
+enum Object<'de, A> {
+    Placeholder(usize),
+    Data(Replay<'de, A>),
+}
+
+impl<'de, A: MapAccess<'de>> Object<'de, A> {
+    fn read(mut map: A) -> Result<Self, A::Error> {
         let first = match map.next_key()? {
-            Some(Key::Placeholder) => None,
-            Some(Key::Other(key)) => Some(Some(key)),
-            None => Some(None),
+            Some(Key::Placeholder) => {
+                let (marked, num) = (map.next_value()?, map.next_entry::<de::IgnoredAny, _>()?);
+                let end = map.next_key::<de::IgnoredAny>()?;
+                return match (marked, num, end) {
+                    (true, Some((_, num)), None) => Ok(Self::Placeholder(num)),
+                    _ => Err(de::Error::custom("an object that looks like a placeholder")),
+                };
+            }
+            Some(Key::Other(key)) => Some(key),
+            None => None,
         };
-        if let Some(first) = first {
-            return self.plain().visit_map(Replay { first, map });
-        }
-        let marked: bool = map.next_value()?;
-        let num: Option<(Key<'_>, usize)> = map.next_entry()?;
-        let attachment = num.filter(|_| marked).and_then(|(_, num)| self.attachments.get(num));
-        match attachment {
-            Some(bytes) if map.next_key::<Key<'_>>()?.is_none() => self.inner.0.visit_bytes(bytes),
-            _ => Err(de::Error::custom("an object that looks like a placeholder")),
-        }
+        Ok(Self::Data(Replay { first, map }))
     }
 }
 
@@ -388,7 +386,8 @@ impl<'de> Visitor<'de> for KeyVisitor {
         Ok(if key == PLACEHOLDER { Key::Placeholder } else { Key::Other(key.into()) })
     }
 
-    /// A key with an escape makes no placeholder, see [`ESCAPED_PLACEHOLDER`].
+    /// A key with an escape makes no placeholder, see
+    /// [`ESCAPED_PLACEHOLDER`](super::attachments::ESCAPED_PLACEHOLDER).
     fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
         Ok(Key::Other(key.to_owned().into()))
     }
@@ -396,17 +395,24 @@ impl<'de> Visitor<'de> for KeyVisitor {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_bytes::ByteBuf;
 
     use super::super::args::{ArgsError, FromArgs, RawArgs};
     use super::*;
 
-    fn raw<'a>(payload: &'a str, attachments: &'a [Bytes]) -> RawArgs<'a> {
-        RawArgs { payload, args_at: 4, attachments, asked: false }
+    fn read<T: FromArgs>(payload: &str, attachments: &[Bytes]) -> Result<T, ArgsError> {
+        T::from_args(RawArgs {
+            payload,
+            args_at: 4,
+            attachments: Attachments::Kept(attachments),
+            asked: false,
+        })
     }
 
-    fn read<T: FromArgs>(payload: &str, attachments: &[Bytes]) -> Result<T, ArgsError> {
-        T::from_args(raw(payload, attachments))
+    /// The same, for attachments that nobody else needs.
+    fn take<T: FromArgs>(payload: &str, attachments: &mut [Bytes]) -> Result<T, ArgsError> {
+        T::from_args(RawArgs { payload, args_at: 4, attachments: attachments.into(), asked: false })
     }
 
     #[derive(Debug, PartialEq, serde::Deserialize)]
@@ -481,6 +487,26 @@ mod tests {
         }
     }
 
+    type Map = std::collections::HashMap<String, ByteBuf>;
+
+    #[test]
+    fn attachments_that_nobody_else_needs_are_not_copied() {
+        let payload = r#"["a",{"_placeholder":true,"num":1},{"x":{"_placeholder":true,"num":0}}]"#;
+        let made = || [Bytes::from(vec![1; 100]), Bytes::from(vec![2; 100])];
+        let mut attachments = made();
+        let places = attachments.each_ref().map(|bytes| bytes.as_ptr());
+        let (one, map): (Bytes, Map) = take(payload, &mut attachments).unwrap();
+        assert_eq!((one.as_ptr(), map["x"].as_ptr()), (places[1], places[0]));
+        assert_eq!((&*one, &**map["x"]), (&[2; 100][..], &[1; 100][..]));
+        assert_eq!(attachments, ["", ""]);
+
+        // What somebody else has a share in is not taken away.
+        let mut attachments = made();
+        let shared = attachments.clone();
+        let (one, _): (Bytes, Map) = take(payload, &mut attachments).unwrap();
+        assert_eq!((one, shared), (Bytes::from(vec![2; 100]), made()));
+    }
+
     #[test]
     fn a_key_with_an_escape_makes_no_placeholder() {
         let attachments = [Bytes::from_static(b"zero")];
@@ -488,6 +514,19 @@ mod tests {
         let (plain, bytes): (serde_json::Value, Bytes) = read(payload, &attachments).unwrap();
         assert_eq!((plain["_placeholder"].clone(), bytes), (true.into(), "zero".into()));
         assert!(matches!(read::<Bytes>(payload, &attachments), Err(ArgsError::Mismatch(_))));
+        // What the connection would have refused or rewritten is an error.
+        for odd in [
+            r#"["a",{"_placeholder":true,"num":1}]"#,
+            r#"["a",{"_placeholder":true,"num":0,"x":1}]"#,
+            r#"["a",{"_placeholder":false,"num":0}]"#,
+            r#"["a",{"_placeholder":true}]"#,
+        ] {
+            assert!(matches!(read::<Bytes>(odd, &attachments), Err(ArgsError::Mismatch(_))), "{odd}");
+            assert!(
+                matches!(read::<serde_json::Value>(odd, &attachments), Err(ArgsError::Mismatch(_))),
+                "{odd}"
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! `serde_json` would refuse text that JavaScript takes, such as a lone surrogate or a number beyond the doubles,
 //! and skips what is ignored at any depth.
 
-use super::binary::PLACEHOLDER;
+use super::attachments::Resolver;
 
 /// The deepest nesting, which is also that of `serde_json`.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -29,18 +29,18 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(stands).count()
 }
 
-/// The text is not JSON, is nested too deeply, or has a placeholder for an attachment that is not there.
+/// The text is not JSON, is nested too deeply, or has a placeholder that refers to nothing or to what another has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// Checks one JSON value. In a packet without attachments nothing is a placeholder.
-pub(crate) fn check(text: &str, attachments: usize) -> Result<(), Invalid> {
-    check_depth(text, attachments, MAX_DEPTH)
+/// Checks one JSON value.
+pub(crate) fn check(text: &str) -> Result<(), Invalid> {
+    check_depth(text, MAX_DEPTH)
 }
 
 /// As [`check`], with a lower limit for the nesting.
-pub(crate) fn check_depth(text: &str, attachments: usize, max_depth: usize) -> Result<(), Invalid> {
-    let mut scanner = Scanner::new(text, attachments);
+pub(crate) fn check_depth(text: &str, max_depth: usize) -> Result<(), Invalid> {
+    let mut scanner = Scanner::new(text);
     scanner.value(max_depth)?;
     scanner.end()
 }
@@ -49,12 +49,21 @@ pub(crate) fn check_depth(text: &str, attachments: usize, max_depth: usize) -> R
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     pub(crate) at: usize,
-    attachments: usize,
+    /// Looks at the objects of a packet with attachments.
+    resolver: Option<Resolver<'a>>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a str, attachments: usize) -> Self {
-        Self { bytes: text.as_bytes(), at: 0, attachments }
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { bytes: text.as_bytes(), at: 0, resolver: None }
+    }
+
+    pub(super) fn resolving(text: &'a str, resolver: Resolver<'a>) -> Self {
+        Self { resolver: Some(resolver), ..Self::new(text) }
+    }
+
+    pub(super) fn into_resolver(self) -> Option<Resolver<'a>> {
+        self.resolver
     }
 
     /// Nothing may follow but space.
@@ -63,7 +72,7 @@ impl<'a> Scanner<'a> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(Invalid) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), Invalid> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<(), Invalid> {
         self.space();
         match self.peek() {
             Some(b'"') => self.string().map(drop),
@@ -93,26 +102,22 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<(), Invalid> {
+        let mut object = self.resolver.as_ref().map(|resolver| resolver.open(self.at));
         let depth = self.open(depth)?;
         if self.take(b'}') {
             return Ok(());
         }
-        let (mut marked, mut num) = (false, None);
         loop {
             self.space();
+            let key_at = self.at;
             let key = self.string()?;
             self.space();
             self.expect(b':')?;
             self.space();
             let start = self.at;
             self.value(depth)?;
-            if self.attachments > 0 {
-                let value = &self.bytes[start..self.at];
-                if key == PLACEHOLDER.as_bytes() {
-                    marked = value == b"true";
-                } else if key == b"num" {
-                    num = std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok());
-                }
+            if let (Some(resolver), Some(object)) = (&mut self.resolver, &mut object) {
+                resolver.entry(object, key_at, key, start..self.at);
             }
             self.space();
             if self.take(b'}') {
@@ -120,8 +125,10 @@ impl<'a> Scanner<'a> {
             }
             self.expect(b',')?;
         }
-        let dangling = marked && num.is_none_or(|num| num >= self.attachments);
-        if dangling { Err(Invalid) } else { Ok(()) }
+        match (&mut self.resolver, object) {
+            (Some(resolver), Some(object)) => resolver.close(&object, self.at),
+            _ => Ok(()),
+        }
     }
 
     /// Goes into an array or object; says how many levels may be inside.
@@ -242,7 +249,7 @@ mod tests {
             r#"{"a":{"b":[true,false,null]},"a":"\u00e9\/\b\f\n\r\t\"\\"}"#,
             "\"\u{7f}\u{2028}😀\"",
         ] {
-            assert_eq!(check(text, 0), Ok(()), "{text}");
+            assert_eq!(check(text), Ok(()), "{text}");
         }
     }
 
@@ -277,35 +284,17 @@ mod tests {
             "NaN",
             "'a'",
         ] {
-            assert_eq!(check(text, 0), Err(Invalid), "{text}");
+            assert_eq!(check(text), Err(Invalid), "{text}");
         }
     }
 
     #[test]
     fn depth_is_limited_exactly() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(check(&nested(MAX_DEPTH), 0), Ok(()));
-        assert_eq!(check(&nested(MAX_DEPTH + 1), 0), Err(Invalid));
-        assert_eq!(check(&"[".repeat(1_000_000), 0), Err(Invalid));
-        assert_eq!(check(&"{\"a\":".repeat(1_000_000), 0), Err(Invalid));
-    }
-
-    #[test]
-    fn placeholders_must_refer_to_an_attachment() {
-        for num in ["1", "-1", "0.5", "1e99", "\"splice\"", "null", "[0]", "18446744073709551615"] {
-            let text = format!(r#"[[{{"_placeholder":true,"num":{num}}}]]"#);
-            assert_eq!(check(&text, 1), Err(Invalid), "{num}");
-            // A text event has no placeholders, whatever it looks like.
-            assert_eq!(check(&text, 0), Ok(()), "{num}");
-        }
-        assert_eq!(check(r#"{"_placeholder":true}"#, 1), Err(Invalid));
-        for fine in [
-            r#"[{"_placeholder":true,"num":0},{"num":0,"_placeholder":true}]"#,
-            r#"[{"_placeholder":false,"num":7},{"_placeholder":1},{"num":9}]"#,
-            r#"["a"]"#,
-        ] {
-            assert_eq!(check(fine, 1), Ok(()), "{fine}");
-        }
+        assert_eq!(check(&nested(MAX_DEPTH)), Ok(()));
+        assert_eq!(check(&nested(MAX_DEPTH + 1)), Err(Invalid));
+        assert_eq!(check(&"[".repeat(1_000_000)), Err(Invalid));
+        assert_eq!(check(&"{\"a\":".repeat(1_000_000)), Err(Invalid));
     }
 
     proptest! {
@@ -325,7 +314,7 @@ mod tests {
             let range = parsed.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
             let surrogate = parsed.as_ref().is_err_and(|error| error.to_string().contains("surrogate"));
             if !range && !surrogate && !text.contains("\\u") {
-                prop_assert_eq!(check(&text, 0).is_ok(), parsed.is_ok(), "{}", text);
+                prop_assert_eq!(check(&text).is_ok(), parsed.is_ok(), "{}", text);
             }
         }
     }

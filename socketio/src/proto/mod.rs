@@ -3,6 +3,7 @@
 //! Nothing in here does I/O, reads a clock or knows of the engine's sessions.
 
 pub(crate) mod args;
+pub(crate) mod attachments;
 pub(crate) mod binary;
 pub(crate) mod elements;
 pub(crate) mod encode;

@@ -88,7 +88,7 @@ pub trait Decoder: Send {
     /// Takes the next message; `None` if more are needed for the packet.
     ///
     /// What a packet holds is checked afterwards: that the payload is JSON of bounded depth and fits the kind, that
-    /// placeholders have their attachments, and that the event has a name which clients may use. How large it is nobody
+    /// placeholders have their attachments and no two the same, and that the event has a name which clients may use. How large it is nobody
     /// else can bound: a message is within [`Limits::max_bytes`], and a format that says much in few bytes needs a limit
     /// of its own.
     ///

@@ -27,6 +27,7 @@ use crate::{
     handshake::Refuse,
     proto::{
         args::{FromArgs, RawArgs, ToArgs},
+        attachments::Attachments,
         encode::Carrier,
         packet::{Kind, TextPacket, event_name},
         parser::Decoder,
@@ -115,7 +116,8 @@ struct Payload {
 impl Payload {
     /// Reads what stands behind `args_at`.
     fn read<T: FromArgs>(&self, args_at: usize) -> Result<T, crate::proto::args::ArgsError> {
-        T::from_args(RawArgs { payload: &self.json, args_at, attachments: &self.attachments, asked: false })
+        let attachments = Attachments::Kept(&self.attachments);
+        T::from_args(RawArgs { payload: &self.json, args_at, attachments, asked: false })
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::date;
 use crate::proto::{
-    binary::{ESCAPED_PLACEHOLDER, PLACEHOLDER},
+    attachments::{ESCAPED_PLACEHOLDER, PLACEHOLDER},
     packet::Kind,
     parser::{Packet, ParseError},
 };

@@ -7,7 +7,7 @@ use rmp::{
 };
 
 use crate::proto::{
-    binary::PLACEHOLDER,
+    attachments::PLACEHOLDER,
     json::{Invalid, MAX_DEPTH, Scanner},
     packet::Kind,
     parser::{Packet, ParseError},
@@ -26,7 +26,7 @@ pub(super) fn packet(packet: &Packet<'_>) -> Result<Vec<u8>, ParseError> {
     }
     let mut writer = Writer {
         text: &packet.payload,
-        scanner: Scanner::new(&packet.payload, 0),
+        scanner: Scanner::new(&packet.payload),
         attachments: &packet.attachments,
         out: Vec::with_capacity(len),
     };

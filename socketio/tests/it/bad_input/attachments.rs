@@ -92,8 +92,20 @@ async fn attachments_of_nothing_end_the_session() {
 #[tokio::test]
 async fn placeholders_without_an_attachment_end_the_session() {
     let mut arena = Arena::new().await;
-    for num in ["1", "10", "-1", "0.5", "1e99", "\"0\"", "\"splice\"", "null", "[0]", "18446744073709551616"]
-    {
+    for num in [
+        "1",
+        "10",
+        "-1",
+        "0.5",
+        "1.0",
+        "1e0",
+        "1e99",
+        "\"0\"",
+        "\"splice\"",
+        "null",
+        "[0]",
+        "18446744073709551616",
+    ] {
         for event in ["args", "bytes", "unit", "nobody"] {
             let header = text(format!(r#"451-["{event}",{}]"#, placeholder(num)));
             arena.refuses(num, &[header, binary("x")]).await;
@@ -103,6 +115,36 @@ async fn placeholders_without_an_attachment_end_the_session() {
     arena.refuses("no num", &[event("1-", r#"{"_placeholder":true}"#), binary("x")]).await;
     let deep = format!(r#"[{{"a":[0,{}]}}]"#, placeholder("1"));
     arena.refuses("deep", &[event("1-", &deep), binary("x")]).await;
+}
+
+#[tokio::test]
+async fn an_attachment_that_is_named_twice_ends_the_session() {
+    let mut arena = Arena::new().await;
+    let twice = |[a, b]: [&str; 2]| {
+        let count = if [a, b].concat().contains('1') { 2 } else { 1 };
+        (format!("4{{}}{count}-"), format!("[{a},{b}]"), binary("x").repeat(count))
+    };
+    let plain = placeholder("0");
+    for placeholders in [
+        [&*plain, &plain],
+        [&placeholder("1"), &placeholder("1")],
+        [&plain, &format!(r#"{{"a":[{plain}]}}"#)],
+        [&plain, r#"{"num":0,"_placeholder":true}"#],
+        [&plain, r#"{"_placeholder":true,"num":1,"num":0}"#],
+        // An escape hides a key from us, so this one has no number, or another one.
+        [&plain, r#"{"_placeholder":true,"\u006eum":0}"#],
+        [&plain, r#"{"_placeholder":true,"\u006eum":1,"num":0}"#],
+    ] {
+        let (header, arguments, attachments) = twice(placeholders);
+        for event in ["args", "bytes", "value", "unit", "nobody"] {
+            let event = format!(r#"{}["{event}",1,{arguments}]"#, header.replace("{}", "5"));
+            arena.refuses(&event, &[text(&event), attachments.clone()]).await;
+        }
+        let ack = format!("{}1{arguments}", header.replace("{}", "6"));
+        arena.refuses(&ack, &[text(&ack), attachments]).await;
+    }
+    // In a packet without attachments nothing is one.
+    arena.ignores("text", &[text(format!(r#"42["unit",{plain},{plain}]"#))]).await;
 }
 
 #[tokio::test]

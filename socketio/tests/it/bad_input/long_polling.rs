@@ -25,6 +25,7 @@ async fn packets_that_break_the_protocol_end_the_session() {
         &[r#"4511-["args",1]"#],
         &[r#"451-["args",1]"#, r#"42["args"]"#],
         &[r#"451-["args",{"_placeholder":true,"num":1}]"#, "bAQID"],
+        &[r#"451-["args",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#, "bAQID"],
         &["bAQID"],
     ] {
         assert_eq!(polled_after(&arena, packets).await, "1", "{packets:?}");

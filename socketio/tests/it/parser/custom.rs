@@ -218,8 +218,12 @@ async fn attachments_are_checked_too() {
     let refusal = r#"{"message":"auth must not hold binary data"}"#;
     assert_eq!(take(&mut client).await, ("ConnectError /no".into(), refusal.into()));
 
-    client.send("4Event /").await;
-    client.send_binary(b"abc").await;
-    client.send(r#"4["echo",{"_placeholder":true,"num":1}]"#).await;
-    assert_eq!(client.ended().await.0, 1002);
+    let [first, second] = [0, 1].map(|num| format!(r#"{{"_placeholder":true,"num":{num}}}"#));
+    for broken in [second, format!("[{first},{first}]")] {
+        let mut client = join(&host).await;
+        client.send("4Event /").await;
+        client.send_binary(b"abc").await;
+        client.send(format!(r#"4["echo",{broken}]"#)).await;
+        assert_eq!(client.ended().await.0, 1002, "{broken}");
+    }
 }

@@ -5,6 +5,7 @@ mod frames;
 mod host;
 mod http;
 mod polling;
+mod tree;
 mod waiting;
 
 pub(crate) use self::{
@@ -13,5 +14,6 @@ pub(crate) use self::{
     host::{Host, serve, serve_namespace},
     http::{Answer, Http},
     polling::{Polling, base64, payload},
+    tree::Tree,
     waiting::{Heard, Log, eventually, log, stalls, within},
 };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use socketio::{Ack, Args, Namespace, Socket};
 
-use crate::support::{Client, Host, Polling, base64, payload, serve, serve_namespace};
+use crate::support::{Client, Host, Polling, Tree, base64, payload, serve, serve_namespace};
 
 #[derive(Serialize, Deserialize)]
 struct Upload {
@@ -22,6 +22,7 @@ async fn host() -> Host {
         .on("args", async |socket, args: Args| socket.emit("args", &args))
         .on("ack", async |_, args: Args| Ack((args.len(), args.get::<Bytes>(1).unwrap())))
         .on("value", async |_, value: serde_json::Value| Ack(value))
+        .on("tree", async |socket, tree: Tree| socket.emit("tree", &tree))
         .on("ignore", async |_, ()| ())
         .on("vec", async |_, bytes: Vec<u8>| Ack(bytes.len()));
     let beside = Namespace::new("/n").on("one", async |_, bytes: Bytes| Ack(bytes));
@@ -71,13 +72,59 @@ async fn attachments_at_any_depth_are_matched_by_number_and_not_by_order() {
 }
 
 #[tokio::test]
-async fn one_attachment_may_be_named_twice_and_another_not_at_all() {
+async fn an_attachment_that_is_not_named_is_dropped() {
     let host = host().await;
     let mut client = Client::join(&host).await;
-    let packet = r#"452-["upload",{"name":"","data":<1>,"parts":[<1>]},null]"#;
+    let packet = r#"452-["upload",{"name":"","data":<1>,"parts":[]},null]"#;
     send(&mut client, packet, &[b"unused", b"used"]).await;
-    let answer = r#"452-["upload",null,{"name":"","data":<0>,"parts":[<1>],"note":null}]"#;
-    take(&mut client, answer, &[b"used", b"used"]).await;
+    let answer = r#"451-["upload",null,{"name":"","data":<0>,"parts":[],"note":null}]"#;
+    take(&mut client, answer, &[b"used"]).await;
+}
+
+#[tokio::test]
+async fn a_placeholder_may_be_written_in_any_way() {
+    let host = host().await;
+    let mut client = Client::join(&host).await;
+    for placeholder in [
+        r#"{"num":0,"_placeholder":true}"#,
+        r#"{ "_placeholder" : true , "num" : 0 }"#,
+        r#"{"_placeholder":true,"num":0,"more":[{}]}"#,
+        r#"{"more":1,"_placeholder":false,"num":7,"num":0,"_placeholder":true}"#,
+    ] {
+        for (event, before, after) in [("one", "", ""), ("tree", r#"[{"a":"#, "}]"), ("args", "[1,", "]")] {
+            send(&mut client, &format!(r#"451-["{event}",{before}{placeholder}{after}]"#), &[b"abc"]).await;
+            take(&mut client, &format!(r#"451-["{event}",{before}<0>{after}]"#), &[b"abc"]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_placeholder_is_data() {
+    let host = host().await;
+    let mut client = Client::join(&host).await;
+    for data in [
+        r#"{"_placeholder":"true","num":0}"#,
+        r#"{"_placeholder":false,"num":0}"#,
+        r#"{"_placeholder":1}"#,
+        r#"{"_placeholder":[],"num":"splice"}"#,
+        r#"{"_placeholder":{"_placeholder":false},"num":{}}"#,
+    ] {
+        // With an attachment beside it, or without any.
+        let escaped = data.replace("_placeholder", r"\u005fplaceholder");
+        send(&mut client, &format!(r#"451-1["value",{data},<0>]"#), &[b"abc"]).await;
+        let answer: serde_json::Value = serde_json::from_str(&client.text().await[3..]).unwrap();
+        assert_eq!(answer, serde_json::from_str::<serde_json::Value>(&format!("[{data}]")).unwrap());
+        let tree = format!(r#"451-["tree",[{data},<0>]]"#);
+        send(&mut client, &tree, &[b"abc"]).await;
+        take(&mut client, &tree.replacen(data, &escaped, 1), &[b"abc"]).await;
+        send(&mut client, &format!(r#"451-["args",{data},<0>]"#), &[b"abc"]).await;
+        take(&mut client, &format!(r#"451-["args",{escaped},<0>]"#), &[b"abc"]).await;
+        send(&mut client, &format!(r#"451-2["one",{data},<0>]"#), &[b"abc"]).await;
+        assert!(client.text().await.starts_with(r#"432[{"error":"invalid arguments: "#), "{data}");
+    }
+    // What stands inside of it is read as ever.
+    send(&mut client, r#"451-["tree",{"_placeholder":[<0>]}]"#, &[b"abc"]).await;
+    take(&mut client, r#"451-["tree",{"\u005fplaceholder":[<0>]}]"#, &[b"abc"]).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,311 @@
+//! The attachments of a packet, and the placeholders that refer to them in its JSON text:
+//! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
+
+use std::{borrow::Cow, cell::Cell, fmt, fmt::Write as _, ops::Range};
+
+use bytes::Bytes;
+use serde::de;
+
+use super::json::{Invalid, MAX_DEPTH, Scanner};
+
+/// The key that makes a placeholder of an object.
+pub(crate) const PLACEHOLDER: &str = "_placeholder";
+/// How a user's own key of that name is spelled, where it can be told apart from the mark of a placeholder: the same key
+/// to any reader of JSON, and not a mark to us.
+pub(crate) const ESCAPED_PLACEHOLDER: &str = r"\u005fplaceholder";
+/// A placeholder as we and most clients write it, up to its number.
+const START: &str = r#"{"_placeholder":true,"num":"#;
+
+/// The attachments of a packet for whoever reads its arguments.
+#[derive(Clone, Copy)]
+pub(crate) enum Attachments<'a> {
+    /// They are read, and stay where they are.
+    Kept(&'a [Bytes]),
+    /// They are taken out as they are read. Where nobody else has a share in them, this copies nothing.
+    Given(&'a [Cell<Bytes>]),
+}
+
+impl Attachments<'_> {
+    pub(crate) const NONE: Self = Self::Kept(&[]);
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Kept(attachments) => attachments.is_empty(),
+            Self::Given(attachments) => attachments.is_empty(),
+        }
+    }
+
+    /// Another share in each of them.
+    pub(crate) fn share(&self) -> Box<[Bytes]> {
+        match self {
+            Self::Kept(attachments) => (*attachments).into(),
+            Self::Given(attachments) => {
+                let share = |attachment: &Cell<Bytes>| {
+                    let bytes = attachment.take();
+                    attachment.set(bytes.clone());
+                    bytes
+                };
+                attachments.iter().map(share).collect()
+            }
+        }
+    }
+
+    /// All of them, taken out if they are given.
+    pub(crate) fn take(&self) -> Box<[Bytes]> {
+        match self {
+            Self::Kept(attachments) => (*attachments).into(),
+            Self::Given(attachments) => attachments.iter().map(Cell::take).collect(),
+        }
+    }
+
+    /// Lets a type read one of them.
+    pub(crate) fn visit<'de, V, E>(&self, num: usize, visitor: V) -> Result<V::Value, E>
+    where
+        V: de::Visitor<'de>,
+        E: de::Error,
+    {
+        let missing = || E::custom("there is no such attachment");
+        match self {
+            Self::Kept(attachments) => visitor.visit_bytes(attachments.get(num).ok_or_else(missing)?),
+            Self::Given(attachments) => {
+                visitor.visit_byte_buf(attachments.get(num).ok_or_else(missing)?.take().into())
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a mut [Bytes]> for Attachments<'a> {
+    fn from(attachments: &'a mut [Bytes]) -> Self {
+        Self::Given(Cell::from_mut(attachments).as_slice_of_cells())
+    }
+}
+
+impl fmt::Debug for Attachments<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, len) = match self {
+            Self::Kept(attachments) => ("Kept", attachments.len()),
+            Self::Given(attachments) => ("Given", attachments.len()),
+        };
+        f.debug_tuple(kind).field(&len).finish()
+    }
+}
+
+/// Checks the text of a packet with so many attachments: that it is JSON of bounded depth, that each placeholder has its
+/// attachment, and no two the same. What has none is not checked, and nothing is a placeholder there.
+///
+/// In the text that is given back, all placeholders are written in one way, and a key of that name in any other object
+/// is escaped: so whoever reads it knows what is an attachment by the first key. An attachment without a placeholder
+/// does no harm; clients have sent such for objects that leave parts of themselves out.
+pub(crate) fn resolve(text: &str, attachments: usize) -> Result<Cow<'_, str>, Invalid> {
+    if attachments == 0 {
+        return Ok(Cow::Borrowed(text));
+    }
+    let resolver = Resolver { text, attachments, next: 0, used: Vec::new(), edits: Vec::new() };
+    let mut scanner = Scanner::resolving(text, resolver);
+    scanner.value(MAX_DEPTH)?;
+    scanner.end()?;
+    let edits = scanner.into_resolver().map(|resolver| resolver.edits).unwrap_or_default();
+    Ok(if edits.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(edited(text, edits)) })
+}
+
+/// Looks at each object of a text while it is scanned.
+pub(super) struct Resolver<'a> {
+    text: &'a str,
+    attachments: usize,
+    /// As long as the placeholders come in the order of their numbers: how many have come.
+    next: usize,
+    /// After that: which attachments have theirs.
+    used: Vec<bool>,
+    /// None overlaps another.
+    edits: Vec<Edit>,
+}
+
+/// What is to be written in another way.
+enum Edit {
+    /// A placeholder that is not written as ours are.
+    Placeholder(Range<usize>, usize),
+    /// The mark of a placeholder as the key of another object, with its quotes.
+    Key(usize),
+}
+
+impl Edit {
+    fn start(&self) -> usize {
+        match self {
+            Self::Placeholder(object, _) => object.start,
+            Self::Key(start) => *start,
+        }
+    }
+}
+
+/// What is known of an object when some of its entries have been scanned.
+pub(super) struct Object {
+    start: usize,
+    /// How many edits were there before it.
+    edits: usize,
+    /// Where the mark of a placeholder stands, and whether it counts.
+    mark: Option<(usize, bool)>,
+    num: Option<usize>,
+}
+
+impl Resolver<'_> {
+    /// An object begins.
+    pub(super) fn open(&self, start: usize) -> Object {
+        Object { start, edits: self.edits.len(), mark: None, num: None }
+    }
+
+    /// An entry has been scanned. Of those with the same key, the last one counts.
+    pub(super) fn entry(&mut self, object: &mut Object, at: usize, key: &[u8], value: Range<usize>) {
+        if key == PLACEHOLDER.as_bytes() {
+            let mark = (at, &self.text[value] == "true");
+            let other = object.mark.replace(mark);
+            self.edits.extend(other.map(|(at, _)| Edit::Key(at)));
+        } else if key == b"num" {
+            object.num = self.text[value].parse().ok();
+        }
+    }
+
+    /// An object has ended.
+    pub(super) fn close(&mut self, object: &Object, end: usize) -> Result<(), Invalid> {
+        match object.mark {
+            None => {}
+            Some((at, false)) => self.edits.push(Edit::Key(at)),
+            Some((_, true)) => {
+                let num = object.num.ok_or(Invalid)?;
+                self.refer(num)?;
+                self.edits.truncate(object.edits);
+                if !is_ours(&self.text[object.start..end]) {
+                    self.edits.push(Edit::Placeholder(object.start..end, num));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A placeholder refers to this attachment, which must be there and have no other.
+    fn refer(&mut self, num: usize) -> Result<(), Invalid> {
+        if num >= self.attachments {
+            return Err(Invalid);
+        }
+        if self.used.is_empty() {
+            if num == self.next {
+                self.next += 1;
+                return Ok(());
+            }
+            self.used = (0..self.attachments).map(|num| num < self.next).collect();
+        }
+        if std::mem::replace(&mut self.used[num], true) { Err(Invalid) } else { Ok(()) }
+    }
+}
+
+/// Whether a placeholder is written in the way of ours.
+fn is_ours(placeholder: &str) -> bool {
+    let num = placeholder.strip_prefix(START).and_then(|rest| rest.strip_suffix('}'));
+    num.is_some_and(|num| num.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn edited(text: &str, mut edits: Vec<Edit>) -> String {
+    // The mark of an object is known to be none when what stands inside has been seen.
+    edits.sort_unstable_by_key(Edit::start);
+    let longer = ESCAPED_PLACEHOLDER.len() - PLACEHOLDER.len();
+    let mut out = String::with_capacity(text.len() + longer * edits.len());
+    let mut done = 0;
+    for edit in edits {
+        match edit {
+            Edit::Placeholder(object, num) => {
+                out.push_str(&text[done..object.start]);
+                // A string takes whatever is written.
+                let _ = write!(out, "{START}{num}}}");
+                done = object.end;
+            }
+            Edit::Key(start) => {
+                out.push_str(&text[done..=start]);
+                out.push_str(ESCAPED_PLACEHOLDER);
+                done = start + 1 + PLACEHOLDER.len();
+            }
+        }
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_must_refer_to_an_attachment() {
+        for num in ["1", "-1", "0.5", "1e99", "\"splice\"", "null", "[0]", "18446744073709551615"] {
+            let text = format!(r#"[[{{"_placeholder":true,"num":{num}}}]]"#);
+            assert_eq!(resolve(&text, 1), Err(Invalid), "{num}");
+            // A text event has no placeholders, whatever it looks like.
+            assert_eq!(resolve(&text, 0), Ok(Cow::Borrowed(&*text)), "{num}");
+        }
+        assert_eq!(resolve(r#"{"_placeholder":true}"#, 1), Err(Invalid));
+        for fine in [
+            r#"[{"_placeholder":true,"num":1},{"a":[{"_placeholder":true,"num":0}]}]"#,
+            r#"[{"_placeholder":true,"num":1},{"num":9},{"num":"x"}]"#,
+            r#"["a"]"#,
+        ] {
+            let text = resolve(fine, 2);
+            assert!(matches!(text, Ok(Cow::Borrowed(text)) if text == fine), "{text:?}");
+        }
+        for broken in ["[", "[]x", r#"["\x"]"#, &"[".repeat(1_000_000)] {
+            assert_eq!(resolve(broken, 1), Err(Invalid));
+        }
+    }
+
+    #[test]
+    fn no_two_placeholders_are_the_same() {
+        let place = |num: &str| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+        for nums in [["0", "0"], ["1", "1"]] {
+            let [a, b] = nums.map(place);
+            for text in [format!("[{a},{b}]"), format!(r#"{{"a":{a},"b":[{b}]}}"#)] {
+                assert_eq!(resolve(&text, 2), Err(Invalid), "{text}");
+            }
+        }
+        // Of a doubled key the last one counts, and a spelling with an escape never does.
+        for (text, is_valid) in [
+            (r#"[{"_placeholder":true,"num":1,"num":0},{"_placeholder":true,"num":0}]"#, false),
+            (r#"[{"_placeholder":true,"num":0,"num":1},{"_placeholder":true,"num":0}]"#, true),
+            (r#"[{"_placeholder":true,"num":1,"\u006eum":0},{"_placeholder":true,"num":1}]"#, false),
+            (r#"[{"_placeholder":true,"\u006eum":0}]"#, false),
+        ] {
+            assert_eq!(resolve(text, 2).is_ok(), is_valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_written_in_one_way_and_what_looks_like_one_is_not() {
+        for (text, expected) in [
+            (r#"[1,{"num":0,"_placeholder":true},2]"#, r#"[1,{"_placeholder":true,"num":0},2]"#),
+            (r#"{ "_placeholder" : true , "num" : 1 }"#, r#"{"_placeholder":true,"num":1}"#),
+            (
+                r#"["é",{"_placeholder":true,"num":0,"x":{"_placeholder":[]}},{"num":1,"_placeholder":true}]"#,
+                r#"["é",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+            ),
+            (
+                r#"{"_placeholder":"true","a":{"num":0,"_placeholder":true},"_placeholder":{"_placeholder":1}}"#,
+                r#"{"\u005fplaceholder":"true","a":{"_placeholder":true,"num":0},"\u005fplaceholder":{"\u005fplaceholder":1}}"#,
+            ),
+            (
+                r#"{"_placeholder":true,"_placeholder":false}"#,
+                r#"{"\u005fplaceholder":true,"\u005fplaceholder":false}"#,
+            ),
+            (r#"{"_placeholder":false,"_placeholder":true,"num":0}"#, r#"{"_placeholder":true,"num":0}"#),
+        ] {
+            assert_eq!(resolve(text, 2).as_deref(), Ok(expected), "{text}");
+            assert!(matches!(resolve(expected, 2), Ok(Cow::Borrowed(_))), "{expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_is_taken_and_what_is_kept_stays() {
+        let mut attachments = [Bytes::from(vec![1; 100]), Bytes::from_static(b"static")];
+        assert_eq!(Attachments::Kept(&attachments).take()[0], attachments[0]);
+        let given = Attachments::from(&mut attachments[..]);
+        assert_eq!(given.share()[1], "static");
+        assert_eq!(given.take()[1], "static");
+        assert_eq!(given.take()[1], "");
+        assert_eq!(format!("{given:?} {:?}", Attachments::NONE), "Given(2) Kept(0)");
+    }
+}
