@@ -245,4 +245,20 @@ mod tests {
         }
         assert_eq!(args.clone().skip(0).json(), args.json());
     }
+
+    #[test]
+    fn an_argument_is_read_as_leniently_as_all_of_them() {
+        let raw = RawArgs {
+            payload: r#"["name" , "\ud83d" ,7.0, {"_placeholder":true,"num":0} ] "#,
+            args_at: 7,
+            attachments: Attachments::Kept(&[Bytes::from_static(b"x")]),
+            asked: false,
+        };
+        let args = Args::from_args(raw).unwrap();
+        assert_eq!(args.len(), 3);
+        assert_eq!(args.get::<String>(0).unwrap(), "\u{fffd}");
+        assert_eq!(args.get::<u8>(1).unwrap(), 7);
+        assert_eq!(args.get::<Bytes>(2).unwrap(), args.get::<Bytes>(2).unwrap());
+        assert_eq!(args.attachments(), ["x"]);
+    }
 }

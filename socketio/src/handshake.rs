@@ -6,7 +6,7 @@ use engineio::OpenRequest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::public_message;
+use crate::{error::public_message, proto::leniency};
 
 /// The request of a client to connect to a namespace. Cheap to clone.
 ///
@@ -85,7 +85,7 @@ impl Handshake {
     ///
     /// Returns a refusal that says so if it is of another type.
     pub fn auth<T: DeserializeOwned>(&self) -> Result<T, Refuse> {
-        serde_json::from_str(self.auth_json().unwrap_or("{}"))
+        leniency::from_str(self.auth_json().unwrap_or("{}"))
             .map_err(|error| Refuse::new(format!("invalid auth: {error}")))
     }
 

@@ -13,7 +13,7 @@ use serde_json::ser::Formatter;
 use super::{
     attachments::{Attachments, ESCAPED_PLACEHOLDER, PLACEHOLDER},
     binary::Attached,
-    json,
+    json, leniency,
 };
 
 /// What can be sent as the arguments of an event or an acknowledgement.
@@ -235,7 +235,7 @@ pub enum ArgsError {
 }
 
 impl ArgsError {
-    /// Tells what is not JSON from JSON that the type cannot hold, such as a lone surrogate in a `String`.
+    /// Tells what is not JSON from JSON that the type cannot hold, such as `1e400`.
     fn new(error: serde_json::Error, raw: RawArgs<'_>) -> Self {
         if error.is_data() || json::check(raw.payload).is_ok() {
             Self::Mismatch(error)
@@ -249,8 +249,8 @@ impl ArgsError {
 ///
 /// Every type that implements [`serde::Deserialize`] is: `()` takes no argument, a tuple one for each element,
 /// anything else the first one; arguments beyond are ignored, as JavaScript does. Attachments are read as bytes:
-/// `bytes::Bytes` and `serde_bytes::ByteBuf` take them without a copy.
-/// [`Args`](crate::Args) takes all of them unparsed.
+/// `bytes::Bytes` and `serde_bytes::ByteBuf` take them without a copy. Integers may be written as `7.0` or `1e3`, and
+/// half of a surrogate pair is read as U+FFFD. [`Args`](crate::Args) takes all of them unparsed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from the arguments of an event",
     note = "implement `serde::Deserialize` for it, or take `socketio::Args`"
@@ -263,10 +263,15 @@ pub trait FromArgs: Sized {
 
 impl<T: DeserializeOwned> FromArgs for T {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
-        let mut json = serde_json::Deserializer::from_str(raw.payload);
-        let (has_name, attachments) = (raw.has_name(), &raw.attachments);
-        let value = json.deserialize_seq(ArgsVisitor { has_name, attachments, value: PhantomData });
-        value.and_then(|value| json.end().map(|()| value)).map_err(|error| ArgsError::new(error, raw))
+        let has_name = raw.has_name();
+        leniency::read(raw.payload, raw.attachments, |payload, attachments| {
+            let mut json = serde_json::Deserializer::from_str(payload);
+            let visitor = ArgsVisitor { has_name, attachments: &attachments, value: PhantomData };
+            let value = json.deserialize_seq(visitor)?;
+            json.end()?;
+            Ok(value)
+        })
+        .map_err(|error| ArgsError::new(error, raw))
     }
 }
 
@@ -275,10 +280,12 @@ pub(crate) fn read_one<T: DeserializeOwned>(
     argument: &str,
     attachments: Attachments<'_>,
 ) -> Result<T, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(argument);
-    let value = T::deserialize(Attached::new(&mut json, &attachments))?;
-    json.end()?;
-    Ok(value)
+    leniency::read(argument, attachments, |argument, attachments| {
+        let mut json = serde_json::Deserializer::from_str(argument);
+        let value = T::deserialize(Attached::new(&mut json, &attachments))?;
+        json.end()?;
+        Ok(value)
+    })
 }
 
 struct ArgsVisitor<'a, T> {

@@ -6,7 +6,10 @@ use std::{borrow::Cow, cell::Cell, fmt, fmt::Write as _, ops::Range};
 use bytes::Bytes;
 use serde::de;
 
-use super::json::{Invalid, MAX_DEPTH, Scanner};
+use super::{
+    json::{Invalid, MAX_DEPTH, Scanner},
+    leniency::whole,
+};
 
 /// The key that makes a placeholder of an object.
 pub(crate) const PLACEHOLDER: &str = "_placeholder";
@@ -33,6 +36,10 @@ impl Attachments<'_> {
             Self::Kept(attachments) => attachments.is_empty(),
             Self::Given(attachments) => attachments.is_empty(),
         }
+    }
+
+    pub(super) fn are_given(&self) -> bool {
+        matches!(self, Self::Given(_))
     }
 
     /// Another share in each of them.
@@ -160,7 +167,13 @@ impl Resolver<'_> {
             let other = object.mark.replace(mark);
             self.edits.extend(other.map(|(at, _)| Edit::Key(at)));
         } else if key == b"num" {
-            object.num = self.text[value].parse().ok();
+            let value = &self.text[value];
+            let is_number = value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+            object.num = match value.parse() {
+                Ok(num) => Some(num),
+                Err(_) if is_number => whole(value).and_then(|num| num.parse().ok()),
+                Err(_) => None,
+            };
         }
     }
 
@@ -257,7 +270,7 @@ mod tests {
     #[test]
     fn no_two_placeholders_are_the_same() {
         let place = |num: &str| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
-        for nums in [["0", "0"], ["1", "1"]] {
+        for nums in [["0", "0"], ["1", "1"], ["0", "0.0"], ["1", "10e-1"], ["0", "-0"]] {
             let [a, b] = nums.map(place);
             for text in [format!("[{a},{b}]"), format!(r#"{{"a":{a},"b":[{b}]}}"#)] {
                 assert_eq!(resolve(&text, 2), Err(Invalid), "{text}");
@@ -280,7 +293,7 @@ mod tests {
             (r#"[1,{"num":0,"_placeholder":true},2]"#, r#"[1,{"_placeholder":true,"num":0},2]"#),
             (r#"{ "_placeholder" : true , "num" : 1 }"#, r#"{"_placeholder":true,"num":1}"#),
             (
-                r#"["é",{"_placeholder":true,"num":0,"x":{"_placeholder":[]}},{"num":1,"_placeholder":true}]"#,
+                r#"["é",{"_placeholder":true,"num":0,"x":{"_placeholder":[]}},{"_placeholder":true,"num":1.0}]"#,
                 r#"["é",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
             ),
             (

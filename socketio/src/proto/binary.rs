@@ -478,13 +478,12 @@ mod tests {
     }
 
     #[test]
-    fn json_that_rust_has_no_type_for_is_a_mismatch() {
-        for payload in [r#"["a","\ud800"]"#, r#"["a",1e400]"#] {
-            assert!(
-                matches!(read::<serde_json::Value>(payload, &[]), Err(ArgsError::Mismatch(_))),
-                "{payload}"
-            );
-        }
+    fn json_that_rust_has_no_type_for_is_read_as_by_javascript_or_a_mismatch() {
+        assert_eq!(read::<String>(r#"["a","\ud800"]"#, &[]).ok().as_deref(), Some("\u{fffd}"));
+        assert_eq!(read::<(u8, char)>(r#"["a",7.0,"\ud800"]"#, &[]).ok(), Some((7, '\u{fffd}')));
+        assert!(matches!(read::<serde_json::Value>(r#"["a",1e400]"#, &[]), Err(ArgsError::Mismatch(_))));
+        assert!(matches!(read::<u8>(r#"["a",7.5]"#, &[]), Err(ArgsError::Mismatch(_))));
+        assert!(matches!(read::<String>(r#"["a","\ud800"}"#, &[]), Err(ArgsError::Malformed)));
     }
 
     type Map = std::collections::HashMap<String, ByteBuf>;
@@ -492,6 +491,7 @@ mod tests {
     #[test]
     fn attachments_that_nobody_else_needs_are_not_copied() {
         let payload = r#"["a",{"_placeholder":true,"num":1},{"x":{"_placeholder":true,"num":0}}]"#;
+        let relaxed = payload.replace(r#"{"x""#, r#"7.0,"\ud800",{"x""#);
         let made = || [Bytes::from(vec![1; 100]), Bytes::from(vec![2; 100])];
         let mut attachments = made();
         let places = attachments.each_ref().map(|bytes| bytes.as_ptr());
@@ -499,6 +499,13 @@ mod tests {
         assert_eq!((one.as_ptr(), map["x"].as_ptr()), (places[1], places[0]));
         assert_eq!((&*one, &**map["x"]), (&[2; 100][..], &[1; 100][..]));
         assert_eq!(attachments, ["", ""]);
+
+        // Nor when the text is read twice.
+        let mut attachments = made();
+        let places = attachments.each_ref().map(|bytes| bytes.as_ptr());
+        let (one, seven, text, map): (Bytes, u8, String, Map) = take(&relaxed, &mut attachments).unwrap();
+        assert_eq!((one.as_ptr(), map["x"].as_ptr()), (places[1], places[0]));
+        assert_eq!((seven, &*text), (7, "\u{fffd}"));
 
         // What somebody else has a share in is not taken away.
         let mut attachments = made();

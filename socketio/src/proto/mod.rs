@@ -8,6 +8,7 @@ pub(crate) mod binary;
 pub(crate) mod elements;
 pub(crate) mod encode;
 pub(crate) mod json;
+pub(crate) mod leniency;
 #[cfg(feature = "msgpack")]
 pub(crate) mod msgpack;
 pub(crate) mod packet;

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::leniency;
 use crate::config::ServerConfig;
 
 /// Names that mean something else to a socket: the official clients refuse to emit them too.
@@ -174,7 +175,7 @@ fn string(payload: &str, start: usize) -> Result<(Cow<'_, str>, usize), Violatio
     if !escaped {
         return Ok((Cow::Borrowed(&payload[start + 1..at]), end));
     }
-    let name: String = serde_json::from_str(&payload[start..end]).map_err(|_| Violation::InvalidPayload)?;
+    let name: String = leniency::from_str(&payload[start..end]).map_err(|_| Violation::InvalidPayload)?;
     Ok((Cow::Owned(name), end))
 }
 
@@ -272,6 +273,8 @@ mod tests {
         assert_eq!(name_of("[\"a\",1]"), Ok(("a".into(), 4)));
         assert_eq!(name_of("[ \"a\" ]"), Ok(("a".into(), 5)));
         assert_eq!(name_of(r#"["a\"\u00e9b"]"#), Ok(("a\"éb".into(), 13)));
+        // A name that was cut inside a character.
+        assert_eq!(name_of(r#"["a\ud83d"]"#), Ok(("a\u{fffd}".into(), 10)));
         assert_eq!(name_of("[12,1]"), Ok(("12".into(), 3)));
         for bad in ["[]", "[", "[null]", "[{\"toString\":\"foo\"}]", "[true,\"foo\"]", "[\"a", "[\"a\\", "[1"]
         {

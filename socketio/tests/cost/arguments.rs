@@ -89,7 +89,7 @@ fn attachments_are_held_once_and_their_text_a_few_times() {
     for name in ["bytes", "buffers", "tree", "args", "get", "echo"] {
         let lab = lab(ServerConfig::default().max_attachments(1000));
         // They come in whatever order, and some have placeholders that are not written as the clients do.
-        let odd = event(name, 10, (0..10).rev()).replace(r#""num":3}"#, r#""num":3,"more":"x"}"#);
+        let odd = event(name, 10, (0..10).rev()).replace(r#""num":3}"#, r#""num":3.0,"more":"x"}"#);
         for (what, frames) in [
             ("ten", [text(event(name, 10, 0..10)), hundred.clone()].concat()),
             ("ten odd ones", [text(odd), hundred.clone()].concat()),
@@ -217,6 +217,31 @@ fn linear(what: &str, walk: impl Fn(&Args)) {
     takes_less_than(what, 8, &few, &many);
     let [few, many] = [measure(few), measure(many)].map(|info| info.bytes_total);
     assert!(many < 5 * few + 1000, "{what}: {many} bytes instead of {few}");
+}
+
+#[test]
+fn what_is_read_once_more_costs_a_few_times_as_much() {
+    let read = |element: &str| {
+        let text = format!("[{}{element}]", format!("{element},").repeat(200_000 / element.len()));
+        let value: Box<serde_json::value::RawValue> = serde_json::from_str(&text).unwrap();
+        let args = Args::from_values([value]).unwrap();
+        move || drop(args.get::<Vec<Option<u32>>>(0))
+    };
+    let fine = "4294967294,null,";
+    for odd in ["4294967295.0", "1e3", "-0", "0.5", "1e400", "\"\\ud800\"", "7.0,7.0,7.0,7.0,7.0,7.0"] {
+        takes_less_than(odd, 10, read(&format!("{fine}0")), read(&format!("{fine}{odd}")));
+    }
+}
+
+#[test]
+fn what_is_read_once_more_is_not_much_longer() {
+    // The longest that a number becomes, one element more than a buffer had room for.
+    let text = format!("[{}1e19]", "1e19,".repeat((1 << 16) / 20));
+    let value: Box<serde_json::value::RawValue> = serde_json::from_str(&text).unwrap();
+    let args = Args::from_values([value]).unwrap();
+    let info = measure(|| assert!(args.get::<Vec<u64>>(0).is_ok()));
+    println!("read once more: {} bytes of heap for {} bytes", info.bytes_max, text.len());
+    assert!(info.bytes_max < 16 * text.len() as u64, "{info:?}");
 }
 
 #[test]

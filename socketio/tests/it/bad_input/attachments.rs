@@ -131,6 +131,8 @@ async fn an_attachment_that_is_named_twice_ends_the_session() {
         [&plain, &format!(r#"{{"a":[{plain}]}}"#)],
         [&plain, r#"{"num":0,"_placeholder":true}"#],
         [&plain, r#"{"_placeholder":true,"num":1,"num":0}"#],
+        [&plain, r#"{"_placeholder":true,"num":0e0}"#],
+        [&plain, r#"{"_placeholder":true,"num":-0.0}"#],
         // An escape hides a key from us, so this one has no number, or another one.
         [&plain, r#"{"_placeholder":true,"\u006eum":0}"#],
         [&plain, r#"{"_placeholder":true,"\u006eum":1,"num":0}"#],

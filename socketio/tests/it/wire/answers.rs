@@ -93,11 +93,12 @@ async fn arguments_that_do_not_fit_are_answered_and_the_handler_does_not_run() {
         r#""say","text""#,
         r#""say",{}"#,
         r#""say",{"text":7}"#,
-        r#""say",{"text":"\ud800"}"#,
+        r#""say",{"text":1e400}"#,
         r#""sum",1"#,
         r#""sum",[1,2]"#,
         r#""sum",1,256"#,
         r#""sum",1,-1"#,
+        r#""sum",1,1.5"#,
         r#""sum",1,1e400"#,
     ] {
         let answer = client.ask(format!("421[{event}]")).await;

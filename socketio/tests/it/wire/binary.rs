@@ -90,6 +90,7 @@ async fn a_placeholder_may_be_written_in_any_way() {
         r#"{ "_placeholder" : true , "num" : 0 }"#,
         r#"{"_placeholder":true,"num":0,"more":[{}]}"#,
         r#"{"more":1,"_placeholder":false,"num":7,"num":0,"_placeholder":true}"#,
+        r#"{"_placeholder":true,"num":0.0}"#,
     ] {
         for (event, before, after) in [("one", "", ""), ("tree", r#"[{"a":"#, "}]"), ("args", "[1,", "]")] {
             send(&mut client, &format!(r#"451-["{event}",{before}{placeholder}{after}]"#), &[b"abc"]).await;

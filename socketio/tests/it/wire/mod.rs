@@ -6,3 +6,4 @@ mod binary;
 mod connecting;
 mod ending;
 mod handshake;
+mod leniency;

@@ -1,0 +1,254 @@
+//! JSON as other languages write it: text that was cut inside a character, and whole numbers with a fraction.
+//!
+//! JavaScript's strings may hold half of a surrogate pair, and JSON has an escape for it; many languages write the
+//! number 7 as `7.0`. The types of Rust refuse both. So what they have refused is rewritten, if it holds such a thing,
+//! and read once more: text without costs nothing.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    attachments::Attachments,
+    json::{self, Scanner},
+};
+
+/// How a lone surrogate is rewritten: as long as it was.
+const REPLACEMENT: &str = r"\ufffd";
+
+/// Reads a value from JSON text.
+pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    read(text, Attachments::NONE, |text, _| serde_json::from_str(text))
+}
+
+/// Reads text and attachments by a function, and once more if it fails at what can be rewritten.
+pub(crate) fn read<T>(
+    text: &str,
+    attachments: Attachments<'_>,
+    read: impl Fn(&str, Attachments<'_>) -> Result<T, serde_json::Error>,
+) -> Result<T, serde_json::Error> {
+    if attachments.is_empty() || !attachments.are_given() {
+        return read(text, attachments).or_else(|error| match relaxed(text) {
+            Some(relaxed) => read(&relaxed, attachments),
+            None => Err(error),
+        });
+    }
+    // What a first attempt took, a second would miss: so whether there may be one must be known before.
+    let Some(relaxed) = relaxed(text) else { return read(text, attachments) };
+    let shared = attachments.share();
+    read(text, Attachments::Kept(&shared)).or_else(|_| {
+        drop(shared);
+        read(&relaxed, attachments)
+    })
+}
+
+/// The text with a replacement character for each lone surrogate, and with whole numbers as such. `None` if there is
+/// nothing to rewrite, or if it is not JSON.
+#[cold]
+fn relaxed(text: &str) -> Option<String> {
+    // What is not JSON must not become JSON: without its fraction, `7.0.0` would.
+    json::check(text).ok()?;
+    let mut rewriting = Rewriting { text, done: 0, out: String::new() };
+    let mut scanner = Scanner::new(text);
+    while let Some(byte) = scanner.peek() {
+        let start = scanner.at;
+        match byte {
+            b'"' => {
+                scanner.string().ok()?;
+                rewriting.string(start, scanner.at);
+            }
+            b'-' | b'0'..=b'9' => {
+                scanner.number().ok()?;
+                if let Some(whole) = whole(&text[start..scanner.at]) {
+                    rewriting.replace(start, scanner.at, &whole);
+                }
+            }
+            _ => scanner.at += 1,
+        }
+    }
+    rewriting.finish()
+}
+
+struct Rewriting<'a> {
+    text: &'a str,
+    /// All before this place is in `out`.
+    done: usize,
+    out: String,
+}
+
+impl Rewriting<'_> {
+    fn replace(&mut self, start: usize, end: usize, by: &str) {
+        self.out.push_str(&self.text[self.done..start]);
+        self.out.push_str(by);
+        self.done = end;
+    }
+
+    /// Replaces the lone surrogates of a string, which is known to be well-formed.
+    fn string(&mut self, start: usize, end: usize) {
+        let text = self.text;
+        let mut at = start;
+        while let Some(escape) = text[at..end].find('\\') {
+            at += escape;
+            match (unit(text, at), unit(text, at + REPLACEMENT.len())) {
+                (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at += 2 * REPLACEMENT.len(),
+                (Some(0xd800..0xe000), _) => {
+                    self.replace(at, at + REPLACEMENT.len(), REPLACEMENT);
+                    at += REPLACEMENT.len();
+                }
+                // Behind the letter of another escape, which may be a backslash.
+                _ => at += 2,
+            }
+        }
+    }
+
+    fn finish(mut self) -> Option<String> {
+        if self.done == 0 {
+            return None;
+        }
+        self.out.push_str(&self.text[self.done..]);
+        Some(self.out)
+    }
+}
+
+/// The code unit of an escape such as `\ud83d`.
+fn unit(text: &str, at: usize) -> Option<u16> {
+    let digits = text.get(at..at + REPLACEMENT.len())?.strip_prefix(r"\u")?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// The digits of a number of JSON that has a fraction or an exponent, and is whole all the same. With an exponent, it must
+/// be of 64 bits.
+pub(super) fn whole(number: &str) -> Option<Cow<'_, str>> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if mantissa.len() == number.len() {
+        let is_odd = integer.len() < number.len() || integer == "-0";
+        let is_whole = fraction.bytes().all(|digit| digit == b'0');
+        return (is_odd && is_whole).then_some(if integer == "-0" { "0" } else { integer }.into());
+    }
+    let (sign, integer) = integer.strip_prefix('-').map_or(("", integer), |integer| ("-", integer));
+    let (mut value, mut zeros) = (0_u64, 0_u32);
+    for digit in integer.bytes().chain(fraction.bytes()) {
+        if digit != b'0' {
+            value = value.checked_mul(10_u64.checked_pow(zeros + 1)?)?.checked_add((digit - b'0').into())?;
+            zeros = 0;
+        } else if value > 0 {
+            zeros += 1;
+        }
+    }
+    if value == 0 {
+        return Some("0".into());
+    }
+    // The value without the zeros at its end is to be multiplied by this power of ten.
+    let power = exponent.parse::<i64>().ok()?.checked_add(zeros.into())?;
+    let power = power.checked_sub(fraction.len().try_into().ok()?)?;
+    let value = value.checked_mul(10_u64.checked_pow(power.try_into().ok()?)?)?;
+    Some(format!("{sign}{value}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_pairs_stay() {
+        for (text, expected) in [
+            (r#"["\ud83d"]"#, r#"["\ufffd"]"#),
+            (r#""\uD83D\uD83D\uDE00\uDE00x""#, r#""\ufffd\uD83D\uDE00\ufffdx""#),
+            (r#"{"a\udfff":"\ud800\n\u0041\dc00"}"#, ""),
+            (
+                r#"{"a\udfff":"\ud800\n\u0041\\udc00é\\\udc00"}"#,
+                r#"{"a\ufffd":"\ufffd\n\u0041\\udc00é\\\ufffd"}"#,
+            ),
+        ] {
+            assert_eq!(relaxed(text).unwrap_or_default(), expected, "{text}");
+        }
+        for text in
+            [r#"["\ud83d\ude00","\\ud83d","7.0"]"#, "[7,0.5,-1,1e400]", "", r#"["\ud83d"#, r#"["\ud83"]"#]
+        {
+            assert_eq!(relaxed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_lose_their_fraction() {
+        for (number, expected) in [
+            ("7.0", "7"),
+            ("-7.000", "-7"),
+            ("0.0", "0"),
+            ("-0", "0"),
+            ("-0.0e-5", "0"),
+            ("0e99999999999999999999", "0"),
+            ("1e3", "1000"),
+            ("1E+3", "1000"),
+            ("12.50e1", "125"),
+            ("0.00012e5", "12"),
+            ("1500e-2", "15"),
+            ("9007199254740993.0", "9007199254740993"),
+            ("18446744073709551615.0", "18446744073709551615"),
+            ("-9223372036854775808.0", "-9223372036854775808"),
+            ("1844674407370955161.5e1", "18446744073709551615"),
+            // What is too large for any integer is found to be so when it is read.
+            ("18446744073709551616.0", "18446744073709551616"),
+        ] {
+            assert_eq!(whole(number).as_deref(), Some(expected), "{number}");
+        }
+        for number in [
+            "7",
+            "0.5",
+            "-1e-1",
+            "1501e-2",
+            "4503599627370497.4",
+            "1844674407370955161.6e1",
+            "18446744073709551616e0",
+            "1e20",
+            "1e99999999999999999999",
+            "1e9223372036854775807",
+            "0.1e-9223372036854775808",
+        ] {
+            assert_eq!(whole(number), None, "{number}");
+        }
+        let (zeros, length) = ("0".repeat(100_000), 100_000);
+        assert_eq!(whole(&format!("1{zeros}e-{length}")).as_deref(), Some("1"));
+        assert_eq!(whole(&format!("0.{zeros}1e{}", length + 1)).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_is_not_json_does_not_become_json() {
+        for text in [
+            "[1.,7.0]",
+            "[01.0]",
+            "[-.0]",
+            "[7.0",
+            "[7.0]x",
+            "7.0.0",
+            "7.0-0",
+            r#"["\ud83d""#,
+            r#"["\ud83d",]"#,
+        ] {
+            assert!(from_str::<serde_json::Value>(text).is_err(), "{text}");
+            assert!(from_str::<Vec<u8>>(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_stays_what_it_is(text in r#"[\[\]{}",:0-9a-f\\ud83 .eE+-]{0,16}"#) {
+            let before = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            if let Some(relaxed) = relaxed(&text) {
+                prop_assert_eq!(serde_json::from_str::<serde::de::IgnoredAny>(&relaxed).is_ok(), before, "{}", text);
+            }
+        }
+
+        #[test]
+        fn whole_numbers_are_those_of_a_decimal(mantissa in 0..100_000u32, exponent in -6..7i32) {
+            let value = f64::from(mantissa) * 10f64.powi(exponent);
+            let is_whole = (value - value.round()).abs() < 1e-9;
+            let expected = is_whole.then(|| value.round().to_string());
+            let number = format!("{mantissa}e{exponent}");
+            prop_assert_eq!(whole(&number).map(Cow::into_owned), expected);
+        }
+    }
+}
