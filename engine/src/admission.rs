@@ -18,7 +18,7 @@ use self::{
     pending::{Pending, Ticket},
     rate::Rate,
 };
-use crate::{CloseReason, Limit, RemoteAddr, SessionHandle, engine::Shared};
+use crate::{CloseReason, Limit, RemoteAddr, SessionHandle, engine::Shared, request::Pipelined};
 
 /// What is known of sessions that begin.
 #[derive(Debug, Default)]
@@ -49,6 +49,10 @@ impl<A> Opening<A> {
     /// Lets a session begin, or says which limit forbids it. If there are too many, a pending one gives way.
     pub(crate) fn new(shared: &Arc<Shared<A>>, request: &Extensions) -> Result<Self, Limit> {
         let Shared { config, admission, registry, .. } = &**shared;
+        let pipelined = request.get::<Pipelined>();
+        if pipelined.is_some_and(|pipelined| !pipelined.allows(config.max_pipelined_handshakes)) {
+            return Err(Limit::MaxPipelinedHandshakes);
+        }
         let mut seat = None;
         if config.max_sessions_per_address < u32::MAX
             && let Some(RemoteAddr(address)) = request.get()

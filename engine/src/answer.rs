@@ -8,8 +8,10 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    Limit, RequestError,
     budget::Charge,
     compression::Agreed,
+    error,
     proto::{
         dialect::{Dialect, Revision},
         payload_v3,
@@ -23,6 +25,8 @@ pub(crate) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
 /// `Cache-Control` of all that a session sends.
 pub(crate) const NO_STORE: &str = "no-store";
+/// `X-Content-Type-Options` of scripts.
+pub(crate) const NO_SNIFF: &str = "nosniff";
 
 /// The type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,9 @@ pub(crate) enum Content {
     Text,
     Binary,
     Html,
+    Json,
+    /// The answer to a poll as a script. Nobody may take anything else for one: [`NO_SNIFF`] comes with it.
+    Script,
 }
 
 impl Content {
@@ -38,6 +45,8 @@ impl Content {
             Self::Text => "text/plain; charset=UTF-8",
             Self::Binary => "application/octet-stream",
             Self::Html => "text/html",
+            Self::Json => "application/json",
+            Self::Script => "text/javascript; charset=UTF-8",
         }
     }
 }
@@ -58,7 +67,7 @@ impl Reply {
     /// Of a poll.
     pub(crate) fn packets(dialect: Dialect, Packets { body, charge }: Packets) -> Self {
         let reply = if let Some(jsonp) = dialect.jsonp {
-            Self::new(Content::Text, jsonp.wrap(&body))
+            Self::new(Content::Script, jsonp.wrap(&body))
         } else {
             let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
             Self::new(if is_binary { Content::Binary } else { Content::Text }, body)
@@ -69,6 +78,16 @@ impl Reply {
     /// Of a POST.
     pub(crate) fn posted(taken: bool) -> Self {
         if taken { Self::new(Content::Html, b"ok") } else { Self::refused(StatusCode::BAD_REQUEST) }
+    }
+
+    /// Of a POST that went beyond a limit: on its size, or on its time.
+    pub(crate) fn beyond(limit: Limit) -> Self {
+        let (status, message) = match limit {
+            Limit::MaxHttpBufferSize => (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
+            _ => (StatusCode::REQUEST_TIMEOUT, "Request timeout"),
+        };
+        let body = error::body(RequestError::BadRequest.code(), message);
+        Self { status, ..Self::new(Content::Json, body.into_bytes()) }
     }
 
     /// Of either.
@@ -101,6 +120,9 @@ impl From<Reply> for Response<Full<Bytes>> {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content.as_str()));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+            if content == Content::Script {
+                headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static(NO_SNIFF));
+            }
         }
         response.headers_mut().extend(headers.map(|headers| *headers).into_iter().flatten());
         response
@@ -133,6 +155,14 @@ pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
 pub(crate) fn try_again(code: StatusCode, retry_after: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = status(code);
     response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+    response
+}
+
+/// The answer to a client that asks for sessions without a look at the answers.
+pub(crate) fn too_many() -> Response<Full<Bytes>> {
+    let mut response = status(StatusCode::TOO_MANY_REQUESTS);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_SOON);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

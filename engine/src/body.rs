@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Buf;
-use http::StatusCode;
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,16 +20,6 @@ pub(crate) enum BodyError {
     Limit(Limit),
     /// The client went away, or does not speak HTTP.
     Broken,
-}
-
-impl BodyError {
-    pub(crate) fn status(self) -> StatusCode {
-        match self {
-            Self::Limit(Limit::MaxHttpBufferSize) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Limit(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Broken => StatusCode::BAD_REQUEST,
-        }
-    }
 }
 
 /// Reads a body. If the client goes away, the server drops the request with this future.

@@ -158,6 +158,13 @@ __config! {
         /// could take all of it: [`max_sessions_per_address`](field@Self::max_sessions_per_address) is what keeps it from
         /// that. Node has no limit.
         max_handshakes_per_second: u32 = 50_000,
+        /// The sessions that one connection may ask for ahead of the answers to the requests in front of them. 4 by
+        /// default; beyond, the client gets status 429 with `Retry-After`, and the connection is closed. Requests that
+        /// follow the answer to the one before do not count, so a proxy may open any number of sessions for its users
+        /// over one connection: it does not pipeline, and neither do browsers. Only the accept loop of
+        /// [`serve`](crate::serve) knows what was pipelined; behind another server there is no such limit. Node has no
+        /// limit.
+        max_pipelined_handshakes: u32 = 4,
         /// The transports that clients may use. Both by default. Node: `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],
         /// Whether a polling session may be taken over by a WebSocket. `true` by default. Node: `allowUpgrades`,
@@ -173,8 +180,8 @@ __config! {
         /// Functions of the application that look at requests. None by default; each has its own setter.
         hooks: Hooks = Hooks::default(),
         /// Whether clients of protocol 3 are served too, as those of Socket.IO 2 are, and polls answered by scripts
-        /// (JSONP) for old browsers. `false` by default. Any page can load such a script with the user's cookies and
-        /// without an `Origin`: where this is on, do not let a cookie alone admit a client. Node: `allowEIO3`; there,
+        /// (JSONP) for old browsers. `false` by default. Old browsers let any page load such a script with the user's
+        /// cookies, and do not say which page it is: where this is on, do not let a cookie alone admit a client. Node: `allowEIO3`; there,
         /// JSONP is always on for protocol 4.
         allow_eio3: bool = false,
         /// Whether and how messages on a WebSocket are compressed, for clients that offer it. `None` by default: they are

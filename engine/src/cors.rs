@@ -4,12 +4,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 
-use crate::origin::{Origin, visible};
+use crate::origin::Origin;
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 const VARY_REQUESTED: HeaderValue = HeaderValue::from_static("Access-Control-Request-Headers");
+pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// All that polling uses.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 
@@ -18,8 +19,9 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 /// Browsers name the page that makes a request in the header `Origin`. By default only pages of the server itself
 /// may connect: host and port of the origin must be those of `Host`. A page of another origin is refused with
 /// status 403, also when it opens a WebSocket, which browsers themselves let every page do, with the user's
-/// cookies. Requests without `Origin` come from no browser and are let in, and so are the server's own pages,
-/// whatever is set here. `X-Forwarded-Host` is not trusted: behind a proxy that changes `Host`, name the origin
+/// cookies. Requests without `Origin` come from no browser, or from a page of the server itself, and are let in; but
+/// if a browser says by `Sec-Fetch-Site` that another page loads the server, as an image or a script, no session
+/// is opened. The server's own pages are let in, whatever is set here. `X-Forwarded-Host` is not trusted: behind a proxy that changes `Host`, name the origin
 /// under which users see the site.
 ///
 /// Node: `cors`, which opens the WebSocket of every server to everyone, and there only tells browsers what
@@ -63,25 +65,32 @@ impl Cors {
     /// Lets in pages of these origins too, each written as browsers do: `https://app.example:8443`, without a path
     /// and in punycode. Node: `origin`, as an array.
     ///
+    /// Applications that are no web pages send origins of their own, which may be listed too: `file://` (Electron,
+    /// Cordova), `qrc://` (Qt), `content://`, `resource://`, or `null`. Mind that any page of the web can get itself the
+    /// origin `null`, by a sandboxed frame: do not let a cookie alone admit a client then.
+    ///
     /// # Panics
     ///
-    /// Panics if one is no origin. `null` is none either: every page can get itself that origin.
+    /// Panics if one is no origin, such as `*` or a URL with a path. For clients that send something else,
+    /// [`predicate`](Self::predicate) compares the text.
     #[track_caller]
     pub fn origins(origins: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let mut list = Vec::new();
         for origin in origins {
             let origin = origin.as_ref();
             assert!(
-                Origin::parse(origin).is_some(),
-                "not an origin: `{origin}`; write scheme and host, such as `https://app.example`, and no path"
+                may_be_listed(origin),
+                "not an origin: `{origin}`; write scheme and host, such as `https://app.example`, and no path; \
+                 `Cors::any()` lets in all, `Cors::predicate` compares any text"
             );
             list.push(origin.into());
         }
         Self::new(Origins::These(list.into()))
     }
 
-    /// Lets in pages of the origins for which `predicate` returns true. It is called with what the header says:
-    /// a well-formed origin, or `null`, which every page can get itself. Node: `origin`, as a function.
+    /// Lets in pages of the origins for which `predicate` returns true. It is called with whatever the header `Origin`
+    /// says. Browsers send a scheme with a host, or `null`, which every page of the web can get itself; other clients
+    /// send any text. So compare all of it, or its scheme and the end of its host. Node: `origin`, as a function.
     ///
     /// # Examples
     ///
@@ -194,6 +203,15 @@ impl Cors {
         request.method() == Method::OPTIONS && !matches!(self.origins, Origins::Own)
     }
 
+    /// Whether a page of another origin loads this without an `Origin`, as it does with images and scripts. Browsers say
+    /// so by `Sec-Fetch-Site`; which page it is, they do not say.
+    pub(crate) fn forbids_load<B>(&self, request: &Request<B>) -> bool {
+        let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
+        !matches!(self.origins, Origins::Any)
+            && request.headers().get(SEC_FETCH_SITE).is_some_and(is_foreign)
+            && !request.headers().contains_key(header::ORIGIN)
+    }
+
     pub(crate) fn write_preflight<B>(&self, request: &Request<B>, headers: &mut HeaderMap) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
         if let Some(names) = &self.allowed_headers {
@@ -227,11 +245,11 @@ impl Cors {
         if matches!(self.origins, Origins::Any) {
             return Ok(Grant::Any);
         }
-        let (Some(text), None) = (visible(value), values.next()) else { return Err(OriginRefused) };
+        let (Ok(text), None) = (str::from_utf8(value), values.next()) else { return Err(OriginRefused) };
         let origin = Origin::parse(text);
         if self.names(text, origin) {
             // A copy: the value itself would hold on to hyper's read buffer while a poll waits.
-            return HeaderValue::from_str(text).map(Grant::Origin).map_err(|_| OriginRefused);
+            return HeaderValue::from_bytes(value).map(Grant::Origin).map_err(|_| OriginRefused);
         }
         if origin.is_some_and(is_own) {
             return Ok(self.grant_without_origin());
@@ -242,10 +260,12 @@ impl Cors {
     fn names(&self, text: &str, origin: Option<Origin<'_>>) -> bool {
         match &self.origins {
             Origins::Own => false,
-            Origins::These(list) => origin.is_some_and(|origin| {
-                list.iter().filter_map(|each| Origin::parse(each)).any(|each| each.is(&origin))
+            Origins::These(list) => list.iter().any(|each| match (Origin::parse(each), origin) {
+                (Some(each), Some(origin)) => each.is(&origin),
+                (None, None) => **each == *text,
+                _ => false,
             }),
-            Origins::If(predicate) => (origin.is_some() || text == "null") && predicate(text),
+            Origins::If(predicate) => predicate(text),
             Origins::Any => true,
         }
     }
@@ -277,6 +297,22 @@ impl fmt::Debug for Cors {
             .field("origins", origins)
             .field("credentials", &self.credentials)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether [`Cors::origins`] takes this: an origin of the web, or what applications send that have none.
+fn may_be_listed(origin: &str) -> bool {
+    // Any host stands for the one that is not there.
+    let is_scheme = || origin.ends_with("://") && Origin::parse(&format!("{origin}a")).is_some();
+    origin == "null" || Origin::parse(origin).is_some() || is_scheme()
+}
+
+/// The setting that lets in pages of this origin, as Rust.
+pub(crate) fn setting_for(origin: &str) -> String {
+    if may_be_listed(origin) {
+        format!("Cors::origins([{origin:?}])")
+    } else {
+        format!("Cors::predicate(|origin| origin == {origin:?})")
     }
 }
 
@@ -357,7 +393,9 @@ mod tests {
     fn granted(cors: &Cors, origins: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         cors.check(&request(origins)).ok()?.write(cors, &mut headers);
-        let of = |name| headers.get(name).map_or("-", |value: &HeaderValue| value.to_str().unwrap());
+        let of = |name| {
+            headers.get(name).map_or("-", |value: &HeaderValue| str::from_utf8(value.as_bytes()).unwrap())
+        };
         Some(format!("{} {}", of(header::ACCESS_CONTROL_ALLOW_ORIGIN), of(header::VARY)))
     }
 
@@ -403,13 +441,52 @@ mod tests {
         assert_eq!(granted(&cors, &[OWN]).unwrap(), "- Origin");
     }
 
+    /// What Electron, Cordova, Qt and microcontrollers send is no origin of the web.
+    const ODD: [&str; 9] = [
+        "null",
+        "file://",
+        "qrc://",
+        "content://",
+        "resource://",
+        "app://.",
+        "http://192.168.4.1/",
+        "esp32",
+        "http://m\u{fc}nchen.example",
+    ];
+
     #[test]
-    fn a_predicate_sees_well_formed_origins() {
-        let cors = Cors::predicate(|origin| origin == "null" || origin.ends_with(".example"));
-        assert_eq!(granted(&cors, &["http://a.example"]).unwrap(), "http://a.example Origin");
-        assert_eq!(granted(&cors, &["null"]).unwrap(), "null Origin");
-        assert_eq!(granted(&cors, &["http://a.test"]), None);
-        assert_eq!(granted(&cors, &["http://evil.test/.example"]), None);
+    fn a_predicate_sees_whatever_the_header_says() {
+        let cors = Cors::predicate(|origin| origin == "https://a.example" || ODD.contains(&origin));
+        for allowed in ODD.into_iter().chain(["https://a.example"]) {
+            assert_eq!(granted(&cors, &[allowed]).unwrap(), format!("{allowed} Origin"));
+            assert_eq!(granted(&cors, &[allowed, allowed]), None);
+            assert_eq!(granted(&Cors::default(), &[allowed]), None);
+        }
+        for refused in ["http://a.test", "", "http://a.example", "NULL"] {
+            assert_eq!(granted(&cors, &[refused]), None, "{refused}");
+        }
+        let any = Cors::predicate(|_| true);
+        assert_eq!(granted(&any, &[""]).unwrap(), " Origin");
+        // Text that is none, and more than one.
+        let mut request = request(&[]);
+        request.headers_mut().insert("origin", HeaderValue::from_bytes(b"http://\xff").unwrap());
+        assert!(any.check(&request).is_err());
+        assert_eq!(granted(&any, &["http://a.example", "http://a.example"]), None);
+    }
+
+    #[test]
+    fn origins_that_are_none_of_the_web_may_be_listed() {
+        for listed in ["null", "file://", "qrc://", "content://", "resource://", "app://."] {
+            let cors = Cors::origins([listed]);
+            assert_eq!(granted(&cors, &[listed]).unwrap(), format!("{listed} Origin"));
+            for refused in ODD.into_iter().filter(|odd| *odd != listed) {
+                assert_eq!(granted(&cors, &[refused]), None, "{refused}");
+            }
+            for refused in ["https://a.example", "", "file:///", "null "] {
+                assert_eq!(granted(&cors, &[refused]), None, "{refused}");
+            }
+            assert_eq!(granted(&cors, &[OWN]).unwrap(), "- Origin");
+        }
     }
 
     #[test]
@@ -462,8 +539,8 @@ mod tests {
     #[test]
     fn mistakes_are_found_while_building() {
         let panics = |build: fn() -> Cors| std::panic::catch_unwind(build).is_err();
-        assert!(panics(|| Cors::origins(["null"])));
         assert!(panics(|| Cors::origins(["*"])));
+        assert!(panics(|| Cors::origins([""])));
         assert!(panics(|| Cors::origins(["app.example"])));
         assert!(panics(|| Cors::origins(["https://app.example/"])));
         assert!(panics(|| Cors::any().credentials(true)));

@@ -375,6 +375,7 @@ impl<A: Application> Driver<A> {
             Command::Close(reason) => self.session.handle(now, Input::Close(reason)),
             Command::CloseSlow(limit) if !self.session.has_ended() => self.close_slow(now, limit),
             Command::CloseSlow(_) => {}
+            Command::PostRefused => self.session.handle(now, Input::PostRefused),
             Command::Abort => self.aborted = true,
         }
         // The answer to one command must be out before the next is looked at: it may concern the same poll.
@@ -538,7 +539,7 @@ fn refuse(handle: &SessionHandle, session: &mut Session, now: std::time::Instant
         handle.hit(limit);
     }
     session.handle(now, Input::Gone { request: Request::Probe, error: true });
-    Frame::close(fault.close_code(), CloseReason::TransportError.as_str())
+    Frame::close(fault.close_code(), fault.reason())
 }
 
 /// Takes a packet and hands its message up; says whether it was well-formed.

@@ -16,11 +16,14 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
+use memchr::memchr;
 
 use crate::{
     CloseReason, ConnectionError, OpenRequest, RequestError,
     admission::{Admission, Opening},
-    answer::{Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, try_again, with_cookie},
+    answer::{
+        Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, too_many, try_again, with_cookie,
+    },
     body::{BodyError, collect},
     compression::{self, Agreed, Wanted},
     config::EngineConfig,
@@ -43,7 +46,7 @@ use crate::{
     request::{Intent, Plain},
     service::{BoxFuture, Shortcut},
     shutdown::{self, Shutdown},
-    transport::{polling, takeover::take_over, websocket::WebSocket},
+    transport::{polling, redundant, takeover::take_over, websocket::WebSocket},
 };
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -236,11 +239,9 @@ impl<A: Application> Engine<A> {
 
     fn answer_plain(&self, request: &Plain<'_>, query: &str) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
-        // Bytes that `httparse` lets pass and `http` does not take for a part of a query. Without an early end, many are
-        // looked at at once.
-        let odd =
-            query.bytes().fold(0, |odd, byte| odd | u8::from(matches!(byte, b'"' | b'#' | b'<' | b'>')));
-        if odd != 0 || request.body.len() > config.max_http_buffer_size {
+        // What is behind it belongs to no query.
+        let is_cut = memchr(b'#', query.as_bytes()).is_some();
+        if is_cut || request.body.len() > config.max_http_buffer_size {
             return None;
         }
         let (gate, intent) = Gate::check_plain(&self.shared, request, query)?;
@@ -296,7 +297,7 @@ impl<A: Application> Engine<A> {
                         gate.leave(post(&session, body, is_binary, &config).await.into())
                     });
                 }
-                Err(refused) => status(refused),
+                Err(refused) => refused.into(),
             },
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = Agreed::of(request.headers(), &self.shared.config);
@@ -305,6 +306,14 @@ impl<A: Application> Engine<A> {
                     let websocket = WebSocket::new(handed, dialect, deflate);
                     session.command(Command::Probe(Box::new(websocket)));
                     None
+                });
+                response
+            }
+            Ok(Intent::Redundant(key, dialect)) => {
+                let response = switching_protocols(&key, request.headers(), None);
+                let timeout = self.shared.config.close_timeout;
+                take_over(request.extensions_mut(), move |handed| {
+                    Some(redundant::close(handed, dialect, timeout))
                 });
                 response
             }
@@ -318,6 +327,7 @@ impl<A: Application> Engine<A> {
     fn refuse(&self, limit: Limit) -> Response<Full<Bytes>> {
         self.shared.limits.hit(limit);
         let status = match limit {
+            Limit::MaxPipelinedHandshakes => return too_many(),
             Limit::MaxSessionsPerAddress => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -420,7 +430,7 @@ impl<A: Application> Engine<A> {
     }
 
     /// Checks what the head of a POST decides; says whether its payload is binary.
-    fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, StatusCode> {
+    fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, Reply> {
         let dialect = session.dialect();
         let is_binary = request
             .headers()
@@ -429,12 +439,10 @@ impl<A: Application> Engine<A> {
         if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
             // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
             session.close_for(CloseReason::TransportError);
-            return Err(StatusCode::BAD_REQUEST);
+            return Err(Reply::refused(StatusCode::BAD_REQUEST));
         }
         if request.body().size_hint().lower() > self.shared.config.max_http_buffer_size as u64 {
-            session.hit(Limit::MaxHttpBufferSize);
-            session.close_for(CloseReason::TransportError);
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            return Err(beyond(session, Limit::MaxHttpBufferSize));
         }
         Ok(is_binary)
     }
@@ -479,19 +487,20 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
                 let _ = ticket.body.send(payload(body));
                 Ok(ticket.done.await.is_ok())
             }
-            Ok(Err(error)) => Err(error),
+            // While the session still waits for the body: it ends in its own way.
+            Ok(Err(BodyError::Limit(limit))) => Err(beyond(session, limit)),
+            Ok(Err(BodyError::Broken)) => Err(Reply::refused(StatusCode::BAD_REQUEST)),
             Err(taken) => Ok(taken),
         }
     };
-    match taken {
-        Ok(taken) => Reply::posted(taken),
-        Err(error) => {
-            if let BodyError::Limit(limit) = error {
-                session.hit(limit);
-            }
-            Reply::refused(error.status())
-        }
-    }
+    taken.map_or_else(|refused| refused, Reply::posted)
+}
+
+/// Ends a session because of a POST that goes beyond a limit.
+fn beyond(session: &SessionHandle, limit: Limit) -> Reply {
+    session.hit(limit);
+    session.command(Command::PostRefused);
+    Reply::beyond(limit)
 }
 
 /// Hands over the packets of a POST that are all here; says whether they were taken.

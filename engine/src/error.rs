@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 
+use crate::answer::Content;
+
 /// The bytes of a text from outside that are logged.
 pub(crate) const LOGGED: usize = 256;
 
@@ -31,6 +33,8 @@ pub enum RequestError {
     BadHandshakeMethod,
     /// The request is no valid WebSocket handshake where one is needed, or is one where none is.
     BadRequest,
+    /// The WebSocket handshake is of another version than 13, which the answer names.
+    WebSocketVersion,
     /// The request is of another transport than its session, or asks for an upgrade that is not allowed.
     TransportMismatch,
     /// The request is of another revision of the protocol than its session.
@@ -52,7 +56,11 @@ impl RequestError {
             Self::UnknownTransport => 0,
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
-            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch | Self::IdTaken => 3,
+            Self::BadRequest
+            | Self::WebSocketVersion
+            | Self::TransportMismatch
+            | Self::ProtocolMismatch
+            | Self::IdTaken => 3,
             Self::OriginNotAllowed | Self::Forbidden => 4,
             Self::UnsupportedProtocol => 5,
         }
@@ -71,9 +79,11 @@ impl RequestError {
             Self::UnknownTransport => "Transport unknown",
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
-            Self::BadRequest | Self::TransportMismatch | Self::ProtocolMismatch | Self::IdTaken => {
-                "Bad request"
-            }
+            Self::BadRequest
+            | Self::WebSocketVersion
+            | Self::TransportMismatch
+            | Self::ProtocolMismatch
+            | Self::IdTaken => "Bad request",
             Self::OriginNotAllowed => "Origin not allowed",
             Self::Forbidden => "Forbidden",
             Self::UnsupportedProtocol => "Unsupported protocol version",
@@ -120,16 +130,31 @@ impl ConnectionError {
     pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         let shown = self.message[..self.message.floor_char_boundary(LOGGED)].escape_debug();
         tracing::debug!(error = ?self.error, message = %shown, "request refused");
-        // Strings always serialize.
-        let message = serde_json::to_string(&self.message).unwrap_or_default();
-        let body = format!(r#"{{"code":{},"message":{message}}}"#, self.error.code());
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = self.error.status();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        let mut response = refusal(self.error.status(), self.error.code(), &self.message);
+        if self.error == RequestError::WebSocketVersion {
+            response
+                .headers_mut()
+                .insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+        }
         response
     }
+}
+
+/// An answer that says in JSON why a request is refused.
+pub(crate) fn refusal(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body(code, message)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(Content::Json.as_str()));
+    response
+}
+
+/// The JSON of a refusal.
+pub(crate) fn body(code: u8, message: &str) -> String {
+    // Strings always serialize.
+    let message = serde_json::to_string(message).unwrap_or_default();
+    format!(r#"{{"code":{code},"message":{message}}}"#)
 }
 
 impl From<RequestError> for ConnectionError {

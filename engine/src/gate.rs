@@ -1,15 +1,17 @@
 //! What happens to every request before the engine looks at it, and to every response after.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+};
 use http_body_util::Full;
 
 use crate::{
-    EngineConfig, RequestError,
+    EngineConfig, RequestError, RequestKind,
     answer::Reply,
-    cors::{Cors, Grant},
+    cors::{Cors, Grant, SEC_FETCH_SITE, setting_for},
     engine::Shared,
     error::{ConnectionError, LOGGED},
     hooks::Hooks,
@@ -47,9 +49,13 @@ impl Gate {
         if let Ok(wanted) = &intent
             && wanted.lets_in()
             && let Some(allow) = &hooks.allow_request
-            && let Err(message) = allow(parts.clone()).await
         {
-            intent = Err(Turned::Refused(ConnectionError::forbidden(message)));
+            let mut asked = parts.clone();
+            let kind = if wanted.opens() { RequestKind::Handshake } else { RequestKind::Upgrade };
+            asked.extensions.insert(kind);
+            if let Err(message) = allow(asked).await {
+                intent = Err(Turned::Refused(ConnectionError::forbidden(message)));
+            }
         }
         match &intent {
             Ok(wanted) => gate.call_header_hooks(hooks, wanted, &parts),
@@ -74,8 +80,13 @@ impl Gate {
         let intent = if cors.is_preflight(request) {
             Err(Turned::Preflight(preflight(cors, request)))
         } else {
-            Intent::of(request, &shared.config, &shared.registry)
-                .map_err(|error| Turned::Refused(error.into()))
+            match Intent::of(request, &shared.config, &shared.registry) {
+                Ok(intent) if intent.opens() && cors.forbids_load(request) => {
+                    warn_of_load(request, &shared.warnings);
+                    Err(Turned::Refused(RequestError::OriginNotAllowed.into()))
+                }
+                intent => intent.map_err(|error| Turned::Refused(error.into())),
+            }
         };
         (gate(grant), intent)
     }
@@ -188,13 +199,31 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     if !limit.allows() {
         return;
     }
-    let shown = |name| {
-        let value: &[u8] = request.headers().get(name).map_or(b"", HeaderValue::as_bytes);
-        value[..value.len().min(LOGGED)].escape_ascii()
-    };
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    let origin = origins.next().filter(|_| origins.next().is_none());
+    let origin = origin.and_then(|origin| str::from_utf8(origin.as_bytes()).ok());
+    let setting = origin.filter(|origin| origin.len() <= LOGGED).map(setting_for);
     tracing::warn!(
-        origin = %shown(header::ORIGIN),
-        host = %shown(header::HOST),
-        "origin refused; if its pages are yours, name it in `EngineConfig::cors`: `Cors::origins([...])`"
+        origin = %shown(request, header::ORIGIN),
+        host = %shown(request, header::HOST),
+        cors = %setting.as_deref().unwrap_or("none for a header that is too long or no single text"),
+        "origin refused; if its pages are yours, this value of `EngineConfig::cors` lets them in"
     );
+}
+
+/// Tells the operator of a page that loads the server as if it were an image or a script.
+fn warn_of_load<B>(request: &Request<B>, limit: &RateLimit) {
+    if limit.allows() {
+        tracing::warn!(
+            site = %shown(request, SEC_FETCH_SITE),
+            host = %shown(request, header::HOST),
+            "refused to a page of another origin, which its browser does not name"
+        );
+    }
+}
+
+/// A header as it may be logged.
+fn shown<B>(request: &Request<B>, name: HeaderName) -> impl Display + '_ {
+    let value: &[u8] = request.headers().get(name).map_or(b"", HeaderValue::as_bytes);
+    value[..value.len().min(LOGGED)].escape_ascii()
 }

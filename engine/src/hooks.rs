@@ -6,6 +6,32 @@ use http::{Extensions, HeaderMap, request::Parts};
 
 use crate::{EngineConfig, Sid, error::ConnectionError};
 
+/// What [`allow_request`](EngineConfig::allow_request) is asked about: an extension of the request.
+///
+/// # Examples
+///
+/// ```
+/// use engineio::{EngineConfig, RequestKind};
+/// use http::request::Parts;
+///
+/// /// Those who were let in stay in; nobody else comes in.
+/// async fn is_open(request: Parts) -> Result<(), &'static str> {
+///     match request.extensions.get() {
+///         Some(RequestKind::Upgrade) => Ok(()),
+///         _ => Err("closed for today"),
+///     }
+/// }
+/// let config = EngineConfig::default().allow_request(is_open);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// It opens a session, over long-polling or over a WebSocket.
+    Handshake,
+    /// It is the handshake of a WebSocket that continues a polling session.
+    Upgrade,
+}
+
 type Answer = Pin<Box<dyn Future<Output = Result<(), Cow<'static, str>>> + Send>>;
 type AllowRequest = Arc<dyn Fn(Parts) -> Answer + Send + Sync>;
 type HeaderHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
@@ -58,8 +84,9 @@ impl fmt::Debug for Hooks {
 /// does so for that connection.
 impl EngineConfig {
     /// Asks `hook` whether a client may connect: for every request that opens a session, by long-polling or by
-    /// WebSocket, and for every WebSocket that is to take one over. Everyone may by default. Node: `allowRequest`,
-    /// which is not asked about upgrades.
+    /// WebSocket, and for every WebSocket that is to take one over. Which of the two it is stands in the extensions of
+    /// the request, as a [`RequestKind`]. Everyone may by default. Node: `allowRequest`, which is not asked about
+    /// upgrades.
     ///
     /// The hook comes last, after what the engine itself checks. An `Err` is answered with status 403 and its
     /// message, `Forbidden` if that is empty; then there is no session and no upgrade. Polls and POSTs are not

@@ -59,7 +59,7 @@ pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
 pub use engine::Engine;
 pub use error::{ConnectionError, RequestError};
-pub use hooks::Hooks;
+pub use hooks::{Hooks, RequestKind};
 pub use limits::Limit;
 #[cfg(feature = "tls")]
 pub use listen::tls::{Tls, TlsConfig, TlsListener};

@@ -81,6 +81,9 @@ limits! {
     /// A session was refused because there were more than
     /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
     MaxHandshakesPerSecond = "max_handshakes_per_second",
+    /// A session was refused because its connection had asked for more than
+    /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) ahead of the answers.
+    MaxPipelinedHandshakes = "max_pipelined_handshakes",
 }
 
 impl Limit {

@@ -190,11 +190,25 @@ async fn accept<L: Listener, S: HttpService>(
     connections: Connections,
     ending: Ending,
 ) {
-    for turn in 1_usize.. {
-        if turn.is_multiple_of(ACCEPTS_IN_A_ROW) {
+    let mut batch = Batch::default();
+    loop {
+        if batch.0 == ACCEPTS_IN_A_ROW {
+            batch.end();
             tokio::task::yield_now().await;
         }
-        match listener.accept().await {
+        let accepted = {
+            let mut accepted = pin!(listener.accept());
+            poll_fn(|cx| {
+                let accepted = accepted.as_mut().poll(cx);
+                if accepted.is_pending() {
+                    batch.end();
+                }
+                accepted
+            })
+            .await
+        };
+        batch.0 += 1;
+        match accepted {
             Ok((io, address)) => match connections.enter() {
                 Some(place) => spawn(
                     Connection::<L, S>::new(
@@ -215,6 +229,20 @@ async fn accept<L: Listener, S: HttpService>(
                 }
                 tokio::time::sleep(connections.config().accept_back_off).await;
             }
+        }
+    }
+}
+
+/// How many connections were accepted in a row.
+#[derive(Default)]
+struct Batch(usize);
+
+impl Batch {
+    /// Lets others have their turn. A worker of tokio runs the task first that was spawned last: one without work, so
+    /// that requests are taken in the order of their connections.
+    fn end(&mut self) {
+        if std::mem::take(&mut self.0) > 1 {
+            tokio::spawn(async {});
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Close(CloseReason),
     /// Ends the session of a slow consumer, which has hit this limit.
     CloseSlow(Limit),
+    /// A POST went beyond a limit, and is answered so.
+    PostRefused,
     /// Drops what is left of the session.
     Abort,
 }
@@ -91,6 +93,7 @@ impl SessionHandle {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
             backlogged: AtomicBool::new(false),
+            first: transport,
             dialect,
             unchecked: outbound.config.max_buffered.min(UNCHARGED),
             outbound,
@@ -343,6 +346,11 @@ impl SessionHandle {
             queue.commands.push(command);
             queue.wake();
         }
+    }
+
+    /// Whether a WebSocket has taken over from long-polling.
+    pub(crate) fn has_upgraded(&self) -> bool {
+        self.transport() != self.0.first
     }
 
     pub(crate) fn upgraded(&self) {

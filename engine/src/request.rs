@@ -1,9 +1,15 @@
 //! An HTTP request to a checked intent, or to one of the protocol's errors.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use memchr::memchr;
 
 use crate::{
@@ -31,6 +37,8 @@ pub(crate) enum Intent {
     Post(SessionHandle),
     /// A WebSocket that is to take a session over, with the client's key.
     Upgrade(SessionHandle, HeaderValue, Dialect),
+    /// A WebSocket for a session that has upgraded to one, with the client's key: it is closed at once.
+    Redundant(HeaderValue, Dialect),
     /// A method that means nothing for a session.
     Unsupported,
 }
@@ -48,6 +56,18 @@ impl<'a> Plain<'a> {
     pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
         self.headers.iter().filter(named).map(|header| header.value)
+    }
+}
+
+/// An extension of a request that came before the answer to the one in front of it had left: how many sessions were
+/// asked for in this way on its connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pipelined(Arc<AtomicU32>);
+
+impl Pipelined {
+    /// Counts one more session; says whether it is one of the first `max`.
+    pub(crate) fn allows(&self, max: u32) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) < max
     }
 }
 
@@ -151,6 +171,9 @@ impl Intent {
             return Err(RequestError::ProtocolMismatch);
         }
         if let Some(key) = key {
+            if transport == TransportKind::WebSocket && session.has_upgraded() {
+                return Ok(Self::Redundant(key?, dialect));
+            }
             let allowed = config.allow_upgrades
                 && transport == TransportKind::WebSocket
                 && session.transport() == TransportKind::Polling;
@@ -196,18 +219,31 @@ impl Intent {
 fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestError>> {
     let headers = request.headers();
     // The header that most requests do not have comes first.
-    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade")
+    if !has_token(headers, header::UPGRADE, "websocket")
+        || !has_token(headers, header::CONNECTION, "upgrade")
+        // RFC 9110, section 7.8.
+        || request.version() < Version::HTTP_11
     {
         return None;
     }
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
+    if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Some(Err(RequestError::WebSocketVersion));
+    }
+    // The bytes of a body would be read as frames.
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let key = only(headers, header::SEC_WEBSOCKET_KEY)
         .filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
     Some(match key {
-        Some(key) if version && request.method() == Method::GET => Ok(key.clone()),
+        Some(key) if request.method() == Method::GET && !has_body => Ok(key.clone()),
         _ => Err(RequestError::BadRequest),
     })
+}
+
+/// The value of a header that comes once.
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Whether a list header names the token, in whatever case.

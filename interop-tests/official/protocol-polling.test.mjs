@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
 import { describe, test } from "node:test";
-import { within } from "./helpers.mjs";
+import { client, connected, within } from "./helpers.mjs";
 import { startServer } from "./server.mjs";
 import { observed, Polling, SEPARATOR } from "./wire.mjs";
 
@@ -116,9 +116,35 @@ describe("messages", () => {
       sending.end(`42["echo","${"x".repeat(1001 - 13)}"]`);
       const [response] = await within(once(sending, "response"), "a response");
       assert.equal(response.statusCode, 413);
-      response.resume();
+      const body = Buffer.concat(await response.toArray()).toString();
+      assert.equal(body, '{"code":3,"message":"Payload too large"}');
       assert.equal(await reason(), "transport error");
       await session.assertClosed();
+    }
+  });
+
+  test("the official client reports what was too large", async (t) => {
+    for (const size of [1001, 50_000, 3_000_000]) {
+      const socket = await connected(client(t, url("fast"), { transports: ["polling"] }));
+      const gone = new Promise((resolve) => {
+        // Behind this event, the client forgets the text.
+        socket.once("disconnect", (reason, details) => resolve([reason, details, details.context?.responseText]));
+      });
+      socket.emit("echo", "x".repeat(size));
+      const [reason, details, text] = await within(gone, "the end");
+      assert.equal(reason, "transport error");
+      assert.equal(details.message, "xhr post error");
+      assert.equal(details.description, 413);
+      assert.equal(text, '{"code":3,"message":"Payload too large"}');
+    }
+  });
+
+  test("a poll and a close may come together", async () => {
+    for (let i = 0; i < 20; i++) {
+      const session = await joined();
+      const [closed, polled] = await Promise.all([session.post("1"), session.poll()]);
+      assert.deepEqual([closed.status, closed.body], [200, "ok"]);
+      assert.deepEqual([polled.status, polled.body], [200, "6"]);
     }
   });
 
@@ -205,6 +231,9 @@ describe("the end of a session", () => {
     const { session, reason } = await watched(t);
     await session.send('42["log",1]', "1", '42["log",2]');
     assert.equal(await reason(), "transport close");
+    assert.equal((await session.post("3")).status, 400);
+    // A poll may have been on its way.
+    assert.deepEqual(await session.receive(), ["6"]);
     await session.assertClosed();
   });
 

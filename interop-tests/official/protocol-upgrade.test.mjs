@@ -1,7 +1,7 @@
 // The way from polling to a WebSocket.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { next } from "./helpers.mjs";
+import { client, connected, next, upgraded } from "./helpers.mjs";
 import { startServer } from "./server.mjs";
 import { observed, Polling, Socket } from "./wire.mjs";
 
@@ -40,14 +40,25 @@ test("the upgrade is probed, releases the poll and takes over", async (t) => {
   assert.equal(await reason(), "transport close");
 });
 
-test("the upgrade releases the poll at once", async (t) => {
+test("the upgrade of a session that is not young releases the poll at once", async (t) => {
   const { session } = await upgradable(t);
+  // A client that is some way off comes no sooner.
+  await new Promise((resolve) => setTimeout(resolve, 150));
   const { answer } = await session.park();
   const socket = await probed(t, session);
   const started = performance.now();
   assert.equal((await answer).body, "6");
   assert.ok(performance.now() - started < 80, "no clock is waited for");
   socket.send("5");
+});
+
+test("a client close by gets no packet more in the first 100 ms", async (t) => {
+  const socket = client(t, url("main"));
+  const types = [];
+  socket.io.engine.on("packet", ({ type }) => types.push(type));
+  await new Promise((resolve) => socket.io.engine.once("open", () => setTimeout(resolve, 100)));
+  assert.deepEqual(types, ["open", "message"]);
+  await upgraded(await connected(socket));
 });
 
 test("the upgrade leaves HTTP behind", async (t) => {
@@ -67,7 +78,13 @@ test("the upgrade happens once", async (t) => {
   const socket = await probed(t, session);
   socket.send("5", '42["echo",1]');
   await socket.receive();
-  assert.deepEqual(await session.websocket(t).response(), REFUSED);
+  // As in Node: it opens, and is closed at once, with nothing of the session.
+  const second = session.websocket(t);
+  const stolen = [];
+  second.ws.on("message", (data) => stolen.push(data));
+  assert.equal((await second.response()).status, 101);
+  assert.equal(await second.ended(), 1000);
+  assert.deepEqual(stolen, []);
   socket.send('42["echo",2]');
   assert.equal(await socket.receive(), '42["echo",2]');
 });
@@ -140,6 +157,7 @@ test("the upgrade ends with the session", async (t) => {
   await session.send("1");
   await socket.ended();
   assert.equal(await reason(), "transport close");
+  assert.deepEqual(await session.receive(), ["6"]);
   await session.assertClosed();
 });
 

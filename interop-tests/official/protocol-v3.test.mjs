@@ -381,7 +381,9 @@ describe("JSONP", () => {
   /** Runs the script as a page would. */
   function run({ status, headers, body }, index) {
     assert.equal(status, 200, body);
-    assert.equal(headers.get("content-type"), "text/plain; charset=UTF-8");
+    // A browser runs nothing else for a script that must not be sniffed.
+    assert.equal(headers.get("content-type"), "text/javascript; charset=UTF-8");
+    assert.equal(headers.get("x-content-type-options"), "nosniff");
     const answers = [];
     const ___eio = { [index]: (answer) => answers.push(answer) };
     new Function("___eio", body)(___eio);

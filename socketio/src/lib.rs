@@ -146,7 +146,8 @@ pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
     Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
-    SameSite, Secure, SendError, SessionHandle, Shutdown, Sid, SlowConsumer, TransportKind, Waiting,
+    RequestKind, SameSite, Secure, SendError, SessionHandle, Shutdown, Sid, SlowConsumer, TransportKind,
+    Waiting,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};

@@ -205,18 +205,21 @@ mod tests {
     }
 
     #[test]
-    fn offers_are_answered_without_takeover_by_default() {
+    fn by_default_the_client_is_asked_for_nothing_that_it_has_not_offered() {
+        const SERVER: &str = "; server_no_context_takeover";
         const BOTH: &str = "; server_no_context_takeover; client_no_context_takeover";
         let cases = [
-            ("permessage-deflate", BOTH),
-            ("permessage-deflate; client_max_window_bits", BOTH),
-            ("PerMessage-Deflate;Client_Max_Window_Bits", BOTH),
-            ("permessage-deflate; client_max_window_bits=15", BOTH),
+            ("permessage-deflate", SERVER),
+            ("permessage-deflate; client_max_window_bits", SERVER),
+            ("PerMessage-Deflate;Client_Max_Window_Bits", SERVER),
+            ("permessage-deflate; client_max_window_bits=15", SERVER),
+            ("permessage-deflate;server_no_context_takeover", SERVER),
             ("permessage-deflate;server_no_context_takeover;client_no_context_takeover", BOTH),
-            ("x-webkit-deflate-frame, permessage-deflate", BOTH),
-            ("a; b=\"c\"; d , \tpermessage-deflate", BOTH),
-            ("permessage-deflate; server_max_window_bits=8, permessage-deflate", BOTH),
-            ("permessage-deflate; nothing, permessage-deflate", BOTH),
+            ("permessage-deflate; client_no_context_takeover; client_max_window_bits", BOTH),
+            ("x-webkit-deflate-frame, permessage-deflate", SERVER),
+            ("a; b=\"c\"; d , \tpermessage-deflate", SERVER),
+            ("permessage-deflate; server_max_window_bits=8, permessage-deflate", SERVER),
+            ("permessage-deflate; nothing, permessage-deflate", SERVER),
         ];
         for (offer, expected) in cases {
             assert_eq!(answer(offer, PerMessageDeflate::default()).as_deref(), Some(expected), "{offer}");
@@ -226,9 +229,12 @@ mod tests {
             ("permessage-deflate; server_max_window_bits=\"15\"", "; server_max_window_bits=15"),
             ("permessage-deflate; client_max_window_bits=8", "; client_max_window_bits=8"),
         ] {
-            let expected = format!("{BOTH}{bits}");
+            let expected = format!("{SERVER}{bits}");
             assert_eq!(answer(offer, PerMessageDeflate::default()), Some(expected), "{offer}");
         }
+        // It is asked for where the server says so.
+        let none = PerMessageDeflate::default().client_no_context_takeover(true);
+        assert_eq!(answer("permessage-deflate", none).as_deref(), Some(BOTH));
     }
 
     #[test]

@@ -3,10 +3,13 @@
 crate::__config! {
     /// How messages on a WebSocket are compressed: the extension permessage-deflate, RFC 7692.
     ///
-    /// Without context takeover, the default, each message is compressed by itself: a connection holds no memory for
-    /// it, and a broadcast is compressed once for all its recipients. With it, messages that resemble earlier ones
-    /// shrink further, but each recipient costs a compression of its own and up to 2^window bits bytes of memory in
-    /// each direction: 32 KiB with 15 bits, 4 KiB with 12.
+    /// Without context takeover, each message is compressed by itself: a connection holds no memory for it, and a
+    /// broadcast is compressed once for all its recipients. With it, messages that resemble earlier ones shrink further,
+    /// but each recipient costs a compression of its own, and each direction up to 2^window bits bytes of memory: 32 KiB
+    /// with 15 bits, 4 KiB with 12.
+    ///
+    /// By default, there is none for messages to the client. For those that it sends, the client decides: most browsers
+    /// use it, so a connection keeps the last 32 KiB of the messages that were compressed.
     ///
     /// # Examples
     ///
@@ -25,9 +28,10 @@ crate::__config! {
         /// Whether messages to the client are compressed without regard to earlier ones. `true` by default. Node:
         /// `serverNoContextTakeover`, `false` there.
         server_no_context_takeover: bool = true,
-        /// Whether the client must compress its messages without regard to earlier ones. `true` by default. Node:
-        /// `clientNoContextTakeover`, `false` there.
-        client_no_context_takeover: bool = true,
+        /// Whether the client must compress its messages without regard to earlier ones, so that the server keeps none of
+        /// them. `false` by default: then that is up to the client. Some versions of Safari do not know that they may be
+        /// asked, and their connections fail. Node: `clientNoContextTakeover`.
+        client_no_context_takeover: bool = false,
         /// How far back a message to the client may refer, as a power of two: 9 to 15, the default. Node:
         /// `serverMaxWindowBits`.
         server_max_window_bits: u8 = 15,

@@ -21,9 +21,10 @@ crate::__config! {
         /// a connection, from the time it was accepted. 10 seconds by default; then the answer is 408 if any
         /// of it has come, and the connection is closed. Node: `headersTimeout` of the HTTP server.
         header_read_timeout: Duration = Duration::from_secs(10),
-        /// How long a connection may stay open between two requests. 60 seconds by default. Node: `keepAliveTimeout`
-        /// of the HTTP server, 5 seconds.
-        keep_alive_timeout: Duration = Duration::from_mins(1),
+        /// How long a connection may stay open between two requests. 75 seconds by default: load balancers keep an idle
+        /// connection for 60 seconds, and the server must not be the one that closes it, while a request may be on its
+        /// way; clients would get a 502 for that. Node: `keepAliveTimeout` of the HTTP server, 5 seconds.
+        keep_alive_timeout: Duration = Duration::from_secs(75),
         /// How long a client may take nothing of an answer that waits for it. 15 seconds by default; then its connection
         /// is closed.
         write_timeout: Duration = Duration::from_secs(15),

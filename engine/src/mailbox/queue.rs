@@ -18,7 +18,7 @@ use crate::{
     budget::Charge,
     limits::Limit,
     outbound::Outbound,
-    proto::{dialect::Dialect, frame::Frame, sid::Sid},
+    proto::{dialect::Dialect, frame::Frame, packet::TransportKind, sid::Sid},
     slow_consumer::drop_oldest,
     waiters::Waiters,
 };
@@ -35,6 +35,8 @@ pub(super) const UNCHARGED: usize = 16 * 1024;
 pub(super) struct Mailbox {
     pub(super) sid: Sid,
     pub(super) websocket: AtomicBool,
+    /// The transport that it began with.
+    pub(super) first: TransportKind,
     /// Whether more than `max_buffered` bytes wait. Changed under the lock of the queue.
     pub(super) backlogged: AtomicBool,
     pub(super) dialect: Dialect,

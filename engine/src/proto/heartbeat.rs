@@ -24,6 +24,14 @@ impl Heartbeat {
         }
     }
 
+    /// When the session began, or the client answered the last ping; `None` while one is out, or if the client pings.
+    pub(crate) fn begun(self, config: &EngineConfig) -> Option<Instant> {
+        match self {
+            Self::PingAt(at) => at.checked_sub(config.ping_interval),
+            Self::PongBy(_) | Self::HeardBy(_) => None,
+        }
+    }
+
     pub(crate) fn deadline(self) -> Instant {
         let (Self::PingAt(at) | Self::PongBy(at) | Self::HeardBy(at)) = self;
         at

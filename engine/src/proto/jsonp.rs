@@ -27,7 +27,8 @@ impl Jsonp {
         for char in text.chars() {
             match char {
                 // Old engines take these for the ends of lines, which no literal may hold.
-                '\u{2028}' | '\u{2029}' => drop(write!(script, "\\u{:x}", u32::from(char))),
+                // Within a page, `</script` ends the script, and `<!--` hides its end.
+                '\u{2028}' | '\u{2029}' | '<' => drop(write!(script, "\\u{:04x}", u32::from(char))),
                 _ => script.push(char),
             }
         }
@@ -81,6 +82,9 @@ mod tests {
         assert_eq!(wrap("x4](alert", "6:4a\"\\\nb"), r#"___eio[4]("6:4a\"\\\nb");"#);
         assert_eq!(wrap("12", "2\u{1e}4é"), r#"___eio[12]("2\u001e4é");"#);
         assert_eq!(wrap("007", "\u{2028}\u{2029}"), r#"___eio[7]("\u2028\u2029");"#);
+        // Within a page, these would end the script, or hide its end.
+        assert_eq!(wrap("1", "4</script>"), r#"___eio[1]("4\u003c/script>");"#);
+        assert_eq!(wrap("1", "4<!--<script"), r#"___eio[1]("4\u003c!--\u003cscript");"#);
     }
 
     #[test]

@@ -14,8 +14,13 @@ use super::{
 };
 use crate::config::EngineConfig;
 
-/// How often a client that is upgrading gets a poll back after the first time; Node has the same interval.
+/// How often a client that is upgrading gets a poll back if there is nothing else to say. Node has the same interval,
+/// and lets it pass before the first time.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
+/// How old a session is before a probe releases its poll at once. Clients close by, whose probe comes sooner, wait for
+/// the interval: a packet more in that time is one that the suites of the official clients do not expect. To others
+/// this costs nothing.
+const SETTLING: Duration = Duration::from_millis(150);
 
 /// Why a session ended.
 ///
@@ -110,6 +115,8 @@ pub(crate) enum Input {
     Deliver,
     /// All packets of the POST have been received.
     PostDone,
+    /// A POST went beyond a limit: its client hears so by the answer to it.
+    PostRefused,
     /// The connection of the accepted poll or POST failed, or that of the WebSocket ended.
     Gone { request: Request, error: bool },
     /// Something that is no packet arrived.
@@ -171,9 +178,12 @@ enum State {
         upgrade: Upgrade,
     },
     WebSocket,
-    /// Closed for the application; the next poll takes what is left and the close packet.
+    /// Closed for the application; the next poll takes what is left and the last packet.
     Closing {
         by: Instant,
+        end: End,
+        /// A poll is parked that is to be answered no sooner than by then.
+        parked: bool,
         /// A WebSocket has probed, so the client may have left polling already: then its upgrade packet may come
         /// in place of the next poll. With the reason for the close frame.
         probed: Option<CloseReason>,
@@ -191,7 +201,7 @@ enum Upgrade {
     /// It has sent a probe: polls are released, so that the client can stop polling.
     Probed {
         give_up: Instant,
-        /// From when on the next poll is released. A client that goes on polling does so at this pace.
+        /// From when on the next poll is released. The client polls at this pace until it upgrades.
         release: Instant,
     },
 }
@@ -287,6 +297,7 @@ impl Session {
                     *post = false;
                 }
             }
+            Input::PostRefused => self.post_refused(now),
             Input::Gone { request, error } => self.gone(now, request, error),
             Input::Malformed(via) => match (&self.state, via) {
                 (State::Polling { .. } | State::Closing { .. }, TransportKind::WebSocket) => {
@@ -357,7 +368,7 @@ impl Session {
             Packet::Ping { .. } if self.heartbeat.is_of_client() => self.beat(),
             // In protocol 4 only the server pings, in protocol 3 only the client.
             Packet::Ping { .. } | Packet::Pong => self.close(now, CloseReason::TransportError),
-            Packet::Close => self.closed_by_client(),
+            Packet::Close => self.closed_by_client(now),
             // Meaningless on an open session, and harmless.
             Packet::Open | Packet::Upgrade | Packet::Noop => {}
         }
@@ -366,13 +377,18 @@ impl Session {
 
     /// A packet on a WebSocket beside a polling session.
     fn probe(&mut self, now: Instant, packet: &Packet<'_>) {
+        let begun = self.heartbeat.begun(&self.config);
         let State::Polling { upgrade, .. } = &mut self.state else { return };
         match (packet, *upgrade) {
             // A probe gains no time, and there is no second one.
             (Packet::Ping { probe: true }, Upgrade::Attached { give_up }) => {
-                *upgrade = Upgrade::Probed { give_up, release: now };
+                let release = begun.map_or(now, |begun| begun + SETTLING);
+                let release = release.clamp(now, now + RELEASE_INTERVAL);
+                *upgrade = Upgrade::Probed { give_up, release };
                 self.out.push_back(Output::ProbePong);
-                self.answer(Some(End::Noop));
+                if release <= now {
+                    self.answer(Some(End::Noop));
+                }
             }
             (Packet::Upgrade, Upgrade::Attached { .. } | Upgrade::Probed { .. }) => {
                 self.answer(Some(End::Noop));
@@ -414,12 +430,14 @@ impl Session {
                 self.close(now, CloseReason::TransportError);
             }
             // What it brings is ignored; a refusal would make the client give up before its last poll.
-            (State::Closing { .. }, Request::Post) => self.out.push_back(Output::Accept(request)),
-            (State::Closing { .. }, Request::Poll) => {
+            (State::Closing { end: End::Close, .. }, Request::Post) => {
+                self.out.push_back(Output::Accept(request));
+            }
+            (&mut State::Closing { end, .. }, Request::Poll) => {
                 self.abandon_upgrade();
                 self.state = State::Closed;
                 self.out.push_front(Output::Accept(request));
-                self.out.push_back(Output::Answer { ping: false, end: Some(End::Close) });
+                self.out.push_back(Output::Answer { ping: false, end: Some(end) });
             }
             _ => {}
         }
@@ -434,6 +452,8 @@ impl Session {
                 }
                 self.close(now, CloseReason::TransportError);
             }
+            // The client has heard what there was to hear.
+            (State::Closing { parked: true, .. }, Request::Poll) => self.state = State::Closed,
             (State::Polling { .. } | State::Closing { .. }, Request::Probe) => self.abandon_upgrade(),
             (State::WebSocket, Request::Probe) => {
                 let reason = if error { CloseReason::TransportError } else { CloseReason::TransportClose };
@@ -445,9 +465,12 @@ impl Session {
 
     fn timeout(&mut self, now: Instant) {
         match self.state {
-            State::Closing { by, .. } if by <= now => {
+            State::Closing { by, end, parked, .. } if by <= now => {
                 self.abandon_upgrade();
                 self.state = State::Closed;
+                if parked {
+                    self.out.push_back(Output::Answer { ping: false, end: Some(end) });
+                }
             }
             State::Polling {
                 upgrade: Upgrade::Attached { give_up } | Upgrade::Probed { give_up, .. },
@@ -518,9 +541,32 @@ impl Session {
         }
     }
 
-    fn closed_by_client(&mut self) {
+    fn closed_by_client(&mut self, now: Instant) {
+        let next = match self.state {
+            // One may be on its way, over another connection.
+            State::Polling { poll: false, .. } => self.closing(now, End::Noop, None),
+            _ => State::Closed,
+        };
         self.answer(Some(End::Noop));
-        self.end(State::Closed, CloseReason::TransportClose);
+        self.end(next, CloseReason::TransportClose);
+    }
+
+    /// Ends the session of a client that hears by the answer to its POST what was wrong. The answer to its poll might
+    /// arrive sooner, and the official client takes what comes first for the reason: so the poll stays parked.
+    fn post_refused(&mut self, now: Instant) {
+        let next = match self.state {
+            State::Polling { poll: true, .. } => {
+                let by = now + self.config.close_timeout;
+                State::Closing { by, end: End::Close, parked: true, probed: None }
+            }
+            State::Polling { .. } => State::Closed,
+            _ => return,
+        };
+        self.end(next, CloseReason::TransportError);
+    }
+
+    fn closing(&self, now: Instant, end: End, probed: Option<CloseReason>) -> State {
+        State::Closing { by: now + self.config.close_timeout, end, parked: false, probed }
     }
 
     fn close(&mut self, now: Instant, reason: CloseReason) {
@@ -533,7 +579,7 @@ impl Session {
             State::Closing { .. } | State::Closed => return,
             State::Polling { poll: false, upgrade, .. } if reason.is_graceful() => {
                 let probed = matches!(upgrade, Upgrade::Probed { .. }).then_some(reason);
-                State::Closing { by: now + self.config.close_timeout, probed }
+                self.closing(now, End::Close, probed)
             }
             _ => State::Closed,
         };

@@ -191,13 +191,15 @@ fn an_aborted_request_ends_the_session_without_an_answer() {
 }
 
 #[test]
-fn upgrades_and_releases_the_poll_at_once() {
+fn upgrades_and_releases_the_poll_in_time() {
     let mut sim = Sim::new(Polling);
     sim.feed(Input::Arrived(Request::Poll));
     sim.feed(Input::Arrived(Request::Probe));
-    assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong, NOOP]);
+    assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong]);
+    assert_eq!(sim.session.route(), Route::Answer);
+    assert_eq!(sim.deadline(), Some(Duration::from_millis(100)));
+    assert_eq!(sim.wake(), [NOOP]);
     assert_eq!(sim.session.route(), Route::Hold);
-    assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
     assert!(sim.message(Polling, "a POST before the upgrade"));
     assert_eq!(sim.packet(WebSocket, "5"), [Output::Upgraded]);
     assert_eq!(sim.session.route(), Route::WebSocket);
@@ -208,9 +210,58 @@ fn upgrades_and_releases_the_poll_at_once() {
 }
 
 #[test]
+fn a_probe_that_comes_later_releases_the_poll_at_once() {
+    for (age, delay) in [(0, 100), (50, 100), (60, 90), (149, 1), (150, 0), (24_999, 0)] {
+        let mut sim = Sim::new(Polling);
+        sim.now += Duration::from_millis(age);
+        sim.feed(Input::Arrived(Request::Poll));
+        sim.feed(Input::Arrived(Request::Probe));
+        if delay == 0 {
+            assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong, NOOP], "{age}");
+            // The client may have polled again before it saw the answer to its probe.
+            assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
+        } else {
+            assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong], "{age}");
+            assert_eq!(sim.deadline(), Some(Duration::from_millis(age + delay)), "{age}");
+        }
+    }
+}
+
+#[test]
+fn the_poll_of_a_refused_post_waits() {
+    let closed = Output::Closed(CloseReason::TransportError);
+    let mut alone = Sim::new(Polling);
+    alone.feed(Input::Arrived(Request::Post));
+    assert_eq!(alone.feed(Input::PostRefused), [closed]);
+    assert!(alone.session.is_closed());
+
+    let parked = || {
+        let mut sim = Sim::probed();
+        sim.feed(Input::Arrived(Request::Poll));
+        sim.feed(Input::Arrived(Request::Post));
+        assert_eq!(sim.feed(Input::PostRefused), [Output::DropProbe, closed]);
+        assert_eq!(sim.session.route(), Route::Hold);
+        assert_eq!(sim.feed(Input::PostRefused), []);
+        sim
+    };
+    let mut silent = parked();
+    assert_eq!(silent.deadline(), Some(secs(5)));
+    assert_eq!(silent.wake(), [CLOSE]);
+    assert!(silent.session.is_closed());
+
+    let mut gone = parked();
+    assert_eq!(gone.feed(Input::Arrived(Request::Post)), [Output::Accept(Request::Post)]);
+    assert_eq!(gone.feed(Input::Gone { request: Request::Poll, error: true }), []);
+    assert!(gone.session.is_closed());
+
+    let mut again = parked();
+    assert_eq!(again.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), CLOSE]);
+    assert!(again.session.is_closed());
+}
+
+#[test]
 fn a_client_that_goes_on_polling_while_it_upgrades_is_slowed_down() {
     let mut sim = Sim::probed();
-    assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
     for _ in 0..3 {
         let start = sim.now;
         assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
@@ -306,6 +357,23 @@ fn close_packet_from_the_client() {
     sim.feed(Input::Arrived(Request::Poll));
     assert_eq!(sim.packet(Polling, "1"), [NOOP, Output::Closed(CloseReason::TransportClose)]);
     assert!(!sim.message(Polling, "after the close packet"));
+    assert!(sim.session.is_closed());
+
+    let mut late = Sim::new(Polling);
+    assert_eq!(late.packet(Polling, "1"), [Output::Closed(CloseReason::TransportClose)]);
+    assert!(!late.session.is_closed());
+    assert_eq!(late.feed(Input::Arrived(Request::Post)), []);
+    assert_eq!(late.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
+    assert!(late.session.is_closed());
+
+    let mut silent = Sim::new(Polling);
+    silent.packet(Polling, "1");
+    assert_eq!(silent.deadline(), Some(secs(5)));
+    assert_eq!(silent.wake(), []);
+    assert!(silent.session.is_closed());
+
+    let mut probed = Sim::probed();
+    assert_eq!(probed.packet(Polling, "1"), [Output::DropProbe, Output::Closed(CloseReason::TransportClose)]);
 }
 
 #[test]

@@ -53,6 +53,11 @@ impl Fault {
         })
     }
 
+    /// The reason in that close frame. There is none for what is too large, as in Node.
+    pub(crate) fn reason(self) -> &'static str {
+        if self == Self::TooLarge { "" } else { CloseReason::TransportError.as_str() }
+    }
+
     /// The limit that was hit, if it was one.
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
@@ -230,7 +235,9 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
         [_] => Err(Fault::Protocol),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            if !CloseCode::from(code).is_allowed() {
+            // Those of RFC 6455, section 7.4.1, and those that IANA has registered since; above, those of libraries and
+            // applications.
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(Fault::Protocol);
             }
             simdutf8::basic::from_utf8(reason).map_err(|_| Fault::InvalidUtf8)?;
@@ -368,6 +375,18 @@ mod tests {
         ];
         for (bytes, fault) in cases {
             assert_eq!(decode_all(bytes.clone(), 1000), Err(fault), "{bytes:?}");
+        }
+    }
+
+    /// RFC 6455, section 7.4, and what IANA has registered since.
+    #[test]
+    fn close_codes_are_those_that_may_be_sent() {
+        let close = |code: u16| decode_all(frame(0x88, &code.to_be_bytes()), 100);
+        for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
+            assert_eq!(close(code).unwrap(), [format!("close {:?}", Some(code))]);
+        }
+        for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, u16::MAX] {
+            assert_eq!(close(code), Err(Fault::Protocol), "{code}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod pace;
 pub(crate) mod polling;
+pub(crate) mod redundant;
 pub(crate) mod scratch;
 pub(crate) mod stream;
 pub(crate) mod takeover;

@@ -119,3 +119,37 @@ async fn any_origin_is_let_in_when_it_is_written_out() {
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("*")));
     }
 }
+
+/// What a page loads without a script, such as an image or a script (JSONP), has no `Origin`.
+#[tokio::test]
+async fn what_other_pages_load_opens_no_session() {
+    let jsonp = format!("{POLLING}&j=0");
+    for (config, vary) in [(EngineConfig::default(), None), (open(), Some("Origin"))] {
+        let engine = engine(config.allow_eio3(true));
+        for site in ["cross-site", "same-site"] {
+            for query in [&jsonp, POLLING, "transport=polling&EIO=3&j=1"] {
+                let answer = ask(&engine, "GET", query, &[("sec-fetch-site", site)]).await;
+                assert_eq!((answer.status, &*answer.body), (403, REFUSED), "{query} {site}");
+                assert_eq!(answer.header("vary"), vary);
+            }
+            // With an origin, that decides.
+            let named = [("sec-fetch-site", site), ("origin", OWN)];
+            assert_eq!(ask(&engine, "GET", &jsonp, &named).await.status, 200);
+        }
+        assert_eq!(engine.session_count(), 2);
+        for own in [&[] as &[_], &[("sec-fetch-site", "same-origin")], &[("sec-fetch-site", "none")]] {
+            assert_eq!(ask(&engine, "GET", &jsonp, own).await.status, 200, "{own:?}");
+        }
+    }
+    let engine = engine(EngineConfig::default().allow_eio3(true).cors(Cors::any()));
+    assert_eq!(ask(&engine, "GET", &jsonp, &[("sec-fetch-site", "cross-site")]).await.status, 200);
+}
+
+#[tokio::test]
+async fn scripts_are_told_from_what_is_none() {
+    let engine = engine(EngineConfig::default().allow_eio3(true));
+    let script = ask(&engine, "GET", &format!("{POLLING}&j=0"), &[]).await;
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=UTF-8"));
+    assert_eq!(script.header("x-content-type-options"), Some("nosniff"));
+    assert!(script.body.starts_with("___eio[0](\"0{"), "{}", script.body);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engineio::{Cors, EngineConfig, RequestError, Sid};
+use engineio::{Cors, EngineConfig, RequestError, RequestKind, Sid};
 use http::{HeaderValue, Request, request::Parts};
 use parking_lot::Mutex;
 
@@ -47,6 +47,21 @@ async fn allow_request_is_not_asked_about_polls_posts_or_what_is_refused_anyway(
     assert_eq!(ask(&engine, "POST", POLLING, &[]).await.status, 400);
     assert_eq!(ask(&engine, "GET", POLLING, &[("origin", "http://evil.example")]).await.status, 403);
     assert_eq!(*asked.lock(), [POLLING]);
+}
+
+#[tokio::test]
+async fn allow_request_is_told_what_it_is_asked_about() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let record = asked.clone();
+    let engine = engine(EngineConfig::default().allow_request(async move |request: Parts| {
+        record.lock().push(request.extensions.get::<RequestKind>().copied());
+        Ok::<_, String>(())
+    }));
+    let sid = session(&engine).await;
+    ask(&engine, "GET", WEBSOCKET, &[]).await;
+    ask(&engine, "GET", &format!("{WEBSOCKET}{sid}"), &[]).await;
+    let told = [RequestKind::Handshake, RequestKind::Handshake, RequestKind::Upgrade];
+    assert_eq!(*asked.lock(), told.map(Some));
 }
 
 #[tokio::test]

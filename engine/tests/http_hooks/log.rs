@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use engineio::EngineConfig;
+use engineio::{Cors, EngineConfig};
 use parking_lot::Mutex;
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -61,4 +61,46 @@ async fn a_refused_origin_is_logged_with_the_setting_that_would_allow_it() {
     assert!(warnings[0].contains(r#"origin=http://evil.example/\"xxx"#), "{}", warnings[0]);
     assert!(warnings[0].contains("host=server.example "), "{}", warnings[0]);
     assert!(warnings[0].len() < 500, "{}", warnings[0]);
+}
+
+/// What the log says can be pasted, and then lets the client in.
+#[tokio::test]
+async fn the_setting_that_is_advised_works() {
+    for (origin, advice) in [
+        ("https://app.example:8443", r#"Cors::origins(["https://app.example:8443"])"#),
+        ("null", r#"Cors::origins(["null"])"#),
+        ("file://", r#"Cors::origins(["file://"])"#),
+        ("qrc://", r#"Cors::origins(["qrc://"])"#),
+        ("content://", r#"Cors::origins(["content://"])"#),
+        ("resource://", r#"Cors::origins(["resource://"])"#),
+        ("http://192.168.4.1/", r#"Cors::predicate(|origin| origin == "http://192.168.4.1/")"#),
+        ("esp \"32\"", r#"Cors::predicate(|origin| origin == "esp \"32\"")"#),
+        ("", r#"Cors::predicate(|origin| origin == "")"#),
+    ] {
+        let warnings = Warnings::default();
+        let guard = tracing::subscriber::set_default(warnings.clone());
+        let by_default = engine(EngineConfig::default());
+        assert_eq!(ask(&by_default, "GET", POLLING, &[("origin", origin)]).await.status, 403);
+        drop(guard);
+        let warnings = warnings.0.lock();
+        assert!(warnings[0].contains(&format!("cors={advice} ")), "{}", warnings[0]);
+        let pasted = if advice.starts_with("Cors::origins") {
+            Cors::origins([origin])
+        } else {
+            Cors::predicate(move |sent| sent == origin)
+        };
+        let allowing = engine(EngineConfig::default().cors(pasted));
+        let answer = ask(&allowing, "GET", POLLING, &[("origin", origin)]).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some(origin)));
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_loads_the_server_is_logged_too() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    ask(&engine(EngineConfig::default()), "GET", POLLING, &[("sec-fetch-site", "cross-site")]).await;
+    let warnings = warnings.0.lock();
+    assert!(warnings[0].contains("site=cross-site "), "{}", warnings[0]);
+    assert!(!warnings[0].contains("Cors::origins"), "{}", warnings[0]);
 }

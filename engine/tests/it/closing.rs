@@ -112,6 +112,49 @@ async fn a_handler_may_close_while_its_payload_goes_on() {
     assert_eq!(server.end().await, CloseReason::ForcedClose);
 }
 
+/// The official client closes its session and polls at once, over two connections: the poll may come last.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_its_client_closes_answers_one_late_poll() {
+    let mut server = Server::in_memory(EngineConfig::default());
+    let mut client = Polling::open(&server).await;
+    client.send("1").await;
+    assert_eq!(server.end().await, CloseReason::TransportClose);
+    assert_eq!(server.session().await.send(&[Frame::text("late")]), Err(SendError::Closed));
+    assert_eq!(client.poll().await, "6");
+    assert!(client.is_gone(&server).await);
+    assert_eq!(server.engine.session_count(), 0);
+
+    // What was sent before comes first.
+    let mut client = Polling::open(&server).await;
+    server.session().await.send(&[Frame::text("last words")]).unwrap();
+    client.send("1").await;
+    assert_eq!(client.poll_to_end().await, payload(&["4last words", "6"]));
+    assert!(client.is_gone(&server).await);
+
+    // And without one, it is soon forgotten.
+    let mut client = Polling::open(&server).await;
+    client.send("1").await;
+    tokio::time::sleep(Duration::from_millis(5_001)).await;
+    assert_eq!(server.engine.session_count(), 0);
+    assert!(client.is_gone(&server).await);
+}
+
+/// Many times, because the order is that of two tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_and_a_close_may_come_together() {
+    let server = server().await;
+    for _ in 0..200 {
+        let mut client = Polling::open(&server).await;
+        let (mut get, mut post) = (Http::connect(&server).await, Http::connect(&server).await);
+        post.start("POST", &client.query, "", "1").await;
+        get.start("GET", &client.query, "", "").await;
+        assert_eq!(post.answer().await.body, "ok");
+        let polled = get.answer().await;
+        assert_eq!((polled.status, polled.body.as_str()), (200, "6"));
+        assert!(client.is_gone(&server).await);
+    }
+}
+
 #[tokio::test]
 async fn a_websocket_is_closed_after_all_messages() {
     let mut server = server().await;

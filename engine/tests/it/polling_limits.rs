@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use engineio::{CloseReason, EngineConfig, Limit};
-use tokio::time::{Instant, sleep};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Http, Polling, Server, payload};
+use crate::support::{Http, Polling, Server, eventually, parked, payload};
 
 const MAX: usize = 1000;
+const TOO_LARGE: &str = r#"{"code":3,"message":"Payload too large"}"#;
 
 async fn server() -> Server {
     Server::start(EngineConfig::default().max_http_buffer_size(MAX)).await
@@ -47,7 +48,8 @@ async fn a_body_of_one_byte_more_is_refused_by_its_length() {
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Content-Length: {}\r\n\r\n", MAX + 1)).await;
     let answer = client.post.answer().await;
-    assert_eq!((answer.status, answer.body.as_str()), (413, ""));
+    assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(client.post.rest().await, "");
     assert_eq!(server.end().await, CloseReason::TransportError);
@@ -62,12 +64,70 @@ async fn a_body_of_one_byte_more_is_refused_while_it_comes() {
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", chunked(&body(MAX + 1)))).await;
     let answer = client.post.answer().await;
-    assert_eq!((answer.status, answer.body.as_str()), (413, ""));
+    assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
     assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(client.post.rest().await, "");
     assert_eq!(server.end().await, CloseReason::TransportError);
     assert!(client.is_gone(&server).await);
     assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 1);
+}
+
+/// The official client takes whatever comes first for the reason: an answer to its poll would hide what was wrong.
+#[tokio::test(start_paused = true)]
+async fn the_poll_of_a_client_whose_body_is_too_large_waits_until_it_has_heard_so() {
+    for chunks in [false, true] {
+        let mut server = Server::in_memory(EngineConfig::default().max_http_buffer_size(MAX));
+        let mut client = Polling::open(&server).await;
+        let session = server.session().await;
+        client.start_poll().await;
+        parked(&session).await;
+        let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
+        let request = if chunks {
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", chunked(&body(MAX + 1)))
+        } else {
+            format!("{head}Content-Length: {}\r\n\r\n{}", MAX + 1, body(MAX + 1))
+        };
+        client.post.send(request).await;
+        let answer = client.post.answer().await;
+        assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
+        // To the application it is over.
+        assert_eq!(server.end().await, CloseReason::TransportError);
+        assert_eq!(session.send(&[Frame::text("late")]), Err(SendError::Closed));
+        assert!(timeout(Duration::from_millis(4_900), client.get.answer()).await.is_err());
+        // A client that goes on hears the end by its poll.
+        let answer = client.get.answer().await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "1"));
+        assert!(client.is_gone(&server).await);
+    }
+}
+
+/// What it does next is to close its session, and to give up its poll.
+#[tokio::test]
+async fn a_client_whose_body_was_too_large_may_close_its_session() {
+    let mut server = server().await;
+    let mut client = Polling::open(&server).await;
+    let session = server.session().await;
+    client.start_poll().await;
+    parked(&session).await;
+    assert_eq!(client.post(body(MAX + 1)).await.status, 413);
+    assert_eq!(server.end().await, CloseReason::TransportError);
+    client.post = Http::connect(&server).await;
+    client.send("1").await;
+    drop(client.get);
+    eventually(|| server.engine.session_count() == 0).await;
+    assert!(server.no_more_ends());
+}
+
+/// However large it is: a reset behind the answer would take it away from the client.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_sends_all_of_a_large_body_first_gets_the_answer() {
+    let mut server = server().await;
+    for _ in 0..20 {
+        let mut client = Polling::open(&server).await;
+        let answer = client.post("x".repeat(10_000_000)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
+        assert_eq!(server.end().await, CloseReason::TransportError);
+    }
 }
 
 #[tokio::test]
@@ -133,6 +193,7 @@ async fn start(client: &mut Polling, len: usize) {
 async fn timed_out(server: &mut Server, client: &mut Polling) {
     let answer = client.post.answer().await;
     assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
+    assert_eq!(answer.body, r#"{"code":3,"message":"Request timeout"}"#);
     assert_eq!(server.end().await, CloseReason::TransportError);
     assert!(client.is_gone(server).await);
 }

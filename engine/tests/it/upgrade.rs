@@ -1,11 +1,20 @@
 //! A WebSocket takes a polling session over.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use engineio::{CloseReason, EngineConfig, Frame, SessionHandle, TransportKind};
+use http::request::Parts;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Http, Polling, Server, UPGRADE, WebSocket, Wire, close_frame, frame, parked, payload};
+
+const BAD_REQUEST: &str = r#"{"code":3,"message":"Bad request"}"#;
 
 async fn server() -> Server {
     Server::start(EngineConfig::default()).await
@@ -21,9 +30,25 @@ async fn parked_client(server: &mut Server) -> (Polling, SessionHandle) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_parked_poll_of_a_young_session_is_released_in_100_ms_or_with_a_message() {
+    let mut server = Server::in_memory(EngineConfig::default());
+    let (mut client, session) = parked_client(&mut server).await;
+    let start = Instant::now();
+    let mut websocket = WebSocket::connect(&server, &client.upgrade_query()).await;
+    websocket.send("2probe").await;
+    assert_eq!(websocket.text().await, "3probe");
+    session.send(&[Frame::text("at once")]).unwrap();
+    assert_eq!(client.polled().await, "4at once");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(client.poll().await, "6");
+    assert_eq!(start.elapsed(), Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_parked_poll_is_released_at_once() {
     let mut server = Server::in_memory(EngineConfig::default());
     let (mut client, _) = parked_client(&mut server).await;
+    sleep(Duration::from_millis(150)).await;
     let start = Instant::now();
     let mut websocket = WebSocket::connect(&server, &client.upgrade_query()).await;
     websocket.send("2probe").await;
@@ -199,14 +224,58 @@ async fn requests_after_the_upgrade_are_refused() {
     let mut websocket = WebSocket::upgrade(&server, &client).await;
     websocket.send("4x").await;
     assert_eq!(websocket.text().await, "4x");
-    let refused = r#"{"code":3,"message":"Bad request"}"#;
-    assert_eq!(client.get.get(&client.query).await.body, refused);
-    assert_eq!(client.post("4lost").await.body, refused);
-    let again = client.upgrade_query();
-    assert_eq!(client.get.request("GET", &again, UPGRADE, "").await.body, refused);
+    assert_eq!(client.get.get(&client.query).await.body, BAD_REQUEST);
+    assert_eq!(client.post("4lost").await.body, BAD_REQUEST);
     websocket.send("4y").await;
     assert_eq!(websocket.text().await, "4y");
     assert_eq!(server.engine.session_count(), 1);
+}
+
+/// As in Node, whose clients throw when the handshake is refused.
+#[tokio::test(start_paused = true)]
+async fn a_websocket_for_a_session_that_has_upgraded_is_closed() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let config = EngineConfig::default().allow_request(async move |_: Parts| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, String>(())
+    });
+    let mut server = Server::in_memory(config);
+    let client = Polling::open(&server).await;
+    let session = server.session().await;
+    let mut websocket = WebSocket::upgrade(&server, &client).await;
+    websocket.send("4x").await;
+    assert_eq!(websocket.text().await, "4x");
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for bytes in [Vec::new(), frame(0x81, "2probe"), [frame(0x81, "5"), frame(0x81, "4stolen")].concat()] {
+        let mut second = Wire::connect(&server, &client.upgrade_query()).await;
+        session.send(&[Frame::text("not for you")]).unwrap();
+        second.send(bytes).await;
+        assert_eq!(second.close().await, (1000, String::new()));
+        drop(second);
+        assert_eq!(websocket.text().await, "4not for you");
+    }
+    // One that does not close its side is given up.
+    let mut silent = Wire::connect(&server, &client.upgrade_query()).await;
+    assert!(silent.frame().await.is_some());
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks + 1);
+    sleep(Duration::from_millis(5_100)).await;
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks);
+    websocket.send("4y").await;
+    assert_eq!(websocket.text().await, "4y");
+    assert_eq!(server.engine.session_count(), 1);
+    assert!(server.no_more_ends());
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_websocket_for_a_session_that_has_not_upgraded_is_refused() {
+    let mut server = server().await;
+    let _websocket = WebSocket::open(&server).await;
+    let sid = server.session().await.id().as_str().to_owned();
+    let query = format!("EIO=4&transport=websocket&sid={sid}");
+    let answer = Http::connect(&server).await.request("GET", &query, UPGRADE, "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (400, BAD_REQUEST));
 }
 
 #[tokio::test]

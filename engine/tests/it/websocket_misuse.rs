@@ -58,7 +58,9 @@ async fn broken_frames_end_with_the_right_code() {
         let mut client = Wire::open(&server).await;
         client.send([frame(0x81, "4before"), bytes, frame(0x81, "4after")].concat()).await;
         assert_eq!(client.text().await, "4before", "{name}");
-        assert_eq!(client.close().await, (code, "transport error".into()), "{name}");
+        // As in Node, whose client suite looks at it.
+        let reason = if code == 1009 { "" } else { "transport error" };
+        assert_eq!(client.close().await, (code, reason.into()), "{name}");
         assert_eq!(server.end().await, CloseReason::TransportError, "{name}");
     }
     assert_eq!(server.engine.session_count(), 0);

@@ -159,7 +159,7 @@ impl Client {
         }
         let head = String::from_utf8(head).unwrap();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let extensions = head.lines().find_map(|line| line.strip_prefix("sec-websocket-extensions: "));
+        let extensions = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
         let extensions = extensions.map(ToOwned::to_owned);
         let mut client = Self { stream, read: Vec::new(), at: 0, extensions };
         assert!(matches!(client.next().await, Got::Text(open) if open.starts_with(b"0{")));

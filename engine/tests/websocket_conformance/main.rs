@@ -178,7 +178,8 @@ async fn section_7_close() {
     check(&server, "7.3.5", &with(1000, &[b'*'; 123]), Cut::Whole, &alone).await;
     check(&server, "7.3.6", &with(1000, &[b'*'; 124]), Cut::Whole, &[Got::Close(Some(1002))]).await;
     check(&server, "7.5.1", &with(1000, utf8::INVALID[0]), Cut::Whole, &[Got::Close(Some(1007))]).await;
-    let codes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999];
+    let codes =
+        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999];
     for (case, code) in codes.into_iter().enumerate() {
         let name = format!("7.7.{}", case + 1);
         check(&server, &name, &with(code, b""), Cut::Whole, &[Got::Close(Some(code))]).await;

@@ -64,7 +64,7 @@ impl Client {
             response.push(self.stream.read_u8().await.expect("the server answers"));
         }
         let head = String::from_utf8_lossy(&response);
-        let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let len: usize = len.map_or(0, |len| len.parse().expect("a number"));
         self.rest(response, len).await
     }

@@ -41,7 +41,7 @@ impl Lane {
         let end = self.rest.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&self.rest[..end]).unwrap();
         let status = head[9..12].parse().unwrap();
-        let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let len = len.map_or(0, |len| len.parse().unwrap());
         let body = self.rest.get(end..end + len)?.to_vec();
         self.rest.drain(..end + len);

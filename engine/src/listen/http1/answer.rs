@@ -62,12 +62,11 @@ impl<L: Listener, S> Connection<L, S> {
         write_head(&mut out, head.status, &head.headers, framing);
         // What made the head takes no room while it is written.
         async move {
-            if framing != Framing::None {
-                self.write_body(body, framing, &mut out).await?;
-            }
+            let has_body = !matches!(framing, Framing::None | Framing::Head);
+            let is_whole = !has_body || self.write_body(body, framing, &mut out).await?;
             self.write(&out).await?;
             poll_fn(|cx| self.poll_flush(cx)).await?;
-            Ok(keep_alive)
+            Ok(keep_alive && is_whole)
         }
     }
 
@@ -91,29 +90,41 @@ impl<L: Listener, S> Connection<L, S> {
         Ok(true)
     }
 
-    /// Writes a body behind what is in `out`, where the last of it stays.
-    async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<()>
+    /// Writes a body behind what is in `out`, where the last of it stays. What is beyond the length that it said is left
+    /// out: then it is not whole.
+    async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<bool>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let mut body = pin!(body);
-        let mut total = 0;
+        let (mut total, mut is_whole) = (0, true);
         loop {
             let mut at = 0;
             let frame = poll_fn(|cx| {
                 let frame = body.as_mut().poll_frame(cx);
                 if frame.is_pending() {
-                    // What is there leaves meanwhile.
+                    // What is there leaves meanwhile; and if the client goes, nobody waits for the rest.
                     ready!(self.poll_write(cx, out, &mut at))?;
+                    while let Poll::Ready(seen) = self.poll_client(cx, false, None) {
+                        seen?;
+                    }
                 }
                 frame.map(|frame| frame.transpose().map_err(io::Error::other))
             })
             .await?;
             out.drain(..at);
             let Some(frame) = frame else { break };
-            let Ok(data) = frame.into_data() else { continue };
-            if data.is_empty() {
+            let Ok(mut data) = frame.into_data() else { continue };
+            if let Framing::Length(length) = framing
+                && let left = length - total
+                && data.len() as u64 > left
+            {
+                tracing::debug!(length, "a body is longer than it said");
+                data.truncate(left as usize);
+                is_whole = false;
+            }
+            if data.is_empty() && is_whole {
                 continue;
             }
             total += data.len() as u64;
@@ -130,6 +141,9 @@ impl<L: Listener, S> Connection<L, S> {
             if framing == Framing::Chunked {
                 out.extend_from_slice(b"\r\n");
             }
+            if !is_whole {
+                break;
+            }
         }
         if framing == Framing::Chunked {
             out.extend_from_slice(b"0\r\n\r\n");
@@ -137,9 +151,9 @@ impl<L: Listener, S> Connection<L, S> {
         if let Framing::Length(length) = framing
             && length != total
         {
-            return Err(io::Error::other("a body has another length than it said"));
+            return Err(io::Error::other("a body is shorter than it said"));
         }
-        Ok(())
+        Ok(is_whole)
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -184,11 +198,11 @@ impl<L: Listener, S> Connection<L, S> {
 
 /// How the end of a body is told to the client.
 fn framing(status: StatusCode, body: &impl Body, asked: Asked) -> Framing {
-    if asked.is_head
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    {
+    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Framing::None;
+    }
+    if asked.is_head {
+        return Framing::Head;
     }
     match body.size_hint().exact() {
         Some(length) => Framing::Length(length),

@@ -6,6 +6,8 @@ use std::ops::Range;
 const MAX_SIZE_LINE: usize = 256;
 /// The most bytes of the trailer, which means nothing to us either.
 const MAX_TRAILER: usize = 4096;
+/// The largest size of a chunk: a reader that counts with a sign takes no more.
+const MAX_SIZE: u64 = i64::MAX as u64;
 
 /// Bytes that are not chunked, or take too many bytes to say nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,8 @@ pub(super) struct Chunked {
 enum State {
     /// In the digits of a size; `None` before the first.
     Size(Option<u64>),
-    /// Behind the digits.
+    /// In blanks behind the digits, which only an extension may follow.
+    Blank(u64),
     Extension(u64),
     /// Behind the CR of that line.
     SizeEnd(u64),
@@ -44,8 +47,10 @@ enum State {
     DataLf,
     /// At the start of a line of the trailer.
     TrailerStart,
-    /// Within one.
-    Trailer,
+    /// In the name of one.
+    TrailerName,
+    /// Behind its colon.
+    TrailerValue,
     /// Behind the CR of one.
     TrailerLf,
     /// Behind the CR of the empty line.
@@ -78,19 +83,26 @@ impl Chunked {
     /// Takes a byte that is no data.
     fn step(&mut self, byte: u8) -> Result<(), Malformed> {
         self.line += 1;
-        let in_trailer = matches!(self.state, State::TrailerStart | State::Trailer | State::TrailerLf);
+        let in_trailer = matches!(
+            self.state,
+            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf
+        );
         if self.line > if in_trailer { MAX_TRAILER } else { MAX_SIZE_LINE } {
             return Err(Malformed);
         }
         self.state = match (self.state, byte) {
             (State::Size(size), digit) if digit.is_ascii_hexdigit() => {
                 let digit = char::from(digit).to_digit(16).ok_or(Malformed)?;
-                let size = size.unwrap_or(0).checked_mul(16).ok_or(Malformed)?;
-                State::Size(Some(size + u64::from(digit)))
+                let size = size.unwrap_or(0);
+                if size > MAX_SIZE / 16 {
+                    return Err(Malformed);
+                }
+                State::Size(Some(16 * size + u64::from(digit)))
             }
             (State::Size(Some(size)) | State::Extension(size), b'\r') => State::SizeEnd(size),
-            (State::Size(Some(size)), b';' | b' ' | b'\t') => State::Extension(size),
-            (State::Extension(size), byte) if byte != b'\n' => State::Extension(size),
+            (State::Size(Some(size)) | State::Blank(size), b';') => State::Extension(size),
+            (State::Size(Some(size)) | State::Blank(size), b' ' | b'\t') => State::Blank(size),
+            (State::Extension(size), byte) if is_text(byte) => State::Extension(size),
             (State::SizeEnd(size), b'\n') => {
                 self.line = 0;
                 if size == 0 { State::TrailerStart } else { State::Data(size) }
@@ -101,13 +113,25 @@ impl Chunked {
                 State::Size(None)
             }
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::Trailer, b'\r') => State::TrailerLf,
-            (State::TrailerStart | State::Trailer, byte) if byte != b'\n' => State::Trailer,
+            (State::TrailerStart | State::TrailerName, byte) if is_token(byte) => State::TrailerName,
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerValue, byte) if is_text(byte) => State::TrailerValue,
             (State::TrailerLf, b'\n') => State::TrailerStart,
             _ => return Err(Malformed),
         };
         Ok(())
     }
+}
+
+/// Whether a byte may stand in the name of a field.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a byte may stand in the value of a field.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
 }
 
 #[cfg(test)]
@@ -136,7 +160,8 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_however_they_come() {
-        let input = b"5;name=\"v\"\r\nhello\r\n010 \r\n, chunked worlds\r\n0\r\nA: b\r\nC: d\r\n\r\nGET /";
+        let input =
+            b"5;name=\"v\"\r\nhello\r\n010 \t; x\r\n, chunked worlds\r\n0\r\nA: b\r\nC: d\r\n\r\nGET /";
         for part in 1..=input.len() {
             let (body, taken) = decode(input, part).unwrap().unwrap();
             assert_eq!(body, b"hello, chunked worlds");
@@ -166,10 +191,28 @@ mod tests {
             "0\r\na\n",
             "0\r\na\r\r",
             "10000000000000000\r\n",
+            "ffffffffffffffff\r\n",
+            "8000000000000000\r\n",
+            "1 \r\n",
+            "1\t\r\n",
+            " 1\r\n",
+            "1 1\r\n",
+            "1;a\0\r\n",
+            "1;a\x7f\r\n",
+            "0\r\na\r\n",
+            "0\r\n: b\r\n",
+            "0\r\na : b\r\n",
+            "0\r\n a: b\r\n",
+            "0\r\na: b\r\n folded\r\n",
+            "0\r\na: b\r\n\tfolded\r\n",
+            "0\r\na: \0\r\n",
+            "0\r\na: \x7f\r\n",
         ] {
             assert_eq!(decode(input.as_bytes(), 100), Err(Malformed), "{input:?}");
         }
-        assert_eq!(decode(b"ffffffffffffffff\r\n", 100), Ok(None));
+        // Who counts with a sign takes this and no more.
+        assert_eq!(decode(b"7fffffffffffffff\r\n", 100), Ok(None));
+        assert_eq!(decode(b"1;\xe9\r\na\r\n0\r\nA: \xe9\t\r\n\r\n", 100).unwrap().unwrap().0, b"a");
     }
 
     #[test]
@@ -177,7 +220,7 @@ mod tests {
         let line = |len: usize| format!("1;{}\r\n", "a".repeat(len - 4));
         assert_eq!(decode(line(MAX_SIZE_LINE).as_bytes(), 64), Ok(None));
         assert_eq!(decode(line(MAX_SIZE_LINE + 1).as_bytes(), 64), Err(Malformed));
-        let trailer = |len: usize| format!("0\r\n{}\r\n\r\n", "a".repeat(len - 3));
+        let trailer = |len: usize| format!("0\r\nA:{}\r\n\r\n", "a".repeat(len - 5));
         assert!(decode(trailer(MAX_TRAILER).as_bytes(), 64).unwrap().is_some());
         assert_eq!(decode(trailer(MAX_TRAILER + 1).as_bytes(), 64), Err(Malformed));
     }

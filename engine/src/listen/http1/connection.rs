@@ -9,9 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
 };
 
@@ -19,14 +20,15 @@ use super::{
     answer::Asked,
     body::{Feed, RequestBody},
     clock::Clock,
-    head::{self, Length, Said},
+    head::{self, HeadError, Length, Said},
     response::{Framing, write_head},
 };
 use crate::{
-    BoxFuture, ListenConfig, Listener,
+    BoxFuture, ListenConfig, Listener, RequestError,
     answer::Reply,
+    error::refusal,
     listen::{HttpService, connections::Connections, ending::Ending},
-    request::Plain,
+    request::{Pipelined, Plain},
     service::Shortcut,
     transport::{
         scratch::with_read_buffer,
@@ -38,8 +40,6 @@ use crate::{
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How long a client may take to read the last answer before the connection is closed.
 const PARTING: Duration = Duration::from_secs(1);
-/// How much it may send meanwhile.
-const PARTING_READ: u64 = 64 * 1024;
 
 /// A connection, from its accept to its end or until it becomes something else.
 pub(in crate::listen) struct Connection<L: Listener, S> {
@@ -57,15 +57,29 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
     interim: &'static [u8],
     /// Whether the client has not taken what was last offered.
     pub(super) stalled: bool,
+    /// Whether the client has ended its side.
+    has_ended: bool,
+    /// If requests came ahead of the answers to those in front of them.
+    pipelined: Option<Pipelined>,
 }
 
 /// What comes next on a connection.
 enum Next {
     Request(Box<Begun>),
-    /// A request that needed not become one, and whether the connection goes on behind it.
-    Replied(BoxFuture<Reply>, bool),
-    Refused(StatusCode),
+    /// A request that needed not become one.
+    Replied {
+        reply: BoxFuture<Reply>,
+        is_safe: bool,
+        keep_alive: bool,
+    },
+    Refused(HeadError),
     Over,
+}
+
+/// Whether a request only asks for something (RFC 9110, section 9.2.1). If the client of one ends its side of the
+/// connection, it has lost interest, as in Node; any other request is answered all the same, once it is complete.
+fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
 }
 
 /// A request whose body may be still to come.
@@ -94,7 +108,7 @@ pub(in crate::listen) struct Switch {
 /// Why no request follows.
 enum End {
     /// What came is none.
-    Refused(StatusCode),
+    Refused(HeadError),
     /// The last answer said so.
     Answered,
     /// None came.
@@ -122,6 +136,8 @@ impl<L: Listener, S> Connection<L, S> {
             clock,
             interim: &[],
             stalled: false,
+            has_ended: false,
+            pipelined: None,
         }
     }
 
@@ -138,20 +154,21 @@ impl<L: Listener, S> Connection<L, S> {
             is_first = false;
             let begun = match next {
                 Next::Request(begun) => begun,
-                Next::Replied(reply, keep_alive) => {
-                    let reply = self.wait_for(reply, None).await?;
+                Next::Replied { reply, is_safe, keep_alive } => {
+                    let reply = self.wait_for(reply, is_safe, None).await?;
                     if self.reply(reply, keep_alive).await? {
                         continue;
                     }
                     break End::Answered;
                 }
-                Next::Refused(status) => break End::Refused(status),
+                Next::Refused(error) => break End::Refused(error),
                 Next::Over => break End::Over,
             };
             let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
             let Asking { request, mut feed, mut asked, takeover } = self.ask(*begun);
+            let is_safe = is_safe(request.method().as_str());
             let response = self.service.call(request);
-            let Ok(response) = self.wait_for(response, feed.as_mut()).await?;
+            let Ok(response) = self.wait_for(response, is_safe, feed.as_mut()).await?;
             // What nobody has read is no request.
             asked.keep_alive &= feed.is_none_or(|feed| feed.is_complete());
             let response = match claim(response, takeover) {
@@ -175,8 +192,11 @@ impl<L: Listener, S> Connection<L, S> {
     async fn request(&mut self, is_first: bool) -> io::Result<Next> {
         // It may have been sent before the last answer was there.
         if !self.input.is_empty()
-            && let Some(next) = self.begin_input()
+            && let Some(mut next) = self.begin_input()
         {
+            if let Next::Request(begun) = &mut next {
+                begun.request.extensions_mut().insert(self.pipelined.get_or_insert_default().clone());
+            }
             return Ok(next);
         }
         let ListenConfig { header_read_timeout, keep_alive_timeout, .. } = *self.connections.config();
@@ -195,8 +215,7 @@ impl<L: Listener, S> Connection<L, S> {
                     Poll::Ready(Some(next)) => return Poll::Ready(Ok(next)),
                     Poll::Pending => {
                         ready!(self.clock.poll(cx));
-                        let next =
-                            if was_idle { Next::Over } else { Next::Refused(StatusCode::REQUEST_TIMEOUT) };
+                        let next = if was_idle { Next::Over } else { Next::Refused(HeadError::TooSlow) };
                         return Poll::Ready(Ok(next));
                     }
                 }
@@ -244,7 +263,12 @@ impl<L: Listener, S> Connection<L, S> {
     }
 
     /// Waits for the answer of the service, and meanwhile reads the body if it asks for it, or sees the client go.
-    async fn wait_for<F, R>(&mut self, response: F, mut feed: Option<&mut Feed>) -> io::Result<R>
+    async fn wait_for<F, R>(
+        &mut self,
+        response: F,
+        is_safe: bool,
+        mut feed: Option<&mut Feed>,
+    ) -> io::Result<R>
     where
         F: Future<Output = R>,
     {
@@ -254,15 +278,22 @@ impl<L: Listener, S> Connection<L, S> {
                 if let Poll::Ready(response) = response.as_mut().poll(cx) {
                     return Poll::Ready(Ok(response));
                 }
-                ready!(self.poll_client(cx, feed.as_deref_mut()))?;
+                ready!(self.poll_client(cx, is_safe, feed.as_deref_mut()))?;
             }
         })
         .await
     }
 
-    /// Reads once, if somebody wants it. An error if the client has gone.
-    fn poll_client(&mut self, cx: &mut Context<'_>, feed: Option<&mut Feed>) -> Poll<io::Result<()>> {
+    /// Reads once: the body, if somebody wants it, or the next requests, up to the size of a head, for only a read tells
+    /// whether the client is still there. An error if it has gone.
+    pub(super) fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_safe: bool,
+        feed: Option<&mut Feed>,
+    ) -> Poll<io::Result<()>> {
         let mut feed = feed.filter(|feed| !feed.is_complete());
+        let mut room = usize::MAX;
         if let Some(feed) = &mut feed {
             ready!(feed.poll_wanted(cx));
             if !self.input.is_empty() {
@@ -275,14 +306,29 @@ impl<L: Listener, S> Connection<L, S> {
                 self.interim = &self.interim[written..];
             }
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        } else if !self.input.is_empty() {
-            // The next request has to wait.
-            return Poll::Pending;
+        } else if self.has_ended {
+            return if is_safe {
+                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+            } else {
+                Poll::Pending
+            };
+        } else {
+            room = self.connections.config().max_head.saturating_sub(self.input.len());
+            if room == 0 {
+                return Poll::Pending;
+            }
         }
         with_read_buffer(|scratch| {
-            let fresh = ready!(poll_read(&mut self.io, cx, scratch))?;
+            let room = room.min(scratch.len());
+            let fresh = ready!(poll_read(&mut self.io, cx, &mut scratch[..room]))?;
             if fresh.is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                self.has_ended = true;
+                let is_complete = feed.is_none();
+                return Poll::Ready(if is_complete {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                });
             }
             let used = feed.map_or(0, |feed| feed.take(fresh));
             self.input.extend_from_slice(&fresh[used..]);
@@ -314,7 +360,11 @@ impl<L: Listener, S> Connection<L, S> {
                 let _ = tokio::time::timeout(PARTING, self.io.shutdown()).await;
                 return Ok(());
             }
-            End::Refused(status) => self.write(&refusal(status)).await?,
+            End::Refused(error) => {
+                let asked = Asked { is_head: false, is_current: true, keep_alive: false };
+                // In a box, because few come here, and all would have its room.
+                Box::pin(self.answer(refused(error), asked)).await?;
+            }
             End::Answered => {}
         }
         part(&mut self.io).await;
@@ -334,11 +384,14 @@ fn claim<B>(response: Response<B>, takeover: Option<Takeover>) -> Result<Switch,
 }
 
 /// The answer to what is no request.
-fn refusal(status: StatusCode) -> Vec<u8> {
-    let headers = HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("close"))]);
-    let mut out = Vec::new();
-    write_head(&mut out, status, &headers, Framing::Length(0));
-    out
+fn refused(error: HeadError) -> Response<Full<Bytes>> {
+    tracing::debug!(?error, "request refused");
+    let message = match error {
+        HeadError::Malformed(_) => "Bad request",
+        HeadError::TooLarge => "Request header fields too large",
+        HeadError::TooSlow => "Request timeout",
+    };
+    refusal(error.status(), RequestError::BadRequest.code(), message)
 }
 
 /// Begins with the next request, if all of its head is there; says how many bytes that took.
@@ -361,7 +414,10 @@ fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (u
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
             && let Some(reply) = shortcut(&Plain { method, target, headers: parsed.headers, body })
         {
-            return Ok((used, Next::Replied(reply, said.keep_alive)));
+            return Ok((
+                used,
+                Next::Replied { reply, is_safe: is_safe(method), keep_alive: said.keep_alive },
+            ));
         }
         let request = head::request(&bytes[..len], parsed)?;
         let (body, feed) = if let Some(body) = here {
@@ -376,7 +432,7 @@ fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (u
     match begun {
         Ok(Some((used, next))) => (used, Some(next)),
         Ok(None) => (0, None),
-        Err(error) => (0, Some(Next::Refused(error.status()))),
+        Err(error) => (0, Some(Next::Refused(error))),
     }
 }
 
@@ -393,11 +449,12 @@ fn poll_read<'a>(
 }
 
 /// Ends our side of a stream, and reads what the client still sends until it ends its own: a close with bytes unread
-/// would be a reset, which may overtake the answer.
+/// would be a reset, which may overtake the answer. However much that is: a client that sends a body which is too large
+/// may have most of it on its way.
 pub(in crate::listen) async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let parted = async {
         io.shutdown().await?;
-        tokio::io::copy(&mut io.take(PARTING_READ), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut io, &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(PARTING, parted).await;
 }

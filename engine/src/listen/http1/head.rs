@@ -1,9 +1,10 @@
 //! The head of a request.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, net::Ipv6Addr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use memchr::memchr;
 
 use crate::request::lists;
 
@@ -32,16 +33,20 @@ pub(super) enum Length {
 /// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeadError {
-    Malformed,
+    /// With what is wrong with it.
+    Malformed(&'static str),
     /// More bytes or more headers than there may be.
     TooLarge,
+    /// It was not complete in time.
+    TooSlow,
 }
 
 impl HeadError {
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
         }
     }
 }
@@ -68,7 +73,17 @@ pub(super) fn read<T>(
         Ok(httparse::Status::Complete(len)) if len <= max_len => then(len, &parsed).map(Some),
         Ok(httparse::Status::Partial) if bytes.len() < max_len => Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
-        Err(_) => Err(HeadError::Malformed),
+        Err(error) => Err(HeadError::Malformed(fault(error))),
+    }
+}
+
+fn fault(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "invalid header name",
+        httparse::Error::HeaderValue => "invalid header value",
+        httparse::Error::NewLine => "invalid end of line",
+        httparse::Error::Version => "invalid version",
+        _ => "invalid request line",
     }
 }
 
@@ -79,20 +94,40 @@ pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Resul
         let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
         shared.slice(start..start + part.len())
     };
-    let malformed = |_| HeadError::Malformed;
     let method = parsed.method.unwrap_or_default();
+    let target = parsed.path.unwrap_or_default().as_bytes();
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
-    *request.uri_mut() = Uri::from_maybe_shared(share(parsed.path.unwrap_or_default().as_bytes()))
-        .map_err(|_| HeadError::Malformed)?;
+    *request.method_mut() =
+        Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed("invalid method"))?;
+    *request.uri_mut() = Uri::from_maybe_shared(share(target))
+        .or_else(|_| Uri::from_maybe_shared(escaped(target)))
+        .map_err(|_| HeadError::Malformed("invalid target"))?;
     *request.version_mut() = if is_current(parsed) { Version::HTTP_11 } else { Version::HTTP_10 };
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for part in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(part.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
-        headers.append(name, HeaderValue::from_maybe_shared(share(part.value)).map_err(malformed)?);
+        let name = HeaderName::from_bytes(part.name.as_bytes())
+            .map_err(|_| HeadError::Malformed("invalid header name"))?;
+        let value = HeaderValue::from_maybe_shared(share(part.value))
+            .map_err(|_| HeadError::Malformed("invalid header value"))?;
+        headers.append(name, value);
     }
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// A target as browsers write it: some clients escape nothing, and `http` does not take these as they are.
+fn escaped(target: &[u8]) -> Bytes {
+    let mut escaped = Vec::with_capacity(target.len() + 16);
+    for &byte in target {
+        match byte {
+            b'"' => escaped.extend_from_slice(b"%22"),
+            b'<' => escaped.extend_from_slice(b"%3C"),
+            b'>' => escaped.extend_from_slice(b"%3E"),
+            b'`' => escaped.extend_from_slice(b"%60"),
+            byte => escaped.push(byte),
+        }
+    }
+    escaped.into()
 }
 
 pub(super) fn is_current(parsed: &httparse::Request<'_, '_>) -> bool {
@@ -102,29 +137,79 @@ pub(super) fn is_current(parsed: &httparse::Request<'_, '_>) -> bool {
 impl Said {
     pub(super) fn of(parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
         let is_current = is_current(parsed);
-        let (mut keep_alive, mut asks_upgrade) = (is_current, false);
+        let (mut keeps, mut closes, mut asks_upgrade) = (is_current, false, false);
         let mut expectation = None;
         let (mut lengths, mut codings) = (Repeated::default(), Repeated::default());
+        let mut hosts = 0_usize;
         for &httparse::Header { name, value } in parsed.headers.iter() {
             let is = |header: &str| name.eq_ignore_ascii_case(header);
-            if is("connection") {
-                if lists(value, if is_current { "close" } else { "keep-alive" }) {
-                    keep_alive = !is_current;
+            match name.len() {
+                4 if is("host") => {
+                    hosts += 1;
+                    if !is_host(value) {
+                        return Err(HeadError::Malformed("invalid host"));
+                    }
                 }
-            } else if is("content-length") {
-                lengths.add(value);
-            } else if is("transfer-encoding") {
-                codings.add(value);
-            } else if is("expect") {
-                expectation.get_or_insert(value);
-            } else if is("upgrade") {
-                asks_upgrade = true;
+                6 if is("expect") => {
+                    expectation.get_or_insert(value);
+                }
+                // Of a client of HTTP/1.0 it means nothing: RFC 9110, section 7.8.
+                7 if is("upgrade") => asks_upgrade = is_current,
+                10 if is("connection") => {
+                    keeps = keeps || lists(value, "keep-alive");
+                    closes |= lists(value, "close");
+                }
+                14 if is("content-length") => lengths.add(value),
+                17 if is("transfer-encoding") => codings.add(value),
+                _ => {}
             }
         }
+        if hosts > 1 || (hosts == 0 && is_current) {
+            return Err(HeadError::Malformed("not one host"));
+        }
         let continues = expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-        let body = length(&lengths, &codings, is_current).ok_or(HeadError::Malformed)?;
+        let body = length(&lengths, &codings, is_current)
+            .ok_or(HeadError::Malformed("invalid length of the body"))?;
+        // Whatever else is asked for, the end comes first: RFC 9112, section 9.3.
+        let keep_alive = keeps && !closes;
         Ok(Self { body, keep_alive, expects_continue: is_current && continues, asks_upgrade })
     }
+}
+
+/// Whether a value of `Host` is one: RFC 9110, section 7.2. It may be empty, as the name of a host may.
+fn is_host(value: &[u8]) -> bool {
+    let port = if let Some(literal) = value.strip_prefix(b"[") {
+        let Some(end) = memchr(b']', literal) else { return false };
+        let address = str::from_utf8(&literal[..end]).ok();
+        if !address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+            return false;
+        }
+        &literal[end + 1..]
+    } else {
+        let end = memchr(b':', value).unwrap_or(value.len());
+        if !is_name(&value[..end]) {
+            return false;
+        }
+        &value[end..]
+    };
+    port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
+}
+
+/// Whether this is a `reg-name`: RFC 3986, section 3.2.2.
+fn is_name(mut rest: &[u8]) -> bool {
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = match (byte, behind) {
+            (b'%', [first, second, behind @ ..])
+                if first.is_ascii_hexdigit() && second.is_ascii_hexdigit() =>
+            {
+                behind
+            }
+            (b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=', _) => behind,
+            _ if byte.is_ascii_alphanumeric() => behind,
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// A header that should come once.
@@ -160,15 +245,16 @@ fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_current: bool) -> O
     }
 }
 
-/// Digits only: `str::parse` would take a sign.
+/// Digits only: `str::parse` would take a sign. A reader that counts with one takes no more than this.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+    let number = digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })
+    })?;
+    number.try_into().ok()
 }
 
 #[cfg(test)]
@@ -196,7 +282,7 @@ mod tests {
     }
 
     fn head(headers: &str) -> Result<Head, HeadError> {
-        parse(&format!("POST /a?b=c HTTP/1.1\r\n{headers}\r\n")).map(|head| head.unwrap().1)
+        parse(&format!("POST /a?b=c HTTP/1.1\r\nHost: a\r\n{headers}\r\n")).map(|head| head.unwrap().1)
     }
 
     #[test]
@@ -230,7 +316,29 @@ mod tests {
         let old = |headers| parse(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap().unwrap().1;
         assert!(!old("").said.keep_alive);
         assert!(old("Connection: Keep-Alive\r\n").said.keep_alive);
+        // Who says both means the end, RFC 9112 section 9.3, in whatever order and however many headers.
+        for both in [
+            "Connection: keep-alive, close\r\n",
+            "Connection: close, keep-alive\r\n",
+            "Connection: close\r\nConnection: keep-alive\r\n",
+            "Connection: keep-alive\r\nConnection: close\r\n",
+        ] {
+            assert!(!old(both).said.keep_alive, "{both}");
+            assert!(!head(both).unwrap().said.keep_alive, "{both}");
+        }
         assert!(head("Expect: 100-Continue\r\n").unwrap().said.expects_continue);
+    }
+
+    #[test]
+    fn what_clients_do_not_escape_is_read_as_browsers_write_it() {
+        let target = |target: &str| {
+            let (_, head) = parse(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))?.unwrap();
+            Ok::<_, HeadError>(head.request.uri().to_string())
+        };
+        assert_eq!(target("/a?b={\"c\":[1|2]}&d=<e>").unwrap(), "/a?b={%22c%22:[1|2]}&d=%3Ce%3E");
+        assert_eq!(target("/<`>?a=%3C<\u{e9}").unwrap(), "/%3C%60%3E?a=%3C%3C\u{e9}");
+        assert_eq!(target("/a?b={c|d}\\^`").unwrap(), "/a?b={c|d}\\^`");
+        assert!(target("a<b").is_err() && target("http:<").is_err());
     }
 
     #[test]
@@ -240,6 +348,8 @@ mod tests {
             head("Content-Length: 12\r\nContent-Length: 12\r\n").unwrap().said.body,
             Length::Known(12)
         );
+        let largest = head("Content-Length: 9223372036854775807\r\n").unwrap();
+        assert_eq!(largest.said.body, Length::Known(i64::MAX as u64));
         assert_eq!(head("Transfer-Encoding: Chunked\r\n").unwrap().said.body, Length::Chunked);
         for headers in [
             "Content-Length: +1\r\n",
@@ -248,16 +358,18 @@ mod tests {
             "Content-Length: 0x1\r\n",
             "Content-Length: 1, 1\r\n",
             "Content-Length: 18446744073709551616\r\n",
+            "Content-Length: 18446744073709551615\r\n",
+            "Content-Length: 9223372036854775808\r\n",
             "Content-Length: 1\r\nContent-Length: 2\r\n",
             "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: xchunked\r\n",
         ] {
-            assert_eq!(head(headers).unwrap_err(), HeadError::Malformed, "{headers}");
+            assert!(matches!(head(headers), Err(HeadError::Malformed(_))), "{headers}");
         }
         let old = parse("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert_eq!(old.unwrap_err(), HeadError::Malformed);
+        assert!(matches!(old, Err(HeadError::Malformed(_))));
     }
 
     #[test]
@@ -272,15 +384,15 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
             "GET /\u{7f} HTTP/1.1\r\n\r\n",
         ] {
-            assert_eq!(parse(text).unwrap_err(), HeadError::Malformed, "{text:?}");
+            assert!(matches!(parse(text), Err(HeadError::Malformed(_))), "{text:?}");
         }
     }
 
     #[test]
     fn a_head_has_limits() {
         let long = |len: usize| {
-            let frame = "GET / HTTP/1.1\r\nA: \r\n\r\n";
-            format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(len - frame.len()))
+            let frame = "GET / HTTP/1.1\r\nHost: \r\n\r\n";
+            format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(len - frame.len()))
         };
         assert!(parse(&long(MAX_LEN)).unwrap().is_some());
         assert_eq!(parse(&long(MAX_LEN + 1)).unwrap_err(), HeadError::TooLarge);
@@ -288,14 +400,15 @@ mod tests {
         assert_eq!(parse(&long(MAX_LEN + 1)[..MAX_LEN]).unwrap_err(), HeadError::TooLarge);
 
         let many = |count| head(&"A: b\r\n".repeat(count)).map(|head| head.request.headers().len());
+        // The host is one, too.
         for count in [FEW_HEADERS, FEW_HEADERS + 1, MAX_HEADERS] {
-            assert_eq!(many(count), Ok(count));
+            assert_eq!(many(count - 1), Ok(count));
         }
-        assert_eq!(many(MAX_HEADERS + 1), Err(HeadError::TooLarge));
+        assert_eq!(many(MAX_HEADERS), Err(HeadError::TooLarge));
         let few = |count| {
-            let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count));
             parse_with(&text, 2).map(|head| head.is_some())
         };
-        assert_eq!((few(2), few(3)), (Ok(true), Err(HeadError::TooLarge)));
+        assert_eq!((few(1), few(2)), (Ok(true), Err(HeadError::TooLarge)));
     }
 }

@@ -4,13 +4,15 @@ use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::answer::{Content, NO_STORE, Reply};
+use crate::answer::{Content, NO_SNIFF, NO_STORE, Reply};
 
 /// How the end of a body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is no body, nor a header for it.
+    /// There is no body, nor a header for it: RFC 9110, section 8.6.
     None,
+    /// There is no body, as in the answer to HEAD, but there may be a length: that of what GET would bring.
+    Head,
     Length(u64),
     Chunked,
     /// The connection ends with it.
@@ -26,8 +28,11 @@ pub(super) fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &Header
 /// Writes the head of a reply that has a body.
 pub(super) fn write_reply_head(out: &mut Vec<u8>, reply: &Reply, content: Content) {
     write_status(out, reply.status);
-    write_header(out, "content-type", content.as_str().as_bytes());
-    write_header(out, "cache-control", NO_STORE.as_bytes());
+    write_header(out, "Content-Type", content.as_str().as_bytes());
+    write_header(out, "Cache-Control", NO_STORE.as_bytes());
+    if content == Content::Script {
+        write_header(out, "X-Content-Type-Options", NO_SNIFF.as_bytes());
+    }
     write_headers(out, reply.headers.as_deref(), Framing::Length(reply.body.len() as u64));
 }
 
@@ -43,19 +48,21 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode) {
 fn write_headers(out: &mut Vec<u8>, headers: Option<&HeaderMap>, framing: Framing) {
     let mut is_dated = false;
     for (name, value) in headers.into_iter().flatten() {
-        if *name == header::TRANSFER_ENCODING || (*name == header::CONTENT_LENGTH && framing != Framing::None)
+        if *name == header::TRANSFER_ENCODING || (*name == header::CONTENT_LENGTH && framing != Framing::Head)
         {
             continue;
         }
         is_dated |= *name == header::DATE;
+        let start = out.len();
         write_header(out, name.as_str(), value.as_bytes());
+        capitalize(&mut out[start..start + name.as_str().len()]);
     }
     match framing {
         Framing::Length(length) => {
-            write_header(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
+            write_header(out, "Content-Length", itoa::Buffer::new().format(length).as_bytes());
         }
-        Framing::Chunked => write_header(out, "transfer-encoding", b"chunked"),
-        Framing::None | Framing::UntilClose => {}
+        Framing::Chunked => write_header(out, "Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::Head | Framing::UntilClose => {}
     }
     if !is_dated {
         write_date(out);
@@ -70,6 +77,21 @@ fn write_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Puts the name of a header into the case in which the RFCs write it: some clients on microcontrollers compare it as it
+/// stands.
+fn capitalize(name: &mut [u8]) {
+    let mut starts = true;
+    for byte in &mut *name {
+        if starts {
+            byte.make_ascii_uppercase();
+        }
+        starts = *byte == b'-';
+    }
+    if name.starts_with(b"Sec-Websocket") {
+        name[7] = b'S';
+    }
+}
+
 /// The date changes once in a second, so each thread keeps it as it was written last.
 fn write_date(out: &mut Vec<u8>) {
     thread_local! {
@@ -81,7 +103,7 @@ fn write_date(out: &mut Vec<u8>) {
         if date.is_empty() || *of != second {
             *of = second;
             date.clear();
-            write_header(date, "date", httpdate::fmt_http_date(now).as_bytes());
+            write_header(date, "Date", httpdate::fmt_http_date(now).as_bytes());
         }
         out.extend_from_slice(date);
     });
@@ -98,7 +120,7 @@ mod tests {
         write_head(&mut out, status, headers, framing);
         let text = String::from_utf8(out).unwrap();
         let mut lines: Vec<_> = text.split_inclusive("\r\n").collect();
-        let date = lines.iter().position(|line| line.starts_with("date: ")).unwrap();
+        let date = lines.iter().position(|line| line.starts_with("Date: ")).unwrap();
         assert!(lines.remove(date).ends_with(" GMT\r\n"));
         lines.concat()
     }
@@ -110,10 +132,27 @@ mod tests {
         headers.insert("content-length", HeaderValue::from_static("7"));
         headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
         let told = |framing| head(StatusCode::OK, &headers, framing);
-        assert_eq!(told(Framing::Length(12)), "HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 12\r\n\r\n");
-        assert_eq!(told(Framing::Chunked), "HTTP/1.1 200 OK\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n");
-        assert_eq!(told(Framing::UntilClose), "HTTP/1.1 200 OK\r\nx-a: b\r\n\r\n");
-        // As in the answer to HEAD, which tells the length of what GET would bring.
-        assert_eq!(told(Framing::None), "HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 7\r\n\r\n");
+        assert_eq!(told(Framing::Length(12)), "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 12\r\n\r\n");
+        assert_eq!(told(Framing::Chunked), "HTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(told(Framing::UntilClose), "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n");
+        assert_eq!(told(Framing::None), "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n");
+        assert_eq!(told(Framing::Head), "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 7\r\n\r\n");
+    }
+
+    #[test]
+    fn names_are_written_as_in_the_rfcs() {
+        for name in [
+            "Sec-WebSocket-Accept",
+            "Sec-WebSocket-Extensions",
+            "Set-Cookie",
+            "Vary",
+            "X-A-B",
+            "Sec-Web",
+            "A-",
+        ] {
+            let mut bytes = name.to_ascii_lowercase().into_bytes();
+            capitalize(&mut bytes);
+            assert_eq!(String::from_utf8(bytes).unwrap(), name);
+        }
     }
 }

@@ -40,6 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (request(), any::<bool>()).prop_map(|(request, error)| Input::Gone { request, error }),
         1 => via().prop_map(Input::Malformed),
         1 => reason.prop_map(Input::Close),
+        1 => Just(Input::PostRefused),
         3 => Just(Input::Timeout),
     ];
     let step = prop_oneof![
@@ -65,7 +66,7 @@ fn drain(sim: &mut Sim, was_closed: bool) -> bool {
         let last_poll = matches!(
             output,
             Output::Accept(Request::Poll | Request::Post)
-                | Output::Answer { ping: false, end: Some(End::Close) }
+                | Output::Answer { ping: false, end: Some(End::Close | End::Noop) }
                 | Output::DropProbe
                 | Output::Finish(_)
         );

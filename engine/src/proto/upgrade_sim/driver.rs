@@ -171,7 +171,7 @@ impl Driver {
     fn output(&mut self, output: Output) {
         let last = matches!(
             output,
-            Output::Answer { end: Some(End::Close), .. } | Output::DropProbe | Output::Finish(_)
+            Output::Answer { end: Some(End::Close | End::Noop), .. } | Output::DropProbe | Output::Finish(_)
         );
         assert!(self.closed.is_none() || last, "{output:?} after the end");
         match output {

@@ -61,6 +61,11 @@ impl Http {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Ends our side of the stream: what was sent is followed by a FIN.
+    pub(crate) async fn shut_down(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Takes the next answer. Cancel-safe: what has come is kept.
     pub(crate) async fn answer(&mut self) -> Answer {
         loop {
@@ -69,6 +74,16 @@ impl Http {
             }
             let more = self.stream.read_more(&mut self.received).await;
             assert!(more, "the connection ended after {:?}", self.received.as_slice());
+        }
+    }
+
+    /// Takes the head of the next answer, as it is.
+    pub(crate) async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                return String::from_utf8(self.received.drain(..end + 4).collect()).unwrap();
+            }
+            assert!(self.stream.read_more(&mut self.received).await, "the connection ended");
         }
     }
 

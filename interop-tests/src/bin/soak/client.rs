@@ -63,7 +63,7 @@ impl Client {
     async fn request(&mut self, method: &str, sid: &str, body: &str) -> Result<String, Failure> {
         self.start(method, sid, body).await?;
         let head = self.head().await?;
-        let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let len: usize = len.ok_or("no length")?.parse()?;
         let body = String::from_utf8(self.take(len).await?)?;
         if head.starts_with("HTTP/1.1 200") { Ok(body) } else { Err(head.into()) }
