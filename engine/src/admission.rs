@@ -116,6 +116,11 @@ impl Place {
         }
     }
 
+    /// The client has closed the session: its address may open another one, although a late poll may still come.
+    pub(crate) fn leave_address(&mut self) {
+        self.seat = None;
+    }
+
     /// The session has ended.
     pub(crate) fn leave(&mut self, admission: &Admission) {
         self.confirm(admission);

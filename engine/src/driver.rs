@@ -465,6 +465,9 @@ impl<A: Application> Driver<A> {
             debug!(reason = reason.as_str(), cause = ?reason, duration = ?(now - logged.opened), "session closed");
         }
         self.handle.close_queue();
+        if reason == CloseReason::TransportClose {
+            self.place.leave_address();
+        }
         if let Some(open) = &mut self.open {
             open.closed(reason);
         }

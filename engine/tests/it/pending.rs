@@ -104,7 +104,10 @@ async fn a_pending_session_that_waits_to_tell_its_end_gives_way_too() {
 #[tokio::test]
 async fn a_flood_of_handshakes_keeps_nobody_out() {
     const FLOOD: usize = 8000;
-    let config = EngineConfig::default().max_sessions(2000).max_pending_sessions(1000);
+    let config = EngineConfig::default()
+        .max_sessions(2000)
+        .max_pending_sessions(1000)
+        .max_pipelined_handshakes(u32::MAX);
     let server = Server::start(config).await;
     let mut attacker = Http::connect(&server).await;
     let request = "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n";

@@ -31,6 +31,7 @@ async fn sessions_are_counted_from_their_beginning_to_their_end() {
     let mut websocket = WebSocket::connect(&server, &client.upgrade_query()).await;
     websocket.send("2probe").await;
     assert_eq!(websocket.text().await, "3probe");
+    assert_eq!(client.polled().await, "6");
     watched.assert_changes("", &[]);
     websocket.send("5").await;
     websocket.send("4hello").await;
