@@ -7,22 +7,21 @@
 
 use std::{
     env,
-    error::Error,
     fmt::Write as _,
     fs,
     process::{Command, ExitCode},
-    thread,
 };
 
-use interop_tests::hot_paths::{SCENARIOS, Stage};
+use interop_tests::{
+    hot_paths::{SCENARIOS, Stage},
+    valgrind::{Failure, per_operation},
+};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/hot-paths.txt");
 /// By how much an operation may grow, in percent.
 const TOLERANCE: u64 = 3;
 /// The same if another compiler has recorded.
 const TOLERANCE_FOR_COMPILERS: u64 = 10;
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// The instructions of one operation of each scenario, as the code of one compiler.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +66,7 @@ impl Counts {
         let compiler = String::from_utf8(rustc.stdout)?.trim().to_owned();
         let mut operations = Vec::new();
         for (name, most) in SCENARIOS {
-            operations.push((name.to_owned(), per_operation(name, most)?));
+            operations.push((name.to_owned(), per_operation(name, most / 4, most)?));
         }
         Ok(Self { compiler, operations })
     }
@@ -88,36 +87,6 @@ impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.compiler)?;
         self.operations.iter().try_for_each(|(name, count)| writeln!(f, "{name} {count}"))
-    }
-}
-
-/// The instructions of one operation: what more operations take more, so that the start of all counts nothing.
-fn per_operation(name: &str, most: u64) -> Result<u64, Failure> {
-    let least = most / 4;
-    // Two at once are as exact as one.
-    let (few, many) = thread::scope(|scope| {
-        let few = scope.spawn(|| instructions(name, least));
-        let many = instructions(name, most);
-        (few.join(), many)
-    });
-    let few = few.map_err(|_| "the count of few operations panicked")??;
-    let added = many?.checked_sub(few).ok_or("more operations took fewer instructions")?;
-    Ok((added + (most - least) / 2) / (most - least))
-}
-
-/// The instructions of a process that plays a scenario.
-fn instructions(name: &str, operations: u64) -> Result<u64, Failure> {
-    let run = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(env::current_exe()?)
-        .args([name, &operations.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind: {error}"))?;
-    let report = String::from_utf8_lossy(&run.stderr);
-    let count = report.lines().find_map(|line| line.split_once("Collected :"));
-    match count {
-        Some((_, count)) if run.status.success() => Ok(count.trim().parse()?),
-        _ => Err(format!("{name}: {report}").into()),
     }
 }
 

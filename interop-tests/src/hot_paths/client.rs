@@ -1,48 +1,48 @@
 //! A client that knows what it will hear.
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     sync::mpsc,
 };
 
 /// Where connections reach the server.
-pub(super) type Door = mpsc::Sender<DuplexStream>;
+pub(crate) type Door = mpsc::Sender<DuplexStream>;
 
 /// More than is ever on its way.
 const ROOM: usize = 64 * 1024;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The key is that of RFC 6455, section 1.3.
-pub(super) const UPGRADE: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: hot\r\n\
+pub(crate) const UPGRADE: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: hot\r\n\
     Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: DuplexStream,
     received: Vec<u8>,
 }
 
 /// What the server answers: so many bytes, of which the last are known. Ids and dates are not.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) len: usize,
-    pub(super) end: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) len: usize,
+    pub(crate) end: Vec<u8>,
 }
 
 impl Client {
-    pub(super) async fn open(door: &Door) -> Self {
+    pub(crate) async fn open(door: &Door) -> Self {
         let (stream, server) = duplex(ROOM);
         door.send(server).await.expect("the server accepts");
         Self { stream, received: Vec::new() }
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the server reads");
     }
 
     /// Reads an answer.
-    pub(super) async fn take(&mut self, answer: &Answer) {
+    pub(crate) async fn take(&mut self, answer: &Answer) {
         if self.received.len() < answer.len {
             self.received.resize(answer.len, 0);
         }
@@ -52,13 +52,13 @@ impl Client {
     }
 
     /// Waits for the end of the connection.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         let left = self.stream.read_to_end(&mut self.received).await;
         assert_eq!(left.expect("a graceful end"), 0, "something came behind the close frame");
     }
 
     /// Reads an HTTP answer of unknown length.
-    pub(super) async fn response(&mut self) -> Vec<u8> {
+    pub(crate) async fn response(&mut self) -> Vec<u8> {
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\n") {
             response.push(self.stream.read_u8().await.expect("the server answers"));
@@ -70,10 +70,47 @@ impl Client {
     }
 
     /// Reads a frame of unknown length, below 126 bytes.
-    pub(super) async fn frame(&mut self) -> Vec<u8> {
+    pub(crate) async fn frame(&mut self) -> Vec<u8> {
         let head = self.rest(Vec::new(), 2).await;
         let len = head[1].into();
         self.rest(head, len).await
+    }
+
+    /// Opens a session that polls; says its id.
+    pub(crate) async fn handshake(&mut self, request: &[u8]) -> String {
+        self.send(request).await;
+        let open = String::from_utf8(self.response().await).expect("text");
+        let (_, sid) = open.split_once(r#""sid":""#).expect("the id of a session");
+        sid[..sid.find('"').expect("its end")].to_owned()
+    }
+
+    /// Sends bytes and reads at the same time, until this comes; or until the server ends the connection.
+    pub(crate) async fn flood(&mut self, bytes: &[u8], mark: Option<&[u8]>) {
+        let (mut read, mut write) = split(&mut self.stream);
+        let received = &mut self.received;
+        let writing = async {
+            // The server may have seen enough.
+            let _ = write.write_all(bytes).await;
+            if mark.is_none() {
+                let _ = write.shutdown().await;
+            }
+        };
+        let reading = async {
+            received.clear();
+            // It is among the last bytes.
+            let has = |received: &[u8]| {
+                let last = &received[received.len().saturating_sub(64)..];
+                mark.is_some_and(|mark| last.windows(mark.len()).any(|bytes| bytes == mark))
+            };
+            while !has(received) {
+                received.drain(..received.len().saturating_sub(64));
+                if read.read_buf(received).await.expect("the server answers") == 0 {
+                    let shown = String::from_utf8_lossy(received);
+                    return assert!(mark.is_none(), "the server ended it: {shown}");
+                }
+            }
+        };
+        tokio::join!(writing, reading);
     }
 
     async fn rest(&mut self, mut begin: Vec<u8>, len: usize) -> Vec<u8> {
@@ -91,7 +128,7 @@ impl From<Vec<u8>> for Answer {
 }
 
 /// A frame as a client sends it: a text, an attachment, or a close frame.
-pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, payload.len());
     frame[1] |= 0x80;
     frame.extend(MASK);
@@ -100,7 +137,7 @@ pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A frame as the server sends it.
-pub(super) fn unmasked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn unmasked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, payload.len());
     frame.extend(payload);
     frame

@@ -9,10 +9,8 @@ mod server;
 
 use tokio::runtime::{Builder, Runtime};
 
-use self::{
-    client::{Client, Door},
-    scenario::{Round, Step},
-};
+pub(crate) use self::client::{Answer, Client, Door, UPGRADE, masked};
+use self::scenario::{Round, Step};
 
 /// All scenarios, each with the number of operations after which the instructions of one are known to half a percent.
 ///

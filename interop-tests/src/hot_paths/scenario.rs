@@ -128,10 +128,7 @@ async fn members(door: &Door, count: usize) -> (Vec<Client>, Round) {
 /// One connection for polls and one for POSTs.
 async fn polling(door: &Door) -> (Vec<Client>, Round) {
     let (mut polls, mut posts) = (Client::open(door).await, Client::open(door).await);
-    polls.send(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: hot\r\n\r\n").await;
-    let open = String::from_utf8(polls.response().await).expect("text");
-    let (_, sid) = open.split_once(r#""sid":""#).expect("the id of a session");
-    let sid = &sid[..sid.find('"').expect("its end")];
+    let sid = polls.handshake(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: hot\r\n\r\n").await;
     let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: hot\r\n");
     let poll = format!("GET {target}\r\n").into_bytes();
     let post = |body: &str| format!("POST {target}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes();

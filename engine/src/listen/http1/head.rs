@@ -181,7 +181,7 @@ fn is_host(value: &[u8]) -> bool {
     let port = if let Some(literal) = value.strip_prefix(b"[") {
         let Some(end) = memchr(b']', literal) else { return false };
         let address = str::from_utf8(&literal[..end]).ok();
-        if !address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        if address.is_none_or(|address| address.parse::<Ipv6Addr>().is_err()) {
             return false;
         }
         &literal[end + 1..]

@@ -1,0 +1,101 @@
+//! The client of an attack.
+
+use super::{Attack, Way};
+use crate::{
+    attacks::server::serve,
+    hot_paths::{Answer, Client, Door, UPGRADE, masked},
+};
+
+const TEXT: u8 = 1;
+const OPEN: &[u8] = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
+
+pub(super) async fn play(attack: &Attack, units: usize) {
+    let door = serve(attack.profile);
+    match attack.way {
+        Way::WebSocket | Way::Old => flood(attack, units, &door).await,
+        Way::Probe => probe(attack, units, &door).await,
+        Way::Requests(status) => {
+            let client = Client::open(&door).await;
+            exchange(client, &attack.unit, units, status).await;
+        }
+        Way::Connections(status) => {
+            for _ in 0..units {
+                let mut client = Client::open(&door).await;
+                client.send(&attack.unit).await;
+                assert!(client.response().await.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+            }
+        }
+        Way::Posts => post(attack, units, &door).await,
+    }
+}
+
+/// Sends all at once on a WebSocket, and a last event whose answer shows that all has been taken.
+async fn flood(attack: &Attack, units: usize, door: &Door) {
+    let mut client = Client::open(door).await;
+    let is_msgpack = attack.profile == super::Profile::Msgpack;
+    let (connect, mark, marked): (_, _, &[u8]) = if is_msgpack {
+        let connect = masked(2, b"\x82\xa4type\x00\xa3nsp\xa1/");
+        let mark = masked(2, b"\x84\xa4type\x02\xa3nsp\xa1/\xa2id\xcd\x03\xe7\xa4data\x91\xa7nothing");
+        (connect, mark, b"\xcd\x03\xe7")
+    } else {
+        (masked(TEXT, b"40"), masked(TEXT, br#"42999["nothing"]"#), b"43999[]")
+    };
+    let mut upgrade = UPGRADE.to_vec();
+    if attack.profile == super::Profile::Deflate {
+        upgrade.truncate(UPGRADE.len() - 2);
+        upgrade.extend(b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    } else if attack.way == Way::Old {
+        upgrade = String::from_utf8(upgrade).expect("text").replace("EIO=4", "EIO=3").into_bytes();
+    }
+    client.send(&upgrade).await;
+    client.response().await;
+    client.frame().await;
+    // One of protocol 3 is in the namespace without asking.
+    if attack.way != Way::Old {
+        client.send(&connect).await;
+    }
+    client.frame().await;
+    let all = [attack.unit.repeat(units), mark].concat();
+    client.flood(&all, Some(marked)).await;
+}
+
+/// Sends all at once on a WebSocket beside a session that polls, which goes on whatever that does.
+async fn probe(attack: &Attack, units: usize, door: &Door) {
+    let mut polls = Client::open(door).await;
+    let sid = polls.handshake(OPEN).await;
+    let mut client = Client::open(door).await;
+    let target = format!("transport=websocket&sid={sid} ");
+    let upgrade = String::from_utf8(UPGRADE.to_vec()).expect("text").replace("transport=websocket ", &target);
+    client.send(upgrade.as_bytes()).await;
+    client.response().await;
+    client.flood(&attack.unit.repeat(units), None).await;
+    polls.send(&posted(&sid, b"40")).await;
+    assert!(polls.response().await.ends_with(b"ok"));
+}
+
+async fn post(attack: &Attack, units: usize, door: &Door) {
+    let mut client = Client::open(door).await;
+    let sid = client.handshake(OPEN).await;
+    client.send(&posted(&sid, b"40")).await;
+    assert!(client.response().await.ends_with(b"ok"));
+    exchange(client, &posted(&sid, &attack.unit), units, 200).await;
+}
+
+fn posted(sid: &str, body: &[u8]) -> Vec<u8> {
+    let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Sends requests one by one, whose answers have the same length.
+async fn exchange(mut client: Client, request: &[u8], count: usize, status: u16) {
+    client.send(request).await;
+    let first = client.response().await;
+    let shown = String::from_utf8_lossy(&first);
+    assert!(first.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{shown}");
+    let answer = Answer { len: first.len(), end: first[first.len() - 1..].to_vec() };
+    for _ in 1..count {
+        client.send(request).await;
+        client.take(&answer).await;
+    }
+}
