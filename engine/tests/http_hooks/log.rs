@@ -82,8 +82,8 @@ async fn the_setting_that_is_advised_works() {
         let by_default = engine(EngineConfig::default());
         assert_eq!(ask(&by_default, "GET", POLLING, &[("origin", origin)]).await.status, 403);
         drop(guard);
-        let warnings = warnings.0.lock();
-        assert!(warnings[0].contains(&format!("cors={advice} ")), "{}", warnings[0]);
+        let warning = warnings.0.lock()[0].clone();
+        assert!(warning.contains(&format!("cors={advice} ")), "{warning}");
         let pasted = if advice.starts_with("Cors::origins") {
             Cors::origins([origin])
         } else {
