@@ -395,9 +395,9 @@ async fn a_stream_that_holds_the_answer_back_is_given_up() {
 /// With one worker, whose scheduler runs the task first that was spawned last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn requests_of_connections_that_come_together_are_taken_in_their_order() {
-    let (order, mut taken) = mpsc::unbounded_channel();
+    let (order, mut taken) = mpsc::channel(100);
     let service = tower::service_fn(move |request: Request<RequestBody>| {
-        order.send(request.uri().path().to_owned()).unwrap();
+        order.try_send(request.uri().path().to_owned()).unwrap();
         async { Ok::<_, Infallible>(whole("")) }
     });
     let (door, listener) = mpsc::channel(100);

@@ -1,6 +1,6 @@
 //! ERROR: type mismatch in function arguments
 //! ERROR: expected function signature `fn(Socket, _) -> _`
-//! ERROR: found function signature `fn(String, Socket) -> _`
+//! ERROR: String, Socket) -> _`
 
 use socketio::{Namespace, Socket};
 
