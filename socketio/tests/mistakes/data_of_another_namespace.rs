@@ -1,6 +1,6 @@
 //! ERROR: type mismatch in function arguments
 //! ERROR: expected function signature `fn(Socket<User>, _) -> _`
-//! ERROR: found function signature `fn(Socket<Admin>, 
+//! ERROR: found function signature `fn(Socket<Admin>,
 
 use socketio::{Handshake, Namespace, Refuse, Socket};
 

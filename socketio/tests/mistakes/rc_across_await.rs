@@ -1,6 +1,6 @@
 //! ERROR: future cannot be sent between threads safely
 //! ERROR: future returned by `say` is not `Send`
-//! ERROR: has type `Rc<String>` which is not `Send`
+//! ERROR: which is not `Send`
 
 use std::{future::ready, rc::Rc};
 
