@@ -66,10 +66,6 @@ function slowHandlers(connect) {
 }
 
 function slowClients() {
-  // Far more than the buffers of the system take.
-  test("one that stays behind is told so", (t) =>
-    slow(t, { rate: 20_000, casts: 200, ms: 60_000, limit: /max_buffered|slow_consumer_grace/ }));
-
   // Less than `max_buffered` and more than the system takes.
   test("one that takes no byte is told so", (t) => slow(t, { rate: 0, casts: 9, limit: /write_timeout/ }));
 
