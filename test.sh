@@ -30,6 +30,7 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript --no-deps --quiet
 
+# Among them the program of `examples/table-game`, which an official client drives below.
 step "Rust tests"
 cargo test --workspace --quiet
 # The workspace turns the feature `compression` on for all.

@@ -6,7 +6,10 @@ use engineio::OpenRequest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{error::public_message, proto::leniency};
+use crate::{
+    error::{EventError, public_message},
+    proto::leniency,
+};
 
 /// The request of a client to connect to a namespace. Cheap to clone.
 ///
@@ -249,6 +252,16 @@ impl fmt::Display for Refuse {
 impl PartialEq for Refuse {
     fn eq(&self, other: &Self) -> bool {
         (&self.message, &self.data) == (&other.message, &other.data)
+    }
+}
+
+/// For handlers and hooks that read the handshake.
+impl From<Refuse> for EventError {
+    fn from(refuse: Refuse) -> Self {
+        match refuse.cause {
+            Some(cause) => Self::internal(cause),
+            None => Self::public(refuse.message),
+        }
     }
 }
 

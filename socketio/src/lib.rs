@@ -59,6 +59,12 @@
 //! [`Server::serve`] takes any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on top of either (`Tls`, with the
 //! cargo feature `tls`). [`Server::close`] ends all of it gracefully.
 //!
+//! # Logs
+//!
+//! Both crates log through `tracing`. The first event without a handler, arguments that do not fit, a refused connection
+//! and a limit that was hit are warnings; `RUST_LOG=info,engineio=debug,socketio=debug` shows all of it, and when sessions
+//! and sockets come and go.
+//!
 //! # Testing
 //!
 #![cfg_attr(feature = "testing", doc = "Handlers are tested with the clients of the module [`testing`],")]

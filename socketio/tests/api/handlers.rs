@@ -62,7 +62,8 @@ async fn any_error_is_an_answer() {
         .on("io", with_io)
         .on("text", with_text)
         .on("all", with_all)
-        .on("literal", async |_, ()| Err::<(), _>("no"));
+        .on("literal", async |_, ()| Err::<(), _>("no"))
+        .on_unit("auth", async |socket: Socket| socket.handshake().auth::<u32>().map(Ack));
     let client = serve(namespace).connect("/").await;
     let long = "x".repeat(5000);
     for (event, arg, answer) in [
@@ -73,6 +74,11 @@ async fn any_error_is_an_answer() {
         ("io", json!("x"), json!({"error": "internal error"})),
         ("text", json!("now"), json!({"error": "not now"})),
         ("literal", json!("x"), json!({"error": "no"})),
+        (
+            "auth",
+            json!(null),
+            json!({"error": "invalid auth: invalid type: map, expected u32 at line 1 column 0"}),
+        ),
         ("all", json!(""), json!({"error": "say something"})),
         ("all", json!("9"), json!(9)),
         ("all", json!("anyhow"), json!({"error": "internal error"})),
