@@ -50,7 +50,7 @@ struct Player {
     rate: Mutex<(Instant, u32)>,
 }
 
-async fn by_token(handshake: Handshake, tokens: Tokens) -> Result<Player, Refuse> {
+fn by_token(handshake: &Handshake, tokens: &Tokens) -> Result<Player, Refuse> {
     let auth: HashMap<String, String> = handshake.auth()?;
     let name = tokens.lock().get(auth.get("token").ok_or("no token")?).cloned().ok_or("unknown token")?;
     Ok(Player { name, points: AtomicU32::new(0), rate: Mutex::new((Instant::now(), 0)) })
@@ -99,7 +99,7 @@ pub fn app(metrics: PrometheusHandle) -> (Router, Server) {
         .on_connect(show_presence)
         .on_disconnect(async |socket, _| show_presence(socket).await);
     let known = tokens.clone();
-    let game = Namespace::with_auth("/game", async move |handshake| by_token(handshake, known).await)
+    let game = Namespace::with_auth("/game", async move |handshake| by_token(&handshake, &known))
         .wrap(limit_rate)
         .on_connect(async |socket| socket.join("table"))
         .on_unit("points", async |socket: Socket<Player>| Ack(socket.data().points.load(Ordering::Relaxed)));
