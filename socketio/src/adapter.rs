@@ -261,19 +261,26 @@ impl Adapter {
     pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> Owed {
         let outcomes = Arc::new(Outcomes::default());
         let mut observed = Vec::new();
+        let mut owe_too_many = false;
         self.each(target, |_, socket| {
             let at = outcomes.expect(socket);
             let creditor = Creditor::Broadcast(outcomes.clone(), at);
-            let sent = socket.expect_ack(id, creditor).and_then(|()| {
+            let sent = socket.acks().insert(id, creditor, self.config.max_pending_acks).and_then(|()| {
                 // It must not be dropped behind the back of those who wait for the answer.
                 send(socket, packet, flags, SlowConsumer::Disconnect)
                     .inspect_err(|_| drop(socket.acks().remove(id)))
             });
             match sent {
                 Ok(()) => self.note(&mut observed, socket),
-                Err(error) => outcomes.resolve(at, Outcome::Failed(error)),
+                Err(error) => {
+                    owe_too_many |= matches!(error, EmitError::TooManyAcks);
+                    outcomes.resolve(at, Outcome::Failed(error));
+                }
             }
         });
+        if owe_too_many {
+            self.hooks.warnings.limit_hit(&self.path, Limit::MaxPendingAcks);
+        }
         self.show(&observed, packet);
         Owed { id, outcomes, elsewhere: None }
     }
@@ -286,7 +293,6 @@ impl Adapter {
                 let join_all = |rooms: &mut Rooms<_>| {
                     for name in names {
                         if !rooms.join(slot, name, self.config.max_rooms) {
-                            self.hooks.warnings.limit_hit(&self.path, Limit::MaxRooms);
                             all_joined = Err(JoinError::TooManyRooms);
                         }
                     }
@@ -294,6 +300,10 @@ impl Adapter {
                 move_socket(rooms, memory.as_deref(), slot, join_all);
             }
         });
+        // A log line is written by code of others, which must not run under the lock of the rooms.
+        if all_joined.is_err() {
+            self.hooks.warnings.limit_hit(&self.path, Limit::MaxRooms);
+        }
         all_joined
     }
 

@@ -3,10 +3,7 @@
 //! Clients can cause as many of them as they like. So the first of a kind is a warning, and further ones are logged at
 //! the level `debug`.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{
     error::{Chain, EventError},
@@ -22,12 +19,13 @@ pub(crate) fn clip(text: &str) -> &str {
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(AtomicU32);
 
-/// The bits below are those of [`Limit`] and [`Violation`].
+// From bit 0 on, each `Limit` has one; from this on, each `Violation`; and then all else.
+const FIRST_VIOLATION: u32 = 8;
 const UNHANDLED_EVENT: u32 = 29;
 const INVALID_ARGUMENTS: u32 = 30;
 const CONNECT_REFUSED: u32 = 31;
 
-/// A limit of the [config](crate::ServerConfig) that does not end the session.
+/// A limit of the [config](crate::ServerConfig). To go beyond the others is a [`Violation`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
     ConnectTimeout,
@@ -36,8 +34,6 @@ pub(crate) enum Limit {
     MaxNamespaces,
     MaxPendingAcks,
     MaxRooms,
-    /// The number of limits.
-    End,
 }
 
 impl Limit {
@@ -49,7 +45,6 @@ impl Limit {
             Self::MaxNamespaces => "max_namespaces",
             Self::MaxPendingAcks => "max_pending_acks",
             Self::MaxRooms => "max_rooms",
-            Self::End => "",
         }
     }
 }
@@ -85,9 +80,8 @@ impl Warnings {
         warn_first!(self, UNHANDLED_EVENT, "event without a handler", namespace, event);
     }
 
-    pub(crate) fn invalid_arguments(&self, namespace: &str, event: &str, error: &dyn fmt::Display) {
-        let (event, error) = (clip(event), error.to_string());
-        let error = clip(&error);
+    pub(crate) fn invalid_arguments(&self, namespace: &str, event: &str, error: &str) {
+        let (event, error) = (clip(event), clip(error));
         warn_first!(self, INVALID_ARGUMENTS, "the arguments do not fit the handler", namespace, event, error);
     }
 
@@ -102,7 +96,7 @@ impl Warnings {
     }
 
     pub(crate) fn violation(&self, violation: Violation) {
-        let bit = Limit::End as u32 + violation as u32;
+        let bit = FIRST_VIOLATION + violation as u32;
         warn_first!(self, bit, "protocol violation: the connection is closed", ?violation);
     }
 }
@@ -113,8 +107,8 @@ mod tests {
 
     #[test]
     fn each_kind_has_a_bit_of_its_own() {
-        let last = Limit::End as u32 + Violation::TooLarge as u32;
-        assert!(last < UNHANDLED_EVENT, "{last}");
+        assert!((Limit::MaxRooms as u32) < FIRST_VIOLATION);
+        assert!(FIRST_VIOLATION + (Violation::TooLarge as u32) < UNHANDLED_EVENT);
         let warnings = Warnings::default();
         for bit in 0..32 {
             assert!(warnings.is_first(bit));

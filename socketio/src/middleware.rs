@@ -89,7 +89,7 @@ impl<D: Send + Sync + 'static> Next<D> {
             Ok(Ok(handling)) => handling.await,
             Ok(Err(error)) => {
                 let error = EventError::from(error);
-                socket.0.warnings().invalid_arguments(socket.path(), &event.name, &error.message());
+                socket.0.warnings().invalid_arguments(socket.path(), &event.name, error.message());
                 Err(error)
             }
             Err(_) => Err(EventError::panicked("reading the arguments")),

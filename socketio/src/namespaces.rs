@@ -134,10 +134,12 @@ impl Namespaces {
         }
         let (namespaces, path) = (self.clone(), Box::<str>::from(path));
         Some(Box::pin(async move {
+            let too_many =
+                |_: &Refuse| namespaces.others.warnings.limit_hit(&path, Limit::MaxDynamicNamespaces);
             for (parent, dynamic, params) in candidates {
                 let handshake = handshake.with_params(params);
                 if dynamic.accepts(&path, &handshake).await
-                    && let Some(child) = namespaces.visit(parent, &dynamic, &path)?
+                    && let Some(child) = namespaces.visit(parent, &dynamic, &path).inspect_err(too_many)?
                 {
                     let guest = Guest { namespaces: namespaces.clone(), adapter: child.adapter().clone() };
                     return child.admit(handshake, session, ending, Some(guest)).await;
@@ -164,7 +166,6 @@ impl Namespaces {
             return Ok(Some(live.endpoint.clone()));
         }
         if known.children >= self.config.max_dynamic_namespaces {
-            self.others.warnings.limit_hit(path, Limit::MaxDynamicNamespaces);
             return Err(Refuse::new("too many dynamic namespaces"));
         }
         known.children += 1;

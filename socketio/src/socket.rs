@@ -124,13 +124,6 @@ impl<T: Observed + ?Sized> Inner<T> {
         &self.acks
     }
 
-    /// The client is going to be asked for an acknowledgement.
-    pub(crate) fn expect_ack(&self, id: u64, creditor: Creditor) -> Result<(), EmitError> {
-        self.acks.insert(id, creditor, self.adapter.config.max_pending_acks).inspect_err(|_| {
-            self.warnings().limit_hit(self.path(), Limit::MaxPendingAcks);
-        })
-    }
-
     pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
         self.recoverable.as_deref()
     }
@@ -422,7 +415,10 @@ impl<D: Send + Sync + 'static> Socket<D> {
         let id = self.0.adapter.next_ack();
         let frames = encode_event(self.0.encoder(), event, Some(id), args)?;
         let (sender, answer) = oneshot::channel();
-        self.0.expect_ack(id, Creditor::Request(sender))?;
+        let max = self.0.adapter.config.max_pending_acks;
+        self.0.acks.insert(id, Creditor::Request(sender), max).inspect_err(|_| {
+            self.0.warnings().limit_hit(self.path(), Limit::MaxPendingAcks);
+        })?;
         // From here on, dropping gives the place back.
         let waiting = Waiting { socket: self.any(), id, answer };
         // It must not be dropped behind the back of the one who waits.

@@ -107,7 +107,7 @@ impl<T: Observed + ?Sized> Inner<T> {
     /// Answers an event whose arguments are not of the type of its handler.
     pub(crate) fn fail_arguments(&self, event: &str, id: Option<u64>, error: ArgsError) {
         let error = EventError::from(error);
-        self.warnings().invalid_arguments(self.path(), event, &error.message());
+        self.warnings().invalid_arguments(self.path(), event, error.message());
         // No event is handled while the queue is full.
         let _ = self.answer_error(id, &error);
     }
