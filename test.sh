@@ -42,6 +42,9 @@ cargo build --release --package interop-tests --package chat --bins --quiet
 step "the instructions of the hot paths"
 target/release/hot-paths check
 
+step "what the bytes of a client cost"
+target/release/attack-costs check
+
 step "official clients"
 (cd examples/chat && npm ci --no-audit --no-fund --ignore-scripts --silent)
 (cd examples/typed-chat && npm ci --no-audit --no-fund --ignore-scripts --silent)

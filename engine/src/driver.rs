@@ -290,9 +290,10 @@ impl<A: Application> Driver<A> {
     fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
         self.handle.hit(limit);
         let setting = limit.setting(&self.shared.config);
-        if self.shared.warnings.allows() {
+        if let Some(left_out) = self.shared.warnings.allows() {
             let transport = self.handle.transport().as_str();
-            tracing::warn!(%limit, setting, transport, buffered = self.handle.buffered(), "slow client disconnected");
+            let buffered = self.handle.buffered();
+            tracing::warn!(left_out, %limit, setting, transport, buffered, "slow client disconnected");
         }
         let text = format!("slow consumer: {limit} ({setting})");
         self.close = Some(Frame::close(close_code(Some(CloseReason::SlowConsumer)), &text));

@@ -196,14 +196,13 @@ fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
 
 /// Tells the operator, who may have forgotten the setting.
 fn warn<B>(request: &Request<B>, limit: &RateLimit) {
-    if !limit.allows() {
-        return;
-    }
+    let Some(left_out) = limit.allows() else { return };
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let origin = origins.next().filter(|_| origins.next().is_none());
     let origin = origin.and_then(|origin| str::from_utf8(origin.as_bytes()).ok());
     let setting = origin.filter(|origin| origin.len() <= LOGGED).map(setting_for);
     tracing::warn!(
+        left_out,
         origin = %shown(request, header::ORIGIN),
         host = %shown(request, header::HOST),
         cors = %setting.as_deref().unwrap_or("none for a header that is too long or no single text"),
@@ -213,8 +212,9 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
 
 /// Tells the operator of a page that loads the server as if it were an image or a script.
 fn warn_of_load<B>(request: &Request<B>, limit: &RateLimit) {
-    if limit.allows() {
+    if let Some(left_out) = limit.allows() {
         tracing::warn!(
+            left_out,
             site = %shown(request, SEC_FETCH_SITE),
             host = %shown(request, header::HOST),
             "refused to a page of another origin, which its browser does not name"

@@ -74,6 +74,8 @@ pub use proto::{
     session::CloseReason,
     sid::Sid,
 };
+#[doc(hidden)]
+pub use rate_limit::RateLimit as __RateLimit;
 pub use service::{Answered, BoxFuture};
 #[doc(hidden)]
 pub use shrink::Shrink as __Shrink;

@@ -224,8 +224,8 @@ async fn accept<L: Listener, S: HttpService>(
             },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if connections.may_warn() {
-                    tracing::warn!(%error, "cannot accept connections");
+                if let Some(left_out) = connections.may_warn() {
+                    tracing::warn!(left_out, %error, "cannot accept connections");
                 }
                 tokio::time::sleep(connections.config().accept_back_off).await;
             }
@@ -302,8 +302,8 @@ impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
 
 /// Tells a client that there is no place for it, if not too many are being told so already.
 fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    if connections.may_warn() {
-        tracing::warn!(refused = connections.refused() + 1, "too many connections");
+    if let Some(left_out) = connections.may_warn() {
+        tracing::warn!(left_out, refused = connections.refused() + 1, "too many connections");
     }
     let Some(permit) = connections.refuse() else { return };
     tokio::spawn(async move {

@@ -164,7 +164,7 @@ impl Adapter {
         while let Some(events) = next {
             for event in events {
                 if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
-                    tracing::error!(namespace = &*self.path, "the room hook panicked");
+                    engineio::__log!(error, namespace = &*self.path, "the room hook panicked");
                 }
             }
             next = take(true);
@@ -354,10 +354,12 @@ impl Adapter {
         match written {
             Ok(Some(Ok(data))) => return Some(data.into()),
             Ok(Some(Err(error))) => {
-                tracing::warn!(namespace = &*self.path, %error, "the data of a socket cannot be shared");
+                engineio::__log!(warn, namespace = &*self.path, %error, "the data of a socket cannot be shared");
             }
             Ok(None) => {}
-            Err(_) => tracing::error!(namespace = &*self.path, "writing the data of a socket panicked"),
+            Err(_) => {
+                engineio::__log!(error, namespace = &*self.path, "writing the data of a socket panicked")
+            }
         }
         None
     }

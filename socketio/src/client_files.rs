@@ -65,7 +65,7 @@ impl ClientFiles {
             return response;
         }
         let Ok(file) = tokio::fs::read(self.folder.join(name)).await else {
-            tracing::warn!(name, folder = %self.folder.display(), "serve_client: the file cannot be read");
+            engineio::__log!(warn, name, folder = %self.folder.display(), "serve_client: the file cannot be read");
             *response.status_mut() = StatusCode::NOT_FOUND;
             return response;
         };

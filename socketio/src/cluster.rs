@@ -204,7 +204,7 @@ impl Cluster {
 
     pub(crate) fn reply(&self, to: ServerId, request: u64, body: Body) {
         if self.backend.reply(to, Reply { from: self.id, request, body }).is_err() {
-            tracing::warn!(server = %to, "an answer is lost: the queue to the server is full");
+            engineio::__log!(warn, server = %to, "an answer is lost: the queue to the server is full");
         }
     }
 
@@ -349,7 +349,7 @@ impl Drop for Asked {
             && !outcomes.servers_are_done()
             && self.cluster.publish(&self.namespace, Op::Forget { request: self.request }).is_err()
         {
-            tracing::warn!("a server still gathers acknowledgements: the queue to it is full");
+            engineio::__log!(warn, "a server still gathers acknowledgements: the queue to it is full");
         }
     }
 }

@@ -217,7 +217,7 @@ where
         if let Ok(result) = AssertUnwindSafe(run).catch_unwind().await {
             hook_returned(what, &namespace, result);
         } else {
-            tracing::error!(namespace = &*namespace, "the {what} hook panicked");
+            engineio::__log!(error, namespace = &*namespace, "the {what} hook panicked");
         }
         done
     })

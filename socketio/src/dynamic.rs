@@ -133,7 +133,7 @@ impl Dynamic {
             Err(_) => None,
         };
         answer.unwrap_or_else(|| {
-            tracing::error!(namespace = path, "the predicate of a dynamic namespace panicked");
+            engineio::__log!(error, namespace = path, "the predicate of a dynamic namespace panicked");
             false
         })
     }

@@ -62,12 +62,12 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
             }
             let run = async { (self.table.admit)(entrance.handshake.clone()).await };
             let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(namespace = self.adapter.path(), "the admission panicked");
+                engineio::__log!(error, namespace = self.adapter.path(), "the admission panicked");
                 Err(Refuse::new("internal error"))
             });
             let data = data.inspect_err(|refuse| {
                 if let Some(cause) = refuse.cause() {
-                    tracing::warn!(namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
+                    engineio::__log!(warn, namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
                 }
             })?;
             let socket = comeback::restore(&entrance, claim.as_ref());

@@ -87,7 +87,7 @@ impl Worker {
                 let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
                 let packet = translate(&adapter, packet.clone(), None, flags);
                 if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
-                    tracing::warn!(namespace = adapter.path(), %error, "an event of another server is lost");
+                    engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
                 }
             }
             (Op::Ask { request, target, packet, volatile, uncompressed }, Some(adapter))
@@ -105,7 +105,7 @@ impl Worker {
             }
             (Op::Join { target, rooms }, Some(adapter)) => {
                 if let Err(error) = adapter.join(target, rooms) {
-                    tracing::warn!(namespace = &*message.namespace, %error, "not all sockets joined");
+                    engineio::__log!(warn, namespace = &*message.namespace, %error, "not all sockets joined");
                 }
             }
             (Op::Leave { target, rooms }, Some(adapter)) => adapter.leave(target, rooms),
@@ -121,7 +121,7 @@ impl Worker {
                 }
             }
             (Op::Ask { .. }, Some(_)) => {
-                tracing::warn!(server = %message.from, "too much runs for other servers: not taking part");
+                engineio::__log!(warn, server = %message.from, "too much runs for other servers: not taking part");
             }
             (Op::Forget { .. }, _) | (_, None) => {}
         }
@@ -153,7 +153,7 @@ impl Worker {
     fn server_event(&mut self, adapter: &Arc<Adapter>, message: &Message, packet: &Frames) -> bool {
         let Op::ServerEvent { request, .. } = message.op else { return false };
         if self.is_full() {
-            tracing::warn!(server = %message.from, "too much runs for other servers: a server event is lost");
+            engineio::__log!(warn, server = %message.from, "too much runs for other servers: a server event is lost");
             return false;
         }
         let (payload, mut attachments) = packet.parts(&message.namespace);
@@ -187,7 +187,7 @@ fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -
     match adapter.encoder().translate(packet, id) {
         Ok(packet) => Some(flags.mark(packet)),
         Err(error) => {
-            tracing::warn!(namespace = adapter.path(), %error, "an event of another server is lost");
+            engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
             None
         }
     }

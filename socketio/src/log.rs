@@ -65,7 +65,7 @@ pub(crate) fn hook_returned(hook: &'static str, namespace: &str, result: Result<
     if let Err(error) = result {
         let error =
             error.cause().map_or_else(|| error.message().to_owned(), |cause| Chain(cause).to_string());
-        tracing::warn!(namespace, error, "the {hook} hook failed");
+        engineio::__log!(warn, namespace, error, "the {hook} hook failed");
     }
 }
 

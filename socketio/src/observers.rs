@@ -119,6 +119,6 @@ impl<D> Observed for Typed<D> {
 
 fn guarded(what: &'static str, observer: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(observer)).is_err() {
-        tracing::error!("the {what} function panicked");
+        engineio::__log!(error, "the {what} function panicked");
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn start(handler: &ServerHandler, adapter: Arc<Adapter>, raw: RawArgs
 
 fn failed(error: &EventError) -> Option<AckArgs> {
     if let Some(cause) = error.cause() {
-        tracing::warn!(cause = %Chain(cause), "handler of a server event failed");
+        engineio::__log!(warn, cause = %Chain(cause), "handler of a server event failed");
     }
     let frames = Encoder::plain(ROOT).args(Carrier::Ack { id: 0 }, &json!({ "error": error.message() }));
     frames.ok().as_ref().map(answer)

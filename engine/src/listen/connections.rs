@@ -82,8 +82,8 @@ impl Connections {
         self.0.refusals.clone().try_acquire_owned().ok()
     }
 
-    /// Whether one more warning may be logged.
-    pub(super) fn may_warn(&self) -> bool {
+    /// Whether one more warning may be logged, and how many were left out before it.
+    pub(super) fn may_warn(&self) -> Option<Option<u64>> {
         self.0.warnings.allows()
     }
 }

@@ -59,6 +59,6 @@ pub(crate) fn take_over(
             }
         });
     } else {
-        tracing::warn!("the server in front of the engine does not hand connections over");
+        crate::__log!(warn, "the server in front of the engine does not hand connections over");
     }
 }

@@ -60,6 +60,7 @@ fn events() -> Vec<Kind> {
         kind("event, no handler", WebSocket, text(r#"42["x"]"#)),
         kind("event, no arguments", WebSocket, text(r#"42["nothing"]"#)),
         kind("event, acknowledged", WebSocket, text(r#"421["nothing"]"#)),
+        kind("event, whose handler waits", WebSocket, text(r#"42["later"]"#)),
         kind("event, wrong type", WebSocket, text(r#"42["text",1]"#)),
         kind("event, wrong type, acknowledged", WebSocket, text(r#"421["text",1]"#)),
         kind("event, a name of 256 bytes", WebSocket, text(&format!(r#"42["{}"]"#, "x".repeat(256)))),
@@ -289,14 +290,20 @@ fn requests() -> Vec<Kind> {
 /// What is posted to a session.
 fn bodies() -> Vec<Kind> {
     let many = |packet: &str, count: usize| vec![packet; count].join("\u{1e}");
+    let attachment = "451-[\"bytes\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQID";
+    let old = |name: &str, query, body: String| (name.into(), Profile::Old, Posts(query), body.into_bytes());
     vec![
-        kind("POST of an event", Posts, r#"42["nothing"]"#),
-        kind("POST of 4,000 events", Posts, many(r#"42["x"]"#, 4000)),
-        kind("POST of 4,000 noops", Posts, many("6", 4000)),
-        kind(
-            "POST of attachments",
-            Posts,
-            many("451-[\"bytes\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQID", 2000),
+        kind("POST of an event", Posts("EIO=4"), r#"42["nothing"]"#),
+        kind("POST of 4,000 events", Posts("EIO=4"), many(r#"42["x"]"#, 4000)),
+        kind("POST of 4,000 noops", Posts("EIO=4"), many("6", 4000)),
+        kind("POST of 2,000 attachments", Posts("EIO=4"), many(attachment, 2000)),
+        old("POST of 4,000 events of protocol 3", "EIO=3", r#"9:42["x",1]"#.repeat(4000)),
+        old("POST of 4,000 pings of protocol 3", "EIO=3", "1:2".repeat(4000)),
+        old("POST of a form (JSONP)", "EIO=3&j=0", format!("d={}", "1%3A6".repeat(4000))),
+        old(
+            "POST of a form of escapes (JSONP)",
+            "EIO=3&j=0",
+            format!(r#"d=4013:42["text","{}"]"#, r"\\n".repeat(2000)),
         ),
     ]
 }

@@ -39,8 +39,8 @@ enum Way {
     Requests(u16),
     /// One by one, each on a connection of its own, a request that is answered with this status.
     Connections(u16),
-    /// One by one, each the body of a POST to a session whose client is in the namespace `/`.
-    Posts,
+    /// One by one, each the body of a POST to a session whose client is in the namespace `/`, with this query.
+    Posts(&'static str),
 }
 
 impl Attack {

@@ -7,7 +7,6 @@ use crate::{
 };
 
 const TEXT: u8 = 1;
-const OPEN: &[u8] = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
 
 pub(super) async fn play(attack: &Attack, units: usize) {
     let door = serve(attack.profile);
@@ -25,7 +24,7 @@ pub(super) async fn play(attack: &Attack, units: usize) {
                 assert!(client.response().await.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
             }
         }
-        Way::Posts => post(attack, units, &door).await,
+        Way::Posts(query) => post(attack, units, query, &door).await,
     }
 }
 
@@ -62,27 +61,35 @@ async fn flood(attack: &Attack, units: usize, door: &Door) {
 /// Sends all at once on a WebSocket beside a session that polls, which goes on whatever that does.
 async fn probe(attack: &Attack, units: usize, door: &Door) {
     let mut polls = Client::open(door).await;
-    let sid = polls.handshake(OPEN).await;
+    let sid = polls.handshake(&opening("EIO=4")).await;
     let mut client = Client::open(door).await;
     let target = format!("transport=websocket&sid={sid} ");
     let upgrade = String::from_utf8(UPGRADE.to_vec()).expect("text").replace("transport=websocket ", &target);
     client.send(upgrade.as_bytes()).await;
     client.response().await;
     client.flood(&attack.unit.repeat(units), None).await;
-    polls.send(&posted(&sid, b"40")).await;
+    polls.send(&posted(&sid, "EIO=4", b"40")).await;
     assert!(polls.response().await.ends_with(b"ok"));
 }
 
-async fn post(attack: &Attack, units: usize, door: &Door) {
+async fn post(attack: &Attack, units: usize, query: &str, door: &Door) {
     let mut client = Client::open(door).await;
-    let sid = client.handshake(OPEN).await;
-    client.send(&posted(&sid, b"40")).await;
-    assert!(client.response().await.ends_with(b"ok"));
-    exchange(client, &posted(&sid, &attack.unit), units, 200).await;
+    let sid = client.handshake(&opening(query)).await;
+    // One of protocol 3 is in the namespace without asking.
+    if query == "EIO=4" {
+        client.send(&posted(&sid, query, b"40")).await;
+        assert!(client.response().await.ends_with(b"ok"));
+    }
+    exchange(client, &posted(&sid, query, &attack.unit), units, 200).await;
 }
 
-fn posted(sid: &str, body: &[u8]) -> Vec<u8> {
-    let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+/// A request for a session that polls.
+fn opening(query: &str) -> Vec<u8> {
+    format!("GET /socket.io/?{query}&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n").into()
+}
+
+fn posted(sid: &str, query: &str, body: &[u8]) -> Vec<u8> {
+    let target = format!("/socket.io/?{query}&transport=polling&sid={sid}");
     let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }

@@ -64,6 +64,7 @@ fn namespace() -> Namespace {
     Namespace::new("/")
         .on("echo", async |socket: Socket, args: Args| socket.emit("echo", &args))
         .on("nothing", async |_, ()| ())
+        .on("later", async |_, ()| tokio::task::yield_now().await)
         .on("ignored", async |_, _: IgnoredAny| ())
         .on("args", async |_, _: Args| ())
         .on("args-each", async |_, args: Args| {

@@ -80,8 +80,10 @@ impl Client {
     pub(crate) async fn handshake(&mut self, request: &[u8]) -> String {
         self.send(request).await;
         let open = String::from_utf8(self.response().await).expect("text");
-        let (_, sid) = open.split_once(r#""sid":""#).expect("the id of a session");
-        sid[..sid.find('"').expect("its end")].to_owned()
+        let (_, sid) = open.split_once("sid").expect("the id of a session");
+        // The quotes may be escaped.
+        let sid = sid.trim_start_matches(['\\', '"', ':']);
+        sid[..sid.find(['\\', '"']).expect("its end")].to_owned()
     }
 
     /// Sends bytes and reads at the same time, until this comes; or until the server ends the connection.

@@ -8,10 +8,15 @@ mod json;
 mod msgpack;
 mod packets;
 mod session;
+#[cfg(target_os = "linux")]
+mod slow;
 
 #[cfg(feature = "msgpack")]
 #[doc(hidden)]
 pub use self::msgpack::msgpack;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use self::slow::slow;
 #[doc(hidden)]
 pub use self::{json::json, packets::socketio_packet, session::socketio_session};
 
@@ -50,5 +55,11 @@ mod tests {
     #[test]
     fn replays_sessions() {
         replay(super::socketio_session, "socketio_session");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn replays_what_may_be_slow() {
+        replay(super::slow, "slow");
     }
 }

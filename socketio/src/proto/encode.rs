@@ -288,7 +288,7 @@ impl Encoder<'_> {
             let mut json = Vec::new();
             payload(&mut json);
             return self.parse(parser, kind, None, &json, &[]).map(Frames::Many).inspect_err(|error| {
-                tracing::warn!(?kind, %error, "the parser cannot encode what the protocol needs");
+                engineio::__log!(warn, ?kind, %error, "the parser cannot encode what the protocol needs");
             });
         }
         // Most are an id.

@@ -121,7 +121,7 @@ pub(crate) fn encode(parser: &dyn Parser, packet: &Packet<'_>) -> Result<Vec<Fra
 
 fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, ParseError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|_| {
-        tracing::error!("the parser panicked");
+        engineio::__log!(error, "the parser panicked");
         PANICKED
     })
 }

@@ -122,7 +122,7 @@ impl<T: Observed + ?Sized> Inner<T> {
     pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
         if let Some(cause) = error.cause() {
-            tracing::warn!(event, namespace, cause = %Chain(cause), "event handler failed");
+            engineio::__log!(warn, event, namespace, cause = %Chain(cause), "event handler failed");
         } else {
             tracing::debug!(event, namespace, error = clip(error.message()), "event refused");
         }

@@ -4,6 +4,7 @@ mod arena;
 mod attachments;
 mod handshakes;
 mod json;
+mod logs;
 mod long_polling;
 mod names;
 mod namespaces;

@@ -1,0 +1,38 @@
+//! Sessions that are opened and not used.
+
+use std::sync::Arc;
+
+use socketio::{EngineConfig, Namespace, Server, ServerConfig};
+
+use crate::{
+    lab::Lab,
+    support::{Host, Http},
+};
+
+const PENDING: usize = 500;
+/// What a session that nobody uses may hold on to.
+const MAX_BYTES: i64 = 2048;
+
+/// Opens sessions, and gives back the connection that they were opened on.
+async fn open(host: Arc<Host>, count: usize) -> Http {
+    let mut http = Http::connect(&host).await;
+    for _ in 0..count {
+        assert_eq!(http.get("/socket.io/?EIO=4&transport=polling").await.status, 200);
+    }
+    http
+}
+
+#[test]
+fn a_flood_of_handshakes_holds_no_more_than_the_sessions_that_may_be_pending() {
+    let engine = EngineConfig::default().max_pending_sessions(PENDING);
+    let io = Server::with_config(ServerConfig::default().engine(engine)).namespace(Namespace::new("/"));
+    let lab = Lab::new(io);
+    let (_, first) = lab.run(open(lab.host.clone(), PENDING));
+    let each = first.bytes_current / PENDING as i64;
+    println!("{each} bytes for a pending session");
+    assert!(each <= MAX_BYTES, "{each} bytes for a pending session");
+    let (_, more) = lab.run(open(lab.host.clone(), 4 * PENDING));
+    assert_eq!(lab.host.io.session_count(), PENDING);
+    let grown = more.bytes_current / PENDING as i64;
+    assert!(grown <= 64, "{grown} bytes more for each that may be pending");
+}
