@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 
-use crate::answer::Content;
+use crate::http::reply::Content;
 
 /// The bytes of a text from outside that are logged.
 pub(crate) const LOGGED: usize = 256;

@@ -7,10 +7,8 @@ use crate::{
     Frame,
     proto::{
         dialect::{Dialect, Revision},
-        jsonp::Jsonp,
         packet::Packet,
-        payload::{Answer, Payload},
-        payload_v3,
+        payload::{Answer, Payload, jsonp::Jsonp, v3},
     },
 };
 
@@ -60,7 +58,7 @@ fn body(input: &[u8], dialect: Dialect, is_binary: bool) {
         answer.push(frame);
     }
     let body = answer.into_body();
-    let is_binary = dialect.revision == Revision::V3 && payload_v3::is_binary(&body);
+    let is_binary = dialect.revision == Revision::V3 && v3::is_binary(&body);
     let payload = Payload::new(body, Dialect { jsonp: None, ..dialect }, is_binary).expect("a payload");
     let content = |frames: VecDeque<Frame>| -> Vec<_> {
         frames.iter().map(|frame| (frame.is_binary(), frame.payload().to_vec())).collect()

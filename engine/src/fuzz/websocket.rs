@@ -1,6 +1,9 @@
 //! A WebSocket: frames in any pieces, and the session behind them.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     EngineConfig, TransportKind,
@@ -63,7 +66,7 @@ fn decode(
 
 #[cfg(feature = "compression")]
 fn decoder(flags: u8) -> Decoder {
-    use crate::compression::{History, Inflate};
+    use crate::proto::deflate::{History, Inflate};
 
     let history = (flags & 8 != 0).then(|| History::new(15));
     Decoder::new((flags & 4 != 0).then_some(Inflate { history }))

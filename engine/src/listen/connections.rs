@@ -10,8 +10,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::config::ListenConfig;
-use crate::rate_limit::RateLimit;
+use crate::{config::listen::ListenConfig, metrics::rate_limit::RateLimit};
 
 /// How many refused clients may be told so at once.
 const REFUSALS: usize = 64;

@@ -9,8 +9,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::config::ListenConfig;
-use crate::open_request::RemoteAddr;
+use crate::{config::listen::ListenConfig, session::handshake_request::RemoteAddr};
 
 /// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS on top of either, or one of your own.
 ///

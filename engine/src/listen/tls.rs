@@ -18,8 +18,8 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use super::{config::ListenConfig, listener::Listener};
-use crate::open_request::Secure;
+use super::listener::Listener;
+use crate::{config::listen::ListenConfig, session::handshake_request::Secure};
 
 /// How old a handshake must be before it gives way to a new client, when there are too many.
 const GRACE: Duration = Duration::from_secs(1);

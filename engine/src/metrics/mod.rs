@@ -3,10 +3,12 @@
 //! Without the feature `metrics` the same types are there, hold nothing and do nothing, so that nobody else needs to
 //! know of the feature.
 
+pub(crate) mod limits;
 #[cfg(not(feature = "metrics"))]
 mod off;
 #[cfg(feature = "metrics")]
 mod on;
+pub(crate) mod rate_limit;
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use off::{Metrics, OpenSession};

@@ -1,6 +1,6 @@
 //! How a client writes its packets and wants to read them: decided by the first request of its session.
 
-use super::jsonp::Jsonp;
+use crate::proto::payload::jsonp::Jsonp;
 
 /// A revision of the Engine.IO protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{dialect::Revision, packet::BINARY_MESSAGE};
 use crate::{
-    budget::{Budget, SharedCharge},
-    compression::Slot,
+    proto::deflate::Slot,
+    session::budget::{Budget, SharedCharge},
 };
 
 /// The longest header of an unmasked WebSocket frame.

@@ -1,7 +1,7 @@
 //! The open packet: <https://socket.io/docs/v4/engine-io-protocol/#handshake>.
 
 use super::{packet::TransportKind, sid::Sid};
-use crate::config::EngineConfig;
+use crate::config::engine::EngineConfig;
 
 /// The text of the open packet, without its type, with the keys in Node's order.
 pub(crate) fn open_packet(sid: &Sid, transport: TransportKind, config: &EngineConfig) -> String {

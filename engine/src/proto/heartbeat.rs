@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::dialect::Revision;
-use crate::config::EngineConfig;
+use crate::config::engine::EngineConfig;
 
 /// The heartbeat of a session, independent of its transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

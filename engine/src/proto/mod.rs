@@ -6,21 +6,13 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub(crate) mod deflate;
 pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
-pub(crate) mod jsonp;
 pub(crate) mod packet;
 pub(crate) mod payload;
-pub(crate) mod payload_v3;
 pub(crate) mod session;
 pub(crate) mod sid;
 pub(crate) mod websocket;
-
-#[cfg(test)]
-mod session_tests;
-#[cfg(test)]
-mod session_v3_tests;
-#[cfg(test)]
-mod upgrade_sim;

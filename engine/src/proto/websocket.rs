@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::session::CloseReason;
-use crate::{Limit, compression::Inflate};
+use crate::{Limit, proto::deflate::Inflate};
 
 /// The average size from which on fragments are limited by the size of the message alone.
 const SENSIBLE_FRAGMENT: usize = 32;

@@ -1,9 +1,10 @@
 //! What carries packets: HTTP requests for long-polling, a stream for WebSocket.
 
-pub(crate) mod pace;
+pub(crate) mod peer_timeouts;
 pub(crate) mod polling;
 pub(crate) mod redundant;
-pub(crate) mod scratch;
 pub(crate) mod stream;
-pub(crate) mod takeover;
+pub(crate) mod thread_buffers;
+pub(crate) mod timer;
+pub(crate) mod upgrade;
 pub(crate) mod websocket;

@@ -2,15 +2,15 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll as Ready},
+    task::{Context, Poll},
 };
 
 use tokio::sync::oneshot;
 
-use crate::{budget::Charge, proto::payload::Payload};
+use crate::{proto::payload::Payload, session::budget::Charge};
 
 /// A GET that takes what the server sends. Dropped without an answer, it is refused.
-pub(crate) struct Poll {
+pub(crate) struct PollRequest {
     answer: oneshot::Sender<Packets>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Packets {
     pub(crate) charge: Option<Charge>,
 }
 
-impl Poll {
+impl PollRequest {
     pub(crate) fn new() -> (Self, oneshot::Receiver<Packets>) {
         let (answer, receiver) = oneshot::channel();
         (Self { answer }, receiver)
@@ -39,7 +39,7 @@ impl Poll {
 }
 
 /// A POST that brings packets. Dropped without an answer, it is refused.
-pub(crate) struct Post {
+pub(crate) struct PostRequest {
     body: Body,
     done: oneshot::Sender<()>,
 }
@@ -55,12 +55,12 @@ enum Body {
 }
 
 /// The side of a POST that the request keeps.
-pub(crate) struct PostRequest {
+pub(crate) struct PostTicket {
     pub(crate) body: oneshot::Sender<Option<Payload>>,
     pub(crate) done: oneshot::Receiver<()>,
 }
 
-impl Post {
+impl PostRequest {
     /// One whose body is all here.
     pub(crate) fn here(body: Option<Payload>) -> (Self, oneshot::Receiver<()>) {
         let (done, receiver) = oneshot::channel();
@@ -68,27 +68,27 @@ impl Post {
     }
 
     /// One whose body is still to come.
-    pub(crate) fn arriving() -> (Self, PostRequest) {
+    pub(crate) fn arriving() -> (Self, PostTicket) {
         let (body, arriving) = oneshot::channel();
         let (done, receiver) = oneshot::channel();
-        (Self { body: Body::Arriving(arriving), done }, PostRequest { body, done: receiver })
+        (Self { body: Body::Arriving(arriving), done }, PostTicket { body, done: receiver })
     }
 
     /// The body and the start of its next packet, once it is here. `Err` if the client has gone.
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Ready<Result<(Option<&Payload>, &mut usize), ()>> {
+    ) -> Poll<Result<(Option<&Payload>, &mut usize), ()>> {
         if let Body::Arriving(arriving) = &mut self.body {
             match Pin::new(arriving).poll(cx) {
-                Ready::Pending => return Ready::Pending,
-                Ready::Ready(Err(_)) => return Ready::Ready(Err(())),
-                Ready::Ready(Ok(body)) => self.body = Body::Here { body, at: 0 },
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
+                Poll::Ready(Ok(body)) => self.body = Body::Here { body, at: 0 },
             }
         }
         match &mut self.body {
-            Body::Arriving(_) => Ready::Pending,
-            Body::Here { body, at } => Ready::Ready(Ok((body.as_ref(), at))),
+            Body::Arriving(_) => Poll::Pending,
+            Body::Here { body, at } => Poll::Ready(Ok((body.as_ref(), at))),
         }
     }
 

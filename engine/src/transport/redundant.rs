@@ -4,12 +4,14 @@ use std::{future::poll_fn, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    scratch::with_read_buffer,
-    takeover::{Handed, SessionTask},
-    websocket::{Client, WebSocket},
+use super::websocket::{Client, WebSocket};
+use crate::{
+    proto::{dialect::Dialect, frame::Frame, websocket::close_code},
+    transport::{
+        thread_buffers::with_read_buffer,
+        upgrade::{Handed, SessionTask},
+    },
 };
-use crate::proto::{dialect::Dialect, frame::Frame, websocket::close_code};
 
 /// Closes it, and waits so long for the client's side to close.
 pub(crate) fn close(handed: Handed, dialect: Dialect, timeout: Duration) -> SessionTask {

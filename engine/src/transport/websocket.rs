@@ -8,14 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{pace::Pace, scratch::with_write_buffer, stream::Stream, takeover::Handed};
+use super::stream::Stream;
 use crate::{
-    compression::{Agreed, Deflate},
     proto::{
+        deflate::{Deflate, Negotiated},
         dialect::{Dialect, Revision},
         frame::Frame,
         websocket::Decoder,
     },
+    transport::{peer_timeouts::Pace, thread_buffers::with_write_buffer, upgrade::Handed},
 };
 
 /// The most frames of the engine itself that wait for a client. One that sends WebSocket pings and does not read is not
@@ -66,7 +67,7 @@ pub(crate) enum Client {
 }
 
 impl WebSocket {
-    pub(crate) fn new(handed: Handed, dialect: Dialect, deflate: Option<Agreed>) -> Self {
+    pub(crate) fn new(handed: Handed, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
         let Handed { stream, answer, rest } = handed;
         let mut sending = VecDeque::new();
         if !answer.is_empty() {
@@ -76,7 +77,7 @@ impl WebSocket {
         let current = dialect.revision == Revision::V4 && !dialect.base64;
         Self {
             stream,
-            decoder: Decoder::new(deflate.map(Agreed::inflate)),
+            decoder: Decoder::new(deflate.map(Negotiated::inflate)),
             // What is rewritten for an older client is not compressed too; no client may ask for that.
             deflate: deflate.filter(|_| current).map(|agreed| Box::new(agreed.deflate())),
             dialect,

@@ -1,10 +1,9 @@
 //! Messages that may be dropped: what is taken and what is dropped is all that was sent, and each is whole.
 
+use SlowConsumer::{Disconnect, DropNewest, DropOldest};
 use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumer};
 
 use crate::support::{Polling, Server, WebSocket, payload};
-
-use SlowConsumer::{Disconnect, DropNewest, DropOldest};
 
 /// A session that nobody polls, with room for `count` messages of two digits.
 async fn unpolled(count: usize) -> (Server, Polling, SessionHandle) {

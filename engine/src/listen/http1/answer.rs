@@ -17,7 +17,10 @@ use super::{
     connection::Connection,
     response::{Framing, write_head, write_reply_head},
 };
-use crate::{Listener, answer::Reply, request::lists};
+use crate::{
+    Listener,
+    http::{reply::Reply, request::lists},
+};
 
 /// Bodies up to this size leave in one piece with their head.
 const SMALL: usize = 16 * 1024;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::timer::Timer;
+use crate::transport::timer::Timer;
 
 /// What a connection waits for has to come before the deadline.
 pub(super) struct Clock {

@@ -25,15 +25,17 @@ use super::{
 };
 use crate::{
     BoxFuture, ListenConfig, Listener, RequestError,
-    answer::Reply,
+    engine::service::Shortcut,
     error::refusal,
-    listen::{HttpService, connections::Connections, ending::Ending},
-    request::{Pipelined, Plain},
-    service::Shortcut,
+    http::{
+        reply::Reply,
+        request::{Pipelined, Plain},
+    },
+    listen::{HttpService, connections::Connections, drain::Ending},
     transport::{
-        scratch::with_read_buffer,
         stream::Stream,
-        takeover::{Handed, SessionTask, Takeover, Then},
+        thread_buffers::with_read_buffer,
+        upgrade::{Handed, SessionTask, Takeover, Then},
     },
 };
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use memchr::memchr;
 
-use crate::request::lists;
+use crate::http::request::lists;
 
 /// As many headers as most requests have at most: their places lie on the stack.
 const FEW_HEADERS: usize = 32;

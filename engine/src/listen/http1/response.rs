@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::answer::{Content, NO_SNIFF, NO_STORE, Reply};
+use crate::http::reply::{Content, NO_SNIFF, NO_STORE, Reply};
 
 /// How the end of a body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,534 @@
+//! The server side of Engine.IO: answers requests, and starts one task for each session.
+
+pub(crate) mod service;
+pub(crate) mod shutdown;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::Full;
+use memchr::memchr;
+
+use crate::{
+    CloseReason, ConnectionError, OpenRequest, RequestError,
+    config::{self, engine::EngineConfig},
+    engine::{
+        service::{BoxFuture, Shortcut},
+        shutdown::Shutdown,
+    },
+    http::{
+        body::{BodyError, collect},
+        coding::Wanted,
+        extension,
+        filter::{Gate, Turned},
+        reply::{
+            Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, too_many, try_again,
+            with_cookie,
+        },
+        request::{Intent, Plain},
+    },
+    metrics::{
+        limits::{Limit, Limits},
+        rate_limit::RateLimit,
+    },
+    proto::{
+        dialect::{Dialect, Revision},
+        frame::Frame,
+        handshake::open_packet,
+        packet::TransportKind,
+        payload::{Answer, Payload},
+        sid::Sid,
+    },
+    session::{
+        admission::{Admission, Opening},
+        application::Application,
+        driver::Driver,
+        mailbox::{Command, SessionHandle},
+        outbound::Outbound,
+        registry::Registry,
+    },
+    transport::{polling, redundant, upgrade::take_over, websocket::WebSocket},
+};
+
+/// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, task::Context};
+/// # use engineio::{Application, CloseReason, Connection, Message, OpenRequest, SessionHandle};
+/// # struct Echo;
+/// # struct Quiet;
+/// # impl Application for Echo {
+/// #     type Connection = Quiet;
+/// #     fn connect(&self, _: SessionHandle, _: Arc<OpenRequest>) -> Quiet { Quiet }
+/// # }
+/// # impl Connection for Quiet {
+/// #     fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+/// #     fn closed(&mut self, _: CloseReason) {}
+/// # }
+/// use engineio::{Connections, Engine, EngineConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let engine = Engine::new(Echo, EngineConfig::default());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let connections = Connections::default();
+/// tokio::spawn(engineio::serve(listener, engine.clone(), connections, std::future::pending()));
+/// assert_eq!(engine.session_count(), 0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Engine<A: Application> {
+    shared: Arc<Shared<A>>,
+}
+
+/// What all sessions of a server share.
+pub(crate) struct Shared<A> {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) registry: Arc<Registry>,
+    outbound: Arc<Outbound>,
+    pub(crate) warnings: RateLimit,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) admission: Admission,
+    /// Whether new sessions are refused.
+    closed: AtomicBool,
+    application: A,
+}
+
+impl<A> Shared<A> {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl<A: Application> Engine<A> {
+    /// Makes a server.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an interval, a timeout or [`max_pending_sessions`](field@EngineConfig::max_pending_sessions) of the
+    /// configuration is zero, if it names no transport, if its cookie is one that no browser takes, or if it asks for
+    /// compression without the cargo feature `compression`.
+    #[track_caller]
+    pub fn new(application: A, config: EngineConfig) -> Self {
+        assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
+        assert!(!config.ping_timeout.is_zero(), "ping_timeout must not be zero");
+        assert!(!config.upgrade_timeout.is_zero(), "upgrade_timeout must not be zero");
+        assert!(!config.write_timeout.is_zero(), "write_timeout must not be zero");
+        assert!(!config.message_timeout.is_zero(), "message_timeout must not be zero");
+        assert!(!config.body_timeout.is_zero(), "body_timeout must not be zero");
+        assert!(!config.slow_consumer_grace.is_zero(), "slow_consumer_grace must not be zero");
+        assert!(!config.read_pause_timeout.is_zero(), "read_pause_timeout must not be zero");
+        assert!(config.max_pending_sessions > 0, "max_pending_sessions must not be zero");
+        assert!(!config.transports.is_empty(), "transports must name at least one transport");
+        config::compression::check(&config);
+        if let Some(cookie) = &config.cookie {
+            cookie.check();
+        }
+        let (config, limits, registry) = (Arc::new(config), Arc::default(), Arc::new(Registry::new()));
+        Self {
+            shared: Arc::new(Shared {
+                outbound: Outbound::new(Arc::clone(&config), Arc::clone(&limits), Arc::clone(&registry)),
+                config,
+                registry,
+                warnings: RateLimit::default(),
+                limits,
+                admission: Admission::default(),
+                closed: AtomicBool::new(false),
+                application,
+            }),
+        }
+    }
+
+    /// The number of open sessions.
+    pub fn session_count(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// How often a limit was hit since the start.
+    pub fn limit_hits(&self, limit: Limit) -> u64 {
+        self.shared.limits.hits(limit)
+    }
+
+    /// The number of messages that were given up because a client did not take them, while its session went on: by
+    /// the policy of a [slow consumer](crate::SlowConsumer), or because they were
+    /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one, and what still waits
+    /// at the end of a session does not count.
+    pub fn dropped_messages(&self) -> u64 {
+        self.shared.limits.dropped()
+    }
+
+    /// The application.
+    pub fn application(&self) -> &A {
+        &self.shared.application
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Whether [`close`](Self::close) was called: new sessions are refused.
+    pub fn is_closing(&self) -> bool {
+        self.shared.is_closing()
+    }
+
+    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when nothing runs for them any more. What
+    /// was sent before still goes out. New sessions are refused from now on, with 503.
+    ///
+    /// Sessions are told over [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default. What still runs
+    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last was told is aborted: handlers are
+    /// dropped where they wait.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// The end goes on if the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use engineio::{Application, Engine};
+    /// async fn end<A: Application>(engine: &Engine<A>) {
+    ///     let shutdown = engine.close().await;
+    ///     println!("{} sessions were told, {} took too long", shutdown.sessions, shutdown.aborted);
+    /// }
+    /// ```
+    pub async fn close(&self) -> Shutdown {
+        self.shared.closed.store(true, Ordering::Release);
+        let shared = self.shared.clone();
+        let closing = tokio::spawn(async move { shutdown::close(&*shared).await });
+        // It fails only when its runtime ends, and all sessions with it.
+        closing.await.unwrap_or_default()
+    }
+
+    /// Answers one request, whatever its path.
+    ///
+    /// Nothing of the request is kept while a poll waits, but for what its answer needs.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future of a poll or a POST means that its client has gone: the session ends.
+    pub fn handle<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        if self.shared.config.hooks.are_unset() {
+            let (gate, intent) = Gate::check(&self.shared, &request);
+            return self.proceed(gate, request, intent);
+        }
+        let engine = self.clone();
+        Box::pin(async move {
+            let (gate, request, intent) = Gate::pass(&engine.shared, request).await;
+            engine.proceed(gate, request, intent).await
+        })
+    }
+
+    /// Answers the polls and POSTs to `path` of sessions that are open, unless more must be known of them.
+    pub(crate) fn shortcut(&self, path: &str) -> Shortcut {
+        let (engine, path) = (self.clone(), Box::<str>::from(path));
+        Arc::new(move |request| {
+            let query = request.target.strip_prefix(&*path)?.strip_prefix('?')?;
+            engine.answer_plain(request, query)
+        })
+    }
+
+    fn answer_plain(&self, request: &Plain<'_>, query: &str) -> Option<BoxFuture<Reply>> {
+        let config = &self.shared.config;
+        // What is behind it belongs to no query.
+        let is_cut = memchr(b'#', query.as_bytes()).is_some();
+        if is_cut || request.body.len() > config.max_http_buffer_size {
+            return None;
+        }
+        let (gate, intent) = Gate::check_plain(&self.shared, request, query)?;
+        let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
+        Some(match intent {
+            Intent::Poll(session) => Box::pin(async move { gate.reply(poll(&session).await) }),
+            Intent::Post(session) if request.header("content-type").all(is_text) => {
+                let payload = Payload::new(request.body, session.dialect(), false);
+                Box::pin(async move { gate.reply(Reply::posted(post_here(&session, payload).await)) })
+            }
+            _ => return None,
+        })
+    }
+
+    /// Does what a checked request asks for: at once, or in a future that holds no more than it needs.
+    fn proceed<B>(
+        &self,
+        gate: Gate,
+        mut request: Request<B>,
+        intent: Result<Intent, Turned>,
+    ) -> BoxFuture<Response<Full<Bytes>>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        let response = match intent {
+            Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => elsewhere(),
+            Ok(Intent::Open(dialect)) => match Opening::new(&self.shared, request.extensions()) {
+                Ok(opening) => self.open(opening, dialect, &request.into_parts().0),
+                Err(limit) => self.refuse(limit),
+            },
+            Ok(Intent::OpenWebSocket(key, dialect)) => {
+                match Opening::new(&self.shared, request.extensions()) {
+                    Ok(opening) => self.open_websocket(opening, &key, dialect, request.into_parts().0),
+                    Err(limit) => self.refuse(limit),
+                }
+            }
+            Ok(Intent::Poll(session)) => {
+                let wanted = Wanted::of(request.headers(), &self.shared.config);
+                return Box::pin(async move {
+                    let response = poll(&session).await.into();
+                    gate.leave(match wanted {
+                        Some(wanted) => Box::pin(wanted.apply(response)).await,
+                        None => response,
+                    })
+                });
+            }
+            Ok(Intent::Post(session)) => match self.check_post(&session, &request) {
+                Ok(is_binary) => {
+                    let config = self.shared.config.clone();
+                    let body = request.into_body();
+                    return Box::pin(async move {
+                        gate.leave(post(&session, body, is_binary, &config).await.into())
+                    });
+                }
+                Err(refused) => refused.into(),
+            },
+            Ok(Intent::Upgrade(session, key, dialect)) => {
+                let deflate = extension::negotiate(request.headers(), &self.shared.config);
+                let response = switching_protocols(&key, request.headers(), deflate);
+                take_over(request.extensions_mut(), move |handed| {
+                    let websocket = WebSocket::new(handed, dialect, deflate);
+                    session.command(Command::Probe(Box::new(websocket)));
+                    None
+                });
+                response
+            }
+            Ok(Intent::Redundant(key, dialect)) => {
+                let response = switching_protocols(&key, request.headers(), None);
+                let timeout = self.shared.config.close_timeout;
+                take_over(request.extensions_mut(), move |handed| {
+                    Some(redundant::close(handed, dialect, timeout))
+                });
+                response
+            }
+            Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
+            Err(refused) => refused.response(&self.shared.limits.metrics),
+        };
+        Box::pin(std::future::ready(gate.leave(response)))
+    }
+
+    /// The answer to a client that a limit keeps out.
+    fn refuse(&self, limit: Limit) -> Response<Full<Bytes>> {
+        self.shared.limits.hit(limit);
+        let status = match limit {
+            Limit::MaxPipelinedHandshakes => return too_many(),
+            Limit::MaxSessionsPerAddress => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        try_again(status, RETRY_SOON)
+    }
+
+    /// Opens a session over long-polling.
+    fn open(
+        &self,
+        opening: Opening<A>,
+        dialect: Dialect,
+        request: &http::request::Parts,
+    ) -> Response<Full<Bytes>> {
+        let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
+        let session = self.session(sid, TransportKind::Polling, dialect);
+        let cookie = self.cookie(&sid);
+        let handshake = open_packet(&sid, TransportKind::Polling, &self.shared.config);
+        let connection = self.shared.application.connect(session.clone(), self.opened(request));
+        let Some(driver) = Driver::new(opening, session, connection, None) else {
+            return self.id_taken(request);
+        };
+        tokio::spawn(driver.run());
+        let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
+        self.shared.limits.metrics.sent(&initial);
+        let mut opened = Answer::new(dialect, &initial);
+        opened.push_control(format!("0{handshake}").as_bytes());
+        for frame in &initial {
+            opened.push(frame);
+        }
+        let packets = polling::Packets { body: opened.into_body(), charge: None };
+        with_cookie(Reply::packets(dialect, packets).into(), cookie)
+    }
+
+    /// Opens a session over a WebSocket, once the connection has been handed over.
+    fn open_websocket(
+        &self,
+        opening: Opening<A>,
+        key: &HeaderValue,
+        dialect: Dialect,
+        mut request: http::request::Parts,
+    ) -> Response<Full<Bytes>> {
+        let Some(sid) = self.generate_id(&request) else { return self.id_taken(&request) };
+        let deflate = extension::negotiate(&request.headers, &self.shared.config);
+        let response = switching_protocols(key, &request.headers, deflate);
+        let opened = self.opened(&request);
+        let engine = self.clone();
+        take_over(&mut request.extensions, move |handed| {
+            let websocket = WebSocket::new(handed, dialect, deflate);
+            engine.start_websocket(opening, sid, dialect, websocket, opened).map(Driver::run)
+        });
+        with_cookie(response, self.cookie(&sid))
+    }
+
+    fn start_websocket(
+        &self,
+        opening: Opening<A>,
+        sid: Sid,
+        dialect: Dialect,
+        mut websocket: WebSocket,
+        request: Arc<OpenRequest>,
+    ) -> Option<Driver<A>> {
+        let session = self.session(sid, TransportKind::WebSocket, dialect);
+        let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
+        websocket.queue_first(Frame::open(&handshake));
+        if let Some(frame) = &self.shared.config.initial_packet {
+            // The queue of a new session takes it.
+            let _ = session.send(std::slice::from_ref(frame));
+        }
+        let connection = self.shared.application.connect(session.clone(), request);
+        Driver::new(opening, session, connection, Some(websocket))
+    }
+
+    /// What is kept of the request that opens a session.
+    fn opened(&self, request: &http::request::Parts) -> Arc<OpenRequest> {
+        Arc::new(OpenRequest::keeping(request, &self.shared.config.hooks.extensions))
+    }
+
+    /// An id for a new session; `None` if that of the application is taken.
+    fn generate_id(&self, request: &http::request::Parts) -> Option<Sid> {
+        match &self.shared.config.hooks.generate_id {
+            None => Some(Sid::random()),
+            Some(hook) => Some(hook(request)).filter(|sid| !self.shared.registry.knows(sid)),
+        }
+    }
+
+    fn id_taken(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
+        let error = ConnectionError::from(RequestError::IdTaken);
+        if let Some(hook) = &self.shared.config.hooks.connection_error {
+            hook(&error, request);
+        }
+        error.response()
+    }
+
+    fn cookie(&self, sid: &Sid) -> Option<HeaderValue> {
+        self.shared.config.cookie.as_ref()?.of(sid)
+    }
+
+    fn session(&self, sid: Sid, transport: TransportKind, dialect: Dialect) -> SessionHandle {
+        SessionHandle::new(sid, transport, dialect, self.shared.outbound.clone())
+    }
+
+    /// Checks what the head of a POST decides; says whether its payload is binary.
+    fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, Reply> {
+        let dialect = session.dialect();
+        let is_binary = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|value| value == Content::Binary.as_str());
+        if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
+            // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
+            session.close_for(CloseReason::TransportError);
+            return Err(Reply::refused(StatusCode::BAD_REQUEST));
+        }
+        if request.body().size_hint().lower() > self.shared.config.max_http_buffer_size as u64 {
+            return Err(beyond(session, Limit::MaxHttpBufferSize));
+        }
+        Ok(is_binary)
+    }
+}
+
+impl<A: Application> Clone for Engine<A> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<A: Application> fmt::Debug for Engine<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("sessions", &self.session_count()).finish_non_exhaustive()
+    }
+}
+
+/// Takes the packets of a POST.
+async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config: &EngineConfig) -> Reply {
+    let payload = |body: Vec<u8>| Payload::new(body, session.dialect(), is_binary);
+    let mut body = pin!(collect(body, config, session));
+    // Most bodies come with their head.
+    let here = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
+    let taken = if let Poll::Ready(Ok(body)) = here {
+        Ok(post_here(session, payload(body)).await)
+    } else {
+        let (post, mut ticket) = polling::PostRequest::arriving();
+        session.command(Command::Post(post));
+        let mut here = Some(here);
+        let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
+            // Decided before the body is here: another POST is on its way, or the session has ended.
+            Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
+            Poll::Pending => match here.take() {
+                Some(Poll::Ready(failed)) => Poll::Ready(Ok(failed)),
+                _ => body.as_mut().poll(cx).map(Ok),
+            },
+        })
+        .await;
+        match body {
+            Ok(Ok(body)) => {
+                // Without the other side, the answer is there already.
+                let _ = ticket.body.send(payload(body));
+                Ok(ticket.done.await.is_ok())
+            }
+            // While the session still waits for the body: it ends in its own way.
+            Ok(Err(BodyError::Limit(limit))) => Err(beyond(session, limit)),
+            Ok(Err(BodyError::Broken)) => Err(Reply::refused(StatusCode::BAD_REQUEST)),
+            Err(taken) => Ok(taken),
+        }
+    };
+    taken.map_or_else(|refused| refused, Reply::posted)
+}
+
+/// Ends a session because of a POST that goes beyond a limit.
+fn beyond(session: &SessionHandle, limit: Limit) -> Reply {
+    session.hit(limit);
+    session.command(Command::PostRefused);
+    Reply::beyond(limit)
+}
+
+/// Hands over the packets of a POST that are all here; says whether they were taken.
+async fn post_here(session: &SessionHandle, payload: Option<Payload>) -> bool {
+    let (post, done) = polling::PostRequest::here(payload);
+    session.command(Command::Post(post));
+    done.await.is_ok()
+}
+
+/// Waits for what the session sends.
+async fn poll(session: &SessionHandle) -> Reply {
+    let (poll, body) = polling::PollRequest::new();
+    session.command(Command::Poll(poll));
+    match body.await {
+        Ok(packets) => Reply::packets(session.dialect(), packets),
+        Err(_) => Reply::refused(StatusCode::BAD_REQUEST),
+    }
+}

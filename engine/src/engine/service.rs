@@ -1,0 +1,63 @@
+//! [`Engine`] as a tower service.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use crate::{
+    Application, Engine,
+    http::{reply::Reply, request::Plain},
+};
+
+/// What answers a request.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<A, B> Service<Request<B>> for Engine<A>
+where
+    A: Application,
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Answered;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Answered(self.handle(request))
+    }
+}
+
+/// The future of [`Engine`] as a service: it never fails.
+pub struct Answered(BoxFuture<Response<Full<Bytes>>>);
+
+impl Future for Answered {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl fmt::Debug for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answered").finish_non_exhaustive()
+    }
+}
+
+/// What answers some requests in place of a service, which needs more of them; `None` if the service is to answer.
+pub(crate) type Shortcut = Arc<dyn Fn(&Plain<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;

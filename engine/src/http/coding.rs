@@ -1,0 +1,244 @@
+//! Compressed answers: RFC 9110, section 12.5.3.
+
+use std::io::Write as _;
+
+use brotli::enc::BrotliEncoderParams;
+use bytes::Bytes;
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+
+use crate::config::engine::EngineConfig;
+
+/// As fast as gzip at its default, and a little smaller.
+const BROTLI_QUALITY: i32 = 4;
+/// For what is compressed only once: beyond, brotli takes ten times as long for a few percent.
+const BROTLI_BEST: i32 = 9;
+/// The answers that take longer than a worker thread should be kept: about a millisecond.
+const LARGE: usize = 64 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Brotli,
+    /// The zlib format.
+    Deflate,
+}
+
+impl Coding {
+    /// In the order in which they are preferred when the client likes them equally: gzip costs least.
+    const FASTEST: [Self; 3] = [Self::Gzip, Self::Brotli, Self::Deflate];
+    /// The order for what is compressed only once.
+    const SMALLEST: [Self; 3] = [Self::Brotli, Self::Gzip, Self::Deflate];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// The coding that the client likes best; `None` if that is no coding at all.
+    fn accepted(headers: &HeaderMap, preferred: [Self; 3]) -> Option<Self> {
+        let values = headers.get_all(header::ACCEPT_ENCODING);
+        let elements: Vec<(&str, u16)> = values
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(element)
+            .collect();
+        let weight = |name: &str| elements.iter().find(|(listed, _)| listed.eq_ignore_ascii_case(name));
+        let any = weight("*").map_or(0, |&(_, weight)| weight);
+        let identity = weight("identity").map_or(0, |&(_, weight)| weight);
+        preferred
+            .into_iter()
+            .map(|coding| (weight(coding.as_str()).map_or(any, |&(_, weight)| weight), coding))
+            .rev()
+            .max_by_key(|&(weight, _)| weight)
+            .filter(|&(weight, _)| weight > 0 && weight >= identity)
+            .map(|(_, coding)| coding)
+    }
+
+    /// Compresses the body; `None` if that failed.
+    fn encode(self, body: &[u8], level: u32, quality: i32) -> Option<Vec<u8>> {
+        let out = Vec::with_capacity(body.len() / 3);
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(out, Compression::new(level));
+                encoder.write_all(body).and_then(|()| encoder.finish()).ok()
+            }
+            Self::Deflate => {
+                let mut encoder = ZlibEncoder::new(out, Compression::new(level));
+                encoder.write_all(body).and_then(|()| encoder.finish()).ok()
+            }
+            Self::Brotli => {
+                let mut out = out;
+                let parameters =
+                    BrotliEncoderParams { quality, size_hint: body.len(), ..BrotliEncoderParams::default() };
+                brotli::BrotliCompress(&mut &*body, &mut out, &parameters).ok().map(|_| out)
+            }
+        }
+    }
+}
+
+/// Not public API: the coding that the client likes best for what is compressed only once.
+#[doc(hidden)]
+pub fn __preferred_coding(headers: &HeaderMap) -> Option<&'static str> {
+    Coding::accepted(headers, Coding::SMALLEST).map(Coding::as_str)
+}
+
+/// Not public API: compresses the body as small as is sensible; `None` if that failed.
+#[doc(hidden)]
+pub fn __encode_once(coding: &str, body: &[u8]) -> Option<Vec<u8>> {
+    let coding = Coding::SMALLEST.into_iter().find(|known| known.as_str() == coding)?;
+    coding.encode(body, Compression::best().level(), BROTLI_BEST)
+}
+
+/// One element of `Accept-Encoding`: a coding, and its weight in thousandths. `None` if it is malformed.
+fn element(element: &str) -> Option<(&str, u16)> {
+    let (name, weight) = match element.split_once(';') {
+        None => (element, None),
+        Some((name, weight)) => (name, Some(weight.trim())),
+    };
+    let weight = match weight {
+        None => 1000,
+        Some(weight) => {
+            let value = weight.strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('=')?.trim_start();
+            let value: f32 = value.parse().ok().filter(|value| (0.0..=1.0).contains(value))?;
+            // Between 0 and 1000.
+            #[allow(clippy::cast_sign_loss, reason = "checked above")]
+            let thousandths = (value * 1000.0).round() as u16;
+            thousandths
+        }
+    };
+    Some((name.trim(), weight)).filter(|(name, _)| !name.is_empty())
+}
+
+/// What is left of a request once its answer is waited for: how the client likes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    threshold: usize,
+    level: u32,
+    coding: Option<Coding>,
+}
+
+impl Wanted {
+    /// `None` if answers are not compressed on this server.
+    pub(crate) fn of(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
+        let options = config.http_compression.as_ref()?;
+        let coding = Coding::accepted(headers, Coding::FASTEST);
+        Some(Self { threshold: options.threshold, level: options.level, coding })
+    }
+
+    /// Compresses the answer, if it is large enough and the client takes it.
+    pub(crate) async fn apply(self, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        let (mut parts, body) = response.into_parts();
+        let Ok(body) = body.collect().await;
+        let body = body.to_bytes();
+        if body.len() < self.threshold || parts.status != StatusCode::OK {
+            return Response::from_parts(parts, body.into());
+        }
+        parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        let Some(coding) = self.coding else { return Response::from_parts(parts, body.into()) };
+        let encoded = if body.len() < LARGE {
+            coding.encode(&body, self.level, BROTLI_QUALITY)
+        } else {
+            let body = body.clone();
+            let encode =
+                tokio::task::spawn_blocking(move || coding.encode(&body, self.level, BROTLI_QUALITY));
+            encode.await.ok().flatten()
+        };
+        let body = if let Some(encoded) = encoded {
+            parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+            encoded.into()
+        } else {
+            body
+        };
+        Response::from_parts(parts, body.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::HttpCompression;
+
+    fn accepted(value: &str) -> Option<&'static str> {
+        let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]);
+        Coding::accepted(&headers, Coding::FASTEST).map(Coding::as_str)
+    }
+
+    #[test]
+    fn the_client_chooses_and_gzip_wins_a_tie() {
+        let cases = [
+            ("gzip, deflate, br, zstd", Some("gzip")),
+            ("br", Some("br")),
+            ("GZIP", Some("gzip")),
+            ("deflate", Some("deflate")),
+            ("*", Some("gzip")),
+            ("*;q=0.5, gzip;q=0", Some("br")),
+            ("gzip;q=0.8, br;q=0.9, deflate;q=0.1", Some("br")),
+            ("gzip ; Q = 0.001", Some("gzip")),
+            ("gzip;q=0.5, identity", None),
+            ("identity;q=0.5, gzip", Some("gzip")),
+            ("gzip;q=0", None),
+            ("gzip;q=2", None),
+            ("gzip;level=1", None),
+            ("*;q=0", None),
+            ("zstd, compress", None),
+            ("", None),
+            (",;q=1,", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(accepted(value), expected, "{value}");
+        }
+        assert_eq!(Coding::accepted(&HeaderMap::new(), Coding::FASTEST), None);
+    }
+
+    async fn answer(accept: Option<&str>, len: usize) -> (HeaderMap, Bytes) {
+        let config = EngineConfig::default().http_compression(HttpCompression::default());
+        let headers = accept.map(|value| (header::ACCEPT_ENCODING, value.parse().unwrap()));
+        let wanted = Wanted::of(&HeaderMap::from_iter(headers), &config).unwrap();
+        let (parts, body) = wanted.apply(Response::new(Full::from("x".repeat(len)))).await.into_parts();
+        (parts.headers, body.collect().await.unwrap().to_bytes())
+    }
+
+    #[tokio::test]
+    async fn each_coding_can_be_read_back() {
+        for len in [1024, 10_000, 1_000_000] {
+            for coding in Coding::FASTEST {
+                let (headers, body) = answer(Some(coding.as_str()), len).await;
+                assert_eq!(headers[header::CONTENT_ENCODING], coding.as_str());
+                assert_eq!(headers[header::VARY], "Accept-Encoding");
+                assert!(body.len() < len / 10);
+                let mut text = String::new();
+                match coding {
+                    Coding::Gzip => flate2::read::GzDecoder::new(&*body).read_to_string(&mut text),
+                    Coding::Deflate => flate2::read::ZlibDecoder::new(&*body).read_to_string(&mut text),
+                    Coding::Brotli => brotli::Decompressor::new(&*body, 4096).read_to_string(&mut text),
+                }
+                .unwrap();
+                assert!(text == "x".repeat(len));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn small_answers_and_clients_without_wishes_are_left_alone() {
+        let (headers, body) = answer(Some("gzip"), 1023).await;
+        assert!(headers.is_empty());
+        assert_eq!(body.len(), 1023);
+        let (headers, body) = answer(None, 1024).await;
+        assert!(!headers.contains_key(header::CONTENT_ENCODING));
+        assert_eq!(
+            (&headers[header::VARY], body.len()),
+            (&HeaderValue::from_static("Accept-Encoding"), 1024)
+        );
+    }
+}

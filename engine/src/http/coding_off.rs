@@ -1,0 +1,34 @@
+//! Responses without the feature `compression`.
+
+use std::{convert::Infallible, future::Ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+
+use crate::config::engine::EngineConfig;
+
+/// Not public API.
+#[doc(hidden)]
+pub fn __preferred_coding(_: &HeaderMap) -> Option<&'static str> {
+    None
+}
+
+/// Not public API.
+#[doc(hidden)]
+pub fn __encode_once(_: &str, _: &[u8]) -> Option<Vec<u8>> {
+    None
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted(Infallible);
+
+impl Wanted {
+    pub(crate) fn of(_: &HeaderMap, _: &EngineConfig) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn apply(self, _: Response<Full<Bytes>>) -> Ready<Response<Full<Bytes>>> {
+        match self.0 {}
+    }
+}

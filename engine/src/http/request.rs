@@ -1,0 +1,410 @@
+//! An HTTP request to a checked intent, or to one of the protocol's errors.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
+use memchr::memchr;
+
+use crate::{
+    RequestError,
+    config::engine::EngineConfig,
+    proto::{
+        dialect::{Dialect, Revision},
+        packet::TransportKind,
+        payload::jsonp::Jsonp,
+    },
+    session::{mailbox::SessionHandle, registry::Registry},
+};
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) enum Intent {
+    /// A new session over long-polling.
+    Open(Dialect),
+    /// A new session over a WebSocket, with the client's key.
+    OpenWebSocket(HeaderValue, Dialect),
+    /// What the server sends to a session.
+    Poll(SessionHandle),
+    /// Packets for a session.
+    Post(SessionHandle),
+    /// A WebSocket that is to take a session over, with the client's key.
+    Upgrade(SessionHandle, HeaderValue, Dialect),
+    /// A WebSocket for a session that has upgraded to one, with the client's key: it is closed at once.
+    Redundant(HeaderValue, Dialect),
+    /// A method that means nothing for a session.
+    Unsupported,
+}
+
+/// A request of HTTP/1.1 that is all here, before it is made a [`Request`]: its parts lie where they were read.
+pub(crate) struct Plain<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a [httparse::Header<'a>],
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    /// The values of a header.
+    pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(named).map(|header| header.value)
+    }
+}
+
+/// An extension of a request that came before the answer to the one in front of it had left: how many sessions were
+/// asked for in this way on its connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pipelined(Arc<AtomicU32>);
+
+impl Pipelined {
+    /// Counts one more session; says whether it is one of the first `max`.
+    pub(crate) fn allows(&self, max: u32) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) < max
+    }
+}
+
+/// The parameters that the protocol knows; the last one counts if one is repeated.
+#[derive(Debug, Default)]
+struct Query<'a> {
+    transport: Cow<'a, str>,
+    sid: Cow<'a, str>,
+    protocol: Cow<'a, str>,
+    base64: bool,
+    jsonp: Option<Jsonp>,
+}
+
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Self {
+        let mut parsed = Self::default();
+        // Few are escaped. Without an early end, many bytes are looked at at once.
+        let escaped = query.bytes().fold(0, |escaped, byte| escaped | u8::from(matches!(byte, b'%' | b'+')));
+        let escaped = escaped != 0;
+        let decoded = |part| if escaped { decoded(part) } else { Cow::Borrowed(part) };
+        let mut rest = query;
+        while !rest.is_empty() {
+            let (key, value);
+            (key, value, rest) = pair(rest);
+            let value = decoded(value);
+            match &*decoded(key) {
+                "transport" => parsed.transport = value,
+                "sid" => parsed.sid = value,
+                "EIO" => parsed.protocol = value,
+                "j" => parsed.jsonp = Jsonp::of_query(&value),
+                "b64" => parsed.base64 = !value.is_empty(),
+                _ => {}
+            }
+        }
+        parsed
+    }
+
+    fn dialect(&self, transport: TransportKind, config: &EngineConfig) -> Dialect {
+        // A script is not bound to its own site, so this way in is open only where old browsers are asked for.
+        let jsonp = self.jsonp.filter(|_| config.allow_eio3 && transport == TransportKind::Polling);
+        let revision = Revision::of_query(&self.protocol);
+        Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
+    }
+}
+
+/// The key and the value of the first pair, and what is behind it.
+fn pair(query: &str) -> (&str, &str, &str) {
+    let (pair, rest) = split(query, b'&');
+    let (key, value) = split(pair, b'=');
+    (key, value, rest)
+}
+
+/// What is before the first of these bytes, which is ASCII, and what is behind it.
+fn split(text: &str, at: u8) -> (&str, &str) {
+    match memchr(at, text.as_bytes()) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
+    }
+}
+
+/// A part of a query, the general way: it costs more than all other checks of a poll together.
+fn decoded(part: &str) -> Cow<'_, str> {
+    let value = format!("={part}");
+    form_urlencoded::parse(value.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+        .into()
+}
+
+impl Intent {
+    /// Checks a request in the order of the Node.js server, so that the same fault gives the same code.
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        config: &EngineConfig,
+        sessions: &Registry,
+    ) -> Result<Self, RequestError> {
+        let query = request.uri().query().unwrap_or_default();
+        Self::asked(request.method(), query, websocket_key(request), config, sessions)
+    }
+
+    /// As [`of`](Self::of), of the parts of a request that count: `key` is that of a WebSocket handshake.
+    pub(crate) fn asked(
+        method: &Method,
+        query: &str,
+        key: Option<Result<HeaderValue, RequestError>>,
+        config: &EngineConfig,
+        sessions: &Registry,
+    ) -> Result<Self, RequestError> {
+        let query = Query::parse(query);
+        let transport = [TransportKind::Polling, TransportKind::WebSocket]
+            .into_iter()
+            .find(|transport| transport.as_str() == query.transport && config.transports.contains(transport))
+            .ok_or(RequestError::UnknownTransport)?;
+        let dialect = query.dialect(transport, config);
+        if query.sid.is_empty() {
+            return Self::open(method, dialect, transport, key, config);
+        }
+        let session = sessions.find(&query.sid).ok_or(RequestError::UnknownSession)?;
+        if dialect.revision != session.dialect().revision {
+            return Err(RequestError::ProtocolMismatch);
+        }
+        if let Some(key) = key {
+            if transport == TransportKind::WebSocket && session.has_upgraded() {
+                return Ok(Self::Redundant(key?, dialect));
+            }
+            let allowed = config.allow_upgrades
+                && transport == TransportKind::WebSocket
+                && session.transport() == TransportKind::Polling;
+            return if allowed {
+                Ok(Self::Upgrade(session, key?, dialect))
+            } else {
+                Err(RequestError::TransportMismatch)
+            };
+        }
+        if session.transport() != transport || transport == TransportKind::WebSocket {
+            return Err(RequestError::TransportMismatch);
+        }
+        Ok(match *method {
+            Method::GET => Self::Poll(session),
+            Method::POST => Self::Post(session),
+            _ => Self::Unsupported,
+        })
+    }
+
+    fn open(
+        method: &Method,
+        dialect: Dialect,
+        transport: TransportKind,
+        key: Option<Result<HeaderValue, RequestError>>,
+        config: &EngineConfig,
+    ) -> Result<Self, RequestError> {
+        if method != Method::GET {
+            return Err(RequestError::BadHandshakeMethod);
+        }
+        let intent = match (transport, key) {
+            (TransportKind::Polling, None) => Self::Open(dialect),
+            (TransportKind::WebSocket, Some(key)) => Self::OpenWebSocket(key?, dialect),
+            _ => return Err(RequestError::BadRequest),
+        };
+        if dialect.revision == Revision::V3 && !config.allow_eio3 {
+            return Err(RequestError::UnsupportedProtocol);
+        }
+        Ok(intent)
+    }
+}
+
+/// The key of a WebSocket handshake, RFC 6455 section 4.2.1; `None` if the request asks for no upgrade to one.
+fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestError>> {
+    let headers = request.headers();
+    // The header that most requests do not have comes first.
+    if !has_token(headers, header::UPGRADE, "websocket")
+        || !has_token(headers, header::CONNECTION, "upgrade")
+        // RFC 9110, section 7.8.
+        || request.version() < Version::HTTP_11
+    {
+        return None;
+    }
+    if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Some(Err(RequestError::WebSocketVersion));
+    }
+    // The bytes of a body would be read as frames.
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let key = only(headers, header::SEC_WEBSOCKET_KEY)
+        .filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
+    Some(match key {
+        Some(key) if request.method() == Method::GET && !has_body => Ok(key.clone()),
+        _ => Err(RequestError::BadRequest),
+    })
+}
+
+/// The value of a header that comes once.
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// Whether a list header names the token, in whatever case.
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|value| lists(value.as_bytes(), token))
+}
+
+/// Whether a value that is a list names the token, in whatever case.
+pub(crate) fn lists(value: &[u8], token: &str) -> bool {
+    let mut items = value.split(|&byte| byte == b',');
+    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{proto::sid::Sid, session::outbound::Outbound};
+
+    fn check(request: &Request<()>, session: Option<TransportKind>) -> Result<Intent, u8> {
+        let session = session.map(|transport| (transport, Dialect::CURRENT));
+        check_with(&EngineConfig::default(), request, session)
+    }
+
+    fn check_with(
+        config: &EngineConfig,
+        request: &Request<()>,
+        session: Option<(TransportKind, Dialect)>,
+    ) -> Result<Intent, u8> {
+        let sessions = Registry::new();
+        if let Some((transport, dialect)) = session {
+            let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
+            sessions.insert(SessionHandle::new(sid, transport, dialect, Outbound::for_test(1000)));
+        }
+        Intent::of(request, config, &sessions).map_err(RequestError::code)
+    }
+
+    fn get(query: &str) -> Request<()> {
+        Request::get(format!("/socket.io/?{query}")).body(()).unwrap()
+    }
+
+    fn websocket(query: &str) -> Request<()> {
+        Request::get(format!("/socket.io/?{query}"))
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "WebSocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .unwrap()
+    }
+
+    const SID: &str = "abcdefghijklmnopqrst";
+
+    #[test]
+    fn handshakes_are_checked_in_the_order_of_the_reference() {
+        assert!(matches!(check(&get("EIO=4&transport=polling&t=x"), None), Ok(Intent::Open(_))));
+        assert!(matches!(check(&get("EIO=4&transport=polling&sid="), None), Ok(Intent::Open(_))));
+        for transport in
+            ["", "transport=", "transport=webtransport", "transport=__proto__", "transport=Polling"]
+        {
+            assert_eq!(check(&get(&format!("EIO=4&{transport}")), None).unwrap_err(), 0, "{transport}");
+        }
+        let last_wins = get("EIO=4&transport=nothing&transport=polling");
+        assert!(matches!(check(&last_wins, None), Ok(Intent::Open(_))));
+        assert_eq!(check(&get("EIO=4&transport=websocket"), None).unwrap_err(), 3);
+        for protocol in ["EIO=3", "EIO=5", "EIO=abc", "x=y"] {
+            let refused = check(&get(&format!("transport=polling&{protocol}")), None);
+            assert_eq!(refused.unwrap_err(), 5, "{protocol}");
+        }
+        let mut post = get("EIO=4&transport=polling");
+        *post.method_mut() = Method::POST;
+        assert_eq!(check(&post, None).unwrap_err(), 2);
+    }
+
+    #[test]
+    fn requests_of_a_session_must_fit_it() {
+        let poll = format!("EIO=4&transport=polling&sid={SID}");
+        let polling = Some(TransportKind::Polling);
+        let upgraded = Some(TransportKind::WebSocket);
+        assert_eq!(check(&get(&poll), None).unwrap_err(), 1);
+        assert_eq!(check(&get("EIO=4&transport=polling&sid=__proto__"), polling).unwrap_err(), 1);
+        assert!(matches!(check(&get(&poll), polling), Ok(Intent::Poll(_))));
+        assert_eq!(check(&get(&poll), upgraded).unwrap_err(), 3);
+        assert_eq!(check(&get(&poll.replace("EIO=4", "EIO=3")), polling).unwrap_err(), 3);
+        let mut request = get(&poll);
+        *request.method_mut() = Method::POST;
+        assert!(matches!(check(&request, polling), Ok(Intent::Post(_))));
+        *request.method_mut() = Method::PUT;
+        assert!(matches!(check(&request, polling), Ok(Intent::Unsupported)));
+    }
+
+    #[test]
+    fn older_clients_are_served_where_they_are_allowed() {
+        let config = EngineConfig::default().allow_eio3(true);
+        let v3 = |base64| Dialect { revision: Revision::V3, base64, jsonp: None };
+        for (query, dialect) in [
+            ("EIO=3", v3(false)),
+            ("EIO=2&b64=1", v3(true)),
+            ("x=y&b64=", v3(false)),
+            ("EIO=4", Dialect::CURRENT),
+        ] {
+            let polling = check_with(&config, &get(&format!("transport=polling&{query}")), None);
+            assert!(matches!(polling, Ok(Intent::Open(got)) if got == dialect), "{query}");
+            let direct = check_with(&config, &websocket(&format!("transport=websocket&{query}")), None);
+            assert!(matches!(direct, Ok(Intent::OpenWebSocket(_, got)) if got == dialect), "{query}");
+        }
+    }
+
+    #[test]
+    fn polls_are_answered_by_scripts_where_older_clients_are_allowed() {
+        let dialect = |config: &EngineConfig, request| match check_with(config, &request, None) {
+            Ok(Intent::Open(dialect) | Intent::OpenWebSocket(_, dialect)) => dialect,
+            other => panic!("{other:?}"),
+        };
+        let allowed = EngineConfig::default().allow_eio3(true);
+        let script = dialect(&allowed, get("EIO=4&transport=polling&j=x7"));
+        assert_eq!((script.jsonp, script.base64), (Jsonp::of_query("7"), true));
+        assert_eq!(dialect(&allowed, websocket("EIO=4&transport=websocket&j=7")), Dialect::CURRENT);
+        let refused = dialect(&EngineConfig::default(), get("EIO=4&transport=polling&j=7"));
+        assert_eq!(refused, Dialect::CURRENT);
+    }
+
+    #[test]
+    fn a_session_keeps_its_revision() {
+        let config = EngineConfig::default().allow_eio3(true);
+        let session = |revision| Some((TransportKind::Polling, Dialect { revision, ..Dialect::CURRENT }));
+        for (revision, eio, fits) in [
+            (Revision::V3, "EIO=3", true),
+            (Revision::V3, "x=y", true),
+            (Revision::V3, "EIO=4", false),
+            (Revision::V4, "EIO=4", true),
+            (Revision::V4, "EIO=3", false),
+        ] {
+            let poll = get(&format!("transport=polling&sid={SID}&{eio}"));
+            let upgrade = websocket(&format!("transport=websocket&sid={SID}&{eio}"));
+            for request in [poll, upgrade] {
+                let result = check_with(&config, &request, session(revision));
+                assert_eq!(result.err(), (!fits).then_some(3), "{revision:?} {eio}");
+            }
+        }
+    }
+
+    #[test]
+    fn websocket_handshakes_are_checked_before_the_upgrade() {
+        let open = websocket("EIO=4&transport=websocket");
+        assert!(matches!(check(&open, None), Ok(Intent::OpenWebSocket(..))));
+        assert_eq!(check(&websocket("EIO=3&transport=websocket"), None).unwrap_err(), 5);
+        assert_eq!(check(&websocket("EIO=4&transport=polling"), None).unwrap_err(), 3);
+
+        let upgrade = websocket(&format!("EIO=4&transport=websocket&sid={SID}"));
+        assert!(matches!(check(&upgrade, Some(TransportKind::Polling)), Ok(Intent::Upgrade(..))));
+        assert_eq!(check(&upgrade, Some(TransportKind::WebSocket)).unwrap_err(), 3);
+        assert_eq!(check(&upgrade, None).unwrap_err(), 1);
+
+        for (name, value) in [
+            ("sec-websocket-key", "abc"),
+            ("sec-websocket-key", "AAAA"),
+            ("sec-websocket-version", "8"),
+            ("upgrade", "h2c"),
+        ] {
+            let mut bad = websocket("EIO=4&transport=websocket");
+            bad.headers_mut().insert(name, value.parse().unwrap());
+            assert_eq!(check(&bad, None).unwrap_err(), 3, "{name}: {value}");
+        }
+    }
+}

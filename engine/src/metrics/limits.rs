@@ -1,0 +1,158 @@
+//! How often each limit was hit. Every hit passes [`Limits::hit`].
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{config::engine::EngineConfig, metrics::Metrics};
+
+/// Defines the limits from one table, each with its name and what one hit is.
+macro_rules! limits {
+    ($( $(#[$doc:meta])* $limit:ident = $name:literal, )*) => {
+        /// A limit that a client can hit, under the name of the option of
+        /// [`EngineConfig`](crate::EngineConfig) that sets it.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use engineio::Limit;
+        ///
+        /// assert_eq!(Limit::MaxBuffered.as_str(), "max_buffered");
+        /// assert!(Limit::ALL.contains(&Limit::MaxBuffered));
+        /// ```
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Limit { $( $(#[$doc])* $limit, )* }
+
+        impl Limit {
+            /// All limits.
+            pub const ALL: &[Self] = &[$( Self::$limit, )*];
+
+            /// The name of the option, which is also that of the counter.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$limit => $name, )* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// A message, or the body of a POST, was larger than
+    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size).
+    MaxHttpBufferSize = "max_http_buffer_size",
+    /// A message was dropped by the policy of a [slow consumer](crate::SlowConsumer), because more would have waited
+    /// for its client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
+    MaxBuffered = "max_buffered",
+    /// More waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered) for longer than
+    /// [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    SlowConsumerGrace = "slow_consumer_grace",
+    /// More would have waited for a client than
+    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard).
+    MaxBufferedHard = "max_buffered_hard",
+    /// More would have waited for all clients than
+    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), and this one was behind the most.
+    MaxBufferedTotal = "max_buffered_total",
+    /// A client took no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
+    WriteTimeout = "write_timeout",
+    /// A message came in more fragments than [`max_fragments`](field@crate::EngineConfig::max_fragments).
+    MaxFragments = "max_fragments",
+    /// A message was not complete after [`message_timeout`](field@crate::EngineConfig::message_timeout).
+    MessageTimeout = "message_timeout",
+    /// A WebSocket ping came above [`max_pings_per_second`](field@crate::EngineConfig::max_pings_per_second).
+    MaxPingsPerSecond = "max_pings_per_second",
+    /// The application took no message of a client for longer than
+    /// [`read_pause_timeout`](field@crate::EngineConfig::read_pause_timeout).
+    ReadPauseTimeout = "read_pause_timeout",
+    /// Of the body of a POST nothing came for [`body_timeout`](field@crate::EngineConfig::body_timeout).
+    BodyTimeout = "body_timeout",
+    /// The body of a POST came more slowly than [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
+    MinBodyRate = "min_body_rate",
+    /// A session was refused, or a pending one gave way, because there were
+    /// [`max_sessions`](field@crate::EngineConfig::max_sessions).
+    MaxSessions = "max_sessions",
+    /// A pending session gave way because there were
+    /// [`max_pending_sessions`](field@crate::EngineConfig::max_pending_sessions).
+    MaxPendingSessions = "max_pending_sessions",
+    /// A session was refused because its address had
+    /// [`max_sessions_per_address`](field@crate::EngineConfig::max_sessions_per_address), or had begun so many within a
+    /// second.
+    MaxSessionsPerAddress = "max_sessions_per_address",
+    /// A session was refused because there were more than
+    /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
+    MaxHandshakesPerSecond = "max_handshakes_per_second",
+    /// A session was refused because its connection had asked for more than
+    /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) ahead of the answers.
+    MaxPipelinedHandshakes = "max_pipelined_handshakes",
+}
+
+impl Limit {
+    /// The value of the option, with its unit, for those limits that a slow consumer hits.
+    pub(crate) fn setting(self, config: &EngineConfig) -> String {
+        match self {
+            Self::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),
+            Self::MaxBufferedTotal => format!("{} bytes", config.max_buffered_total),
+            Self::SlowConsumerGrace => {
+                format!("{:?} above {} bytes", config.slow_consumer_grace, config.max_buffered)
+            }
+            Self::WriteTimeout => format!("{:?}", config.write_timeout),
+            _ => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is counted for all sessions of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    hits: [AtomicU64; Limit::ALL.len()],
+    dropped: AtomicU64,
+    pub(crate) metrics: Metrics,
+}
+
+impl Limits {
+    /// A limit was hit. The first hit of each is a warning: clients can cause as many as they like.
+    pub(crate) fn hit(&self, limit: Limit) {
+        let before = self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+        self.metrics.hit(limit);
+        if before == 0 {
+            tracing::warn!(%limit, "limit hit (further hits are logged at the level debug)");
+        } else {
+            tracing::debug!(%limit, "limit hit");
+        }
+    }
+
+    pub(crate) fn hits(&self, limit: Limit) -> u64 {
+        self.hits[limit as usize].load(Ordering::Relaxed)
+    }
+
+    /// Messages were dropped; those that belong together count once.
+    pub(crate) fn drop_messages(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+        self.metrics.dropped(count);
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_a_counter_of_its_own() {
+        let limits = Limits::default();
+        for (count, &limit) in Limit::ALL.iter().enumerate() {
+            (0..count).for_each(|_| limits.hit(limit));
+        }
+        let hits: Vec<_> = Limit::ALL.iter().map(|&limit| limits.hits(limit)).collect();
+        assert_eq!(hits, (0..Limit::ALL.len() as u64).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,25 @@
+//! permessage-deflate: RFC 7692.
+//!
+//! Without the feature `compression`, the same types exist and have no values. So no other module depends on the
+//! feature, and the compiler removes the code for compression.
+
+#[cfg(feature = "compression")]
+mod codec;
+#[cfg(feature = "compression")]
+mod message;
+#[cfg(feature = "compression")]
+mod negotiated;
+#[cfg(not(feature = "compression"))]
+mod off;
+
+#[cfg(not(feature = "compression"))]
+pub(crate) use off::{Deflate, Inflate, Negotiated, Slot};
+
+#[cfg(all(feature = "compression", any(test, fuzzing)))]
+pub(crate) use self::message::History;
+#[cfg(feature = "compression")]
+pub(crate) use self::{
+    codec::MAX_BITS,
+    message::{Deflate, Inflate, Slot},
+    negotiated::Negotiated,
+};

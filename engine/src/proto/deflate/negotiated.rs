@@ -1,0 +1,34 @@
+//! The parameters of permessage-deflate that both sides have agreed on: RFC 7692, section 7.1.
+
+use super::{
+    codec::Shape,
+    message::{Deflate, History, Inflate},
+};
+
+/// The parameters of one WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Negotiated {
+    pub(crate) threshold: usize,
+    pub(crate) level: u32,
+    pub(crate) server_takeover: bool,
+    pub(crate) client_takeover: bool,
+    pub(crate) server_bits: u8,
+    pub(crate) client_bits: u8,
+    /// The client offered a window for the server, so the answer names the one that is used.
+    pub(crate) server_bits_offered: bool,
+}
+
+impl Negotiated {
+    pub(crate) fn deflate(self) -> Deflate {
+        Deflate {
+            threshold: self.threshold,
+            shape: Shape { level: self.level, bits: self.server_bits },
+            history: self.server_takeover.then(|| History::new(self.server_bits)),
+        }
+    }
+
+    pub(crate) fn inflate(self) -> Inflate {
+        // zlib takes 9 bits when it is told 8.
+        Inflate { history: self.client_takeover.then(|| History::new(self.client_bits.max(9))) }
+    }
+}

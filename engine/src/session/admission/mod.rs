@@ -1,0 +1,129 @@
+//! Whether another session may begin, and which one gives way to it.
+
+mod addresses;
+mod pending;
+mod rate;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http::Extensions;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use self::{
+    addresses::{Addresses, Seat},
+    pending::{Pending, Ticket},
+    rate::Rate,
+};
+use crate::{CloseReason, Limit, RemoteAddr, SessionHandle, engine::Shared, http::request::Pipelined};
+
+/// What is known of sessions that begin.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    /// Sessions whose WebSocket is not there yet.
+    opening: AtomicUsize,
+    rate: Mutex<Rate>,
+    pending: Mutex<Pending>,
+    addresses: Arc<Addresses>,
+}
+
+/// A session that begins; it counts as one until it is dropped, and by itself once it is registered.
+pub(crate) struct Opening<A> {
+    pub(crate) shared: Arc<Shared<A>>,
+    seat: Option<Box<Seat>>,
+}
+
+/// What a session holds of the limits of its server.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// As long as it is pending.
+    ticket: Option<Ticket>,
+    /// If the sessions of an address are limited.
+    seat: Option<Box<Seat>>,
+}
+
+impl<A> Opening<A> {
+    /// Lets a session begin, or says which limit forbids it. If there are too many, a pending one gives way.
+    pub(crate) fn new(shared: &Arc<Shared<A>>, request: &Extensions) -> Result<Self, Limit> {
+        let Shared { config, admission, registry, .. } = &**shared;
+        let pipelined = request.get::<Pipelined>();
+        if pipelined.is_some_and(|pipelined| !pipelined.allows(config.max_pipelined_handshakes)) {
+            return Err(Limit::MaxPipelinedHandshakes);
+        }
+        let mut seat = None;
+        if config.max_sessions_per_address < u32::MAX
+            && let Some(RemoteAddr(address)) = request.get()
+        {
+            let max = config.max_sessions_per_address;
+            let entered = admission.addresses.enter(address.ip(), max, Instant::now());
+            seat = Some(entered.ok_or(Limit::MaxSessionsPerAddress)?);
+        }
+        let opening = admission.opening.fetch_add(1, Ordering::Relaxed);
+        // From here on, dropping takes it back.
+        let this = Self { shared: shared.clone(), seat };
+        if !admission.rate.lock().allows(Instant::now(), config.max_handshakes_per_second) {
+            return Err(Limit::MaxHandshakesPerSecond);
+        }
+        if registry.len() + opening >= config.max_sessions {
+            let oldest = admission.pending.lock().pop_oldest();
+            shared.evict(&oldest.ok_or(Limit::MaxSessions)?, Limit::MaxSessions);
+        }
+        Ok(this)
+    }
+
+    /// The session is registered. A pending one is told apart until it is confirmed or has gone.
+    pub(crate) fn settle(mut self, session: &SessionHandle, is_pending: bool) -> Place {
+        let seat = self.seat.take();
+        if !is_pending {
+            return Place { ticket: None, seat };
+        }
+        let Shared { config, admission, .. } = &*self.shared;
+        let (ticket, oldest) = admission.pending.lock().push(session.clone(), config.max_pending_sessions);
+        if let Some(oldest) = oldest {
+            self.shared.evict(&oldest, Limit::MaxPendingSessions);
+        }
+        Place { ticket: Some(ticket), seat }
+    }
+}
+
+impl<A> Shared<A> {
+    /// Ends a session for another one. Its place is free at once, and requests find it no more.
+    fn evict(&self, session: &SessionHandle, limit: Limit) {
+        self.limits.hit(limit);
+        self.registry.remove(session.id());
+        session.close_for(CloseReason::Evicted);
+    }
+}
+
+impl<A> Drop for Opening<A> {
+    fn drop(&mut self) {
+        self.shared.admission.opening.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    pub(crate) fn is_pending(&self) -> bool {
+        self.ticket.is_some()
+    }
+
+    /// The session is pending no more.
+    pub(crate) fn confirm(&mut self, admission: &Admission) {
+        if let Some(ticket) = self.ticket.take() {
+            admission.pending.lock().remove(ticket);
+        }
+    }
+
+    /// The client has closed the session: its address may open another one, although a late poll may still come.
+    pub(crate) fn leave_address(&mut self) {
+        self.seat = None;
+    }
+
+    /// The session has ended.
+    pub(crate) fn leave(&mut self, admission: &Admission) {
+        self.confirm(admission);
+        self.seat = None;
+    }
+}

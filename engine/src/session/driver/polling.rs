@@ -1,0 +1,87 @@
+//! The requests of a session that polls.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::{Driver, receive};
+use crate::{
+    proto::{
+        packet::TransportKind,
+        payload::Answer,
+        session::{End, Input, Request},
+    },
+    session::application::{Application, Connection},
+    transport::polling::Packets,
+};
+
+impl<A: Application> Driver<A> {
+    /// Goes on with the requests of a polling session.
+    pub(super) fn post(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let now = now.into_std();
+        if self.poll.as_mut().is_some_and(|poll| poll.poll_gone(cx)) {
+            self.poll = None;
+            self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
+        }
+        let Self { shared, session, connection, post: slot, turn, unread, .. } = self;
+        let Some(post) = slot else { return };
+        let (body, at) = match post.poll_body(cx) {
+            Poll::Pending => return,
+            Poll::Ready(Ok((Some(body), at))) => (body, at),
+            Poll::Ready(Ok((None, _))) => {
+                *slot = None;
+                return session.handle(now, Input::Malformed(TransportKind::Polling));
+            }
+            Poll::Ready(Err(())) => {
+                *slot = None;
+                return session.handle(now, Input::Gone { request: Request::Post, error: true });
+            }
+        };
+        while body.has_packet(*at) {
+            *unread = !(connection.ready() || session.has_ended());
+            if *turn == 0 || *unread {
+                return;
+            }
+            *turn -= 1;
+            let packet = body.packet(at);
+            if !receive(&shared.limits.metrics, session, connection, cx, now, TransportKind::Polling, packet)
+            {
+                *slot = None;
+                return;
+            }
+        }
+        session.handle(now, Input::PostDone);
+        if let Some(post) = slot.take() {
+            post.finish();
+        }
+    }
+
+    pub(super) fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
+        let frames = match end {
+            Some(End::Close) => self.handle.take_frames(),
+            _ => self.handle.take_answer(),
+        };
+        self.shared.limits.metrics.flushed(&self.handle, &frames);
+        let mut answer = Answer::new(self.handle.dialect(), &frames);
+        let mut empty = !ping;
+        if ping {
+            answer.push_heartbeat();
+        }
+        for frame in frames {
+            self.answered += frame.cost();
+            answer.push(&frame);
+            empty = false;
+        }
+        match end {
+            Some(End::Close) => answer.push_control(b"1"),
+            Some(End::Noop) if empty => answer.push_control(b"6"),
+            _ => {}
+        }
+        let body = answer.into_body();
+        let packets = Packets { charge: self.handle.charge(body.len()), body };
+        let taken = self.poll.take().is_some_and(|poll| poll.answer(packets).is_ok());
+        if !taken {
+            self.session.handle(now.into_std(), Input::Gone { request: Request::Poll, error: true });
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What comes over the WebSocket.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::{Driver, ROUND, receive, refuse};
+use crate::{
+    Limit,
+    proto::{
+        frame::Frame,
+        packet::{Packet, TransportKind},
+        session::{Input, Request, Route, Session},
+        websocket::{Event, Fault},
+    },
+    session::application::{Application, Connection},
+    transport::{peer_timeouts::PingFate, thread_buffers::with_read_buffer},
+};
+
+impl<A: Application> Driver<A> {
+    /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(websocket) = &self.websocket else { return false };
+        if websocket.is_closing() || self.turn == 0 {
+            return false;
+        }
+        if is_paused(&self.session, &self.connection) {
+            self.unread = true;
+            return false;
+        }
+        let read = with_read_buffer(|scratch| self.read_with(cx, now, scratch));
+        if let Some(websocket) = &mut self.websocket
+            && read
+        {
+            websocket.watch_reading(now.into_std(), self.shared.config.message_timeout);
+        }
+        read
+    }
+
+    fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> bool {
+        let Some(websocket) = &mut self.websocket else { return false };
+        if !websocket.tail_ready {
+            let fresh = match websocket.stream.poll_read(cx, scratch) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(read)) if read > 0 => &mut scratch[..read],
+                Poll::Ready(_) => {
+                    self.websocket = None;
+                    self.session
+                        .handle(now.into_std(), Input::Gone { request: Request::Probe, error: false });
+                    return true;
+                }
+            };
+            self.turn = self.turn.saturating_sub(ROUND);
+            self.session.heard(now.into_std());
+            if websocket.tail.is_empty() {
+                let used = self.decode(cx, now, fresh);
+                if let Some(websocket) = &mut self.websocket {
+                    websocket.tail.extend_from_slice(&fresh[used..]);
+                }
+                return true;
+            }
+            websocket.tail.extend_from_slice(fresh);
+        }
+        let mut tail = std::mem::take(&mut websocket.tail);
+        let used = self.decode(cx, now, &mut tail);
+        if used < tail.len()
+            && let Some(websocket) = &mut self.websocket
+        {
+            tail.drain(..used);
+            websocket.tail = tail;
+        }
+        true
+    }
+
+    /// Decodes and dispatches whole frames, in place; says how many bytes they took.
+    fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
+        let now = now.into_std();
+        let written = self.take_written();
+        if written > 0 {
+            // The answers to what comes now may need the room.
+            self.handle.written(written);
+        }
+        let revision = self.handle.dialect().revision;
+        let Self { shared, handle, session, connection, websocket, close, turn, unread, .. } = self;
+        let (config, metrics) = (&*shared.config, &shared.limits.metrics);
+        let Some(websocket) = websocket else { return input.len() };
+        let mut at = 0;
+        websocket.tail_ready = false;
+        while at < input.len() {
+            *unread = is_paused(session, connection);
+            if *turn == 0 || *unread {
+                websocket.tail_ready = true;
+                break;
+            }
+            *turn -= 1;
+            let decoder = &mut websocket.decoder;
+            let event =
+                match decoder.decode(&mut input[at..], config.max_http_buffer_size, config.max_fragments) {
+                    Ok(None) => break,
+                    Ok(Some((used, event))) => {
+                        at += used;
+                        event
+                    }
+                    Err(fault) => {
+                        *close = Some(refuse(handle, session, now, fault));
+                        return input.len();
+                    }
+                };
+            let packet = match event {
+                Some(Event::Text(text)) => {
+                    websocket.pace.completed();
+                    let packet = Packet::decode(&text, revision);
+                    receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
+                    if &*text == "5" && session.route() == Route::WebSocket {
+                        // Before the next message of the same read: its handler may ask for the transport.
+                        handle.upgraded();
+                    }
+                    continue;
+                }
+                Some(Event::Binary(bytes)) => {
+                    websocket.pace.completed();
+                    Packet::decode_binary(bytes, revision)
+                }
+                Some(Event::Ping(payload)) => {
+                    match websocket.pace.ping(now, config.max_pings_per_second) {
+                        PingFate::Answered => websocket.queue_pong(payload),
+                        PingFate::Ignored => handle.hit(Limit::MaxPingsPerSecond),
+                        PingFate::Punished => {
+                            *close = Some(refuse(handle, session, now, Fault::TooManyPings));
+                            return input.len();
+                        }
+                    }
+                    continue;
+                }
+                Some(Event::Close(code)) => {
+                    *close = Some(Frame::close_answer(code));
+                    session.handle(now, Input::Gone { request: Request::Probe, error: false });
+                    break;
+                }
+                Some(Event::Pong) | None => continue,
+            };
+            receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
+        }
+        at
+    }
+}
+
+/// Whether the WebSocket is not read, because the application takes no messages. One that only probes brings none.
+fn is_paused(session: &Session, connection: &impl Connection) -> bool {
+    !connection.ready() && session.route() == Route::WebSocket
+}
