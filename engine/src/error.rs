@@ -2,14 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use bytes::Bytes;
-use http::{Response, StatusCode, header};
-use http_body_util::Full;
-
-use crate::http::reply::Content;
-
-/// The bytes of a text from outside that are logged.
-pub(crate) const LOGGED: usize = 256;
+use http::StatusCode;
 
 /// Why a request was refused: the codes and messages of the Node.js server, sent as status 400, or 403 for code 4,
 /// with a JSON body, on every transport and before any upgrade.
@@ -126,35 +119,6 @@ impl ConnectionError {
         let error = RequestError::Forbidden;
         if message.is_empty() { error.into() } else { Self { error, message } }
     }
-
-    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
-        let shown = self.message[..self.message.floor_char_boundary(LOGGED)].escape_debug();
-        tracing::debug!(error = ?self.error, message = %shown, "request refused");
-        let mut response = refusal(self.error.status(), self.error.code(), &self.message);
-        if self.error == RequestError::WebSocketVersion {
-            response
-                .headers_mut()
-                .insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
-        }
-        response
-    }
-}
-
-/// An answer that says in JSON why a request is refused.
-pub(crate) fn refusal(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body(code, message)));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(Content::Json.as_str()));
-    response
-}
-
-/// The JSON of a refusal.
-pub(crate) fn body(code: u8, message: &str) -> String {
-    // Strings always serialize.
-    let message = serde_json::to_string(message).unwrap_or_default();
-    format!(r#"{{"code":{code},"message":{message}}}"#)
 }
 
 impl From<RequestError> for ConnectionError {

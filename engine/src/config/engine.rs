@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     HttpCompression, PerMessageDeflate, SlowConsumer,
     config::{cookie::Cookie, cors::Cors, descriptors::connections_of_descriptors, hooks::Hooks},
-    proto::{frame::Frame, packet::TransportKind},
+    proto::{frame::Frame, handshake::OpenPacket, packet::TransportKind, session::Timing, sid::Sid},
 };
 
 /// Defines a config struct from one table: each field with its type, its default and its documentation, and a
@@ -187,5 +187,42 @@ __config! {
         /// Whether and how answers of long-polling are compressed. `None` by default: they are not; in Node they are.
         /// Needs the cargo feature `compression`. Node: `httpCompression`.
         http_compression: Option<HttpCompression> = None,
+    }
+}
+
+impl EngineConfig {
+    /// The options that the state machine of a session reads.
+    pub(crate) fn timing(&self) -> Timing {
+        let &Self { ping_interval, ping_timeout, upgrade_timeout, close_timeout, .. } = self;
+        Timing { ping_interval, ping_timeout, upgrade_timeout, close_timeout }
+    }
+
+    /// The content of the open packet of a session that begins on this transport.
+    pub(crate) fn open_packet<'a>(&self, sid: &'a Sid, transport: TransportKind) -> OpenPacket<'a> {
+        OpenPacket {
+            sid,
+            may_upgrade: transport == TransportKind::Polling
+                && self.allow_upgrades
+                && self.transports.contains(&TransportKind::WebSocket),
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            max_payload: self.max_http_buffer_size,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_is_offered_to_polling_if_websocket_is_allowed() {
+        let sid = Sid::random();
+        let offers = |config: &EngineConfig, transport| config.open_packet(&sid, transport).may_upgrade;
+        let config = EngineConfig::default();
+        assert!(offers(&config, TransportKind::Polling));
+        assert!(!offers(&config, TransportKind::WebSocket));
+        assert!(!offers(&config.clone().allow_upgrades(false), TransportKind::Polling));
+        assert!(!offers(&config.transports([TransportKind::Polling]), TransportKind::Polling));
     }
 }

@@ -8,10 +8,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::Poll,
 };
 
@@ -34,30 +31,25 @@ use crate::{
         extension,
         filter::{Gate, Turned},
         reply::{
-            Content, RETRY_SOON, Reply, elsewhere, status, switching_protocols, too_many, try_again,
+            Content, RETRY_SOON, Reply, elsewhere, refused, status, switching_protocols, too_many, try_again,
             with_cookie,
         },
         request::{Intent, Plain},
     },
-    metrics::{
-        limits::{Limit, Limits},
-        rate_limit::RateLimit,
-    },
+    metrics::limits::Limit,
     proto::{
         dialect::{Dialect, Revision},
         frame::Frame,
-        handshake::open_packet,
         packet::TransportKind,
         payload::{Answer, Payload},
         sid::Sid,
     },
     session::{
-        admission::{Admission, Opening},
+        admission::Opening,
         application::Application,
         driver::Driver,
         mailbox::{Command, SessionHandle},
-        outbound::Outbound,
-        registry::Registry,
+        shared::Shared,
     },
     transport::{polling, redundant, upgrade::take_over, websocket::WebSocket},
 };
@@ -95,25 +87,6 @@ pub struct Engine<A: Application> {
     shared: Arc<Shared<A>>,
 }
 
-/// What all sessions of a server share.
-pub(crate) struct Shared<A> {
-    pub(crate) config: Arc<EngineConfig>,
-    pub(crate) registry: Arc<Registry>,
-    outbound: Arc<Outbound>,
-    pub(crate) warnings: RateLimit,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) admission: Admission,
-    /// Whether new sessions are refused.
-    closed: AtomicBool,
-    application: A,
-}
-
-impl<A> Shared<A> {
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-}
-
 impl<A: Application> Engine<A> {
     /// Makes a server.
     ///
@@ -138,19 +111,7 @@ impl<A: Application> Engine<A> {
         if let Some(cookie) = &config.cookie {
             cookie.check();
         }
-        let (config, limits, registry) = (Arc::new(config), Arc::default(), Arc::new(Registry::new()));
-        Self {
-            shared: Arc::new(Shared {
-                outbound: Outbound::new(Arc::clone(&config), Arc::clone(&limits), Arc::clone(&registry)),
-                config,
-                registry,
-                warnings: RateLimit::default(),
-                limits,
-                admission: Admission::default(),
-                closed: AtomicBool::new(false),
-                application,
-            }),
-        }
+        Self { shared: Arc::new(Shared::new(application, config)) }
     }
 
     /// The number of open sessions.
@@ -211,7 +172,7 @@ impl<A: Application> Engine<A> {
     /// }
     /// ```
     pub async fn close(&self) -> Shutdown {
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.set_closing();
         let shared = self.shared.clone();
         let closing = tokio::spawn(async move { shutdown::close(&*shared).await });
         // It fails only when its runtime ends, and all sessions with it.
@@ -357,7 +318,7 @@ impl<A: Application> Engine<A> {
         let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
         let session = self.session(sid, TransportKind::Polling, dialect);
         let cookie = self.cookie(&sid);
-        let handshake = open_packet(&sid, TransportKind::Polling, &self.shared.config);
+        let handshake = self.shared.config.open_packet(&sid, TransportKind::Polling).to_string();
         let connection = self.shared.application.connect(session.clone(), self.opened(request));
         let Some(driver) = Driver::new(opening, session, connection, None) else {
             return self.id_taken(request);
@@ -403,7 +364,7 @@ impl<A: Application> Engine<A> {
         request: Arc<OpenRequest>,
     ) -> Option<Driver<A>> {
         let session = self.session(sid, TransportKind::WebSocket, dialect);
-        let handshake = open_packet(session.id(), TransportKind::WebSocket, &self.shared.config);
+        let handshake = self.shared.config.open_packet(session.id(), TransportKind::WebSocket).to_string();
         websocket.queue_first(Frame::open(&handshake));
         if let Some(frame) = &self.shared.config.initial_packet {
             // The queue of a new session takes it.
@@ -431,7 +392,7 @@ impl<A: Application> Engine<A> {
         if let Some(hook) = &self.shared.config.hooks.connection_error {
             hook(&error, request);
         }
-        error.response()
+        refused(&error)
     }
 
     fn cookie(&self, sid: &Sid) -> Option<HeaderValue> {

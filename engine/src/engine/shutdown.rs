@@ -6,8 +6,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     Application, CloseReason, SessionHandle, TransportKind,
-    engine::Shared,
-    session::{mailbox::Command, registry::Registry},
+    session::{mailbox::Command, registry::Registry, shared::Shared},
 };
 
 /// How long tasks may take to notice that they are aborted: one that computes is not interrupted.

@@ -102,7 +102,7 @@ impl Sim {
         let revision = if flags & 1 == 0 { Revision::V4 } else { Revision::V3 };
         let probes = flags & 2 != 0;
         let transport = if probes { TransportKind::Polling } else { TransportKind::WebSocket };
-        let session = Session::new(now, Arc::new(EngineConfig::default()), transport, revision);
+        let session = Session::new(now, Arc::new(EngineConfig::default().timing()), transport, revision);
         let mut sim = Self { session, revision, now, is_over: false };
         if probes {
             for request in [Request::Poll, Request::Probe] {

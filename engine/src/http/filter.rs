@@ -15,13 +15,13 @@ use crate::{
         hooks::Hooks,
         origin::{Origin, visible},
     },
-    engine::Shared,
-    error::{ConnectionError, LOGGED},
+    error::ConnectionError,
     http::{
-        reply::Reply,
+        reply::{LOGGED, Reply, refused},
         request::{Intent, Plain},
     },
     metrics::{Metrics, rate_limit::RateLimit},
+    session::shared::Shared,
 };
 
 /// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
@@ -168,7 +168,7 @@ impl Turned {
             Self::Preflight(response) => response,
             Self::Refused(error) => {
                 metrics.refused(error.error);
-                error.response()
+                refused(&error)
             }
         }
     }

@@ -8,16 +8,19 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    Limit, RequestError, error,
+    ConnectionError, Limit, RequestError,
     http::extension,
     proto::{
+        budget::Charge,
         deflate::Negotiated,
         dialect::{Dialect, Revision},
         payload::v3,
     },
-    session::budget::Charge,
     transport::polling::Packets,
 };
+
+/// The bytes of a text from outside that are logged.
+pub(crate) const LOGGED: usize = 256;
 
 /// After how many seconds a client may ask again that was refused because there is too much to do.
 pub(crate) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
@@ -86,7 +89,7 @@ impl Reply {
             Limit::MaxHttpBufferSize => (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
             _ => (StatusCode::REQUEST_TIMEOUT, "Request timeout"),
         };
-        let body = error::body(RequestError::BadRequest.code(), message);
+        let body = refusal_body(RequestError::BadRequest.code(), message);
         Self { status, ..Self::new(Content::Json, body.into_bytes()) }
     }
 
@@ -210,4 +213,30 @@ fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
     let offered = request.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     let first = offered.split(',').next()?.trim();
     if first.is_empty() { None } else { HeaderValue::from_str(first).ok() }
+}
+
+/// The response to a refused request.
+pub(crate) fn refused(error: &ConnectionError) -> Response<Full<Bytes>> {
+    let shown = error.message[..error.message.floor_char_boundary(LOGGED)].escape_debug();
+    tracing::debug!(error = ?error.error, message = %shown, "request refused");
+    let mut response = refusal(error.error.status(), error.error.code(), &error.message);
+    if error.error == RequestError::WebSocketVersion {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
+}
+
+/// An answer that says in JSON why a request is refused.
+pub(crate) fn refusal(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(refusal_body(code, message)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Content::Json.as_str()));
+    response
+}
+
+/// The JSON of a refusal.
+pub(crate) fn refusal_body(code: u8, message: &str) -> String {
+    // Strings always serialize.
+    let message = serde_json::to_string(message).unwrap_or_default();
+    format!(r#"{{"code":{code},"message":{message}}}"#)
 }

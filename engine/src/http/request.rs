@@ -1,12 +1,6 @@
 //! An HTTP request to a checked intent, or to one of the protocol's errors.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
@@ -55,18 +49,6 @@ impl<'a> Plain<'a> {
     pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
         self.headers.iter().filter(named).map(|header| header.value)
-    }
-}
-
-/// An extension of a request that came before the answer to the one in front of it had left: how many sessions were
-/// asked for in this way on its connection.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Pipelined(Arc<AtomicU32>);
-
-impl Pipelined {
-    /// Counts one more session; says whether it is one of the first `max`.
-    pub(crate) fn allows(&self, max: u32) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) < max
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::{config::engine::EngineConfig, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// Defines the limits from one table, each with its name and what one hit is.
 macro_rules! limits {
@@ -84,21 +84,6 @@ limits! {
     /// A session was refused because its connection had asked for more than
     /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) ahead of the answers.
     MaxPipelinedHandshakes = "max_pipelined_handshakes",
-}
-
-impl Limit {
-    /// The value of the option, with its unit, for those limits that a slow consumer hits.
-    pub(crate) fn setting(self, config: &EngineConfig) -> String {
-        match self {
-            Self::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),
-            Self::MaxBufferedTotal => format!("{} bytes", config.max_buffered_total),
-            Self::SlowConsumerGrace => {
-                format!("{:?} above {} bytes", config.slow_consumer_grace, config.max_buffered)
-            }
-            Self::WriteTimeout => format!("{:?}", config.write_timeout),
-            _ => String::new(),
-        }
-    }
 }
 
 impl fmt::Display for Limit {

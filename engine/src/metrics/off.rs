@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{CloseReason, Frame, Limit, Message, RequestError, SessionHandle, TransportKind};
+use crate::{CloseReason, Frame, Limit, Message, RequestError, TransportKind};
 
 #[derive(Debug, Default)]
 pub(crate) struct Metrics(());
@@ -14,7 +14,7 @@ impl Metrics {
 
     pub(crate) fn sent(&self, _: &VecDeque<Frame>) {}
 
-    pub(crate) fn flushed(&self, _: &SessionHandle, _: &VecDeque<Frame>) {}
+    pub(crate) fn flushed(&self, _: usize, _: &VecDeque<Frame>) {}
 
     pub(crate) fn refused(&self, _: RequestError) {}
 

@@ -7,7 +7,7 @@ use metrics::{
     histogram,
 };
 
-use crate::{CloseReason, Frame, Limit, Message, RequestError, SessionHandle, TransportKind};
+use crate::{CloseReason, Frame, Limit, Message, RequestError, TransportKind};
 
 /// In the order of their variants.
 const TRANSPORTS: [TransportKind; 2] = [TransportKind::Polling, TransportKind::WebSocket];
@@ -104,9 +104,9 @@ impl Metrics {
     }
 
     /// As [`sent`](Self::sent), of what waited for the client.
-    pub(crate) fn flushed(&self, session: &SessionHandle, frames: &VecDeque<Frame>) {
+    pub(crate) fn flushed(&self, buffered: usize, frames: &VecDeque<Frame>) {
         if !frames.is_empty() {
-            self.queued_bytes.record(u32::try_from(session.buffered()).unwrap_or(u32::MAX));
+            self.queued_bytes.record(u32::try_from(buffered).unwrap_or(u32::MAX));
             self.sent(frames);
         }
     }

@@ -6,9 +6,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
 use super::{dialect::Revision, packet::BINARY_MESSAGE};
-use crate::{
-    proto::deflate::Slot,
-    session::budget::{Budget, SharedCharge},
+use crate::proto::{
+    budget::{Budget, SharedCharge},
+    deflate::Slot,
 };
 
 /// The longest header of an unmasked WebSocket frame.

@@ -1,22 +1,32 @@
 //! The open packet: <https://socket.io/docs/v4/engine-io-protocol/#handshake>.
 
-use super::{packet::TransportKind, sid::Sid};
-use crate::config::engine::EngineConfig;
+use std::{fmt, time::Duration};
 
-/// The text of the open packet, without its type, with the keys in Node's order.
-pub(crate) fn open_packet(sid: &Sid, transport: TransportKind, config: &EngineConfig) -> String {
-    let may_upgrade = transport == TransportKind::Polling
-        && config.allow_upgrades
-        && config.transports.contains(&TransportKind::WebSocket);
-    let upgrades = if may_upgrade { r#""websocket""# } else { "" };
-    let EngineConfig { ping_interval, ping_timeout, max_http_buffer_size, .. } = config;
-    // Nothing of it needs an escape.
-    format!(
-        r#"{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{max_http_buffer_size}}}"#,
-        sid.as_str(),
-        ping_interval.as_millis(),
-        ping_timeout.as_millis(),
-    )
+use super::sid::Sid;
+
+/// The content of the open packet. It is displayed as JSON without the packet type, with the keys in Node's order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenPacket<'a> {
+    pub(crate) sid: &'a Sid,
+    pub(crate) may_upgrade: bool,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) max_payload: usize,
+}
+
+impl fmt::Display for OpenPacket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let upgrades = if self.may_upgrade { r#""websocket""# } else { "" };
+        // No value needs an escape.
+        write!(
+            f,
+            r#"{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+            self.sid.as_str(),
+            self.ping_interval.as_millis(),
+            self.ping_timeout.as_millis(),
+            self.max_payload,
+        )
+    }
 }
 
 #[cfg(test)]
@@ -26,15 +36,17 @@ mod tests {
     #[test]
     fn has_the_keys_of_the_reference_in_its_order() {
         let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
-        let config = EngineConfig::default();
+        let packet = OpenPacket {
+            sid: &sid,
+            may_upgrade: true,
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            max_payload: 1_000_000,
+        };
         assert_eq!(
-            open_packet(&sid, TransportKind::Polling, &config),
+            packet.to_string(),
             r#"{"sid":"abcdefghijklmnopqrst","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
         );
-        assert!(open_packet(&sid, TransportKind::WebSocket, &config).contains(r#""upgrades":[]"#));
-        let closed = config.clone().allow_upgrades(false);
-        assert!(open_packet(&sid, TransportKind::Polling, &closed).contains(r#""upgrades":[]"#));
-        let polling = config.transports([TransportKind::Polling]);
-        assert!(open_packet(&sid, TransportKind::Polling, &polling).contains(r#""upgrades":[]"#));
+        assert!(OpenPacket { may_upgrade: false, ..packet }.to_string().contains(r#""upgrades":[]"#));
     }
 }

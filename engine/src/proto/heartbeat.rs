@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::dialect::Revision;
-use crate::config::engine::EngineConfig;
+use super::{dialect::Revision, session::Timing};
 
 /// The heartbeat of a session, independent of its transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +16,17 @@ pub(crate) enum Heartbeat {
 }
 
 impl Heartbeat {
-    pub(crate) fn new(now: Instant, config: &EngineConfig, revision: Revision) -> Self {
+    pub(crate) fn new(now: Instant, timing: &Timing, revision: Revision) -> Self {
         match revision {
-            Revision::V4 => Self::PingAt(now + config.ping_interval),
-            Revision::V3 => Self::HeardBy(now + config.ping_interval + config.ping_timeout),
+            Revision::V4 => Self::PingAt(now + timing.ping_interval),
+            Revision::V3 => Self::HeardBy(now + timing.ping_interval + timing.ping_timeout),
         }
     }
 
     /// When the session began, or the client answered the last ping; `None` while one is out, or if the client pings.
-    pub(crate) fn begun(self, config: &EngineConfig) -> Option<Instant> {
+    pub(crate) fn begun(self, timing: &Timing) -> Option<Instant> {
         match self {
-            Self::PingAt(at) => at.checked_sub(config.ping_interval),
+            Self::PingAt(at) => at.checked_sub(timing.ping_interval),
             Self::PongBy(_) | Self::HeardBy(_) => None,
         }
     }
@@ -44,11 +43,11 @@ impl Heartbeat {
 
     /// Any byte from the client proves that it lives. Node lets only the pong count, so a client that is busy
     /// with a long upload loses its session there.
-    pub(crate) fn heard(&mut self, now: Instant, config: &EngineConfig) {
+    pub(crate) fn heard(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::PingAt(_) => {}
-            Self::PongBy(by) => *by = (*by).max(now + config.ping_timeout),
-            Self::HeardBy(by) => *by = (*by).max(now + config.ping_interval + config.ping_timeout),
+            Self::PongBy(by) => *by = (*by).max(now + timing.ping_timeout),
+            Self::HeardBy(by) => *by = (*by).max(now + timing.ping_interval + timing.ping_timeout),
         }
     }
 

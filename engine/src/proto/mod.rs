@@ -6,6 +6,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub(crate) mod budget;
 pub(crate) mod deflate;
 pub(crate) mod dialect;
 pub(crate) mod frame;

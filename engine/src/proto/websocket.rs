@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::session::CloseReason;
-use crate::{Limit, proto::deflate::Inflate};
+use crate::proto::deflate::Inflate;
 
 /// The average size from which on fragments are limited by the size of the message alone.
 const SENSIBLE_FRAGMENT: usize = 32;
@@ -56,17 +56,6 @@ impl Fault {
     /// The reason in that close frame. There is none for what is too large, as in Node.
     pub(crate) fn reason(self) -> &'static str {
         if self == Self::TooLarge { "" } else { CloseReason::TransportError.as_str() }
-    }
-
-    /// The limit that was hit, if it was one.
-    pub(crate) fn limit(self) -> Option<Limit> {
-        match self {
-            Self::TooManyFragments => Some(Limit::MaxFragments),
-            Self::TooLarge => Some(Limit::MaxHttpBufferSize),
-            Self::TooManyPings => Some(Limit::MaxPingsPerSecond),
-            Self::TooSlow => Some(Limit::MessageTimeout),
-            Self::Protocol | Self::InvalidUtf8 | Self::InvalidDeflate => None,
-        }
     }
 }
 

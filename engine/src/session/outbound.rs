@@ -6,10 +6,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    SessionHandle,
-    config::engine::EngineConfig,
-    metrics::limits::Limits,
-    session::{budget::Budget, registry::Registry},
+    SessionHandle, config::engine::EngineConfig, metrics::limits::Limits, proto::budget::Budget,
+    session::registry::Registry,
 };
 
 /// How long after a search for room in the budget there is no other.

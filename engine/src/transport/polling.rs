@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{proto::payload::Payload, session::budget::Charge};
+use crate::proto::{budget::Charge, payload::Payload};
 
 /// A GET that takes what the server sends. Dropped without an answer, it is refused.
 pub(crate) struct PollRequest {

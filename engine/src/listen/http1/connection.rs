@@ -26,12 +26,12 @@ use super::{
 use crate::{
     BoxFuture, ListenConfig, Listener, RequestError,
     engine::service::Shortcut,
-    error::refusal,
     http::{
-        reply::Reply,
-        request::{Pipelined, Plain},
+        reply::{Reply, refusal},
+        request::Plain,
     },
     listen::{HttpService, connections::Connections, drain::Ending},
+    session::admission::Pipelined,
     transport::{
         stream::Stream,
         thread_buffers::with_read_buffer,

@@ -19,7 +19,6 @@ use super::{
     heartbeat::Heartbeat,
     packet::{Message, Packet, TransportKind},
 };
-use crate::config::engine::EngineConfig;
 
 /// How often a client that is upgrading gets a poll back if there is nothing else to say. Node has the same interval,
 /// and lets it pass before the first time.
@@ -213,13 +212,22 @@ enum Upgrade {
     },
 }
 
+/// The durations of a session, from the options of the same names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) upgrade_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+}
+
 /// The server side of one Engine.IO session.
 ///
 /// Feed it with [`handle`](Self::handle) or [`receive`](Self::receive), then call [`poll`](Self::poll) until it
 /// returns [`Output::Timeout`]; only then feed it again.
 #[derive(Debug)]
 pub(crate) struct Session {
-    config: Arc<EngineConfig>,
+    timing: Arc<Timing>,
     state: State,
     heartbeat: Heartbeat,
     /// A heartbeat waits for the next poll: a ping, or in protocol 3 the answer to one.
@@ -232,21 +240,21 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         now: Instant,
-        config: Arc<EngineConfig>,
+        timing: Arc<Timing>,
         transport: TransportKind,
         revision: Revision,
     ) -> Self {
-        let heartbeat = Heartbeat::new(now, &config, revision);
+        let heartbeat = Heartbeat::new(now, &timing, revision);
         let state = match transport {
             TransportKind::Polling => State::Polling { poll: false, post: false, upgrade: Upgrade::None },
             TransportKind::WebSocket => State::WebSocket,
         };
-        Self { config, state, heartbeat, ping_due: false, paused: false, out: VecDeque::new() }
+        Self { timing, state, heartbeat, ping_due: false, paused: false, out: VecDeque::new() }
     }
 
     /// Takes note of bytes that are not yet a packet.
     pub(crate) fn heard(&mut self, now: Instant) {
-        self.heartbeat.heard(now, &self.config);
+        self.heartbeat.heard(now, &self.timing);
     }
 
     /// Nothing is read from the client any more. Pings go on, because the client expects them; that it does not answer
@@ -254,8 +262,8 @@ impl Session {
     pub(crate) fn pause(&mut self, now: Instant) {
         self.paused = true;
         if let (State::WebSocket, Heartbeat::PongBy(by)) = (&self.state, self.heartbeat) {
-            let heard = by.checked_sub(self.config.ping_timeout).unwrap_or(now);
-            self.heartbeat = Heartbeat::PingAt(now.max(heard + self.config.ping_interval));
+            let heard = by.checked_sub(self.timing.ping_timeout).unwrap_or(now);
+            self.heartbeat = Heartbeat::PingAt(now.max(heard + self.timing.ping_interval));
         }
     }
 
@@ -370,7 +378,7 @@ impl Session {
         match packet {
             Packet::Message(message) => return Some(message),
             Packet::Pong if !self.heartbeat.is_of_client() => {
-                self.heartbeat.pong(now, self.config.ping_interval);
+                self.heartbeat.pong(now, self.timing.ping_interval);
             }
             Packet::Ping { .. } if self.heartbeat.is_of_client() => self.beat(),
             // In protocol 4 only the server pings, in protocol 3 only the client.
@@ -384,7 +392,7 @@ impl Session {
 
     /// A packet on a WebSocket beside a polling session.
     fn probe(&mut self, now: Instant, packet: &Packet<'_>) {
-        let begun = self.heartbeat.begun(&self.config);
+        let begun = self.heartbeat.begun(&self.timing);
         let State::Polling { upgrade, .. } = &mut self.state else { return };
         match (packet, *upgrade) {
             // A probe gains no time, and there is no second one.
@@ -416,7 +424,7 @@ impl Session {
                 *poll = true;
                 if self.paused && matches!(self.heartbeat, Heartbeat::PongBy(_)) {
                     // Its POST with the pong is not read. A poll is an answer as good.
-                    self.heartbeat.pong(now, self.config.ping_interval);
+                    self.heartbeat.pong(now, self.timing.ping_interval);
                 }
                 self.out.push_back(Output::Accept(request));
                 self.release(now);
@@ -429,7 +437,7 @@ impl Session {
                 self.out.push_back(Output::Accept(request));
             }
             (State::Polling { upgrade: upgrade @ Upgrade::None, .. }, Request::Probe) => {
-                *upgrade = Upgrade::Attached { give_up: now + self.config.upgrade_timeout };
+                *upgrade = Upgrade::Attached { give_up: now + self.timing.upgrade_timeout };
                 self.out.push_back(Output::Accept(request));
             }
             // Two polls or two POSTs at once: the client's view of the order is lost.
@@ -491,9 +499,9 @@ impl Session {
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
                 self.heartbeat = if self.paused && matches!(self.state, State::WebSocket) {
-                    Heartbeat::PingAt(now + self.config.ping_interval)
+                    Heartbeat::PingAt(now + self.timing.ping_interval)
                 } else {
-                    Heartbeat::PongBy(now + self.config.ping_timeout)
+                    Heartbeat::PongBy(now + self.timing.ping_timeout)
                 };
                 self.beat();
             }
@@ -563,7 +571,7 @@ impl Session {
     fn post_refused(&mut self, now: Instant) {
         let next = match self.state {
             State::Polling { poll: true, .. } => {
-                let by = now + self.config.close_timeout;
+                let by = now + self.timing.close_timeout;
                 State::Closing { by, end: End::Close, parked: true, probed: None }
             }
             State::Polling { .. } => State::Closed,
@@ -573,7 +581,7 @@ impl Session {
     }
 
     fn closing(&self, now: Instant, end: End, probed: Option<CloseReason>) -> State {
-        State::Closing { by: now + self.config.close_timeout, end, parked: false, probed }
+        State::Closing { by: now + self.timing.close_timeout, end, parked: false, probed }
     }
 
     fn close(&mut self, now: Instant, reason: CloseReason) {

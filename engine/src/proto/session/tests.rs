@@ -28,7 +28,7 @@ impl Sim {
     #[allow(clippy::disallowed_methods, reason = "the origin of the virtual clock")]
     pub(super) fn speaking(revision: Revision, transport: TransportKind) -> Self {
         let start = Instant::now();
-        let session = Session::new(start, Arc::new(EngineConfig::default()), transport, revision);
+        let session = Session::new(start, Arc::new(EngineConfig::default().timing()), transport, revision);
         Self { session, now: start, start }
     }
 

@@ -6,7 +6,7 @@ mod rate;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 use http::Extensions;
@@ -18,7 +18,20 @@ use self::{
     pending::{Pending, Ticket},
     rate::Rate,
 };
-use crate::{CloseReason, Limit, RemoteAddr, SessionHandle, engine::Shared, http::request::Pipelined};
+use super::shared::Shared;
+use crate::{Limit, RemoteAddr, SessionHandle};
+
+/// An extension of a request that came before the answer to the one in front of it had left: how many sessions were
+/// asked for in this way on its connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pipelined(Arc<AtomicU32>);
+
+impl Pipelined {
+    /// Counts one more session; says whether it is one of the first `max`.
+    pub(crate) fn allows(&self, max: u32) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) < max
+    }
+}
 
 /// What is known of sessions that begin.
 #[derive(Debug, Default)]
@@ -86,15 +99,6 @@ impl<A> Opening<A> {
             self.shared.evict(&oldest, Limit::MaxPendingSessions);
         }
         Place { ticket: Some(ticket), seat }
-    }
-}
-
-impl<A> Shared<A> {
-    /// Ends a session for another one. Its place is free at once, and requests find it no more.
-    fn evict(&self, session: &SessionHandle, limit: Limit) {
-        self.limits.hit(limit);
-        self.registry.remove(session.id());
-        session.close_for(CloseReason::Evicted);
     }
 }
 

@@ -15,8 +15,7 @@ use tokio::time::Instant;
 use tracing::{Span, debug, debug_span};
 
 use crate::{
-    Limit,
-    engine::Shared,
+    EngineConfig, Limit,
     metrics::{Metrics, OpenSession},
     proto::{
         frame::Frame,
@@ -28,6 +27,7 @@ use crate::{
         admission::{Opening, Place},
         application::{Application, Connection},
         mailbox::{Command, SessionHandle},
+        shared::Shared,
     },
     transport::{
         peer_timeouts::Late,
@@ -116,7 +116,7 @@ impl<A: Application> Driver<A> {
         let shared = opening.shared.clone();
         let transport = if websocket.is_some() { TransportKind::WebSocket } else { TransportKind::Polling };
         let revision = handle.dialect().revision;
-        let session = Session::new(Instant::now().into_std(), shared.config.clone(), transport, revision);
+        let session = Session::new(Instant::now().into_std(), shared.timing.clone(), transport, revision);
         if !shared.registry.insert(handle.clone()) {
             return None;
         }
@@ -291,7 +291,7 @@ impl<A: Application> Driver<A> {
     /// Ends the session of a client that does not take its messages.
     fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
         self.handle.hit(limit);
-        let setting = limit.setting(&self.shared.config);
+        let setting = setting(limit, &self.shared.config);
         if let Some(left_out) = self.shared.warnings.allows() {
             let transport = self.handle.transport().as_str();
             let buffered = self.handle.buffered();
@@ -442,7 +442,7 @@ impl<A: Application> Driver<A> {
                     let frames;
                     (frames, commanded) = self.handle.take_batch();
                     if !frames.is_empty() {
-                        self.shared.limits.metrics.flushed(&self.handle, &frames);
+                        self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
                         websocket.queue(frames);
                     }
                 }
@@ -541,7 +541,7 @@ fn earliest(a: Option<std::time::Instant>, b: Option<std::time::Instant>) -> Opt
 
 /// Ends a WebSocket whose client did wrong; gives back the close frame that tells it.
 fn refuse(handle: &SessionHandle, session: &mut Session, now: std::time::Instant, fault: Fault) -> Frame {
-    if let Some(limit) = fault.limit() {
+    if let Some(limit) = limit_of(fault) {
         handle.hit(limit);
     }
     session.handle(now, Input::Gone { request: Request::Probe, error: true });
@@ -567,4 +567,28 @@ fn receive<C: Connection>(
         connection.message(message, cx);
     }
     true
+}
+
+/// The limit that a fault exceeds, if it is one of size or time.
+fn limit_of(fault: Fault) -> Option<Limit> {
+    match fault {
+        Fault::TooManyFragments => Some(Limit::MaxFragments),
+        Fault::TooLarge => Some(Limit::MaxHttpBufferSize),
+        Fault::TooManyPings => Some(Limit::MaxPingsPerSecond),
+        Fault::TooSlow => Some(Limit::MessageTimeout),
+        Fault::Protocol | Fault::InvalidUtf8 | Fault::InvalidDeflate => None,
+    }
+}
+
+/// The value of the option behind a limit, with its unit, for the limits that a slow consumer exceeds.
+fn setting(limit: Limit, config: &EngineConfig) -> String {
+    match limit {
+        Limit::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),
+        Limit::MaxBufferedTotal => format!("{} bytes", config.max_buffered_total),
+        Limit::SlowConsumerGrace => {
+            format!("{:?} above {} bytes", config.slow_consumer_grace, config.max_buffered)
+        }
+        Limit::WriteTimeout => format!("{:?}", config.write_timeout),
+        _ => String::new(),
+    }
 }

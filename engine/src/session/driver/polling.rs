@@ -61,7 +61,7 @@ impl<A: Application> Driver<A> {
             Some(End::Close) => self.handle.take_frames(),
             _ => self.handle.take_answer(),
         };
-        self.shared.limits.metrics.flushed(&self.handle, &frames);
+        self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
         let mut answer = Answer::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
         if ping {

@@ -20,8 +20,10 @@ use self::queue::{BATCH, KEPT_FRAMES, Mailbox, Queue, State, UNCHARGED, has_room
 use crate::{
     SlowConsumer,
     metrics::limits::Limit,
-    proto::{dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid},
-    session::{budget::Charge, outbound::Outbound, waiters::Waiters},
+    proto::{
+        budget::Charge, dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid,
+    },
+    session::{outbound::Outbound, waiters::Waiters},
     transport::{
         polling::{PollRequest, PostRequest},
         websocket::WebSocket,

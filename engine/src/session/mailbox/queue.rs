@@ -17,8 +17,8 @@ use crate::{
     SlowConsumer,
     config::overflow::drop_oldest,
     metrics::limits::Limit,
-    proto::{dialect::Dialect, frame::Frame, packet::TransportKind, sid::Sid},
-    session::{budget::Charge, outbound::Outbound, waiters::Waiters},
+    proto::{budget::Charge, dialect::Dialect, frame::Frame, packet::TransportKind, sid::Sid},
+    session::{outbound::Outbound, waiters::Waiters},
 };
 
 /// The places that the queue of an idle session may keep: what its first message takes.

@@ -1,0 +1,61 @@
+//! The state that all sessions of an engine share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{admission::Admission, outbound::Outbound, registry::Registry};
+use crate::{
+    CloseReason, Limit, SessionHandle,
+    config::engine::EngineConfig,
+    metrics::{limits::Limits, rate_limit::RateLimit},
+    proto::session::Timing,
+};
+
+pub(crate) struct Shared<A> {
+    pub(crate) config: Arc<EngineConfig>,
+    /// The part of the configuration that the state machines need.
+    pub(crate) timing: Arc<Timing>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) warnings: RateLimit,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) admission: Admission,
+    pub(crate) application: A,
+    /// Set once the engine refuses new sessions.
+    closing: AtomicBool,
+}
+
+impl<A> Shared<A> {
+    pub(crate) fn new(application: A, config: EngineConfig) -> Self {
+        let (config, limits, registry) = (Arc::new(config), Arc::default(), Arc::new(Registry::new()));
+        Self {
+            timing: Arc::new(config.timing()),
+            outbound: Outbound::new(Arc::clone(&config), Arc::clone(&limits), Arc::clone(&registry)),
+            config,
+            registry,
+            warnings: RateLimit::default(),
+            limits,
+            admission: Admission::default(),
+            application,
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Refuses new sessions from now on.
+    pub(crate) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Ends a session in favour of another one. Its place is free at once, and requests no longer find it.
+    pub(crate) fn evict(&self, session: &SessionHandle, limit: Limit) {
+        self.limits.hit(limit);
+        self.registry.remove(session.id());
+        session.close_for(CloseReason::Evicted);
+    }
+}
