@@ -90,65 +90,25 @@
 //! a client is bounded in bytes; one that does not take its messages is disconnected, or misses some: see
 //! [`SlowConsumer`].
 
-mod ack;
-mod adapter;
-mod args;
-mod broadcast;
-mod broadcast_ack;
-mod bus;
-mod client_files;
-mod cluster;
-mod comeback;
 mod config;
 mod connection;
-mod dispatch;
-mod dynamic;
-mod emit;
-mod endpoint;
-mod error;
 mod event;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod handshake;
-mod history;
-mod inbound;
-mod legacy;
-mod log;
+mod handles;
+mod hub;
 mod metrics;
-mod middleware;
 mod namespace;
-mod namespaces;
-mod observers;
-mod outcomes;
-mod partial;
 mod proto;
-mod reason;
-mod recovery;
-mod remote_socket;
-mod room_events;
-mod rooms;
+mod registry;
 mod server;
-mod server_event;
-mod service;
-mod slab;
-mod socket;
-mod sockets;
-mod stay;
-mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "typescript")]
 pub mod typescript;
 
-pub use ack::AckRequest;
-pub use args::{Args, Asked};
-pub use broadcast::BroadcastOperator;
-pub use broadcast_ack::{BroadcastAckRequest, BroadcastAnswers};
-pub use bus::MemoryBus;
-pub use cluster::ServerId;
 pub use config::{ConnectionStateRecovery, ServerConfig};
-pub use emit::EmitOperator;
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
     Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
@@ -157,26 +117,42 @@ pub use engineio::{
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
-pub use error::{AckError, DecodeError, EmitError, EventError, FetchError, JoinError};
-pub use event::{Ack, Answer, EventName, HookResult, IntoAck, NoAck, TypedEvent};
-pub use handshake::{Handshake, Refuse};
-pub use middleware::{Event, Next};
-pub use namespace::Namespace;
+pub use event::{
+    Ack, Answer, EventName, HookResult, IntoAck, NoAck, TypedEvent,
+    args::{Args, Asked},
+    error::{AckError, DecodeError, EmitError, EventError, FetchError, JoinError},
+    handshake::{Handshake, Refuse},
+    reason::DisconnectReason,
+};
+pub use handles::{
+    ack::AckRequest,
+    broadcast::BroadcastOperator,
+    broadcast_ack::{BroadcastAckRequest, BroadcastAnswers},
+    emit::EmitOperator,
+    remote_socket::RemoteSocket,
+    socket::Socket,
+    sockets::Sockets,
+};
+pub use hub::{
+    cluster::{ServerId, memory::MemoryBus},
+    room_events::RoomEvent,
+    rooms::Room,
+};
+pub use namespace::{
+    Namespace,
+    middleware::{Event, Next},
+    server_event::ServerAnswers,
+};
 #[cfg(feature = "msgpack")]
 pub use proto::msgpack::MsgpackParser;
 pub use proto::{
     args::{FromArgs, ToArgs},
     parser::{Decoder, Limits, Packet, PacketKind, ParseError, Parser},
 };
-pub use reason::DisconnectReason;
-pub use remote_socket::RemoteSocket;
-pub use room_events::RoomEvent;
-pub use rooms::Room;
-pub use server::Server;
-pub use server_event::ServerAnswers;
-pub use service::{BodyError, ResponseBody, ResponseFuture, WithServer};
-pub use socket::Socket;
-pub use sockets::Sockets;
+pub use server::{
+    Server,
+    service::{BodyError, ResponseBody, ResponseFuture, WithServer},
+};
 /// The crates whose types appear in signatures, in the versions that are used here.
 pub use {bytes, http, serde_json};
 

@@ -3,6 +3,7 @@
 //! Without the feature `metrics` the same types are there, hold nothing and do nothing, so that nobody else needs to
 //! know of the feature.
 
+pub(crate) mod log;
 #[cfg(not(feature = "metrics"))]
 mod off;
 #[cfg(feature = "metrics")]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unused_self, reason = "with the feature it is used")]
 
-use crate::{error::EventError, event::Answer};
+use crate::event::{Answer, error::EventError};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NamespaceMetrics(());

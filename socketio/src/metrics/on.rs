@@ -10,7 +10,7 @@ use metrics::{
 use tokio::time::Instant;
 
 use super::OTHER;
-use crate::{error::EventError, event::Answer};
+use crate::event::{Answer, error::EventError};
 
 const CONNECT_ERRORS: &str = "socketio_connect_errors_total";
 

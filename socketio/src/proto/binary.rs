@@ -398,8 +398,10 @@ mod tests {
     use bytes::Bytes;
     use serde_bytes::ByteBuf;
 
-    use super::super::args::{ArgsError, FromArgs, RawArgs};
-    use super::*;
+    use super::{
+        super::args::{ArgsError, FromArgs, RawArgs},
+        *,
+    };
 
     fn read<T: FromArgs>(payload: &str, attachments: &[Bytes]) -> Result<T, ArgsError> {
         T::from_args(RawArgs {

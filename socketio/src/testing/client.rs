@@ -21,10 +21,12 @@ use tokio::{
 
 use super::wire::{Message, Wire};
 use crate::{
-    args::Args,
-    error::{AckError, EmitError},
-    event::EventName,
-    handshake::Refuse,
+    event::{
+        EventName,
+        args::Args,
+        error::{AckError, EmitError},
+        handshake::Refuse,
+    },
     proto::{
         args::{FromArgs, RawArgs, ToArgs},
         attachments::Attachments,

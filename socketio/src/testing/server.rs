@@ -10,7 +10,7 @@ use super::{
     client::{Claim, TestClient},
     wire::Wire,
 };
-use crate::{handshake::Refuse, server::Server};
+use crate::{event::handshake::Refuse, server::Server};
 
 /// A [`Server`] for clients in the same process.
 ///

@@ -3,7 +3,7 @@
 use ts_rs::TS;
 
 use super::types::Types;
-use crate::args::{Args, Asked};
+use crate::event::args::{Args, Asked};
 
 /// What stands in front of a parameter that takes any number of arguments.
 pub(super) const REST: &str = "...";

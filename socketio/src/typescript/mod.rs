@@ -105,7 +105,7 @@ pub use ts_rs;
 
 use self::{ack::Callback, types::Types};
 pub use self::{ack::DescribeAck, args::DescribeArgs, types::Binary};
-use crate::{event::EventName, namespace::Namespace, proto::packet::is_reserved, socket::Socket};
+use crate::{event::EventName, handles::socket::Socket, namespace::Namespace, proto::packet::is_reserved};
 
 /// The events of a namespace, as TypeScript: the interfaces `ServerToClientEvents` and `ClientToServerEvents` of
 /// the official client, and the types they need. [`Display`](fmt::Display) writes the file.

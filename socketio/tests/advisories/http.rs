@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use socketio::ServerConfig;
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 use crate::{
     stage::{Stage, engine},

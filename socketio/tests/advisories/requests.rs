@@ -3,7 +3,6 @@
 use std::{collections::HashSet, panic::catch_unwind};
 
 use socketio::{Cookie, Cors, EngineConfig, Server, ServerConfig};
-
 use tokio::io::AsyncWriteExt;
 
 use crate::{

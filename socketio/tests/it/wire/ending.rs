@@ -1,7 +1,6 @@
 //! How the end of a socket and of a connection look to the client, and that nothing comes after it.
 
 use socketio::{Ack, EmitError, Namespace, Server, Socket};
-
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, Host, log, serve, text};

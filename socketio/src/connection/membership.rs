@@ -1,0 +1,286 @@
+//! A client in a namespace, from its CONNECT to the end of its last handler.
+
+use std::{
+    collections::VecDeque,
+    ops::{Index, IndexMut},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    config::ServerConfig,
+    event::reason::DisconnectReason,
+    namespace::dispatch::{Admission, Key, Member},
+};
+
+/// Where one client is, or wants to be, and all that waits there.
+#[derive(Default)]
+pub(crate) struct Stays {
+    /// Few, so they are looked up one by one.
+    list: Vec<Stay>,
+    /// The paths of namespaces that the client has left, the latest last: packets for them may still be on their way.
+    left: VecDeque<Box<str>>,
+    next_key: Key,
+    /// What the waiting events of all stays take.
+    waiting_bytes: usize,
+}
+
+pub(crate) struct Stay {
+    pub(crate) key: Key,
+    pub(crate) path: Box<str>,
+    pub(crate) stage: Stage,
+    /// Handlers that run.
+    pub(crate) in_flight: usize,
+    /// Events that came before they could be handled.
+    queue: VecDeque<Waiting>,
+    /// When the end is not put off any longer for handlers that still run.
+    grace: Option<Instant>,
+}
+
+pub(crate) enum Stage {
+    /// The namespace decides whether the client may come in. Dropped with the connection.
+    Admitting(Admission),
+    /// The hook for new sockets runs; events wait.
+    Connecting(Box<dyn Member>),
+    /// Events are handled.
+    Open(Box<dyn Member>),
+    /// The hook for sockets that have left runs.
+    Leaving,
+}
+
+pub(crate) enum Waiting {
+    Event { id: Option<u64>, payload: Box<str>, attachments: Vec<Bytes> },
+    Disconnect,
+}
+
+impl Waiting {
+    /// The bytes that it takes.
+    fn cost(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Event { payload, attachments, .. } => {
+                    payload.len()
+                        + attachments.iter().map(|bytes| size_of::<Bytes>() + bytes.len()).sum::<usize>()
+                }
+                Self::Disconnect => 0,
+            }
+    }
+}
+
+impl Stays {
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&Stay> {
+        self.list.get(at)
+    }
+
+    /// The stay in a namespace that has not ended.
+    pub(crate) fn find(&self, path: &str) -> Option<usize> {
+        self.list.iter().position(|stay| &*stay.path == path && !stay.has_left())
+    }
+
+    pub(crate) fn find_key(&self, key: Key) -> Option<usize> {
+        self.list.iter().position(|stay| stay.key == key)
+    }
+
+    /// A stay that has not ended.
+    pub(crate) fn find_present(&self, key: Key) -> Option<usize> {
+        self.find_key(key).filter(|&at| !self.list[at].has_left())
+    }
+
+    /// Whether packets for this namespace make sense: it is joined, or has been left just now.
+    pub(crate) fn know(&self, path: &str) -> bool {
+        self.list.iter().any(|stay| &*stay.path == path) || self.left.iter().any(|left| &**left == path)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &dyn Member> {
+        self.list.iter().filter_map(Stay::member)
+    }
+
+    /// When the first grace ends.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.list.iter().filter_map(|stay| stay.grace).min()
+    }
+
+    /// Whether another event may wait, whatever its size.
+    pub(crate) fn have_room(&self, config: &ServerConfig) -> bool {
+        self.waiting_bytes < config.max_waiting_bytes
+    }
+
+    /// Begins a stay.
+    pub(crate) fn add(&mut self, path: &str, admission: Admission) {
+        let key = self.next_key;
+        self.next_key = key.wrapping_add(1);
+        self.left.retain(|left| &**left != path);
+        // Most clients are in one namespace: a vector would take room for four at once.
+        self.list.reserve_exact(1);
+        self.list.push(Stay {
+            key,
+            path: path.into(),
+            stage: Stage::Admitting(admission),
+            in_flight: 0,
+            queue: VecDeque::new(),
+            grace: None,
+        });
+    }
+
+    /// Removes a stay with all that waits; gives back its path.
+    pub(crate) fn drop_stay(&mut self, at: usize) -> Box<str> {
+        self.forget(at);
+        self.list.swap_remove(at).path
+    }
+
+    /// Removes the stay of a client that was in the namespace. Its packets may still come: as many namespaces are
+    /// remembered as a client may be in.
+    pub(crate) fn remove(&mut self, at: usize, max_namespaces: usize) {
+        let path = self.drop_stay(at);
+        self.left.retain(|left| *left != path);
+        if self.left.len() >= max_namespaces {
+            self.left.pop_front();
+        }
+        self.left.push_back(path);
+    }
+
+    /// Nobody is admitted any more.
+    pub(crate) fn end_admissions(&mut self) {
+        self.list.retain(|stay| !matches!(stay.stage, Stage::Admitting(_)));
+    }
+
+    pub(crate) fn enqueue(&mut self, at: usize, waiting: Waiting) {
+        self.waiting_bytes += waiting.cost();
+        self.list[at].queue.push_back(waiting);
+    }
+
+    /// What is to be done next, if it may begin.
+    pub(crate) fn dequeue(&mut self, at: usize, held_back: bool) -> Option<Waiting> {
+        let stay = &mut self.list[at];
+        if stay.queue.is_empty() || !stay.may_dequeue(held_back) {
+            return None;
+        }
+        let waiting = stay.queue.pop_front()?;
+        self.waiting_bytes -= waiting.cost();
+        if stay.queue.is_empty() {
+            stay.queue = VecDeque::new();
+        }
+        Some(waiting)
+    }
+
+    /// Gives up events that will not be handled.
+    pub(crate) fn forget(&mut self, at: usize) {
+        let queue = std::mem::take(&mut self.list[at].queue);
+        self.waiting_bytes -= queue.iter().map(Waiting::cost).sum::<usize>();
+    }
+
+    /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
+    pub(crate) fn end_grace(&mut self, at: usize, grace: Duration) {
+        let stay = &mut self.list[at];
+        let leaves = matches!(stay.queue.back(), Some(Waiting::Disconnect));
+        let hook_of_left =
+            matches!(&stay.stage, Stage::Connecting(member) if member.socket().left().is_some());
+        if stay.member().is_none() || !(leaves || hook_of_left) || !stay.grace_is_over(grace) {
+            return;
+        }
+        stay.open();
+        self.forget(at);
+        if let Some(member) = self.list[at].member() {
+            member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
+        }
+    }
+
+    /// Takes the last step of a socket that has left: once its handlers have returned, or their grace is over, its
+    /// member is given up, with the reason.
+    pub(crate) fn part(
+        &mut self,
+        at: usize,
+        grace: Duration,
+        closed: bool,
+    ) -> Option<(Box<dyn Member>, DisconnectReason)> {
+        let Stage::Open(member) = &self.list[at].stage else { return None };
+        let reason = member.socket().left()?;
+        if reason != DisconnectReason::ClientNamespaceDisconnect && !closed {
+            // The server has turned away from this client: what it still wanted is not done any more.
+            self.forget(at);
+        }
+        let stay = &mut self.list[at];
+        if (stay.in_flight > 0 || !stay.queue.is_empty()) && !stay.grace_is_over(grace) {
+            return None;
+        }
+        self.forget(at);
+        let stay = &mut self.list[at];
+        stay.grace = None;
+        match std::mem::replace(&mut stay.stage, Stage::Leaving) {
+            Stage::Open(member) => Some((member, reason)),
+            _ => None,
+        }
+    }
+}
+
+impl Index<usize> for Stays {
+    type Output = Stay;
+
+    fn index(&self, at: usize) -> &Stay {
+        &self.list[at]
+    }
+}
+
+impl IndexMut<usize> for Stays {
+    fn index_mut(&mut self, at: usize) -> &mut Stay {
+        &mut self.list[at]
+    }
+}
+
+impl Stay {
+    /// Whether nothing waits for it to go on: it is open, its queue is empty, and the socket has not left.
+    #[inline]
+    pub(crate) fn rests(&self) -> bool {
+        self.queue.is_empty()
+            && matches!(&self.stage, Stage::Open(member) if member.socket().left().is_none())
+    }
+
+    pub(crate) fn member(&self) -> Option<&dyn Member> {
+        match &self.stage {
+            Stage::Connecting(member) | Stage::Open(member) => Some(&**member),
+            Stage::Admitting(_) | Stage::Leaving => None,
+        }
+    }
+
+    /// The hook for new sockets has returned: from now on, events are handled.
+    pub(crate) fn open(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Leaving) {
+            Stage::Connecting(member) => Stage::Open(member),
+            stage => stage,
+        };
+    }
+
+    /// Whether an event that arrives now is handled at once.
+    pub(crate) fn may_start(&self, held_back: bool) -> bool {
+        self.queue.is_empty() && self.may_dequeue(held_back)
+    }
+
+    fn may_dequeue(&self, held_back: bool) -> bool {
+        let Stage::Open(member) = &self.stage else { return false };
+        let max = member.max_in_flight();
+        !held_back && (self.in_flight < max || self.in_flight < member.socket().max_handlers(max))
+    }
+
+    fn has_left(&self) -> bool {
+        match &self.stage {
+            Stage::Admitting(_) => false,
+            Stage::Connecting(member) | Stage::Open(member) => member.socket().left().is_some(),
+            Stage::Leaving => true,
+        }
+    }
+
+    /// Whether the time for what still runs has passed; it begins with the first call.
+    fn grace_is_over(&mut self, grace: Duration) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        now >= *self.grace.get_or_insert(now + grace)
+    }
+}

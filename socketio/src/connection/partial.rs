@@ -1,0 +1,58 @@
+//! A packet whose attachments have not all come yet.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::{
+    namespace::dispatch::Key,
+    proto::{
+        attachments::resolve,
+        packet::{Kind, TextPacket, Violation},
+    },
+};
+
+/// The text of a binary packet, and those of its attachments that have come.
+pub(crate) struct Partial {
+    pub(crate) kind: Kind,
+    /// Where the client was when the text came; `None` if it had left.
+    pub(crate) stay: Option<Key>,
+    pub(crate) id: Option<u64>,
+    pub(crate) payload: Box<str>,
+    pub(crate) attachments: Vec<Bytes>,
+    missing: usize,
+    bytes: usize,
+}
+
+impl Partial {
+    pub(crate) fn new(packet: &TextPacket<'_>, stay: Option<Key>) -> Self {
+        Self {
+            kind: packet.kind,
+            stay,
+            id: packet.id,
+            payload: packet.payload.into(),
+            attachments: Vec::new(),
+            missing: packet.attachments,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next attachment; says whether the packet is complete. Its text is resolved then.
+    pub(crate) fn push(&mut self, attachment: Bytes, max_bytes: usize) -> Result<bool, Violation> {
+        self.bytes += attachment.len();
+        if self.bytes > max_bytes {
+            return Err(Violation::TooLarge);
+        }
+        self.attachments.push(attachment);
+        self.missing -= 1;
+        if self.missing > 0 {
+            return Ok(false);
+        }
+        let resolved =
+            resolve(&self.payload, self.attachments.len()).map_err(|_| Violation::InvalidPayload)?;
+        if let Cow::Owned(payload) = resolved {
+            self.payload = payload.into();
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,264 @@
+//! Arguments for code that does not know their types.
+
+use std::{fmt, sync::OnceLock};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    event::error::DecodeError,
+    proto::{
+        args::{ArgsError, FromArgs, RawArgs, ToArgs, read_one},
+        attachments::Attachments,
+        elements::{Elements, Index},
+        encode::Frames,
+        json,
+    },
+};
+
+/// The arguments of an event or an acknowledgement as they arrived: JSON text and attachments.
+///
+/// A handler may take them instead of a type, look at them one by one, or send them on without parsing. The text
+/// is known to be JSON of bounded depth.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Args, Namespace};
+///
+/// // Sends back whatever comes.
+/// let echo = Namespace::new("/echo").on("echo", async |socket, args: Args| socket.emit("echo", &args));
+///
+/// let args = Args::from_values([1, 2])?;
+/// assert_eq!(args.json(), "[1,2]");
+/// assert_eq!(args.get::<u8>(1)?, 2);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Args {
+    json: Box<str>,
+    attachments: Box<[Bytes]>,
+    /// Made when an argument is first asked for by its number: who passes all on needs none.
+    index: OnceLock<Index>,
+}
+
+impl Args {
+    fn new(json: Box<str>, attachments: Box<[Bytes]>) -> Self {
+        Self { json, attachments, index: OnceLock::new() }
+    }
+
+    /// The arguments in front of which stands `[`, once it is there.
+    fn of_rest(rest: &str, attachments: Box<[Bytes]>) -> Self {
+        Self::new(["[", rest].concat().into(), attachments)
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.json))
+    }
+
+    /// Makes arguments of several values, one argument each.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a value cannot be written as JSON.
+    pub fn from_values<T: Serialize>(values: impl IntoIterator<Item = T>) -> Result<Self, serde_json::Error> {
+        let mut json = vec![b'['];
+        let mut attachments = Vec::new();
+        for value in values {
+            if json.len() > 1 {
+                json.push(b',');
+            }
+            // In a tuple of one, each value is one argument, even if it is a tuple itself.
+            (value,).write(&mut json, &mut attachments)?;
+        }
+        json.push(b']');
+        // What `serde_json` writes is UTF-8.
+        let json = String::from_utf8(json).unwrap_or_default().into_boxed_str();
+        Ok(Self::new(json, attachments.into()))
+    }
+
+    /// The text of the JSON array. An attachment is written as `{"_placeholder":true,"num":0}`.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The attachments that the placeholders refer to.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// The number of arguments.
+    pub fn len(&self) -> usize {
+        self.index().len()
+    }
+
+    /// Whether there is no argument.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads one argument.
+    ///
+    /// Where the arguments are is found once, so a loop over all of them reads the text once. Bytes are copied out of
+    /// their attachment; [`attachments`](Self::attachments) shares them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such argument, or if it is of another type.
+    pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, DecodeError> {
+        match self.index().get(&self.json, index) {
+            Some(argument) => self.read(argument),
+            // As of a packet without arguments: an `Option` is `None`.
+            None => Ok(T::from_args(RawArgs {
+                payload: "[]",
+                args_at: 1,
+                attachments: Attachments::NONE,
+                asked: false,
+            })?),
+        }
+    }
+
+    /// Reads all arguments as one type.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if one of them is of another type.
+    pub fn values<T: DeserializeOwned>(&self) -> Result<Vec<T>, DecodeError> {
+        Elements::new(&self.json).map(|argument| self.read(argument)).collect()
+    }
+
+    /// The arguments from `count` on. All attachments stay, because the placeholders refer to them by number.
+    #[must_use]
+    pub fn skip(&self, count: usize) -> Self {
+        Self::of_rest(self.index().from(&self.json, count).rest(), self.attachments.clone())
+    }
+
+    /// Takes off the last argument, if it is a string.
+    #[cfg(feature = "testing")]
+    pub(crate) fn pop_text(&mut self) -> Option<String> {
+        let mut arguments: Vec<&str> = Elements::new(&self.json).collect();
+        let text = serde_json::from_str(arguments.pop()?).ok()?;
+        *self = Self::new(format!("[{}]", arguments.join(",")).into(), std::mem::take(&mut self.attachments));
+        Some(text)
+    }
+
+    /// The name and the arguments of an event as it is sent in a namespace.
+    pub(crate) fn of_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
+        let (json, attachments) = packet.parts(namespace);
+        let mut elements = Elements::new(json);
+        let name = serde_json::from_str(elements.next()?).ok()?;
+        Some((name, Self::of_rest(elements.rest(), attachments.into())))
+    }
+
+    /// What has come, for somebody who only looks on.
+    pub(crate) fn share(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
+        Self::of_raw(raw, raw.attachments.share())
+    }
+
+    /// The same as it came, to be read by a handler.
+    pub(crate) fn as_raw(&mut self, asked: bool) -> RawArgs<'_> {
+        let attachments = Attachments::from(&mut *self.attachments);
+        RawArgs { payload: &self.json, args_at: 1, attachments, asked }
+    }
+
+    fn of_raw(raw: RawArgs<'_>, attachments: Box<[Bytes]>) -> Result<Self, ArgsError> {
+        if attachments.is_empty() {
+            // With attachments, the connection has checked the text when the packet was complete.
+            json::check(raw.payload).map_err(|_| ArgsError::Malformed)?;
+        }
+        let rest = raw.payload[raw.args_at..].trim_ascii_start();
+        Ok(Self::of_rest(rest.strip_prefix(',').unwrap_or(rest), attachments))
+    }
+
+    fn read<T: DeserializeOwned>(&self, argument: &str) -> Result<T, DecodeError> {
+        read_one(argument, Attachments::Kept(&self.attachments))
+            .map_err(|error| ArgsError::Mismatch(error).into())
+    }
+}
+
+#[allow(clippy::missing_fields_in_debug, reason = "the index says nothing that the text does not")]
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args")
+            .field("json", &self.json)
+            .field("attachments", &self.attachments.len())
+            .finish()
+    }
+}
+
+impl FromArgs for Args {
+    fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
+        Self::of_raw(raw, raw.attachments.take())
+    }
+}
+
+impl ToArgs for Args {
+    fn write(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error> {
+        let inner = self.json.trim_ascii();
+        json.extend_from_slice(&inner.as_bytes()[1..inner.len() - 1]);
+        attachments.extend_from_slice(&self.attachments);
+        Ok(())
+    }
+}
+
+/// Arguments, and whether the client waits for an acknowledgement.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Ack, Asked, Namespace};
+///
+/// let chat = Namespace::new("/").on("sum", async |_, sum: Asked<(i32, i32)>| {
+///     sum.asked.then(|| Ack(sum.args.0 + sum.args.1))
+/// });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Asked<T> {
+    /// The arguments.
+    pub args: T,
+    /// Whether the client waits for an acknowledgement.
+    pub asked: bool,
+}
+
+impl<T: FromArgs> FromArgs for Asked<T> {
+    fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
+        Ok(Self { args: T::from_args(raw)?, asked: raw.asked })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_argument_is_one_value_whatever_its_shape() {
+        let args = Args::from_values([(1, 2), (3, 4)]).unwrap();
+        assert_eq!((args.len(), args.json()), (2, "[[1,2],[3,4]]"));
+        assert_eq!(args.get::<(u8, u8)>(1).unwrap(), (3, 4));
+        assert_eq!(args.values::<[u8; 2]>().unwrap(), [[1, 2], [3, 4]]);
+        assert!(args.get::<u8>(0).is_err());
+        assert_eq!(args.get::<Option<Vec<u8>>>(2).unwrap(), None);
+        assert!(args.get::<Vec<u8>>(2).is_err());
+        assert_eq!(args.skip(1).json(), "[[3,4]]");
+        for count in [2, 3, usize::MAX] {
+            assert!(args.skip(count).is_empty());
+        }
+        assert_eq!(args.clone().skip(0).json(), args.json());
+    }
+
+    #[test]
+    fn an_argument_is_read_as_leniently_as_all_of_them() {
+        let raw = RawArgs {
+            payload: r#"["name" , "\ud83d" ,7.0, {"_placeholder":true,"num":0} ] "#,
+            args_at: 7,
+            attachments: Attachments::Kept(&[Bytes::from_static(b"x")]),
+            asked: false,
+        };
+        let args = Args::from_args(raw).unwrap();
+        assert_eq!(args.len(), 3);
+        assert_eq!(args.get::<String>(0).unwrap(), "\u{fffd}");
+        assert_eq!(args.get::<u8>(1).unwrap(), 7);
+        assert_eq!(args.get::<Bytes>(2).unwrap(), args.get::<Bytes>(2).unwrap());
+        assert_eq!(args.attachments(), ["x"]);
+    }
+}

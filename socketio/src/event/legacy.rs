@@ -1,0 +1,69 @@
+//! What is different for version 2 clients, who speak revision 4 of the Socket.IO protocol over Engine.IO 3:
+//! <https://github.com/socketio/socket.io-protocol/tree/v4>.
+//!
+//! They are in the namespace `/` without asking, bring no auth payload but a query behind the name of any other
+//! namespace, compute their ids themselves, and are refused with any JSON value.
+
+use engineio::SessionHandle;
+use serde_json::{Map, Value, json};
+
+use crate::event::handshake::Refuse;
+
+/// Whether the client of a session is one of them.
+pub(crate) fn is_legacy(session: &SessionHandle) -> bool {
+    session.protocol() == 3
+}
+
+/// Parts the namespace field of a packet into the path and the query.
+pub(crate) fn split_query(namespace: &str) -> (&str, &str) {
+    namespace.split_once('?').unwrap_or((namespace, ""))
+}
+
+/// As many parameters as Node reads of a query.
+const MAX_PARAMETERS: usize = 1000;
+
+/// The query of a namespace as the auth payload that newer clients would send: an object of strings. As in Node, a
+/// name that is repeated has an array of all its values.
+pub(crate) fn auth_of_query(query: &str) -> String {
+    let mut auth = Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS) {
+        let value = Value::from(value.into_owned());
+        match auth.get_mut(&*name) {
+            None => drop(auth.insert(name.into_owned(), value)),
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    Value::Object(auth).to_string()
+}
+
+/// The refusal of a namespace that does not exist. Node sends it in the new form even to these clients.
+pub(crate) fn unknown_namespace(session: &SessionHandle) -> Refuse {
+    const MESSAGE: &str = "Invalid namespace";
+    let refuse = Refuse::new(MESSAGE);
+    if is_legacy(session) { refuse.data(json!({ "message": MESSAGE })) } else { refuse }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_become_auth() {
+        assert_eq!(split_query("/adm?a=1&b=?"), ("/adm", "a=1&b=?"));
+        assert_eq!(split_query("/adm"), ("/adm", ""));
+        assert_eq!(auth_of_query(""), "{}");
+        assert_eq!(auth_of_query("token=1&u=%20b"), r#"{"token":"1","u":" b"}"#);
+        assert_eq!(auth_of_query("u=a+b&flag&e=%C3%A9%22"), r#"{"e":"é\"","flag":"","u":"a b"}"#);
+        assert_eq!(auth_of_query("a=1&b=x&a=2&a=3"), r#"{"a":["1","2","3"],"b":"x"}"#);
+    }
+
+    #[test]
+    fn the_parameters_of_a_query_are_limited_exactly() {
+        let count = |parameters: usize| {
+            let query: Vec<String> = (0..parameters).map(|n| n.to_string()).collect();
+            serde_json::from_str::<Map<String, Value>>(&auth_of_query(&query.join("&"))).unwrap().len()
+        };
+        assert_eq!((count(MAX_PARAMETERS), count(MAX_PARAMETERS + 1)), (MAX_PARAMETERS, MAX_PARAMETERS));
+    }
+}

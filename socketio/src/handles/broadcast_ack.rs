@@ -1,0 +1,170 @@
+//! The acknowledgements of a broadcast: one id for all recipients, one outcome for each.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture, poll_fn},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt};
+use tokio::time::Sleep;
+
+use crate::{
+    event::error::AckError,
+    hub::{
+        ack_collector::{Outcome, Outcomes},
+        cluster::{Asked, ServerId},
+    },
+    metrics::NamespaceMetrics,
+    proto::args::FromArgs,
+};
+
+/// The places of one broadcast in the tables of its recipients, given back on drop.
+pub(crate) struct Owed {
+    pub(crate) id: u64,
+    pub(crate) outcomes: Arc<Outcomes>,
+    /// The part of other servers.
+    pub(crate) elsewhere: Option<Asked>,
+}
+
+impl Owed {
+    /// All outcomes that have come since the last time; `None` after the last.
+    pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
+        poll_fn(|cx| self.outcomes.poll_batch(cx)).await
+    }
+
+    fn expire(&mut self) {
+        // While it is still known that servers have something to tell.
+        self.elsewhere = None;
+        self.outcomes.give_up(self.id);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.expire();
+    }
+}
+
+/// A broadcast that was sent and the acknowledgements that are waited for. Made by
+/// [`BroadcastOperator::emit_with_ack`](crate::BroadcastOperator::emit_with_ack).
+///
+/// As a [`Stream`] it yields the id of each recipient with its answer, in the order in which they arrive, and ends
+/// when it has yielded one for each. Awaited, it gives all of them at once. Either way each recipient resolves
+/// exactly once: with its answer, when it disconnects, or at the [timeout](Self::timeout), which counts from the first
+/// poll. Nobody to wait for is an answer too: an empty one, at once.
+///
+/// # Cancel safety
+///
+/// The event has been sent. Polling can stop and go on; dropping the request or its future forgets all answers, and
+/// frees their places.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::StreamExt;
+/// use socketio::{EmitError, Server};
+///
+/// async fn vote(io: &Server) -> Result<usize, EmitError> {
+///     let votes = io.to("committee").emit_with_ack::<bool, _>("vote", "Coffee?")?;
+///     let votes = votes.timeout(Duration::from_secs(60)).await;
+///     println!("{} did not vote", votes.missing.len());
+///     Ok(votes.answers.iter().filter(|(_, yes)| *yes).count())
+/// }
+///
+/// async fn first(io: &Server) -> Result<Option<String>, EmitError> {
+///     let mut answers = io.to("buzzers").emit_with_ack::<(), _>("question", "6 * 7?")?;
+///     Ok(answers.next().await.map(|(id, _)| id))
+/// }
+/// ```
+#[must_use = "await it to get the answers"]
+pub struct BroadcastAckRequest<A> {
+    owed: Owed,
+    timeout: Duration,
+    /// Made when there is something to wait for.
+    deadline: Option<Pin<Box<Sleep>>>,
+    metrics: NamespaceMetrics,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<A> BroadcastAckRequest<A> {
+    pub(crate) fn new(owed: Owed, timeout: Duration, metrics: NamespaceMetrics) -> Self {
+        Self { owed, timeout, deadline: None, metrics, answer: PhantomData }
+    }
+
+    /// Waits this long for the slowest. By default,
+    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout); Node: 1 millisecond.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self.deadline = None;
+        self
+    }
+
+    /// Servers that have not said whom the event went to: not in time, or because the queue to them was full. The
+    /// stream knows nothing of their sockets.
+    pub fn missing_servers(&self) -> Vec<ServerId> {
+        self.owed.outcomes.missing_servers()
+    }
+}
+
+impl<A: FromArgs> Stream for BroadcastAckRequest<A> {
+    type Item = (String, Result<A, AckError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Poll::Ready(next) = self.owed.outcomes.poll_next(cx) {
+                if let Some((_, Outcome::Timeout)) = next {
+                    self.metrics.ack_timed_out();
+                }
+                return Poll::Ready(next.map(|(id, outcome)| (id.as_str().to_owned(), outcome.read())));
+            }
+            let timeout = self.timeout;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+            std::task::ready!(deadline.as_mut().poll(cx));
+            self.owed.expire();
+        }
+    }
+}
+
+impl<A: FromArgs + Send + 'static> IntoFuture for BroadcastAckRequest<A> {
+    type Output = BroadcastAnswers<A>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut all =
+                BroadcastAnswers { answers: Vec::new(), missing: Vec::new(), missing_servers: Vec::new() };
+            while let Some((id, answer)) = self.next().await {
+                match answer {
+                    Ok(answer) => all.answers.push((id, answer)),
+                    Err(error) => all.missing.push((id, error)),
+                }
+            }
+            all.missing_servers = self.missing_servers();
+            all
+        })
+    }
+}
+
+impl<A> fmt::Debug for BroadcastAckRequest<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BroadcastAckRequest").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// What the recipients of a broadcast have answered, by the ids of their sockets.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BroadcastAnswers<A> {
+    /// The answers, in the order in which they arrived.
+    pub answers: Vec<(String, A)>,
+    /// Who did not answer, and why.
+    pub missing: Vec<(String, AckError)>,
+    /// Servers of a cluster that have not said whom the event went to, in time or because the queue to them was full.
+    pub missing_servers: Vec<ServerId>,
+}

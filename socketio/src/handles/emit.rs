@@ -1,0 +1,58 @@
+//! Emitting to one socket in another way than usual.
+
+use crate::{
+    event::{EventName, error::EmitError},
+    handles::socket::{Socket, encode_event},
+    hub::Flags,
+    proto::args::ToArgs,
+};
+
+/// How an event goes to one socket. Made by [`Socket::volatile`] and [`Socket::compress`].
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{EmitError, Socket};
+///
+/// fn show_cursor(socket: &Socket, x: u32, y: u32) -> Result<(), EmitError> {
+///     socket.volatile().compress(false).emit("cursor", &(x, y))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent before `emit`"]
+pub struct EmitOperator<'a, D = ()> {
+    socket: &'a Socket<D>,
+    flags: Flags,
+}
+
+impl<'a, D> EmitOperator<'a, D> {
+    pub(crate) fn new(socket: &'a Socket<D>) -> Self {
+        Self { socket, flags: Flags::default() }
+    }
+
+    /// As [`Socket::volatile`].
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// As [`Socket::compress`].
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.uncompressed = !compress;
+        self
+    }
+
+    /// Sends the event.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::emit`]. A volatile event that is lost is no error.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a literal or a small constant: a reference at each call would be noise"
+    )]
+    pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
+        let packet = encode_event(self.socket.0.encoder(), event.name(), None, args)?;
+        self.socket.0.send_event(packet, self.flags)
+    }
+}

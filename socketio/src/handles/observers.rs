@@ -1,0 +1,123 @@
+//! Functions of a namespace that look on: at the end of a socket, and at its events in both directions.
+
+use std::{
+    any::Any,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    event::{args::Args, reason::DisconnectReason},
+    handles::socket::{Inner, Socket},
+    proto::args::{ArgsError, RawArgs},
+};
+
+pub(crate) type EndObserver<D> = Box<dyn Fn(&Socket<D>, DisconnectReason) + Send + Sync>;
+pub(crate) type EventObserver<D> = Box<dyn Fn(&Socket<D>, &str, &Args) + Send + Sync>;
+
+/// The observers of a namespace, which all its sockets share.
+pub(crate) struct Observers<D> {
+    pub(crate) disconnecting: Option<EndObserver<D>>,
+    pub(crate) incoming: Vec<EventObserver<D>>,
+    pub(crate) outgoing: Vec<EventObserver<D>>,
+}
+
+impl<D> Default for Observers<D> {
+    fn default() -> Self {
+        Self { disconnecting: None, incoming: Vec::new(), outgoing: Vec::new() }
+    }
+}
+
+impl<D> Observers<D> {
+    /// An event has come, and is about to be handled.
+    pub(crate) fn see_incoming(
+        &self,
+        socket: &Socket<D>,
+        name: &str,
+        raw: RawArgs<'_>,
+    ) -> Result<(), ArgsError> {
+        if self.incoming.is_empty() {
+            return Ok(());
+        }
+        let args = &Args::share(raw)?;
+        self.incoming.iter().for_each(|observer| guarded("on_any", || observer(socket, name, args)));
+        Ok(())
+    }
+}
+
+/// The data of a socket.
+pub(crate) enum Data<D> {
+    Own(D),
+    /// The next socket of the same client may get it.
+    Shared(Arc<D>),
+}
+
+impl<D> Deref for Data<D> {
+    type Target = D;
+
+    fn deref(&self) -> &D {
+        match self {
+            Self::Own(data) => data,
+            Self::Shared(data) => data,
+        }
+    }
+}
+
+/// What a socket has of the types of its namespace.
+pub(crate) struct Typed<D> {
+    pub(crate) data: Data<D>,
+    pub(crate) observers: Arc<Observers<D>>,
+    /// The socket itself, for observers to look at.
+    pub(crate) this: Weak<Inner<Self>>,
+}
+
+/// What a socket has of the types of its namespace, whatever they are.
+pub(crate) trait Erased: Observed + Send + Sync {
+    /// A [`Typed`].
+    fn as_any(&self) -> &(dyn Any + Send + Sync);
+}
+
+impl<D: Send + Sync + 'static> Erased for Typed<D> {
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}
+
+/// The observers of a socket of whatever data. They run under no lock; a panic is logged and ends there.
+pub(crate) trait Observed {
+    /// The socket is about to leave its rooms.
+    fn see_end(&self, reason: DisconnectReason);
+    /// Whether anybody looks at what is sent.
+    fn has_outgoing(&self) -> bool;
+    /// An event has been sent to the socket.
+    fn see_outgoing(&self, name: &str, args: &Args);
+}
+
+impl<D> Observed for Typed<D> {
+    fn see_end(&self, reason: DisconnectReason) {
+        if let Some(observer) = &self.observers.disconnecting
+            && let Some(this) = self.this.upgrade()
+        {
+            guarded("on_disconnecting", || observer(&Socket(this), reason));
+        }
+    }
+
+    fn has_outgoing(&self) -> bool {
+        !self.observers.outgoing.is_empty()
+    }
+
+    fn see_outgoing(&self, name: &str, args: &Args) {
+        if let Some(this) = self.this.upgrade() {
+            let socket = Socket(this);
+            let observers = self.observers.outgoing.iter();
+            observers.for_each(|observer| guarded("on_any_outgoing", || observer(&socket, name, args)));
+        }
+    }
+}
+
+fn guarded(what: &'static str, observer: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(observer)).is_err() {
+        engineio::__log!(error, "the {what} function panicked");
+    }
+}

@@ -1,0 +1,100 @@
+//! The rooms of a socket.
+
+use super::{AnySocket, Inner, Socket};
+use crate::{
+    config::ServerConfig,
+    event::error::JoinError,
+    handles::observers::Observed,
+    hub::{
+        move_socket,
+        rooms::{Room, Rooms, Slot},
+    },
+    metrics::log::Limit,
+};
+
+impl<D> Socket<D> {
+    /// Adds this socket to a room. Does nothing if it is there already.
+    ///
+    /// A room exists while somebody is in it. The name may be anything; mind that the ids of sockets are names of
+    /// rooms too, if clients choose the names.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::Disconnected`] after the socket has left, [`JoinError::TooManyRooms`] beyond
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond
+    /// [`max_name_length`](field@crate::ServerConfig::max_name_length).
+    pub fn join(&self, room: impl Into<Room>) -> Result<(), JoinError> {
+        self.0.join(std::slice::from_ref(&room.into()))
+    }
+
+    /// Adds this socket to several rooms. Node: `socket.join([...])`.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join). With [`JoinError::TooManyRooms`], it is in those before the one that was too much;
+    /// with the others it has joined none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::Namespace;
+    ///
+    /// let chat = Namespace::new("/").on_connect(async |socket| socket.join_rooms(["lobby", "news"]));
+    /// ```
+    pub fn join_rooms(&self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), JoinError> {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        self.0.join(&rooms)
+    }
+
+    /// Removes this socket from a room. Does nothing if it is not there.
+    pub fn leave(&self, room: &str) {
+        self.0.change_rooms(|rooms, slot| rooms.leave(slot, room));
+    }
+
+    /// Removes this socket from several rooms.
+    pub fn leave_rooms(&self, rooms: impl IntoIterator<Item: Into<Room>>) {
+        let names: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        self.0.change_rooms(|rooms, slot| names.iter().for_each(|name| rooms.leave(slot, name)));
+    }
+
+    /// Removes this socket from all its rooms but that of its own id, to which direct messages go. Node:
+    /// `socket.leaveAll()`, which leaves that too.
+    pub fn leave_all(&self) {
+        self.0.change_rooms(Rooms::leave_all);
+    }
+
+    /// The rooms that this socket is in, that of its own id among them. After it has left the namespace, those
+    /// that it was in at that moment.
+    pub fn rooms(&self) -> Vec<Room> {
+        match (self.0.left.get(), self.0.slot.get()) {
+            (Some(left), _) => left.rooms.clone(),
+            (None, Some(&slot)) => self.0.adapter.rooms_of(slot),
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+impl<T: Observed + ?Sized> Inner<T> {
+    /// Puts the socket into rooms, as far as it may be in so many.
+    fn join(&self, names: &[Room]) -> Result<(), JoinError> {
+        let ServerConfig { max_name_length, max_rooms, .. } = *self.adapter.config;
+        if names.iter().any(|name| name.len() > max_name_length) {
+            return Err(JoinError::NameTooLong);
+        }
+        let joined =
+            self.change_rooms(|rooms, slot| names.iter().all(|name| rooms.join(slot, name, max_rooms)));
+        if joined.ok_or(JoinError::Disconnected)? {
+            return Ok(());
+        }
+        self.warnings().limit_hit(self.path(), Limit::MaxRooms);
+        Err(JoinError::TooManyRooms)
+    }
+
+    /// Changes the rooms of the socket, unless it has left.
+    fn change_rooms<R>(&self, change: impl FnOnce(&mut Rooms<AnySocket>, Slot) -> R) -> Option<R> {
+        self.adapter.change(|rooms, memory| {
+            let slot = *self.slot.get().filter(|_| self.left.get().is_none())?;
+            Some(move_socket(rooms, memory.as_deref(), slot, |rooms| change(rooms, slot)))
+        })
+    }
+}

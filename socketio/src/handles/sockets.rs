@@ -1,0 +1,84 @@
+//! The sockets of a namespace on this server.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use crate::{
+    handles::socket::Socket,
+    hub::{
+        Adapter,
+        rooms::{Room, Target},
+    },
+};
+
+/// The sockets of a namespace on this server, with their [data](Socket::data). Made by [`Socket::sockets`] and
+/// [`Server::sockets`](crate::Server::sockets). Cheap to clone. Node: `namespace.sockets`.
+///
+/// What it returns is the state of this moment: sockets come and go meanwhile. For those of all servers of a cluster, see
+/// [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets).
+///
+/// # Examples
+///
+/// Who is in a room:
+///
+/// ```
+/// use socketio::{Ack, Namespace, Socket};
+///
+/// struct User { name: String }
+///
+/// async fn who(socket: Socket<User>, room: String) -> Ack<Vec<String>> {
+///     let present = socket.sockets().in_room(room);
+///     Ack(present.iter().map(|socket| socket.data().name.clone()).collect())
+/// }
+/// ```
+pub struct Sockets<D = ()> {
+    adapter: Arc<Adapter>,
+    data: PhantomData<fn() -> D>,
+}
+
+impl<D: Send + Sync + 'static> Sockets<D> {
+    pub(crate) fn new(adapter: Arc<Adapter>) -> Self {
+        Self { adapter, data: PhantomData }
+    }
+
+    /// The socket of an id, if it is in the namespace.
+    pub fn get(&self, id: &str) -> Option<Socket<D>> {
+        self.adapter.socket(id)?.typed()
+    }
+
+    /// All sockets.
+    pub fn all(&self) -> Vec<Socket<D>> {
+        self.adapter.sockets(&Target::default())
+    }
+
+    /// The sockets in a room.
+    pub fn in_room(&self, room: impl Into<Room>) -> Vec<Socket<D>> {
+        self.adapter.sockets(&Target { rooms: vec![room.into()], ..Target::default() })
+    }
+
+    /// The number of sockets. It is known: nothing is counted or allocated.
+    pub fn len(&self) -> usize {
+        self.adapter.len()
+    }
+
+    /// Whether there is no socket.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of sockets in a room. It is known: nothing is counted or allocated.
+    pub fn count_in(&self, room: &str) -> usize {
+        self.adapter.count_in(room)
+    }
+}
+
+impl<D> Clone for Sockets<D> {
+    fn clone(&self) -> Self {
+        Self { adapter: self.adapter.clone(), data: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for Sockets<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sockets").field("path", &self.adapter.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! A cluster inside of one process.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
+};
+
+use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Quorum, Reply, ServerId};
+
+/// Connects several servers of one process to a cluster: one for each runtime of a thread-per-core application, or
+/// those of a test. Cheap to clone.
+///
+/// Broadcasts reach the sockets on all servers, as do the methods that fetch, move and disconnect sockets. Local
+/// delivery never waits for the others.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{MemoryBus, Namespace, Server, ServerConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), socketio::EmitError> {
+/// let bus = MemoryBus::new();
+/// let one = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
+/// let two = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
+/// assert_eq!(two.server_count(), 2);
+/// // Reaches the clients of both.
+/// one.emit("news", "Tea is ready.")
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryBus(Arc<Shared>);
+
+struct Shared {
+    capacity: usize,
+    members: Mutex<Vec<(ServerId, mpsc::Sender<Inbound>)>>,
+    servers: watch::Sender<Vec<ServerId>>,
+}
+
+impl Default for MemoryBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryBus {
+    /// The number of messages that may wait for a server by default.
+    pub const CAPACITY: usize = 8192;
+
+    /// A bus on which [`CAPACITY`](Self::CAPACITY) messages may wait for each server.
+    pub fn new() -> Self {
+        Self::with_capacity(Self::CAPACITY)
+    }
+
+    /// A bus on which this many messages may wait for each server. Further ones do not reach it: an emit then fails
+    /// with [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), a request names the server as missing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is zero.
+    #[track_caller]
+    pub fn with_capacity(messages: usize) -> Self {
+        assert!(messages > 0, "the capacity of a bus must not be zero");
+        let shared =
+            Shared { capacity: messages, members: Mutex::default(), servers: watch::Sender::default() };
+        Self(Arc::new(shared))
+    }
+
+    /// Takes a place among the servers.
+    pub(crate) fn join(&self) -> (ServerId, Box<dyn Backend>, Inbox) {
+        let id = ServerId::random();
+        let (sender, inbound) = mpsc::channel(self.0.capacity);
+        let mut members = self.0.members.lock();
+        members.push((id, sender));
+        self.0.servers.send_modify(|servers| servers.push(id));
+        let inbox = Inbox { inbound, servers: self.0.servers.subscribe() };
+        (id, Box::new(Place { bus: self.clone(), id }), inbox)
+    }
+}
+
+impl fmt::Debug for MemoryBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBus").field("servers", &*self.0.servers.borrow()).finish_non_exhaustive()
+    }
+}
+
+/// The place of one server.
+struct Place {
+    bus: MemoryBus,
+    id: ServerId,
+}
+
+impl Place {
+    /// Sends to all others; tells how it went for each that is still there.
+    fn send_all(&self, message: &Arc<Message>, mut sent: impl FnMut(ServerId, Result<(), ClusterFull>)) {
+        // Held, so that all servers get messages of two others in the same order.
+        let members = self.bus.0.members.lock();
+        if !members.iter().any(|(id, _)| *id == self.id) {
+            return;
+        }
+        for (id, sender) in members.iter().filter(|(id, _)| *id != self.id) {
+            match sender.try_send(Inbound::Message(message.clone())) {
+                Ok(()) => sent(*id, Ok(())),
+                Err(TrySendError::Full(_)) => sent(*id, Err(ClusterFull)),
+                Err(TrySendError::Closed(_)) => {}
+            }
+        }
+    }
+}
+
+impl Backend for Place {
+    fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
+        let mut result = Ok(());
+        self.send_all(&message, |_, sent| result = result.and(sent));
+        result
+    }
+
+    fn request(&self, message: Arc<Message>) -> Quorum {
+        let mut quorum = Quorum { waiting: Vec::new(), missed: Vec::new() };
+        self.send_all(&message, |id, sent| match sent {
+            Ok(()) => quorum.waiting.push(id),
+            Err(ClusterFull) => quorum.missed.push(id),
+        });
+        quorum
+    }
+
+    fn reply(&self, to: ServerId, reply: Reply) -> Result<(), ClusterFull> {
+        let members = self.bus.0.members.lock();
+        let Some((_, sender)) = members.iter().find(|(id, _)| *id == to) else { return Ok(()) };
+        match sender.try_send(Inbound::Reply(reply)) {
+            Err(TrySendError::Full(_)) => Err(ClusterFull),
+            // One that has left waits for nothing.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    fn servers(&self) -> Vec<ServerId> {
+        let servers = self.bus.0.servers.borrow();
+        if servers.contains(&self.id) { servers.clone() } else { Vec::new() }
+    }
+
+    fn leave(&self) {
+        let mut members = self.bus.0.members.lock();
+        members.retain(|(id, _)| *id != self.id);
+        self.bus.0.servers.send_modify(|servers| servers.retain(|id| *id != self.id));
+    }
+}

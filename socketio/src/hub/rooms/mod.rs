@@ -1,0 +1,451 @@
+//! Who is in which room: a pure data structure of one namespace.
+
+use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
+
+use engineio::{__Shrink as Shrink, Sid};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::hub::{
+    room_events::{RoomEvent, RoomEvents},
+    slab::Slab,
+};
+
+/// The name of a room. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::Room;
+///
+/// let room = Room::from("lobby");
+/// assert_eq!(room.len(), 5);
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Room(Arc<str>);
+
+impl Deref for Room {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Room {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Room {
+    fn from(name: T) -> Self {
+        Self(name.as_ref().into())
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl serde::Serialize for Room {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// The place of a socket: dense, so that a room is a list of numbers.
+pub(crate) type Slot = u32;
+
+/// Whom a broadcast is for: no room means everyone. Each socket gets it once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target {
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) except: Vec<Room>,
+    pub(crate) except_socket: Option<Sid>,
+}
+
+/// The sockets of a namespace and their rooms.
+///
+/// A membership takes 16 bytes: eight in the list of the room and eight in that of the socket, each with the
+/// place of the other, so that joining and leaving cost the same however many there are. Lists have room for as many
+/// again at most, so it takes 32 at most. The room of a socket's own id is not stored at all.
+#[derive(Debug)]
+pub(crate) struct Rooms<S> {
+    sockets: Slab<Entry<S>>,
+    ids: HashMap<Sid, Slot>,
+    members: Slab<Members>,
+    names: HashMap<Room, u32>,
+    /// If somebody wants to hear of changes.
+    pub(crate) events: Option<RoomEvents>,
+}
+
+#[derive(Debug)]
+struct Entry<S> {
+    socket: S,
+    sid: Sid,
+    /// Whether it is in the room of its own id, which it may leave.
+    own_room: bool,
+    joined: Vec<Membership>,
+}
+
+/// In the list of a socket: a room, and the place in the list of that room.
+#[derive(Debug, Clone, Copy)]
+struct Membership {
+    room: u32,
+    at: u32,
+}
+
+/// In the list of a room: a socket, and the place in the list of that socket.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    slot: Slot,
+    at: u32,
+}
+
+#[derive(Debug)]
+struct Members {
+    name: Room,
+    list: Vec<Member>,
+    /// Held while a broadcast to this room is queued, so that all members get them in one order.
+    order: Mutex<()>,
+}
+
+impl<S> Default for Rooms<S> {
+    fn default() -> Self {
+        Self {
+            sockets: Slab::default(),
+            ids: HashMap::new(),
+            members: Slab::default(),
+            names: HashMap::new(),
+            events: None,
+        }
+    }
+}
+
+impl<S> Rooms<S> {
+    /// The number of sockets.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Adds a socket, in the room of its own id.
+    pub(crate) fn insert(&mut self, sid: Sid, socket: S) -> Slot {
+        let slot = self.sockets.insert(Entry { socket, sid, own_room: true, joined: Vec::new() });
+        if self.events.is_some() {
+            self.note_joined(sid.as_str(), sid, !self.names.contains_key(sid.as_str()));
+        }
+        self.ids.insert(sid, slot);
+        slot
+    }
+
+    /// Removes a socket from all its rooms; gives back the rooms that it was in, its own first.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Vec<Room> {
+        let rooms = self.rooms_of(slot);
+        self.leave_joined(slot);
+        if let Some(entry) = self.sockets.remove(slot) {
+            self.ids.remove(&entry.sid);
+            self.ids.shrink();
+            for room in &rooms {
+                self.note_left(room, entry.sid);
+            }
+        }
+        rooms
+    }
+
+    /// Puts a socket into a room. Says whether it is in at most `max` rooms beside its own then.
+    pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
+        let Some(entry) = self.sockets.get_mut(slot) else { return true };
+        let sid = entry.sid;
+        if sid.as_str() == &**room {
+            if !std::mem::replace(&mut entry.own_room, true) {
+                self.note_joined(room, sid, !self.names.contains_key(room));
+            }
+            return true;
+        }
+        let joined = entry.joined.len();
+        let known = self.names.get(room).copied();
+        if known.is_some_and(|room| self.place(slot, room).is_some()) {
+            return true;
+        }
+        if joined >= max {
+            return false;
+        }
+        let index = known.unwrap_or_else(|| self.open_room(room));
+        let (Some(entry), Some(members)) = (self.sockets.get_mut(slot), self.members.get_mut(index)) else {
+            return true;
+        };
+        let members = &mut members.list;
+        members.push(Member { slot, at: entry.joined.len() as u32 });
+        if entry.joined.is_empty() {
+            // Most sockets are in a room or two: a vector would take room for four.
+            entry.joined.reserve_exact(2);
+        }
+        entry.joined.push(Membership { room: index, at: members.len() as u32 - 1 });
+        if self.events.is_some() {
+            self.note_joined(room, sid, known.is_none() && self.own(room).is_none());
+        }
+        true
+    }
+
+    /// Takes a socket out of a room.
+    pub(crate) fn leave(&mut self, slot: Slot, room: &str) {
+        let Some(entry) = self.sockets.get_mut(slot) else { return };
+        let sid = entry.sid;
+        if sid.as_str() == room {
+            if std::mem::take(&mut entry.own_room) {
+                self.note_left(room, sid);
+            }
+        } else if let Some(&index) = self.names.get(room)
+            && let Some(at) = self.place(slot, index)
+        {
+            self.leave_at(slot, at);
+            self.note_left(room, sid);
+        }
+    }
+
+    /// Takes a socket out of all rooms but that of its own id.
+    pub(crate) fn leave_all(&mut self, slot: Slot) {
+        let Some(entry) = self.sockets.get(slot) else { return };
+        let sid = entry.sid;
+        let rooms = if self.events.is_some() { self.rooms_of(slot) } else { Vec::new() };
+        self.leave_joined(slot);
+        for room in rooms.iter().filter(|room| ***room != *sid.as_str()) {
+            self.note_left(room, sid);
+        }
+    }
+
+    fn leave_joined(&mut self, slot: Slot) {
+        while let Some(last) = self.sockets.get(slot).and_then(|entry| entry.joined.len().checked_sub(1)) {
+            self.leave_at(slot, last);
+        }
+    }
+
+    /// The place of a room in the list of a socket, if that is in it. The shorter of both lists is searched: a socket may
+    /// be in many rooms, and a room may have many members.
+    fn place(&self, slot: Slot, room: u32) -> Option<usize> {
+        let joined = &self.sockets.get(slot)?.joined;
+        let members = &self.members.get(room)?.list;
+        if members.len() < joined.len() {
+            members.iter().find(|member| member.slot == slot).map(|member| member.at as usize)
+        } else {
+            joined.iter().position(|membership| membership.room == room)
+        }
+    }
+
+    fn note_joined(&mut self, room: &str, sid: Sid, is_new: bool) {
+        let Some(events) = &mut self.events else { return };
+        let room = Room::from(room);
+        if is_new {
+            events.push(RoomEvent::Created { room: room.clone() });
+        }
+        events.push(RoomEvent::Joined { room, id: sid.as_str().to_owned() });
+    }
+
+    fn note_left(&mut self, room: &str, sid: Sid) {
+        if self.events.is_none() {
+            return;
+        }
+        let is_empty = !self.names.contains_key(room) && self.own(room).is_none();
+        let Some(events) = &mut self.events else { return };
+        let room = Room::from(room);
+        events.push(RoomEvent::Left { room: room.clone(), id: sid.as_str().to_owned() });
+        if is_empty {
+            events.push(RoomEvent::Deleted { room });
+        }
+    }
+
+    /// In how many rooms a socket is, that of its own id among them.
+    pub(crate) fn joined(&self, slot: Slot) -> usize {
+        self.sockets.get(slot).map_or(0, |entry| entry.joined.len() + usize::from(entry.own_room))
+    }
+
+    /// The rooms of a socket, that of its own id first.
+    pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
+        let Some(entry) = self.sockets.get(slot) else { return Vec::new() };
+        let own = entry.own_room.then(|| Room::from(entry.sid.as_str()));
+        let joined = entry.joined.iter().filter_map(|membership| self.members.get(membership.room));
+        let joined = joined.map(|members| members.name.clone());
+        own.into_iter().chain(joined).collect()
+    }
+
+    /// The slots of the sockets of a target.
+    pub(crate) fn select(&self, target: &Target) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        self.each(target, |slot, _| slots.push(slot));
+        slots
+    }
+
+    /// The socket of an id.
+    pub(crate) fn find(&self, id: &str) -> Option<&S> {
+        self.socket(*self.ids.get(&Sid::parse(id)?)?)
+    }
+
+    /// The number of sockets in a room.
+    pub(crate) fn count_in(&self, room: &str) -> usize {
+        // A socket is never in the list of the room of its own id.
+        self.room(room).map_or(0, |members| members.list.len()) + usize::from(self.own(room).is_some())
+    }
+
+    /// The number of sockets of a target: known if that is one room or all, counted otherwise.
+    pub(crate) fn count(&self, target: &Target) -> usize {
+        match (&*target.rooms, &*target.except, target.except_socket) {
+            ([], [], None) => self.len(),
+            ([room], [], None) => self.count_in(room),
+            _ => {
+                let mut count = 0;
+                self.each(target, |_, _| count += 1);
+                count
+            }
+        }
+    }
+
+    /// The socket at a slot.
+    pub(crate) fn socket(&self, slot: Slot) -> Option<&S> {
+        self.sockets.get(slot).map(|entry| &entry.socket)
+    }
+
+    /// Calls `f` for each socket of the target, while no other broadcast to one of its rooms can come between.
+    ///
+    /// Needs `&mut self` from the caller, or a shared lock, depending on the target: see
+    /// [`needs_exclusive`](Self::needs_exclusive).
+    pub(crate) fn each(&self, target: &Target, mut f: impl FnMut(Slot, &S)) {
+        let except = self.excluded(target);
+        let except_socket = target.except_socket.and_then(|sid| self.ids.get(&sid).copied());
+        let mut visit = |slot: Slot| {
+            if Some(slot) != except_socket
+                && !except.contains(slot)
+                && let Some(entry) = self.sockets.get(slot)
+            {
+                f(slot, &entry.socket);
+            }
+        };
+        match &*target.rooms {
+            [] => (0..self.sockets.end()).for_each(visit),
+            [room] => {
+                let own = self.own(room);
+                let members = self.room(room);
+                let _order = members.map(|members| members.order.lock());
+                own.into_iter().for_each(&mut visit);
+                members.iter().flat_map(|members| &members.list).for_each(|member| {
+                    if Some(member.slot) != own {
+                        visit(member.slot);
+                    }
+                });
+            }
+            rooms => {
+                let _order = self.lock_all(rooms);
+                let mut seen = Slots::new(self.sockets.end());
+                for slot in rooms.iter().flat_map(|room| self.slots(room)) {
+                    if seen.insert(slot) {
+                        visit(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a broadcast must keep out all others, because it goes to the members of every room.
+    pub(crate) fn needs_exclusive(target: &Target) -> bool {
+        target.rooms.is_empty()
+    }
+
+    /// The socket whose own room this is.
+    fn own(&self, room: &str) -> Option<Slot> {
+        let slot = *self.ids.get(&Sid::parse(room)?)?;
+        self.sockets.get(slot)?.own_room.then_some(slot)
+    }
+
+    fn room(&self, room: &str) -> Option<&Members> {
+        self.members.get(*self.names.get(room)?)
+    }
+
+    fn slots(&self, room: &Room) -> impl Iterator<Item = Slot> {
+        let members = self.room(room).map(|members| members.list.iter().map(|member| member.slot));
+        self.own(room).into_iter().chain(members.into_iter().flatten())
+    }
+
+    /// Locks the order of several rooms, always in the same sequence.
+    fn lock_all(&self, rooms: &[Room]) -> Vec<MutexGuard<'_, ()>> {
+        let mut indices: Vec<u32> = rooms.iter().filter_map(|room| self.names.get(room).copied()).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices.into_iter().filter_map(|index| Some(self.members.get(index)?.order.lock())).collect()
+    }
+
+    fn excluded(&self, target: &Target) -> Slots {
+        if target.except.is_empty() {
+            return Slots::default();
+        }
+        let mut slots = Slots::new(self.sockets.end());
+        for slot in target.except.iter().flat_map(|room| self.slots(room)) {
+            slots.insert(slot);
+        }
+        slots
+    }
+
+    fn open_room(&mut self, name: &Room) -> u32 {
+        let members = Members { name: name.clone(), list: Vec::new(), order: Mutex::new(()) };
+        let index = self.members.insert(members);
+        self.names.insert(name.clone(), index);
+        index
+    }
+
+    /// Takes a socket out of the room at a place in its list. The last of each list moves into the gap.
+    fn leave_at(&mut self, slot: Slot, at: usize) {
+        let Some(entry) = self.sockets.get_mut(slot) else { return };
+        let membership = entry.joined.swap_remove(at);
+        entry.joined.shrink();
+        if let Some(moved) = entry.joined.get(at)
+            && let Some(room) = self.members.get_mut(moved.room)
+        {
+            room.list[moved.at as usize].at = at as u32;
+        }
+        let Some(room) = self.members.get_mut(membership.room) else { return };
+        room.list.swap_remove(membership.at as usize);
+        if let Some(moved) = room.list.get(membership.at as usize)
+            && let Some(entry) = self.sockets.get_mut(moved.slot)
+        {
+            entry.joined[moved.at as usize].at = membership.at;
+        }
+        room.list.shrink();
+        if room.list.is_empty() {
+            self.names.remove(&room.name);
+            self.names.shrink();
+            self.members.remove(membership.room);
+        }
+    }
+}
+
+/// A set of slots, one bit each.
+#[derive(Debug, Default)]
+struct Slots(Vec<u64>);
+
+impl Slots {
+    fn new(end: Slot) -> Self {
+        Self(vec![0; end.div_ceil(64) as usize])
+    }
+
+    /// Adds a slot; says whether it was not there before.
+    fn insert(&mut self, slot: Slot) -> bool {
+        let bit = 1 << (slot % 64);
+        let word = &mut self.0[slot as usize / 64];
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    fn contains(&self, slot: Slot) -> bool {
+        self.0.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

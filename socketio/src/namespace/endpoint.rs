@@ -1,0 +1,132 @@
+//! A namespace that serves clients: who comes in, and how an event finds its handler.
+
+use std::{
+    any::TypeId,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use engineio::SessionHandle;
+use futures::FutureExt;
+
+use crate::{
+    event::{
+        error::{Chain, EventError},
+        handshake::{Handshake, Refuse},
+        reason::DisconnectReason,
+    },
+    handles::{
+        observers::{Erased, Observers},
+        socket::{Ending, Entrance, Inner, Socket},
+    },
+    hub::{Adapter, recovery::Claim},
+    namespace::{
+        dispatch::{Admission, Endpoint, Incoming, Key, Member, Running},
+        restore,
+        table::Table,
+    },
+    proto::args::{ArgsError, RawArgs},
+    registry::dynamic::Guest,
+};
+
+/// A namespace of a server.
+pub(crate) struct Hosted<D> {
+    pub(crate) adapter: Arc<Adapter>,
+    pub(crate) table: Arc<Table<D>>,
+    pub(crate) observers: Arc<Observers<D>>,
+}
+
+impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
+    fn adapter(&self) -> &Arc<Adapter> {
+        &self.adapter
+    }
+
+    fn data_type(&self) -> TypeId {
+        TypeId::of::<D>()
+    }
+
+    fn admit(
+        self: Arc<Self>,
+        handshake: Handshake,
+        session: SessionHandle,
+        ending: Arc<Ending>,
+        guest: Option<Guest>,
+    ) -> Admission {
+        Box::pin(async move {
+            let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
+            let entrance = Entrance { session, ending, adapter, handshake, observers };
+            let claim = Claim::read(&entrance);
+            let joined = |socket, guest| {
+                Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as _)
+            };
+            if let Some(recovery) = &self.adapter.recovery
+                && recovery.skip_middlewares
+                && let Some(socket) = restore::restore(&entrance, claim.as_ref())
+            {
+                return joined(socket, guest);
+            }
+            let run = async { (self.table.admit)(entrance.handshake.clone()).await };
+            let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
+                engineio::__log!(error, namespace = self.adapter.path(), "the admission panicked");
+                Err(Refuse::new("internal error"))
+            });
+            let data = data.inspect_err(|refuse| {
+                if let Some(cause) = refuse.cause() {
+                    engineio::__log!(warn, namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
+                }
+            })?;
+            let socket = restore::restore(&entrance, claim.as_ref());
+            joined(socket.unwrap_or_else(|| Socket::new(entrance, data)), guest)
+        })
+    }
+}
+
+/// A socket and its handlers.
+struct Joined<D> {
+    socket: Socket<D>,
+    table: Arc<Table<D>>,
+    /// Keeps a dynamic namespace alive.
+    _guest: Option<Guest>,
+}
+
+impl<D: Send + Sync + 'static> Member for Joined<D> {
+    fn socket(&self) -> &Inner<dyn Erased> {
+        &*self.socket.0
+    }
+
+    fn enter(&self) -> bool {
+        self.socket.enter().is_ok()
+    }
+
+    fn max_in_flight(&self) -> usize {
+        self.table.max_in_flight
+    }
+
+    fn connected(&self, key: Key) -> Option<Running> {
+        self.table.connected.as_ref().map(|hook| hook(self.socket.clone(), key))
+    }
+
+    fn event(
+        &self,
+        key: Key,
+        name: &str,
+        id: Option<u64>,
+        raw: RawArgs<'_>,
+    ) -> Result<Option<Running>, ArgsError> {
+        self.socket.observers().see_incoming(&self.socket, name, raw)?;
+        // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
+        let event = Incoming { key, name, id, raw };
+        let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
+        started.unwrap_or_else(|_| {
+            let error = EventError::panicked("reading the arguments");
+            self.table.metrics(name).failed(&error);
+            // No event is handled while the queue is full.
+            let _ = self.socket.0.fail(name, id, &error);
+            Ok(None)
+        })
+    }
+
+    fn disconnected(&self, key: Key, reason: DisconnectReason) -> Option<Running> {
+        self.table.disconnected.as_ref().map(|hook| hook(self.socket.clone(), reason, key))
+    }
+}

@@ -1,0 +1,145 @@
+//! Functions around the handlers of a namespace.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use futures::FutureExt;
+
+use crate::{
+    event::{Answer, IntoAck, Reply, args::Args, error::EventError},
+    handles::socket::Socket,
+    namespace::{
+        dispatch::{self, Answering, Done, Incoming, Key, Running},
+        table::Table,
+    },
+    proto::args::{ArgsError, FromArgs},
+};
+
+/// An event whose name and types are not known beforehand.
+///
+/// For [`Namespace::wrap`](crate::Namespace::wrap), which may change it, and
+/// [`Namespace::fallback`](crate::Namespace::fallback).
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The name.
+    pub name: String,
+    /// The arguments.
+    pub args: Args,
+    asked: bool,
+}
+
+impl Event {
+    /// Whether the client waits for an acknowledgement.
+    pub fn asked(&self) -> bool {
+        self.asked
+    }
+
+    pub(crate) fn read(event: Incoming<'_>) -> Result<Self, ArgsError> {
+        let args = Args::from_args(event.raw)?;
+        Ok(Self { name: event.name.to_owned(), args, asked: event.id.is_some() })
+    }
+
+    fn incoming(&mut self, key: Key, id: Option<u64>) -> Incoming<'_> {
+        Incoming { key, name: &self.name, id, raw: self.args.as_raw(id.is_some()) }
+    }
+}
+
+pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> Answering + Send + Sync>;
+
+/// What is left to do for an event: the middleware that was registered later, and the handler.
+///
+/// Dropped without a call of [`run`](Self::run), none of it happens.
+#[must_use = "the event is not handled unless it runs"]
+pub struct Next<D> {
+    table: Arc<Table<D>>,
+    /// How many functions have been entered.
+    depth: usize,
+    socket: Socket<D>,
+    key: Key,
+    id: Option<u64>,
+}
+
+impl<D: Send + Sync + 'static> Next<D> {
+    /// Handles the event, and gives back what is answered, to be returned.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the handler, or of middleware before it; also if the handler panicked, or if the arguments
+    /// are not of its type.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the handler.
+    pub async fn run(self, mut event: Event) -> Result<Answer, EventError> {
+        let Self { table, depth, socket, key, id } = self;
+        if let Some(middleware) = table.middleware.get(depth) {
+            let next = Self { table: table.clone(), depth: depth + 1, socket: socket.clone(), key, id };
+            return middleware(socket, event, next).await;
+        }
+        let Some(handler) = table.find(&event.name) else {
+            socket.0.warnings().unhandled_event(socket.path(), &event.name);
+            return Ok(Answer(None));
+        };
+        // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
+        let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket.clone(), event.incoming(key, id))));
+        match called {
+            Ok(Ok(handling)) => handling.await,
+            Ok(Err(error)) => {
+                let error = EventError::from(error);
+                socket.0.warnings().invalid_arguments(socket.path(), &event.name, error.message());
+                Err(error)
+            }
+            Err(_) => Err(EventError::panicked("reading the arguments")),
+        }
+    }
+}
+
+impl<D> std::fmt::Debug for Next<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Next").field("depth", &self.depth).finish_non_exhaustive()
+    }
+}
+
+/// Makes middleware of an async function.
+pub(crate) fn middleware<D, F, Fut>(function: F) -> Middleware<D>
+where
+    D: Send + Sync + 'static,
+    F: FnOnce(Socket<D>, Event, Next<D>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: IntoAck,
+{
+    Box::new(move |socket, event, next| {
+        let function = function.clone();
+        Box::pin(async move {
+            let (any, id) = (socket.any(), next.id);
+            let reply = Reply { encoder: any.encoder(), id };
+            let run = async { function(socket, event, next).await.into_ack(reply) };
+            let result = AssertUnwindSafe(run).catch_unwind().await;
+            result.unwrap_or_else(|_| Err(EventError::panicked("the middleware")))
+        })
+    })
+}
+
+/// Takes an event through all middleware to its handler.
+pub(crate) fn start<D: Send + Sync + 'static>(
+    table: &Arc<Table<D>>,
+    socket: &Socket<D>,
+    incoming: Incoming<'_>,
+) -> Result<Running, ArgsError> {
+    let metrics = table.metrics(incoming.name);
+    metrics.received();
+    let event = Event::read(incoming).inspect_err(|_| metrics.refused())?;
+    let (key, id) = (incoming.key, incoming.id);
+    let next = Next { table: table.clone(), depth: 0, socket: socket.clone(), key, id };
+    let (socket, time, name) = (socket.clone(), metrics.start(), Box::from(incoming.name));
+    Ok(Box::pin(async move {
+        let result = next.run(event).await;
+        if let Some(frames) = dispatch::answer(&*socket.0, &name, id, time, result) {
+            Box::pin(socket.0.answer_wait(&frames)).await;
+        }
+        Done::Handled(key)
+    }))
+}

@@ -1,0 +1,78 @@
+//! What a namespace does for its sockets: the functions that were registered, without their types.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+
+use crate::{
+    event::{
+        handshake::{Handshake, Refuse},
+        reason::DisconnectReason,
+    },
+    handles::socket::Socket,
+    metrics::{EventMetrics, OTHER},
+    namespace::{
+        dispatch::{Handler, Incoming, Key, Running},
+        middleware::{self, Middleware},
+    },
+    proto::args::ArgsError,
+};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Admit<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, Refuse>> + Send + Sync>;
+type ConnectHook<D> = Box<dyn Fn(Socket<D>, Key) -> Running + Send + Sync>;
+type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running + Send + Sync>;
+
+pub(crate) struct Table<D> {
+    pub(crate) admit: Admit<D>,
+    /// A few names, which are compared sooner than hashed.
+    pub(crate) events: BTreeMap<Box<str>, Box<dyn Handler<D>>>,
+    /// Handles events that have no handler of their own.
+    pub(crate) fallback: Option<Box<dyn Handler<D>>>,
+    /// From the outermost to the innermost.
+    pub(crate) middleware: Vec<Middleware<D>>,
+    pub(crate) connected: Option<ConnectHook<D>>,
+    pub(crate) disconnected: Option<DisconnectHook<D>>,
+    pub(crate) max_in_flight: usize,
+    /// Of events that have no handler of their own.
+    pub(crate) other: EventMetrics,
+}
+
+impl<D: Send + Sync + 'static> Table<D> {
+    pub(crate) fn new(path: &str, admit: Admit<D>) -> Self {
+        Self {
+            admit,
+            events: BTreeMap::new(),
+            fallback: None,
+            middleware: Vec::new(),
+            connected: None,
+            disconnected: None,
+            max_in_flight: 256,
+            other: EventMetrics::new(path, OTHER),
+        }
+    }
+
+    /// The handler of an event, if there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<&dyn Handler<D>> {
+        self.events.get(name).or(self.fallback.as_ref()).map(|handler| &**handler)
+    }
+
+    /// The metrics of an event.
+    pub(crate) fn metrics(&self, name: &str) -> EventMetrics {
+        EventMetrics::found(|| self.find(name).map_or(&self.other, |handler| handler.metrics()))
+    }
+
+    /// Makes what handles an event; `None` if nothing does.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        socket: &Socket<D>,
+        event: Incoming<'_>,
+    ) -> Result<Option<Running>, ArgsError> {
+        if !self.middleware.is_empty() {
+            return middleware::start(self, socket, event).map(Some);
+        }
+        let Some(handler) = self.find(event.name) else {
+            self.other.received();
+            return Ok(None);
+        };
+        handler.start(socket.clone(), event).map(Some)
+    }
+}

@@ -1,0 +1,203 @@
+//! What other servers want of this one.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+
+use futures::{
+    StreamExt,
+    future::{AbortHandle, Abortable},
+    stream::FuturesUnordered,
+};
+
+use crate::{
+    handles::broadcast_ack::Owed,
+    hub::{
+        Adapter, Flags,
+        ack_collector::Outcomes,
+        cluster::{Body, Cluster, Inbound, Inbox, Message, Op, ServerId},
+    },
+    proto::{args::RawArgs, encode::Frames, packet::event_name},
+    registry::Namespaces,
+};
+
+/// A request of another server.
+type Key = (ServerId, u64);
+type Running = Pin<Box<dyn Future<Output = Option<Key>> + Send>>;
+
+/// Acknowledgements that are gathered for another server.
+struct Gathering {
+    id: u64,
+    outcomes: Arc<Outcomes>,
+    forward: AbortHandle,
+}
+
+impl Gathering {
+    /// Nobody waits any more. The places are free before the next message is looked at.
+    fn give_up(&self) {
+        self.forward.abort();
+        self.outcomes.give_up(self.id);
+    }
+}
+
+/// The one task that does what other servers want, in the order in which they want it.
+pub(crate) struct Worker {
+    cluster: Arc<Cluster>,
+    namespaces: Arc<Namespaces>,
+    /// What takes longer; nothing waits for it.
+    running: FuturesUnordered<Running>,
+    max_running: usize,
+    /// The gatherings of acknowledgements among it.
+    gatherings: HashMap<Key, Gathering>,
+}
+
+impl Worker {
+    pub(crate) fn new(cluster: Arc<Cluster>, namespaces: Arc<Namespaces>, max_running: usize) -> Self {
+        let (running, gatherings) = (FuturesUnordered::new(), HashMap::new());
+        Self { cluster, namespaces, running, max_running, gatherings }
+    }
+
+    /// Runs until the server leaves the cluster.
+    pub(crate) async fn run(mut self, mut inbox: Inbox) {
+        loop {
+            tokio::select! {
+                // A server that has left may have answered before.
+                biased;
+                inbound = inbox.inbound.recv() => match inbound {
+                    Some(Inbound::Message(message)) => self.message(&message),
+                    Some(Inbound::Reply(reply)) => self.cluster.answered(reply),
+                    None => break,
+                },
+                Ok(()) = inbox.servers.changed() => self.servers_changed(),
+                Some(key) = self.running.next(), if !self.running.is_empty() => {
+                    if let Some(key) = key {
+                        self.gatherings.remove(&key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Message) {
+        if let Op::Forget { request } = message.op {
+            if let Some(gathering) = self.gatherings.remove(&(message.from, request)) {
+                gathering.give_up();
+            }
+            return;
+        }
+        let adapter = self.namespaces.adapter(&message.namespace);
+        match (&message.op, adapter) {
+            (Op::Broadcast { target, packet, volatile, uncompressed }, Some(adapter)) => {
+                let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
+                let packet = translate(&adapter, packet.clone(), None, flags);
+                if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
+                    engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
+                }
+            }
+            (Op::Ask { request, target, packet, volatile, uncompressed }, Some(adapter))
+                if !self.is_full() =>
+            {
+                let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
+                let id = adapter.next_ack();
+                let packet = packet.with_id(&message.namespace, id);
+                if let Some(packet) = translate(&adapter, packet, Some(id), flags) {
+                    self.gather((message.from, *request), adapter.ask(target, &packet, id, flags));
+                }
+            }
+            (Op::Ask { request, .. }, None) => {
+                self.cluster.reply(message.from, *request, Body::Recipients(Vec::new()));
+            }
+            (Op::Join { target, rooms }, Some(adapter)) => {
+                if let Err(error) = adapter.join(target, rooms) {
+                    engineio::__log!(warn, namespace = &*message.namespace, %error, "not all sockets joined");
+                }
+            }
+            (Op::Leave { target, rooms }, Some(adapter)) => adapter.leave(target, rooms),
+            (Op::Disconnect { target, close }, Some(adapter)) => adapter.disconnect(target, *close),
+            (Op::Fetch { request, target }, adapter) => {
+                let found = adapter.map_or_else(Vec::new, |adapter| adapter.summaries(target));
+                self.cluster.reply(message.from, *request, Body::Sockets(found));
+            }
+            (Op::ServerEvent { request, packet }, adapter) => {
+                let started = adapter.is_some_and(|adapter| self.server_event(&adapter, message, packet));
+                if let (false, Some(request)) = (started, *request) {
+                    self.cluster.reply(message.from, request, Body::Answer(None));
+                }
+            }
+            (Op::Ask { .. }, Some(_)) => {
+                engineio::__log!(warn, server = %message.from, "too much runs for other servers: not taking part");
+            }
+            (Op::Forget { .. }, _) | (_, None) => {}
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.running.len() >= self.max_running
+    }
+
+    /// Tells the other server of each acknowledgement as it comes; those at the same time together.
+    fn gather(&mut self, (server, request): Key, mut owed: Owed) {
+        self.cluster.reply(server, request, Body::Recipients(owed.outcomes.recipients()));
+        let (abort, registration) = AbortHandle::new_pair();
+        let (id, outcomes) = (owed.id, owed.outcomes.clone());
+        let cluster = self.cluster.clone();
+        let forward = async move {
+            while let Some(outcomes) = owed.next_batch().await {
+                cluster.reply(server, request, Body::Outcomes(outcomes));
+            }
+        };
+        self.gatherings.insert((server, request), Gathering { id, outcomes, forward: abort });
+        self.running.push(Box::pin(async move {
+            let _ = Abortable::new(forward, registration).await;
+            Some((server, request))
+        }));
+    }
+
+    /// Starts the handler of a server event, if there is one.
+    fn server_event(&mut self, adapter: &Arc<Adapter>, message: &Message, packet: &Frames) -> bool {
+        let Op::ServerEvent { request, .. } = message.op else { return false };
+        if self.is_full() {
+            engineio::__log!(warn, server = %message.from, "too much runs for other servers: a server event is lost");
+            return false;
+        }
+        let (payload, mut attachments) = packet.parts(&message.namespace);
+        let Ok((name, args_at)) = event_name(payload, &adapter.config) else { return false };
+        let attachments = attachments.as_mut_slice().into();
+        let raw = RawArgs { payload, args_at, attachments, asked: request.is_some() };
+        let Some(handling) = adapter.server_event(&name, raw) else { return false };
+        let (cluster, from) = (self.cluster.clone(), message.from);
+        self.running.push(Box::pin(async move {
+            let answer = handling.await;
+            if let Some(request) = request {
+                cluster.reply(from, request, Body::Answer(answer));
+            }
+            None
+        }));
+        true
+    }
+
+    fn servers_changed(&mut self) {
+        self.cluster.servers_changed();
+        let present = self.cluster.servers();
+        for (_, gathering) in self.gatherings.extract_if(|(server, _), _| !present.contains(server)) {
+            gathering.give_up();
+        }
+    }
+}
+
+/// An event of another server as the clients of this one read it. A server that asks finds this one missing if there is
+/// no such form.
+fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -> Option<Frames> {
+    match adapter.encoder().translate(packet, id) {
+        Ok(packet) => Some(flags.mark(packet)),
+        Err(error) => {
+            engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
+            None
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// Also when the task is dropped with its runtime, nobody waits for this server.
+    fn drop(&mut self) {
+        self.cluster.leave();
+    }
+}
