@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use engineio::{EngineConfig, ListenConfig};
 
-use crate::proto::{json::MAX_DEPTH, parser::Parser};
+use crate::proto::{json::MAX_DEPTH, packet::PacketLimits, parser::Parser};
 
 engineio::__config! {
     /// The options of a [`Server`](crate::Server). Every limit is finite by default.
@@ -148,5 +148,12 @@ engineio::__config! {
         /// The bytes that they may have together, with what the queue adds to each. 1 MiB by default, and never more
         /// than [`max_buffered`](field@crate::EngineConfig::max_buffered) has room for. Node has no limit.
         max_missed_bytes: usize = 1024 * 1024,
+    }
+}
+
+impl ServerConfig {
+    pub(crate) fn packet_limits(&self) -> PacketLimits {
+        let &Self { max_attachments, max_namespace_length, .. } = self;
+        PacketLimits { max_attachments, max_namespace_length }
     }
 }

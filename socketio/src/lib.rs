@@ -120,16 +120,16 @@ pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
 pub use event::{
     Ack, Answer, EventName, HookResult, IntoAck, NoAck, TypedEvent,
     args::{Args, Asked},
-    error::{AckError, DecodeError, EmitError, EventError, FetchError, JoinError},
+    error::{AckError, DecodeError, EmitError, EventError, JoinError},
     handshake::{Handshake, Refuse},
     reason::DisconnectReason,
 };
 pub use handles::{
     ack::AckRequest,
     broadcast::BroadcastOperator,
-    broadcast_ack::{BroadcastAckRequest, BroadcastAnswers},
+    broadcast_ack::{BroadcastAckRequest, BroadcastAnswers, ServerAnswers},
     emit::EmitOperator,
-    remote_socket::RemoteSocket,
+    remote_socket::{FetchError, RemoteSocket},
     socket::Socket,
     sockets::Sockets,
 };
@@ -141,7 +141,6 @@ pub use hub::{
 pub use namespace::{
     Namespace,
     middleware::{Event, Next},
-    server_event::ServerAnswers,
 };
 #[cfg(feature = "msgpack")]
 pub use proto::msgpack::MsgpackParser;

@@ -25,14 +25,16 @@ use crate::{
         legacy::{is_legacy, split_query, unknown_namespace},
         reason::DisconnectReason,
     },
-    handles::{ack::AckArgs, socket::Ending},
+    hub::{acks::AckArgs, socket_core::Ending},
     metrics::log::Limit,
     namespace::dispatch::{Done, Running, traced},
     proto::{
         args::{ArgsError, RawArgs},
         attachments::resolve,
-        json::{self, MAX_DEPTH},
-        packet::{self, Kind, TextPacket, Violation, event_name},
+        json,
+        json::MAX_DEPTH,
+        packet,
+        packet::{Kind, TextPacket, Violation, event_name},
         parser::{Decoding, Limits},
     },
     registry::Namespaces,
@@ -110,7 +112,7 @@ impl Connection {
         if self.partial.is_some() {
             return Err(Violation::UnexpectedText);
         }
-        let packet = TextPacket::decode(text, &self.config)?;
+        let packet = TextPacket::decode(text, self.config.packet_limits())?;
         if packet.kind == Kind::Connect {
             return self.connect(packet.namespace, packet.payload, cx);
         }
@@ -194,7 +196,7 @@ impl Connection {
             Kind::Event if stay.may_start(held_back) => self.event(at, id, payload, &mut attachments, cx),
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
-                if let Err(violation) = event_name(payload, &self.config)
+                if let Err(violation) = event_name(payload, self.config.max_name_length)
                     && violation != Violation::NameTooLong
                 {
                     return Err(violation);
@@ -224,7 +226,7 @@ impl Connection {
         attachments: &mut [Bytes],
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let (name, args_at) = match event_name(payload, &self.config) {
+        let (name, args_at) = match event_name(payload, self.config.max_name_length) {
             Ok(name) => name,
             Err(Violation::NameTooLong) => {
                 self.stays[at].member().inspect(|member| member.socket().fail_name(id));

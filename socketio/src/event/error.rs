@@ -4,11 +4,7 @@ use std::{any::Any, error::Error, fmt};
 
 use engineio::SendError;
 
-use crate::{
-    handles::remote_socket::RemoteSocket,
-    hub::cluster::{ClusterFull, ServerId},
-    proto::args::ArgsError,
-};
+use crate::proto::args::ArgsError;
 
 const CLUSTER_FULL: &str = "the queue to another server is full";
 
@@ -59,12 +55,6 @@ impl Error for EmitError {
             Self::Encode(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-impl From<ClusterFull> for EmitError {
-    fn from(_: ClusterFull) -> Self {
-        Self::ClusterFull
     }
 }
 
@@ -181,41 +171,6 @@ impl fmt::Display for JoinError {
 }
 
 impl Error for JoinError {}
-
-impl From<ClusterFull> for JoinError {
-    fn from(_: ClusterFull) -> Self {
-        Self::ClusterFull
-    }
-}
-
-/// Some servers of a cluster did not tell of their sockets: in time, or because the queue to them was full.
-///
-/// # Examples
-///
-/// ```
-/// use socketio::{RemoteSocket, Server};
-///
-/// /// As many as can be known.
-/// async fn some(io: &Server) -> Vec<RemoteSocket> {
-///     io.of("/").fetch_sockets().await.unwrap_or_else(|error| error.sockets)
-/// }
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FetchError {
-    /// The sockets of this server and of those that answered.
-    pub sockets: Vec<RemoteSocket>,
-    /// The servers that did not.
-    pub missing: Vec<ServerId>,
-}
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} servers did not answer", self.missing.len())
-    }
-}
-
-impl Error for FetchError {}
 
 /// Why an event failed. Only the public message ever leaves the server.
 ///

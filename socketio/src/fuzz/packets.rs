@@ -22,13 +22,13 @@ static CONFIG: LazyLock<ServerConfig> = LazyLock::new(ServerConfig::default);
 /// A packet, read into several types. What was read unparsed must be read again when it is written.
 pub fn socketio_packet(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let Ok(packet) = TextPacket::decode(text, &CONFIG) else { return };
+    let Ok(packet) = TextPacket::decode(text, CONFIG.packet_limits()) else { return };
     assert!(packet.attachments <= CONFIG.max_attachments);
     assert!(packet.namespace.starts_with('/') && text.ends_with(packet.payload));
     let (name, args_at) = match packet.kind {
         Kind::Connect | Kind::Disconnect | Kind::ConnectError => return,
         Kind::Ack => ("".into(), 1),
-        Kind::Event => match event_name(packet.payload, &CONFIG) {
+        Kind::Event => match event_name(packet.payload, CONFIG.max_name_length) {
             Ok(found) => found,
             Err(_) => return,
         },
@@ -92,11 +92,12 @@ fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
     let [text, attachments @ ..] = frames.as_slice() else { panic!("no packet") };
     assert!(attachments.iter().map(engineio::Frame::payload).eq(unparsed.attachments()));
     let text = std::str::from_utf8(text.payload()).expect("text");
-    let read = TextPacket::decode(text.strip_prefix('4').expect("a message"), &CONFIG).expect("a packet");
+    let read = TextPacket::decode(text.strip_prefix('4').expect("a message"), CONFIG.packet_limits())
+        .expect("a packet");
     assert_eq!((read.kind, read.id), (packet.kind, packet.id));
     assert_eq!((read.namespace, read.attachments), (packet.namespace, packet.attachments));
     let (again, args_at) = match read.kind {
-        Kind::Event => event_name(read.payload, &CONFIG).expect("a name"),
+        Kind::Event => event_name(read.payload, CONFIG.max_name_length).expect("a name"),
         _ => ("".into(), 1),
     };
     assert_eq!(again, name);

@@ -7,15 +7,18 @@ use engineio::Sid;
 use crate::{
     event::{
         EventName,
-        error::{AckError, EmitError, FetchError, JoinError},
+        error::{AckError, EmitError, JoinError},
     },
-    handles::{broadcast_ack::BroadcastAckRequest, remote_socket::RemoteSocket, socket::encode_event},
+    handles::{
+        broadcast_ack::{BroadcastAckRequest, ServerAnswers},
+        remote_socket::{FetchError, RemoteSocket},
+    },
     hub::{
         Adapter, Flags,
         cluster::{Body, Gathered, Op},
         rooms::{Room, Target},
+        sending::encode_event,
     },
-    namespace::server_event::ServerAnswers,
     proto::{
         args::{FromArgs, ToArgs},
         encode::Encoder,

@@ -2,10 +2,9 @@
 
 use std::{
     fmt,
-    future::{Future, IntoFuture, poll_fn},
+    future::{Future, IntoFuture},
     marker::PhantomData,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,39 +15,12 @@ use tokio::time::Sleep;
 use crate::{
     event::error::AckError,
     hub::{
-        ack_collector::{Outcome, Outcomes},
-        cluster::{Asked, ServerId},
+        ack_collector::{Outcome, Owed},
+        cluster::ServerId,
     },
     metrics::NamespaceMetrics,
     proto::args::FromArgs,
 };
-
-/// The places of one broadcast in the tables of its recipients, given back on drop.
-pub(crate) struct Owed {
-    pub(crate) id: u64,
-    pub(crate) outcomes: Arc<Outcomes>,
-    /// The part of other servers.
-    pub(crate) elsewhere: Option<Asked>,
-}
-
-impl Owed {
-    /// All outcomes that have come since the last time; `None` after the last.
-    pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
-        poll_fn(|cx| self.outcomes.poll_batch(cx)).await
-    }
-
-    fn expire(&mut self) {
-        // While it is still known that servers have something to tell.
-        self.elsewhere = None;
-        self.outcomes.give_up(self.id);
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        self.expire();
-    }
-}
 
 /// A broadcast that was sent and the acknowledgements that are waited for. Made by
 /// [`BroadcastOperator::emit_with_ack`](crate::BroadcastOperator::emit_with_ack).
@@ -167,4 +139,15 @@ pub struct BroadcastAnswers<A> {
     pub missing: Vec<(String, AckError)>,
     /// Servers of a cluster that have not said whom the event went to, in time or because the queue to them was full.
     pub missing_servers: Vec<ServerId>,
+}
+
+/// What other servers have answered to an event. Made by
+/// [`BroadcastOperator::server_side_emit_with_ack`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ServerAnswers<A> {
+    /// The answers, in the order in which they arrived.
+    pub answers: Vec<(ServerId, A)>,
+    /// Which servers gave none, and why.
+    pub missing: Vec<(ServerId, AckError)>,
 }

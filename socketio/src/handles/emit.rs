@@ -2,8 +2,8 @@
 
 use crate::{
     event::{EventName, error::EmitError},
-    handles::socket::{Socket, encode_event},
-    hub::Flags,
+    handles::socket::Socket,
+    hub::{Flags, sending::encode_event},
     proto::args::ToArgs,
 };
 

@@ -9,7 +9,8 @@ use std::{
 
 use crate::{
     event::{args::Args, reason::DisconnectReason},
-    handles::socket::{Inner, Socket},
+    handles::socket::Socket,
+    hub::socket_core::{Erased, Observed, SocketCore},
     proto::args::{ArgsError, RawArgs},
 };
 
@@ -69,29 +70,13 @@ pub(crate) struct Typed<D> {
     pub(crate) data: Data<D>,
     pub(crate) observers: Arc<Observers<D>>,
     /// The socket itself, for observers to look at.
-    pub(crate) this: Weak<Inner<Self>>,
-}
-
-/// What a socket has of the types of its namespace, whatever they are.
-pub(crate) trait Erased: Observed + Send + Sync {
-    /// A [`Typed`].
-    fn as_any(&self) -> &(dyn Any + Send + Sync);
+    pub(crate) this: Weak<SocketCore<Self>>,
 }
 
 impl<D: Send + Sync + 'static> Erased for Typed<D> {
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
         self
     }
-}
-
-/// The observers of a socket of whatever data. They run under no lock; a panic is logged and ends there.
-pub(crate) trait Observed {
-    /// The socket is about to leave its rooms.
-    fn see_end(&self, reason: DisconnectReason);
-    /// Whether anybody looks at what is sent.
-    fn has_outgoing(&self) -> bool;
-    /// An event has been sent to the socket.
-    fn see_outgoing(&self, name: &str, args: &Args);
 }
 
 impl<D> Observed for Typed<D> {

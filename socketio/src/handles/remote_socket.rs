@@ -1,6 +1,6 @@
 //! A socket as all servers may know it.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
@@ -11,19 +11,9 @@ use crate::{
         handshake::Handshake,
     },
     handles::{broadcast::BroadcastOperator, broadcast_ack::BroadcastAckRequest},
-    hub::{Adapter, rooms::Room},
+    hub::{Adapter, cluster::ServerId, rooms::Room, summary::Summary},
     proto::args::ToArgs,
 };
-
-/// What is told of a socket when it is asked for. It does not change afterwards.
-#[derive(Debug, Clone)]
-pub(crate) struct Summary {
-    pub(crate) id: Room,
-    pub(crate) handshake: Handshake,
-    pub(crate) rooms: Vec<Room>,
-    /// The text of its data, if the namespace shares it.
-    pub(crate) data: Option<Box<str>>,
-}
 
 /// A socket on this server or on another one: what it was when it was asked for, and ways to reach it. Made by
 /// [`BroadcastOperator::fetch_sockets`]. Cheap to clone but for its rooms. Node: `RemoteSocket`.
@@ -144,3 +134,32 @@ impl fmt::Debug for RemoteSocket {
             .finish_non_exhaustive()
     }
 }
+
+/// Some servers of a cluster did not tell of their sockets: in time, or because the queue to them was full.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{RemoteSocket, Server};
+///
+/// /// As many as can be known.
+/// async fn some(io: &Server) -> Vec<RemoteSocket> {
+///     io.of("/").fetch_sockets().await.unwrap_or_else(|error| error.sockets)
+/// }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FetchError {
+    /// The sockets of this server and of those that answered.
+    pub sockets: Vec<RemoteSocket>,
+    /// The servers that did not.
+    pub missing: Vec<ServerId>,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} servers did not answer", self.missing.len())
+    }
+}
+
+impl Error for FetchError {}

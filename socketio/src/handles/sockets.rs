@@ -42,17 +42,22 @@ impl<D: Send + Sync + 'static> Sockets<D> {
 
     /// The socket of an id, if it is in the namespace.
     pub fn get(&self, id: &str) -> Option<Socket<D>> {
-        self.adapter.socket(id)?.typed()
+        Socket::from_any(&self.adapter.socket(id)?)
     }
 
     /// All sockets.
     pub fn all(&self) -> Vec<Socket<D>> {
-        self.adapter.sockets(&Target::default())
+        self.select(&Target::default())
     }
 
     /// The sockets in a room.
     pub fn in_room(&self, room: impl Into<Room>) -> Vec<Socket<D>> {
-        self.adapter.sockets(&Target { rooms: vec![room.into()], ..Target::default() })
+        self.select(&Target { rooms: vec![room.into()], ..Target::default() })
+    }
+
+    fn select(&self, target: &Target) -> Vec<Socket<D>> {
+        let sockets = self.adapter.select(target, |_, socket, _| Socket::from_any(socket));
+        sockets.into_iter().flatten().collect()
     }
 
     /// The number of sockets. It is known: nothing is counted or allocated.

@@ -3,7 +3,9 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::poll_fn,
     ops::Range,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -12,8 +14,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     event::error::{AckError, EmitError},
-    handles::{ack::AckArgs, socket::AnySocket},
-    hub::cluster::{Quorum, ServerId},
+    hub::{
+        acks::AckArgs,
+        cluster::{Asked, Quorum, ServerId},
+        socket_core::AnySocket,
+    },
     proto::args::FromArgs,
 };
 
@@ -239,5 +244,32 @@ fn poll_end(state: &mut State, cx: &mut Context<'_>) -> Poll<()> {
 impl fmt::Debug for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcomes").finish_non_exhaustive()
+    }
+}
+
+/// The places of one broadcast in the tables of its recipients, given back on drop.
+pub(crate) struct Owed {
+    pub(crate) id: u64,
+    pub(crate) outcomes: Arc<Outcomes>,
+    /// The part of other servers.
+    pub(crate) elsewhere: Option<Asked>,
+}
+
+impl Owed {
+    /// All outcomes that have come since the last time; `None` after the last.
+    pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
+        poll_fn(|cx| self.outcomes.poll_batch(cx)).await
+    }
+
+    pub(crate) fn expire(&mut self) {
+        // While it is still known that servers have something to tell.
+        self.elsewhere = None;
+        self.outcomes.give_up(self.id);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.expire();
     }
 }

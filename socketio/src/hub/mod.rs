@@ -1,12 +1,17 @@
 //! The sockets of one namespace, and broadcasts to them: here, and on other servers through a backend.
 
 pub(crate) mod ack_collector;
+pub(crate) mod acks;
 pub(crate) mod cluster;
 pub(crate) mod history;
 pub(crate) mod recovery;
 pub(crate) mod room_events;
 pub(crate) mod rooms;
+pub(crate) mod sending;
+pub(crate) mod server_event;
 pub(crate) mod slab;
+pub(crate) mod socket_core;
+pub(crate) mod summary;
 
 use std::{
     collections::BTreeMap,
@@ -24,25 +29,23 @@ use parking_lot::RwLock;
 use crate::{
     config::ServerConfig,
     event::error::{EmitError, JoinError},
-    handles::{
-        ack::Creditor,
-        broadcast_ack::Owed,
-        remote_socket::Summary,
-        socket::{AnySocket, Socket, see_sent},
-    },
     hub::{
-        ack_collector::{Outcome, Outcomes},
+        ack_collector::{Outcome, Outcomes, Owed},
+        acks::Creditor,
         cluster::{Cluster, ClusterFull, Gathered, Op},
         history::Recipients,
         recovery::{Memory, Recovery},
         room_events::{RoomEvent, RoomEvents},
         rooms::{Room, Rooms, Slot, Target},
+        sending::see_sent,
+        server_event::{Handling, ServerHandler},
+        socket_core::AnySocket,
+        summary::Summary,
     },
     metrics::{
         NamespaceMetrics,
         log::{Limit, Warnings},
     },
-    namespace::server_event::{self, Handling, ServerHandler},
     proto::{
         args::RawArgs,
         encode::{Encoder, Frames},
@@ -150,11 +153,6 @@ impl Adapter {
     /// The socket of an id on this server.
     pub(crate) fn socket(&self, id: &str) -> Option<AnySocket> {
         self.rooms.read().find(id).cloned()
-    }
-
-    /// The sockets of the target on this server whose data is of this type.
-    pub(crate) fn sockets<D: Send + Sync + 'static>(&self, target: &Target) -> Vec<Socket<D>> {
-        self.select(target, |_, socket, _| socket.typed()).into_iter().flatten().collect()
     }
 
     /// Changes rooms, and tells of it when the lock is free again.
@@ -357,7 +355,11 @@ impl Adapter {
         found.into_iter().map(summary).collect()
     }
 
-    fn select<T>(&self, target: &Target, f: impl Fn(&Rooms<AnySocket>, &AnySocket, Slot) -> T) -> Vec<T> {
+    pub(crate) fn select<T>(
+        &self,
+        target: &Target,
+        f: impl Fn(&Rooms<AnySocket>, &AnySocket, Slot) -> T,
+    ) -> Vec<T> {
         let rooms = self.rooms.read();
         let slots = rooms.select(target).into_iter();
         slots.filter_map(|slot| Some(f(&rooms, rooms.socket(slot)?, slot))).collect()

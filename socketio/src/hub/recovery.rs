@@ -10,18 +10,18 @@ use std::{
     time::Instant,
 };
 
-use engineio::{__Shrink as Shrink, Sid};
+use engineio::{__Shrink as Shrink, SessionHandle, Sid};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 use crate::{
     config::ConnectionStateRecovery,
-    event::legacy::is_legacy,
-    handles::socket::{AnySocket, Entrance},
+    event::{handshake::Handshake, legacy::is_legacy},
     hub::{
         Flags,
         history::{History, Position, Recipients, Unstamped},
         rooms::Room,
+        socket_core::AnySocket,
     },
     proto::encode::{Encoder, Frames},
 };
@@ -90,9 +90,8 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// What a client claims, if it claims anything and may.
-    pub(crate) fn read<D>(entrance: &Entrance<D>) -> Option<Self> {
-        entrance.adapter.recovery.as_ref()?;
-        let auth = entrance.handshake.auth_json().filter(|_| !is_legacy(&entrance.session))?;
+    pub(crate) fn read(handshake: &Handshake, session: &SessionHandle) -> Option<Self> {
+        let auth = handshake.auth_json().filter(|_| !is_legacy(session))?;
         serde_json::from_str(auth).ok()
     }
 }

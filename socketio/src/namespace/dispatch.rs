@@ -1,6 +1,12 @@
 //! From a connection to handlers whose types it does not know.
 
-use std::{any::TypeId, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+};
 
 use engineio::SessionHandle;
 use futures::FutureExt;
@@ -13,11 +19,11 @@ use crate::{
         handshake::{Handshake, Refuse},
         reason::DisconnectReason,
     },
-    handles::{
-        observers::{Erased, Observed},
-        socket::{Ending, Inner, Socket},
+    handles::socket::Socket,
+    hub::{
+        Adapter,
+        socket_core::{Ending, Erased, Observed, SocketCore},
     },
-    hub::Adapter,
     metrics::{
         EventMetrics, HandlerTime,
         log::{clip, hook_returned},
@@ -26,7 +32,6 @@ use crate::{
         args::{ArgsError, RawArgs},
         encode::Frames,
     },
-    registry::dynamic::Guest,
 };
 
 /// Names one stay of a client in a namespace, for the time of its connection.
@@ -48,6 +53,9 @@ pub(crate) enum Done {
 /// The answer of an admission.
 pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<Box<dyn Member>, Refuse>> + Send>>;
 
+/// Held by a member for as long as it is in the namespace. The registry counts the members of a dynamic namespace by it.
+pub(crate) type Guard = Box<dyn Any + Send + Sync>;
+
 /// A namespace without the type of its data.
 pub(crate) trait Endpoint: Send + Sync {
     fn adapter(&self) -> &Arc<Adapter>;
@@ -61,13 +69,13 @@ pub(crate) trait Endpoint: Send + Sync {
         handshake: Handshake,
         session: SessionHandle,
         ending: Arc<Ending>,
-        guest: Option<Guest>,
+        guest: Option<Guard>,
     ) -> Admission;
 }
 
 /// A client in a namespace, with its handlers.
 pub(crate) trait Member: Send {
-    fn socket(&self) -> &Inner<dyn Erased>;
+    fn socket(&self) -> &SocketCore<dyn Erased>;
     /// Puts the socket into the namespace. Says whether the session was still there.
     fn enter(&self) -> bool;
     fn max_in_flight(&self) -> usize;
@@ -189,7 +197,7 @@ where
 
 /// Answers the client with what comes of an event; gives the answer back if the queue is full.
 pub(crate) fn answer<T: Observed + ?Sized>(
-    socket: &Inner<T>,
+    socket: &SocketCore<T>,
     name: &str,
     id: Option<u64>,
     time: HandlerTime,

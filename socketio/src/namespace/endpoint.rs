@@ -16,17 +16,20 @@ use crate::{
         reason::DisconnectReason,
     },
     handles::{
-        observers::{Erased, Observers},
-        socket::{Ending, Entrance, Inner, Socket},
+        observers::Observers,
+        socket::{Entrance, Socket},
     },
-    hub::{Adapter, recovery::Claim},
+    hub::{
+        Adapter,
+        recovery::Claim,
+        socket_core::{Ending, Erased, SocketCore},
+    },
     namespace::{
-        dispatch::{Admission, Endpoint, Incoming, Key, Member, Running},
+        dispatch::{Admission, Endpoint, Guard, Incoming, Key, Member, Running},
         restore,
         table::Table,
     },
     proto::args::{ArgsError, RawArgs},
-    registry::dynamic::Guest,
 };
 
 /// A namespace of a server.
@@ -50,12 +53,13 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
         handshake: Handshake,
         session: SessionHandle,
         ending: Arc<Ending>,
-        guest: Option<Guest>,
+        guest: Option<Guard>,
     ) -> Admission {
         Box::pin(async move {
             let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
             let entrance = Entrance { session, ending, adapter, handshake, observers };
-            let claim = Claim::read(&entrance);
+            let recovery = self.adapter.recovery.as_ref();
+            let claim = recovery.and_then(|_| Claim::read(&entrance.handshake, &entrance.session));
             let joined = |socket, guest| {
                 Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as _)
             };
@@ -86,11 +90,11 @@ struct Joined<D> {
     socket: Socket<D>,
     table: Arc<Table<D>>,
     /// Keeps a dynamic namespace alive.
-    _guest: Option<Guest>,
+    _guest: Option<Guard>,
 }
 
 impl<D: Send + Sync + 'static> Member for Joined<D> {
-    fn socket(&self) -> &Inner<dyn Erased> {
+    fn socket(&self) -> &SocketCore<dyn Erased> {
         &*self.socket.0
     }
 

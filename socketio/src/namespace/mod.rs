@@ -19,7 +19,11 @@ use crate::{
         handshake::{Handshake, Refuse},
         reason::DisconnectReason,
     },
-    handles::{broadcast::BroadcastOperator, observers::Observers, socket::Socket},
+    handles::{
+        broadcast::BroadcastOperator,
+        observers::Observers,
+        socket::{Socket, data_of},
+    },
     hub::{Adapter, Hooks, room_events::RoomEvent},
     metrics::{EventMetrics, NamespaceMetrics, log::hook_returned},
     namespace::{
@@ -526,7 +530,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     where
         D: Serialize,
     {
-        self.hooks.share = Some(|socket| socket.data::<D>().map(serde_json::to_string));
+        self.hooks.share = Some(|socket| data_of::<D>(socket).map(serde_json::to_string));
         self
     }
 

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use super::leniency;
-use crate::config::ServerConfig;
 
 /// Names that mean something else to a socket: the official clients refuse to emit them too.
 const RESERVED: [&str; 6] =
@@ -28,6 +27,13 @@ pub enum Kind {
     Ack,
     /// A client may not join the namespace. Only servers send it.
     ConnectError,
+}
+
+/// The limits of a packet, from the options of the same names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PacketLimits {
+    pub(crate) max_attachments: usize,
+    pub(crate) max_namespace_length: usize,
 }
 
 /// A packet as it arrives in text, the form of the protocol itself.
@@ -61,7 +67,7 @@ pub(crate) enum Violation {
 }
 
 impl<'a> TextPacket<'a> {
-    pub(crate) fn decode(text: &'a str, config: &ServerConfig) -> Result<Self, Violation> {
+    pub(crate) fn decode(text: &'a str, limits: PacketLimits) -> Result<Self, Violation> {
         let bytes = text.as_bytes();
         let (kind, binary) = match bytes.first() {
             Some(b'0') => (Kind::Connect, false),
@@ -78,7 +84,7 @@ impl<'a> TextPacket<'a> {
             at += 1;
             let count = count.and_then(|count| usize::try_from(count).ok());
             count
-                .filter(|count| (1..=config.max_attachments).contains(count))
+                .filter(|count| (1..=limits.max_attachments).contains(count))
                 .ok_or(Violation::IllegalAttachments)?
         } else {
             0
@@ -90,7 +96,7 @@ impl<'a> TextPacket<'a> {
             namespace = &text[at..at + len];
             at = (at + len + 1).min(text.len());
             // A version 2 client puts its auth there, in a query behind the name.
-            let max = config.max_namespace_length;
+            let max = limits.max_namespace_length;
             if namespace.len() > max && namespace.find('?').is_none_or(|name| name > max) {
                 return Err(Violation::NameTooLong);
             }
@@ -132,7 +138,7 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
 /// The name of an event, the first element of its payload, and the place behind it.
 pub(crate) fn event_name<'a>(
     payload: &'a str,
-    config: &ServerConfig,
+    max_name_length: usize,
 ) -> Result<(Cow<'a, str>, usize), Violation> {
     let bytes = payload.as_bytes();
     let space = bytes[1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
@@ -146,7 +152,7 @@ pub(crate) fn event_name<'a>(
         }
         _ => return Err(Violation::InvalidPayload),
     };
-    if name.len() > config.max_name_length {
+    if name.len() > max_name_length {
         return Err(Violation::NameTooLong);
     }
     if is_reserved(&name) {
@@ -184,13 +190,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::ServerConfig;
 
     fn decode(text: &str) -> Result<TextPacket<'_>, Violation> {
-        TextPacket::decode(text, &ServerConfig::default())
+        TextPacket::decode(text, ServerConfig::default().packet_limits())
     }
 
     fn name_of(payload: &str) -> Result<(Cow<'_, str>, usize), Violation> {
-        event_name(payload, &ServerConfig::default())
+        event_name(payload, ServerConfig::default().max_name_length)
     }
 
     fn decoded(text: &str) -> (Kind, &str, Option<u64>, usize, &str) {
@@ -252,7 +259,9 @@ mod tests {
         let changed = ServerConfig::default().max_attachments(3).max_namespace_length(12).max_name_length(14);
         let cases = [(ServerConfig::default(), 10, 256, 4096), (changed, 3, 12, 14)];
         for (config, attachments, namespace_name, name) in cases {
-            let decode = |text: String| TextPacket::decode(&text, &config).map(|packet| packet.attachments);
+            let decode = |text: String| {
+                TextPacket::decode(&text, config.packet_limits()).map(|packet| packet.attachments)
+            };
             let counted = |count: usize| format!("5{count}-[\"x\"]");
             assert_eq!(decode(counted(attachments)), Ok(attachments));
             assert_eq!(decode(counted(attachments + 1)), Err(Violation::IllegalAttachments));
@@ -263,8 +272,8 @@ mod tests {
             assert_eq!(decode(query(namespace_name)), Ok(0));
             assert_eq!(decode(query(namespace_name + 1)), Err(Violation::NameTooLong));
             let event = |len: usize| format!("[\"{}\"]", "a".repeat(len));
-            assert!(event_name(&event(name), &config).is_ok());
-            assert_eq!(event_name(&event(name + 1), &config), Err(Violation::NameTooLong));
+            assert!(event_name(&event(name), config.max_name_length).is_ok());
+            assert_eq!(event_name(&event(name + 1), config.max_name_length), Err(Violation::NameTooLong));
         }
     }
 

@@ -5,25 +5,22 @@ pub(crate) mod dynamic;
 use std::{
     any::TypeId,
     collections::{HashMap, hash_map::Entry},
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use engineio::{__Shrink as Shrink, Application, OpenRequest, SessionHandle};
+use engineio::{__Shrink as Shrink, SessionHandle};
 use parking_lot::RwLock;
 
 use crate::{
     config::ServerConfig,
-    connection::Connection,
     event::{
         handshake::{Handshake, Refuse},
         legacy::unknown_namespace,
     },
-    handles::socket::Ending,
-    hub::{Adapter, Hooks},
+    hub::{Adapter, Hooks, socket_core::Ending},
     metrics::{NamespaceMetrics, log::Limit},
     namespace::dispatch::{Admission, Endpoint},
     registry::dynamic::{Dynamic, Guest},
@@ -145,7 +142,7 @@ impl Namespaces {
                     && let Some(child) = namespaces.visit(parent, &dynamic, &path).inspect_err(too_many)?
                 {
                     let guest = Guest { namespaces: namespaces.clone(), adapter: child.adapter().clone() };
-                    return child.admit(handshake, session, ending, Some(guest)).await;
+                    return child.admit(handshake, session, ending, Some(Box::new(guest))).await;
                 }
             }
             Err(unknown_namespace(&session))
@@ -188,25 +185,5 @@ impl Namespaces {
             known.live.shrink();
             known.children -= 1;
         }
-    }
-}
-
-/// What the engine's sessions talk to.
-pub(crate) struct Sessions {
-    pub(crate) namespaces: Arc<Namespaces>,
-    pub(crate) config: Arc<ServerConfig>,
-}
-
-impl fmt::Debug for Sessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").finish_non_exhaustive()
-    }
-}
-
-impl Application for Sessions {
-    type Connection = Connection;
-
-    fn connect(&self, session: SessionHandle, request: Arc<OpenRequest>) -> Connection {
-        Connection::new(self.namespaces.clone(), self.config.clone(), session, request)
     }
 }

@@ -9,10 +9,9 @@ use futures::{
 };
 
 use crate::{
-    handles::broadcast_ack::Owed,
     hub::{
         Adapter, Flags,
-        ack_collector::Outcomes,
+        ack_collector::{Outcomes, Owed},
         cluster::{Body, Cluster, Inbound, Inbox, Message, Op, ServerId},
     },
     proto::{args::RawArgs, encode::Frames, packet::event_name},
@@ -159,7 +158,7 @@ impl Worker {
             return false;
         }
         let (payload, mut attachments) = packet.parts(&message.namespace);
-        let Ok((name, args_at)) = event_name(payload, &adapter.config) else { return false };
+        let Ok((name, args_at)) = event_name(payload, adapter.config.max_name_length) else { return false };
         let attachments = attachments.as_mut_slice().into();
         let raw = RawArgs { payload, args_at, attachments, asked: request.is_some() };
         let Some(handling) = adapter.server_event(&name, raw) else { return false };

@@ -1,5 +1,6 @@
 //! The server: namespaces under one path, as a tower service and with an accept loop of its own.
 
+pub(crate) mod application;
 pub(crate) mod client_files;
 pub(crate) mod inbound;
 pub(crate) mod service;
@@ -18,22 +19,22 @@ use tower_service::Service;
 use crate::{
     config::ServerConfig,
     event::{EventName, error::EmitError, handshake::Handshake},
-    handles::{broadcast::BroadcastOperator, sockets::Sockets},
+    handles::{broadcast::BroadcastOperator, broadcast_ack::ServerAnswers, sockets::Sockets},
     hub::{
         Adapter,
         cluster::{Cluster, ServerId, memory::MemoryBus},
         rooms::Room,
     },
-    namespace::{Namespace, server_event::ServerAnswers},
+    namespace::Namespace,
     proto::{
         args::{FromArgs, ToArgs},
         json::MAX_DEPTH,
     },
     registry::{
-        Namespaces, Sessions,
+        Namespaces,
         dynamic::{Dynamic, Pattern},
     },
-    server::{client_files::ClientFiles, inbound::Worker},
+    server::{application::Sessions, client_files::ClientFiles, inbound::Worker},
 };
 
 /// A Socket.IO server: a cheap handle, a tower service, and a layer around another service.

@@ -427,7 +427,7 @@ impl Reader {
         if let Some(refusal) = text.strip_prefix('4') {
             return self.refused(refusal);
         }
-        let Ok(packet) = TextPacket::decode(&text, self.wire.config()) else { return false };
+        let Ok(packet) = TextPacket::decode(&text, self.wire.config().packet_limits()) else { return false };
         let attachments = messages.take(packet.attachments).filter_map(|message| match message {
             Message::Binary(bytes) => Some(bytes),
             Message::Text(_) => None,
@@ -455,7 +455,9 @@ impl Reader {
     }
 
     async fn event(&mut self, payload: &Payload, ack: Option<u64>) -> bool {
-        let Ok((name, args_at)) = event_name(&payload.json, self.wire.config()) else { return false };
+        let Ok((name, args_at)) = event_name(&payload.json, self.wire.config().max_name_length) else {
+            return false;
+        };
         let Ok(mut args) = payload.read::<Args>(args_at) else { return false };
         // A question has none.
         let offset = (self.has_offsets && ack.is_none()).then(|| args.pop_text()).flatten();

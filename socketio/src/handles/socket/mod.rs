@@ -1,43 +1,35 @@
 //! A client in a namespace.
 
 mod rooms;
-mod sending;
 
 use std::{
     fmt,
     future::Future,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
-use engineio::{CloseReason, SessionHandle, Sid, SlowConsumer};
+use engineio::{SessionHandle, Sid, SlowConsumer};
 use tokio::sync::oneshot;
 
-pub(crate) use self::sending::{encode_event, see_sent};
 use crate::{
-    event::{EventName, error::EmitError, handshake::Handshake, legacy::is_legacy, reason::DisconnectReason},
+    event::{EventName, error::EmitError, handshake::Handshake, legacy::is_legacy},
     handles::{
-        ack::{AckArgs, AckRequest, Creditor, PendingAcks, Waiting},
+        ack::{AckRequest, Waiting},
         broadcast::BroadcastOperator,
         emit::EmitOperator,
-        observers::{Data, Erased, Observed, Observers, Typed},
+        observers::{Data, Observers, Typed},
         sockets::Sockets,
     },
     hub::{
         Adapter, Flags,
+        acks::{Creditor, PendingAcks},
         recovery::Recoverable,
         rooms::{Room, Rooms, Slot},
+        sending::encode_event,
+        socket_core::{AnySocket, Ending, Erased, SocketCore},
     },
-    metrics::{
-        NamespaceMetrics,
-        log::{Limit, Warnings},
-    },
-    proto::{
-        args::ToArgs,
-        encode::{Encoder, Frames},
-    },
+    metrics::log::Limit,
+    proto::{args::ToArgs, encode::Frames},
 };
 
 /// What a client brings into a namespace, and finds there.
@@ -61,177 +53,9 @@ impl<D> Clone for Entrance<D> {
     }
 }
 
-/// What sockets of one connection tell it.
-#[derive(Debug, Default)]
-pub(crate) struct Ending {
-    /// One of them has asked for the end of the connection.
-    requested: AtomicBool,
-    /// One of them has left its namespace since the connection last looked.
-    left: AtomicBool,
-}
-
-impl Ending {
-    pub(crate) fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Acquire)
-    }
-
-    /// Whether a socket has left since the last call.
-    pub(crate) fn take_left(&self) -> bool {
-        self.left.load(Ordering::Relaxed) && self.left.swap(false, Ordering::AcqRel)
-    }
-}
-
-/// A socket, with or without the types of its namespace.
-pub(crate) struct Inner<T: ?Sized> {
-    id: Sid,
-    slot: OnceLock<Slot>,
-    session: SessionHandle,
-    ending: Arc<Ending>,
-    adapter: Arc<Adapter>,
-    handshake: Handshake,
-    /// Somebody has begun to take the socket out of its namespace.
-    leaving: AtomicBool,
-    left: OnceLock<Left>,
-    acks: PendingAcks,
-    /// If its client may come back.
-    recoverable: Option<Box<Recoverable>>,
-    typed: T,
-}
-
-/// A socket of whatever data.
-pub(crate) type AnySocket = Arc<Inner<dyn Erased>>;
-
-/// How a socket left its namespace.
-#[derive(Debug)]
-struct Left {
-    reason: DisconnectReason,
-    rooms: Vec<Room>,
-}
-
-impl<T: Observed + ?Sized> Inner<T> {
-    pub(crate) fn id(&self) -> Sid {
-        self.id
-    }
-
-    pub(crate) fn session(&self) -> &SessionHandle {
-        &self.session
-    }
-
-    pub(crate) fn handshake(&self) -> &Handshake {
-        &self.handshake
-    }
-
-    pub(crate) fn acks(&self) -> &PendingAcks {
-        &self.acks
-    }
-
-    pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
-        self.recoverable.as_deref()
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.adapter.path()
-    }
-
-    pub(crate) fn encoder(&self) -> Encoder<'_> {
-        self.adapter.encoder()
-    }
-
-    pub(crate) fn metrics(&self) -> &NamespaceMetrics {
-        &self.adapter.hooks.metrics
-    }
-
-    pub(crate) fn warnings(&self) -> &Warnings {
-        &self.adapter.hooks.warnings
-    }
-
-    /// Why the socket has left, if it has.
-    pub(crate) fn left(&self) -> Option<DisconnectReason> {
-        self.left.get().map(|left| left.reason)
-    }
-
-    /// Takes the socket out of its namespace; says whether it was in it.
-    ///
-    /// Whoever is first tells the observer, under no lock; others do not wait for it. The lock of the rooms decides
-    /// between leaving and joining a room at the same time.
-    pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
-        if self.leaving.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        self.typed.see_end(reason);
-        if self.slot.get().is_some() {
-            self.metrics().socket_left();
-            let (namespace, id) = (self.path(), self.id.as_str());
-            tracing::debug!(namespace, id, reason = reason.as_str(), cause = ?reason, "socket left");
-        }
-        let first = self.adapter.change(|rooms, memory| {
-            let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
-            if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), self.slot.get())
-            {
-                recoverable.leave(memory);
-                if reason.is_recoverable() {
-                    memory.save(recoverable.save(memory, self.id, &rooms));
-                }
-            }
-            let first = self.left.set(Left { reason, rooms }).is_ok();
-            self.acks.clear();
-            first
-        });
-        self.ending.left.store(true, Ordering::Release);
-        first
-    }
-
-    /// Disconnects the socket and tells its client.
-    pub(crate) fn disconnect(&self) {
-        if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
-            // A session that has ended needs no word of it.
-            if let Ok(frames) = self.encoder().disconnect() {
-                let _ = self.session.send_droppable(frames.as_slice(), SlowConsumer::Disconnect);
-            }
-            self.session.wake();
-        }
-    }
-
-    /// Disconnects all sockets of the client, and ends its connection.
-    pub(crate) fn close(&self) {
-        self.disconnect();
-        self.ending.requested.store(true, Ordering::Release);
-        self.session.wake();
-    }
-
-    /// Ends the socket of a client that has come back without it: its connection is dead.
-    pub(crate) fn replace(&self) {
-        self.leave_namespace(DisconnectReason::Closed(CloseReason::TransportClose));
-        self.session.close();
-    }
-
-    /// How many handlers of the socket may run, if so many may that do not wait for its client. One that asks the client
-    /// waits for an acknowledgement, which the client may send behind many events.
-    pub(crate) fn max_handlers(&self, max_in_flight: usize) -> usize {
-        if max_in_flight == 1 {
-            // Each event is to be handled after the one before.
-            return 1;
-        }
-        let asking = self.acks.len();
-        max_in_flight.max((max_in_flight + asking).min(self.adapter.config.max_pending_acks))
-    }
-
-    /// Takes an answer of the client.
-    pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
-        self.acks.resolve(id, args);
-    }
-}
-
-impl Inner<dyn Erased> {
-    /// The data, if it is of this type.
-    pub(crate) fn data<D: Send + Sync + 'static>(&self) -> Option<&D> {
-        self.typed.as_any().downcast_ref::<Typed<D>>().map(|typed| &*typed.data)
-    }
-
-    /// The socket, if its data is of this type.
-    pub(crate) fn typed<D: Send + Sync + 'static>(&self) -> Option<Socket<D>> {
-        self.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Socket)
-    }
+/// The socket of any data, if it is of this type.
+pub(crate) fn data_of<D: Send + Sync + 'static>(socket: &SocketCore<dyn Erased>) -> Option<&D> {
+    socket.typed.as_any().downcast_ref::<Typed<D>>().map(|typed| &*typed.data)
 }
 
 /// A client in a namespace, with the data that its admission returned. Cheap to clone.
@@ -248,7 +72,7 @@ impl Inner<dyn Erased> {
 ///     Ok(Ack(text.len()))
 /// }
 /// ```
-pub struct Socket<D = ()>(pub(crate) Arc<Inner<Typed<D>>>);
+pub struct Socket<D = ()>(pub(crate) Arc<SocketCore<Typed<D>>>);
 
 impl<D> Clone for Socket<D> {
     fn clone(&self) -> Self {
@@ -266,6 +90,11 @@ impl<D> fmt::Debug for Socket<D> {
 }
 
 impl<D: Send + Sync + 'static> Socket<D> {
+    /// The socket, if its data is of this type.
+    pub(crate) fn from_any(socket: &AnySocket) -> Option<Self> {
+        socket.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Self)
+    }
+
     pub(crate) fn new(entrance: Entrance<D>, data: D) -> Self {
         if entrance.adapter.recovery.is_none() || is_legacy(&entrance.session) {
             return Self::make(entrance, Sid::random(), Data::Own(data), None);
@@ -282,7 +111,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         recoverable: Option<Recoverable>,
     ) -> Self {
         let Entrance { session, ending, adapter, handshake, observers } = entrance;
-        Self(Arc::new_cyclic(|this| Inner {
+        Self(Arc::new_cyclic(|this| SocketCore {
             id,
             slot: OnceLock::new(),
             session,

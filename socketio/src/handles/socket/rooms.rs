@@ -1,13 +1,13 @@
 //! The rooms of a socket.
 
-use super::{AnySocket, Inner, Socket};
+use super::Socket;
 use crate::{
     config::ServerConfig,
     event::error::JoinError,
-    handles::observers::Observed,
     hub::{
         move_socket,
         rooms::{Room, Rooms, Slot},
+        socket_core::{AnySocket, Observed, SocketCore},
     },
     metrics::log::Limit,
 };
@@ -74,7 +74,7 @@ impl<D> Socket<D> {
     }
 }
 
-impl<T: Observed + ?Sized> Inner<T> {
+impl<T: Observed + ?Sized> SocketCore<T> {
     /// Puts the socket into rooms, as far as it may be in so many.
     fn join(&self, names: &[Room]) -> Result<(), JoinError> {
         let ServerConfig { max_name_length, max_rooms, .. } = *self.adapter.config;

@@ -17,10 +17,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
-    handles::{ack::AckArgs, remote_socket::Summary},
+    event::error::{EmitError, JoinError},
     hub::{
         ack_collector::{Outcome, Outcomes},
+        acks::AckArgs,
         rooms::{Room, Target},
+        summary::Summary,
     },
     proto::encode::Frames,
 };
@@ -148,6 +150,18 @@ pub(crate) struct Inbox {
 /// The queue to another server is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClusterFull;
+
+impl From<ClusterFull> for EmitError {
+    fn from(_: ClusterFull) -> Self {
+        Self::ClusterFull
+    }
+}
+
+impl From<ClusterFull> for JoinError {
+    fn from(_: ClusterFull) -> Self {
+        Self::ClusterFull
+    }
+}
 
 /// Who has got a request.
 pub(crate) struct Quorum {

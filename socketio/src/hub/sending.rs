@@ -4,14 +4,16 @@ use std::{future::poll_fn, task::Poll};
 
 use engineio::{Frame, SlowConsumer};
 
-use super::Inner;
 use crate::{
     event::{
         args::Args,
         error::{Chain, EmitError, EventError},
     },
-    handles::observers::Observed,
-    hub::{Flags, history::Recipients},
+    hub::{
+        Flags,
+        history::Recipients,
+        socket_core::{Observed, SocketCore},
+    },
     metrics::log::{Limit, clip},
     proto::{
         args::{ArgsError, ToArgs},
@@ -20,9 +22,9 @@ use crate::{
     },
 };
 
-impl<T: Observed + ?Sized> Inner<T> {
+impl<T: Observed + ?Sized> SocketCore<T> {
     /// Sends a packet, or says that it was not sent.
-    pub(super) fn send(&self, frames: &Frames) -> Result<(), EmitError> {
+    pub(crate) fn send(&self, frames: &Frames) -> Result<(), EmitError> {
         self.check()?;
         Ok(self.session.send(frames.as_slice())?)
     }
@@ -79,7 +81,7 @@ impl<T: Observed + ?Sized> Inner<T> {
     }
 
     /// Sends an event once there is room for it.
-    pub(super) async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
+    pub(crate) async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
         let mut waiting = self.session.waiting();
         // The socket may leave while it waits.
         poll_fn(|cx| match self.check() {
@@ -93,14 +95,14 @@ impl<T: Observed + ?Sized> Inner<T> {
         Ok(())
     }
 
-    pub(super) fn show_sent(&self, packet: &Frames) {
+    pub(crate) fn show_sent(&self, packet: &Frames) {
         if self.typed.has_outgoing() {
             see_sent(self.path(), packet, [self]);
         }
     }
 
     /// Whether anything may be sent.
-    pub(super) fn check(&self) -> Result<(), EmitError> {
+    pub(crate) fn check(&self) -> Result<(), EmitError> {
         let ended = self.left.get().is_some() || self.ending.is_requested();
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
@@ -160,7 +162,7 @@ impl<T: Observed + ?Sized> Inner<T> {
 pub(crate) fn see_sent<'a, T: Observed + ?Sized + 'a>(
     namespace: &str,
     packet: &Frames,
-    sockets: impl IntoIterator<Item = &'a Inner<T>>,
+    sockets: impl IntoIterator<Item = &'a SocketCore<T>>,
 ) {
     if let Some((name, args)) = Args::of_event(namespace, packet) {
         sockets.into_iter().for_each(|socket| socket.typed.see_outgoing(&name, &args));

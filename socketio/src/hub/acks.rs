@@ -1,0 +1,87 @@
+//! The acknowledgements that clients owe.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    event::error::{AckError, EmitError},
+    hub::ack_collector::{Outcome, Outcomes},
+    proto::args::{FromArgs, RawArgs},
+};
+
+/// An answer as it arrived; its text is known to be JSON.
+#[derive(Debug)]
+pub(crate) struct AckArgs {
+    pub(crate) payload: Box<str>,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+impl AckArgs {
+    pub(crate) fn read<A: FromArgs>(mut self) -> Result<A, AckError> {
+        let attachments = self.attachments.as_mut_slice().into();
+        let raw = RawArgs { payload: &self.payload, args_at: 1, attachments, asked: false };
+        A::from_args(raw).map_err(|error| AckError::Decode(error.into()))
+    }
+}
+
+/// Who waits for an acknowledgement.
+#[derive(Debug)]
+pub(crate) enum Creditor {
+    /// An emit to one socket.
+    Request(oneshot::Sender<AckArgs>),
+    /// A broadcast, of which the socket is the recipient at this place.
+    Broadcast(Arc<Outcomes>, u32),
+}
+
+/// The acknowledgements that one socket owes.
+#[derive(Debug, Default)]
+pub(crate) struct PendingAcks(Mutex<HashMap<u64, Creditor>>);
+
+impl PendingAcks {
+    pub(crate) fn insert(&self, id: u64, creditor: Creditor, max: usize) -> Result<(), EmitError> {
+        let mut pending = self.0.lock();
+        if pending.len() >= max {
+            return Err(EmitError::TooManyAcks);
+        }
+        pending.insert(id, creditor);
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Forgets one. A socket that owes nothing keeps no table.
+    pub(crate) fn remove(&self, id: u64) -> Option<Creditor> {
+        let mut pending = self.0.lock();
+        let creditor = pending.remove(&id);
+        if pending.is_empty() {
+            *pending = HashMap::new();
+        }
+        creditor
+    }
+
+    /// Takes an answer; one that nobody waits for any more is forgotten.
+    pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
+        match self.remove(id) {
+            Some(Creditor::Request(sender)) => {
+                let _ = sender.send(args);
+            }
+            Some(Creditor::Broadcast(outcomes, at)) => outcomes.resolve(at, Outcome::Answer(args)),
+            None => {}
+        }
+    }
+
+    /// The socket has left: all that wait for it hear so.
+    pub(crate) fn clear(&self) {
+        let pending = std::mem::take(&mut *self.0.lock());
+        for creditor in pending.into_values() {
+            if let Creditor::Broadcast(outcomes, at) = creditor {
+                outcomes.resolve(at, Outcome::Disconnected);
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The application of the engine: each session becomes a connection.
+
+use std::{fmt, sync::Arc};
+
+use engineio::{Application, OpenRequest, SessionHandle};
+
+use crate::{config::ServerConfig, connection::Connection, registry::Namespaces};
+
+/// What the engine's sessions talk to.
+pub(crate) struct Sessions {
+    pub(crate) namespaces: Arc<Namespaces>,
+    pub(crate) config: Arc<ServerConfig>,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+impl Application for Sessions {
+    type Connection = Connection;
+
+    fn connect(&self, session: SessionHandle, request: Arc<OpenRequest>) -> Connection {
+        Connection::new(self.namespaces.clone(), self.config.clone(), session, request)
+    }
+}
