@@ -34,11 +34,11 @@ pub use config::{
     engine::EngineConfig,
     hooks::{Hooks, RequestKind},
     listen::ListenConfig,
-    overflow::SlowConsumer,
+    overflow::SlowConsumerPolicy,
 };
 pub use engine::{
     Engine,
-    service::{Answered, BoxFuture},
+    service::{BoxFuture, ResponseFuture},
     shutdown::Shutdown,
 };
 pub use error::{ConnectionError, RequestError};
@@ -58,8 +58,8 @@ pub use proto::{
 };
 pub use session::{
     application::{Application, Connection},
-    handshake_request::{OpenRequest, RemoteAddr, Secure},
-    mailbox::{SendError, SessionHandle, Waiting},
+    handshake_request::{HandshakeRequest, RemoteAddr, Secure},
+    mailbox::{SendError, SendWaiter, SessionHandle},
 };
 #[doc(hidden)]
 pub use shrink::Shrink as __Shrink;

@@ -88,7 +88,7 @@
 //!
 //! All limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], with finite defaults. What waits for
 //! a client is bounded in bytes; one that does not take its messages is disconnected, or misses some: see
-//! [`SlowConsumer`].
+//! [`SlowConsumerPolicy`].
 
 mod config;
 mod connection;
@@ -112,16 +112,16 @@ pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
     Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
-    RequestKind, SameSite, Secure, SendError, SessionHandle, Shutdown, Sid, SlowConsumer, TransportKind,
-    Waiting,
+    RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid, SlowConsumerPolicy,
+    TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
 pub use event::{
-    Ack, Answer, EventName, HookResult, IntoAck, NoAck, TypedEvent,
-    args::{Args, Asked},
+    Ack, AckResponse, EventName, HookResult, IntoAck, NoAck, TypedEvent,
+    args::{Args, WithAckFlag},
     error::{AckError, DecodeError, EmitError, EventError, JoinError},
-    handshake::{Handshake, Refuse},
+    handshake::{ConnectError, Handshake},
     reason::DisconnectReason,
 };
 pub use handles::{
@@ -146,11 +146,11 @@ pub use namespace::{
 pub use proto::msgpack::MsgpackParser;
 pub use proto::{
     args::{FromArgs, ToArgs},
-    parser::{Decoder, Limits, Packet, PacketKind, ParseError, Parser},
+    parser::{Decoder, Packet, PacketKind, ParseError, Parser, ParserLimits},
 };
 pub use server::{
     Server,
-    service::{BodyError, ResponseBody, ResponseFuture, WithServer},
+    service::{BodyError, ResponseBody, ResponseFuture, ServerService},
 };
 /// The crates whose types appear in signatures, in the versions that are used here.
 pub use {bytes, http, serde_json};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use socketio::{
-    Ack, AckError, Args, ConnectionStateRecovery, DisconnectReason, EmitError, Handshake, Namespace, Refuse,
-    Server, ServerConfig, Socket, TypedEvent, testing::TestServer,
+    Ack, AckError, Args, ConnectError, ConnectionStateRecovery, DisconnectReason, EmitError, Handshake,
+    Namespace, Server, ServerConfig, Socket, TypedEvent, testing::TestServer,
 };
 use tokio::sync::mpsc;
 
@@ -84,9 +84,9 @@ async fn answers_of_another_type_are_errors() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_may_bring_more_and_may_be_refused() {
-    async fn admit(handshake: Handshake) -> Result<String, Refuse> {
+    async fn admit(handshake: Handshake) -> Result<String, ConnectError> {
         let auth: Value = handshake.auth().unwrap_or_default();
-        let refuse = || Refuse::new("who?").data(serde_json::json!({ "code": 401 }));
+        let refuse = || ConnectError::new("who?").data(serde_json::json!({ "code": 401 }));
         let name = auth["name"].as_str().ok_or_else(refuse)?;
         let room = handshake.query("room").unwrap_or_default();
         Ok(format!("{name} {room} {}", handshake.header("x-lang").unwrap_or_default()))
@@ -103,7 +103,7 @@ async fn a_client_may_bring_more_and_may_be_refused() {
     let refuse = server.client("/").auth(&"Ann").connect().await.unwrap_err();
     assert_eq!(refuse.message(), "the server has closed the connection");
     let refuse = server.client("/").connect().await.unwrap_err();
-    assert_eq!(refuse, Refuse::new("who?").data(serde_json::json!({ "code": 401 })));
+    assert_eq!(refuse, ConnectError::new("who?").data(serde_json::json!({ "code": 401 })));
     let refuse = server.client("/nowhere").connect().await.unwrap_err();
     assert_eq!(refuse.message(), "Invalid namespace");
     let evil = server.client("/").header("host", "good.example").header("origin", "http://evil.example");
@@ -168,7 +168,7 @@ async fn clients_use_the_parser_of_the_server() {
         let _ = socket.emit("echo", &args);
         Ack(args)
     });
-    let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(Refuse::new("no entry")));
+    let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(ConnectError::new("no entry")));
     let config = ServerConfig::default().parser(socketio::MsgpackParser::default());
     let server = TestServer::new(Server::with_config(config).namespace(echo).namespace(refusing));
     let mut client = server.connect("/").await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    HttpCompression, PerMessageDeflate, SlowConsumer,
+    HttpCompression, PerMessageDeflate, SlowConsumerPolicy,
     config::{cookie::Cookie, cors::Cors, descriptors::connections_of_descriptors, hooks::Hooks},
     proto::{frame::Frame, handshake::OpenPacket, packet::TransportKind, session::Timing, sid::Sid},
 };
@@ -106,7 +106,7 @@ __config! {
         /// What happens to messages that may be dropped, such as events that nobody acknowledges, when the client does
         /// not take those before. It is disconnected by default; it is in any case if a message must not be lost. Node
         /// has no such policy.
-        slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
+        slow_consumer: SlowConsumerPolicy = SlowConsumerPolicy::Disconnect,
         /// How long a WebSocket client may take no byte while some wait for it. 15 seconds by default; then it is
         /// disconnected as a slow consumer. Node has no limit but the heartbeat.
         write_timeout: Duration = Duration::from_secs(15),

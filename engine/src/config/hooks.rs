@@ -192,7 +192,7 @@ impl EngineConfig {
     }
 
     /// Keeps the extension of type `T` of the request that opens a session, for the application to read with
-    /// [`OpenRequest::extension`](crate::OpenRequest::extension): what a layer in front of the engine has found out, such
+    /// [`HandshakeRequest::extension`](crate::HandshakeRequest::extension): what a layer in front of the engine has found out, such
     /// as the user behind a cookie. May be called for several types.
     ///
     /// The value is cloned, and dropped with the session. All others are dropped as soon as the request is answered,

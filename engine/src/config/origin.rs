@@ -38,11 +38,11 @@ impl<'a> Origin<'a> {
             (None, Some(host), None) => host.to_str().unwrap_or_default(),
             _ => return false,
         };
-        self.is_of(host)
+        self.matches(host)
     }
 
     /// Whether a page of this origin came from a host, as a request names it.
-    pub(crate) fn is_of(&self, host: &str) -> bool {
+    pub(crate) fn matches(&self, host: &str) -> bool {
         // Other schemes have no port of their own, and their pages do not come from here.
         let (Some(default), Some((host, port))) = (default_port(self.scheme), host_and_port(host)) else {
             return false;

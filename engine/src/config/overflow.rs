@@ -12,13 +12,13 @@ use crate::Frame;
 /// Positions of which only the latest matter:
 ///
 /// ```
-/// use engineio::{EngineConfig, SlowConsumer};
+/// use engineio::{EngineConfig, SlowConsumerPolicy};
 ///
-/// let config = EngineConfig::default().slow_consumer(SlowConsumer::DropOldest);
+/// let config = EngineConfig::default().slow_consumer(SlowConsumerPolicy::DropOldest);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum SlowConsumer {
+pub enum SlowConsumerPolicy {
     /// The client is disconnected, with [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer): it never
     /// misses a message without knowing. The default.
     #[default]

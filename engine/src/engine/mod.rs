@@ -19,7 +19,7 @@ use http_body_util::Full;
 use memchr::memchr;
 
 use crate::{
-    CloseReason, ConnectionError, OpenRequest, RequestError,
+    CloseReason, ConnectionError, HandshakeRequest, RequestError,
     config::{self, engine::EngineConfig},
     engine::{
         service::{BoxFuture, Shortcut},
@@ -27,31 +27,31 @@ use crate::{
     },
     http::{
         body::{BodyError, collect},
-        coding::Wanted,
+        coding::AcceptedCoding,
         extension,
-        filter::{Gate, Turned},
+        filter::{Rejection, RequestFilter},
         reply::{
             Content, RETRY_SOON, Reply, elsewhere, refused, status, switching_protocols, too_many, try_again,
             with_cookie,
         },
-        request::{Intent, Plain},
+        request::{Intent, RequestView},
     },
     metrics::limits::Limit,
     proto::{
         dialect::{Dialect, Revision},
         frame::Frame,
         packet::TransportKind,
-        payload::{Answer, Payload},
+        payload::{Payload, PayloadWriter},
         sid::Sid,
     },
     session::{
-        admission::Opening,
+        admission::AdmissionGuard,
         application::Application,
         driver::Driver,
         mailbox::{Command, SessionHandle},
         shared::Shared,
     },
-    transport::{polling, redundant, upgrade::take_over, websocket::WebSocket},
+    transport::{polling, redundant, upgrade::on_upgrade, websocket::WebSocket},
 };
 
 /// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
@@ -60,12 +60,12 @@ use crate::{
 ///
 /// ```
 /// # use std::{sync::Arc, task::Context};
-/// # use engineio::{Application, CloseReason, Connection, Message, OpenRequest, SessionHandle};
+/// # use engineio::{Application, CloseReason, Connection, Message, HandshakeRequest, SessionHandle};
 /// # struct Echo;
 /// # struct Quiet;
 /// # impl Application for Echo {
 /// #     type Connection = Quiet;
-/// #     fn connect(&self, _: SessionHandle, _: Arc<OpenRequest>) -> Quiet { Quiet }
+/// #     fn connect(&self, _: SessionHandle, _: Arc<HandshakeRequest>) -> Quiet { Quiet }
 /// # }
 /// # impl Connection for Quiet {
 /// #     fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
@@ -125,7 +125,7 @@ impl<A: Application> Engine<A> {
     }
 
     /// The number of messages that were given up because a client did not take them, while its session went on: by
-    /// the policy of a [slow consumer](crate::SlowConsumer), or because they were
+    /// the policy of a [slow consumer](crate::SlowConsumerPolicy), or because they were
     /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one, and what still waits
     /// at the end of a session does not count.
     pub fn dropped_messages(&self) -> u64 {
@@ -192,12 +192,12 @@ impl<A: Application> Engine<A> {
         B::Data: Send,
     {
         if self.shared.config.hooks.are_unset() {
-            let (gate, intent) = Gate::check(&self.shared, &request);
+            let (gate, intent) = RequestFilter::check(&self.shared, &request);
             return self.proceed(gate, request, intent);
         }
         let engine = self.clone();
         Box::pin(async move {
-            let (gate, request, intent) = Gate::pass(&engine.shared, request).await;
+            let (gate, request, intent) = RequestFilter::pass(&engine.shared, request).await;
             engine.proceed(gate, request, intent).await
         })
     }
@@ -207,18 +207,18 @@ impl<A: Application> Engine<A> {
         let (engine, path) = (self.clone(), Box::<str>::from(path));
         Arc::new(move |request| {
             let query = request.target.strip_prefix(&*path)?.strip_prefix('?')?;
-            engine.answer_plain(request, query)
+            engine.answer_view(request, query)
         })
     }
 
-    fn answer_plain(&self, request: &Plain<'_>, query: &str) -> Option<BoxFuture<Reply>> {
+    fn answer_view(&self, request: &RequestView<'_>, query: &str) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
         // What is behind it belongs to no query.
         let is_cut = memchr(b'#', query.as_bytes()).is_some();
         if is_cut || request.body.len() > config.max_http_buffer_size {
             return None;
         }
-        let (gate, intent) = Gate::check_plain(&self.shared, request, query)?;
+        let (gate, intent) = RequestFilter::check_view(&self.shared, request, query)?;
         let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
         Some(match intent {
             Intent::Poll(session) => Box::pin(async move { gate.reply(poll(&session).await) }),
@@ -233,9 +233,9 @@ impl<A: Application> Engine<A> {
     /// Does what a checked request asks for: at once, or in a future that holds no more than it needs.
     fn proceed<B>(
         &self,
-        gate: Gate,
+        gate: RequestFilter,
         mut request: Request<B>,
-        intent: Result<Intent, Turned>,
+        intent: Result<Intent, Rejection>,
     ) -> BoxFuture<Response<Full<Bytes>>>
     where
         B: Body + Send + 'static,
@@ -243,18 +243,18 @@ impl<A: Application> Engine<A> {
     {
         let response = match intent {
             Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => elsewhere(),
-            Ok(Intent::Open(dialect)) => match Opening::new(&self.shared, request.extensions()) {
+            Ok(Intent::Open(dialect)) => match AdmissionGuard::new(&self.shared, request.extensions()) {
                 Ok(opening) => self.open(opening, dialect, &request.into_parts().0),
                 Err(limit) => self.refuse(limit),
             },
             Ok(Intent::OpenWebSocket(key, dialect)) => {
-                match Opening::new(&self.shared, request.extensions()) {
+                match AdmissionGuard::new(&self.shared, request.extensions()) {
                     Ok(opening) => self.open_websocket(opening, &key, dialect, request.into_parts().0),
                     Err(limit) => self.refuse(limit),
                 }
             }
             Ok(Intent::Poll(session)) => {
-                let wanted = Wanted::of(request.headers(), &self.shared.config);
+                let wanted = AcceptedCoding::of(request.headers(), &self.shared.config);
                 return Box::pin(async move {
                     let response = poll(&session).await.into();
                     gate.leave(match wanted {
@@ -276,17 +276,17 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = extension::negotiate(request.headers(), &self.shared.config);
                 let response = switching_protocols(&key, request.headers(), deflate);
-                take_over(request.extensions_mut(), move |handed| {
+                on_upgrade(request.extensions_mut(), move |handed| {
                     let websocket = WebSocket::new(handed, dialect, deflate);
                     session.command(Command::Probe(Box::new(websocket)));
                     None
                 });
                 response
             }
-            Ok(Intent::Redundant(key, dialect)) => {
+            Ok(Intent::UpgradedAlready(key, dialect)) => {
                 let response = switching_protocols(&key, request.headers(), None);
                 let timeout = self.shared.config.close_timeout;
-                take_over(request.extensions_mut(), move |handed| {
+                on_upgrade(request.extensions_mut(), move |handed| {
                     Some(redundant::close(handed, dialect, timeout))
                 });
                 response
@@ -311,7 +311,7 @@ impl<A: Application> Engine<A> {
     /// Opens a session over long-polling.
     fn open(
         &self,
-        opening: Opening<A>,
+        opening: AdmissionGuard<A>,
         dialect: Dialect,
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
@@ -326,7 +326,7 @@ impl<A: Application> Engine<A> {
         tokio::spawn(driver.run());
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
         self.shared.limits.metrics.sent(&initial);
-        let mut opened = Answer::new(dialect, &initial);
+        let mut opened = PayloadWriter::new(dialect, &initial);
         opened.push_control(format!("0{handshake}").as_bytes());
         for frame in &initial {
             opened.push(frame);
@@ -338,7 +338,7 @@ impl<A: Application> Engine<A> {
     /// Opens a session over a WebSocket, once the connection has been handed over.
     fn open_websocket(
         &self,
-        opening: Opening<A>,
+        opening: AdmissionGuard<A>,
         key: &HeaderValue,
         dialect: Dialect,
         mut request: http::request::Parts,
@@ -348,7 +348,7 @@ impl<A: Application> Engine<A> {
         let response = switching_protocols(key, &request.headers, deflate);
         let opened = self.opened(&request);
         let engine = self.clone();
-        take_over(&mut request.extensions, move |handed| {
+        on_upgrade(&mut request.extensions, move |handed| {
             let websocket = WebSocket::new(handed, dialect, deflate);
             engine.start_websocket(opening, sid, dialect, websocket, opened).map(Driver::run)
         });
@@ -357,11 +357,11 @@ impl<A: Application> Engine<A> {
 
     fn start_websocket(
         &self,
-        opening: Opening<A>,
+        opening: AdmissionGuard<A>,
         sid: Sid,
         dialect: Dialect,
         mut websocket: WebSocket,
-        request: Arc<OpenRequest>,
+        request: Arc<HandshakeRequest>,
     ) -> Option<Driver<A>> {
         let session = self.session(sid, TransportKind::WebSocket, dialect);
         let handshake = self.shared.config.open_packet(session.id(), TransportKind::WebSocket).to_string();
@@ -375,8 +375,8 @@ impl<A: Application> Engine<A> {
     }
 
     /// What is kept of the request that opens a session.
-    fn opened(&self, request: &http::request::Parts) -> Arc<OpenRequest> {
-        Arc::new(OpenRequest::keeping(request, &self.shared.config.hooks.extensions))
+    fn opened(&self, request: &http::request::Parts) -> Arc<HandshakeRequest> {
+        Arc::new(HandshakeRequest::keeping(request, &self.shared.config.hooks.extensions))
     }
 
     /// An id for a new session; `None` if that of the application is taken.

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     Application, Engine,
-    http::{reply::Reply, request::Plain},
+    http::{reply::Reply, request::RequestView},
 };
 
 /// What answers a request.
@@ -31,21 +31,21 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Answered;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        Answered(self.handle(request))
+        ResponseFuture(self.handle(request))
     }
 }
 
 /// The future of [`Engine`] as a service: it never fails.
-pub struct Answered(BoxFuture<Response<Full<Bytes>>>);
+pub struct ResponseFuture(BoxFuture<Response<Full<Bytes>>>);
 
-impl Future for Answered {
+impl Future for ResponseFuture {
     type Output = Result<Response<Full<Bytes>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -53,11 +53,11 @@ impl Future for Answered {
     }
 }
 
-impl fmt::Debug for Answered {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answered").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
 /// What answers some requests in place of a service, which needs more of them; `None` if the service is to answer.
-pub(crate) type Shortcut = Arc<dyn Fn(&Plain<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;
+pub(crate) type Shortcut = Arc<dyn Fn(&RequestView<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;

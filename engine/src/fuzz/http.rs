@@ -21,7 +21,7 @@ use tokio::{
 
 use super::packets::frame_of;
 use crate::{
-    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Message, OpenRequest,
+    Application, CloseReason, Connection, Connections, Engine, EngineConfig, HandshakeRequest, Message,
     SessionHandle,
 };
 
@@ -150,7 +150,7 @@ struct EchoConnection {
 impl Application for Echo {
     type Connection = EchoConnection;
 
-    fn connect(&self, session: SessionHandle, _: Arc<OpenRequest>) -> EchoConnection {
+    fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
         self.0.fetch_add(1, Ordering::Relaxed);
         EchoConnection { session, open: self.0.clone() }
     }

@@ -8,7 +8,7 @@ use crate::{
     proto::{
         dialect::{Dialect, Revision},
         packet::Packet,
-        payload::{Answer, Payload, jsonp::Jsonp, v3},
+        payload::{Payload, PayloadWriter, jsonp::Jsonp, v3},
     },
 };
 
@@ -53,7 +53,7 @@ fn body(input: &[u8], dialect: Dialect, is_binary: bool) {
     if messages.is_empty() {
         return;
     }
-    let mut answer = Answer::new(dialect, &messages);
+    let mut answer = PayloadWriter::new(dialect, &messages);
     for frame in &messages {
         answer.push(frame);
     }

@@ -122,7 +122,7 @@ impl Sim {
         let packet = match event {
             Event::Text(text) => Packet::decode(text, self.revision),
             Event::Binary(bytes) => Packet::decode_binary((&**bytes).into(), self.revision),
-            Event::Ping(_) | Event::Pong => return self.session.heard(self.now),
+            Event::Ping(_) | Event::Pong => return self.session.record_activity(self.now),
             Event::Close(_) => return self.gone(false),
         };
         match packet {

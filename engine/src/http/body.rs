@@ -32,7 +32,7 @@ pub(crate) async fn collect<B: Body>(
 ) -> Result<Vec<u8>, BodyError> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
-    let mut waited: Option<Waited> = None;
+    let mut waited: Option<BodyDeadline> = None;
     loop {
         let mut next =
             poll_fn(|cx| body.as_mut().poll_frame(cx).map_err(|_| BodyError::Broken).map(Option::transpose));
@@ -40,7 +40,7 @@ pub(crate) async fn collect<B: Body>(
             Poll::Ready(frame) => frame?,
             Poll::Pending => {
                 let (by, limit) =
-                    waited.get_or_insert_with(Waited::new).until(config, session, collected.len());
+                    waited.get_or_insert_with(BodyDeadline::new).until(config, session, collected.len());
                 timeout_at(by, next).await.map_err(|_| BodyError::Limit(limit))??
             }
         };
@@ -63,14 +63,14 @@ pub(crate) async fn collect<B: Body>(
 }
 
 /// A body that has to be waited for.
-struct Waited {
+struct BodyDeadline {
     start: Instant,
     /// When the last of it came, and how much there was then.
     last: Instant,
     len: usize,
 }
 
-impl Waited {
+impl BodyDeadline {
     fn new() -> Self {
         let now = Instant::now();
         Self { start: now, last: now, len: 0 }
@@ -81,7 +81,7 @@ impl Waited {
         if len > self.len {
             self.len = len;
             self.last = Instant::now();
-            session.heard(self.last.into_std());
+            session.record_activity(self.last.into_std());
         }
         deadline(config, self.start, self.last, len)
     }

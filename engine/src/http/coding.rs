@@ -120,13 +120,13 @@ fn element(element: &str) -> Option<(&str, u16)> {
 
 /// What is left of a request once its answer is waited for: how the client likes it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct AcceptedCoding {
     threshold: usize,
     level: u32,
     coding: Option<Coding>,
 }
 
-impl Wanted {
+impl AcceptedCoding {
     /// `None` if answers are not compressed on this server.
     pub(crate) fn of(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
         let options = config.http_compression.as_ref()?;
@@ -204,7 +204,7 @@ mod tests {
     async fn answer(accept: Option<&str>, len: usize) -> (HeaderMap, Bytes) {
         let config = EngineConfig::default().http_compression(HttpCompression::default());
         let headers = accept.map(|value| (header::ACCEPT_ENCODING, value.parse().unwrap()));
-        let wanted = Wanted::of(&HeaderMap::from_iter(headers), &config).unwrap();
+        let wanted = AcceptedCoding::of(&HeaderMap::from_iter(headers), &config).unwrap();
         let (parts, body) = wanted.apply(Response::new(Full::from("x".repeat(len)))).await.into_parts();
         (parts.headers, body.collect().await.unwrap().to_bytes())
     }

@@ -21,9 +21,9 @@ pub fn __encode_once(_: &str, _: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted(Infallible);
+pub(crate) struct AcceptedCoding(Infallible);
 
-impl Wanted {
+impl AcceptedCoding {
     pub(crate) fn of(_: &HeaderMap, _: &EngineConfig) -> Option<Self> {
         None
     }

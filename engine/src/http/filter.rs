@@ -18,14 +18,14 @@ use crate::{
     error::ConnectionError,
     http::{
         reply::{LOGGED, Reply, refused},
-        request::{Intent, Plain},
+        request::{Intent, RequestView},
     },
     metrics::{Metrics, rate_limit::RateLimit},
     session::shared::Shared,
 };
 
 /// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
-pub(crate) struct Gate {
+pub(crate) struct RequestFilter {
     config: Arc<EngineConfig>,
     grant: Grant,
     /// What the hooks add if the request succeeds.
@@ -33,19 +33,19 @@ pub(crate) struct Gate {
 }
 
 /// A request that goes no further.
-pub(crate) enum Turned {
+pub(crate) enum Rejection {
     /// The browser asked whether the page may ask.
     Preflight(Response<Full<Bytes>>),
     Refused(ConnectionError),
 }
 
-impl Gate {
+impl RequestFilter {
     /// Checks a request: its origin, then what it asks for, then what the hooks say. Without hooks,
     /// [`check`](Self::check) does.
     pub(crate) async fn pass<A, B>(
         shared: &Shared<A>,
         request: Request<B>,
-    ) -> (Self, Request<B>, Result<Intent, Turned>) {
+    ) -> (Self, Request<B>, Result<Intent, Rejection>) {
         let (mut gate, mut intent) = Self::check(shared, &request);
         let hooks = &shared.config.hooks;
         let (parts, body) = request.into_parts();
@@ -57,13 +57,13 @@ impl Gate {
             let kind = if wanted.opens() { RequestKind::Handshake } else { RequestKind::Upgrade };
             asked.extensions.insert(kind);
             if let Err(message) = allow(asked).await {
-                intent = Err(Turned::Refused(ConnectionError::forbidden(message)));
+                intent = Err(Rejection::Refused(ConnectionError::forbidden(message)));
             }
         }
         match &intent {
             Ok(wanted) => gate.call_header_hooks(hooks, wanted, &parts),
-            Err(Turned::Preflight(_)) => {}
-            Err(Turned::Refused(error)) => {
+            Err(Rejection::Preflight(_)) => {}
+            Err(Rejection::Refused(error)) => {
                 if let Some(hook) = &hooks.connection_error {
                     hook(error, &parts);
                 }
@@ -73,22 +73,22 @@ impl Gate {
     }
 
     /// Checks a request: its origin, then what it asks for.
-    pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Turned>) {
+    pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Rejection>) {
         let cors = &shared.config.cors;
         let gate = |grant| Self { config: shared.config.clone(), grant, headers: None };
         let Ok(grant) = cors.check(request) else {
             warn(request, &shared.warnings);
-            return (gate(Grant::Vary), Err(Turned::Refused(RequestError::OriginNotAllowed.into())));
+            return (gate(Grant::Vary), Err(Rejection::Refused(RequestError::OriginNotAllowed.into())));
         };
         let intent = if cors.is_preflight(request) {
-            Err(Turned::Preflight(preflight(cors, request)))
+            Err(Rejection::Preflight(preflight(cors, request)))
         } else {
             match Intent::of(request, &shared.config, &shared.registry) {
                 Ok(intent) if intent.opens() && cors.forbids_load(request) => {
                     warn_of_load(request, &shared.warnings);
-                    Err(Turned::Refused(RequestError::OriginNotAllowed.into()))
+                    Err(Rejection::Refused(RequestError::OriginNotAllowed.into()))
                 }
-                intent => intent.map_err(|error| Turned::Refused(error.into())),
+                intent => intent.map_err(|error| Rejection::Refused(error.into())),
             }
         };
         (gate(grant), intent)
@@ -96,9 +96,9 @@ impl Gate {
 
     /// Checks a request that may be answered without being made one: it polls, or posts to, a session that is there.
     /// `None` says nothing about it but that the other way is to be taken.
-    pub(crate) fn check_plain<A>(
+    pub(crate) fn check_view<A>(
         shared: &Shared<A>,
-        request: &Plain<'_>,
+        request: &RequestView<'_>,
         query: &str,
     ) -> Option<(Self, Intent)> {
         let config = &shared.config;
@@ -114,7 +114,7 @@ impl Gate {
         let is_own = |origin: Origin<'_>| {
             let mut hosts = request.header("host");
             let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(visible);
-            host.is_some_and(|host| origin.is_of(host))
+            host.is_some_and(|host| origin.matches(host))
         };
         let grant = config.cors.decide(request.header("origin"), is_own).ok()?;
         Some((Self { config: config.clone(), grant, headers: None }, intent))
@@ -141,7 +141,7 @@ impl Gate {
         response
     }
 
-    /// Adds to the reply to a request that [`check_plain`](Self::check_plain) let pass what belongs to it.
+    /// Adds to the reply to a request that [`check_view`](Self::check_view) let pass what belongs to it.
     pub(crate) fn reply(self, mut reply: Reply) -> Reply {
         if !matches!(self.grant, Grant::Silent) {
             self.grant.write(&self.config.cors, reply.headers.get_or_insert_default());
@@ -162,7 +162,7 @@ impl Intent {
     }
 }
 
-impl Turned {
+impl Rejection {
     pub(crate) fn response(self, metrics: &Metrics) -> Response<Full<Bytes>> {
         match self {
             Self::Preflight(response) => response,

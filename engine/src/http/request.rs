@@ -31,20 +31,20 @@ pub(crate) enum Intent {
     /// A WebSocket that is to take a session over, with the client's key.
     Upgrade(SessionHandle, HeaderValue, Dialect),
     /// A WebSocket for a session that has upgraded to one, with the client's key: it is closed at once.
-    Redundant(HeaderValue, Dialect),
+    UpgradedAlready(HeaderValue, Dialect),
     /// A method that means nothing for a session.
     Unsupported,
 }
 
 /// A request of HTTP/1.1 that is all here, before it is made a [`Request`]: its parts lie where they were read.
-pub(crate) struct Plain<'a> {
+pub(crate) struct RequestView<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) headers: &'a [httparse::Header<'a>],
     pub(crate) body: &'a [u8],
 }
 
-impl<'a> Plain<'a> {
+impl<'a> RequestView<'a> {
     /// The values of a header.
     pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
@@ -153,7 +153,7 @@ impl Intent {
         }
         if let Some(key) = key {
             if transport == TransportKind::WebSocket && session.has_upgraded() {
-                return Ok(Self::Redundant(key?, dialect));
+                return Ok(Self::UpgradedAlready(key?, dialect));
             }
             let allowed = config.allow_upgrades
                 && transport == TransportKind::WebSocket

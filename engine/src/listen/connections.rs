@@ -26,9 +26,9 @@ const REFUSALS: usize = 64;
 /// assert_eq!((connections.open(), connections.refused()), (0, 0));
 /// ```
 #[derive(Clone)]
-pub struct Connections(Arc<Shared>);
+pub struct Connections(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     config: ListenConfig,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -45,7 +45,7 @@ impl Connections {
     #[track_caller]
     pub fn new(config: ListenConfig) -> Self {
         config.check();
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             places: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             refused: AtomicU64::new(0),

@@ -14,9 +14,9 @@ pub(super) enum Phase {
 
 /// Each connection holds one: it hears of the end by it, and by its drop tells that it has ended.
 #[derive(Clone)]
-pub(super) struct Ending(watch::Receiver<Phase>);
+pub(super) struct DrainSignal(watch::Receiver<Phase>);
 
-impl Ending {
+impl DrainSignal {
     pub(super) fn channel() -> (watch::Sender<Phase>, Self) {
         let (sender, receiver) = watch::channel(Phase::Serving);
         (sender, Self(receiver))

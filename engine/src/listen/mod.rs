@@ -20,8 +20,8 @@ use tower_service::Service;
 
 use self::{
     connections::Connections,
-    drain::{Ending, Phase},
-    http1::{Connection, RequestBody, part},
+    drain::{DrainSignal, Phase},
+    http1::{Connection, RequestBody, lingering_close},
     listener::Listener,
 };
 use crate::{Application, Engine, engine::service::Shortcut, transport::upgrade::SessionTask};
@@ -156,11 +156,11 @@ async fn serve_with<L: Listener, S: HttpService>(
     if let Err(error) = listener.prepare(connections.config()) {
         tracing::warn!(%error, "cannot set an option of the listener");
     }
-    let (end, ending) = Ending::channel();
+    let (end, drain) = DrainSignal::channel();
     // A task of its own: a runtime polls the future that it blocks on in another thread than its tasks, and each
     // connection would have to be passed on.
     let mut accepting = JoinSet::new();
-    accepting.spawn(accept(listener, service, connections.clone(), ending));
+    accepting.spawn(accept(listener, service, connections.clone(), drain));
     let mut shutdown = pin!(shutdown);
     let panicked = poll_fn(|cx| match shutdown.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(None),
@@ -187,7 +187,7 @@ async fn accept<L: Listener, S: HttpService>(
     mut listener: L,
     service: (S, Option<Shortcut>),
     connections: Connections,
-    ending: Ending,
+    drain: DrainSignal,
 ) {
     let mut batch = Batch::default();
     loop {
@@ -215,9 +215,9 @@ async fn accept<L: Listener, S: HttpService>(
                         place,
                         service.clone(),
                         connections.clone(),
-                        ending.clone(),
+                        drain.clone(),
                     ),
-                    ending.clone(),
+                    drain.clone(),
                 ),
                 None => refuse(&connections, io),
             },
@@ -247,15 +247,15 @@ impl Batch {
 }
 
 /// Runs a connection to its end.
-fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, ending: Ending) {
+fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: DrainSignal) {
     let http = async move {
         let result = {
             let mut requests = pin!(connection.run());
-            let mut over = pin!(ending.clone().over());
+            let mut over = pin!(drain.clone().over());
             let mut registered = false;
             poll_fn(|cx| {
                 // To register once is enough in a task; doing so with each request would take a lock each time.
-                if !registered || ending.has_begun() {
+                if !registered || drain.has_begun() {
                     registered = true;
                     if over.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Ok(None));
@@ -307,7 +307,7 @@ fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send 
     let Some(permit) = connections.refuse() else { return };
     tokio::spawn(async move {
         if io.write_all(REFUSAL).await.is_ok() {
-            part(io).await;
+            lingering_close(io).await;
         }
         drop(permit);
     });

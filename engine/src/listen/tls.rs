@@ -66,9 +66,9 @@ crate::__config! {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Tls(Arc<Shared>);
+pub struct Tls(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     limits: TlsConfig,
     server: RwLock<Arc<ServerConfig>>,
 }
@@ -88,7 +88,7 @@ impl Tls {
     pub fn with_config(server: ServerConfig, limits: TlsConfig) -> Self {
         assert!(!limits.handshake_timeout.is_zero(), "handshake_timeout must not be zero");
         assert!(limits.max_handshakes > 0, "max_handshakes must not be zero");
-        Self(Arc::new(Shared { limits, server: RwLock::new(over_http1(server)) }))
+        Self(Arc::new(Inner { limits, server: RwLock::new(over_http1(server)) }))
     }
 
     /// Takes a chain of certificates, that of the server first, and its private key, as the text of PEM files.
@@ -159,14 +159,14 @@ fn invalid(message: String) -> io::Error {
 }
 
 /// A connection whose handshake is done.
-type Shaken<L> = (TlsStream<<L as Listener>::Io>, <L as Listener>::Addr);
+type Accepted<L> = (TlsStream<<L as Listener>::Io>, <L as Listener>::Addr);
 
 /// A listener with TLS in front of it, made by [`Tls::listener`]. Its handshakes run in tasks of their own, which end
 /// with it.
 pub struct TlsListener<L: Listener> {
     inner: L,
     tls: Tls,
-    handshakes: JoinSet<io::Result<Shaken<L>>>,
+    handshakes: JoinSet<io::Result<Accepted<L>>>,
     /// The handshakes in the order of their beginning, and some that are over.
     begun: VecDeque<(Instant, AbortHandle)>,
 }

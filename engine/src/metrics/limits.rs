@@ -1,4 +1,4 @@
-//! How often each limit was hit. Every hit passes [`Limits::hit`].
+//! How often each limit was hit. Every hit passes [`LimitCounters::hit`].
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ limits! {
     /// A message, or the body of a POST, was larger than
     /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size).
     MaxHttpBufferSize = "max_http_buffer_size",
-    /// A message was dropped by the policy of a [slow consumer](crate::SlowConsumer), because more would have waited
+    /// A message was dropped by the policy of a [slow consumer](crate::SlowConsumerPolicy), because more would have waited
     /// for its client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
     MaxBuffered = "max_buffered",
     /// More waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered) for longer than
@@ -94,13 +94,13 @@ impl fmt::Display for Limit {
 
 /// What is counted for all sessions of a server.
 #[derive(Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct LimitCounters {
     hits: [AtomicU64; Limit::ALL.len()],
     dropped: AtomicU64,
     pub(crate) metrics: Metrics,
 }
 
-impl Limits {
+impl LimitCounters {
     /// A limit was hit. The first hit of each is a warning: clients can cause as many as they like.
     pub(crate) fn hit(&self, limit: Limit) {
         let before = self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn each_limit_has_a_counter_of_its_own() {
-        let limits = Limits::default();
+        let limits = LimitCounters::default();
         for (count, &limit) in Limit::ALL.iter().enumerate() {
             (0..count).for_each(|_| limits.hit(limit));
         }

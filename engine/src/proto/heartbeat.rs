@@ -43,7 +43,7 @@ impl Heartbeat {
 
     /// Any byte from the client proves that it lives. Node lets only the pong count, so a client that is busy
     /// with a long upload loses its session there.
-    pub(crate) fn heard(&mut self, now: Instant, timing: &Timing) {
+    pub(crate) fn record_activity(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::PingAt(_) => {}
             Self::PongBy(by) => *by = (*by).max(now + timing.ping_timeout),

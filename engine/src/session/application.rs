@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{CloseReason, Message, OpenRequest, SessionHandle};
+use crate::{CloseReason, HandshakeRequest, Message, SessionHandle};
 
 /// The application of an [`Engine`](crate::Engine): makes one [`Connection`] for each session.
 ///
@@ -16,14 +16,14 @@ use crate::{CloseReason, Message, OpenRequest, SessionHandle};
 ///
 /// ```
 /// use std::{sync::Arc, task::{Context, Poll}};
-/// use engineio::{Application, CloseReason, Connection, Frame, Message, OpenRequest, SessionHandle};
+/// use engineio::{Application, CloseReason, Connection, Frame, Message, HandshakeRequest, SessionHandle};
 ///
 /// struct Echo;
 /// struct EchoConnection(SessionHandle);
 ///
 /// impl Application for Echo {
 ///     type Connection = EchoConnection;
-///     fn connect(&self, session: SessionHandle, _: Arc<OpenRequest>) -> EchoConnection {
+///     fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
 ///         EchoConnection(session)
 ///     }
 /// }
@@ -45,7 +45,7 @@ pub trait Application: Send + Sync + 'static {
     type Connection: Connection;
 
     /// A session has opened; the open packet is already on its way to the client.
-    fn connect(&self, session: SessionHandle, request: Arc<OpenRequest>) -> Self::Connection;
+    fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Self::Connection;
 }
 
 /// One session, as the application sees it. All calls come from the one task of the session, in order.

@@ -14,13 +14,13 @@ use crate::config::hooks::KeepExtension;
 /// The address of the client, as a request extension.
 ///
 /// [`serve`](crate::serve) sets it. Behind another server, a layer can: then
-/// [`OpenRequest::address`] tells it to the application.
+/// [`HandshakeRequest::address`] tells it to the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
 /// Tells that the request came over TLS, as a request extension.
 ///
-/// `TlsListener` sets it. Behind another server with TLS, a layer can: then [`OpenRequest::secure`] tells it to the
+/// `TlsListener` sets it. Behind another server with TLS, a layer can: then [`HandshakeRequest::secure`] tells it to the
 /// application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Secure;
@@ -31,18 +31,18 @@ pub struct Secure;
 /// # Examples
 ///
 /// ```
-/// use engineio::OpenRequest;
+/// use engineio::HandshakeRequest;
 ///
 /// let (parts, ()) = http::Request::get("/socket.io/?EIO=4&transport=websocket&token=a%20b")
 ///     .header("user-agent", "test")
 ///     .body(())
 ///     .unwrap()
 ///     .into_parts();
-/// let request = OpenRequest::new(&parts);
+/// let request = HandshakeRequest::new(&parts);
 /// assert_eq!(request.query("token").as_deref(), Some("a b"));
 /// assert_eq!(request.header("User-Agent"), Some("test"));
 /// ```
-pub struct OpenRequest {
+pub struct HandshakeRequest {
     /// The target of the request, then one `name: value` for each header, a line each.
     text: Box<str>,
     address: Option<SocketAddr>,
@@ -52,7 +52,7 @@ pub struct OpenRequest {
     extensions: Extensions,
 }
 
-impl OpenRequest {
+impl HandshakeRequest {
     /// Keeps what the application may ask for, but no extension.
     pub fn new(parts: &Parts) -> Self {
         Self::keeping(parts, &[])
@@ -141,10 +141,10 @@ impl OpenRequest {
     }
 }
 
-impl fmt::Debug for OpenRequest {
+impl fmt::Debug for HandshakeRequest {
     /// Leaves the headers out: they hold cookies and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenRequest").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("HandshakeRequest").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -155,13 +155,13 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn it_is_small_because_idle_sessions_have_one() {
-        assert!(size_of::<OpenRequest>() <= 72);
+        assert!(size_of::<HandshakeRequest>() <= 72);
     }
 
     #[test]
     fn it_knows_its_time() {
         let before = SystemTime::now();
-        let time = OpenRequest::new(&http::Request::new(()).into_parts().0).time();
+        let time = HandshakeRequest::new(&http::Request::new(()).into_parts().0).time();
         let early = before.duration_since(time).unwrap_or_default();
         assert!(early < Duration::from_micros(2), "{early:?}");
         assert!(time <= SystemTime::now());

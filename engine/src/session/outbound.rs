@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    SessionHandle, config::engine::EngineConfig, metrics::limits::Limits, proto::budget::Budget,
+    SessionHandle, config::engine::EngineConfig, metrics::limits::LimitCounters, proto::budget::Budget,
     session::registry::Registry,
 };
 
@@ -17,7 +17,7 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) config: Arc<EngineConfig>,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<LimitCounters>,
     pub(crate) budget: Arc<Budget>,
     registry: Arc<Registry>,
     /// When the sessions were last searched for those that hold most.
@@ -25,7 +25,11 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(config: Arc<EngineConfig>, limits: Arc<Limits>, registry: Arc<Registry>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: Arc<EngineConfig>,
+        limits: Arc<LimitCounters>,
+        registry: Arc<Registry>,
+    ) -> Arc<Self> {
         let budget = Budget::new(config.max_buffered_total);
         Arc::new(Self { config, limits, budget, registry, searched: Mutex::default() })
     }

@@ -9,7 +9,7 @@ use super::{admission::Admission, outbound::Outbound, registry::Registry};
 use crate::{
     CloseReason, Limit, SessionHandle,
     config::engine::EngineConfig,
-    metrics::{limits::Limits, rate_limit::RateLimit},
+    metrics::{limits::LimitCounters, rate_limit::RateLimit},
     proto::session::Timing,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Shared<A> {
     pub(crate) registry: Arc<Registry>,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) warnings: RateLimit,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<LimitCounters>,
     pub(crate) admission: Admission,
     pub(crate) application: A,
     /// Set once the engine refuses new sessions.

@@ -4,10 +4,10 @@ use std::{collections::VecDeque, task::Waker};
 
 /// The waiters of one session, or none: then it takes a pointer.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters(Option<Box<Line>>);
+pub(crate) struct Waiters(Option<Box<WaitList>>);
 
 #[derive(Debug, Default)]
-struct Line {
+struct WaitList {
     next: u64,
     waiting: VecDeque<Waiter>,
 }

@@ -7,7 +7,7 @@ const PATIENCE: u32 = 10;
 
 /// What a client must get done, and by when.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct PeerTimeouts {
     /// When it must have taken another byte; set only while some wait.
     take_by: Option<Instant>,
     /// When a message must be complete; set only while a part of it has come.
@@ -19,7 +19,7 @@ pub(crate) struct Pace {
 
 /// What a client has not done in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Late {
+pub(crate) enum Expired {
     /// Took nothing of what waits.
     Taking,
     /// Did not complete a message.
@@ -28,14 +28,14 @@ pub(crate) enum Late {
 
 /// What a ping gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PingFate {
+pub(crate) enum PingVerdict {
     Answered,
     Ignored,
     /// The end of the session.
-    Punished,
+    Abuse,
 }
 
-impl Pace {
+impl PeerTimeouts {
     /// Bytes were offered to the client: whether it took any, and whether more wait.
     pub(crate) fn offered(&mut self, now: Instant, timeout: Duration, taken: bool, waiting: bool) {
         if !waiting {
@@ -60,18 +60,18 @@ impl Pace {
     }
 
     /// A ping came.
-    pub(crate) fn ping(&mut self, now: Instant, per_second: u32) -> PingFate {
+    pub(crate) fn ping(&mut self, now: Instant, per_second: u32) -> PingVerdict {
         if self.second.is_none_or(|second| now >= second + Duration::from_secs(1)) {
             self.second = Some(now);
             self.pings = 0;
         }
         self.pings = self.pings.saturating_add(1);
         if self.pings <= per_second {
-            PingFate::Answered
+            PingVerdict::Answered
         } else if self.pings <= per_second.saturating_mul(PATIENCE) {
-            PingFate::Ignored
+            PingVerdict::Ignored
         } else {
-            PingFate::Punished
+            PingVerdict::Abuse
         }
     }
 
@@ -81,11 +81,11 @@ impl Pace {
     }
 
     /// What the client should have done by now; that deadline is forgotten.
-    pub(crate) fn late(&mut self, now: Instant) -> Option<Late> {
+    pub(crate) fn late(&mut self, now: Instant) -> Option<Expired> {
         if self.take_by.take_if(|by| *by <= now).is_some() {
-            return Some(Late::Taking);
+            return Some(Expired::Taking);
         }
-        self.complete_by.take_if(|by| *by <= now).map(|_| Late::Sending)
+        self.complete_by.take_if(|by| *by <= now).map(|_| Expired::Sending)
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_client_that_takes_something_has_time_for_more() {
-        let (mut pace, now) = (Pace::default(), start());
+        let (mut pace, now) = (PeerTimeouts::default(), start());
         pace.offered(now, TIMEOUT, true, false);
         assert_eq!(pace.deadline(), None);
         pace.offered(now, TIMEOUT, false, true);
@@ -109,33 +109,33 @@ mod tests {
         assert_eq!(pace.deadline(), Some(now + TIMEOUT));
         pace.offered(now + TIMEOUT / 2, TIMEOUT, true, true);
         assert_eq!(pace.late(now + TIMEOUT), None);
-        assert_eq!(pace.late(now + TIMEOUT / 2 + TIMEOUT), Some(Late::Taking));
+        assert_eq!(pace.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Taking));
         assert_eq!(pace.deadline(), None);
     }
 
     #[test]
     fn each_message_has_its_own_time() {
-        let (mut pace, now) = (Pace::default(), start());
+        let (mut pace, now) = (PeerTimeouts::default(), start());
         pace.received(now, TIMEOUT, true);
         pace.received(now + TIMEOUT / 2, TIMEOUT, true);
         assert_eq!(pace.deadline(), Some(now + TIMEOUT));
         pace.completed();
         pace.received(now + TIMEOUT / 2, TIMEOUT, true);
         assert_eq!(pace.late(now + TIMEOUT), None);
-        assert_eq!(pace.late(now + TIMEOUT / 2 + TIMEOUT), Some(Late::Sending));
+        assert_eq!(pace.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Sending));
     }
 
     #[test]
     fn pings_are_limited_exactly() {
-        let (mut pace, now) = (Pace::default(), start());
+        let (mut pace, now) = (PeerTimeouts::default(), start());
         let second = Duration::from_secs(1);
         for start in [now, now + second] {
             let fates: Vec<_> = (0..31).map(|_| pace.ping(start, 3)).collect();
-            assert_eq!(fates[..3], [PingFate::Answered; 3]);
-            assert_eq!(fates[3..30], [PingFate::Ignored; 27]);
-            assert_eq!(fates[30], PingFate::Punished);
+            assert_eq!(fates[..3], [PingVerdict::Answered; 3]);
+            assert_eq!(fates[3..30], [PingVerdict::Ignored; 27]);
+            assert_eq!(fates[30], PingVerdict::Abuse);
         }
-        assert_eq!(pace.ping(now + second + second / 2, 3), PingFate::Punished);
-        assert_eq!(pace.ping(now + second * 2, 3), PingFate::Answered);
+        assert_eq!(pace.ping(now + second + second / 2, 3), PingVerdict::Abuse);
+        assert_eq!(pace.ping(now + second * 2, 3), PingVerdict::Answered);
     }
 }

@@ -4,20 +4,20 @@ use std::{future::poll_fn, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::websocket::{Client, WebSocket};
+use super::websocket::{PeerState, WebSocket};
 use crate::{
     proto::{dialect::Dialect, frame::Frame, websocket::close_code},
     transport::{
         thread_buffers::with_read_buffer,
-        upgrade::{Handed, SessionTask},
+        upgrade::{SessionTask, UpgradedParts},
     },
 };
 
 /// Closes it, and waits so long for the client's side to close.
-pub(crate) fn close(handed: Handed, dialect: Dialect, timeout: Duration) -> SessionTask {
+pub(crate) fn close(handed: UpgradedParts, dialect: Dialect, timeout: Duration) -> SessionTask {
     let mut websocket = WebSocket::new(handed, dialect, None);
     let by = Instant::now() + timeout;
-    websocket.close(Frame::close(close_code(None), ""), by.into_std(), Client::Present);
+    websocket.close(Frame::close(close_code(None), ""), by.into_std(), PeerState::Open);
     Box::pin(async move {
         let closed = poll_fn(|cx| {
             let now = Instant::now().into_std();

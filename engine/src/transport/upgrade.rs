@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::stream::Stream;
 
 /// A stream that speaks HTTP no more.
-pub(crate) struct Handed {
+pub(crate) struct UpgradedParts {
     pub(crate) stream: Stream,
     /// The answer to the request, if it is still to be written: it leaves with the first frames.
     pub(crate) answer: Vec<u8>,
@@ -21,33 +21,33 @@ pub(crate) struct Handed {
 pub(crate) type SessionTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes the stream; gives back the session that it begins, if it does.
-pub(crate) type Then = Box<dyn FnOnce(Handed) -> Option<SessionTask> + Send>;
+pub(crate) type OnUpgradeFn = Box<dyn FnOnce(UpgradedParts) -> Option<SessionTask> + Send>;
 
 /// The place where a service leaves what is to be done with the stream: an extension of a request that asks for another
 /// protocol.
 #[derive(Clone, Default)]
-pub(crate) struct Takeover(Arc<Mutex<Option<Then>>>);
+pub(crate) struct UpgradeSlot(Arc<Mutex<Option<OnUpgradeFn>>>);
 
-impl Takeover {
-    pub(crate) fn take(&self) -> Option<Then> {
+impl UpgradeSlot {
+    pub(crate) fn take(&self) -> Option<OnUpgradeFn> {
         self.0.lock().take()
     }
 }
 
 /// Calls `then` when the request with these extensions has been answered with 101, by our own accept loop or by hyper.
 /// It is dropped if the client goes away before.
-pub(crate) fn take_over(
+pub(crate) fn on_upgrade(
     request: &mut Extensions,
-    then: impl FnOnce(Handed) -> Option<SessionTask> + Send + 'static,
+    then: impl FnOnce(UpgradedParts) -> Option<SessionTask> + Send + 'static,
 ) {
-    if let Some(takeover) = request.remove::<Takeover>() {
+    if let Some(takeover) = request.remove::<UpgradeSlot>() {
         *takeover.0.lock() = Some(Box::new(then));
     } else if let Some(upgrade) = request.remove::<OnUpgrade>() {
         tokio::spawn(async move {
             let session = match upgrade.await {
                 Ok(upgraded) => {
                     let (stream, rest) = Stream::from_upgraded(upgraded);
-                    then(Handed { stream, answer: Vec::new(), rest })
+                    then(UpgradedParts { stream, answer: Vec::new(), rest })
                 }
                 Err(error) => {
                     tracing::debug!(%error, "upgrade failed");

@@ -16,7 +16,7 @@ use crate::{
         frame::Frame,
         websocket::Decoder,
     },
-    transport::{peer_timeouts::Pace, thread_buffers::with_write_buffer, upgrade::Handed},
+    transport::{peer_timeouts::PeerTimeouts, thread_buffers::with_write_buffer, upgrade::UpgradedParts},
 };
 
 /// The most frames of the engine itself that wait for a client. One that sends WebSocket pings and does not read is not
@@ -42,7 +42,7 @@ pub(crate) struct WebSocket {
     written: usize,
     /// Whether any byte has been written since the pace was last looked at.
     moved: bool,
-    pub(crate) pace: Pace,
+    pub(crate) pace: PeerTimeouts,
     closing: Option<Closing>,
 }
 
@@ -57,18 +57,18 @@ struct Closing {
 
 /// What is to be expected of the client when a WebSocket ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Client {
+pub(crate) enum PeerState {
     /// It does not take its messages.
-    Gone,
+    Unresponsive,
     /// It takes what was sent before the end, and may send more itself.
-    Present,
+    Open,
     /// It has sent its close frame, and takes all up to the answer.
-    Parting,
+    Closing,
 }
 
 impl WebSocket {
-    pub(crate) fn new(handed: Handed, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
-        let Handed { stream, answer, rest } = handed;
+    pub(crate) fn new(handed: UpgradedParts, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
+        let UpgradedParts { stream, answer, rest } = handed;
         let mut sending = VecDeque::new();
         if !answer.is_empty() {
             // It takes the places that the queue will need.
@@ -88,7 +88,7 @@ impl WebSocket {
             unflushed: false,
             written: 0,
             moved: false,
-            pace: Pace::default(),
+            pace: PeerTimeouts::default(),
             closing: None,
         }
     }
@@ -229,14 +229,14 @@ impl WebSocket {
     }
 
     /// Queues the close frame behind all messages, or in their place if the client does not take them.
-    pub(crate) fn close(&mut self, close: Frame, by: Instant, client: Client) {
+    pub(crate) fn close(&mut self, close: Frame, by: Instant, client: PeerState) {
         if self.closing.is_some() {
             return;
         }
-        let has_all = client == Client::Parting && self.tail.is_empty();
+        let has_all = client == PeerState::Closing && self.tail.is_empty();
         self.tail = Vec::new();
         self.tail_ready = false;
-        if client == Client::Gone {
+        if client == PeerState::Unresponsive {
             let mut begun = self.offset > 0;
             // What is not a message says how to read the rest, as the answer to the handshake does.
             self.sending.retain(|frame| std::mem::take(&mut begun) || !frame.is_message());
@@ -334,7 +334,7 @@ mod tests {
     fn what_the_stream_holds_back_is_flushed_without_another_write() {
         let flushes = Arc::new(AtomicUsize::new(2));
         let stream = Stream::boxed(Holding(flushes.clone()));
-        let handed = Handed { stream, answer: Vec::new(), rest: Vec::new() };
+        let handed = UpgradedParts { stream, answer: Vec::new(), rest: Vec::new() };
         let mut websocket = WebSocket::new(handed, Dialect::CURRENT, None);
         websocket.queue([Frame::text("held back")].into());
         let cx = &mut Context::from_waker(Waker::noop());

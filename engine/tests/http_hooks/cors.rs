@@ -63,7 +63,7 @@ async fn allowed_pages_may_read_every_response() {
     let sid = session(&engine).await;
     let mut post = request("POST", &format!("{POLLING}{sid}"), &[("origin", ALLOWED)]);
     *post.body_mut() = "4hello".into();
-    let posted = crate::rig::Answer::of(engine.handle(post).await).await;
+    let posted = crate::rig::HttpResponse::of(engine.handle(post).await).await;
     let from = &[("origin", ALLOWED)];
     let answers = [
         (200, posted),

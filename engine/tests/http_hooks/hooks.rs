@@ -6,7 +6,7 @@ use engineio::{Cors, EngineConfig, RequestError, RequestKind, Sid};
 use http::{HeaderValue, Request, request::Parts};
 use parking_lot::Mutex;
 
-use crate::rig::{Answer, POLLING, WEBSOCKET, ask, engine, request, session};
+use crate::rig::{HttpResponse, POLLING, WEBSOCKET, ask, engine, request, session};
 
 async fn unless_denied(request: Parts) -> Result<(), String> {
     tokio::task::yield_now().await;
@@ -122,7 +122,7 @@ async fn later_responses_carry_headers_alone() {
         async move { ask(&engine, "GET", &format!("{POLLING}{sid}"), &[]).await }
     });
     tokio::task::yield_now().await;
-    let post = Answer::of(engine.handle(post).await).await;
+    let post = HttpResponse::of(engine.handle(post).await).await;
     let poll = poll.await.unwrap();
     for (answer, status, method) in [(upgrade, 101, "GET"), (post, 200, "POST"), (poll, 200, "GET")] {
         assert_eq!(answer.status, status, "{answer:?}");

@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Context};
 
 use bytes::Bytes;
 use engineio::{
-    Application, CloseReason, Connection, Engine, EngineConfig, Message, OpenRequest, SessionHandle,
+    Application, CloseReason, Connection, Engine, EngineConfig, HandshakeRequest, Message, SessionHandle,
 };
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -14,7 +14,7 @@ pub(crate) struct Quiet;
 
 impl Application for Quiet {
     type Connection = Self;
-    fn connect(&self, _: SessionHandle, _: Arc<OpenRequest>) -> Self {
+    fn connect(&self, _: SessionHandle, _: Arc<HandshakeRequest>) -> Self {
         Self
     }
 }
@@ -52,13 +52,13 @@ pub(crate) fn request(method: &str, query: &str, headers: &[(&str, &str)]) -> Re
 
 /// A response with its body read.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) async fn of(response: Response<Full<Bytes>>) -> Self {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -93,8 +93,8 @@ pub(crate) async fn ask(
     method: &str,
     query: &str,
     headers: &[(&str, &str)],
-) -> Answer {
-    Answer::of(engine.handle(request(method, query, headers)).await).await
+) -> HttpResponse {
+    HttpResponse::of(engine.handle(request(method, query, headers)).await).await
 }
 
 /// The query of an open polling session, after `transport`.

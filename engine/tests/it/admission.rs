@@ -5,12 +5,12 @@ use std::time::Duration;
 use engineio::{EngineConfig, Limit};
 use tokio::time::sleep;
 
-use crate::support::{Answer, Http, Polling, Server, UPGRADE, WebSocket, eventually};
+use crate::support::{Http, HttpResponse, Polling, Server, UPGRADE, WebSocket, eventually};
 
 /// Asks for a session in both ways.
 async fn refused(server: &Server) {
     for (query, headers) in [("EIO=4&transport=polling", ""), ("EIO=4&transport=websocket", UPGRADE)] {
-        let answer: Answer = Http::connect(server).await.request("GET", query, headers, "").await;
+        let answer: HttpResponse = Http::connect(server).await.request("GET", query, headers, "").await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{query}");
     }
 }

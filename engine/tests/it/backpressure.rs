@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumer};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumerPolicy};
 use tokio::time::timeout;
 
 use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame, parked, payload};
@@ -44,8 +44,8 @@ async fn the_limit_is_exact() {
     session.send(&[Frame::text("message")]).unwrap();
     assert!(server.no_more_ends());
 
-    let disconnect = SlowConsumer::Disconnect;
-    assert_eq!(session.send_droppable(&[Frame::text("")], disconnect), Err(SendError::Full));
+    let disconnect = SlowConsumerPolicy::Disconnect;
+    assert_eq!(session.send_with(&[Frame::text("")], disconnect), Err(SendError::Full));
     assert_eq!(session.send(&[Frame::text("")]), Err(SendError::Closed));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
     assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 2);
@@ -108,7 +108,7 @@ async fn a_client_that_does_not_read_is_disconnected() {
     let frame = Frame::text(&"x".repeat(10_000));
     let mut sent = 0_usize;
     let refused = loop {
-        match session.send_droppable(std::slice::from_ref(&frame), SlowConsumer::Disconnect) {
+        match session.send_with(std::slice::from_ref(&frame), SlowConsumerPolicy::Disconnect) {
             Ok(()) => sent += 1,
             Err(error) => break error,
         }

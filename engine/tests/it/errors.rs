@@ -2,7 +2,7 @@
 
 use engineio::{EngineConfig, TransportKind};
 
-use crate::support::{Answer, Http, Polling, Server, UPGRADE, WebSocket};
+use crate::support::{Http, HttpResponse, Polling, Server, UPGRADE, WebSocket};
 
 const OLD: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -24,7 +24,7 @@ fn message(code: u8) -> &'static str {
 }
 
 #[track_caller]
-fn assert_refused(answer: &Answer, code: u8, what: &str) {
+fn assert_refused(answer: &HttpResponse, code: u8, what: &str) {
     assert_eq!(answer.status, 400, "{what}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
     let body = format!(r#"{{"code":{code},"message":"{}"}}"#, message(code));

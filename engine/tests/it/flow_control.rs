@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumer};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumerPolicy};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame};
@@ -99,7 +99,7 @@ async fn the_hard_limit_is_exact_and_an_emit_beyond_it_cuts_nobody() {
     assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 1);
     assert!(server.no_more_ends());
     // What must not be missed without a sign ends the session.
-    let refused = session.send_droppable(&[Frame::text("message")], SlowConsumer::Disconnect);
+    let refused = session.send_with(&[Frame::text("message")], SlowConsumerPolicy::Disconnect);
     assert_eq!(refused, Err(SendError::Full));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
     assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 2);
@@ -118,7 +118,7 @@ async fn a_broadcast_counts_once_in_the_budget_of_the_server() {
         sessions.push(server.session().await);
     }
     for session in &sessions {
-        session.send_droppable(std::slice::from_ref(&frame), SlowConsumer::Disconnect).unwrap();
+        session.send_with(std::slice::from_ref(&frame), SlowConsumerPolicy::Disconnect).unwrap();
     }
     sleep(SECOND).await;
     assert!(server.no_more_ends());

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-type Answer = Response<BoxBody<Bytes, io::Error>>;
+type HttpResponse = Response<BoxBody<Bytes, io::Error>>;
 
 /// A listener with one connection.
 fn one<Io>(connection: Io) -> mpsc::Receiver<Io> {
@@ -35,7 +35,7 @@ fn one<Io>(connection: Io) -> mpsc::Receiver<Io> {
 fn serve<F, Fut>(room: usize, answer: F) -> DuplexStream
 where
     F: Fn(Request<RequestBody>) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Answer> + Send + 'static,
+    Fut: Future<Output = HttpResponse> + Send + 'static,
 {
     let (client, server) = duplex(room);
     let service = tower::service_fn(move |request| {
@@ -46,12 +46,12 @@ where
     client
 }
 
-fn whole(body: impl Into<Bytes>) -> Answer {
+fn whole(body: impl Into<Bytes>) -> HttpResponse {
     Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed())
 }
 
 /// Sends back what it got, with the path in front.
-async fn echo(request: Request<RequestBody>) -> Answer {
+async fn echo(request: Request<RequestBody>) -> HttpResponse {
     let path = request.uri().path().to_owned();
     match request.into_body().collect().await {
         Ok(body) => whole([path.as_bytes(), b":", &body.to_bytes()].concat()),
@@ -86,7 +86,7 @@ impl Body for Parts {
     }
 }
 
-async fn parts(_: Request<RequestBody>) -> Answer {
+async fn parts(_: Request<RequestBody>) -> HttpResponse {
     Response::new(Parts(["", "one", "", "two", "", "", "three"].into()).boxed())
 }
 

@@ -2,7 +2,7 @@
 
 use engineio::{Cors, EngineConfig};
 
-use crate::support::{Answer, Http, Polling, Server, UPGRADE, frame};
+use crate::support::{Http, HttpResponse, Polling, Server, UPGRADE, frame};
 
 const TARGET: &str = "/engine.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
@@ -13,7 +13,7 @@ async fn server() -> Server {
 }
 
 /// The answer to these bytes on a connection of their own.
-async fn answer(server: &Server, bytes: impl AsRef<[u8]>) -> Answer {
+async fn answer(server: &Server, bytes: impl AsRef<[u8]>) -> HttpResponse {
     let mut http = Http::connect(server).await;
     http.send(bytes).await;
     http.answer().await

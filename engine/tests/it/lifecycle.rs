@@ -10,7 +10,7 @@ use std::{
 };
 
 use engineio::{
-    Application, CloseReason, Connection, Engine, EngineConfig, Frame, Message, OpenRequest, SendError,
+    Application, CloseReason, Connection, Engine, EngineConfig, Frame, HandshakeRequest, Message, SendError,
     SessionHandle,
 };
 use http::Request;
@@ -176,7 +176,7 @@ const TURNS: usize = 10;
 impl Application for Lingering {
     type Connection = LingeringConnection;
 
-    fn connect(&self, session: SessionHandle, _: Arc<OpenRequest>) -> LingeringConnection {
+    fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> LingeringConnection {
         LingeringConnection { turns: self.turns.clone(), session, closed: false }
     }
 }

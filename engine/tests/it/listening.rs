@@ -5,7 +5,7 @@ use std::time::Duration;
 use engineio::{EngineConfig, ListenConfig};
 use tokio::time::Instant;
 
-use crate::support::{Answer, Http, Server, WebSocket, eventually};
+use crate::support::{Http, HttpResponse, Server, WebSocket, eventually};
 
 const OPEN: &str = "EIO=4&transport=polling";
 
@@ -25,7 +25,7 @@ fn headers_of(count: usize) -> String {
     format!("GET /engine.io/?{OPEN} HTTP/1.1\r\nHost: test\r\n{more}\r\n")
 }
 
-async fn answer(server: &Server, request: &str) -> Answer {
+async fn answer(server: &Server, request: &str) -> HttpResponse {
     let mut http = Http::connect(server).await;
     http.send(request).await;
     http.answer().await

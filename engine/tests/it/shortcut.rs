@@ -13,7 +13,7 @@ use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-use crate::support::{Answer, Echo, Http, PATH, Polling, Server, Stream};
+use crate::support::{Echo, Http, HttpResponse, PATH, Polling, Server, Stream};
 
 /// A connection to a service that hands all it gets to the engine, and the count of that.
 async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
@@ -32,11 +32,16 @@ async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
 }
 
 /// How one request to a session, for which a message waits, is answered; and whether a service heard of it.
-async fn answer(config: EngineConfig, path: &str, request: &str) -> (Answer, bool) {
+async fn answer(config: EngineConfig, path: &str, request: &str) -> (HttpResponse, bool) {
     answer_after("hello", config, path, request).await
 }
 
-async fn answer_after(message: &str, config: EngineConfig, path: &str, request: &str) -> (Answer, bool) {
+async fn answer_after(
+    message: &str,
+    config: EngineConfig,
+    path: &str,
+    request: &str,
+) -> (HttpResponse, bool) {
     let server = Server::start(config).await;
     let mut client = Polling::open(&server).await;
     client.send(&format!("4{message}")).await;

@@ -1,7 +1,7 @@
 //! Messages that may be dropped: what is taken and what is dropped is all that was sent, and each is whole.
 
-use SlowConsumer::{Disconnect, DropNewest, DropOldest};
-use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumer};
+use SlowConsumerPolicy::{Disconnect, DropNewest, DropOldest};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumerPolicy};
 
 use crate::support::{Polling, Server, WebSocket, payload};
 
@@ -28,15 +28,15 @@ fn number(n: u32) -> Frame {
 async fn the_newest_is_refused_exactly_above_the_limit() {
     let (server, mut client, session) = unpolled(5).await;
     for n in 10..15 {
-        session.send_droppable(&[number(n)], DropNewest).unwrap();
+        session.send_with(&[number(n)], DropNewest).unwrap();
     }
     assert_eq!(server.engine.limit_hits(Limit::MaxBuffered), 0);
     for n in 15..18 {
-        assert_eq!(session.send_droppable(&[number(n)], DropNewest), Err(SendError::Full));
+        assert_eq!(session.send_with(&[number(n)], DropNewest), Err(SendError::Full));
     }
     assert_eq!(client.poll().await, payload(&["410", "411", "412", "413", "414"]));
     assert_eq!((server.engine.dropped_messages(), server.engine.limit_hits(Limit::MaxBuffered)), (3, 3));
-    session.send_droppable(&[number(18)], DropNewest).unwrap();
+    session.send_with(&[number(18)], DropNewest).unwrap();
     assert_eq!(client.poll().await, "418");
 }
 
@@ -44,7 +44,7 @@ async fn the_newest_is_refused_exactly_above_the_limit() {
 async fn the_oldest_go_exactly_above_the_limit() {
     let (server, mut client, session) = unpolled(5).await;
     for n in 10..18 {
-        session.send_droppable(&[number(n)], DropOldest).unwrap();
+        session.send_with(&[number(n)], DropOldest).unwrap();
         assert_eq!(server.engine.dropped_messages(), u64::from(n.saturating_sub(14)));
     }
     assert_eq!(client.poll().await, payload(&["413", "414", "415", "416", "417"]));
@@ -57,19 +57,19 @@ async fn the_oldest_go_exactly_above_the_limit() {
 async fn what_belongs_together_goes_together_and_what_must_not_be_lost_stays() {
     let (server, mut client, session) = unpolled(5).await;
     session.send(&[number(10)]).unwrap();
-    session.send_droppable(&[number(20), number(21), number(22)], DropOldest).unwrap();
+    session.send_with(&[number(20), number(21), number(22)], DropOldest).unwrap();
     session.send(&[number(11)]).unwrap();
-    session.send_droppable(&[number(30)], DropOldest).unwrap();
+    session.send_with(&[number(30)], DropOldest).unwrap();
     assert_eq!(server.engine.dropped_messages(), 1);
-    session.send_droppable(&[number(40), number(41)], DropOldest).unwrap();
+    session.send_with(&[number(40), number(41)], DropOldest).unwrap();
     assert_eq!(server.engine.dropped_messages(), 1);
     assert_eq!(client.poll().await, payload(&["410", "411", "430", "440", "441"]));
 
     // Nothing may go that would not make enough room.
     session.send(&[number(50), number(51), number(52)]).unwrap();
-    session.send_droppable(&[number(60)], DropOldest).unwrap();
+    session.send_with(&[number(60)], DropOldest).unwrap();
     let large = [number(70), number(71), number(72)];
-    assert_eq!(session.send_droppable(&large, DropOldest), Err(SendError::Full));
+    assert_eq!(session.send_with(&large, DropOldest), Err(SendError::Full));
     assert_eq!(server.engine.dropped_messages(), 2);
     assert_eq!(client.poll().await, payload(&["450", "451", "452", "460"]));
 }
@@ -78,10 +78,10 @@ async fn what_belongs_together_goes_together_and_what_must_not_be_lost_stays() {
 async fn a_message_above_the_limit_takes_the_place_of_all_others() {
     let (server, mut client, session) = unpolled(5).await;
     for n in 10..13 {
-        session.send_droppable(&[number(n)], DropOldest).unwrap();
+        session.send_with(&[number(n)], DropOldest).unwrap();
     }
     let large = "x".repeat(10_000);
-    session.send_droppable(&[Frame::text(&large)], DropOldest).unwrap();
+    session.send_with(&[Frame::text(&large)], DropOldest).unwrap();
     assert_eq!(server.engine.dropped_messages(), 3);
     assert_eq!(client.poll().await, format!("4{large}"));
 }
@@ -90,20 +90,20 @@ async fn a_message_above_the_limit_takes_the_place_of_all_others() {
 async fn a_message_that_must_not_be_lost_still_disconnects() {
     let (mut server, _client, session) = unpolled(5).await;
     for n in 10..15 {
-        session.send_droppable(&[number(n)], DropOldest).unwrap();
+        session.send_with(&[number(n)], DropOldest).unwrap();
     }
     // Above the first limit it is taken, and above the second no more.
     for n in 15..20 {
-        session.send_droppable(&[number(n)], Disconnect).unwrap();
+        session.send_with(&[number(n)], Disconnect).unwrap();
     }
-    assert_eq!(session.send_droppable(&[number(20)], Disconnect), Err(SendError::Full));
+    assert_eq!(session.send_with(&[number(20)], Disconnect), Err(SendError::Full));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
-    assert_eq!(session.send_droppable(&[number(21)], DropOldest), Err(SendError::Closed));
+    assert_eq!(session.send_with(&[number(21)], DropOldest), Err(SendError::Closed));
     assert_eq!(server.engine.dropped_messages(), 0);
 }
 
 /// Sends more than a client reads; says what it got of what was accepted, in order.
-async fn flood(policy: SlowConsumer) -> (Vec<u32>, u32) {
+async fn flood(policy: SlowConsumerPolicy) -> (Vec<u32>, u32) {
     const PACKETS: u32 = 3000;
     let limit = 200_000;
     let mut server = Server::with_buffers(EngineConfig::default().max_buffered(limit), 1000);
@@ -113,7 +113,7 @@ async fn flood(policy: SlowConsumer) -> (Vec<u32>, u32) {
     let mut got = Vec::new();
     for n in 0..PACKETS {
         let frames = [number(n), Frame::binary(attachment.clone().into())];
-        let _ = session.send_droppable(&frames, policy);
+        let _ = session.send_with(&frames, policy);
         assert!(session.buffered() <= limit);
         if n % 7 == 0 {
             let text = client.text().await;

@@ -8,7 +8,7 @@
 mod support;
 mod watched;
 
-use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumer};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumerPolicy};
 use support::{Http, Polling, Server, WebSocket, eventually, parked};
 use watched::Watched;
 
@@ -160,7 +160,7 @@ async fn limits_and_drops_are_those_that_the_engine_tells() {
     let _client = Polling::open(&server).await;
     let session = server.session().await;
     let sent: Vec<_> =
-        (0..10).map(|_| session.send_droppable(&[Frame::text("x")], SlowConsumer::DropNewest)).collect();
+        (0..10).map(|_| session.send_with(&[Frame::text("x")], SlowConsumerPolicy::DropNewest)).collect();
     let dropped = sent.iter().filter(|sent| **sent == Err(SendError::Full)).count() as f64;
     assert!(dropped > 0.0);
     assert!(!session.send_volatile(&[Frame::text("x")]));

@@ -3,8 +3,8 @@
 use std::{sync::Arc, task::Context, time::Duration};
 
 use engineio::{
-    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Frame, Message, OpenRequest,
-    SessionHandle,
+    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Frame, HandshakeRequest,
+    Message, SessionHandle,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,7 +27,7 @@ struct EchoConnection(SessionHandle);
 
 impl Application for Echo {
     type Connection = EchoConnection;
-    fn connect(&self, session: SessionHandle, _: Arc<OpenRequest>) -> EchoConnection {
+    fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
         EchoConnection(session)
     }
 }

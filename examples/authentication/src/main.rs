@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 
 use serde::Deserialize;
 use serde_json::json;
-use socketio::{Ack, EventError, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{Ack, ConnectError, EventError, Handshake, Namespace, Server, Socket};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Role {
@@ -25,37 +25,41 @@ struct User {
 }
 
 /// First step: the client brings a token.
-fn token(handshake: &Handshake) -> Result<String, Refuse> {
+fn token(handshake: &Handshake) -> Result<String, ConnectError> {
     #[derive(Deserialize)]
     struct Auth {
         token: String,
     }
     let auth: Option<Auth> = handshake.auth().ok();
-    auth.map(|auth| auth.token).ok_or_else(|| Refuse::new("no token").data(json!({ "code": 401 })))
+    auth.map(|auth| auth.token).ok_or_else(|| ConnectError::new("no token").data(json!({ "code": 401 })))
 }
 
 /// Second step: somebody knows it. In an application this asks a database.
-async fn user(token: &str) -> Result<User, Refuse> {
+async fn user(token: &str) -> Result<User, ConnectError> {
     tokio::time::sleep(Duration::from_millis(10)).await;
     let (name, role) = match token {
         "ann-secret" => ("Ann", Role::Admin),
         "bob-secret" => ("Bob", Role::Guest),
-        _ => return Err(Refuse::new("unknown token").data(json!({ "code": 401 }))),
+        _ => return Err(ConnectError::new("unknown token").data(json!({ "code": 401 }))),
     };
     Ok(User { name: name.to_owned(), role })
 }
 
 /// Third step: only some may come into this namespace.
-fn only(role: Role, user: User) -> Result<User, Refuse> {
-    if user.role == role { Ok(user) } else { Err(Refuse::new("not for you").data(json!({ "code": 403 }))) }
+fn only(role: Role, user: User) -> Result<User, ConnectError> {
+    if user.role == role {
+        Ok(user)
+    } else {
+        Err(ConnectError::new("not for you").data(json!({ "code": 403 })))
+    }
 }
 
 /// The steps, one after the other. The first that fails is what the client hears.
-async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+async fn sign_in(handshake: Handshake) -> Result<User, ConnectError> {
     user(&token(&handshake)?).await
 }
 
-async fn sign_in_admin(handshake: Handshake) -> Result<User, Refuse> {
+async fn sign_in_admin(handshake: Handshake) -> Result<User, ConnectError> {
     only(Role::Admin, sign_in(handshake).await?)
 }
 
@@ -92,12 +96,12 @@ mod tests {
         let refusal = async |namespace: &str, auth: serde_json::Value| {
             server.client(namespace).auth(&auth).connect().await.map(drop).unwrap_err()
         };
-        let unauthorized = |message: &str| Refuse::new(message).data(json!({ "code": 401 }));
+        let unauthorized = |message: &str| ConnectError::new(message).data(json!({ "code": 401 }));
         assert_eq!(server.client("/").connect().await.unwrap_err(), unauthorized("no token"));
         assert_eq!(refusal("/", json!({ "token": 1 })).await, unauthorized("no token"));
         assert_eq!(refusal("/", json!({ "token": "guess" })).await, unauthorized("unknown token"));
         let forbidden = refusal("/admin", json!({ "token": "bob-secret" })).await;
-        assert_eq!(forbidden, Refuse::new("not for you").data(json!({ "code": 403 })));
+        assert_eq!(forbidden, ConnectError::new("not for you").data(json!({ "code": 403 })));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ use axum::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use socketio::{Ack, Handshake, JoinError, Namespace, Refuse, Server, Socket, TypedEvent};
+use socketio::{Ack, ConnectError, Handshake, JoinError, Namespace, Server, Socket, TypedEvent};
 use tokio::net::TcpListener;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ fn app() -> (Router, Server) {
     let state = Arc::clone(&shop);
     // The data of each socket is a handle to the shop.
     let watchers =
-        Namespace::with_auth("/", async move |_: Handshake| Ok::<_, Refuse>(state)).on("watch", watch);
+        Namespace::with_auth("/", async move |_: Handshake| Ok::<_, ConnectError>(state)).on("watch", watch);
     let io = Server::new().namespace(watchers);
     let router = Router::new()
         .route("/orders", post(order))

@@ -16,7 +16,7 @@ use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use socketio::{Ack, DisconnectReason, EventError, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{Ack, ConnectError, DisconnectReason, EventError, Handshake, Namespace, Server, Socket};
 use tokio::{fs::File, io::AsyncWriteExt, sync::Mutex};
 
 const MAX_FILE: u64 = 100 * 1024 * 1024;
@@ -99,7 +99,7 @@ async fn left(socket: Socket<Uploads>, _: DisconnectReason) {
 
 fn server(folder: PathBuf) -> Server {
     let folder = Arc::new(folder);
-    let admit = async move |_: Handshake| Ok::<_, Refuse>(Uploads { folder, open: Mutex::default() });
+    let admit = async move |_: Handshake| Ok::<_, ConnectError>(Uploads { folder, open: Mutex::default() });
     let uploads = Namespace::with_auth("/", admit)
         // One chunk after the other; beyond, the connection is not read, and TCP holds the client back.
         .max_in_flight(1)

@@ -1,11 +1,15 @@
 //! The namespace `/`: who may come in, what each event does and what the server remembers.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use parking_lot::Mutex;
-use socketio::{Ack, DisconnectReason, EmitError, EventError, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{
+    Ack, ConnectError, DisconnectReason, EmitError, EventError, Handshake, Namespace, Server, Socket,
+};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::events::{
@@ -41,8 +45,8 @@ pub(crate) struct Person {
 pub(crate) fn namespace(chat: Arc<Chat>) -> Namespace<Person> {
     Namespace::with_auth("/", async move |handshake: Handshake| {
         let auth: Auth = handshake.auth()?;
-        let nickname = one_line("A nickname", &auth.nickname, MAX_NICKNAME).map_err(Refuse::new)?;
-        Ok::<_, Refuse>(Person { chat, nickname })
+        let nickname = one_line("A nickname", &auth.nickname, MAX_NICKNAME).map_err(ConnectError::new)?;
+        Ok::<_, ConnectError>(Person { chat, nickname })
     })
     .on(JOIN, join)
     .on(SAY, say)

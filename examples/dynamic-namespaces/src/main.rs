@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::Deserialize;
-use socketio::{Ack, DisconnectReason, EmitError, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{Ack, ConnectError, DisconnectReason, EmitError, Handshake, Namespace, Server, Socket};
 
 const GAME: &str = "/game-{id}";
 
@@ -49,7 +49,7 @@ struct Player {
 }
 
 /// The parameter of the path is read like anything else that a client brings; what is no number is no game.
-fn sit_down(handshake: &Handshake, games: &Games) -> Result<Player, Refuse> {
+fn sit_down(handshake: &Handshake, games: &Games) -> Result<Player, ConnectError> {
     #[derive(Deserialize)]
     struct Auth {
         name: String,
@@ -154,7 +154,7 @@ mod tests {
         let server = TestServer::new(server());
         for namespace in ["/game-x", "/game-", "/other", "/"] {
             let refused = server.client(namespace).auth(&json!({ "name": "Ann" })).connect().await;
-            assert_eq!(refused.unwrap_err(), Refuse::new("Invalid namespace"), "{namespace}");
+            assert_eq!(refused.unwrap_err(), ConnectError::new("Invalid namespace"), "{namespace}");
         }
         assert_eq!(server.server().children(GAME).count(), 0);
     }

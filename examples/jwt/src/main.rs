@@ -19,7 +19,7 @@ use axum::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::{Deserialize, Serialize};
-use socketio::{Ack, EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 use tokio::net::TcpListener;
 
 /// What a token says.
@@ -33,9 +33,9 @@ struct Claims {
 
 type Key = std::sync::Arc<DecodingKey>;
 
-fn check(token: &str, key: &DecodingKey) -> Result<Claims, Refuse> {
+fn check(token: &str, key: &DecodingKey) -> Result<Claims, ConnectError> {
     let claims = decode(token, key, &Validation::new(Algorithm::HS256));
-    claims.map(|token| token.claims).map_err(|_| Refuse::new("invalid token"))
+    claims.map(|token| token.claims).map_err(|_| ConnectError::new("invalid token"))
 }
 
 /// Leaves the claims of a request with a valid token in its extensions.
@@ -54,7 +54,7 @@ struct Auth {
 }
 
 /// The claims that the layer has found, or a token of the client's own.
-fn admit(handshake: &Handshake, key: &DecodingKey) -> Result<Claims, Refuse> {
+fn admit(handshake: &Handshake, key: &DecodingKey) -> Result<Claims, ConnectError> {
     match handshake.extension::<Claims>() {
         Some(claims) => Ok(claims.clone()),
         None => check(&handshake.auth::<Auth>()?.token, key),

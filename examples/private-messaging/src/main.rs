@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use socketio::{
-    Ack, ConnectionStateRecovery, DisconnectReason, EmitError, Handshake, Namespace, Refuse, Server,
+    Ack, ConnectError, ConnectionStateRecovery, DisconnectReason, EmitError, Handshake, Namespace, Server,
     ServerConfig, Socket, TypedEvent,
 };
 
@@ -48,14 +48,14 @@ fn room_of(name: &str) -> String {
 }
 
 /// In an application, this looks for the user behind a token or a cookie.
-fn sign_in(handshake: &Handshake, presence: Arc<Presence>) -> Result<User, Refuse> {
+fn sign_in(handshake: &Handshake, presence: Arc<Presence>) -> Result<User, ConnectError> {
     #[derive(Deserialize)]
     struct Auth {
         name: String,
     }
     let Auth { name } = handshake.auth()?;
     if name.is_empty() || name.len() > 32 {
-        return Err(Refuse::new("a name has 1 to 32 bytes"));
+        return Err(ConnectError::new("a name has 1 to 32 bytes"));
     }
     Ok(User { name, presence })
 }
@@ -191,7 +191,7 @@ mod tests {
         let server = TestServer::new(server());
         for name in [String::new(), "x".repeat(33)] {
             let refused = server.client("/").auth(&json!({ "name": name })).connect().await;
-            assert_eq!(refused.unwrap_err(), Refuse::new("a name has 1 to 32 bytes"));
+            assert_eq!(refused.unwrap_err(), ConnectError::new("a name has 1 to 32 bytes"));
         }
         session(&server, &"x".repeat(32)).await;
     }

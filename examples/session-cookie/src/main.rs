@@ -15,7 +15,7 @@
 use std::io;
 
 use axum::{Router, extract::Path, http::StatusCode, routing::post, serve::ListenerExt};
-use socketio::{Ack, EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 use tokio::net::TcpListener;
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
@@ -31,7 +31,7 @@ struct User {
 }
 
 /// The layer has put the session into the request that opened the connection.
-async fn admit(handshake: Handshake) -> Result<User, Refuse> {
+async fn admit(handshake: Handshake) -> Result<User, ConnectError> {
     let session = handshake.extension::<Session>().ok_or("no session")?;
     let name = session.get(NAME).await?.ok_or("not signed in")?;
     Ok(User { name })

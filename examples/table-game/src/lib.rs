@@ -2,16 +2,26 @@
 //!
 //! Who signs in by HTTP gets a cookie, which lets into the lobby `/`, and a token, which lets into `/game`.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::extract::{Path, State};
-use axum::{Router, http::StatusCode, routing};
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use socketio::{
-    Ack, Answer, EmitError, EngineConfig, Event, EventError, Handshake, Namespace, Next, Refuse, Server,
-    ServerConfig, Sid, Socket,
+    Ack, AckResponse, ConnectError, EmitError, EngineConfig, Event, EventError, Handshake, Namespace, Next,
+    Server, ServerConfig, Sid, Socket,
 };
 use tokio::time::{Instant, interval};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
@@ -30,7 +40,7 @@ async fn sign_in(State((_, tokens)): State<App>, session: Session, Path(name): P
 }
 
 /// The lobby: the layer of `tower-sessions` has read the cookie.
-async fn by_cookie(handshake: Handshake) -> Result<String, Refuse> {
+async fn by_cookie(handshake: Handshake) -> Result<String, ConnectError> {
     let session = handshake.extension::<Session>().ok_or("no session")?;
     Ok(session.get("name").await?.ok_or("not signed in")?)
 }
@@ -50,14 +60,18 @@ struct Player {
     rate: Mutex<(Instant, u32)>,
 }
 
-fn by_token(handshake: &Handshake, tokens: &Tokens) -> Result<Player, Refuse> {
+fn by_token(handshake: &Handshake, tokens: &Tokens) -> Result<Player, ConnectError> {
     let auth: HashMap<String, String> = handshake.auth()?;
     let name = tokens.lock().get(auth.get("token").ok_or("no token")?).cloned().ok_or("unknown token")?;
     Ok(Player { name, points: AtomicU32::new(0), rate: Mutex::new((Instant::now(), 0)) })
 }
 
 /// Stands around all handlers of the table.
-async fn limit_rate(socket: Socket<Player>, event: Event, next: Next<Player>) -> Result<Answer, EventError> {
+async fn limit_rate(
+    socket: Socket<Player>,
+    event: Event,
+    next: Next<Player>,
+) -> Result<AckResponse, EventError> {
     let is_allowed = {
         let (second, count) = &mut *socket.data().rate.lock();
         if second.elapsed() >= SECOND {

@@ -8,7 +8,7 @@ use std::io;
 use axum::{Router, http::header::CONTENT_TYPE, response::Html, routing::get};
 use serde::{Deserialize, Serialize};
 use socketio::{
-    Ack, EmitError, EventError, Handshake, Namespace, Refuse, Server, ServerConfig, Socket, TypedEvent,
+    Ack, ConnectError, EmitError, EventError, Handshake, Namespace, Server, ServerConfig, Socket, TypedEvent,
 };
 use tokio::{fs, net::TcpListener};
 
@@ -34,7 +34,7 @@ struct Person {
     name: String,
 }
 
-async fn sign_in(handshake: Handshake) -> Result<Person, Refuse> {
+async fn sign_in(handshake: Handshake) -> Result<Person, ConnectError> {
     handshake.auth()
 }
 

@@ -38,8 +38,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use socketio::{
-    Ack, Args, ConnectionStateRecovery, DisconnectReason, EmitError, EngineConfig, EventError, FetchError,
-    Handshake, MsgpackParser, Namespace, Refuse, Server, ServerConfig, Socket,
+    Ack, Args, ConnectError, ConnectionStateRecovery, DisconnectReason, EmitError, EngineConfig, EventError,
+    FetchError, Handshake, MsgpackParser, Namespace, Server, ServerConfig, Socket,
 };
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
@@ -96,7 +96,7 @@ fn heartbeat(interval: u64, timeout: u64) -> ServerConfig {
 fn commands(path: &str, reasons: &Reasons) -> Namespace<State> {
     let reasons = Arc::clone(reasons);
     Namespace::with_auth(path, async move |_: Handshake| {
-        Ok::<_, Refuse>(State { reasons, notes: Mutex::default() })
+        Ok::<_, ConnectError>(State { reasons, notes: Mutex::default() })
     })
     .on_disconnect(keep)
     .on("echo", async |_, args: Args| Ack(args))

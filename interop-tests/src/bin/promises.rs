@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use socketio::{
-    Ack, AckError, BroadcastOperator, EmitError, FetchError, Handshake, JoinError, Namespace, Refuse, Server,
-    Socket,
+    Ack, AckError, BroadcastOperator, ConnectError, EmitError, FetchError, Handshake, JoinError, Namespace,
+    Server, Socket,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tracing_subscriber::filter::LevelFilter;
@@ -103,20 +103,20 @@ async fn main() -> io::Result<()> {
 
 fn in_namespace(path: &str, app: &Arc<App>) -> Namespace<Arc<App>> {
     let app = Arc::clone(app);
-    Namespace::with_auth(path, async move |_: Handshake| Ok::<_, Refuse>(app))
+    Namespace::with_auth(path, async move |_: Handshake| Ok::<_, ConnectError>(app))
 }
 
 fn slow_admission(app: &Arc<App>) -> Namespace<Arc<App>> {
     let app = Arc::clone(app);
     let admit = async move |_: Handshake| {
         app.opened().await;
-        Ok::<_, Refuse>(app)
+        Ok::<_, ConnectError>(app)
     };
     Namespace::with_auth("/slow-admission", admit).on("hello", hello)
 }
 
 fn panicking_admission() -> Namespace<()> {
-    Namespace::with_auth("/panicking-admission", async |_: Handshake| -> Result<(), Refuse> {
+    Namespace::with_auth("/panicking-admission", async |_: Handshake| -> Result<(), ConnectError> {
         panic!("the admission")
     })
 }

@@ -2,13 +2,13 @@
 
 use std::task::{Context, Poll};
 
-use engineio::SlowConsumer;
+use engineio::SlowConsumerPolicy;
 
 use super::Connection;
 use crate::{
     connection::membership::Stage,
     event::{
-        handshake::{Handshake, Refuse},
+        handshake::{ConnectError, Handshake},
         legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
     },
     metrics::log::Limit,
@@ -37,33 +37,33 @@ impl Connection {
     }
 
     fn join(&mut self, path: &str, auth: &str, cx: &mut Context<'_>) -> Result<(), Violation> {
-        if let Some(at) = self.stays.find(path) {
-            if !matches!(self.stays[at].stage, Stage::Admitting(_)) {
+        if let Some(at) = self.memberships.find(path) {
+            if !matches!(self.memberships[at].stage, Stage::Admitting(_)) {
                 return Err(Violation::ConnectedTwice);
             }
             // The official client takes a CONNECT back without a word and asks again, as React does in development:
             // the newest counts, and the one before is dropped.
-            self.stays.drop_stay(at);
+            self.memberships.drop_membership(at);
             self.count_attempt()?;
         }
-        if self.stays.len() >= self.config.max_namespaces {
+        if self.memberships.len() >= self.config.max_namespaces {
             self.namespaces.others.warnings.limit_hit(path, Limit::MaxNamespaces);
-            return self.refuse(path, &Refuse::new("too many namespaces"));
+            return self.refuse(path, &ConnectError::new("too many namespaces"));
         }
         if !self.admit(path, auth) {
             return self.refuse(path, &unknown_namespace(&self.session));
         }
-        self.poll_admission(self.stays.len() - 1, cx)
+        self.poll_admission(self.memberships.len() - 1, cx)
     }
 
     /// Begins to ask a namespace whether the client may come in; says whether there is one.
     pub(super) fn admit(&mut self, path: &str, auth: &str) -> bool {
         let handshake = Handshake::new(self.request.clone(), auth);
-        let (session, ending) = (self.session.clone(), self.ending.clone());
-        let admission = self.namespaces.admit(path, handshake, session, ending);
+        let (session, signals) = (self.session.clone(), self.signals.clone());
+        let admission = self.namespaces.admit(path, handshake, session, signals);
         let is_known = admission.is_some();
         if let Some(admission) = admission {
-            self.stays.add(path, admission);
+            self.memberships.add(path, admission);
         }
         is_known
     }
@@ -77,7 +77,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn refuse(&mut self, path: &str, refuse: &Refuse) -> Result<(), Violation> {
+    pub(super) fn refuse(&mut self, path: &str, refuse: &ConnectError) -> Result<(), Violation> {
         self.namespaces.refused(path, refuse);
         self.count_attempt()?;
         let encoder = Encoder { namespace: path, parser: self.config.parser.as_deref() };
@@ -85,31 +85,31 @@ impl Connection {
             if is_legacy(&self.session) { Encoder::connect_error_legacy } else { Encoder::connect_error };
         if let Ok(frames) = encode(encoder, refuse.message(), refuse.details()) {
             // A session that has ended needs no answer.
-            let _ = self.session.send_droppable(frames.as_slice(), SlowConsumer::Disconnect);
+            let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
         }
         Ok(())
     }
 
     /// Goes on with an admission, and puts the client into the namespace once it is admitted.
     pub(super) fn poll_admission(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
-        let stay = &mut self.stays[at];
-        let Stage::Admitting(admission) = &mut stay.stage else { return Ok(()) };
+        let membership = &mut self.memberships[at];
+        let Stage::Admitting(admission) = &mut membership.stage else { return Ok(()) };
         let Poll::Ready(admitted) = admission.as_mut().poll(cx) else { return Ok(()) };
         let member = match admitted {
             Ok(member) => member,
             Err(refuse) => {
-                let path = self.stays.drop_stay(at);
+                let path = self.memberships.drop_membership(at);
                 return self.refuse(&path, &refuse);
             }
         };
         if !member.enter() {
-            self.stays.drop_stay(at);
+            self.memberships.drop_membership(at);
             return Ok(());
         }
         self.join_by = None;
-        tracing::debug!(namespace = &*stay.path, id = member.socket().id().as_str(), "socket joined");
-        let hook = member.connected(stay.key);
-        stay.stage = match hook {
+        tracing::debug!(namespace = &*membership.path, id = member.socket().id().as_str(), "socket joined");
+        let hook = member.connected(membership.key);
+        membership.stage = match hook {
             Some(_) => Stage::Connecting(member),
             None => Stage::Open(member),
         };

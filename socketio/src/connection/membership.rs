@@ -11,36 +11,36 @@ use bytes::Bytes;
 use crate::{
     config::ServerConfig,
     event::reason::DisconnectReason,
-    namespace::dispatch::{Admission, Key, Member},
+    namespace::dispatch::{ConnectFuture, Member, MemberKey},
 };
 
 /// Where one client is, or wants to be, and all that waits there.
 #[derive(Default)]
-pub(crate) struct Stays {
+pub(crate) struct Memberships {
     /// Few, so they are looked up one by one.
-    list: Vec<Stay>,
+    list: Vec<Membership>,
     /// The paths of namespaces that the client has left, the latest last: packets for them may still be on their way.
     left: VecDeque<Box<str>>,
-    next_key: Key,
+    next_key: MemberKey,
     /// What the waiting events of all stays take.
     waiting_bytes: usize,
 }
 
-pub(crate) struct Stay {
-    pub(crate) key: Key,
+pub(crate) struct Membership {
+    pub(crate) key: MemberKey,
     pub(crate) path: Box<str>,
     pub(crate) stage: Stage,
     /// Handlers that run.
     pub(crate) in_flight: usize,
     /// Events that came before they could be handled.
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<QueuedItem>,
     /// When the end is not put off any longer for handlers that still run.
     grace: Option<Instant>,
 }
 
 pub(crate) enum Stage {
     /// The namespace decides whether the client may come in. Dropped with the connection.
-    Admitting(Admission),
+    Admitting(ConnectFuture),
     /// The hook for new sockets runs; events wait.
     Connecting(Box<dyn Member>),
     /// Events are handled.
@@ -49,12 +49,12 @@ pub(crate) enum Stage {
     Leaving,
 }
 
-pub(crate) enum Waiting {
+pub(crate) enum QueuedItem {
     Event { id: Option<u64>, payload: Box<str>, attachments: Vec<Bytes> },
     Disconnect,
 }
 
-impl Waiting {
+impl QueuedItem {
     /// The bytes that it takes.
     fn cost(&self) -> usize {
         size_of::<Self>()
@@ -68,7 +68,7 @@ impl Waiting {
     }
 }
 
-impl Stays {
+impl Memberships {
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -77,36 +77,37 @@ impl Stays {
         self.list.is_empty()
     }
 
-    pub(crate) fn get(&self, at: usize) -> Option<&Stay> {
+    pub(crate) fn get(&self, at: usize) -> Option<&Membership> {
         self.list.get(at)
     }
 
     /// The stay in a namespace that has not ended.
     pub(crate) fn find(&self, path: &str) -> Option<usize> {
-        self.list.iter().position(|stay| &*stay.path == path && !stay.has_left())
+        self.list.iter().position(|membership| &*membership.path == path && !membership.has_left())
     }
 
-    pub(crate) fn find_key(&self, key: Key) -> Option<usize> {
-        self.list.iter().position(|stay| stay.key == key)
+    pub(crate) fn find_key(&self, key: MemberKey) -> Option<usize> {
+        self.list.iter().position(|membership| membership.key == key)
     }
 
     /// A stay that has not ended.
-    pub(crate) fn find_present(&self, key: Key) -> Option<usize> {
+    pub(crate) fn find_present(&self, key: MemberKey) -> Option<usize> {
         self.find_key(key).filter(|&at| !self.list[at].has_left())
     }
 
     /// Whether packets for this namespace make sense: it is joined, or has been left just now.
     pub(crate) fn know(&self, path: &str) -> bool {
-        self.list.iter().any(|stay| &*stay.path == path) || self.left.iter().any(|left| &**left == path)
+        self.list.iter().any(|membership| &*membership.path == path)
+            || self.left.iter().any(|left| &**left == path)
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &dyn Member> {
-        self.list.iter().filter_map(Stay::member)
+        self.list.iter().filter_map(Membership::member)
     }
 
     /// When the first grace ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.list.iter().filter_map(|stay| stay.grace).min()
+        self.list.iter().filter_map(|membership| membership.grace).min()
     }
 
     /// Whether another event may wait, whatever its size.
@@ -115,13 +116,13 @@ impl Stays {
     }
 
     /// Begins a stay.
-    pub(crate) fn add(&mut self, path: &str, admission: Admission) {
+    pub(crate) fn add(&mut self, path: &str, admission: ConnectFuture) {
         let key = self.next_key;
         self.next_key = key.wrapping_add(1);
         self.left.retain(|left| &**left != path);
         // Most clients are in one namespace: a vector would take room for four at once.
         self.list.reserve_exact(1);
-        self.list.push(Stay {
+        self.list.push(Membership {
             key,
             path: path.into(),
             stage: Stage::Admitting(admission),
@@ -132,7 +133,7 @@ impl Stays {
     }
 
     /// Removes a stay with all that waits; gives back its path.
-    pub(crate) fn drop_stay(&mut self, at: usize) -> Box<str> {
+    pub(crate) fn drop_membership(&mut self, at: usize) -> Box<str> {
         self.forget(at);
         self.list.swap_remove(at).path
     }
@@ -140,7 +141,7 @@ impl Stays {
     /// Removes the stay of a client that was in the namespace. Its packets may still come: as many namespaces are
     /// remembered as a client may be in.
     pub(crate) fn remove(&mut self, at: usize, max_namespaces: usize) {
-        let path = self.drop_stay(at);
+        let path = self.drop_membership(at);
         self.left.retain(|left| *left != path);
         if self.left.len() >= max_namespaces {
             self.left.pop_front();
@@ -150,24 +151,24 @@ impl Stays {
 
     /// Nobody is admitted any more.
     pub(crate) fn end_admissions(&mut self) {
-        self.list.retain(|stay| !matches!(stay.stage, Stage::Admitting(_)));
+        self.list.retain(|membership| !matches!(membership.stage, Stage::Admitting(_)));
     }
 
-    pub(crate) fn enqueue(&mut self, at: usize, waiting: Waiting) {
+    pub(crate) fn enqueue(&mut self, at: usize, waiting: QueuedItem) {
         self.waiting_bytes += waiting.cost();
         self.list[at].queue.push_back(waiting);
     }
 
     /// What is to be done next, if it may begin.
-    pub(crate) fn dequeue(&mut self, at: usize, held_back: bool) -> Option<Waiting> {
-        let stay = &mut self.list[at];
-        if stay.queue.is_empty() || !stay.may_dequeue(held_back) {
+    pub(crate) fn dequeue(&mut self, at: usize, held_back: bool) -> Option<QueuedItem> {
+        let membership = &mut self.list[at];
+        if membership.queue.is_empty() || !membership.may_dequeue(held_back) {
             return None;
         }
-        let waiting = stay.queue.pop_front()?;
+        let waiting = membership.queue.pop_front()?;
         self.waiting_bytes -= waiting.cost();
-        if stay.queue.is_empty() {
-            stay.queue = VecDeque::new();
+        if membership.queue.is_empty() {
+            membership.queue = VecDeque::new();
         }
         Some(waiting)
     }
@@ -175,19 +176,19 @@ impl Stays {
     /// Gives up events that will not be handled.
     pub(crate) fn forget(&mut self, at: usize) {
         let queue = std::mem::take(&mut self.list[at].queue);
-        self.waiting_bytes -= queue.iter().map(Waiting::cost).sum::<usize>();
+        self.waiting_bytes -= queue.iter().map(QueuedItem::cost).sum::<usize>();
     }
 
     /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
     pub(crate) fn end_grace(&mut self, at: usize, grace: Duration) {
-        let stay = &mut self.list[at];
-        let leaves = matches!(stay.queue.back(), Some(Waiting::Disconnect));
+        let membership = &mut self.list[at];
+        let leaves = matches!(membership.queue.back(), Some(QueuedItem::Disconnect));
         let hook_of_left =
-            matches!(&stay.stage, Stage::Connecting(member) if member.socket().left().is_some());
-        if stay.member().is_none() || !(leaves || hook_of_left) || !stay.grace_is_over(grace) {
+            matches!(&membership.stage, Stage::Connecting(member) if member.socket().left().is_some());
+        if membership.member().is_none() || !(leaves || hook_of_left) || !membership.grace_is_over(grace) {
             return;
         }
-        stay.open();
+        membership.open();
         self.forget(at);
         if let Some(member) = self.list[at].member() {
             member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
@@ -196,7 +197,7 @@ impl Stays {
 
     /// Takes the last step of a socket that has left: once its handlers have returned, or their grace is over, its
     /// member is given up, with the reason.
-    pub(crate) fn part(
+    pub(crate) fn leave(
         &mut self,
         at: usize,
         grace: Duration,
@@ -208,38 +209,38 @@ impl Stays {
             // The server has turned away from this client: what it still wanted is not done any more.
             self.forget(at);
         }
-        let stay = &mut self.list[at];
-        if (stay.in_flight > 0 || !stay.queue.is_empty()) && !stay.grace_is_over(grace) {
+        let membership = &mut self.list[at];
+        if (membership.in_flight > 0 || !membership.queue.is_empty()) && !membership.grace_is_over(grace) {
             return None;
         }
         self.forget(at);
-        let stay = &mut self.list[at];
-        stay.grace = None;
-        match std::mem::replace(&mut stay.stage, Stage::Leaving) {
+        let membership = &mut self.list[at];
+        membership.grace = None;
+        match std::mem::replace(&mut membership.stage, Stage::Leaving) {
             Stage::Open(member) => Some((member, reason)),
             _ => None,
         }
     }
 }
 
-impl Index<usize> for Stays {
-    type Output = Stay;
+impl Index<usize> for Memberships {
+    type Output = Membership;
 
-    fn index(&self, at: usize) -> &Stay {
+    fn index(&self, at: usize) -> &Membership {
         &self.list[at]
     }
 }
 
-impl IndexMut<usize> for Stays {
-    fn index_mut(&mut self, at: usize) -> &mut Stay {
+impl IndexMut<usize> for Memberships {
+    fn index_mut(&mut self, at: usize) -> &mut Membership {
         &mut self.list[at]
     }
 }
 
-impl Stay {
+impl Membership {
     /// Whether nothing waits for it to go on: it is open, its queue is empty, and the socket has not left.
     #[inline]
-    pub(crate) fn rests(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && matches!(&self.stage, Stage::Open(member) if member.socket().left().is_none())
     }

@@ -11,23 +11,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{CloseReason, Message, OpenRequest, SessionHandle};
+use engineio::{CloseReason, HandshakeRequest, Message, SessionHandle};
 use futures::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
     config::ServerConfig,
     connection::{
-        membership::{Stage, Stays, Waiting},
-        partial::Partial,
+        membership::{Memberships, QueuedItem, Stage},
+        partial::PartialPacket,
     },
     event::{
-        handshake::Refuse,
+        handshake::ConnectError,
         legacy::{is_legacy, split_query, unknown_namespace},
         reason::DisconnectReason,
     },
-    hub::{acks::AckArgs, socket_core::Ending},
+    hub::{acks::AckArgs, socket_core::ConnectionSignals},
     metrics::log::Limit,
-    namespace::dispatch::{Done, Running, traced},
+    namespace::dispatch::{Done, HandlerFuture, traced},
     proto::{
         args::{ArgsError, RawArgs},
         attachments::resolve,
@@ -35,7 +35,7 @@ use crate::{
         json::MAX_DEPTH,
         packet,
         packet::{Kind, TextPacket, Violation, event_name},
-        parser::{Decoding, Limits},
+        parser::{Decoding, ParserLimits},
     },
     registry::Namespaces,
 };
@@ -48,22 +48,22 @@ pub(crate) struct Connection {
     namespaces: Arc<Namespaces>,
     config: Arc<ServerConfig>,
     session: SessionHandle,
-    request: Arc<OpenRequest>,
-    ending: Arc<Ending>,
-    stays: Stays,
-    partial: Option<Box<Partial>>,
+    request: Arc<HandshakeRequest>,
+    signals: Arc<ConnectionSignals>,
+    memberships: Memberships,
+    partial: Option<Box<PartialPacket>>,
     /// What reads the messages, if that is not the protocol itself.
     decoder: Option<Decoding>,
     /// Handlers that wait for something.
-    running: Option<Box<FuturesUnordered<Running>>>,
+    running: Option<Box<FuturesUnordered<HandlerFuture>>>,
     /// When the connection is closed unless a namespace has been joined.
     join_by: Option<Instant>,
     failed_attempts: usize,
     /// Whether nothing goes on before a message comes or a socket leaves: most wakes are for messages to the client, and
     /// what would be looked at is seldom in the processor's caches.
-    rests: bool,
+    is_idle: bool,
     /// The client has broken the protocol: nothing of it is heard any more, while the session ends.
-    turned_away: bool,
+    rejected: bool,
     closed: bool,
 }
 
@@ -72,26 +72,26 @@ impl Connection {
         namespaces: Arc<Namespaces>,
         config: Arc<ServerConfig>,
         session: SessionHandle,
-        request: Arc<OpenRequest>,
+        request: Arc<HandshakeRequest>,
     ) -> Self {
         let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
         let limits =
-            Limits { max_bytes: config.engine.max_http_buffer_size, max_depth: config.max_json_depth };
+            ParserLimits { max_bytes: config.engine.max_http_buffer_size, max_depth: config.max_json_depth };
         let decoder = config.parser.as_deref().map(|parser| Decoding::new(parser, limits));
         let mut connection = Self {
             namespaces,
             config,
             session,
             request,
-            ending: Arc::default(),
-            stays: Stays::default(),
+            signals: Arc::default(),
+            memberships: Memberships::default(),
             partial: None,
             decoder,
             running: None,
             join_by: Some(join_by),
             failed_attempts: 0,
-            rests: false,
-            turned_away: false,
+            is_idle: false,
+            rejected: false,
             closed: false,
         };
         if is_legacy(&connection.session) {
@@ -118,8 +118,8 @@ impl Connection {
         }
         let at = self.known(packet.namespace)?;
         if packet.attachments > 0 {
-            let stay = at.map(|at| self.stays[at].key);
-            self.partial = Some(Box::new(Partial::new(&packet, stay)));
+            let membership = at.map(|at| self.memberships[at].key);
+            self.partial = Some(Box::new(PartialPacket::new(&packet, membership)));
             return Ok(());
         }
         self.packet(at, packet.kind, packet.id, packet.payload, Vec::new(), cx)
@@ -131,7 +131,7 @@ impl Connection {
             return Ok(());
         }
         let Some(packet) = self.partial.take() else { return Ok(()) };
-        let at = packet.stay.and_then(|key| self.stays.find_present(key));
+        let at = packet.membership.and_then(|key| self.memberships.find_present(key));
         self.packet(at, packet.kind, packet.id, &packet.payload, packet.attachments, cx)
     }
 
@@ -152,7 +152,7 @@ impl Connection {
             if packet.attachments.is_empty() {
                 return self.connect(&packet.namespace, payload, cx);
             }
-            return self.refuse(&packet.namespace, &Refuse::new("auth must not hold binary data"));
+            return self.refuse(&packet.namespace, &ConnectError::new("auth must not hold binary data"));
         }
         let at = self.known(&packet.namespace)?;
         let attachments = packet.attachments.into_owned();
@@ -163,8 +163,8 @@ impl Connection {
     /// The stay in the namespace that a packet names; `None` if the client has left it.
     fn known(&self, namespace: &str) -> Result<Option<usize>, Violation> {
         let (path, _) = if is_legacy(&self.session) { split_query(namespace) } else { (namespace, "") };
-        let at = self.stays.find(path);
-        if at.is_some() || self.stays.know(path) { Ok(at) } else { Err(Violation::NotConnected) }
+        let at = self.memberships.find(path);
+        if at.is_some() || self.memberships.know(path) { Ok(at) } else { Err(Violation::NotConnected) }
     }
 
     /// A packet for a namespace that the client is in, or was in until just now.
@@ -184,16 +184,18 @@ impl Connection {
             json::check_depth(payload, max_depth).map_err(|_| Violation::InvalidPayload)?;
         }
         let held_back = self.is_held_back();
-        let stay = &mut self.stays[at];
+        let membership = &mut self.memberships[at];
         match kind {
             Kind::Ack => {
                 json::check(payload).map_err(|_| Violation::InvalidPayload)?;
-                if let (Some(member), Some(id)) = (stay.member(), id) {
+                if let (Some(member), Some(id)) = (membership.member(), id) {
                     member.socket().resolve(id, AckArgs { payload: payload.into(), attachments });
                 }
                 Ok(())
             }
-            Kind::Event if stay.may_start(held_back) => self.event(at, id, payload, &mut attachments, cx),
+            Kind::Event if membership.may_start(held_back) => {
+                self.event(at, id, payload, &mut attachments, cx)
+            }
             Kind::Event => {
                 // What is wrong with it should show now and not when its turn comes.
                 if let Err(violation) = event_name(payload, self.config.max_name_length)
@@ -201,16 +203,16 @@ impl Connection {
                 {
                     return Err(violation);
                 }
-                self.stays.enqueue(at, Waiting::Event { id, payload: payload.into(), attachments });
+                self.memberships.enqueue(at, QueuedItem::Event { id, payload: payload.into(), attachments });
                 Ok(())
             }
             Kind::Disconnect | Kind::Connect | Kind::ConnectError => {
-                match &stay.stage {
+                match &membership.stage {
                     // Events that wait are still handled within the grace.
                     Stage::Open(member) => {
                         member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
                     }
-                    _ => self.stays.enqueue(at, Waiting::Disconnect),
+                    _ => self.memberships.enqueue(at, QueuedItem::Disconnect),
                 }
                 self.advance(at, cx)
             }
@@ -229,22 +231,22 @@ impl Connection {
         let (name, args_at) = match event_name(payload, self.config.max_name_length) {
             Ok(name) => name,
             Err(Violation::NameTooLong) => {
-                self.stays[at].member().inspect(|member| member.socket().fail_name(id));
+                self.memberships[at].member().inspect(|member| member.socket().fail_name(id));
                 return Ok(());
             }
             Err(violation) => return Err(violation),
         };
         let raw = RawArgs { payload, args_at, attachments: attachments.into(), asked: id.is_some() };
-        let stay = &mut self.stays[at];
-        let Some(member) = stay.member() else { return Ok(()) };
-        match member.event(stay.key, &name, id, raw) {
+        let membership = &mut self.memberships[at];
+        let Some(member) = membership.member() else { return Ok(()) };
+        match member.event(membership.key, &name, id, raw) {
             Ok(Some(handler)) => {
-                stay.in_flight += 1;
-                let handler = traced(handler, &stay.path, &name);
+                membership.in_flight += 1;
+                let handler = traced(handler, &membership.path, &name);
                 self.start(handler, cx)
             }
             Ok(None) => {
-                member.socket().warnings().unhandled_event(&stay.path, &name);
+                member.socket().warnings().unhandled_event(&membership.path, &name);
                 json::check(payload).map_err(|_| Violation::InvalidPayload)
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
@@ -256,7 +258,7 @@ impl Connection {
     }
 
     /// Runs something up to its first wait, in place; only what waits takes a place among the running.
-    fn start(&mut self, mut run: Running, cx: &mut Context<'_>) -> Result<(), Violation> {
+    fn start(&mut self, mut run: HandlerFuture, cx: &mut Context<'_>) -> Result<(), Violation> {
         match run.as_mut().poll(cx) {
             Poll::Ready(done) => self.finish(&done, cx),
             Poll::Pending => {
@@ -268,18 +270,18 @@ impl Connection {
 
     fn finish(&mut self, done: &Done, cx: &mut Context<'_>) -> Result<(), Violation> {
         let (Done::Connected(key) | Done::Handled(key) | Done::Disconnected(key)) = *done;
-        let Some(at) = self.stays.find_key(key) else { return Ok(()) };
+        let Some(at) = self.memberships.find_key(key) else { return Ok(()) };
         match done {
             Done::Handled(_) => {
-                self.stays[at].in_flight -= 1;
+                self.memberships[at].in_flight -= 1;
                 Ok(())
             }
             Done::Connected(_) => {
-                self.stays[at].open();
+                self.memberships[at].open();
                 self.advance(at, cx)
             }
             Done::Disconnected(_) => {
-                self.stays.remove(at, self.config.max_namespaces);
+                self.memberships.remove(at, self.config.max_namespaces);
                 Ok(())
             }
         }
@@ -300,17 +302,17 @@ impl Connection {
 
     fn handle_waiting(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         for _ in 0..MAX_AT_ONCE {
-            let Some(waiting) = self.stays.dequeue(at, self.is_held_back()) else { return Ok(()) };
+            let Some(waiting) = self.memberships.dequeue(at, self.is_held_back()) else { return Ok(()) };
             match waiting {
-                Waiting::Event { id, payload, mut attachments } => {
+                QueuedItem::Event { id, payload, mut attachments } => {
                     if let Err(violation) = self.event(at, id, &payload, &mut attachments, cx) {
                         // What came behind it is not handled.
-                        self.stays.forget(at);
+                        self.memberships.forget(at);
                         return Err(violation);
                     }
                 }
-                Waiting::Disconnect => {
-                    if let Some(member) = self.stays[at].member() {
+                QueuedItem::Disconnect => {
+                    if let Some(member) = self.memberships[at].member() {
                         member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
                     }
                 }
@@ -323,12 +325,12 @@ impl Connection {
     /// Takes the last step of a socket that has left, once nothing of it runs or waits any more.
     fn leave(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         let grace = self.config.disconnect_grace;
-        self.stays.end_grace(at, grace);
-        let Some((member, reason)) = self.stays.part(at, grace, self.closed) else { return Ok(()) };
-        if let Some(hook) = member.disconnected(self.stays[at].key, reason) {
+        self.memberships.end_grace(at, grace);
+        let Some((member, reason)) = self.memberships.leave(at, grace, self.closed) else { return Ok(()) };
+        if let Some(hook) = member.disconnected(self.memberships[at].key, reason) {
             return self.start(hook, cx);
         }
-        self.stays.remove(at, self.config.max_namespaces);
+        self.memberships.remove(at, self.config.max_namespaces);
         Ok(())
     }
 
@@ -338,7 +340,7 @@ impl Connection {
             && !self.closed
         {
             self.namespaces.others.warnings.violation(violation);
-            self.turned_away = true;
+            self.rejected = true;
             self.session.close_for_violation();
         }
     }
@@ -361,24 +363,24 @@ impl Connection {
     }
 
     /// Says whether all rest.
-    fn poll_stays(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll_memberships(&mut self, cx: &mut Context<'_>) -> bool {
         let mut rest = true;
         let mut at = 0;
-        while at < self.stays.len() {
-            if self.stays[at].rests() {
+        while at < self.memberships.len() {
+            if self.memberships[at].is_idle() {
                 at += 1;
                 continue;
             }
             rest = false;
-            let key = self.stays[at].key;
+            let key = self.memberships[at].key;
             let admitted = self.poll_admission(at, cx);
             self.violated(admitted);
-            if self.stays.get(at).is_some_and(|stay| stay.key == key) {
+            if self.memberships.get(at).is_some_and(|membership| membership.key == key) {
                 let advanced = self.advance(at, cx);
                 self.violated(advanced);
             }
             // Another has taken the place of one that was removed.
-            if self.stays.get(at).is_some_and(|stay| stay.key == key) {
+            if self.memberships.get(at).is_some_and(|membership| membership.key == key) {
                 at += 1;
             }
         }
@@ -387,8 +389,8 @@ impl Connection {
 
     /// Disconnects all sockets and ends the session, if one of them has asked for it.
     fn end_if_requested(&mut self) {
-        if self.ending.is_requested() && !self.closed {
-            self.stays.members().for_each(|member| member.socket().disconnect());
+        if self.signals.is_requested() && !self.closed {
+            self.memberships.members().for_each(|member| member.socket().disconnect());
             self.session.close();
         }
     }
@@ -396,10 +398,10 @@ impl Connection {
 
 impl engineio::Connection for Connection {
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
-        if self.closed || self.turned_away || self.ending.is_requested() {
+        if self.closed || self.rejected || self.signals.is_requested() {
             return;
         }
-        self.rests = false;
+        self.is_idle = false;
         let result = match message {
             message if self.decoder.is_some() => self.encoded(message, cx),
             Message::Text(text) => self.text(text, cx),
@@ -413,31 +415,31 @@ impl engineio::Connection for Connection {
     }
 
     fn ready(&self) -> bool {
-        self.stays.have_room(&self.config)
+        self.memberships.have_room(&self.config)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.end_if_requested();
-        if self.ending.take_left() || !self.rests {
+        if self.signals.take_left() || !self.is_idle {
             self.poll_running(cx);
-            self.rests = self.poll_stays(cx) && self.running.is_none();
+            self.is_idle = self.poll_memberships(cx) && self.running.is_none();
         }
-        if self.stays.is_empty() && self.running.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        if self.memberships.is_empty() && self.running.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn closed(&mut self, reason: CloseReason) {
         self.closed = true;
-        self.rests = false;
+        self.is_idle = false;
         self.join_by = None;
         self.partial = None;
-        self.stays.end_admissions();
-        for member in self.stays.members() {
+        self.memberships.end_admissions();
+        for member in self.memberships.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(reason));
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let grace = if self.rests { None } else { self.stays.deadline() };
+        let grace = if self.is_idle { None } else { self.memberships.deadline() };
         grace.into_iter().chain(self.join_by).min()
     }
 
@@ -453,7 +455,7 @@ impl engineio::Connection for Connection {
 impl Drop for Connection {
     /// Also when the task is dropped with its runtime, no socket stays in its namespace.
     fn drop(&mut self) {
-        for member in self.stays.members() {
+        for member in self.memberships.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(CloseReason::ForcedClose));
         }
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    namespace::dispatch::Key,
+    namespace::dispatch::MemberKey,
     proto::{
         attachments::resolve,
         packet::{Kind, TextPacket, Violation},
@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// The text of a binary packet, and those of its attachments that have come.
-pub(crate) struct Partial {
+pub(crate) struct PartialPacket {
     pub(crate) kind: Kind,
     /// Where the client was when the text came; `None` if it had left.
-    pub(crate) stay: Option<Key>,
+    pub(crate) membership: Option<MemberKey>,
     pub(crate) id: Option<u64>,
     pub(crate) payload: Box<str>,
     pub(crate) attachments: Vec<Bytes>,
@@ -24,11 +24,11 @@ pub(crate) struct Partial {
     bytes: usize,
 }
 
-impl Partial {
-    pub(crate) fn new(packet: &TextPacket<'_>, stay: Option<Key>) -> Self {
+impl PartialPacket {
+    pub(crate) fn new(packet: &TextPacket<'_>, membership: Option<MemberKey>) -> Self {
         Self {
             kind: packet.kind,
-            stay,
+            membership,
             id: packet.id,
             payload: packet.payload.into(),
             attachments: Vec::new(),

@@ -206,21 +206,21 @@ impl ToArgs for Args {
 /// # Examples
 ///
 /// ```
-/// use socketio::{Ack, Asked, Namespace};
+/// use socketio::{Ack, WithAckFlag, Namespace};
 ///
-/// let chat = Namespace::new("/").on("sum", async |_, sum: Asked<(i32, i32)>| {
+/// let chat = Namespace::new("/").on("sum", async |_, sum: WithAckFlag<(i32, i32)>| {
 ///     sum.asked.then(|| Ack(sum.args.0 + sum.args.1))
 /// });
 /// ```
 #[derive(Debug, Clone)]
-pub struct Asked<T> {
+pub struct WithAckFlag<T> {
     /// The arguments.
     pub args: T,
     /// Whether the client waits for an acknowledgement.
     pub asked: bool,
 }
 
-impl<T: FromArgs> FromArgs for Asked<T> {
+impl<T: FromArgs> FromArgs for WithAckFlag<T> {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
         Ok(Self { args: T::from_args(raw)?, asked: raw.asked })
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::SystemTime};
 
-use engineio::OpenRequest;
+use engineio::HandshakeRequest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -19,11 +19,11 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use socketio::{Handshake, Namespace, Refuse};
+/// use socketio::{Handshake, Namespace, ConnectError};
 ///
 /// struct User { name: String }
 ///
-/// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+/// async fn sign_in(handshake: Handshake) -> Result<User, ConnectError> {
 ///     Ok(User { name: handshake.auth()? })
 /// }
 /// let chat = Namespace::with_auth("/chat", sign_in);
@@ -32,7 +32,7 @@ use crate::{
 pub struct Handshake(Arc<Inner>);
 
 struct Inner {
-    request: Arc<OpenRequest>,
+    request: Arc<HandshakeRequest>,
     auth: Option<Box<str>>,
     time: SystemTime,
     params: Params,
@@ -42,7 +42,7 @@ struct Inner {
 pub(crate) type Params = Box<[(Box<str>, Box<str>)]>;
 
 impl Handshake {
-    pub(crate) fn new(request: Arc<OpenRequest>, auth: &str) -> Self {
+    pub(crate) fn new(request: Arc<HandshakeRequest>, auth: &str) -> Self {
         let auth = (!auth.is_empty()).then(|| auth.into());
         Self(Arc::new(Inner { request, auth, time: SystemTime::now(), params: Params::default() }))
     }
@@ -62,19 +62,19 @@ impl Handshake {
     /// # Examples
     ///
     /// ```
-    /// use socketio::{Handshake, Namespace, Refuse, Server};
+    /// use socketio::{Handshake, Namespace, ConnectError, Server};
     ///
     /// struct Player { game: u64 }
     ///
-    /// async fn sit_down(handshake: Handshake) -> Result<Player, Refuse> {
+    /// async fn sit_down(handshake: Handshake) -> Result<Player, ConnectError> {
     ///     Ok(Player { game: handshake.param("id")? })
     /// }
     /// let io = Server::new().dynamic(Namespace::with_auth("/game-{id}", sit_down));
     /// ```
-    pub fn param<T: FromStr>(&self, name: &str) -> Result<T, Refuse> {
+    pub fn param<T: FromStr>(&self, name: &str) -> Result<T, ConnectError> {
         let mut params = self.params();
         let value = params.find(|(other, _)| *other == name).and_then(|(_, value)| value.parse().ok());
-        value.ok_or_else(|| Refuse::new("Invalid namespace"))
+        value.ok_or_else(|| ConnectError::new("Invalid namespace"))
     }
 
     /// All parameters in the path of a dynamic namespace, with their names, from left to right.
@@ -87,9 +87,9 @@ impl Handshake {
     /// # Errors
     ///
     /// Returns a refusal that says so if it is of another type.
-    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, Refuse> {
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, ConnectError> {
         leniency::from_str(self.auth_json().unwrap_or("{}"))
-            .map_err(|error| Refuse::new(format!("invalid auth: {error}")))
+            .map_err(|error| ConnectError::new(format!("invalid auth: {error}")))
     }
 
     /// What the client passed as `auth`: the text of a JSON object.
@@ -128,12 +128,12 @@ impl Handshake {
     ///
     /// ```
     /// use axum::{Extension, Router};
-    /// use socketio::{EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig};
+    /// use socketio::{EngineConfig, Handshake, Namespace, ConnectError, Server, ServerConfig};
     ///
     /// #[derive(Clone)]
     /// struct User { name: String }
     ///
-    /// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+    /// async fn sign_in(handshake: Handshake) -> Result<User, ConnectError> {
     ///     Ok(handshake.extension::<User>().cloned().ok_or("not signed in")?)
     /// }
     ///
@@ -197,19 +197,19 @@ impl fmt::Debug for Handshake {
 /// # Examples
 ///
 /// ```
-/// use socketio::Refuse;
+/// use socketio::ConnectError;
 ///
-/// let refuse = Refuse::new("unauthorized").data(serde_json::json!({"code": 401}));
+/// let refuse = ConnectError::new("unauthorized").data(serde_json::json!({"code": 401}));
 /// assert_eq!(refuse.message(), "unauthorized");
 /// ```
 #[derive(Debug, Clone)]
-pub struct Refuse {
+pub struct ConnectError {
     message: String,
     data: Option<Value>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl Refuse {
+impl ConnectError {
     /// Refuses with a message: `error.message` of the client.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), data: None, cause: None }
@@ -242,22 +242,22 @@ impl Refuse {
     }
 }
 
-impl fmt::Display for Refuse {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 /// Two are equal if the client cannot tell them apart.
-impl PartialEq for Refuse {
+impl PartialEq for ConnectError {
     fn eq(&self, other: &Self) -> bool {
         (&self.message, &self.data) == (&other.message, &other.data)
     }
 }
 
 /// For handlers and hooks that read the handshake.
-impl From<Refuse> for EventError {
-    fn from(refuse: Refuse) -> Self {
+impl From<ConnectError> for EventError {
+    fn from(refuse: ConnectError) -> Self {
         match refuse.cause {
             Some(cause) => Self::internal(cause),
             None => Self::public(refuse.message),
@@ -265,7 +265,7 @@ impl From<Refuse> for EventError {
     }
 }
 
-impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Refuse {
+impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for ConnectError {
     fn from(error: E) -> Self {
         match public_message(&error) {
             Some(message) => Self::new(message),

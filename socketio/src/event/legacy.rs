@@ -7,7 +7,7 @@
 use engineio::SessionHandle;
 use serde_json::{Map, Value, json};
 
-use crate::event::handshake::Refuse;
+use crate::event::handshake::ConnectError;
 
 /// Whether the client of a session is one of them.
 pub(crate) fn is_legacy(session: &SessionHandle) -> bool {
@@ -38,9 +38,9 @@ pub(crate) fn auth_of_query(query: &str) -> String {
 }
 
 /// The refusal of a namespace that does not exist. Node sends it in the new form even to these clients.
-pub(crate) fn unknown_namespace(session: &SessionHandle) -> Refuse {
+pub(crate) fn unknown_namespace(session: &SessionHandle) -> ConnectError {
     const MESSAGE: &str = "Invalid namespace";
-    let refuse = Refuse::new(MESSAGE);
+    let refuse = ConnectError::new(MESSAGE);
     if is_legacy(session) { refuse.data(json!({ "message": MESSAGE })) } else { refuse }
 }
 

@@ -130,7 +130,7 @@ pub struct NoAck;
 pub trait IntoAck {
     /// Encodes the answer.
     #[doc(hidden)]
-    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError>;
+    fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError>;
 }
 
 /// What a hook may return: nothing, or a `Result`, of which an error is logged.
@@ -180,7 +180,7 @@ impl HookResult for Never {
 
 #[allow(private_interfaces, reason = "it is `!`, and public")]
 impl IntoAck for Never {
-    fn into_ack(self, _: Reply<'_>) -> Result<Answer, EventError> {
+    fn into_ack(self, _: Reply<'_>) -> Result<AckResponse, EventError> {
         self
     }
 }
@@ -197,42 +197,42 @@ pub struct Reply<'a> {
 /// What a handler has answered, as [middleware](crate::Namespace::wrap) sees it: nothing, or the encoded arguments of an
 /// acknowledgement.
 #[derive(Debug)]
-pub struct Answer(pub(crate) Option<Frames>);
+pub struct AckResponse(pub(crate) Option<Frames>);
 
 impl IntoAck for () {
-    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
+    fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError> {
         Ack(()).into_ack(reply)
     }
 }
 
-impl IntoAck for Answer {
-    fn into_ack(self, _: Reply<'_>) -> Result<Answer, EventError> {
+impl IntoAck for AckResponse {
+    fn into_ack(self, _: Reply<'_>) -> Result<AckResponse, EventError> {
         Ok(self)
     }
 }
 
 impl IntoAck for NoAck {
-    fn into_ack(self, _: Reply<'_>) -> Result<Answer, EventError> {
-        Ok(Answer(None))
+    fn into_ack(self, _: Reply<'_>) -> Result<AckResponse, EventError> {
+        Ok(AckResponse(None))
     }
 }
 
 impl<T: ToArgs> IntoAck for Ack<T> {
-    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
-        let Some(id) = reply.id else { return Ok(Answer(None)) };
-        Ok(Answer(Some(reply.encoder.args(Carrier::Ack { id }, &self.0)?)))
+    fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError> {
+        let Some(id) = reply.id else { return Ok(AckResponse(None)) };
+        Ok(AckResponse(Some(reply.encoder.args(Carrier::Ack { id }, &self.0)?)))
     }
 }
 
 impl<A: IntoAck> IntoAck for Option<A> {
-    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
-        self.map_or(Ok(Answer(None)), |answer| answer.into_ack(reply))
+    fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError> {
+        self.map_or(Ok(AckResponse(None)), |answer| answer.into_ack(reply))
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<A: IntoAck, E: Into<EventError>> IntoAck for Result<A, E> {
-    fn into_ack(self, reply: Reply<'_>) -> Result<Answer, EventError> {
+    fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError> {
         self.map_err(Into::into)?.into_ack(reply)
     }
 }

@@ -3,7 +3,7 @@
 use engineio::Message;
 
 use crate::{
-    Decoder, Frame, Limits, MsgpackParser, Packet, PacketKind, Parser,
+    Decoder, Frame, MsgpackParser, Packet, PacketKind, Parser, ParserLimits,
     proto::{attachments::resolve, json::check, packet},
 };
 
@@ -20,7 +20,7 @@ pub fn msgpack(input: &[u8]) {
         let written = parser.encode(&Packet::new(PacketKind::Event, "/", None, text));
         assert_eq!(written.is_ok(), text.is_empty() || check(text).is_ok(), "{text}");
     }
-    let mut decoder = parser.decoder(Limits::default());
+    let mut decoder = parser.decoder(ParserLimits::default());
     let Some(packet) = read(&mut *decoder, input) else { return };
     let Packet { payload, attachments, .. } = &packet;
     assert!(payload.is_empty() || check(payload).is_ok(), "{payload}");

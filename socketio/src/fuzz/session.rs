@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{Ack, Args, EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use crate::{Ack, Args, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 
 /// Longer than all timeouts of a session together.
 const HANG: Duration = Duration::from_mins(2);
@@ -91,7 +91,7 @@ fn server(seen: &Arc<Seen>) -> Server {
             tokio::task::yield_now().await;
             match handshake.auth::<Option<u8>>() {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Refuse::new("no number")),
+                Err(_) => Err(ConnectError::new("no number")),
             }
         }),
         seen,

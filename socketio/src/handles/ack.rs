@@ -36,13 +36,13 @@ use crate::{
 /// ```
 #[must_use = "await it to get the answer"]
 pub struct AckRequest<A> {
-    state: Result<Waiting, EmitError>,
+    state: Result<PendingAck, EmitError>,
     timeout: Duration,
     answer: PhantomData<fn() -> A>,
 }
 
 impl<A> AckRequest<A> {
-    pub(crate) fn new(state: Result<Waiting, EmitError>, timeout: Duration) -> Self {
+    pub(crate) fn new(state: Result<PendingAck, EmitError>, timeout: Duration) -> Self {
         Self { state, timeout, answer: PhantomData }
     }
 
@@ -79,13 +79,13 @@ impl<A> fmt::Debug for AckRequest<A> {
 }
 
 /// A place in the table of a socket, given back on drop.
-pub(crate) struct Waiting {
+pub(crate) struct PendingAck {
     pub(crate) socket: AnySocket,
     pub(crate) id: u64,
     pub(crate) answer: oneshot::Receiver<AckArgs>,
 }
 
-impl Drop for Waiting {
+impl Drop for PendingAck {
     fn drop(&mut self) {
         self.socket.acks().remove(self.id);
     }

@@ -90,7 +90,7 @@ impl BroadcastOperator {
     /// Sends the event. It is encoded once, and never waits for any of the clients.
     ///
     /// All members of a room on this server get its broadcasts in the same order. A client that does not take its
-    /// messages is disconnected, or misses some, as [`SlowConsumer`](crate::SlowConsumer) says, and disturbs nobody
+    /// messages is disconnected, or misses some, as [`SlowConsumerPolicy`](crate::SlowConsumerPolicy) says, and disturbs nobody
     /// else.
     ///
     /// # Errors
@@ -137,16 +137,16 @@ impl BroadcastOperator {
         let id = adapter.next_ack();
         let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
         adapter.hooks.metrics.broadcast();
-        let mut owed = adapter.ask(&self.target, &packet, id, self.flags);
+        let mut pending = adapter.ask(&self.target, &packet, id, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
-        adapter.ask_elsewhere(&mut owed, self.flags, |request| Op::Ask {
+        adapter.ask_elsewhere(&mut pending, self.flags, |request| Op::Ask {
             request,
             target,
             packet: packet.into_plain(),
             volatile,
             uncompressed,
         });
-        Ok(BroadcastAckRequest::new(owed, adapter.config.ack_timeout, adapter.hooks.metrics.clone()))
+        Ok(BroadcastAckRequest::new(pending, adapter.config.ack_timeout, adapter.hooks.metrics.clone()))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use crate::{
     event::error::AckError,
     hub::{
-        ack_collector::{Outcome, Owed},
+        ack_collector::{Outcome, PendingBroadcast},
         cluster::ServerId,
     },
     metrics::NamespaceMetrics,
@@ -56,7 +56,7 @@ use crate::{
 /// ```
 #[must_use = "await it to get the answers"]
 pub struct BroadcastAckRequest<A> {
-    owed: Owed,
+    pending: PendingBroadcast,
     timeout: Duration,
     /// Made when there is something to wait for.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -65,8 +65,8 @@ pub struct BroadcastAckRequest<A> {
 }
 
 impl<A> BroadcastAckRequest<A> {
-    pub(crate) fn new(owed: Owed, timeout: Duration, metrics: NamespaceMetrics) -> Self {
-        Self { owed, timeout, deadline: None, metrics, answer: PhantomData }
+    pub(crate) fn new(pending: PendingBroadcast, timeout: Duration, metrics: NamespaceMetrics) -> Self {
+        Self { pending, timeout, deadline: None, metrics, answer: PhantomData }
     }
 
     /// Waits this long for the slowest. By default,
@@ -80,7 +80,7 @@ impl<A> BroadcastAckRequest<A> {
     /// Servers that have not said whom the event went to: not in time, or because the queue to them was full. The
     /// stream knows nothing of their sockets.
     pub fn missing_servers(&self) -> Vec<ServerId> {
-        self.owed.outcomes.missing_servers()
+        self.pending.outcomes.missing_servers()
     }
 }
 
@@ -89,7 +89,7 @@ impl<A: FromArgs> Stream for BroadcastAckRequest<A> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Poll::Ready(next) = self.owed.outcomes.poll_next(cx) {
+            if let Poll::Ready(next) = self.pending.outcomes.poll_next(cx) {
                 if let Some((_, Outcome::Timeout)) = next {
                     self.metrics.ack_timed_out();
                 }
@@ -98,7 +98,7 @@ impl<A: FromArgs> Stream for BroadcastAckRequest<A> {
             let timeout = self.timeout;
             let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
             std::task::ready!(deadline.as_mut().poll(cx));
-            self.owed.expire();
+            self.pending.expire();
         }
     }
 }

@@ -32,7 +32,7 @@ impl<D> Default for Observers<D> {
 
 impl<D> Observers<D> {
     /// An event has come, and is about to be handled.
-    pub(crate) fn see_incoming(
+    pub(crate) fn notify_incoming(
         &self,
         socket: &Socket<D>,
         name: &str,
@@ -80,7 +80,7 @@ impl<D: Send + Sync + 'static> Erased for Typed<D> {
 }
 
 impl<D> Observed for Typed<D> {
-    fn see_end(&self, reason: DisconnectReason) {
+    fn notify_end(&self, reason: DisconnectReason) {
         if let Some(observer) = &self.observers.disconnecting
             && let Some(this) = self.this.upgrade()
         {
@@ -92,7 +92,7 @@ impl<D> Observed for Typed<D> {
         !self.observers.outgoing.is_empty()
     }
 
-    fn see_outgoing(&self, name: &str, args: &Args) {
+    fn notify_outgoing(&self, name: &str, args: &Args) {
         if let Some(this) = self.this.upgrade() {
             let socket = Socket(this);
             let observers = self.observers.outgoing.iter();

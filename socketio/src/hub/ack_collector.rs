@@ -16,7 +16,7 @@ use crate::{
     event::error::{AckError, EmitError},
     hub::{
         acks::AckArgs,
-        cluster::{Asked, Quorum, ServerId},
+        cluster::{Quorum, RemoteAckRequest, ServerId},
         socket_core::AnySocket,
     },
     proto::args::FromArgs,
@@ -44,7 +44,7 @@ impl Outcome {
 
 /// Where the outcomes come together. Each recipient gets exactly one; later ones are ignored.
 #[derive(Default)]
-pub(crate) struct Outcomes(Mutex<State>);
+pub(crate) struct AckCollector(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -62,12 +62,12 @@ struct State {
 struct Recipient {
     id: Sid,
     /// Until its outcome is known.
-    debtor: Option<Debtor>,
+    owing_at: Option<Location>,
 }
 
-enum Debtor {
-    Here(AnySocket),
-    There,
+enum Location {
+    Local(AnySocket),
+    Remote,
 }
 
 /// Another server that takes part.
@@ -78,11 +78,11 @@ struct Server {
 }
 
 impl State {
-    fn resolve(&mut self, at: usize, outcome: Outcome) -> Option<Debtor> {
-        let debtor = self.recipients.get_mut(at)?.debtor.take()?;
+    fn resolve(&mut self, at: usize, outcome: Outcome) -> Option<Location> {
+        let owing_at = self.recipients.get_mut(at)?.owing_at.take()?;
         self.owing -= 1;
         self.arrived.push_back((at as u32, outcome));
-        Some(debtor)
+        Some(owing_at)
     }
 
     fn is_done(&self) -> bool {
@@ -99,22 +99,22 @@ fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
-impl Outcomes {
+impl AckCollector {
     /// Adds a recipient; says its place.
     pub(crate) fn expect(&self, socket: &AnySocket) -> u32 {
         let mut state = self.0.lock();
         state.owing += 1;
-        state.recipients.push(Recipient { id: socket.id(), debtor: Some(Debtor::Here(socket.clone())) });
+        state.recipients.push(Recipient { id: socket.id(), owing_at: Some(Location::Local(socket.clone())) });
         (state.recipients.len() - 1) as u32
     }
 
     /// Notes what became of the acknowledgement of a recipient, unless that is known already.
     pub(crate) fn resolve(&self, at: u32, outcome: Outcome) {
         let mut state = self.0.lock();
-        let debtor = state.resolve(at as usize, outcome);
+        let owing_at = state.resolve(at as usize, outcome);
         wake(state);
         // The data of a socket may be dropped with it, which must not happen under the lock.
-        drop(debtor);
+        drop(owing_at);
     }
 
     /// The ids of all recipients, by their places.
@@ -156,9 +156,9 @@ impl Outcomes {
         state.missing.extend(unheard.map(|server| server.id));
         let mut late = Vec::new();
         for (at, recipient) in state.recipients.iter_mut().enumerate() {
-            if let Some(debtor) = recipient.debtor.take() {
+            if let Some(owing_at) = recipient.owing_at.take() {
                 state.arrived.push_back((at as u32, Outcome::Timeout));
-                if let Debtor::Here(socket) = debtor {
+                if let Location::Local(socket) = owing_at {
                     late.push(socket);
                 }
             }
@@ -168,7 +168,7 @@ impl Outcomes {
 }
 
 /// What other servers have to say.
-impl Outcomes {
+impl AckCollector {
     /// Adds servers that will take part.
     pub(crate) fn expect_servers(&self, Quorum { waiting, missed }: Quorum) {
         let mut state = self.0.lock();
@@ -188,7 +188,9 @@ impl Outcomes {
         server.recipients = Some(start..start + recipients.len());
         state.unheard -= 1;
         state.owing += recipients.len();
-        state.recipients.extend(recipients.iter().map(|&id| Recipient { id, debtor: Some(Debtor::There) }));
+        state
+            .recipients
+            .extend(recipients.iter().map(|&id| Recipient { id, owing_at: Some(Location::Remote) }));
         wake(state);
     }
 
@@ -241,21 +243,21 @@ fn poll_end(state: &mut State, cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-impl fmt::Debug for Outcomes {
+impl fmt::Debug for AckCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcomes").finish_non_exhaustive()
+        f.debug_struct("AckCollector").finish_non_exhaustive()
     }
 }
 
 /// The places of one broadcast in the tables of its recipients, given back on drop.
-pub(crate) struct Owed {
+pub(crate) struct PendingBroadcast {
     pub(crate) id: u64,
-    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) outcomes: Arc<AckCollector>,
     /// The part of other servers.
-    pub(crate) elsewhere: Option<Asked>,
+    pub(crate) elsewhere: Option<RemoteAckRequest>,
 }
 
-impl Owed {
+impl PendingBroadcast {
     /// All outcomes that have come since the last time; `None` after the last.
     pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
         poll_fn(|cx| self.outcomes.poll_batch(cx)).await
@@ -268,7 +270,7 @@ impl Owed {
     }
 }
 
-impl Drop for Owed {
+impl Drop for PendingBroadcast {
     fn drop(&mut self) {
         self.expire();
     }

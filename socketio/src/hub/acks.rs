@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     event::error::{AckError, EmitError},
-    hub::ack_collector::{Outcome, Outcomes},
+    hub::ack_collector::{AckCollector, Outcome},
     proto::args::{FromArgs, RawArgs},
 };
 
@@ -29,24 +29,24 @@ impl AckArgs {
 
 /// Who waits for an acknowledgement.
 #[derive(Debug)]
-pub(crate) enum Creditor {
+pub(crate) enum AckWaiter {
     /// An emit to one socket.
     Request(oneshot::Sender<AckArgs>),
     /// A broadcast, of which the socket is the recipient at this place.
-    Broadcast(Arc<Outcomes>, u32),
+    Broadcast(Arc<AckCollector>, u32),
 }
 
 /// The acknowledgements that one socket owes.
 #[derive(Debug, Default)]
-pub(crate) struct PendingAcks(Mutex<HashMap<u64, Creditor>>);
+pub(crate) struct PendingAcks(Mutex<HashMap<u64, AckWaiter>>);
 
 impl PendingAcks {
-    pub(crate) fn insert(&self, id: u64, creditor: Creditor, max: usize) -> Result<(), EmitError> {
+    pub(crate) fn insert(&self, id: u64, waiter: AckWaiter, max: usize) -> Result<(), EmitError> {
         let mut pending = self.0.lock();
         if pending.len() >= max {
             return Err(EmitError::TooManyAcks);
         }
-        pending.insert(id, creditor);
+        pending.insert(id, waiter);
         Ok(())
     }
 
@@ -55,22 +55,22 @@ impl PendingAcks {
     }
 
     /// Forgets one. A socket that owes nothing keeps no table.
-    pub(crate) fn remove(&self, id: u64) -> Option<Creditor> {
+    pub(crate) fn remove(&self, id: u64) -> Option<AckWaiter> {
         let mut pending = self.0.lock();
-        let creditor = pending.remove(&id);
+        let waiter = pending.remove(&id);
         if pending.is_empty() {
             *pending = HashMap::new();
         }
-        creditor
+        waiter
     }
 
     /// Takes an answer; one that nobody waits for any more is forgotten.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         match self.remove(id) {
-            Some(Creditor::Request(sender)) => {
+            Some(AckWaiter::Request(sender)) => {
                 let _ = sender.send(args);
             }
-            Some(Creditor::Broadcast(outcomes, at)) => outcomes.resolve(at, Outcome::Answer(args)),
+            Some(AckWaiter::Broadcast(outcomes, at)) => outcomes.resolve(at, Outcome::Answer(args)),
             None => {}
         }
     }
@@ -78,8 +78,8 @@ impl PendingAcks {
     /// The socket has left: all that wait for it hear so.
     pub(crate) fn clear(&self) {
         let pending = std::mem::take(&mut *self.0.lock());
-        for creditor in pending.into_values() {
-            if let Creditor::Broadcast(outcomes, at) = creditor {
+        for waiter in pending.into_values() {
+            if let AckWaiter::Broadcast(outcomes, at) = waiter {
                 outcomes.resolve(at, Outcome::Disconnected);
             }
         }

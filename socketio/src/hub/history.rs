@@ -175,7 +175,7 @@ impl History {
 
 /// An event that gets its offset when its turn comes.
 #[derive(Debug)]
-pub(crate) struct Unstamped<'a> {
+pub(crate) struct OffsetTemplate<'a> {
     encoder: Encoder<'a>,
     /// The text, behind room for its header.
     text: Vec<u8>,
@@ -185,7 +185,7 @@ pub(crate) struct Unstamped<'a> {
     uncompressed: bool,
 }
 
-impl<'a> Unstamped<'a> {
+impl<'a> OffsetTemplate<'a> {
     /// Appends room for an offset to the arguments of an event that this encoder has made.
     pub(crate) fn new(encoder: Encoder<'a>, packet: &Frames, uncompressed: bool) -> Self {
         let (text, attachments) = packet.plain().split_first().map_or((&[][..], &[][..]), |(text, rest)| {
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_offset_takes_its_place_behind_the_arguments() {
-        let mut unstamped = Unstamped::new(Encoder::plain("/n"), &event(r#"2/n,["a",1]"#), false);
+        let mut unstamped = OffsetTemplate::new(Encoder::plain("/n"), &event(r#"2/n,["a",1]"#), false);
         for offset in [*b"012345678901234567", *b"abcdefabcdefabcdef"] {
             let frames = unstamped.stamp(offset).unwrap();
             let text = String::from_utf8(frames.as_slice()[0].payload().to_vec()).unwrap();

@@ -23,22 +23,22 @@ use std::{
     },
 };
 
-use engineio::SlowConsumer;
+use engineio::SlowConsumerPolicy;
 use parking_lot::RwLock;
 
 use crate::{
     config::ServerConfig,
     event::error::{EmitError, JoinError},
     hub::{
-        ack_collector::{Outcome, Outcomes, Owed},
-        acks::Creditor,
+        ack_collector::{AckCollector, Outcome, PendingBroadcast},
+        acks::AckWaiter,
         cluster::{Cluster, ClusterFull, Gathered, Op},
         history::Recipients,
-        recovery::{Memory, Recovery},
+        recovery::{Recovery, RecoveryState},
         room_events::{RoomEvent, RoomEvents},
         rooms::{Room, Rooms, Slot, Target},
-        sending::see_sent,
-        server_event::{Handling, ServerHandler},
+        sending::notify_sent,
+        server_event::{ServerEventFuture, ServerHandler},
         socket_core::AnySocket,
         summary::Summary,
     },
@@ -59,7 +59,7 @@ pub(crate) struct Adapter {
     path: Box<str>,
     pub(crate) config: Arc<ServerConfig>,
     /// What happens to events for clients that do not keep up.
-    pub(crate) slow_consumer: SlowConsumer,
+    pub(crate) slow_consumer: SlowConsumerPolicy,
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
     /// Whether anybody looks at the events that are sent.
@@ -158,7 +158,7 @@ impl Adapter {
     /// Changes rooms, and tells of it when the lock is free again.
     pub(crate) fn change<T>(
         &self,
-        change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut Memory>) -> T,
+        change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut RecoveryState>) -> T,
     ) -> T {
         let result = match &self.recovery {
             Some(recovery) => recovery.with(|memory| change(&mut self.rooms.write(), Some(memory))),
@@ -201,11 +201,16 @@ impl Adapter {
     }
 
     /// Lets the other servers take part in a broadcast with acknowledgements, after the sockets of this one have it.
-    pub(crate) fn ask_elsewhere(&self, owed: &mut Owed, flags: Flags, op: impl FnOnce(u64) -> Op) {
+    pub(crate) fn ask_elsewhere(
+        &self,
+        pending: &mut PendingBroadcast,
+        flags: Flags,
+        op: impl FnOnce(u64) -> Op,
+    ) {
         if let Some(cluster) = &self.cluster
             && !flags.local
         {
-            owed.elsewhere = Some(cluster.ask(&self.path, &owed.outcomes, op));
+            pending.elsewhere = Some(cluster.ask(&self.path, &pending.outcomes, op));
         }
     }
 
@@ -218,7 +223,7 @@ impl Adapter {
     }
 
     /// Starts the handler of an event of another server, if there is one.
-    pub(crate) fn server_event(self: &Arc<Self>, name: &str, raw: RawArgs<'_>) -> Option<Handling> {
+    pub(crate) fn server_event(self: &Arc<Self>, name: &str, raw: RawArgs<'_>) -> Option<ServerEventFuture> {
         let handler = self.hooks.server_events.get(name)?;
         Some(server_event::start(handler, self.clone(), raw))
     }
@@ -252,7 +257,7 @@ impl Adapter {
                 queued.map_err(EmitError::Encode)?;
             }
         }
-        self.show(&observed, packet);
+        self.notify(&observed, packet);
         Ok(())
     }
 
@@ -263,23 +268,23 @@ impl Adapter {
         }
     }
 
-    fn show(&self, observed: &[AnySocket], packet: &Frames) {
+    fn notify(&self, observed: &[AnySocket], packet: &Frames) {
         if self.is_observed {
-            see_sent(&self.path, packet, observed.iter().map(|socket| &**socket));
+            notify_sent(&self.path, packet, observed.iter().map(|socket| &**socket));
         }
     }
 
     /// As [`deliver`](Self::deliver), for a packet that all recipients are to acknowledge under one id.
-    pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> Owed {
-        let outcomes = Arc::new(Outcomes::default());
+    pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> PendingBroadcast {
+        let outcomes = Arc::new(AckCollector::default());
         let mut observed = Vec::new();
         let mut owe_too_many = false;
         self.each(target, |_, socket| {
             let at = outcomes.expect(socket);
-            let creditor = Creditor::Broadcast(outcomes.clone(), at);
-            let sent = socket.acks().insert(id, creditor, self.config.max_pending_acks).and_then(|()| {
+            let waiter = AckWaiter::Broadcast(outcomes.clone(), at);
+            let sent = socket.acks().insert(id, waiter, self.config.max_pending_acks).and_then(|()| {
                 // It must not be dropped behind the back of those who wait for the answer.
-                send(socket, packet, flags, SlowConsumer::Disconnect)
+                send(socket, packet, flags, SlowConsumerPolicy::Disconnect)
                     .inspect_err(|_| drop(socket.acks().remove(id)))
             });
             match sent {
@@ -293,8 +298,8 @@ impl Adapter {
         if owe_too_many {
             self.hooks.warnings.limit_hit(&self.path, Limit::MaxPendingAcks);
         }
-        self.show(&observed, packet);
-        Owed { id, outcomes, elsewhere: None }
+        self.notify(&observed, packet);
+        PendingBroadcast { id, outcomes, elsewhere: None }
     }
 
     /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
@@ -392,7 +397,7 @@ impl Adapter {
 /// Lets a socket join or leave rooms.
 pub(crate) fn move_socket<T>(
     rooms: &mut Rooms<AnySocket>,
-    memory: Option<&Memory>,
+    memory: Option<&RecoveryState>,
     slot: Slot,
     change: impl FnOnce(&mut Rooms<AnySocket>) -> T,
 ) -> T {
@@ -411,13 +416,13 @@ fn send(
     socket: &AnySocket,
     packet: &Frames,
     flags: Flags,
-    slow_consumer: SlowConsumer,
+    slow_consumer: SlowConsumerPolicy,
 ) -> Result<(), EmitError> {
     let session = socket.session();
     if flags.volatile {
         return session.send_volatile(packet.as_slice()).then_some(()).ok_or(EmitError::Full);
     }
-    Ok(session.send_droppable(packet.as_slice(), slow_consumer)?)
+    Ok(session.send_with(packet.as_slice(), slow_consumer)?)
 }
 
 impl fmt::Debug for Adapter {

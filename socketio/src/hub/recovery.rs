@@ -19,7 +19,7 @@ use crate::{
     event::{handshake::Handshake, legacy::is_legacy},
     hub::{
         Flags,
-        history::{History, Position, Recipients, Unstamped},
+        history::{History, OffsetTemplate, Position, Recipients},
         rooms::Room,
         socket_core::AnySocket,
     },
@@ -35,11 +35,11 @@ pub(crate) type SharedData = Arc<dyn Any + Send + Sync>;
 /// offsets for everyone, and none can slip between the end of one socket and the beginning of the next.
 pub(crate) struct Recovery {
     pub(crate) skip_middlewares: bool,
-    memory: Mutex<Memory>,
+    memory: Mutex<RecoveryState>,
 }
 
 /// What is behind that lock.
-pub(crate) struct Memory {
+pub(crate) struct RecoveryState {
     limits: ConnectionStateRecovery,
     max_buffered: usize,
     history: History,
@@ -53,7 +53,7 @@ pub(crate) struct Memory {
     forgotten: Vec<Saved>,
 }
 
-/// What a socket knows about its place among the events of its namespace. Changed under the lock of the [`Memory`].
+/// What a socket knows about its place among the events of its namespace. Changed under the lock of the [`RecoveryState`].
 #[derive(Debug)]
 pub(crate) struct Recoverable {
     /// The secret by which its client comes back.
@@ -110,12 +110,12 @@ impl Recoverable {
     }
 
     /// Notes that the rooms of this socket have changed.
-    pub(crate) fn note_moved(&self, memory: &Memory) {
+    pub(crate) fn note_moved(&self, memory: &RecoveryState) {
         self.moved.store(memory.history.position(), Ordering::Relaxed);
     }
 
     /// Notes that the socket is in its namespace from now on.
-    pub(crate) fn enter(&self, memory: &mut Memory, socket: AnySocket) {
+    pub(crate) fn enter(&self, memory: &mut RecoveryState, socket: AnySocket) {
         let position = memory.history.position();
         for place in [&self.seen, &self.sent, &self.moved] {
             place.store(position, Ordering::Relaxed);
@@ -124,13 +124,13 @@ impl Recoverable {
     }
 
     /// Notes that the socket is not in its namespace any more.
-    pub(crate) fn leave(&self, memory: &mut Memory) {
+    pub(crate) fn leave(&self, memory: &mut RecoveryState) {
         memory.live.remove(&self.pid);
         memory.live.shrink();
     }
 
     /// What is kept of the socket for its client.
-    pub(crate) fn save(&self, memory: &Memory, sid: Sid, rooms: &[Room]) -> Saved {
+    pub(crate) fn save(&self, memory: &RecoveryState, sid: Sid, rooms: &[Room]) -> Saved {
         Saved {
             at: now(),
             sid,
@@ -182,7 +182,7 @@ impl Recovery {
     pub(crate) fn new(limits: ConnectionStateRecovery, max_buffered: usize) -> Self {
         Self {
             skip_middlewares: limits.skip_middlewares,
-            memory: Mutex::new(Memory {
+            memory: Mutex::new(RecoveryState {
                 limits,
                 max_buffered,
                 history: History::default(),
@@ -196,7 +196,7 @@ impl Recovery {
     }
 
     /// Changes what is remembered, after what has expired is gone.
-    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Memory) -> T) -> T {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut RecoveryState) -> T) -> T {
         let mut memory = self.memory.lock();
         memory.purge(now());
         let result = change(&mut memory);
@@ -217,9 +217,9 @@ impl Recovery {
         flags: Flags,
         queue: impl FnOnce(&Frames, Position) -> (Option<Recipients>, T),
     ) -> Result<T, serde_json::Error> {
-        let mut unstamped = Unstamped::new(encoder, packet, flags.uncompressed);
+        let mut unstamped = OffsetTemplate::new(encoder, packet, flags.uncompressed);
         self.with(|memory| {
-            let Memory { history, limits, .. } = memory;
+            let RecoveryState { history, limits, .. } = memory;
             // One that is not kept says once more what the client has seen.
             let position = history.position() + u64::from(!flags.volatile);
             let frames = unstamped.stamp(history.offset(position))?;
@@ -247,7 +247,7 @@ impl Recovery {
     }
 }
 
-impl Memory {
+impl RecoveryState {
     /// Keeps a socket that is gone.
     pub(crate) fn save(&mut self, saved: Saved) {
         let ticket = self.next_ticket;

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use engineio::{Frame, SlowConsumer};
+use engineio::{Frame, SlowConsumerPolicy};
 
 use crate::{
     event::{
@@ -41,8 +41,8 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             }
             // The caller hears of a full queue, and the client need not be disconnected for it.
             let sent = match self.adapter.slow_consumer {
-                SlowConsumer::Disconnect => self.session.send(frames),
-                policy => self.session.send_droppable(frames, policy),
+                SlowConsumerPolicy::Disconnect => self.session.send(frames),
+                policy => self.session.send_with(frames, policy),
             };
             Poll::Ready(sent.map_err(EmitError::from))
         });
@@ -50,7 +50,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             sent?;
         }
         if !lost {
-            self.show_sent(&packet);
+            self.notify_observers(&packet);
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Sends an event once there is room for it.
     pub(crate) async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
-        let mut waiting = self.session.waiting();
+        let mut waiting = self.session.send_waiter();
         // The socket may leave while it waits.
         poll_fn(|cx| match self.check() {
             Ok(()) => self.with_offset(packet, Flags::default(), |frames| {
@@ -91,19 +91,19 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             Err(error) => Poll::Ready(Err(error)),
         })
         .await?;
-        self.show_sent(packet);
+        self.notify_observers(packet);
         Ok(())
     }
 
-    pub(crate) fn show_sent(&self, packet: &Frames) {
+    pub(crate) fn notify_observers(&self, packet: &Frames) {
         if self.typed.has_outgoing() {
-            see_sent(self.path(), packet, [self]);
+            notify_sent(self.path(), packet, [self]);
         }
     }
 
     /// Whether anything may be sent.
     pub(crate) fn check(&self) -> Result<(), EmitError> {
-        let ended = self.left.get().is_some() || self.ending.is_requested();
+        let ended = self.left.get().is_some() || self.signals.is_requested();
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
@@ -148,7 +148,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Sends an answer once there is room for it, so that an answer is never lost.
     pub(crate) async fn answer_wait(&self, frames: &Frames) {
-        let mut waiting = self.session.waiting();
+        let mut waiting = self.session.send_waiter();
         let sent = poll_fn(|cx| match self.check() {
             Ok(()) => waiting.poll_send(cx, frames.as_slice()).map_err(EmitError::from),
             Err(error) => Poll::Ready(Err(error)),
@@ -159,13 +159,13 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 }
 
 /// Shows an event to those who look at what is sent, once for each socket that it was sent to.
-pub(crate) fn see_sent<'a, T: Observed + ?Sized + 'a>(
+pub(crate) fn notify_sent<'a, T: Observed + ?Sized + 'a>(
     namespace: &str,
     packet: &Frames,
     sockets: impl IntoIterator<Item = &'a SocketCore<T>>,
 ) {
     if let Some((name, args)) = Args::of_event(namespace, packet) {
-        sockets.into_iter().for_each(|socket| socket.typed.see_outgoing(&name, &args));
+        sockets.into_iter().for_each(|socket| socket.typed.notify_outgoing(&name, &args));
     }
 }
 

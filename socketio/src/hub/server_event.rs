@@ -19,17 +19,17 @@ use crate::{
 };
 
 /// A handler that runs, until it gives its answer.
-pub(crate) type Handling = Pin<Box<dyn Future<Output = Option<AckArgs>> + Send>>;
+pub(crate) type ServerEventFuture = Pin<Box<dyn Future<Output = Option<AckArgs>> + Send>>;
 
 /// A handler without its types.
 pub(crate) type ServerHandler =
-    Box<dyn Fn(Arc<Adapter>, RawArgs<'_>) -> Result<Handling, ArgsError> + Send + Sync>;
+    Box<dyn Fn(Arc<Adapter>, RawArgs<'_>) -> Result<ServerEventFuture, ArgsError> + Send + Sync>;
 
 /// Answers stay inside of the cluster: they are encoded as if for the namespace `/`, which takes no room.
 pub(crate) const ROOT: &str = "/";
 
 /// Starts a handler. What goes wrong with the arguments is an answer too.
-pub(crate) fn start(handler: &ServerHandler, adapter: Arc<Adapter>, raw: RawArgs<'_>) -> Handling {
+pub(crate) fn start(handler: &ServerHandler, adapter: Arc<Adapter>, raw: RawArgs<'_>) -> ServerEventFuture {
     // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
     let error = match catch_unwind(AssertUnwindSafe(|| handler(adapter, raw))) {
         Ok(Ok(handling)) => return handling,

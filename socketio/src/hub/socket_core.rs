@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use engineio::{CloseReason, SessionHandle, Sid, SlowConsumer};
+use engineio::{CloseReason, SessionHandle, Sid, SlowConsumerPolicy};
 
 use crate::{
     event::{args::Args, handshake::Handshake, reason::DisconnectReason},
@@ -24,14 +24,14 @@ use crate::{
 
 /// What sockets of one connection tell it.
 #[derive(Debug, Default)]
-pub(crate) struct Ending {
+pub(crate) struct ConnectionSignals {
     /// One of them has asked for the end of the connection.
     requested: AtomicBool,
     /// One of them has left its namespace since the connection last looked.
     left: AtomicBool,
 }
 
-impl Ending {
+impl ConnectionSignals {
     pub(crate) fn is_requested(&self) -> bool {
         self.requested.load(Ordering::Acquire)
     }
@@ -47,7 +47,7 @@ pub(crate) struct SocketCore<T: ?Sized> {
     pub(crate) id: Sid,
     pub(crate) slot: OnceLock<Slot>,
     pub(crate) session: SessionHandle,
-    pub(crate) ending: Arc<Ending>,
+    pub(crate) signals: Arc<ConnectionSignals>,
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) handshake: Handshake,
     /// Somebody has begun to take the socket out of its namespace.
@@ -119,7 +119,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         if self.leaving.swap(true, Ordering::AcqRel) {
             return false;
         }
-        self.typed.see_end(reason);
+        self.typed.notify_end(reason);
         if self.slot.get().is_some() {
             self.metrics().socket_left();
             let (namespace, id) = (self.path(), self.id.as_str());
@@ -138,7 +138,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             self.acks.clear();
             first
         });
-        self.ending.left.store(true, Ordering::Release);
+        self.signals.left.store(true, Ordering::Release);
         first
     }
 
@@ -147,7 +147,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
             // A session that has ended needs no word of it.
             if let Ok(frames) = self.encoder().disconnect() {
-                let _ = self.session.send_droppable(frames.as_slice(), SlowConsumer::Disconnect);
+                let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
             }
             self.session.wake();
         }
@@ -156,7 +156,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     /// Disconnects all sockets of the client, and ends its connection.
     pub(crate) fn close(&self) {
         self.disconnect();
-        self.ending.requested.store(true, Ordering::Release);
+        self.signals.requested.store(true, Ordering::Release);
         self.session.wake();
     }
 
@@ -192,9 +192,9 @@ pub(crate) trait Erased: Observed + Send + Sync {
 /// The observers of a socket of whatever data. They run under no lock; a panic is logged and ends there.
 pub(crate) trait Observed {
     /// The socket is about to leave its rooms.
-    fn see_end(&self, reason: DisconnectReason);
+    fn notify_end(&self, reason: DisconnectReason);
     /// Whether anybody looks at what is sent.
     fn has_outgoing(&self) -> bool;
     /// An event has been sent to the socket.
-    fn see_outgoing(&self, name: &str, args: &Args);
+    fn notify_outgoing(&self, name: &str, args: &Args);
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unused_self, reason = "with the feature it is used")]
 
-use crate::event::{Answer, error::EventError};
+use crate::event::{AckResponse, error::EventError};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NamespaceMetrics(());
@@ -54,5 +54,5 @@ impl EventMetrics {
 pub(crate) struct HandlerTime(());
 
 impl HandlerTime {
-    pub(crate) fn done(self, _: &Result<Answer, EventError>) {}
+    pub(crate) fn done(self, _: &Result<AckResponse, EventError>) {}
 }

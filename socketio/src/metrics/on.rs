@@ -10,7 +10,7 @@ use metrics::{
 use tokio::time::Instant;
 
 use super::OTHER;
-use crate::event::{Answer, error::EventError};
+use crate::event::{AckResponse, error::EventError};
 
 const CONNECT_ERRORS: &str = "socketio_connect_errors_total";
 
@@ -86,10 +86,10 @@ fn describe() {
 
 /// The metrics of an event that has a handler, or of all others. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct EventMetrics(Arc<Handles>);
+pub(crate) struct EventMetrics(Arc<EventRecorders>);
 
 #[derive(Debug)]
-struct Handles {
+struct EventRecorders {
     received: Counter,
     seconds: Histogram,
     refused: Counter,
@@ -105,7 +105,7 @@ impl EventMetrics {
             let labels = [namespace, event, ("kind", kind.to_owned())];
             counter!("socketio_handler_failures_total", &labels)
         };
-        Self(Arc::new(Handles {
+        Self(Arc::new(EventRecorders {
             received: counter!("socketio_events_received_total", &labels),
             seconds: histogram!("socketio_handler_seconds", &labels),
             refused: failures("refused"),
@@ -152,7 +152,7 @@ pub(crate) struct HandlerTime {
 }
 
 impl HandlerTime {
-    pub(crate) fn done(self, result: &Result<Answer, EventError>) {
+    pub(crate) fn done(self, result: &Result<AckResponse, EventError>) {
         self.metrics.0.seconds.record(self.start.elapsed());
         if let Err(error) = result {
             self.metrics.failed(error);

@@ -14,15 +14,15 @@ use tracing::{Instrument, level_filters::LevelFilter};
 
 use crate::{
     event::{
-        Answer, HookResult, IntoAck, Reply,
+        AckResponse, HookResult, IntoAck, Reply,
         error::EventError,
-        handshake::{Handshake, Refuse},
+        handshake::{ConnectError, Handshake},
         reason::DisconnectReason,
     },
     handles::socket::Socket,
     hub::{
         Adapter,
-        socket_core::{Ending, Erased, Observed, SocketCore},
+        socket_core::{ConnectionSignals, Erased, Observed, SocketCore},
     },
     metrics::{
         EventMetrics, HandlerTime,
@@ -35,23 +35,23 @@ use crate::{
 };
 
 /// Names one stay of a client in a namespace, for the time of its connection.
-pub(crate) type Key = u32;
+pub(crate) type MemberKey = u32;
 
 /// Something of a stay that runs, until it says what is done.
-pub(crate) type Running = Pin<Box<dyn Future<Output = Done> + Send>>;
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// What has come to its end.
 pub(crate) enum Done {
     /// The hook for a new socket: events may be handled now.
-    Connected(Key),
+    Connected(MemberKey),
     /// A handler.
-    Handled(Key),
+    Handled(MemberKey),
     /// The hook for a socket that has left: nothing is left of it.
-    Disconnected(Key),
+    Disconnected(MemberKey),
 }
 
 /// The answer of an admission.
-pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<Box<dyn Member>, Refuse>> + Send>>;
+pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Box<dyn Member>, ConnectError>> + Send>>;
 
 /// Held by a member for as long as it is in the namespace. The registry counts the members of a dynamic namespace by it.
 pub(crate) type Guard = Box<dyn Any + Send + Sync>;
@@ -68,9 +68,9 @@ pub(crate) trait Endpoint: Send + Sync {
         self: Arc<Self>,
         handshake: Handshake,
         session: SessionHandle,
-        ending: Arc<Ending>,
-        guest: Option<Guard>,
-    ) -> Admission;
+        signals: Arc<ConnectionSignals>,
+        guard: Option<Guard>,
+    ) -> ConnectFuture;
 }
 
 /// A client in a namespace, with its handlers.
@@ -80,44 +80,44 @@ pub(crate) trait Member: Send {
     fn enter(&self) -> bool;
     fn max_in_flight(&self) -> usize;
     /// What runs before the first event, if there is anything.
-    fn connected(&self, key: Key) -> Option<Running>;
+    fn connected(&self, key: MemberKey) -> Option<HandlerFuture>;
     /// The handler of an event, ready to run; `None` if there is none.
     fn event(
         &self,
-        key: Key,
+        key: MemberKey,
         name: &str,
         id: Option<u64>,
         raw: RawArgs<'_>,
-    ) -> Result<Option<Running>, ArgsError>;
+    ) -> Result<Option<HandlerFuture>, ArgsError>;
     /// What runs after the last handler, if there is anything.
-    fn disconnected(&self, key: Key, reason: DisconnectReason) -> Option<Running>;
+    fn disconnected(&self, key: MemberKey, reason: DisconnectReason) -> Option<HandlerFuture>;
 }
 
 /// An event on its way to its handler.
 #[derive(Clone, Copy)]
 pub(crate) struct Incoming<'a> {
-    pub(crate) key: Key,
+    pub(crate) key: MemberKey,
     pub(crate) name: &'a str,
     pub(crate) id: Option<u64>,
     pub(crate) raw: RawArgs<'a>,
 }
 
 /// What a handler answers, once it has run.
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, EventError>> + Send>>;
+pub(crate) type AckFuture = Pin<Box<dyn Future<Output = Result<AckResponse, EventError>> + Send>>;
 
 /// A handler without its types.
 pub(crate) trait Handler<D>: Send + Sync {
     fn metrics(&self) -> &EventMetrics;
 
     /// Reads the arguments, and makes what runs and answers the client.
-    fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError>;
+    fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<HandlerFuture, ArgsError>;
 
     /// Reads the arguments, and makes what runs and gives its answer to the middleware around it.
-    fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Answering, ArgsError>;
+    fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<AckFuture, ArgsError>;
 }
 
 /// A handler of an async function, and how its arguments are read.
-struct Function<F, R> {
+struct FnHandler<F, R> {
     body: F,
     read: R,
     metrics: EventMetrics,
@@ -136,10 +136,10 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: IntoAck,
 {
-    Box::new(Function { body, read, metrics })
+    Box::new(FnHandler { body, read, metrics })
 }
 
-impl<D, T, F, Fut, R> Handler<D> for Function<F, R>
+impl<D, T, F, Fut, R> Handler<D> for FnHandler<F, R>
 where
     D: Send + Sync + 'static,
     T: Send + 'static,
@@ -152,7 +152,7 @@ where
         &self.metrics
     }
 
-    fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Running, ArgsError> {
+    fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<HandlerFuture, ArgsError> {
         self.metrics.received();
         let args = (self.read)(event).inspect_err(|_| self.metrics.refused())?;
         let (body, time, name) = (self.body.clone(), self.metrics.start(), Box::from(event.name));
@@ -167,7 +167,7 @@ where
         }))
     }
 
-    fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<Answering, ArgsError> {
+    fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<AckFuture, ArgsError> {
         let args = (self.read)(event)?;
         let (body, id) = (self.body.clone(), event.id);
         Ok(Box::pin(async move {
@@ -183,7 +183,7 @@ async fn run<D, T, F, Fut>(
     socket: Socket<D>,
     args: T,
     reply: Reply<'_>,
-) -> Result<Answer, EventError>
+) -> Result<AckResponse, EventError>
 where
     D: Send + Sync + 'static,
     F: FnOnce(Socket<D>, T) -> Fut,
@@ -201,17 +201,17 @@ pub(crate) fn answer<T: Observed + ?Sized>(
     name: &str,
     id: Option<u64>,
     time: HandlerTime,
-    result: Result<Answer, EventError>,
+    result: Result<AckResponse, EventError>,
 ) -> Option<Frames> {
     time.done(&result);
     match result {
-        Ok(Answer(frames)) => socket.answer(frames?),
+        Ok(AckResponse(frames)) => socket.answer(frames?),
         Err(error) => socket.fail(name, id, &error),
     }
 }
 
 /// Puts what an event runs into a span, if anybody looks at it.
-pub(crate) fn traced(run: Running, namespace: &str, event: &str) -> Running {
+pub(crate) fn traced(run: HandlerFuture, namespace: &str, event: &str) -> HandlerFuture {
     // A span that is disabled records its fields all the same where something has turned on tracing's feature `log`.
     if LevelFilter::current() < LevelFilter::DEBUG {
         return run;
@@ -221,7 +221,7 @@ pub(crate) fn traced(run: Running, namespace: &str, event: &str) -> Running {
 }
 
 /// Makes a hook of an async function that answers nothing.
-pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Done) -> Running
+pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Done) -> HandlerFuture
 where
     Fut: Future<Output: HookResult> + Send + 'static,
 {

@@ -12,20 +12,20 @@ use futures::FutureExt;
 use crate::{
     event::{
         error::{Chain, EventError},
-        handshake::{Handshake, Refuse},
+        handshake::{ConnectError, Handshake},
         reason::DisconnectReason,
     },
     handles::{
         observers::Observers,
-        socket::{Entrance, Socket},
+        socket::{Socket, SocketParts},
     },
     hub::{
         Adapter,
         recovery::Claim,
-        socket_core::{Ending, Erased, SocketCore},
+        socket_core::{ConnectionSignals, Erased, SocketCore},
     },
     namespace::{
-        dispatch::{Admission, Endpoint, Guard, Incoming, Key, Member, Running},
+        dispatch::{ConnectFuture, Endpoint, Guard, HandlerFuture, Incoming, Member, MemberKey},
         restore,
         table::Table,
     },
@@ -33,13 +33,13 @@ use crate::{
 };
 
 /// A namespace of a server.
-pub(crate) struct Hosted<D> {
+pub(crate) struct NamespaceEndpoint<D> {
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) table: Arc<Table<D>>,
     pub(crate) observers: Arc<Observers<D>>,
 }
 
-impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
+impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
     fn adapter(&self) -> &Arc<Adapter> {
         &self.adapter
     }
@@ -52,48 +52,48 @@ impl<D: Send + Sync + 'static> Endpoint for Hosted<D> {
         self: Arc<Self>,
         handshake: Handshake,
         session: SessionHandle,
-        ending: Arc<Ending>,
-        guest: Option<Guard>,
-    ) -> Admission {
+        signals: Arc<ConnectionSignals>,
+        guard: Option<Guard>,
+    ) -> ConnectFuture {
         Box::pin(async move {
             let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
-            let entrance = Entrance { session, ending, adapter, handshake, observers };
+            let parts = SocketParts { session, signals, adapter, handshake, observers };
             let recovery = self.adapter.recovery.as_ref();
-            let claim = recovery.and_then(|_| Claim::read(&entrance.handshake, &entrance.session));
-            let joined = |socket, guest| {
-                Ok(Box::new(Joined { socket, table: self.table.clone(), _guest: guest }) as _)
+            let claim = recovery.and_then(|_| Claim::read(&parts.handshake, &parts.session));
+            let joined = |socket, guard| {
+                Ok(Box::new(MemberHandle { socket, table: self.table.clone(), _guard: guard }) as _)
             };
             if let Some(recovery) = &self.adapter.recovery
                 && recovery.skip_middlewares
-                && let Some(socket) = restore::restore(&entrance, claim.as_ref())
+                && let Some(socket) = restore::restore(&parts, claim.as_ref())
             {
-                return joined(socket, guest);
+                return joined(socket, guard);
             }
-            let run = async { (self.table.admit)(entrance.handshake.clone()).await };
+            let run = async { (self.table.admit)(parts.handshake.clone()).await };
             let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
                 engineio::__log!(error, namespace = self.adapter.path(), "the admission panicked");
-                Err(Refuse::new("internal error"))
+                Err(ConnectError::new("internal error"))
             });
             let data = data.inspect_err(|refuse| {
                 if let Some(cause) = refuse.cause() {
                     engineio::__log!(warn, namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
                 }
             })?;
-            let socket = restore::restore(&entrance, claim.as_ref());
-            joined(socket.unwrap_or_else(|| Socket::new(entrance, data)), guest)
+            let socket = restore::restore(&parts, claim.as_ref());
+            joined(socket.unwrap_or_else(|| Socket::new(parts, data)), guard)
         })
     }
 }
 
 /// A socket and its handlers.
-struct Joined<D> {
+struct MemberHandle<D> {
     socket: Socket<D>,
     table: Arc<Table<D>>,
     /// Keeps a dynamic namespace alive.
-    _guest: Option<Guard>,
+    _guard: Option<Guard>,
 }
 
-impl<D: Send + Sync + 'static> Member for Joined<D> {
+impl<D: Send + Sync + 'static> Member for MemberHandle<D> {
     fn socket(&self) -> &SocketCore<dyn Erased> {
         &*self.socket.0
     }
@@ -106,18 +106,18 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         self.table.max_in_flight
     }
 
-    fn connected(&self, key: Key) -> Option<Running> {
+    fn connected(&self, key: MemberKey) -> Option<HandlerFuture> {
         self.table.connected.as_ref().map(|hook| hook(self.socket.clone(), key))
     }
 
     fn event(
         &self,
-        key: Key,
+        key: MemberKey,
         name: &str,
         id: Option<u64>,
         raw: RawArgs<'_>,
-    ) -> Result<Option<Running>, ArgsError> {
-        self.socket.observers().see_incoming(&self.socket, name, raw)?;
+    ) -> Result<Option<HandlerFuture>, ArgsError> {
+        self.socket.observers().notify_incoming(&self.socket, name, raw)?;
         // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
         let event = Incoming { key, name, id, raw };
         let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
@@ -130,7 +130,7 @@ impl<D: Send + Sync + 'static> Member for Joined<D> {
         })
     }
 
-    fn disconnected(&self, key: Key, reason: DisconnectReason) -> Option<Running> {
+    fn disconnected(&self, key: MemberKey, reason: DisconnectReason) -> Option<HandlerFuture> {
         self.table.disconnected.as_ref().map(|hook| hook(self.socket.clone(), reason, key))
     }
 }

@@ -9,10 +9,10 @@ use std::{
 use futures::FutureExt;
 
 use crate::{
-    event::{Answer, IntoAck, Reply, args::Args, error::EventError},
+    event::{AckResponse, IntoAck, Reply, args::Args, error::EventError},
     handles::socket::Socket,
     namespace::{
-        dispatch::{self, Answering, Done, Incoming, Key, Running},
+        dispatch::{self, AckFuture, Done, HandlerFuture, Incoming, MemberKey},
         table::Table,
     },
     proto::args::{ArgsError, FromArgs},
@@ -33,7 +33,7 @@ pub struct Event {
 
 impl Event {
     /// Whether the client waits for an acknowledgement.
-    pub fn asked(&self) -> bool {
+    pub fn wants_ack(&self) -> bool {
         self.asked
     }
 
@@ -42,12 +42,12 @@ impl Event {
         Ok(Self { name: event.name.to_owned(), args, asked: event.id.is_some() })
     }
 
-    fn incoming(&mut self, key: Key, id: Option<u64>) -> Incoming<'_> {
+    fn incoming(&mut self, key: MemberKey, id: Option<u64>) -> Incoming<'_> {
         Incoming { key, name: &self.name, id, raw: self.args.as_raw(id.is_some()) }
     }
 }
 
-pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> Answering + Send + Sync>;
+pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> AckFuture + Send + Sync>;
 
 /// What is left to do for an event: the middleware that was registered later, and the handler.
 ///
@@ -58,7 +58,7 @@ pub struct Next<D> {
     /// How many functions have been entered.
     depth: usize,
     socket: Socket<D>,
-    key: Key,
+    key: MemberKey,
     id: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ impl<D: Send + Sync + 'static> Next<D> {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the handler.
-    pub async fn run(self, mut event: Event) -> Result<Answer, EventError> {
+    pub async fn run(self, mut event: Event) -> Result<AckResponse, EventError> {
         let Self { table, depth, socket, key, id } = self;
         if let Some(middleware) = table.middleware.get(depth) {
             let next = Self { table: table.clone(), depth: depth + 1, socket: socket.clone(), key, id };
@@ -81,7 +81,7 @@ impl<D: Send + Sync + 'static> Next<D> {
         }
         let Some(handler) = table.find(&event.name) else {
             socket.0.warnings().unhandled_event(socket.path(), &event.name);
-            return Ok(Answer(None));
+            return Ok(AckResponse(None));
         };
         // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
         let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket.clone(), event.incoming(key, id))));
@@ -128,7 +128,7 @@ pub(crate) fn start<D: Send + Sync + 'static>(
     table: &Arc<Table<D>>,
     socket: &Socket<D>,
     incoming: Incoming<'_>,
-) -> Result<Running, ArgsError> {
+) -> Result<HandlerFuture, ArgsError> {
     let metrics = table.metrics(incoming.name);
     metrics.received();
     let event = Event::read(incoming).inspect_err(|_| metrics.refused())?;

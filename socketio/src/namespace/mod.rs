@@ -9,14 +9,14 @@ pub(crate) mod table;
 
 use std::{collections::btree_map::Entry, fmt, future::Future, sync::Arc};
 
-use engineio::SlowConsumer;
+use engineio::SlowConsumerPolicy;
 use serde::Serialize;
 
 use crate::{
     event::{
         EventName, HookResult, IntoAck,
         args::Args,
-        handshake::{Handshake, Refuse},
+        handshake::{ConnectError, Handshake},
         reason::DisconnectReason,
     },
     handles::{
@@ -28,7 +28,7 @@ use crate::{
     metrics::{EventMetrics, NamespaceMetrics, log::hook_returned},
     namespace::{
         dispatch::{Done, Endpoint},
-        endpoint::Hosted,
+        endpoint::NamespaceEndpoint,
         middleware::{Event, Next},
         table::{Admit, Table},
     },
@@ -46,11 +46,11 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use socketio::{Ack, DisconnectReason, EventError, Handshake, Namespace, Refuse, Socket};
+/// use socketio::{Ack, DisconnectReason, EventError, Handshake, Namespace, ConnectError, Socket};
 ///
 /// struct User { name: String }
 ///
-/// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+/// async fn sign_in(handshake: Handshake) -> Result<User, ConnectError> {
 ///     Ok(User { name: handshake.auth()? })
 /// }
 ///
@@ -67,7 +67,7 @@ use crate::{
 #[must_use = "a namespace does nothing until it is added to a server"]
 pub struct Namespace<D = ()> {
     path: Arc<str>,
-    slow_consumer: Option<SlowConsumer>,
+    slow_consumer: Option<SlowConsumerPolicy>,
     table: Table<D>,
     observers: Observers<D>,
     hooks: Hooks,
@@ -82,7 +82,7 @@ impl Namespace {
     /// Panics if the path does not begin with a slash, or holds a comma.
     #[track_caller]
     pub fn new(path: impl Into<String>) -> Self {
-        Namespace::with_auth(path, async |_| Ok::<_, Refuse>(()))
+        Namespace::with_auth(path, async |_| Ok::<_, ConnectError>(()))
     }
 }
 
@@ -106,13 +106,13 @@ impl<D: Clone + Send + Sync + 'static> Namespace<D> {
     /// ```
     #[track_caller]
     pub fn with_data(path: impl Into<String>, data: D) -> Self {
-        Self::with_auth(path, async move |_| Ok::<_, Refuse>(data))
+        Self::with_auth(path, async move |_| Ok::<_, ConnectError>(data))
     }
 }
 
 impl<D: Send + Sync + 'static> Namespace<D> {
     /// A namespace whose clients are admitted by `admit`: what it returns is the [data](Socket::data) of the socket,
-    /// or the refusal that the client gets as `connect_error`. Any error becomes a [`Refuse`] by `?`.
+    /// or the refusal that the client gets as `connect_error`. Any error becomes a [`ConnectError`] by `?`.
     ///
     /// There is no socket before the client is admitted, so nothing can be emitted to it too early: what
     /// [`on_connect`](Self::on_connect) emits comes after the answer to its CONNECT. If the client leaves first, the
@@ -128,23 +128,23 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// # Examples
     ///
     /// ```
-    /// use socketio::{Handshake, Namespace, Refuse};
+    /// use socketio::{Handshake, Namespace, ConnectError};
     ///
     /// struct User { name: String }
     ///
-    /// fn only_from_home(handshake: &Handshake) -> Result<(), Refuse> {
+    /// fn only_from_home(handshake: &Handshake) -> Result<(), ConnectError> {
     ///     match handshake.header("origin") {
     ///         Some("https://home.example") => Ok(()),
-    ///         _ => Err(Refuse::new("not from here")),
+    ///         _ => Err(ConnectError::new("not from here")),
     ///     }
     /// }
     ///
-    /// async fn user_of(handshake: &Handshake) -> Result<User, Refuse> {
+    /// async fn user_of(handshake: &Handshake) -> Result<User, ConnectError> {
     ///     // A look into the database, for example.
     ///     Ok(User { name: handshake.auth()? })
     /// }
     ///
-    /// async fn sign_in(handshake: Handshake) -> Result<User, Refuse> {
+    /// async fn sign_in(handshake: Handshake) -> Result<User, ConnectError> {
     ///     only_from_home(&handshake)?;
     ///     user_of(&handshake).await
     /// }
@@ -156,7 +156,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     where
         F: FnOnce(Handshake) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<D, E>> + Send + 'static,
-        E: Into<Refuse>,
+        E: Into<ConnectError>,
     {
         let path = path.into();
         assert!(path.starts_with('/'), "the path of a namespace begins with a slash: `{path}`");
@@ -451,11 +451,11 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// # Examples
     ///
     /// ```
-    /// use socketio::{Namespace, SlowConsumer};
+    /// use socketio::{Namespace, SlowConsumerPolicy};
     ///
-    /// let positions = Namespace::new("/positions").slow_consumer(SlowConsumer::DropOldest);
+    /// let positions = Namespace::new("/positions").slow_consumer(SlowConsumerPolicy::DropOldest);
     /// ```
-    pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
+    pub fn slow_consumer(mut self, policy: SlowConsumerPolicy) -> Self {
         self.slow_consumer = Some(policy);
         self
     }
@@ -559,7 +559,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
                 adapter.slow_consumer = policy;
             }
             let adapter = Arc::new(adapter);
-            Arc::new(Hosted { adapter, table: table.clone(), observers: observers.clone() }) as _
+            Arc::new(NamespaceEndpoint { adapter, table: table.clone(), observers: observers.clone() }) as _
         };
         (shared, host)
     }

@@ -3,25 +3,25 @@
 use crate::{
     handles::{
         observers::Data,
-        socket::{Entrance, Socket},
+        socket::{Socket, SocketParts},
     },
     hub::{history::cost, recovery::Claim},
 };
 
 /// The socket of a client that comes back, with all that it has missed on its way to it; `None` if there is any doubt.
 pub(crate) fn restore<D: Send + Sync + 'static>(
-    entrance: &Entrance<D>,
+    parts: &SocketParts<D>,
     claim: Option<&Claim>,
 ) -> Option<Socket<D>> {
     let claim = claim?;
     // Out of the memory, so that nobody else can have it.
-    let saved = entrance.adapter.recovery.as_ref()?.take(claim)?;
+    let saved = parts.adapter.recovery.as_ref()?.take(claim)?;
     let data = saved.data().clone().downcast().ok()?;
     let recoverable = saved.recoverable();
-    let socket = Socket::make(entrance.clone(), saved.sid(), Data::Shared(data), Some(recoverable));
+    let socket = Socket::make(parts.clone(), saved.sid(), Data::Shared(data), Some(recoverable));
     let answer = socket.connect_answer().ok()?;
-    let session = &entrance.session;
-    entrance.adapter.change(|rooms, memory| {
+    let session = &parts.session;
+    parts.adapter.change(|rooms, memory| {
         let (memory, recoverable) = (memory?, socket.0.recoverable()?);
         let missed = memory.catch_up(&saved, claim, recoverable, session.buffered() + cost(&answer))?;
         if session.send(answer.as_slice()).is_err() {

@@ -5,7 +5,7 @@ use std::{future::Future, panic::AssertUnwindSafe};
 use futures::FutureExt;
 
 use crate::{
-    event::{Answer, IntoAck, Reply, error::EventError},
+    event::{AckResponse, IntoAck, Reply, error::EventError},
     handles::broadcast::BroadcastOperator,
     hub::server_event::{ROOT, ServerHandler, answer, failed},
     proto::{args::FromArgs, encode::Encoder},
@@ -27,7 +27,7 @@ where
             let namespace = BroadcastOperator::new(Some(adapter));
             let run = async { function(namespace, args).await.into_ack(reply) };
             match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(Ok(Answer(frames))) => frames.as_ref().map(answer),
+                Ok(Ok(AckResponse(frames))) => frames.as_ref().map(answer),
                 Ok(Err(error)) => failed(&error),
                 Err(_) => failed(&EventError::panicked("the handler")),
             }

@@ -4,22 +4,22 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use crate::{
     event::{
-        handshake::{Handshake, Refuse},
+        handshake::{ConnectError, Handshake},
         reason::DisconnectReason,
     },
     handles::socket::Socket,
     metrics::{EventMetrics, OTHER},
     namespace::{
-        dispatch::{Handler, Incoming, Key, Running},
+        dispatch::{Handler, HandlerFuture, Incoming, MemberKey},
         middleware::{self, Middleware},
     },
     proto::args::ArgsError,
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub(crate) type Admit<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, Refuse>> + Send + Sync>;
-type ConnectHook<D> = Box<dyn Fn(Socket<D>, Key) -> Running + Send + Sync>;
-type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, Key) -> Running + Send + Sync>;
+pub(crate) type Admit<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, ConnectError>> + Send + Sync>;
+type ConnectHook<D> = Box<dyn Fn(Socket<D>, MemberKey) -> HandlerFuture + Send + Sync>;
+type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, MemberKey) -> HandlerFuture + Send + Sync>;
 
 pub(crate) struct Table<D> {
     pub(crate) admit: Admit<D>,
@@ -65,7 +65,7 @@ impl<D: Send + Sync + 'static> Table<D> {
         self: &Arc<Self>,
         socket: &Socket<D>,
         event: Incoming<'_>,
-    ) -> Result<Option<Running>, ArgsError> {
+    ) -> Result<Option<HandlerFuture>, ArgsError> {
         if !self.middleware.is_empty() {
             return middleware::start(self, socket, event).map(Some);
         }

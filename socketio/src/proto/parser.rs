@@ -25,7 +25,7 @@ pub use super::packet::Kind as PacketKind;
 /// ```
 /// use std::sync::Arc;
 /// use socketio::{
-///     Decoder, Frame, Limits, Message, Packet, PacketKind, ParseError, Parser, Server, ServerConfig,
+///     Decoder, Frame, ParserLimits, Message, Packet, PacketKind, ParseError, Parser, Server, ServerConfig,
 /// };
 ///
 /// /// The namespace, the kind, the id and the payload, one on each line.
@@ -42,7 +42,7 @@ pub use super::packet::Kind as PacketKind;
 ///         Ok(vec![Frame::text(&text)])
 ///     }
 ///
-///     fn decoder(&self, _: Limits) -> Box<dyn Decoder> {
+///     fn decoder(&self, _: ParserLimits) -> Box<dyn Decoder> {
 ///         Box::new(LinesDecoder)
 ///     }
 /// }
@@ -80,7 +80,7 @@ pub trait Parser: fmt::Debug + Send + Sync + 'static {
     fn encode(&self, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError>;
 
     /// Makes what decodes the messages of one connection.
-    fn decoder(&self, limits: Limits) -> Box<dyn Decoder>;
+    fn decoder(&self, limits: ParserLimits) -> Box<dyn Decoder>;
 }
 
 /// Decodes the messages of one connection: made by a [`Parser`].
@@ -89,7 +89,7 @@ pub trait Decoder: Send {
     ///
     /// What a packet holds is checked afterwards: that the payload is JSON of bounded depth and fits the kind, that
     /// placeholders have their attachments and no two the same, and that the event has a name which clients may use. How large it is nobody
-    /// else can bound: a message is within [`Limits::max_bytes`], and a format that says much in few bytes needs a limit
+    /// else can bound: a message is within [`ParserLimits::max_bytes`], and a format that says much in few bytes needs a limit
     /// of its own.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ pub trait Decoder: Send {
 pub(crate) struct Decoding(Option<Box<dyn Decoder>>);
 
 impl Decoding {
-    pub(crate) fn new(parser: &dyn Parser, limits: Limits) -> Self {
+    pub(crate) fn new(parser: &dyn Parser, limits: ParserLimits) -> Self {
         Self(guarded(|| parser.decoder(limits)).ok())
     }
 
@@ -131,7 +131,7 @@ const PANICKED: ParseError = ParseError::new("the parser panicked");
 /// What a [`Decoder`] must not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct ParserLimits {
     /// The most bytes of one packet, where it is made of several messages:
     /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which each message is within.
     pub max_bytes: usize,
@@ -158,7 +158,7 @@ pub struct Packet<'a> {
     pub attachments: Cow<'a, [Bytes]>,
 }
 
-impl Default for Limits {
+impl Default for ParserLimits {
     /// The limits of a server with the default options.
     fn default() -> Self {
         Self { max_bytes: 1_000_000, max_depth: MAX_DEPTH }

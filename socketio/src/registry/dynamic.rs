@@ -144,14 +144,14 @@ impl Dynamic {
 }
 
 /// A client in a dynamic namespace, or on its way there. While there is one, the namespace stays.
-pub(crate) struct Guest {
+pub(crate) struct ChildRef {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) adapter: Arc<Adapter>,
 }
 
-impl Drop for Guest {
+impl Drop for ChildRef {
     fn drop(&mut self) {
-        self.namespaces.part(self.adapter.path());
+        self.namespaces.leave(self.adapter.path());
     }
 }
 

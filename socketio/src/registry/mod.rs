@@ -4,7 +4,7 @@ pub(crate) mod dynamic;
 
 use std::{
     any::TypeId,
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,13 +17,13 @@ use parking_lot::RwLock;
 use crate::{
     config::ServerConfig,
     event::{
-        handshake::{Handshake, Refuse},
+        handshake::{ConnectError, Handshake},
         legacy::unknown_namespace,
     },
-    hub::{Adapter, Hooks, socket_core::Ending},
+    hub::{Adapter, Hooks, socket_core::ConnectionSignals},
     metrics::{NamespaceMetrics, log::Limit},
-    namespace::dispatch::{Admission, Endpoint},
-    registry::dynamic::{Dynamic, Guest},
+    namespace::dispatch::{ConnectFuture, Endpoint},
+    registry::dynamic::{ChildRef, Dynamic},
 };
 
 /// All namespaces.
@@ -32,30 +32,30 @@ pub(crate) struct Namespaces {
     /// What stands for namespaces that there are not, and for the server as a whole.
     pub(crate) others: Hooks,
     connect_errors: AtomicU64,
-    known: RwLock<Known>,
+    registered: RwLock<Registered>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Registered {
     /// By path.
-    live: HashMap<Box<str>, Live>,
+    entries: HashMap<Box<str>, Entry>,
     /// In the order of their registration.
     dynamic: Vec<Arc<Dynamic>>,
     /// How many of the living were made by a dynamic one.
     children: usize,
 }
 
-struct Live {
+struct Entry {
     endpoint: Arc<dyn Endpoint>,
     /// The dynamic namespace that has made it.
     parent: Option<usize>,
-    guests: usize,
+    refs: usize,
 }
 
 impl Namespaces {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
         let others = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
-        Self { config, others, connect_errors: AtomicU64::new(0), known: RwLock::default() }
+        Self { config, others, connect_errors: AtomicU64::new(0), registered: RwLock::default() }
     }
 
     /// How many requests to join a namespace were refused.
@@ -64,52 +64,52 @@ impl Namespaces {
     }
 
     /// A client is told that it may not join a namespace.
-    pub(crate) fn refused(&self, path: &str, refuse: &Refuse) {
+    pub(crate) fn refused(&self, path: &str, refuse: &ConnectError) {
         self.connect_errors.fetch_add(1, Ordering::Relaxed);
-        let known = self.known.read();
-        let live = known.live.get(path).map(|live| &live.endpoint.adapter().hooks);
-        let pattern = || known.dynamic.iter().find(|dynamic| dynamic.read(path).is_some());
-        let hooks = live.cloned().or_else(|| pattern().map(|dynamic| dynamic.hooks.clone()));
-        drop(known);
+        let registered = self.registered.read();
+        let entry = registered.entries.get(path).map(|entry| &entry.endpoint.adapter().hooks);
+        let pattern = || registered.dynamic.iter().find(|dynamic| dynamic.read(path).is_some());
+        let hooks = entry.cloned().or_else(|| pattern().map(|dynamic| dynamic.hooks.clone()));
+        drop(registered);
         let hooks = hooks.as_deref().unwrap_or(&self.others);
         hooks.metrics.connect_refused();
         hooks.warnings.connect_refused(path, refuse.message());
     }
 
     pub(crate) fn adapter(&self, path: &str) -> Option<Arc<Adapter>> {
-        self.known.read().live.get(path).map(|live| live.endpoint.adapter().clone())
+        self.registered.read().entries.get(path).map(|entry| entry.endpoint.adapter().clone())
     }
 
     /// As [`adapter`](Self::adapter), if the data of its sockets is of this type.
     pub(crate) fn adapter_of<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {
-        let known = self.known.read();
-        let endpoint = &known.live.get(path)?.endpoint;
+        let registered = self.registered.read();
+        let endpoint = &registered.entries.get(path)?.endpoint;
         (endpoint.data_type() == TypeId::of::<D>()).then(|| endpoint.adapter().clone())
     }
 
     /// The living namespaces that the dynamic ones of a pattern have made.
     pub(crate) fn children(&self, pattern: &str) -> Vec<Arc<Adapter>> {
-        let known = self.known.read();
-        let is_child = |live: &&Live| {
-            let parent = live.parent.and_then(|parent| known.dynamic.get(parent));
+        let registered = self.registered.read();
+        let is_child = |entry: &&Entry| {
+            let parent = entry.parent.and_then(|parent| registered.dynamic.get(parent));
             parent.is_some_and(|parent| parent.is_of(pattern))
         };
-        known.live.values().filter(is_child).map(|live| live.endpoint.adapter().clone()).collect()
+        registered.entries.values().filter(is_child).map(|entry| entry.endpoint.adapter().clone()).collect()
     }
 
     /// Adds a namespace; says whether its path was free.
     pub(crate) fn insert(&self, endpoint: Arc<dyn Endpoint>) -> bool {
-        match self.known.write().live.entry(endpoint.adapter().path().into()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(slot) => {
-                slot.insert(Live { endpoint, parent: None, guests: 0 });
+        match self.registered.write().entries.entry(endpoint.adapter().path().into()) {
+            hash_map::Entry::Occupied(_) => false,
+            hash_map::Entry::Vacant(slot) => {
+                slot.insert(Entry { endpoint, parent: None, refs: 0 });
                 true
             }
         }
     }
 
     pub(crate) fn insert_dynamic(&self, dynamic: Dynamic) {
-        self.known.write().dynamic.push(Arc::new(dynamic));
+        self.registered.write().dynamic.push(Arc::new(dynamic));
     }
 
     /// Asks the namespace of this path whether a client may come in; `None` if there is none.
@@ -118,31 +118,31 @@ impl Namespaces {
         path: &str,
         handshake: Handshake,
         session: SessionHandle,
-        ending: Arc<Ending>,
-    ) -> Option<Admission> {
-        let known = self.known.read();
-        if let Some(Live { endpoint, parent: None, .. }) = known.live.get(path) {
-            return Some(endpoint.clone().admit(handshake, session, ending, None));
+        signals: Arc<ConnectionSignals>,
+    ) -> Option<ConnectFuture> {
+        let registered = self.registered.read();
+        if let Some(Entry { endpoint, parent: None, .. }) = registered.entries.get(path) {
+            return Some(endpoint.clone().admit(handshake, session, signals, None));
         }
-        let candidates = known.dynamic.iter().enumerate();
+        let candidates = registered.dynamic.iter().enumerate();
         let candidates: Vec<_> = candidates
             .filter_map(|(parent, dynamic)| Some((parent, dynamic.clone(), dynamic.read(path)?)))
             .collect();
-        drop(known);
+        drop(registered);
         if candidates.is_empty() {
             return None;
         }
         let (namespaces, path) = (self.clone(), Box::<str>::from(path));
         Some(Box::pin(async move {
             let too_many =
-                |_: &Refuse| namespaces.others.warnings.limit_hit(&path, Limit::MaxDynamicNamespaces);
+                |_: &ConnectError| namespaces.others.warnings.limit_hit(&path, Limit::MaxDynamicNamespaces);
             for (parent, dynamic, params) in candidates {
                 let handshake = handshake.with_params(params);
                 if dynamic.accepts(&path, &handshake).await
                     && let Some(child) = namespaces.visit(parent, &dynamic, &path).inspect_err(too_many)?
                 {
-                    let guest = Guest { namespaces: namespaces.clone(), adapter: child.adapter().clone() };
-                    return child.admit(handshake, session, ending, Some(Box::new(guest))).await;
+                    let guard = ChildRef { namespaces: namespaces.clone(), adapter: child.adapter().clone() };
+                    return child.admit(handshake, session, signals, Some(Box::new(guard))).await;
                 }
             }
             Err(unknown_namespace(&session))
@@ -156,34 +156,34 @@ impl Namespaces {
         parent: usize,
         dynamic: &Dynamic,
         path: &str,
-    ) -> Result<Option<Arc<dyn Endpoint>>, Refuse> {
-        let known = &mut *self.known.write();
-        if let Some(live) = known.live.get_mut(path) {
-            if live.parent != Some(parent) {
+    ) -> Result<Option<Arc<dyn Endpoint>>, ConnectError> {
+        let registered = &mut *self.registered.write();
+        if let Some(entry) = registered.entries.get_mut(path) {
+            if entry.parent != Some(parent) {
                 return Ok(None);
             }
-            live.guests += 1;
-            return Ok(Some(live.endpoint.clone()));
+            entry.refs += 1;
+            return Ok(Some(entry.endpoint.clone()));
         }
-        if known.children >= self.config.max_dynamic_namespaces {
-            return Err(Refuse::new("too many dynamic namespaces"));
+        if registered.children >= self.config.max_dynamic_namespaces {
+            return Err(ConnectError::new("too many dynamic namespaces"));
         }
-        known.children += 1;
+        registered.children += 1;
         let endpoint = dynamic.make(path);
-        let live = Live { endpoint: endpoint.clone(), parent: Some(parent), guests: 1 };
-        known.live.insert(path.into(), live);
+        let entry = Entry { endpoint: endpoint.clone(), parent: Some(parent), refs: 1 };
+        registered.entries.insert(path.into(), entry);
         Ok(Some(endpoint))
     }
 
     /// A guest goes. Whoever comes at the same time finds the namespace with a guest, or finds none and makes another.
-    pub(crate) fn part(&self, path: &str) {
-        let known = &mut *self.known.write();
-        let Some(live) = known.live.get_mut(path) else { return };
-        live.guests -= 1;
-        if live.guests == 0 && self.config.cleanup_empty_child_namespaces {
-            known.live.remove(path);
-            known.live.shrink();
-            known.children -= 1;
+    pub(crate) fn leave(&self, path: &str) {
+        let registered = &mut *self.registered.write();
+        let Some(entry) = registered.entries.get_mut(path) else { return };
+        entry.refs -= 1;
+        if entry.refs == 0 && self.config.cleanup_empty_child_namespaces {
+            registered.entries.remove(path);
+            registered.entries.shrink();
+            registered.children -= 1;
         }
     }
 }

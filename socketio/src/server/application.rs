@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use engineio::{Application, OpenRequest, SessionHandle};
+use engineio::{Application, HandshakeRequest, SessionHandle};
 
 use crate::{config::ServerConfig, connection::Connection, registry::Namespaces};
 
@@ -21,7 +21,7 @@ impl fmt::Debug for Sessions {
 impl Application for Sessions {
     type Connection = Connection;
 
-    fn connect(&self, session: SessionHandle, request: Arc<OpenRequest>) -> Connection {
+    fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Connection {
         Connection::new(self.namespaces.clone(), self.config.clone(), session, request)
     }
 }

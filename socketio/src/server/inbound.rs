@@ -11,7 +11,7 @@ use futures::{
 use crate::{
     hub::{
         Adapter, Flags,
-        ack_collector::{Outcomes, Owed},
+        ack_collector::{AckCollector, PendingBroadcast},
         cluster::{Body, Cluster, Inbound, Inbox, Message, Op, ServerId},
     },
     proto::{args::RawArgs, encode::Frames, packet::event_name},
@@ -25,7 +25,7 @@ type Running = Pin<Box<dyn Future<Output = Option<Key>> + Send>>;
 /// Acknowledgements that are gathered for another server.
 struct Gathering {
     id: u64,
-    outcomes: Arc<Outcomes>,
+    outcomes: Arc<AckCollector>,
     forward: AbortHandle,
 }
 
@@ -133,14 +133,14 @@ impl Worker {
     }
 
     /// Tells the other server of each acknowledgement as it comes; those at the same time together.
-    fn gather(&mut self, (server, request): Key, mut owed: Owed) {
-        self.cluster.reply(server, request, Body::Recipients(owed.outcomes.recipients()));
+    fn gather(&mut self, (server, request): Key, mut pending: PendingBroadcast) {
+        self.cluster.reply(server, request, Body::Recipients(pending.outcomes.recipients()));
         let (abort, registration) = AbortHandle::new_pair();
-        let (id, outcomes) = (owed.id, owed.outcomes.clone());
+        let (id, outcomes) = (pending.id, pending.outcomes.clone());
         let cluster = self.cluster.clone();
         let forward = async move {
-            while let Some(outcomes) = owed.next_batch().await {
-                cluster.reply(server, request, Body::Outcomes(outcomes));
+            while let Some(outcomes) = pending.next_batch().await {
+                cluster.reply(server, request, Body::AckCollector(outcomes));
             }
         };
         self.gatherings.insert((server, request), Gathering { id, outcomes, forward: abort });

@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::server::{Server, status};
 
 pin_project! {
-    /// The body of a response: of a [`Server`], or of the service that it is a [layer](WithServer) around.
+    /// The body of a response: of a [`Server`], or of the service that it is a [layer](ServerService) around.
     #[derive(Debug)]
     pub struct ResponseBody<B = Empty<Bytes>> {
         #[pin]
@@ -117,21 +117,21 @@ where
 }
 
 impl<S> Layer<S> for Server {
-    type Service = WithServer<S>;
+    type Service = ServerService<S>;
 
-    fn layer(&self, inner: S) -> WithServer<S> {
-        WithServer { server: self.clone(), inner }
+    fn layer(&self, inner: S) -> ServerService<S> {
+        ServerService { server: self.clone(), inner }
     }
 }
 
 /// A service behind a [`Server`]: it gets the requests for all other paths. Made by [`Server`] as a tower layer.
 #[derive(Debug, Clone)]
-pub struct WithServer<S> {
+pub struct ServerService<S> {
     server: Server,
     inner: S,
 }
 
-impl<S, B, R> Service<Request<B>> for WithServer<S>
+impl<S, B, R> Service<Request<B>> for ServerService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,

@@ -25,7 +25,7 @@ use crate::{
         EventName,
         args::Args,
         error::{AckError, EmitError},
-        handshake::Refuse,
+        handshake::ConnectError,
     },
     proto::{
         args::{FromArgs, RawArgs, ToArgs},
@@ -124,7 +124,12 @@ impl Payload {
 }
 
 impl TestClient {
-    pub(super) async fn join(wire: Wire, namespace: &str, auth: &str, claim: Claim) -> Result<Self, Refuse> {
+    pub(super) async fn join(
+        wire: Wire,
+        namespace: &str,
+        auth: &str,
+        claim: Claim,
+    ) -> Result<Self, ConnectError> {
         if let Ok(frames) = wire.encoder(namespace).ask(auth) {
             wire.send(frames.as_slice()).await;
         }
@@ -143,7 +148,7 @@ impl TestClient {
         let reader = tokio::spawn(reader.run()).abort_handle();
         let Joined { sid, pid } = match answer.await {
             Ok(answer) => answer?,
-            Err(_) => return Err(Refuse::new("the server has closed the connection")),
+            Err(_) => return Err(ConnectError::new("the server has closed the connection")),
         };
         let namespace = namespace.into();
         let recovered = pid.is_some() && pid == claim.pid;
@@ -387,7 +392,7 @@ struct Reader {
     has_offsets: bool,
     acks: Acks,
     events: mpsc::Sender<TestEvent>,
-    answered: Option<oneshot::Sender<Result<Joined, Refuse>>>,
+    answered: Option<oneshot::Sender<Result<Joined, ConnectError>>>,
 }
 
 impl Reader {
@@ -476,7 +481,7 @@ impl Reader {
     fn refused(&mut self, text: &str) -> bool {
         let json = text.find('{').map_or("", |at| &text[at..]);
         let mut error: Value = serde_json::from_str(json).unwrap_or_default();
-        let mut refuse = Refuse::new(error["message"].as_str().unwrap_or_default());
+        let mut refuse = ConnectError::new(error["message"].as_str().unwrap_or_default());
         if let Some(data) = error.get_mut("data") {
             refuse = refuse.data(data.take());
         }
@@ -485,7 +490,7 @@ impl Reader {
         false
     }
 
-    fn tell(&mut self, answer: Result<Joined, Refuse>) -> bool {
+    fn tell(&mut self, answer: Result<Joined, ConnectError>) -> bool {
         self.answered.take().is_some_and(|answered| answered.send(answer).is_ok())
     }
 }

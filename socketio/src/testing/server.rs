@@ -10,7 +10,7 @@ use super::{
     client::{Claim, TestClient},
     wire::Wire,
 };
-use crate::{event::handshake::Refuse, server::Server};
+use crate::{event::handshake::ConnectError, server::Server};
 
 /// A [`Server`] for clients in the same process.
 ///
@@ -63,10 +63,10 @@ impl TestServer {
 /// # Examples
 ///
 /// ```
-/// use socketio::{Handshake, Namespace, Refuse, Server, testing::TestServer};
+/// use socketio::{Handshake, Namespace, ConnectError, Server, testing::TestServer};
 ///
-/// async fn sign_in(handshake: Handshake) -> Result<(), Refuse> {
-///     if handshake.header("x-api-key") == Some("secret") { Ok(()) } else { Err(Refuse::new("who are you?")) }
+/// async fn sign_in(handshake: Handshake) -> Result<(), ConnectError> {
+///     if handshake.header("x-api-key") == Some("secret") { Ok(()) } else { Err(ConnectError::new("who are you?")) }
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -164,9 +164,10 @@ impl Connect {
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection.
-    pub async fn connect(self) -> Result<TestClient, Refuse> {
-        let wire =
-            Wire::open(self.server, self.query, self.headers, self.extensions).await.map_err(Refuse::new)?;
+    pub async fn connect(self) -> Result<TestClient, ConnectError> {
+        let wire = Wire::open(self.server, self.query, self.headers, self.extensions)
+            .await
+            .map_err(ConnectError::new)?;
         let auth = auth_of(&self.auth, &self.claim);
         TestClient::join(wire, &self.namespace, &auth, self.claim).await
     }

@@ -14,7 +14,7 @@ use crate::{
     config::ServerConfig,
     proto::{
         encode::Encoder,
-        parser::{Decoder, Limits},
+        parser::{Decoder, ParserLimits},
     },
     server::Server,
 };
@@ -81,7 +81,7 @@ impl Wire {
 
     /// What reads the messages of the server, if that is not the protocol itself.
     pub(super) fn decoder(&self) -> Option<Box<dyn Decoder>> {
-        self.config().parser.as_ref().map(|parser| parser.decoder(Limits::default()))
+        self.config().parser.as_ref().map(|parser| parser.decoder(ParserLimits::default()))
     }
 
     /// Closes the session from this side.

@@ -3,13 +3,13 @@
 use ts_rs::TS;
 
 use super::types::Types;
-use crate::event::args::{Args, Asked};
+use crate::event::args::{Args, WithAckFlag};
 
 /// What stands in front of a parameter that takes any number of arguments.
 pub(super) const REST: &str = "...";
 
 /// What a handler takes or an event carries, as parameters: every type that implements [`TS`], [`Args`], and
-/// [`Asked`] of one of them.
+/// [`WithAckFlag`] of one of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as the arguments of an event",
     label = "these arguments are not known to `ts_rs`",
@@ -38,7 +38,7 @@ impl DescribeArgs for Args {
     }
 }
 
-impl<T: DescribeArgs> DescribeArgs for Asked<T> {
+impl<T: DescribeArgs> DescribeArgs for WithAckFlag<T> {
     const KNOWS_IF_ASKED: bool = true;
 
     fn parameters(types: &mut Types) -> Vec<String> {

@@ -78,7 +78,7 @@
 //! | structs and enums | as serde writes them; see [`ts_rs::TS`] for its attributes |
 //! | bytes | [`Binary`]; do not turn on the feature `bytes-impl` of `ts-rs`, which takes them for arrays |
 //! | `Args` | any number of arguments, `any[]` |
-//! | `Asked<T>` | as `T`, and the callback may be left out |
+//! | `WithAckFlag<T>` | as `T`, and the callback may be left out |
 //! | dates, UUIDs, and the like | `string`, with the features of `ts-rs` named after their crates |
 //!
 //! A type with `#[serde(transparent)]` around a tuple is several arguments, but is described as one: use the tuple.

@@ -179,7 +179,7 @@ async fn requests_that_overlap_or_do_not_belong() {
     stage.goes_on().await;
 }
 
-fn statuses(answers: [&crate::support::Answer; 2]) -> [u16; 2] {
+fn statuses(answers: [&crate::support::HttpResponse; 2]) -> [u16; 2] {
     let mut statuses = answers.map(|answer| answer.status);
     statuses.sort_unstable();
     statuses

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use socketio::{Ack, Args, EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{Ack, Args, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
@@ -58,7 +58,7 @@ impl Stage {
             .on("mark", async |_, ()| ());
         let refusing = Namespace::with_auth("/refusing", async |_: Handshake| {
             tokio::task::yield_now().await;
-            Err::<(), _>(Refuse::new("no"))
+            Err::<(), _>(ConnectError::new("no"))
         });
         let cage = Namespace::new("/canary").on("chirp", async |_, n: u32| Ack(n));
         let io = Server::with_config(config).namespace(root).namespace(refusing).namespace(cage);

@@ -8,7 +8,7 @@ use axum::{
     middleware::{Next, from_fn},
 };
 use socketio::{
-    Ack, EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig, Socket, testing::TestServer,
+    Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket, testing::TestServer,
 };
 use tokio::net::TcpListener;
 
@@ -22,7 +22,7 @@ struct User(Arc<str>);
 struct Unused(#[expect(dead_code, reason = "its clones are counted")] Arc<()>);
 
 fn io() -> Server {
-    async fn sign_in(handshake: Handshake) -> Result<Arc<str>, Refuse> {
+    async fn sign_in(handshake: Handshake) -> Result<Arc<str>, ConnectError> {
         assert!(handshake.extension::<Unused>().is_none());
         Ok(handshake.extension::<User>().ok_or("who are you?")?.0.clone())
     }
@@ -95,5 +95,5 @@ async fn a_test_brings_its_own() {
     let client = server.client("/").extension(User("Bob".into())).connect().await.unwrap();
     let name: String = client.emit_with_ack("name", &()).await.unwrap();
     assert_eq!(name, "Bob");
-    assert_eq!(server.client("/").connect().await.unwrap_err(), Refuse::new("who are you?"));
+    assert_eq!(server.client("/").connect().await.unwrap_err(), ConnectError::new("who are you?"));
 }

@@ -13,8 +13,8 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use socketio::{
-    Ack, DisconnectReason, EventError, Handshake, JoinError, Namespace, Refuse, Server, ServerConfig, Socket,
-    TypedEvent, testing::TestServer,
+    Ack, ConnectError, DisconnectReason, EventError, Handshake, JoinError, Namespace, Server, ServerConfig,
+    Socket, TypedEvent, testing::TestServer,
 };
 use tracing::Level;
 
@@ -105,7 +105,7 @@ fn errors_that_a_client_may_read_are_named() {
 
 #[tokio::test(start_paused = true)]
 async fn an_admission_refuses_with_any_error() {
-    async fn admit(handshake: Handshake) -> Result<(), Refuse> {
+    async fn admit(handshake: Handshake) -> Result<(), ConnectError> {
         let auth: Value = handshake.auth()?;
         match auth["how"].as_str().context("no word")? {
             "text" => Err("not you")?,
@@ -119,11 +119,11 @@ async fn an_admission_refuses_with_any_error() {
     let refusal = async |namespace: &str, auth: Value| {
         server.client(namespace).auth(&auth).connect().await.map(drop).unwrap_err()
     };
-    assert_eq!(refusal("/", json!({"how": "text"})).await, Refuse::new("not you"));
+    assert_eq!(refusal("/", json!({"how": "text"})).await, ConnectError::new("not you"));
     assert!(lines.with(&["the admission failed"]).is_empty());
-    assert_eq!(refusal("/", json!({"how": "io"})).await, Refuse::new("internal error"));
-    assert_eq!(refusal("/", json!({})).await, Refuse::new("internal error"));
-    assert_eq!(refusal("/anyhow", json!({})).await, Refuse::new("internal error"));
+    assert_eq!(refusal("/", json!({"how": "io"})).await, ConnectError::new("internal error"));
+    assert_eq!(refusal("/", json!({})).await, ConnectError::new("internal error"));
+    assert_eq!(refusal("/anyhow", json!({})).await, ConnectError::new("internal error"));
     for cause in ["the database is gone", "no word", "out of order"] {
         assert_eq!(lines.with(&["WARN", "the admission failed", cause]).len(), 1, "{cause}");
     }
@@ -191,7 +191,7 @@ fn names_of_hooks_are_no_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pattern_may_take_the_rest_of_a_path() {
-    async fn open(handshake: Handshake) -> Result<(String, String), Refuse> {
+    async fn open(handshake: Handshake) -> Result<(String, String), ConnectError> {
         Ok((handshake.param("user")?, handshake.param("path")?))
     }
     let files = Namespace::with_auth("/{user}/files/{*path}", open)

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use socketio::{EngineConfig, Event, Handshake, Namespace, Next, Refuse, Server, ServerConfig, Socket};
+use socketio::{ConnectError, EngineConfig, Event, Handshake, Namespace, Next, Server, ServerConfig, Socket};
 use tokio::time::{Duration, timeout};
 use tracing::{Level, subscriber::DefaultGuard};
 
@@ -91,9 +91,9 @@ async fn the_first_of_a_kind_and_namespace_is_a_warning() {
     let lines = Lines::new(Level::DEBUG);
     let wrapped = namespace("/wrapped").wrap(async |_, event: Event, next: Next<()>| next.run(event).await);
     let refusing =
-        Namespace::with_auth("/refusing", async |_: Handshake| Err::<(), _>(Refuse::new("no ticket")));
+        Namespace::with_auth("/refusing", async |_: Handshake| Err::<(), _>(ConnectError::new("no ticket")));
     let games =
-        Namespace::with_auth("/game-{id}", async |_: Handshake| Err::<(), _>(Refuse::new("game over")));
+        Namespace::with_auth("/game-{id}", async |_: Handshake| Err::<(), _>(ConnectError::new("game over")));
     let io = Server::new().namespace(namespace("/")).namespace(wrapped).namespace(refusing).dynamic(games);
     let host = serve(io).await;
     let mut client = Client::join(&host).await;

@@ -5,8 +5,8 @@ use std::{convert::Infallible, future::Future};
 use http_body::Body;
 use http_body_util::Empty;
 use socketio::{
-    BodyError, EngineConfig, Namespace, RequestBody, ResponseBody, ResponseFuture, SendError, Server,
-    SessionHandle, Sid, Socket, Waiting, WithServer, bytes::Bytes, http,
+    BodyError, EngineConfig, Namespace, RequestBody, ResponseBody, ResponseFuture, SendError, SendWaiter,
+    Server, ServerService, SessionHandle, Sid, Socket, bytes::Bytes, http,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,8 +16,8 @@ const _: () = {
     fn id(session: &SessionHandle) -> &Sid {
         session.id()
     }
-    fn wait(session: &SessionHandle) -> Waiting<'_> {
-        session.waiting()
+    fn wait(session: &SessionHandle) -> SendWaiter<'_> {
+        session.send_waiter()
     }
     fn flush(session: &SessionHandle) -> impl Future<Output = Result<(), SendError>> {
         session.send_wait(&[])
@@ -56,7 +56,7 @@ impl Service<http::Request<RequestBody>> for Failing {
 fn services_compose_with_bodies_of_our_own() {
     is_error::<BodyError>();
     let io = Server::new().namespace(Namespace::new("/").on_unit("x", async |_: Socket| ()));
-    let twice: WithServer<WithServer<Failing>> = io.layer(io.layer(Failing));
+    let twice: ServerService<ServerService<Failing>> = io.layer(io.layer(Failing));
     drop(twice);
 }
 

@@ -1,7 +1,7 @@
 //! Rooms of a socket, and broadcasts from the server itself.
 
 use socketio::{
-    Ack, Handshake, JoinError, Namespace, Refuse, RoomEvent, Server, ServerConfig, Socket,
+    Ack, ConnectError, Handshake, JoinError, Namespace, RoomEvent, Server, ServerConfig, Socket,
     testing::TestServer,
 };
 use tokio::sync::mpsc;
@@ -79,7 +79,7 @@ async fn the_server_itself_chooses_whom_a_broadcast_is_for() {
 
 #[tokio::test(start_paused = true)]
 async fn sockets_are_found_with_their_data() {
-    async fn admit(handshake: Handshake) -> Result<String, Refuse> {
+    async fn admit(handshake: Handshake) -> Result<String, ConnectError> {
         handshake.query("name").map(Into::into).ok_or_else(|| "no name".into())
     }
     async fn present(socket: Socket<String>, room: String) -> Ack<Vec<String>> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketio::{
-    Ack, Args, Asked, EmitError, EventError, Namespace, NoAck, Socket, TypedEvent,
+    Ack, Args, EmitError, EventError, Namespace, NoAck, Socket, TypedEvent, WithAckFlag,
     typescript::{Binary, Contract, DescribeArgs},
 };
 use ts_rs::TS;
@@ -181,13 +181,13 @@ fn any_arguments_are_the_rest() {
 
 #[test]
 fn a_handler_that_knows_whether_it_is_asked_needs_no_callback() {
-    async fn sum(_: Socket, sum: Asked<(u8, u8)>) -> Option<Ack<u8>> {
+    async fn sum(_: Socket, sum: WithAckFlag<(u8, u8)>) -> Option<Ack<u8>> {
         sum.asked.then_some(Ack(sum.args.0 + sum.args.1))
     }
-    async fn silent(_: Socket, _: Asked<Person>) -> NoAck {
+    async fn silent(_: Socket, _: WithAckFlag<Person>) -> NoAck {
         NoAck
     }
-    async fn all(_: Socket, all: Asked<Args>) -> Ack<Args> {
+    async fn all(_: Socket, all: WithAckFlag<Args>) -> Ack<Args> {
         Ack(all.args)
     }
     let contract = Contract::new().listens("sum", sum).listens("silent", silent).listens("all", all);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::OptionFuture;
 use parking_lot::Mutex;
-use socketio::{Ack, Args, Handshake, Namespace, Refuse, Socket};
+use socketio::{Ack, Args, ConnectError, Handshake, Namespace, Socket};
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, yield_now},
@@ -84,7 +84,7 @@ async fn echo(socket: Socket<Arrived>, args: Args) {
 }
 
 async fn host() -> Host {
-    let admit = async |_: Handshake| Ok::<_, Refuse>(Arrived::default());
+    let admit = async |_: Handshake| Ok::<_, ConnectError>(Arrived::default());
     let namespace = Namespace::with_auth("/", admit)
         .on_connect(async |socket| drop(tokio::spawn(push(socket))))
         .on("echo", echo)

@@ -2,12 +2,12 @@
 //! ERROR: expected function signature `fn(Socket<User>, _) -> _`
 //! ERROR: found function signature `fn(Socket<Admin>,
 
-use socketio::{Handshake, Namespace, Refuse, Socket};
+use socketio::{Handshake, Namespace, ConnectError, Socket};
 
 struct User;
 struct Admin;
 
-async fn sign_in(_: Handshake) -> Result<User, Refuse> {
+async fn sign_in(_: Handshake) -> Result<User, ConnectError> {
     Ok(User)
 }
 

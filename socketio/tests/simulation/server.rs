@@ -11,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketio::{
-    Ack, Args, Asked, DisconnectReason, Handshake, Namespace, Refuse, Server, ServerConfig, Socket,
+    Ack, Args, ConnectError, DisconnectReason, Handshake, Namespace, Server, ServerConfig, Socket,
+    WithAckFlag,
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
     history::Record,
-    scenario::{Answer, Event, Kind, Plan, of_kind},
+    scenario::{Event, Answer, Kind, Plan, of_kind},
 };
 
 /// Longer than any delay of a network on which sessions must live.
@@ -56,7 +57,7 @@ pub(crate) fn server(seats: Vec<Seat>, max_in_flight: usize) -> Server {
         if number % 2 == 1 {
             sleep(Duration::from_millis(20)).await;
         }
-        Ok::<_, Refuse>(seats[number].clone())
+        Ok::<_, ConnectError>(seats[number].clone())
     };
     let namespace = Namespace::with_auth("/", admit)
         .max_in_flight(max_in_flight)
@@ -148,7 +149,7 @@ fn emit(socket: &Socket<Seat>, event: &Event, n: u32) {
 }
 
 /// Answers every event that asks, some at once and some after a while.
-async fn up(socket: Socket<Seat>, event: Asked<Args>) -> Option<Ack<u32>> {
+async fn up(socket: Socket<Seat>, event: WithAckFlag<Args>) -> Option<Ack<u32>> {
     let seat = socket.data();
     let n: u32 = event.args.get(0).unwrap();
     seat.record.lock().up.push(n);

@@ -29,7 +29,7 @@ const HEAD: usize = 256;
 
 /// What an answer must know of its request.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct ResponseContext {
     pub(super) is_head: bool,
     pub(super) is_current: bool,
     pub(super) keep_alive: bool,
@@ -40,7 +40,7 @@ impl<L: Listener, S> Connection<L, S> {
     pub(super) fn answer<B>(
         &mut self,
         response: Response<B>,
-        asked: Asked,
+        asked: ResponseContext,
     ) -> impl Future<Output = io::Result<bool>>
     where
         B: Body<Data = Bytes>,
@@ -51,7 +51,7 @@ impl<L: Listener, S> Connection<L, S> {
         let keep_alive = asked.keep_alive
             && framing != Framing::UntilClose
             && !head.headers.get_all(header::CONNECTION).iter().any(|value| lists(value.as_bytes(), "close"))
-            && !self.ending.has_begun();
+            && !self.drain.has_begun();
         if !keep_alive {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         } else if !asked.is_current {
@@ -75,8 +75,8 @@ impl<L: Listener, S> Connection<L, S> {
 
     /// Writes a reply; says whether the connection goes on.
     pub(super) async fn reply(&mut self, reply: Reply, keep_alive: bool) -> io::Result<bool> {
-        let Some(content) = reply.content.filter(|_| keep_alive && !self.ending.has_begun()) else {
-            let asked = Asked { is_head: false, is_current: true, keep_alive };
+        let Some(content) = reply.content.filter(|_| keep_alive && !self.drain.has_begun()) else {
+            let asked = ResponseContext { is_head: false, is_current: true, keep_alive };
             // In a box, because few come here, and all would have its room.
             return Box::pin(self.answer(reply.into(), asked)).await;
         };
@@ -200,7 +200,7 @@ impl<L: Listener, S> Connection<L, S> {
 }
 
 /// How the end of a body is told to the client.
-fn framing(status: StatusCode, body: &impl Body, asked: Asked) -> Framing {
+fn framing(status: StatusCode, body: &impl Body, asked: ResponseContext) -> Framing {
     if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Framing::None;
     }

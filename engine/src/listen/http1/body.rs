@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 use super::{
-    chunked::{Chunked, Malformed, Piece},
+    chunked::{ChunkPart, Chunked, Malformed},
     head::Length,
 };
 
@@ -56,13 +56,13 @@ impl RequestBody {
     }
 
     /// A body that is still to come, and where it is to be put.
-    pub(super) fn arriving(length: Length) -> (Self, Feed) {
+    pub(super) fn arriving(length: Length) -> (Self, BodySender) {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
         let (known, form) = match length {
-            Length::Known(length) => (Some(length), Form::Plain(length)),
+            Length::Known(length) => (Some(length), Form::RequestView(length)),
             Length::Chunked => (None, Form::Chunked(Chunked::new())),
         };
-        (Self(Kind::Arriving(pipe.clone(), known)), Feed { pipe, form })
+        (Self(Kind::Arriving(pipe.clone(), known)), BodySender { pipe, form })
     }
 }
 
@@ -123,18 +123,18 @@ impl fmt::Debug for RequestBody {
 }
 
 /// Where the connection puts the bytes of a body.
-pub(super) struct Feed {
+pub(super) struct BodySender {
     pipe: Arc<Mutex<Pipe>>,
     form: Form,
 }
 
 enum Form {
     /// So many bytes are still to come.
-    Plain(u64),
+    RequestView(u64),
     Chunked(Chunked),
 }
 
-impl Feed {
+impl BodySender {
     /// Whether all of the body has come, and nothing was wrong with it.
     pub(super) fn is_complete(&self) -> bool {
         self.pipe.lock().end == Some(Ok(()))
@@ -153,7 +153,7 @@ impl Feed {
     /// Takes what it can use of some bytes; says how many.
     pub(super) fn take(&mut self, input: &[u8]) -> usize {
         let (used, part, end) = match &mut self.form {
-            Form::Plain(left) => {
+            Form::RequestView(left) => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= len as u64;
                 (len, Bytes::copy_from_slice(&input[..len]), (*left == 0).then_some(Ok(())))
@@ -179,12 +179,12 @@ impl Chunked {
         let (mut at, mut joined) = (0, Vec::new());
         loop {
             match self.next(input, at) {
-                Ok(Piece::Data(range)) => {
+                Ok(ChunkPart::Data(range)) => {
                     at = range.end;
                     joined.extend_from_slice(&input[range]);
                 }
-                Ok(Piece::End(end)) => return (end, joined.into(), Some(Ok(()))),
-                Ok(Piece::More) => return (input.len(), joined.into(), None),
+                Ok(ChunkPart::End(end)) => return (end, joined.into(), Some(Ok(()))),
+                Ok(ChunkPart::More) => return (input.len(), joined.into(), None),
                 Err(Malformed) => return (input.len(), joined.into(), Some(Err(Malformed))),
             }
         }

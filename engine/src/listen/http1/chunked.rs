@@ -15,7 +15,7 @@ pub(super) struct Malformed;
 
 /// What a piece of a chunked body is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum ChunkPart {
     /// A part of the body: these bytes of the input.
     Data(Range<usize>),
     /// The body ends at this byte of the input.
@@ -63,21 +63,21 @@ impl Chunked {
     }
 
     /// The next piece from `input[at..]`. All before its end has been taken.
-    pub(super) fn next(&mut self, input: &[u8], mut at: usize) -> Result<Piece, Malformed> {
+    pub(super) fn next(&mut self, input: &[u8], mut at: usize) -> Result<ChunkPart, Malformed> {
         while let Some(&byte) = input.get(at) {
             if let State::Data(left) = self.state {
                 let len = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
                 let left = left - len as u64;
                 self.state = if left == 0 { State::DataCr } else { State::Data(left) };
-                return Ok(Piece::Data(at..at + len));
+                return Ok(ChunkPart::Data(at..at + len));
             }
             at += 1;
             if self.state == State::EndLf && byte == b'\n' {
-                return Ok(Piece::End(at));
+                return Ok(ChunkPart::End(at));
             }
             self.step(byte)?;
         }
-        Ok(Piece::More)
+        Ok(ChunkPart::More)
     }
 
     /// Takes a byte that is no data.
@@ -145,12 +145,12 @@ mod tests {
             let mut at = 0;
             loop {
                 match chunked.next(part, at)? {
-                    Piece::Data(range) => {
+                    ChunkPart::Data(range) => {
                         at = range.end;
                         body.extend_from_slice(&part[range]);
                     }
-                    Piece::End(end) => return Ok(Some((body, taken + end))),
-                    Piece::More => break,
+                    ChunkPart::End(end) => return Ok(Some((body, taken + end))),
+                    ChunkPart::More => break,
                 }
             }
             taken += part.len();

@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use super::{
-    answer::Asked,
-    body::{Feed, RequestBody},
+    answer::ResponseContext,
+    body::{BodySender, RequestBody},
     clock::Clock,
-    head::{self, HeadError, Length, Said},
+    head::{self, HeadError, HeadInfo, Length},
     response::{Framing, write_head},
 };
 use crate::{
@@ -28,14 +28,14 @@ use crate::{
     engine::service::Shortcut,
     http::{
         reply::{Reply, refusal},
-        request::Plain,
+        request::RequestView,
     },
-    listen::{HttpService, connections::Connections, drain::Ending},
+    listen::{HttpService, connections::Connections, drain::DrainSignal},
     session::admission::Pipelined,
     transport::{
         stream::Stream,
         thread_buffers::with_read_buffer,
-        upgrade::{Handed, SessionTask, Takeover, Then},
+        upgrade::{OnUpgradeFn, SessionTask, UpgradeSlot, UpgradedParts},
     },
 };
 
@@ -51,7 +51,7 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
     shortcut: Option<Shortcut>,
     pub(super) connections: Connections,
     place: OwnedSemaphorePermit,
-    pub(super) ending: Ending,
+    pub(super) drain: DrainSignal,
     /// Bytes that came and are not used yet.
     input: Vec<u8>,
     pub(super) clock: Clock,
@@ -67,7 +67,7 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
 
 /// What comes next on a connection.
 enum Next {
-    Request(Box<Begun>),
+    Request(Box<ParsedRequest>),
     /// A request that needed not become one.
     Replied {
         reply: BoxFuture<Reply>,
@@ -85,24 +85,24 @@ fn is_safe(method: &str) -> bool {
 }
 
 /// A request whose body may be still to come.
-struct Begun {
+struct ParsedRequest {
     request: Request<RequestBody>,
-    said: Said,
+    said: HeadInfo,
     /// Where the rest of the body is to be put.
-    feed: Option<Feed>,
+    body_sender: Option<BodySender>,
 }
 
 /// A request on its way to the service.
-struct Asking {
+struct Dispatched {
     request: Request<RequestBody>,
-    feed: Option<Feed>,
-    asked: Asked,
-    takeover: Option<Takeover>,
+    body_sender: Option<BodySender>,
+    asked: ResponseContext,
+    takeover: Option<UpgradeSlot>,
 }
 
 /// The change to another protocol.
 pub(in crate::listen) struct Switch {
-    then: Then,
+    then: OnUpgradeFn,
     /// The answer that allows it.
     answer: Vec<u8>,
 }
@@ -123,7 +123,7 @@ impl<L: Listener, S> Connection<L, S> {
         place: OwnedSemaphorePermit,
         (service, shortcut): (S, Option<Shortcut>),
         connections: Connections,
-        ending: Ending,
+        drain: DrainSignal,
     ) -> Self {
         let clock = Clock::new(connections.config().header_read_timeout);
         Self {
@@ -133,7 +133,7 @@ impl<L: Listener, S> Connection<L, S> {
             shortcut,
             connections,
             place,
-            ending,
+            drain,
             input: Vec::new(),
             clock,
             interim: &[],
@@ -167,12 +167,12 @@ impl<L: Listener, S> Connection<L, S> {
                 Next::Over => break End::Over,
             };
             let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
-            let Asking { request, mut feed, mut asked, takeover } = self.ask(*begun);
+            let Dispatched { request, mut body_sender, mut asked, takeover } = self.ask(*begun);
             let is_safe = is_safe(request.method().as_str());
             let response = self.service.call(request);
-            let Ok(response) = self.wait_for(response, is_safe, feed.as_mut()).await?;
+            let Ok(response) = self.wait_for(response, is_safe, body_sender.as_mut()).await?;
             // What nobody has read is no request.
-            asked.keep_alive &= feed.is_none_or(|feed| feed.is_complete());
+            asked.keep_alive &= body_sender.is_none_or(|body_sender| body_sender.is_complete());
             let response = match claim(response, takeover) {
                 Ok(switch) => return Ok(Some(switch)),
                 Err(response) => response,
@@ -187,7 +187,7 @@ impl<L: Listener, S> Connection<L, S> {
 
     /// Lets the stream become something else.
     pub(in crate::listen) fn switch(self, Switch { then, answer }: Switch) -> Option<SessionTask> {
-        then(Handed { stream: Stream::accepted(self.io, self.place), answer, rest: self.input })
+        then(UpgradedParts { stream: Stream::accepted(self.io, self.place), answer, rest: self.input })
     }
 
     /// The next request.
@@ -208,7 +208,7 @@ impl<L: Listener, S> Connection<L, S> {
         }
         poll_fn(|cx| {
             loop {
-                if self.input.is_empty() && self.ending.has_begun() {
+                if self.input.is_empty() && self.drain.has_begun() {
                     return Poll::Ready(Ok(Next::Over));
                 }
                 let was_idle = self.input.is_empty();
@@ -269,7 +269,7 @@ impl<L: Listener, S> Connection<L, S> {
         &mut self,
         response: F,
         is_safe: bool,
-        mut feed: Option<&mut Feed>,
+        mut body_sender: Option<&mut BodySender>,
     ) -> io::Result<R>
     where
         F: Future<Output = R>,
@@ -280,7 +280,7 @@ impl<L: Listener, S> Connection<L, S> {
                 if let Poll::Ready(response) = response.as_mut().poll(cx) {
                     return Poll::Ready(Ok(response));
                 }
-                ready!(self.poll_client(cx, is_safe, feed.as_deref_mut()))?;
+                ready!(self.poll_client(cx, is_safe, body_sender.as_deref_mut()))?;
             }
         })
         .await
@@ -292,14 +292,14 @@ impl<L: Listener, S> Connection<L, S> {
         &mut self,
         cx: &mut Context<'_>,
         is_safe: bool,
-        feed: Option<&mut Feed>,
+        body_sender: Option<&mut BodySender>,
     ) -> Poll<io::Result<()>> {
-        let mut feed = feed.filter(|feed| !feed.is_complete());
+        let mut body_sender = body_sender.filter(|body_sender| !body_sender.is_complete());
         let mut room = usize::MAX;
-        if let Some(feed) = &mut feed {
-            ready!(feed.poll_wanted(cx));
+        if let Some(body_sender) = &mut body_sender {
+            ready!(body_sender.poll_wanted(cx));
             if !self.input.is_empty() {
-                let used = feed.take(&self.input);
+                let used = body_sender.take(&self.input);
                 self.use_input(used);
                 return Poll::Ready(Ok(()));
             }
@@ -325,33 +325,33 @@ impl<L: Listener, S> Connection<L, S> {
             let fresh = ready!(poll_read(&mut self.io, cx, &mut scratch[..room]))?;
             if fresh.is_empty() {
                 self.has_ended = true;
-                let is_complete = feed.is_none();
+                let is_complete = body_sender.is_none();
                 return Poll::Ready(if is_complete {
                     Ok(())
                 } else {
                     Err(io::ErrorKind::UnexpectedEof.into())
                 });
             }
-            let used = feed.map_or(0, |feed| feed.take(fresh));
+            let used = body_sender.map_or(0, |body_sender| body_sender.take(fresh));
             self.input.extend_from_slice(&fresh[used..]);
             Poll::Ready(Ok(()))
         })
     }
 
     /// Makes a request for the service.
-    fn ask(&mut self, Begun { mut request, said, feed }: Begun) -> Asking {
-        let asked = Asked {
+    fn ask(&mut self, ParsedRequest { mut request, said, body_sender }: ParsedRequest) -> Dispatched {
+        let asked = ResponseContext {
             is_head: request.method() == Method::HEAD,
             is_current: request.version() == Version::HTTP_11,
             keep_alive: said.keep_alive,
         };
         self.interim = if said.expects_continue { CONTINUE } else { &[] };
         L::describe(&self.address, request.extensions_mut());
-        let takeover = said.asks_upgrade.then(Takeover::default);
+        let takeover = said.asks_upgrade.then(UpgradeSlot::default);
         if let Some(takeover) = &takeover {
             request.extensions_mut().insert(takeover.clone());
         }
-        Asking { request, feed, asked, takeover }
+        Dispatched { request, body_sender, asked, takeover }
     }
 
     /// Ends the stream in the way of its end.
@@ -363,19 +363,19 @@ impl<L: Listener, S> Connection<L, S> {
                 return Ok(());
             }
             End::Refused(error) => {
-                let asked = Asked { is_head: false, is_current: true, keep_alive: false };
+                let asked = ResponseContext { is_head: false, is_current: true, keep_alive: false };
                 // In a box, because few come here, and all would have its room.
                 Box::pin(self.answer(refused(error), asked)).await?;
             }
             End::Answered => {}
         }
-        part(&mut self.io).await;
+        lingering_close(&mut self.io).await;
         Ok(())
     }
 }
 
 /// What is to be done with the stream behind the answer, if the service has said so; the answer otherwise.
-fn claim<B>(response: Response<B>, takeover: Option<Takeover>) -> Result<Switch, Response<B>> {
+fn claim<B>(response: Response<B>, takeover: Option<UpgradeSlot>) -> Result<Switch, Response<B>> {
     let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let Some(then) = takeover.filter(|_| is_switching).and_then(|takeover| takeover.take()) else {
         return Err(response);
@@ -399,7 +399,7 @@ fn refused(error: HeadError) -> Response<Full<Bytes>> {
 /// Begins with the next request, if all of its head is there; says how many bytes that took.
 fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (usize, Option<Next>) {
     let begun = head::read(bytes, config.max_head, config.max_headers, |len, parsed| {
-        let said = Said::of(parsed)?;
+        let said = HeadInfo::of(parsed)?;
         let here = &bytes[len..];
         let here = match said.body {
             // It fits in what is here.
@@ -414,7 +414,7 @@ fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (u
             // In what is longer, there may be something that is too long for `http`.
             && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
-            && let Some(reply) = shortcut(&Plain { method, target, headers: parsed.headers, body })
+            && let Some(reply) = shortcut(&RequestView { method, target, headers: parsed.headers, body })
         {
             return Ok((
                 used,
@@ -422,13 +422,13 @@ fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (u
             ));
         }
         let request = head::request(&bytes[..len], parsed)?;
-        let (body, feed) = if let Some(body) = here {
+        let (body, body_sender) = if let Some(body) = here {
             (RequestBody::here(Bytes::copy_from_slice(body)), None)
         } else {
-            let (body, feed) = RequestBody::arriving(said.body);
-            (body, Some(feed))
+            let (body, body_sender) = RequestBody::arriving(said.body);
+            (body, Some(body_sender))
         };
-        let begun = Begun { request: request.map(|()| body), said, feed };
+        let begun = ParsedRequest { request: request.map(|()| body), said, body_sender };
         Ok((used, Next::Request(Box::new(begun))))
     });
     match begun {
@@ -453,7 +453,7 @@ fn poll_read<'a>(
 /// Ends our side of a stream, and reads what the client still sends until it ends its own: a close with bytes unread
 /// would be a reset, which may overtake the answer. However much that is: a client that sends a body which is too large
 /// may have most of it on its way.
-pub(in crate::listen) async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+pub(in crate::listen) async fn lingering_close(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let parted = async {
         io.shutdown().await?;
         tokio::io::copy(&mut io, &mut tokio::io::sink()).await

@@ -14,7 +14,7 @@ const FEW_HEADERS: usize = 32;
 /// What a head says to whoever reads the requests. It is noted in one pass: to look for each of these headers would cost
 /// more than all else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct HeadInfo {
     pub(super) body: Length,
     pub(super) keep_alive: bool,
     /// Whether the client waits for leave to send its body.
@@ -134,7 +134,7 @@ pub(super) fn is_current(parsed: &httparse::Request<'_, '_>) -> bool {
     parsed.version != Some(0)
 }
 
-impl Said {
+impl HeadInfo {
     pub(super) fn of(parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
         let is_current = is_current(parsed);
         let (mut keeps, mut closes, mut asks_upgrade) = (is_current, false, false);
@@ -267,7 +267,7 @@ mod tests {
     #[derive(Debug)]
     struct Head {
         request: Request<()>,
-        said: Said,
+        said: HeadInfo,
     }
 
     fn parse(bytes: &str) -> Result<Option<(usize, Head)>, HeadError> {
@@ -277,7 +277,7 @@ mod tests {
     fn parse_with(bytes: &str, max_headers: usize) -> Result<Option<(usize, Head)>, HeadError> {
         let bytes = bytes.as_bytes();
         read(bytes, MAX_LEN, max_headers, |len, parsed| {
-            Ok((len, Head { request: request(&bytes[..len], parsed)?, said: Said::of(parsed)? }))
+            Ok((len, Head { request: request(&bytes[..len], parsed)?, said: HeadInfo::of(parsed)? }))
         })
     }
 
@@ -295,8 +295,12 @@ mod tests {
         assert_eq!(request.uri().query(), Some("EIO=4"));
         assert_eq!(request.headers()["host"], "a");
         assert_eq!(request.headers().get_all("x-two").iter().count(), 2);
-        let said =
-            Said { body: Length::Known(0), keep_alive: true, expects_continue: false, asks_upgrade: false };
+        let said = HeadInfo {
+            body: Length::Known(0),
+            keep_alive: true,
+            expects_continue: false,
+            asks_upgrade: false,
+        };
         assert_eq!(head.said, said);
     }
 

@@ -15,4 +15,4 @@ mod head;
 mod response;
 
 pub use self::body::RequestBody;
-pub(super) use self::connection::{Connection, part};
+pub(super) use self::connection::{Connection, lingering_close};

@@ -21,14 +21,14 @@ const MIN_ROOM: usize = 64;
 
 /// How a message is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub(crate) struct CompressionParams {
     pub(crate) level: u32,
     /// How far back it may refer.
     pub(crate) bits: u8,
 }
 
 struct Compressor {
-    shape: Shape,
+    params: CompressionParams,
     raw: Compress,
 }
 
@@ -38,11 +38,11 @@ thread_local! {
 }
 
 /// Appends the compressed `message` to `out`; `false` if that failed.
-pub(crate) fn deflate(message: &[u8], history: &[u8], shape: Shape, out: &mut Vec<u8>) -> bool {
+pub(crate) fn deflate(message: &[u8], history: &[u8], params: CompressionParams, out: &mut Vec<u8>) -> bool {
     let mut compressor =
-        COMPRESSOR.take().filter(|compressor| compressor.shape == shape).unwrap_or_else(|| Compressor {
-            shape,
-            raw: Compress::new_with_window_bits(Compression::new(shape.level), false, shape.bits),
+        COMPRESSOR.take().filter(|compressor| compressor.params == params).unwrap_or_else(|| Compressor {
+            params,
+            raw: Compress::new_with_window_bits(Compression::new(params.level), false, params.bits),
         });
     let done = deflate_with(&mut compressor.raw, message, history, out);
     COMPRESSOR.set(Some(compressor));
@@ -154,7 +154,7 @@ mod tests {
 
     fn deflated(message: &[u8], history: &[u8], bits: u8) -> Vec<u8> {
         let mut out = Vec::new();
-        assert!(deflate(message, history, Shape { level: 6, bits }, &mut out));
+        assert!(deflate(message, history, CompressionParams { level: 6, bits }, &mut out));
         out
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::OnceLock};
 
-use super::codec::{self, MAX_BITS, Shape};
+use super::codec::{self, CompressionParams, MAX_BITS};
 use crate::proto::{frame::Frame, websocket::Fault};
 
 /// The place in a frame for its compressed form, or for the knowledge that it would be no smaller.
@@ -34,7 +34,7 @@ impl History {
 #[derive(Debug)]
 pub(crate) struct Deflate {
     pub(crate) threshold: usize,
-    pub(crate) shape: Shape,
+    pub(crate) params: CompressionParams,
     /// With context takeover.
     pub(crate) history: Option<History>,
 }
@@ -56,14 +56,14 @@ impl Deflate {
     }
 
     fn compressed(&mut self, frame: &Frame) -> Option<Frame> {
-        let shape = self.shape;
+        let params = self.params;
         match &mut self.history {
-            None if shape.bits == MAX_BITS => {
-                frame.slot().get_or_init(|| compress(frame, &[], shape)).clone()
+            None if params.bits == MAX_BITS => {
+                frame.slot().get_or_init(|| compress(frame, &[], params)).clone()
             }
-            None => compress(frame, &[], shape),
+            None => compress(frame, &[], params),
             Some(history) => {
-                let compressed = compress(frame, &history.bytes, shape)?;
+                let compressed = compress(frame, &history.bytes, params)?;
                 history.push(frame.payload());
                 Some(compressed)
             }
@@ -72,10 +72,10 @@ impl Deflate {
 }
 
 /// The compressed form of a frame, unless it is no smaller.
-fn compress(frame: &Frame, history: &[u8], shape: Shape) -> Option<Frame> {
+fn compress(frame: &Frame, history: &[u8], params: CompressionParams) -> Option<Frame> {
     let mut buffer = vec![0; Frame::HEADROOM];
     buffer.reserve(frame.payload().len() / 4);
-    let done = codec::deflate(frame.payload(), history, shape, &mut buffer);
+    let done = codec::deflate(frame.payload(), history, params, &mut buffer);
     let smaller = buffer.len() - Frame::HEADROOM < frame.payload().len();
     (done && smaller).then(|| frame.deflated(&mut buffer, Frame::HEADROOM))
 }
@@ -132,7 +132,7 @@ mod tests {
 
     fn compressed(message: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        assert!(codec::deflate(message, &[], Shape { level: 6, bits: MAX_BITS }, &mut out));
+        assert!(codec::deflate(message, &[], CompressionParams { level: 6, bits: MAX_BITS }, &mut out));
         out
     }
 

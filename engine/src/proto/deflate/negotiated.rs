@@ -1,7 +1,7 @@
 //! The parameters of permessage-deflate that both sides have agreed on: RFC 7692, section 7.1.
 
 use super::{
-    codec::Shape,
+    codec::CompressionParams,
     message::{Deflate, History, Inflate},
 };
 
@@ -22,7 +22,7 @@ impl Negotiated {
     pub(crate) fn deflate(self) -> Deflate {
         Deflate {
             threshold: self.threshold,
-            shape: Shape { level: self.level, bits: self.server_bits },
+            params: CompressionParams { level: self.level, bits: self.server_bits },
             history: self.server_takeover.then(|| History::new(self.server_bits)),
         }
     }

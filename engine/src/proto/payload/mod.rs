@@ -83,7 +83,7 @@ fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
 
 /// Builds the answer to a poll.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct PayloadWriter {
     form: Form,
     body: Vec<u8>,
 }
@@ -95,7 +95,7 @@ enum Form {
     V3Binary,
 }
 
-impl Answer {
+impl PayloadWriter {
     /// An answer that is to hold these messages.
     pub(crate) fn new(dialect: Dialect, frames: &VecDeque<Frame>) -> Self {
         let form = match dialect.revision {
@@ -179,7 +179,7 @@ mod tests {
         let body = |dialect, has_binary: bool| {
             let binary = Frame::binary(Bytes::from_static(&[1]));
             let frames = [Frame::text("é")].into_iter().chain(has_binary.then_some(binary)).collect();
-            let mut answer = Answer::new(dialect, &frames);
+            let mut answer = PayloadWriter::new(dialect, &frames);
             answer.push_heartbeat();
             for frame in &frames {
                 answer.push(frame);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn joins_text_binary_and_control() {
-        let mut answer = Answer::new(Dialect::CURRENT, &VecDeque::new());
+        let mut answer = PayloadWriter::new(Dialect::CURRENT, &VecDeque::new());
         answer.push_control(b"2");
         answer.push(&Frame::text("hi"));
         answer.push(&Frame::binary(Bytes::from_static(&[1])));

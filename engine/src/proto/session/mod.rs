@@ -253,8 +253,8 @@ impl Session {
     }
 
     /// Takes note of bytes that are not yet a packet.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.heartbeat.heard(now, &self.timing);
+    pub(crate) fn record_activity(&mut self, now: Instant) {
+        self.heartbeat.record_activity(now, &self.timing);
     }
 
     /// Nothing is read from the client any more. Pings go on, because the client expects them; that it does not answer
@@ -270,7 +270,7 @@ impl Session {
     /// What the client sends is read again.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.paused = false;
-        self.heard(now);
+        self.record_activity(now);
     }
 
     /// Takes a packet; gives back the message in it if there is one for the application.
@@ -282,7 +282,7 @@ impl Session {
         via: TransportKind,
         packet: Packet<'a>,
     ) -> Option<Message<'a>> {
-        self.heard(now);
+        self.record_activity(now);
         match (&self.state, via) {
             (State::Polling { .. }, TransportKind::Polling)
             | (State::WebSocket, TransportKind::WebSocket) => self.current(now, packet),
@@ -418,7 +418,7 @@ impl Session {
     }
 
     fn arrived(&mut self, now: Instant, request: Request) {
-        self.heard(now);
+        self.record_activity(now);
         match (&mut self.state, request) {
             (State::Polling { poll, .. }, Request::Poll) if !*poll => {
                 *poll = true;
@@ -505,7 +505,7 @@ impl Session {
                 };
                 self.beat();
             }
-            Heartbeat::HeardBy(by) if by <= now && self.paused => self.heard(now),
+            Heartbeat::HeardBy(by) if by <= now && self.paused => self.record_activity(now),
             Heartbeat::PongBy(by) | Heartbeat::HeardBy(by) if by <= now => {
                 self.close(now, CloseReason::PingTimeout);
             }

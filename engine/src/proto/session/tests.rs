@@ -113,7 +113,7 @@ fn any_byte_proves_life_while_a_ping_is_out() {
     let mut sim = Sim::new(WebSocket);
     sim.wake();
     sim.now += secs(19);
-    sim.session.heard(sim.now);
+    sim.session.record_activity(sim.now);
     assert_eq!(sim.deadline(), Some(secs(25 + 19 + 20)));
     assert!(sim.message(WebSocket, "busy"));
     assert_eq!(sim.wake(), [Output::Closed(CloseReason::PingTimeout)]);

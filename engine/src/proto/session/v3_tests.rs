@@ -55,7 +55,7 @@ fn pings_that_come_together_have_one_answer() {
 fn any_byte_proves_life() {
     let mut sim = sim(WebSocket);
     sim.now += secs(44);
-    sim.session.heard(sim.now);
+    sim.session.record_activity(sim.now);
     assert_eq!(sim.deadline(), Some(secs(44 + 45)));
     sim.now += secs(44);
     assert!(sim.message(WebSocket, "busy"));

@@ -9,55 +9,60 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::rate::Rate;
+use super::rate::TokenBucket;
 use crate::shrink::Shrink;
 
 /// Who has sessions, and who had some a moment ago.
 #[derive(Debug, Default)]
-pub(super) struct Addresses(Mutex<HashMap<IpAddr, Tenant>>);
+pub(super) struct Addresses(Mutex<HashMap<IpAddr, AddressState>>);
 
 #[derive(Debug, Default)]
-struct Tenant {
+struct AddressState {
     sessions: u32,
-    rate: Rate,
+    rate: TokenBucket,
 }
 
 /// The place of one session, which it gives back on drop.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct AddressPermit {
     addresses: Arc<Addresses>,
     address: IpAddr,
 }
 
 impl Addresses {
     /// Lets an address have another session, unless it has so many, or has begun so many within a second.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, max: u32, now: Instant) -> Option<Box<Seat>> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        max: u32,
+        now: Instant,
+    ) -> Option<Box<AddressPermit>> {
         let address = network(address);
-        let mut tenants = self.0.lock();
-        if tenants.len() == tenants.capacity() {
-            forget(&mut tenants, now);
+        let mut states = self.0.lock();
+        if states.len() == states.capacity() {
+            forget(&mut states, now);
         }
-        let tenant = tenants.entry(address).or_default();
-        if tenant.sessions >= max || !tenant.rate.allows(now, max) {
+        let state = states.entry(address).or_default();
+        if state.sessions >= max || !state.rate.allows(now, max) {
             return None;
         }
-        tenant.sessions += 1;
-        Some(Box::new(Seat { addresses: self.clone(), address }))
+        state.sessions += 1;
+        Some(Box::new(AddressPermit { addresses: self.clone(), address }))
     }
 }
 
 /// Forgets who has no session and may begin as many as anybody, before the table grows. It then has room for as many
 /// entries as it keeps, so that this costs each new one a constant share.
-fn forget(tenants: &mut HashMap<IpAddr, Tenant>, now: Instant) {
-    tenants.retain(|_, tenant| tenant.sessions > 0 || !tenant.rate.is_full(now));
-    tenants.shrink();
-    tenants.reserve(tenants.len().max(1));
+fn forget(states: &mut HashMap<IpAddr, AddressState>, now: Instant) {
+    states.retain(|_, state| state.sessions > 0 || !state.rate.is_full(now));
+    states.shrink();
+    states.reserve(states.len().max(1));
 }
 
-impl Drop for Seat {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
-        if let Some(tenant) = self.addresses.0.lock().get_mut(&self.address) {
-            tenant.sessions -= 1;
+        if let Some(state) = self.addresses.0.lock().get_mut(&self.address) {
+            state.sessions -= 1;
         }
     }
 }
@@ -85,15 +90,15 @@ mod tests {
     async fn sessions_and_their_rate_are_limited_exactly() {
         let addresses = Arc::<Addresses>::default();
         let enter = |text| addresses.enter(address(text), 2, Instant::now());
-        let seats = [enter("10.0.0.1"), enter("10.0.0.1")];
-        assert!(seats.iter().all(Option::is_some));
+        let permits = [enter("10.0.0.1"), enter("10.0.0.1")];
+        assert!(permits.iter().all(Option::is_some));
         assert!(enter("10.0.0.1").is_none(), "too many");
         assert!(enter("10.0.0.2").is_some(), "another address");
-        drop(seats);
+        drop(permits);
         assert!(enter("10.0.0.1").is_none(), "too often");
         tokio::time::advance(Duration::from_millis(500)).await;
-        let seat = enter("10.0.0.1");
-        assert!(seat.is_some());
+        let address_permit = enter("10.0.0.1");
+        assert!(address_permit.is_some());
         assert!(enter("10.0.0.1").is_none(), "too often");
         tokio::time::advance(Duration::from_secs(1)).await;
         let another = enter("10.0.0.1");
@@ -117,15 +122,15 @@ mod tests {
     async fn addresses_that_have_gone_are_forgotten() {
         let addresses = Arc::<Addresses>::default();
         let enter = |n: u32| addresses.enter(IpAddr::from(n.to_be_bytes()), 10, Instant::now());
-        let seats: Vec<_> = (0..10_000).map(enter).collect();
-        assert!(seats.iter().all(Option::is_some));
-        drop(seats);
+        let permits: Vec<_> = (0..10_000).map(enter).collect();
+        assert!(permits.iter().all(Option::is_some));
+        drop(permits);
         tokio::time::advance(Duration::from_secs(1)).await;
         for n in 0..100_000 {
             enter(n);
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        let tenants = addresses.0.lock();
-        assert!(tenants.capacity() <= 64, "{} places", tenants.capacity());
+        let states = addresses.0.lock();
+        assert!(states.capacity() <= 64, "{} places", states.capacity());
     }
 }

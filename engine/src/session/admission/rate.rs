@@ -8,9 +8,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A bucket of tokens, as the instant at which it would be full again.
 #[derive(Debug, Default)]
-pub(super) struct Rate(Option<Instant>);
+pub(super) struct TokenBucket(Option<Instant>);
 
-impl Rate {
+impl TokenBucket {
     pub(super) fn allows(&mut self, now: Instant, per_second: u32) -> bool {
         let Some(interval) = SECOND.checked_div(per_second) else { return false };
         let full = self.0.map_or(now, |full| full.max(now)) + interval;
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn the_rate_is_limited_exactly() {
         let start = Instant::now();
-        let mut rate = Rate::default();
+        let mut rate = TokenBucket::default();
         let mut allowed = |after: u64| {
             let now = start + Duration::from_millis(after);
             (0..2000).filter(|_| rate.allows(now, 1000)).count()
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(allowed(10_000), 1000);
         assert!(!rate.is_full(start + Duration::from_millis(10_999)));
         assert!(rate.is_full(start + Duration::from_secs(11)));
-        assert!(!Rate::default().allows(start, 0));
-        assert!(Rate::default().allows(start, 1));
+        assert!(!TokenBucket::default().allows(start, 0));
+        assert!(TokenBucket::default().allows(start, 1));
     }
 }

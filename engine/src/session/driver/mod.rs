@@ -24,18 +24,18 @@ use crate::{
         websocket::{Fault, close_code},
     },
     session::{
-        admission::{Opening, Place},
+        admission::{AdmissionGuard, SessionPermit},
         application::{Application, Connection},
         mailbox::{Command, SessionHandle},
         shared::Shared,
     },
     transport::{
-        peer_timeouts::Late,
+        peer_timeouts::Expired,
         polling::{PollRequest, PostRequest},
         thread_buffers::with_read_buffer,
         timer::Timer,
         upgrade::SessionTask,
-        websocket::{Client, WebSocket},
+        websocket::{PeerState, WebSocket},
     },
 };
 
@@ -70,23 +70,23 @@ pub(crate) struct Driver<A: Application> {
     pause: Option<Box<Pause>>,
     /// The units of work that are left in this turn.
     turn: u32,
-    place: Place,
+    place: SessionPermit,
     /// Whether the client has come back after its handshake.
     is_back: bool,
     /// Whether the task is to end at once.
     aborted: bool,
     /// If anybody looks at the log of sessions.
-    logged: Option<Box<Logged>>,
+    logged: Option<Box<SessionLog>>,
 }
 
 /// What the log tells of a session.
-struct Logged {
+struct SessionLog {
     /// No part of the span of the request, which ends before.
     span: Span,
     opened: Instant,
 }
 
-impl Logged {
+impl SessionLog {
     fn new(handle: &SessionHandle) -> Option<Box<Self>> {
         let transport = handle.transport().as_str();
         let span = debug_span!(parent: None, "session", id = ?handle.id(), transport);
@@ -108,7 +108,7 @@ struct Pause {
 impl<A: Application> Driver<A> {
     /// `None` if the id of the session is taken.
     pub(crate) fn new(
-        opening: Opening<A>,
+        opening: AdmissionGuard<A>,
         handle: SessionHandle,
         connection: A::Connection,
         websocket: Option<WebSocket>,
@@ -121,14 +121,14 @@ impl<A: Application> Driver<A> {
             return None;
         }
         let is_back = websocket.is_some();
-        let place = opening.settle(&handle, !(is_back && connection.is_established()));
+        let place = opening.register(&handle, !(is_back && connection.is_established()));
         let open = OpenSession::new(&shared.limits.metrics, transport);
         if shared.is_closing() {
             // It was let in before the end, and the list of those who are told may be older than it is.
             handle.close_for(CloseReason::ServerShuttingDown);
         }
         Some(Self {
-            logged: Logged::new(&handle),
+            logged: SessionLog::new(&handle),
             shared,
             handle,
             session,
@@ -218,9 +218,9 @@ impl<A: Application> Driver<A> {
                 return Poll::Pending;
             }
             now = Instant::now();
-            if let Some(heard) = self.handle.take_heard() {
+            if let Some(heard) = self.handle.sync_activity() {
                 // Of a request, parts have come that are no packet yet.
-                self.session.heard(heard);
+                self.session.record_activity(heard);
             }
             self.check_pause(now);
             self.pace(now);
@@ -311,16 +311,16 @@ impl<A: Application> Driver<A> {
         let Self { shared, handle, session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket.as_mut().filter(|websocket| !websocket.is_closing()) else { return };
         match websocket.pace.late(now) {
-            Some(Late::Taking) if session.route() == Route::WebSocket => {
+            Some(Expired::Taking) if session.route() == Route::WebSocket => {
                 self.close_slow(now, Limit::WriteTimeout);
             }
             // The rest of the message may wait to be read.
-            Some(Late::Sending) if !connection.ready() => {
+            Some(Expired::Sending) if !connection.ready() => {
                 websocket.watch_reading(now, shared.config.message_timeout);
             }
-            Some(Late::Sending) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
+            Some(Expired::Sending) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
             // A WebSocket that only probes has a deadline of its own.
-            Some(Late::Taking) | None => {}
+            Some(Expired::Taking) | None => {}
         }
     }
 
@@ -494,14 +494,14 @@ impl<A: Application> Driver<A> {
         let by = now.into_std() + self.shared.config.close_timeout;
         // Messages that were sent before the end still go out, if there is hope that somebody reads them.
         let client = match reason {
-            None | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout) => Client::Gone,
-            Some(CloseReason::TransportClose) if self.close.is_none() => Client::Gone,
-            Some(CloseReason::TransportClose) => Client::Parting,
-            Some(_) => Client::Present,
+            None | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout) => PeerState::Unresponsive,
+            Some(CloseReason::TransportClose) if self.close.is_none() => PeerState::Unresponsive,
+            Some(CloseReason::TransportClose) => PeerState::Closing,
+            Some(_) => PeerState::Open,
         };
         if reason.is_some() {
             let frames = self.handle.take_frames();
-            if client != Client::Gone {
+            if client != PeerState::Unresponsive {
                 self.shared.limits.metrics.sent(&frames);
                 websocket.queue(frames);
             }

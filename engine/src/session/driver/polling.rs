@@ -8,7 +8,7 @@ use super::{Driver, receive};
 use crate::{
     proto::{
         packet::TransportKind,
-        payload::Answer,
+        payload::PayloadWriter,
         session::{End, Input, Request},
     },
     session::application::{Application, Connection},
@@ -62,7 +62,7 @@ impl<A: Application> Driver<A> {
             _ => self.handle.take_answer(),
         };
         self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
-        let mut answer = Answer::new(self.handle.dialect(), &frames);
+        let mut answer = PayloadWriter::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
         if ping {
             answer.push_heartbeat();

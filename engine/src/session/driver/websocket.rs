@@ -14,7 +14,7 @@ use crate::{
         websocket::{Event, Fault},
     },
     session::application::{Application, Connection},
-    transport::{peer_timeouts::PingFate, thread_buffers::with_read_buffer},
+    transport::{peer_timeouts::PingVerdict, thread_buffers::with_read_buffer},
 };
 
 impl<A: Application> Driver<A> {
@@ -51,7 +51,7 @@ impl<A: Application> Driver<A> {
                 }
             };
             self.turn = self.turn.saturating_sub(ROUND);
-            self.session.heard(now.into_std());
+            self.session.record_activity(now.into_std());
             if websocket.tail.is_empty() {
                 let used = self.decode(cx, now, fresh);
                 if let Some(websocket) = &mut self.websocket {
@@ -123,9 +123,9 @@ impl<A: Application> Driver<A> {
                 }
                 Some(Event::Ping(payload)) => {
                     match websocket.pace.ping(now, config.max_pings_per_second) {
-                        PingFate::Answered => websocket.queue_pong(payload),
-                        PingFate::Ignored => handle.hit(Limit::MaxPingsPerSecond),
-                        PingFate::Punished => {
+                        PingVerdict::Answered => websocket.queue_pong(payload),
+                        PingVerdict::Ignored => handle.hit(Limit::MaxPingsPerSecond),
+                        PingVerdict::Abuse => {
                             *close = Some(refuse(handle, session, now, Fault::TooManyPings));
                             return input.len();
                         }

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use self::queue::{BATCH, KEPT_FRAMES, Mailbox, Queue, State, UNCHARGED, has_room};
 use crate::{
-    SlowConsumer,
+    SlowConsumerPolicy,
     metrics::limits::Limit,
     proto::{
         budget::Charge, dialect::Dialect, frame::Frame, packet::TransportKind, session::CloseReason, sid::Sid,
@@ -171,21 +171,21 @@ impl SessionHandle {
     /// # Examples
     ///
     /// ```
-    /// use engineio::{Frame, SendError, SessionHandle, SlowConsumer};
+    /// use engineio::{Frame, SendError, SessionHandle, SlowConsumerPolicy};
     ///
     /// fn position(session: &SessionHandle, text: &str) -> Result<(), SendError> {
-    ///     session.send_droppable(&[Frame::text(text)], SlowConsumer::DropOldest)
+    ///     session.send_with(&[Frame::text(text)], SlowConsumerPolicy::DropOldest)
     /// }
     /// ```
     #[inline]
-    pub fn send_droppable(&self, frames: &[Frame], policy: SlowConsumer) -> Result<(), SendError> {
+    pub fn send_with(&self, frames: &[Frame], policy: SlowConsumerPolicy) -> Result<(), SendError> {
         self.push(frames, Some(policy))
     }
 
     /// Queues messages. Without a policy, a full queue refuses them.
     #[expect(clippy::inline_always, reason = "a broadcast calls it for each of its recipients")]
     #[inline(always)]
-    fn push(&self, frames: &[Frame], policy: Option<SlowConsumer>) -> Result<(), SendError> {
+    fn push(&self, frames: &[Frame], policy: Option<SlowConsumerPolicy>) -> Result<(), SendError> {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Open {
             return Err(SendError::Closed);
@@ -194,7 +194,7 @@ impl SessionHandle {
         if queue.buffered + len > self.0.unchecked {
             self.0.check(queue, frames, len, policy)?;
         }
-        if policy == Some(SlowConsumer::DropOldest) {
+        if policy == Some(SlowConsumerPolicy::DropOldest) {
             queue.push_droppable(frames, len);
         } else {
             queue.push(frames, len);
@@ -228,18 +228,18 @@ impl SessionHandle {
     /// }
     /// ```
     pub fn send_wait(&self, frames: &[Frame]) -> impl Future<Output = Result<(), SendError>> + Send {
-        let mut waiting = self.waiting();
+        let mut waiting = self.send_waiter();
         poll_fn(move |cx| waiting.poll_send(cx, frames))
     }
 
     /// A place in the line for [`send_wait`](Self::send_wait), for messages that are made at the last moment.
-    pub fn waiting(&self) -> Waiting<'_> {
-        Waiting { mailbox: &self.0, ticket: None }
+    pub fn send_waiter(&self) -> SendWaiter<'_> {
+        SendWaiter { mailbox: &self.0, ticket: None }
     }
 
     /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
     ///
-    /// Whatever [`SlowConsumer`] says, they are the first to go: one is taken only when nothing waits.
+    /// Whatever [`SlowConsumerPolicy`] says, they are the first to go: one is taken only when nothing waits.
     ///
     /// A WebSocket takes them unless an earlier message still waits; long-polling takes them while a poll is
     /// parked. This is what `volatile` means in Node.
@@ -283,11 +283,11 @@ impl SessionHandle {
     }
 
     /// Takes note of bytes of a request: the client lives. The task asks for it when it would end the session.
-    pub(crate) fn heard(&self, now: Instant) {
+    pub(crate) fn record_activity(&self, now: Instant) {
         self.0.queue.lock().heard = Some(now);
     }
 
-    pub(crate) fn take_heard(&self) -> Option<Instant> {
+    pub(crate) fn sync_activity(&self) -> Option<Instant> {
         self.0.queue.lock().heard.take()
     }
 
@@ -445,16 +445,16 @@ impl SessionHandle {
 ///
 /// /// Sends how late it is when there is room for it.
 /// async fn tell(session: &SessionHandle, start: Instant) -> Result<(), SendError> {
-///     let mut waiting = session.waiting();
+///     let mut waiting = session.send_waiter();
 ///     poll_fn(|cx| waiting.poll_send(cx, &[Frame::text(&format!("{:9}", start.elapsed().as_secs()))])).await
 /// }
 /// ```
-pub struct Waiting<'a> {
+pub struct SendWaiter<'a> {
     mailbox: &'a Mailbox,
     ticket: Option<u64>,
 }
 
-impl Waiting<'_> {
+impl SendWaiter<'_> {
     /// Sends messages that belong together, if there is room and nobody waits in front; wakes the task otherwise. They
     /// may be others with each call, if they have the same length.
     ///
@@ -483,7 +483,7 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for SendWaiter<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             let queue = &mut *self.mailbox.queue.lock();
@@ -493,9 +493,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl fmt::Debug for Waiting<'_> {
+impl fmt::Debug for SendWaiter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("ticket", &self.ticket).finish_non_exhaustive()
+        f.debug_struct("SendWaiter").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }
 

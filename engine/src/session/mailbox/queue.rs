@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::{Command, SendError};
 use crate::{
-    SlowConsumer,
+    SlowConsumerPolicy,
     config::overflow::drop_oldest,
     metrics::limits::Limit,
     proto::{budget::Charge, dialect::Dialect, frame::Frame, packet::TransportKind, sid::Sid},
@@ -196,14 +196,14 @@ impl Mailbox {
         queue: &mut Queue,
         frames: &[Frame],
         len: usize,
-        policy: Option<SlowConsumer>,
+        policy: Option<SlowConsumerPolicy>,
     ) -> Result<(), SendError> {
         let config = &self.outbound.config;
         if !has_room(queue.buffered, len, config.max_buffered) {
             match policy {
-                None | Some(SlowConsumer::Disconnect) => self.check_hard(queue, frames, len, policy)?,
-                Some(SlowConsumer::DropNewest) => return Err(self.drop_newest(Limit::MaxBuffered)),
-                Some(SlowConsumer::DropOldest) => self.make_room(queue, len)?,
+                None | Some(SlowConsumerPolicy::Disconnect) => self.check_hard(queue, frames, len, policy)?,
+                Some(SlowConsumerPolicy::DropNewest) => return Err(self.drop_newest(Limit::MaxBuffered)),
+                Some(SlowConsumerPolicy::DropOldest) => self.make_room(queue, len)?,
             }
         }
         self.relieve(queue, frames);
@@ -227,7 +227,7 @@ impl Mailbox {
         queue: &mut Queue,
         frames: &[Frame],
         len: usize,
-        policy: Option<SlowConsumer>,
+        policy: Option<SlowConsumerPolicy>,
     ) -> Result<(), SendError> {
         let Outbound { config, limits, .. } = &*self.outbound;
         let limit = if !has_room(queue.buffered, len, config.max_buffered_hard) {

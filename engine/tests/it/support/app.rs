@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use engineio::{Application, CloseReason, Connection, Frame, Message, OpenRequest, SessionHandle};
+use engineio::{Application, CloseReason, Connection, Frame, HandshakeRequest, Message, SessionHandle};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -66,7 +66,7 @@ pub(crate) struct EchoConnection {
 impl Application for Echo {
     type Connection = EchoConnection;
 
-    fn connect(&self, session: SessionHandle, request: Arc<OpenRequest>) -> EchoConnection {
+    fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> EchoConnection {
         assert!(request.query("panic").is_none(), "asked to panic");
         if let Some(greeting) = request.query("greet") {
             session.send(&[Frame::text(&greeting)]).unwrap();

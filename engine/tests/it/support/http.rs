@@ -18,14 +18,14 @@ pub(crate) struct Http {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// The headers, names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -67,9 +67,9 @@ impl Http {
     }
 
     /// Takes the next answer. Cancel-safe: what has come is kept.
-    pub(crate) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> HttpResponse {
         loop {
-            if let Some(answer) = Answer::parse(&mut self.received) {
+            if let Some(answer) = HttpResponse::parse(&mut self.received) {
                 return answer;
             }
             let more = self.stream.read_more(&mut self.received).await;
@@ -109,12 +109,12 @@ impl Http {
         query: &str,
         headers: &str,
         body: impl AsRef<[u8]>,
-    ) -> Answer {
+    ) -> HttpResponse {
         self.start(method, query, headers, body).await;
         self.answer().await
     }
 
-    pub(crate) async fn get(&mut self, query: &str) -> Answer {
+    pub(crate) async fn get(&mut self, query: &str) -> HttpResponse {
         self.request("GET", query, "", "").await
     }
 

@@ -9,7 +9,7 @@ mod wire;
 
 pub(crate) use self::{
     app::Echo,
-    http::{Answer, Http, UPGRADE},
+    http::{Http, HttpResponse, UPGRADE},
     polling::{Polling, payload},
     server::{Connect, PATH, Server, Stream, eventually, parked},
     websocket::WebSocket,

@@ -1,6 +1,6 @@
 //! A session over long-polling.
 
-use super::{Answer, Http, Server};
+use super::{Http, HttpResponse, Server};
 
 /// A client with one connection for its polls and one for its POSTs.
 pub(crate) struct Polling {
@@ -50,7 +50,7 @@ impl Polling {
         format!("{messages}\u{1e}{end}")
     }
 
-    pub(crate) async fn post(&mut self, body: impl AsRef<[u8]>) -> Answer {
+    pub(crate) async fn post(&mut self, body: impl AsRef<[u8]>) -> HttpResponse {
         self.post.request("POST", &self.query, "", body).await
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use serde_json::json;
 use socketio::{
-    Ack, Answer, Args, Asked, DecodeError, EmitError, Event, EventError, Namespace, Next, NoAck, Socket,
+    Ack, AckResponse, Args, DecodeError, EmitError, Event, EventError, Namespace, Next, NoAck, Socket, WithAckFlag,
 };
 use tokio::time::sleep;
 
@@ -72,7 +72,7 @@ async fn unless_blocked(
     socket: Socket<State>,
     event: Event,
     next: Next<State>,
-) -> Result<Answer, EventError> {
+) -> Result<AckResponse, EventError> {
     if event.name == "blocked" {
         socket.emit("mw-error", &event.name)?;
         return Err(EventError::public("blocked"));
@@ -107,7 +107,7 @@ fn stats(socket: &Socket<State>) -> Ack<serde_json::Value> {
 
 async fn echo(
     socket: Socket<State>,
-    Asked { args, asked }: Asked<Args>,
+    WithAckFlag { args, asked }: WithAckFlag<Args>,
 ) -> Result<Option<Ack<Args>>, EmitError> {
     if asked {
         return Ok(Some(Ack(args)));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::json;
-use socketio::{Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{ConnectError, Handshake, Namespace, Server, ServerConfig, Socket};
 use tokio::time::sleep;
 
 use crate::{
@@ -33,34 +33,34 @@ pub(crate) fn server(config: ServerConfig) -> Server {
 fn commanded<F, Fut>(path: &str, app: &Arc<App>, admit: F) -> Namespace<State>
 where
     F: FnOnce(Handshake) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Refuse>> + Send + 'static,
+    Fut: Future<Output = Result<(), ConnectError>> + Send + 'static,
 {
     let shared = Arc::clone(app);
     let namespace = Namespace::with_auth(path, async move |handshake| {
         admit(handshake).await?;
-        Ok::<_, Refuse>(State::new(shared))
+        Ok::<_, ConnectError>(State::new(shared))
     });
     commands(kept(namespace, app))
 }
 
-async fn anyone(_: Handshake) -> Result<(), Refuse> {
+async fn anyone(_: Handshake) -> Result<(), ConnectError> {
     Ok(())
 }
 
-async fn no_one(_: Handshake) -> Result<(), Refuse> {
-    Err(Refuse::new("no entry"))
+async fn no_one(_: Handshake) -> Result<(), ConnectError> {
+    Err(ConnectError::new("no entry"))
 }
 
-async fn after_a_while(_: Handshake) -> Result<(), Refuse> {
+async fn after_a_while(_: Handshake) -> Result<(), ConnectError> {
     sleep(Duration::from_millis(150)).await;
     Ok(())
 }
 
-async fn with_token(handshake: Handshake) -> Result<(), Refuse> {
+async fn with_token(handshake: Handshake) -> Result<(), ConnectError> {
     let auth: Value = handshake.auth()?;
     match auth.get("token") {
         Some(Value::Text(token)) if token == "secret" => Ok(()),
-        given => Err(Refuse::new("unauthorized").data(json!({ "code": 401, "given": given }))),
+        given => Err(ConnectError::new("unauthorized").data(json!({ "code": 401, "given": given }))),
     }
 }
 
@@ -97,7 +97,7 @@ fn second(mut steps: Steps) -> Steps {
     steps
 }
 
-async fn in_two_steps(_: Handshake) -> Result<Mutex<Steps>, Refuse> {
+async fn in_two_steps(_: Handshake) -> Result<Mutex<Steps>, ConnectError> {
     Ok(Mutex::new(second(first().await)))
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use socketio::{Ack, AckError, Args, BroadcastOperator, EventError, Socket};
-
 use tokio::time::sleep;
 
 use crate::{state::State, value::Value};

@@ -19,11 +19,11 @@ mod ramp;
 mod serve;
 mod stalled;
 
+#[cfg(not(feature = "jemalloc"))]
+use std::alloc::System as Allocator;
 use std::{env, error::Error, process::ExitCode, str::FromStr};
 
 use cap::Cap;
-#[cfg(not(feature = "jemalloc"))]
-use std::alloc::System as Allocator;
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Allocator;
 

@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use socketio::{
     Args, DisconnectReason, EmitError, EngineConfig, ListenConfig, Namespace, Server, ServerConfig,
-    SlowConsumer, Socket,
+    SlowConsumerPolicy, Socket,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -67,9 +67,9 @@ impl fmt::Display for Policy {
 impl Policy {
     fn config(self) -> ServerConfig {
         let slow_consumer = match self {
-            Self::Disconnect => SlowConsumer::Disconnect,
-            Self::DropNewest => SlowConsumer::DropNewest,
-            Self::DropOldest => SlowConsumer::DropOldest,
+            Self::Disconnect => SlowConsumerPolicy::Disconnect,
+            Self::DropNewest => SlowConsumerPolicy::DropNewest,
+            Self::DropOldest => SlowConsumerPolicy::DropOldest,
         };
         // The defaults leave a tenth of the descriptors free; here all of them are to be used.
         ServerConfig::default()

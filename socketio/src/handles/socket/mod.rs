@@ -8,13 +8,13 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
-use engineio::{SessionHandle, Sid, SlowConsumer};
+use engineio::{SessionHandle, Sid, SlowConsumerPolicy};
 use tokio::sync::oneshot;
 
 use crate::{
     event::{EventName, error::EmitError, handshake::Handshake, legacy::is_legacy},
     handles::{
-        ack::{AckRequest, Waiting},
+        ack::{AckRequest, PendingAck},
         broadcast::BroadcastOperator,
         emit::EmitOperator,
         observers::{Data, Observers, Typed},
@@ -22,30 +22,30 @@ use crate::{
     },
     hub::{
         Adapter, Flags,
-        acks::{Creditor, PendingAcks},
+        acks::{AckWaiter, PendingAcks},
         recovery::Recoverable,
         rooms::{Room, Rooms, Slot},
         sending::encode_event,
-        socket_core::{AnySocket, Ending, Erased, SocketCore},
+        socket_core::{AnySocket, ConnectionSignals, Erased, SocketCore},
     },
     metrics::log::Limit,
     proto::{args::ToArgs, encode::Frames},
 };
 
 /// What a client brings into a namespace, and finds there.
-pub(crate) struct Entrance<D> {
+pub(crate) struct SocketParts<D> {
     pub(crate) session: SessionHandle,
-    pub(crate) ending: Arc<Ending>,
+    pub(crate) signals: Arc<ConnectionSignals>,
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) handshake: Handshake,
     pub(crate) observers: Arc<Observers<D>>,
 }
 
-impl<D> Clone for Entrance<D> {
+impl<D> Clone for SocketParts<D> {
     fn clone(&self) -> Self {
         Self {
             session: self.session.clone(),
-            ending: self.ending.clone(),
+            signals: self.signals.clone(),
             adapter: self.adapter.clone(),
             handshake: self.handshake.clone(),
             observers: self.observers.clone(),
@@ -95,27 +95,27 @@ impl<D: Send + Sync + 'static> Socket<D> {
         socket.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Self)
     }
 
-    pub(crate) fn new(entrance: Entrance<D>, data: D) -> Self {
-        if entrance.adapter.recovery.is_none() || is_legacy(&entrance.session) {
-            return Self::make(entrance, Sid::random(), Data::Own(data), None);
+    pub(crate) fn new(parts: SocketParts<D>, data: D) -> Self {
+        if parts.adapter.recovery.is_none() || is_legacy(&parts.session) {
+            return Self::make(parts, Sid::random(), Data::Own(data), None);
         }
         let data = Arc::new(data);
         let recoverable = Recoverable::new(data.clone());
-        Self::make(entrance, Sid::random(), Data::Shared(data), Some(recoverable))
+        Self::make(parts, Sid::random(), Data::Shared(data), Some(recoverable))
     }
 
     pub(crate) fn make(
-        entrance: Entrance<D>,
+        parts: SocketParts<D>,
         id: Sid,
         data: Data<D>,
         recoverable: Option<Recoverable>,
     ) -> Self {
-        let Entrance { session, ending, adapter, handshake, observers } = entrance;
+        let SocketParts { session, signals, adapter, handshake, observers } = parts;
         Self(Arc::new_cyclic(|this| SocketCore {
             id,
             slot: OnceLock::new(),
             session,
-            ending,
+            signals,
             adapter,
             handshake,
             leaving: AtomicBool::new(false),
@@ -134,7 +134,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
             // The client has come back, and has its answer.
             return Ok(());
         }
-        inner.session.send_droppable(self.connect_answer()?.as_slice(), SlowConsumer::Disconnect)?;
+        inner.session.send_with(self.connect_answer()?.as_slice(), SlowConsumerPolicy::Disconnect)?;
         inner.adapter.change(|rooms, memory| {
             if let (Some(memory), Some(recoverable)) = (memory, inner.recoverable()) {
                 recoverable.enter(memory, self.any());
@@ -241,19 +241,19 @@ impl<D: Send + Sync + 'static> Socket<D> {
         async move { self.0.send_wait(&frames?).await }
     }
 
-    fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<Waiting, EmitError> {
+    fn ask<T: ToArgs + ?Sized>(&self, event: &str, args: &T) -> Result<PendingAck, EmitError> {
         let id = self.0.adapter.next_ack();
         let frames = encode_event(self.0.encoder(), event, Some(id), args)?;
         let (sender, answer) = oneshot::channel();
         let max = self.0.adapter.config.max_pending_acks;
-        self.0.acks.insert(id, Creditor::Request(sender), max).inspect_err(|_| {
+        self.0.acks.insert(id, AckWaiter::Request(sender), max).inspect_err(|_| {
             self.0.warnings().limit_hit(self.path(), Limit::MaxPendingAcks);
         })?;
         // From here on, dropping gives the place back.
-        let waiting = Waiting { socket: self.any(), id, answer };
+        let waiting = PendingAck { socket: self.any(), id, answer };
         // It must not be dropped behind the back of the one who waits.
         self.0.send(&frames)?;
-        self.0.show_sent(&frames);
+        self.0.notify_observers(&frames);
         Ok(waiting)
     }
 }
@@ -276,12 +276,12 @@ impl<D> Socket<D> {
     ///
     /// ```
     /// use std::sync::{Mutex, PoisonError, atomic::{AtomicU32, Ordering}};
-    /// use socketio::{Ack, Namespace, Refuse};
+    /// use socketio::{Ack, Namespace, ConnectError};
     ///
     /// #[derive(Default)]
     /// struct Player { name: Mutex<String>, moves: AtomicU32 }
     ///
-    /// let game = Namespace::with_auth("/game", async |_| Ok::<_, Refuse>(Player::default()))
+    /// let game = Namespace::with_auth("/game", async |_| Ok::<_, ConnectError>(Player::default()))
     ///     .on("rename", async |socket, name: String| {
     ///         *socket.data().name.lock().unwrap_or_else(PoisonError::into_inner) = name;
     ///     })
@@ -342,7 +342,7 @@ impl<D> Socket<D> {
     /// # Errors
     ///
     /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the client does not take its
-    /// messages: then it is being disconnected, or this event was dropped, as [`SlowConsumer`](crate::SlowConsumer)
+    /// messages: then it is being disconnected, or this event was dropped, as [`SlowConsumerPolicy`](crate::SlowConsumerPolicy)
     /// says. [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
     #[allow(
         clippy::needless_pass_by_value,

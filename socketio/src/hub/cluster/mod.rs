@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     event::error::{EmitError, JoinError},
     hub::{
-        ack_collector::{Outcome, Outcomes},
+        ack_collector::{AckCollector, Outcome},
         acks::AckArgs,
         rooms::{Room, Target},
         summary::Summary,
@@ -125,7 +125,7 @@ pub(crate) enum Body {
     /// To [`Op::Ask`], first: who has got the event.
     Recipients(Vec<Sid>),
     /// Then what became of it, by the place among the recipients.
-    Outcomes(Vec<(u32, Outcome)>),
+    AckCollector(Vec<(u32, Outcome)>),
     /// To [`Op::Fetch`].
     Sockets(Vec<Summary>),
     /// To [`Op::ServerEvent`]; `None` if its handler does not answer, or if there is none.
@@ -200,7 +200,7 @@ pub(crate) struct Cluster {
 }
 
 enum Request {
-    Ask(Arc<Outcomes>),
+    Ask(Arc<AckCollector>),
     Gather { waiting: Vec<ServerId>, answers: Vec<(ServerId, Body)>, done: Arc<Notify> },
 }
 
@@ -238,16 +238,16 @@ impl Cluster {
     pub(crate) fn ask(
         self: &Arc<Self>,
         namespace: &str,
-        outcomes: &Arc<Outcomes>,
+        outcomes: &Arc<AckCollector>,
         op: impl FnOnce(u64) -> Op,
-    ) -> Asked {
+    ) -> RemoteAckRequest {
         let request = self.next_request();
         let message = self.message(namespace, op(request));
         // Held, so that no answer comes before it is known who is to answer.
         let mut requests = self.requests.lock();
         outcomes.expect_servers(self.backend.request(message));
         requests.insert(request, Request::Ask(outcomes.clone()));
-        Asked { cluster: self.clone(), request, namespace: namespace.into() }
+        RemoteAckRequest { cluster: self.clone(), request, namespace: namespace.into() }
     }
 
     /// Asks all other servers for something, and waits for all of them or for the timeout.
@@ -285,7 +285,7 @@ impl Cluster {
                 drop(requests);
                 match body {
                     Body::Recipients(recipients) => outcomes.server_recipients(from, &recipients),
-                    Body::Outcomes(arrived) => outcomes.server_outcomes(from, arrived),
+                    Body::AckCollector(arrived) => outcomes.server_outcomes(from, arrived),
                     Body::Sockets(_) | Body::Answer(_) => {}
                 }
             }
@@ -353,13 +353,13 @@ impl Drop for Pending<'_> {
 }
 
 /// A broadcast whose acknowledgements other servers gather too; on drop they hear that nobody waits any more.
-pub(crate) struct Asked {
+pub(crate) struct RemoteAckRequest {
     cluster: Arc<Cluster>,
     request: u64,
     namespace: Box<str>,
 }
 
-impl Drop for Asked {
+impl Drop for RemoteAckRequest {
     fn drop(&mut self) {
         let request = self.cluster.requests.lock().remove(&self.request);
         if let Some(Request::Ask(outcomes)) = request

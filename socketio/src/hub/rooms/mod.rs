@@ -93,12 +93,12 @@ struct Entry<S> {
     sid: Sid,
     /// Whether it is in the room of its own id, which it may leave.
     own_room: bool,
-    joined: Vec<Membership>,
+    joined: Vec<RoomEntry>,
 }
 
 /// In the list of a socket: a room, and the place in the list of that room.
 #[derive(Debug, Clone, Copy)]
-struct Membership {
+struct RoomEntry {
     room: u32,
     at: u32,
 }
@@ -188,7 +188,7 @@ impl<S> Rooms<S> {
             // Most sockets are in a room or two: a vector would take room for four.
             entry.joined.reserve_exact(2);
         }
-        entry.joined.push(Membership { room: index, at: members.len() as u32 - 1 });
+        entry.joined.push(RoomEntry { room: index, at: members.len() as u32 - 1 });
         if self.events.is_some() {
             self.note_joined(room, sid, known.is_none() && self.own(room).is_none());
         }

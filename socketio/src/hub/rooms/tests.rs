@@ -80,7 +80,7 @@ fn the_places_of_many_come_back() {
 
 #[test]
 fn a_membership_is_small() {
-    assert_eq!(size_of::<Member>() + size_of::<Membership>(), 16);
+    assert_eq!(size_of::<Member>() + size_of::<RoomEntry>(), 16);
 }
 
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use engineio::{Frame, Message};
 
-use super::parser::{Decoder, Limits, Packet, ParseError, Parser};
+use super::parser::{Decoder, Packet, ParseError, Parser, ParserLimits};
 
 /// Packets as [MessagePack](https://msgpack.org), one binary message each, for the official clients with
 /// `parser: require("socket.io-msgpack-parser")`.
@@ -62,7 +62,7 @@ impl Parser for MsgpackParser {
         Ok(vec![Frame::binary(encode::packet(packet)?.into_boxed_slice().into())])
     }
 
-    fn decoder(&self, limits: Limits) -> Box<dyn Decoder> {
+    fn decoder(&self, limits: ParserLimits) -> Box<dyn Decoder> {
         Box::new(MsgpackDecoder { max_depth: limits.max_depth, max_attachments: self.max_attachments })
     }
 }

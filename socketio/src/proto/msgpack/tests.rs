@@ -10,7 +10,8 @@ use crate::proto::{attachments::resolve, json::check, parser::PacketKind};
 const ARGS_DEPTH: usize = 128;
 
 fn decode(bytes: &[u8]) -> Result<Packet<'static>, ParseError> {
-    let packet = MsgpackParser::default().decoder(Limits::default()).decode(Message::Binary(bytes.into()))?;
+    let packet =
+        MsgpackParser::default().decoder(ParserLimits::default()).decode(Message::Binary(bytes.into()))?;
     Ok(packet.unwrap())
 }
 
@@ -108,7 +109,9 @@ fn what_is_not_a_packet_is_refused() {
     ] {
         assert_eq!(decode(bytes), Err(ParseError::new(error)), "{bytes:?}");
     }
-    assert!(MsgpackParser::default().decoder(Limits::default()).decode(Message::Text("2[\"a\"]")).is_err());
+    assert!(
+        MsgpackParser::default().decoder(ParserLimits::default()).decode(Message::Text("2[\"a\"]")).is_err()
+    );
 }
 
 #[test]

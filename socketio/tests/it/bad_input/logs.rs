@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use socketio::{EngineConfig, EventError, Handshake, Namespace, Refuse, Server, ServerConfig};
+use socketio::{ConnectError, EngineConfig, EventError, Handshake, Namespace, Server, ServerConfig};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
@@ -43,9 +43,11 @@ async fn server() -> Host {
         .on_any(|_, name, _| assert_ne!(name, "seen", "a function"))
         .on("mark", async |_, ()| ());
     let hook = Namespace::new("/hook").on_connect(async |_| panic!("a hook"));
-    let panics =
-        Namespace::with_auth("/panics", async |_: Handshake| -> Result<(), Refuse> { panic!("admission") });
-    let refuses = Namespace::with_auth("/refuses", async |_: Handshake| Err::<(), _>(Refuse::new("no")));
+    let panics = Namespace::with_auth("/panics", async |_: Handshake| -> Result<(), ConnectError> {
+        panic!("admission")
+    });
+    let refuses =
+        Namespace::with_auth("/refuses", async |_: Handshake| Err::<(), _>(ConnectError::new("no")));
     let dynamic = Namespace::new("/{any}");
     let engine =
         EngineConfig::default().max_sessions(200).max_pending_sessions(50).max_http_buffer_size(10_000);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use socketio::{Handshake, Namespace, Refuse, Server, ServerConfig};
+use socketio::{ConnectError, Handshake, Namespace, Server, ServerConfig};
 
 use super::arena::Arena;
 use crate::support::{Client, Host, serve, text};
@@ -54,7 +54,7 @@ async fn the_limit_of_refused_attempts_is_exact() {
 async fn refusals_of_a_namespace_count_as_attempts() {
     let admit = async |_: Handshake| {
         tokio::task::yield_now().await;
-        Err::<(), _>(Refuse::new("no"))
+        Err::<(), _>(ConnectError::new("no"))
     };
     let config = ServerConfig::default().max_connect_attempts(5_usize);
     let host = serve(Server::with_config(config).namespace(Namespace::with_auth("/", admit))).await;
@@ -68,7 +68,7 @@ async fn refusals_of_a_namespace_count_as_attempts() {
 
 #[tokio::test]
 async fn asking_again_while_a_namespace_admits_is_bounded_too() {
-    let admit = async |_: Handshake| std::future::pending::<Result<(), Refuse>>().await;
+    let admit = async |_: Handshake| std::future::pending::<Result<(), ConnectError>>().await;
     let host = serve(Server::new().namespace(Namespace::with_auth("/", admit))).await;
     let mut client = Client::open(&host).await;
     client.write(text("40").repeat(1000)).await;
@@ -93,7 +93,7 @@ async fn a_client_that_joins_nothing_in_time_is_closed() {
 
 #[tokio::test]
 async fn an_admission_that_takes_longer_than_the_time_to_join_is_over() {
-    let admit = async |_: Handshake| std::future::pending::<Result<(), Refuse>>().await;
+    let admit = async |_: Handshake| std::future::pending::<Result<(), ConnectError>>().await;
     let config = ServerConfig::default().connect_timeout(Duration::from_millis(50));
     let host = serve(Server::with_config(config).namespace(Namespace::with_auth("/", admit))).await;
     let mut client = Client::open(&host).await;

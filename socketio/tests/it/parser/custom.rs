@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use socketio::{
-    Ack, AckError, Args, Decoder, EmitError, Frame, Limits, Message, Namespace, Packet, PacketKind,
-    ParseError, Parser, Refuse, Server, ServerConfig, Socket,
+    Ack, AckError, Args, ConnectError, Decoder, EmitError, Frame, Message, Namespace, Packet, PacketKind,
+    ParseError, Parser, ParserLimits, Server, ServerConfig, Socket,
 };
 
 use crate::support::{Client, Host, Polling, payload, serve};
@@ -32,7 +32,7 @@ impl Parser for Halves {
         Ok(vec![Frame::text(&head), Frame::text(&packet.payload)])
     }
 
-    fn decoder(&self, limits: Limits) -> Box<dyn Decoder> {
+    fn decoder(&self, limits: ParserLimits) -> Box<dyn Decoder> {
         assert_eq!((limits.max_bytes, limits.max_depth), (1000, 128));
         Box::new(Joining(None))
     }
@@ -84,7 +84,7 @@ async fn host() -> (Host, Arc<Halves>) {
             socket.emit("answer", &answer.unwrap())
         })
         .on("kick", async |socket: Socket, ()| socket.disconnect());
-    let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(Refuse::new("no entry")));
+    let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(ConnectError::new("no entry")));
     let mut config = ServerConfig::default().parser(parser.clone() as Arc<dyn Parser>);
     config.engine.max_http_buffer_size = 1000;
     let host = serve(Server::with_config(config).namespace(namespace).namespace(refusing)).await;

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use socketio::{
-    Decoder, EmitError, Frame, Limits, MemoryBus, Message, Namespace, Packet, PacketKind, ParseError, Parser,
-    Server, ServerConfig,
+    Decoder, EmitError, Frame, MemoryBus, Message, Namespace, Packet, PacketKind, ParseError, Parser,
+    ParserLimits, Server, ServerConfig,
 };
 
 use crate::support::{Client, Host, serve, within};
@@ -21,7 +21,7 @@ impl Parser for Explosive {
         Ok(vec![Frame::text(&format!("{}{}", packet.kind as u8, packet.payload))])
     }
 
-    fn decoder(&self, _: Limits) -> Box<dyn Decoder> {
+    fn decoder(&self, _: ParserLimits) -> Box<dyn Decoder> {
         assert!(self.makes_decoders, "while making a decoder");
         Box::new(ExplosiveDecoder)
     }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use socketio::{Ack, EmitError, Handshake, MemoryBus, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{Ack, ConnectError, EmitError, Handshake, MemoryBus, Namespace, Server, ServerConfig, Socket};
 use tokio::sync::Semaphore;
 
 use crate::support::{Client, eventually, log, serve};
 
 const UNKNOWN: &str = r#"{"message":"Invalid namespace"}"#;
 
-async fn game(handshake: Handshake) -> Result<u64, Refuse> {
+async fn game(handshake: Handshake) -> Result<u64, ConnectError> {
     handshake.param("id")
 }
 
@@ -125,7 +125,7 @@ async fn a_client_that_is_refused_or_gives_up_leaves_no_namespace() {
     let namespace = Namespace::with_auth("/{n}", async move |_| {
         notes.note(());
         waiting.acquire().await.unwrap().forget();
-        Err::<(), _>(Refuse::new("no"))
+        Err::<(), _>(ConnectError::new("no"))
     });
     let host = serve(Server::new().dynamic(namespace)).await;
     let mut client = Client::open(&host).await;
@@ -168,7 +168,7 @@ async fn clients_that_come_to_a_new_path_at_once_are_in_one_namespace() {
     let namespace = Namespace::with_auth("/{n}", async move |_| {
         notes.note(());
         waiting.acquire().await.unwrap().forget();
-        Ok::<_, Refuse>(())
+        Ok::<_, ConnectError>(())
     });
     let namespace = namespace.on("here", async |socket, ()| Ack(socket.path().to_owned()));
     let io = Server::with_bus(ServerConfig::default(), &MemoryBus::new()).dynamic(namespace);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use socketio::{Ack, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{Ack, ConnectError, Handshake, Namespace, Server, Socket};
 use tokio::sync::Semaphore;
 
 use crate::support::{Client, Host, Log, Polling, log, serve, serve_namespace, text};
@@ -63,7 +63,7 @@ async fn events_wait_for_a_slow_admission() {
         let gate = gate.clone();
         async move |_: Handshake| {
             gate.acquire().await.unwrap().forget();
-            Ok::<_, Refuse>(())
+            Ok::<_, ConnectError>(())
         }
     };
     let slow = Namespace::with_auth("/slow", admit).on("n", async move |_, n: u32| {
@@ -164,7 +164,7 @@ async fn the_admission_of_a_client_that_leaves_is_dropped() {
     let admit = async move |_: Handshake| {
         let _guard = Guard(notes.clone());
         notes.note("asked");
-        std::future::pending::<Result<(), Refuse>>().await
+        std::future::pending::<Result<(), ConnectError>>().await
     };
     let host = serve_namespace(
         Namespace::with_auth("/", admit).on_disconnect(async move |_, _| on_disconnect.note("disconnected")),

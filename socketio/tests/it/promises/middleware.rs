@@ -1,7 +1,7 @@
 //! Middleware is around every handler, in order; a fallback handles what has no handler.
 
 use bytes::Bytes;
-use socketio::{Ack, Args, Asked, Event, EventError, Namespace, Socket};
+use socketio::{Ack, Args, Event, EventError, Namespace, Socket, WithAckFlag};
 use tokio::task::yield_now;
 
 use crate::support::{Client, Log, binary, log, serve_namespace, text};
@@ -11,7 +11,7 @@ fn nested(notes: &Log<String>) -> Namespace {
     let (outer, inner, handler) = (notes.clone(), notes.clone(), notes.clone());
     Namespace::new("/")
         .wrap(async move |_, event, next| {
-            outer.note(format!("outer {} {}", event.name, event.asked()));
+            outer.note(format!("outer {} {}", event.name, event.wants_ack()));
             let answer = next.run(event).await;
             outer.note(format!("outer {}", answer.is_ok()));
             answer
@@ -79,7 +79,7 @@ async fn middleware_may_change_the_event_and_answer_itself() {
                 .map(Some)
                 .map_err(|error| EventError::public(format!("wrapped: {}", error.message())))
         })
-        .on("pair", async |_, args: Asked<(Bytes, Bytes)>| {
+        .on("pair", async |_, args: WithAckFlag<(Bytes, Bytes)>| {
             assert!(args.asked);
             Ack(args.args)
         })
@@ -137,7 +137,7 @@ async fn what_has_no_handler_falls_back() {
     for wrapped in [false, true] {
         let mut namespace = Namespace::new("/").on("known", async |_, ()| Ack("known")).fallback(
             async |socket: Socket, event: Event| {
-                if event.asked() {
+                if event.wants_ack() {
                     return Ok(Some(Ack((event.name, event.args.json().to_owned()))));
                 }
                 socket.emit(event.name, &event.args).map(|()| None)

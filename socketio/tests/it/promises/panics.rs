@@ -1,7 +1,7 @@
 //! What panics harms nobody else.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use socketio::{Ack, DisconnectReason, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{Ack, ConnectError, DisconnectReason, Handshake, Namespace, Server, Socket};
 use tokio::task::yield_now;
 
 use crate::support::{Client, log, serve, serve_namespace, within};
@@ -66,7 +66,7 @@ async fn handlers_that_panic_give_their_place_back() {
 
 #[tokio::test]
 async fn an_admission_that_panics_refuses_the_client() {
-    async fn admit(handshake: Handshake) -> Result<(), Refuse> {
+    async fn admit(handshake: Handshake) -> Result<(), ConnectError> {
         match handshake.auth_json() {
             Some(r#"{"when":"before"}"#) => panic!("before an await"),
             Some(r#"{"when":"after"}"#) => {

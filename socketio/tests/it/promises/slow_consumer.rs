@@ -2,7 +2,7 @@
 //! nobody asked for.
 
 use socketio::{
-    AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, SlowConsumer, Socket,
+    AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, SlowConsumerPolicy, Socket,
 };
 
 use crate::support::{Heard, Host, Polling, log, payload, serve, within};
@@ -11,8 +11,8 @@ const LIMIT: usize = 10_000;
 
 /// A client that does not poll, in a namespace with a policy.
 async fn unpolled(
-    policy: Option<SlowConsumer>,
-    default: SlowConsumer,
+    policy: Option<SlowConsumerPolicy>,
+    default: SlowConsumerPolicy,
 ) -> (Host, Polling, Socket, Heard<String>) {
     let (connected, mut sockets) = log();
     let (left, ends) = log();
@@ -59,7 +59,7 @@ fn packets(numbers: std::ops::Range<u32>) -> String {
 
 #[tokio::test]
 async fn an_emit_above_the_hard_limit_fails_and_a_broadcast_disconnects_by_default() {
-    let (host, mut client, socket, mut ends) = unpolled(None, SlowConsumer::default()).await;
+    let (host, mut client, socket, mut ends) = unpolled(None, SlowConsumerPolicy::default()).await;
     let fit = fill_to(&socket, 2 * LIMIT);
     assert!(matches!(emit(&socket, fit), Err(EmitError::Full)));
     // Nothing is lost without a sign, so the client is not cut.
@@ -79,7 +79,7 @@ async fn an_emit_above_the_hard_limit_fails_and_a_broadcast_disconnects_by_defau
 #[tokio::test]
 async fn a_namespace_may_refuse_the_newest() {
     let (host, mut client, socket, ends) =
-        unpolled(Some(SlowConsumer::DropNewest), SlowConsumer::default()).await;
+        unpolled(Some(SlowConsumerPolicy::DropNewest), SlowConsumerPolicy::default()).await;
     let fit = fill(&socket);
     assert!(matches!(emit(&socket, fit), Err(EmitError::Full)));
     socket.namespace().emit("n", "a broadcast").unwrap();
@@ -92,7 +92,7 @@ async fn a_namespace_may_refuse_the_newest() {
 
 #[tokio::test]
 async fn a_server_may_drop_the_oldest() {
-    let (host, mut client, socket, ends) = unpolled(None, SlowConsumer::DropOldest).await;
+    let (host, mut client, socket, ends) = unpolled(None, SlowConsumerPolicy::DropOldest).await;
     let fit = fill(&socket);
     emit(&socket, fit).unwrap();
     socket.namespace().emit("n", &format!("{:04}", fit + 1)).unwrap();
@@ -103,8 +103,8 @@ async fn a_server_may_drop_the_oldest() {
 
 #[tokio::test]
 async fn an_event_with_an_acknowledgement_is_never_dropped() {
-    for policy in [SlowConsumer::DropNewest, SlowConsumer::DropOldest] {
-        let (host, mut client, socket, ends) = unpolled(Some(policy), SlowConsumer::default()).await;
+    for policy in [SlowConsumerPolicy::DropNewest, SlowConsumerPolicy::DropOldest] {
+        let (host, mut client, socket, ends) = unpolled(Some(policy), SlowConsumerPolicy::default()).await;
         let fit = fill(&socket);
         // Above `max_buffered`, where events are dropped, it is taken.
         let asked = socket.emit_with_ack::<(), _>("question", &"?".repeat(LIMIT - 500));
@@ -122,7 +122,7 @@ async fn an_event_with_an_acknowledgement_is_never_dropped() {
 
 #[tokio::test]
 async fn an_event_may_wait_for_room() {
-    let (host, mut client, socket, _ends) = unpolled(None, SlowConsumer::default()).await;
+    let (host, mut client, socket, _ends) = unpolled(None, SlowConsumerPolicy::default()).await;
     let fit = fill(&socket);
     let waiting = tokio::spawn({
         let socket = socket.clone();
@@ -139,7 +139,7 @@ async fn an_event_may_wait_for_room() {
 #[tokio::test]
 async fn whoever_waits_hears_of_the_end() {
     for leave in [Socket::close as fn(&Socket), Socket::disconnect] {
-        let (_host, mut client, socket, _ends) = unpolled(None, SlowConsumer::default()).await;
+        let (_host, mut client, socket, _ends) = unpolled(None, SlowConsumerPolicy::default()).await;
         // There is room for a DISCONNECT.
         emit(&socket, 0).unwrap();
         let large = "x".repeat(LIMIT);

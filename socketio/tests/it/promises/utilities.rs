@@ -13,7 +13,7 @@ struct User {
 fn namespace() -> Namespace<User> {
     Namespace::with_auth("/", async |handshake| {
         let name = if handshake.query("name").as_deref() == Some("ann") { "Ann" } else { "Bob" };
-        Ok::<_, socketio::Refuse>(User { name })
+        Ok::<_, socketio::ConnectError>(User { name })
     })
     .on("join", async |socket: Socket<User>, room: String| socket.join(room))
     .on("rooms", async |socket: Socket<User>, ()| socketio::Ack(socket.rooms().len()))
@@ -68,7 +68,7 @@ async fn data_that_cannot_be_written_is_left_out() {
             panic!("no way to write this")
         }
     }
-    let odd = Namespace::with_auth("/", async |_| Ok::<_, socketio::Refuse>(Odd)).share_data();
+    let odd = Namespace::with_auth("/", async |_| Ok::<_, socketio::ConnectError>(Odd)).share_data();
     let host = serve(Server::new().namespace(odd)).await;
     let (_ann, id) = client(&host, "ann").await;
     let socket = fetched(&host, &id).await.remove(0);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use socketio::{ConnectionStateRecovery, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{ConnectError, ConnectionStateRecovery, Handshake, Namespace, Server, ServerConfig, Socket};
 use tokio::time;
 
 use super::{Gone, Visitor, config, host, noticed};
@@ -230,7 +230,7 @@ async fn with_admission(skip: bool) -> (Host, Arc<AtomicU32>, crate::support::He
     let admit = async move |handshake: Handshake| {
         count.fetch_add(1, Ordering::Relaxed);
         if handshake.auth_json().is_some_and(|auth| auth.contains("banned")) {
-            return Err(Refuse::new("banned"));
+            return Err(ConnectError::new("banned"));
         }
         Ok(Arc::new(AtomicU32::new(0)))
     };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use socketio::{
-    ConnectionStateRecovery, Decoder, EmitError, Frame, Limits, Message, Packet, PacketKind, ParseError,
-    Parser,
+    ConnectionStateRecovery, Decoder, EmitError, Frame, Message, Packet, PacketKind, ParseError, Parser,
+    ParserLimits,
 };
 
 use super::{Visitor, config, host_with, noticed};
@@ -32,7 +32,7 @@ impl Parser for Spaced {
         Ok(std::iter::once(Frame::text(&text)).chain(attachments).collect())
     }
 
-    fn decoder(&self, _: Limits) -> Box<dyn Decoder> {
+    fn decoder(&self, _: ParserLimits) -> Box<dyn Decoder> {
         Box::new(SpacedDecoder)
     }
 }

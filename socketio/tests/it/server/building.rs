@@ -8,8 +8,8 @@ use std::{
 };
 
 use socketio::{
-    Ack, AckRequest, Args, BroadcastOperator, DisconnectReason, EngineConfig, Handshake, Namespace, Refuse,
-    Room, Server, ServerConfig, SessionHandle, Socket, TransportKind, TypedEvent, WithServer,
+    Ack, AckRequest, Args, BroadcastOperator, ConnectError, DisconnectReason, EngineConfig, Handshake,
+    Namespace, Room, Server, ServerConfig, ServerService, SessionHandle, Socket, TransportKind, TypedEvent,
 };
 
 thread_local! {
@@ -57,7 +57,7 @@ fn names_are_checked() {
     for path in ["", "chat", "chat/"] {
         let message = panics(|| Namespace::new(path));
         assert_eq!(message, format!("the path of a namespace begins with a slash: `{path}`"));
-        assert_eq!(panics(|| Namespace::with_auth(path, async |_| Ok::<_, Refuse>(()))), message);
+        assert_eq!(panics(|| Namespace::with_auth(path, async |_| Ok::<_, ConnectError>(()))), message);
         let message = panics(|| Server::with_config(ServerConfig::default().path(path)));
         assert_eq!(message, format!("the path of a server begins with a slash: `{path}`"));
     }
@@ -125,10 +125,10 @@ const _: () = {
     shared::<ServerConfig>();
     shared::<Args>();
     shared::<Room>();
-    shared::<Refuse>();
+    shared::<ConnectError>();
     shared::<DisconnectReason>();
     shared::<TypedEvent<str>>();
-    shared::<WithServer<()>>();
+    shared::<ServerService<()>>();
     sent::<Namespace<String>>();
     sent::<AckRequest<String>>();
     sent::<<AckRequest<String> as IntoFuture>::IntoFuture>();

@@ -7,7 +7,7 @@ use std::{
 
 use socketio::{Namespace, Server, ServerConfig};
 
-use crate::support::{Answer, Client, Host, Http, serve};
+use crate::support::{Client, Host, Http, HttpResponse, serve};
 
 /// A package as npm lays it out, in a folder of its own.
 fn package(name: &str, package_json: Option<&str>) -> PathBuf {
@@ -27,7 +27,7 @@ async fn host(config: ServerConfig) -> Host {
     serve(Server::with_config(config).namespace(Namespace::new("/"))).await
 }
 
-async fn get(host: &Host, target: &str, headers: &str) -> Answer {
+async fn get(host: &Host, target: &str, headers: &str) -> HttpResponse {
     Http::connect(host).await.request("GET", target, headers, "").await
 }
 

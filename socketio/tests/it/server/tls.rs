@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{SinkExt, StreamExt};
 use socketio::{
-    Handshake, Namespace, Refuse, Server, Tls,
+    ConnectError, Handshake, Namespace, Server, Tls,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ async fn a_handshake_tells_that_it_came_over_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let namespace = Namespace::with_auth("/", async |handshake: Handshake| {
-        Ok::<_, Refuse>((handshake.secure(), handshake.address()))
+        Ok::<_, ConnectError>((handshake.secure(), handshake.address()))
     })
     .on_connect(async |socket| socket.emit("told", socket.data()).unwrap());
     tokio::spawn(Server::new().namespace(namespace).serve(tls.listener(listener)));

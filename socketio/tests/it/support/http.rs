@@ -20,14 +20,14 @@ pub(crate) struct Http {
 }
 
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// The headers, names in lower case.
     headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -66,9 +66,9 @@ impl Http {
     }
 
     /// Takes the next answer. Cancel-safe: what has come is kept.
-    pub(crate) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> HttpResponse {
         loop {
-            if let Some(answer) = Answer::parse(&mut self.received) {
+            if let Some(answer) = HttpResponse::parse(&mut self.received) {
                 return answer;
             }
             let read = within(self.stream.read_buf(&mut self.received)).await.unwrap_or(0);
@@ -82,12 +82,12 @@ impl Http {
         target: &str,
         headers: &str,
         body: impl AsRef<[u8]>,
-    ) -> Answer {
+    ) -> HttpResponse {
         self.start(method, target, headers, body).await;
         self.answer().await
     }
 
-    pub(crate) async fn get(&mut self, target: &str) -> Answer {
+    pub(crate) async fn get(&mut self, target: &str) -> HttpResponse {
         self.request("GET", target, "", "").await
     }
 

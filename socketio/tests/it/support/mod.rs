@@ -12,7 +12,7 @@ pub(crate) use self::{
     client::Client,
     frames::{binary, frame, text},
     host::{Host, serve, serve_namespace},
-    http::{Answer, Http},
+    http::{Http, HttpResponse},
     polling::{Polling, base64, payload},
     tree::Tree,
     waiting::{Heard, Log, eventually, log, stalls, within},

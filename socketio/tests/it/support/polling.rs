@@ -1,6 +1,6 @@
 //! A session over long-polling.
 
-use super::{Answer, Host, Http};
+use super::{Host, Http, HttpResponse};
 
 /// A client with one connection for its polls and one for its POSTs.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Polling {
         self.polled().await
     }
 
-    pub(crate) async fn post(&mut self, body: impl AsRef<[u8]>) -> Answer {
+    pub(crate) async fn post(&mut self, body: impl AsRef<[u8]>) -> HttpResponse {
         self.post.request("POST", &self.target, "", body).await
     }
 

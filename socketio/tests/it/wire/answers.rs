@@ -2,7 +2,7 @@
 
 use std::num::ParseIntError;
 
-use socketio::{Ack, Asked, EventError, JoinError, Namespace, NoAck, Socket};
+use socketio::{Ack, EventError, JoinError, Namespace, NoAck, Socket, WithAckFlag};
 
 use crate::support::{Client, log, serve_namespace};
 
@@ -111,7 +111,7 @@ async fn arguments_that_do_not_fit_are_answered_and_the_handler_does_not_run() {
 
 #[tokio::test]
 async fn a_handler_knows_whether_it_is_asked() {
-    let asked = async |socket: Socket, Asked { args, asked }: Asked<u8>| {
+    let asked = async |socket: Socket, WithAckFlag { args, asked }: WithAckFlag<u8>| {
         if asked {
             return Ok(Some(Ack(args)));
         }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
-use socketio::{Ack, Args, Asked, EmitError, FromArgs, Namespace, Room, Socket, ToArgs, TypedEvent};
+use socketio::{Ack, Args, EmitError, FromArgs, Namespace, Room, Socket, ToArgs, TypedEvent, WithAckFlag};
 
 use crate::support::{Client, Heard, Host, log, serve_namespace, within};
 
@@ -154,7 +154,7 @@ async fn arguments_are_read_as_the_type_that_the_handler_takes() {
     let namespace = show::<Vec<u8>>(namespace, "list");
     let namespace = show::<Said>(namespace, "said");
     let namespace = show::<Untyped>(namespace, "untyped");
-    let namespace = show::<Asked<Args>>(namespace, "args");
+    let namespace = show::<WithAckFlag<Args>>(namespace, "args");
     let namespace = show::<()>(namespace, "12");
     let host = serve_namespace(show::<()>(namespace, "größe \"1\"")).await;
     let mut client = Client::join(&host).await;
@@ -181,9 +181,9 @@ async fn arguments_are_read_as_the_type_that_the_handler_takes() {
         ),
         (
             r#""args", 1e400 , "\ud800",[ ] "#,
-            r#"Asked { args: Args { json: "[ 1e400 , \"\\ud800\",[ ] ]", attachments: 0 }, asked: true }"#,
+            r#"WithAckFlag { args: Args { json: "[ 1e400 , \"\\ud800\",[ ] ]", attachments: 0 }, asked: true }"#,
         ),
-        (r#""args""#, r#"Asked { args: Args { json: "[]", attachments: 0 }, asked: true }"#),
+        (r#""args""#, r#"WithAckFlag { args: Args { json: "[]", attachments: 0 }, asked: true }"#),
         ("12", "()"),
         (r#""12""#, "()"),
         (r#""gr\u00f6\u00dfe \"1\"""#, "()"),

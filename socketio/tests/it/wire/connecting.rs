@@ -1,15 +1,15 @@
 //! CONNECT, its answers, and the events of the namespaces that were joined.
 
 use serde_json::{Value, json};
-use socketio::{Ack, EngineConfig, Handshake, Namespace, Refuse, Server, ServerConfig, Socket};
+use socketio::{Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 
 use crate::support::{Client, Host, Http, Polling, serve, serve_namespace};
 
-async fn door(handshake: Handshake) -> Result<String, Refuse> {
+async fn door(handshake: Handshake) -> Result<String, ConnectError> {
     match handshake.auth::<Value>()? {
         Value::Object(auth) if auth.contains_key("token") => Ok(auth["token"].to_string()),
         Value::Object(auth) if auth.contains_key("reason") => {
-            Err(Refuse::new("not \"today\"").data(auth["reason"].clone()))
+            Err(ConnectError::new("not \"today\"").data(auth["reason"].clone()))
         }
         _ => Err("unauthorized".into()),
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::SystemTime};
 
 use serde_json::{Value, json};
-use socketio::{Ack, Handshake, Namespace, Refuse, Socket};
+use socketio::{Ack, ConnectError, Handshake, Namespace, Socket};
 
 use crate::support::{Client, Host, Http, Polling, serve_namespace};
 
@@ -28,7 +28,7 @@ async fn host() -> Host {
         assert!(handshake.issued() <= SystemTime::now());
         let debug = format!("{handshake:?}");
         assert!(!debug.contains("secret"), "{debug}");
-        Ok::<_, Refuse>((describe(&handshake), handshake.address()))
+        Ok::<_, ConnectError>((describe(&handshake), handshake.address()))
     };
     let namespace = Namespace::with_auth("/", admit)
         .on("admitted", async |socket: Socket<(Value, Option<SocketAddr>)>, ()| Ack(socket.data().0.clone()))

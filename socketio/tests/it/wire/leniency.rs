@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
 
 use serde::Deserialize;
 use serde_json::Value;
-use socketio::{Ack, Args, FromArgs, Handshake, Namespace, Refuse, Server, Socket};
+use socketio::{Ack, Args, ConnectError, FromArgs, Handshake, Namespace, Server, Socket};
 
 use crate::support::{Client, Heard, log, serve, serve_namespace, within};
 
@@ -123,7 +123,7 @@ async fn a_number_that_is_not_whole_or_out_of_range_is_refused() {
 
 #[tokio::test]
 async fn auth_is_read_in_the_same_way() {
-    async fn door(handshake: Handshake) -> Result<String, Refuse> {
+    async fn door(handshake: Handshake) -> Result<String, ConnectError> {
         let Said { text, count } = handshake.auth()?;
         Ok(format!("{text} {count}"))
     }

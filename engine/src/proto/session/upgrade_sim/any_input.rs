@@ -92,7 +92,7 @@ proptest! {
                     let message = sim.session.receive(sim.now, via, packet);
                     prop_assert!(message.is_none() || !closed, "a message after the end");
                 }
-                Step::Heard => sim.session.heard(sim.now),
+                Step::Heard => sim.session.record_activity(sim.now),
                 Step::Wait(millis) => sim.now += Duration::from_millis(millis),
             }
             let accepted = sim.session.accepted();
