@@ -1,11 +1,11 @@
-//! Requests that the server refuses.
+//! Errors for rejected requests.
 
 use std::{borrow::Cow, fmt};
 
 use http::StatusCode;
 
-/// Why a request was refused: the codes and messages of the Node.js server, sent as status 400, or 403 for code 4,
-/// with a JSON body, on every transport and before any upgrade.
+/// The reason for rejecting a request. Codes and messages are those of the Node.js server. They are sent as
+/// JSON with status 400, or 403 for code 4, on every transport and before any upgrade.
 ///
 /// # Examples
 ///
@@ -18,32 +18,33 @@ use http::StatusCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The `transport` parameter is missing, unknown, or names a transport that is switched off.
+    /// The `transport` parameter is missing, unknown, or names a disabled transport.
     UnknownTransport,
-    /// The `sid` parameter names no session: it has ended, or lives on another server.
+    /// The `sid` parameter names no session on this server: the session has ended or lives on another server.
     UnknownSession,
-    /// A session was asked for by another method than GET.
+    /// The method of a handshake request is not GET.
     BadHandshakeMethod,
-    /// The request is no valid WebSocket handshake where one is needed, or is one where none is.
+    /// A WebSocket handshake is missing or invalid where one is required, or present where none is.
     BadRequest,
-    /// The WebSocket handshake is of another version than 13, which the answer names.
+    /// The version of the WebSocket handshake is not 13. The response names the supported version.
     WebSocketVersion,
-    /// The request is of another transport than its session, or asks for an upgrade that is not allowed.
+    /// The transport of the request differs from that of its session, or the request is an upgrade that is
+    /// not allowed.
     TransportMismatch,
-    /// The request is of another revision of the protocol than its session.
+    /// The protocol revision of the request differs from that of its session.
     ProtocolMismatch,
-    /// The id that [`generate_id`](crate::EngineConfig::generate_id) gave belongs to another session.
+    /// The id returned by [`generate_id`](crate::EngineConfig::generate_id) belongs to another session.
     IdTaken,
-    /// The page that makes the request is of an origin that may not: see [`Cors`](crate::Cors).
+    /// The origin of the page that makes the request is not allowed: see [`Cors`](crate::Cors).
     OriginNotAllowed,
-    /// The application refused, by [`allow_request`](crate::EngineConfig::allow_request).
+    /// Rejected by the application's [`allow_request`](crate::EngineConfig::allow_request).
     Forbidden,
-    /// The client speaks another revision of the protocol.
+    /// The protocol revision of the client is not supported.
     UnsupportedProtocol,
 }
 
 impl RequestError {
-    /// The code in the JSON body.
+    /// Returns the code in the JSON body.
     pub const fn code(self) -> u8 {
         match self {
             Self::UnknownTransport => 0,
@@ -59,7 +60,7 @@ impl RequestError {
         }
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
@@ -92,9 +93,11 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// A refused request, as [`connection_error`](crate::EngineConfig::connection_error) is told of it.
+/// The error that [`connection_error`](crate::EngineConfig::connection_error) receives for a rejected
+/// request.
 ///
-/// Node's `context` is in `error`, whose variants are finer than the codes, and in the request beside it.
+/// Node's `context` corresponds to `error`, whose variants are finer than the codes, and to the request that
+/// the hook receives with it.
 ///
 /// # Examples
 ///
@@ -107,14 +110,14 @@ impl std::error::Error for RequestError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionError {
-    /// What is wrong with the request.
+    /// The reason for the rejection.
     pub error: RequestError,
-    /// What the client is told: the text of the error, or what the application said.
+    /// The message sent to the client: that of `error`, or the one returned by the application.
     pub message: Cow<'static, str>,
 }
 
 impl ConnectionError {
-    /// The refusal by the application.
+    /// Creates the error for a request that the application rejects. An empty message means the default one.
     pub(crate) fn forbidden(message: Cow<'static, str>) -> Self {
         let error = RequestError::Forbidden;
         if message.is_empty() { error.into() } else { Self { error, message } }

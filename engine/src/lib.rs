@@ -1,16 +1,17 @@
 //! Engine.IO sessions and transports: long-polling, WebSocket, the upgrade between them, and the heartbeat.
 //!
-//! This is the layer below [`socketio`](https://docs.rs/socketio), which most users want instead. An
-//! [`Engine`] answers HTTP requests for an [`Application`], which makes a [`Connection`] for each session. The
-//! session's one task calls it with each message, and carries what is sent through its [`SessionHandle`].
+//! This is the layer below [`socketio`](https://docs.rs/socketio); most users want that crate instead. An
+//! [`Engine`] serves HTTP requests for an [`Application`], which creates a [`Connection`] for each session.
+//! One task per session calls the connection with each message and transmits what is sent through its
+//! [`SessionHandle`].
 //!
-//! The protocol is revision 4, <https://socket.io/docs/v4/engine-io-protocol/>.
+//! The crate implements revision 4 of the protocol, <https://socket.io/docs/v4/engine-io-protocol/>.
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] work |
+//! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] |
 //! | `metrics` | off | counters, gauges and histograms for a recorder of the crate [`metrics`](https://docs.rs/metrics) |
-//! | `tls` | off | `Tls`, which puts TLS in front of a [`Listener`] |
+//! | `tls` | off | `Tls`, which adds TLS to a [`Listener`] |
 
 mod config;
 mod engine;
@@ -26,7 +27,6 @@ mod session;
 mod shrink;
 mod transport;
 
-// `socketio` serves the bundles of the client with it.
 pub use config::{
     compression::{HttpCompression, PerMessageDeflate},
     cookie::{Cookie, SameSite},
@@ -42,6 +42,7 @@ pub use engine::{
     shutdown::Shutdown,
 };
 pub use error::{ConnectionError, RequestError};
+// `socketio` compresses the client bundles with these.
 #[doc(hidden)]
 pub use http::coding::{__encode_once, __preferred_coding};
 #[cfg(feature = "tls")]
@@ -63,6 +64,6 @@ pub use session::{
 };
 #[doc(hidden)]
 pub use shrink::Shrink as __Shrink;
-/// The TLS library, in the version whose options [`Tls`] takes.
+/// The version of rustls whose types [`Tls`] accepts.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

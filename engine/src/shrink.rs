@@ -1,29 +1,30 @@
-//! Tables that give back what they took when there were many.
+//! Collections that release memory after a peak.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, Hash},
 };
 
-/// A table of so many places stays as it is.
-const KEPT: usize = 16;
+/// A collection with at most this capacity does not shrink.
+const MIN_CAPACITY: usize = 16;
 
-/// A table that grows by itself, and shrinks when it is asked to.
+/// A collection that grows on insertion and shrinks on request.
 pub trait Shrink {
-    /// To be called after each removal. It does nothing until three quarters of the places are free; then the table
-    /// keeps twice as many places as it has entries. So half of the entries must go, or as many come, before places are
-    /// moved again: for each removal that costs no more than growing did for each insertion.
+    /// Releases unused capacity; to be called after each removal. Does nothing until less than a quarter of
+    /// the capacity is used, then reduces it to twice the number of entries. The next reallocation therefore
+    /// needs at least as many removals or insertions as half of the entries, so the cost per removal is
+    /// amortized like that of growth.
     fn shrink(&mut self);
 }
 
-/// To how many places a table shrinks, if it does.
-fn shrunk(len: usize, capacity: usize) -> Option<usize> {
-    (capacity > KEPT && len < capacity / 4).then_some((2 * len).max(KEPT / 2))
+/// Returns the capacity to shrink to, or `None` to keep the current one.
+fn target_capacity(len: usize, capacity: usize) -> Option<usize> {
+    (capacity > MIN_CAPACITY && len < capacity / 4).then_some((2 * len).max(MIN_CAPACITY / 2))
 }
 
 impl<K: Eq + Hash, V, S: BuildHasher> Shrink for HashMap<K, V, S> {
     fn shrink(&mut self) {
-        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+        if let Some(capacity) = target_capacity(self.len(), self.capacity()) {
             self.shrink_to(capacity);
         }
     }
@@ -31,7 +32,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Shrink for HashMap<K, V, S> {
 
 impl<T> Shrink for Vec<T> {
     fn shrink(&mut self) {
-        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+        if let Some(capacity) = target_capacity(self.len(), self.capacity()) {
             self.shrink_to(capacity);
         }
     }
@@ -39,7 +40,7 @@ impl<T> Shrink for Vec<T> {
 
 impl<T> Shrink for VecDeque<T> {
     fn shrink(&mut self) {
-        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+        if let Some(capacity) = target_capacity(self.len(), self.capacity()) {
             self.shrink_to(capacity);
         }
     }
@@ -51,14 +52,17 @@ mod tests {
 
     const MANY: usize = 10_000;
 
-    /// Empties a table by a function that says how many entries and places there are then; how often it has shrunk,
-    /// after checking that it never has many more places than it needs.
+    /// Calls `remove` until the collection is empty; `remove` returns the length and the capacity. Checks
+    /// that the capacity never exceeds the need by much, and returns how often the collection shrank.
     fn shrinks(mut remove: impl FnMut(usize) -> (usize, usize)) -> usize {
         let (mut shrinks, mut before) = (0, MANY);
         for n in 0..MANY {
             let (len, capacity) = remove(n);
-            assert!(capacity <= KEPT || capacity < 4 * (len + 1), "{capacity} places for {len} entries");
-            // A map says one place less now and then, where an entry has left a mark.
+            assert!(
+                capacity <= MIN_CAPACITY || capacity < 4 * (len + 1),
+                "{capacity} places for {len} entries"
+            );
+            // The capacity reported by a map varies by one, where a removal leaves a tombstone.
             shrinks += usize::from(capacity < before - before / 4);
             before = capacity;
         }
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn who_comes_and_goes_moves_nothing() {
-        for rest in [0, 1, KEPT / 4, KEPT, MANY / 4 - 1, MANY / 4, MANY / 4 + 1] {
+        for rest in [0, 1, MIN_CAPACITY / 4, MIN_CAPACITY, MANY / 4 - 1, MANY / 4, MANY / 4 + 1] {
             let mut vec = vec![0; MANY];
             vec.truncate(rest + 1);
             vec.pop();

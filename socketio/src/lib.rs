@@ -17,78 +17,84 @@
 //!
 //! # Namespaces and sockets
 //!
-//! A [`Namespace`] holds the handlers of its events; they are registered once, before the server starts. A client that
-//! joins it becomes a [`Socket`]. [`Namespace::with_auth`] decides who may join, and what it returns is the
-//! [`data`](Socket::data) of the socket, typed: application state travels in it, as an `Arc`.
+//! A [`Namespace`] holds its event handlers, which are registered once, before the server starts. Each client
+//! that joins it is represented by a [`Socket`]. [`Namespace::with_auth`] decides who may join, and its
+//! return value becomes the typed [`data`](Socket::data) of the socket. Pass application state through it, as
+//! an `Arc`.
 //!
 //! # Events
 //!
-//! A handler is an async function of the socket and the arguments of the event. `()` takes no argument, a tuple
-//! several, any other type the first one: see [`FromArgs`], and [`ToArgs`] for the way back. Code that does not know the
-//! types takes [`Args`]. Bytes inside of types (`bytes::Bytes`, `serde_bytes`) travel as binary attachments. A
-//! [`TypedEvent`] binds the name of an event to its type, once for both directions; with the feature `typescript`, the
-//! module `typescript` writes these types for a frontend in TypeScript.
+//! A handler is an async function of the socket and the arguments of the event: `()` for no argument, a tuple
+//! for several, any other type for the first one, see [`FromArgs`]. [`ToArgs`] is the counterpart for
+//! sending. Code that does not know the types uses [`Args`]. Bytes inside types (`bytes::Bytes`,
+//! `serde_bytes`) are sent as binary attachments. A [`TypedEvent`] binds the name of an event to a type, once
+//! for both directions; with the feature `typescript`, the module `typescript` generates the TypeScript
+//! interfaces for a frontend.
 //!
-//! Handlers of one socket start in the order in which its events arrive and may overlap while they wait; at most
-//! [`max_in_flight`](Namespace::max_in_flight) run at once, and further events wait. One that panics is
-//! logged and answered as an internal error. A handler that computes for long delays its own connection: move the
-//! computation to `tokio::task::spawn_blocking`.
+//! The handlers of one socket start in the order in which its events arrive and may run concurrently, at most
+//! [`max_in_flight`](Namespace::max_in_flight) at once; further events are queued. A panic in a handler is
+//! logged and acknowledged as an internal error. A handler that computes for a long time delays its own
+//! connection: move the computation to `tokio::task::spawn_blocking`.
 //!
 //! # Acknowledgements
 //!
-//! What a handler returns is the acknowledgement, see [`IntoAck`]: nothing, [`Ack`], or an error, of which the client
-//! hears only the public message ([`EventError`]). The other way, [`Socket::emit_with_ack`] sends an event and
-//! waits for the client's answer, which arrives once or fails once.
+//! The return value of a handler is the acknowledgement, see [`IntoAck`]: nothing, [`Ack`], or an error, of
+//! which the client receives only the public message ([`EventError`]). In the other direction,
+//! [`Socket::emit_with_ack`] sends an event and resolves exactly once, to the acknowledgement of the client
+//! or to an error.
 //!
-//! An acknowledgement and the events that its handler emits to the same socket arrive in the order in which they were
-//! made, so an event that is emitted by another task in between may come before the acknowledgement.
+//! An acknowledgement and the events that its handler emits to the same socket arrive in the order in which
+//! they were sent. The acknowledgement is sent when the handler returns, so an event emitted by another task
+//! may arrive before it.
 //!
 //! # Rooms and broadcasts
 //!
-//! [`Socket::join`] adds a socket to a room; each is also in the room of its own id. [`Socket::to`],
-//! [`Socket::broadcast`], [`Socket::namespace`] and [`Server::of`] choose whom an event goes to, see
-//! [`BroadcastOperator`]. (Node's `in` is another name for `to`, and a keyword in Rust.)
+//! [`Socket::join`] adds a socket to a room; each socket is also in the room named after its id.
+//! [`Socket::to`], [`Socket::broadcast`], [`Socket::namespace`] and [`Server::of`] select the recipients of
+//! an event, see [`BroadcastOperator`]. (Node's `in` is a synonym of `to`, and a keyword in Rust.)
 //!
 //! # Serving
 //!
-//! [`Server::listen`] is an accept loop with limits for an open port. [`Server`] is also a tower service and a layer,
-//! for axum and any other server on hyper; insert a [`RemoteAddr`] into the extensions of the requests if
-//! [`Handshake::address`] is to know it, and set `TCP_NODELAY` on the connections for long-polling. A clone of the server
-//! emits from anywhere, also from the handlers of its own namespaces.
+//! [`Server::listen`] runs an accept loop with limits for an open port. [`Server`] is also a tower service
+//! and a layer, for axum and any other server on hyper. Insert a [`RemoteAddr`] into the extensions of the
+//! requests to provide [`Handshake::address`], and set `TCP_NODELAY` on the connections for long-polling. A
+//! clone of the server can emit from anywhere, including the handlers of its own namespaces.
 //!
-//! [`Server::serve`] takes any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on top of either (`Tls`, with the
-//! cargo feature `tls`). [`Server::close`] ends all of it gracefully.
+//! [`Server::serve`] accepts connections from any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on
+//! top of either (`Tls`, with the cargo feature `tls`). [`Server::close`] shuts everything down gracefully.
 //!
 //! # Logs
 //!
-//! Both crates log through `tracing`. The first event without a handler, arguments that do not fit, a refused connection
-//! and a limit that was hit are warnings; `RUST_LOG=info,engineio=debug,socketio=debug` shows all of it, and when sessions
-//! and sockets come and go.
+//! Both crates log through `tracing`. The first occurrence of each of these is a warning: an event without a
+//! handler, arguments of the wrong type, a refused connection, an exceeded limit.
+//! `RUST_LOG=info,engineio=debug,socketio=debug` also shows further occurrences, and when sessions and
+//! sockets open and close.
 //!
 //! # Testing
 //!
 #![cfg_attr(feature = "testing", doc = "Handlers are tested with the clients of the module [`testing`],")]
 #![cfg_attr(not(feature = "testing"), doc = "Handlers are tested with the clients of the module `testing`,")]
-//! which live in the process of the test: real packets, no sockets, and a clock that does not have to be waited for.
+//! which run in the process of the test: real packets, no network sockets, and no real waiting under the
+//! paused clock of tokio.
 //!
 //! # Cargo features
 //!
-//! None is on by default, and none changes what the others do.
+//! All are off by default, and none changes the behavior of another.
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] work |
-//! | `metrics` | counters, gauges and histograms for a recorder of the crate [`metrics`](https://docs.rs/metrics) |
+//! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] take effect |
+//! | `metrics` | counters, gauges and histograms for a [`metrics`](https://docs.rs/metrics) recorder |
 //! | `msgpack` | `MsgpackParser`, another encoding of packets |
 //! | `testing` | clients for tests |
 //! | `tls` | `Tls`, for [`Server::serve`] |
-//! | `typescript` | the interfaces of the events for a frontend in TypeScript |
+//! | `typescript` | TypeScript interfaces of the events, for a frontend |
 //!
 //! # Limits
 //!
-//! All limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], with finite defaults. What waits for
-//! a client is bounded in bytes; one that does not take its messages is disconnected, or misses some: see
-//! [`SlowConsumerPolicy`].
+//! All limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], with finite defaults.
+//! The messages queued for a client are bounded in bytes; a client that does not read them is disconnected or
+//! loses messages, see [`SlowConsumerPolicy`].
 
 mod config;
 mod connection;
@@ -152,30 +158,30 @@ pub use server::{
     Server,
     service::{BodyError, ResponseBody, ResponseFuture, ServerService},
 };
-/// The crates whose types appear in signatures, in the versions that are used here.
+/// Re-exports of the crates whose types appear in public signatures, in the versions used here.
 pub use {bytes, http, serde_json};
 
-/// The code in the guide to deployment is compiled.
+/// Compiles the code in the deployment guide.
 #[cfg(all(doctest, feature = "tls", unix))]
 #[doc = include_str!("../../docs/deployment.md")]
 struct Deployment;
 
-/// The code in the guide to frameworks is compiled.
+/// Compiles the code in the guide to frameworks.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/frameworks.md")]
 struct Frameworks;
 
-/// The code in the guide for those who come from Node.js is compiled.
+/// Compiles the code in the guide to migrating from Node.js.
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../docs/migrating-from-node.md")]
 struct MigratingFromNode;
 
-/// The code in the guide for those who come from socketioxide is compiled.
+/// Compiles the code in the guide to migrating from socketioxide.
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../docs/migrating-from-socketioxide.md")]
 struct MigratingFromSocketioxide;
 
-/// The code in the README is compiled.
+/// Compiles the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,17 +1,17 @@
-//! The options of compression, under the names of the Node.js server.
+//! Compression options, under the names of the Node.js server.
 
 use crate::config::engine::EngineConfig;
 
 crate::__config! {
-    /// How messages on a WebSocket are compressed: the extension permessage-deflate, RFC 7692.
+    /// Options of the WebSocket extension permessage-deflate, RFC 7692.
     ///
-    /// Without context takeover, each message is compressed by itself: a connection holds no memory for it, and a
-    /// broadcast is compressed once for all its recipients. With it, messages that resemble earlier ones shrink further,
-    /// but each recipient costs a compression of its own, and each direction up to 2^window bits bytes of memory: 32 KiB
-    /// with 15 bits, 4 KiB with 12.
+    /// Without context takeover, each message is compressed independently: the connection keeps no
+    /// compression state, and a broadcast is compressed once for all recipients. With context takeover,
+    /// messages that resemble earlier ones shrink further, but each recipient needs a compression of its own,
+    /// and each direction up to 2^window bits bytes of memory: 32 KiB with 15 bits, 4 KiB with 12.
     ///
-    /// By default, there is none for messages to the client. For those that it sends, the client decides: most browsers
-    /// use it, so a connection keeps the last 32 KiB of the messages that were compressed.
+    /// By default, messages to the client use no context takeover. For messages from the client, the client
+    /// decides: most browsers use it, so a connection keeps the last 32 KiB of the compressed messages.
     ///
     /// # Examples
     ///
@@ -22,30 +22,31 @@ crate::__config! {
     ///     .per_message_deflate(PerMessageDeflate::default().threshold(4096_usize));
     /// ```
     PerMessageDeflate {
-        /// The smallest message that is compressed, in bytes. 1,024 by default: smaller ones hardly shrink by
-        /// themselves. Node: `threshold`.
+        /// Minimum size of a message to be compressed, in bytes. 1,024 by default: smaller messages hardly
+        /// shrink without context takeover. Node: `threshold`.
         threshold: usize = 1024,
-        /// From 1, the fastest, to 9, the smallest. 6 by default. Node: `zlibDeflateOptions.level`.
+        /// Compression level, from 1 (fastest) to 9 (smallest). 6 by default. Node:
+        /// `zlibDeflateOptions.level`.
         level: u32 = 6,
-        /// Whether messages to the client are compressed without regard to earlier ones. `true` by default. Node:
-        /// `serverNoContextTakeover`, `false` there.
+        /// `true` if messages to the client are compressed without context takeover. `true` by default. Node:
+        /// `serverNoContextTakeover`, `false` by default.
         server_no_context_takeover: bool = true,
-        /// Whether the client must compress its messages without regard to earlier ones, so that the server keeps none of
-        /// them. `false` by default: then that is up to the client. Some versions of Safari do not know that they may be
-        /// asked, and their connections fail. Node: `clientNoContextTakeover`.
+        /// `true` if the client must compress its messages without context takeover, so that the server keeps
+        /// none of them. `false` by default: the client decides. Some versions of Safari do not support the
+        /// parameter, and their connections fail. Node: `clientNoContextTakeover`.
         client_no_context_takeover: bool = false,
-        /// How far back a message to the client may refer, as a power of two: 9 to 15, the default. Node:
+        /// Window size for messages to the client, as a power of two: 9 to 15, the default. Node:
         /// `serverMaxWindowBits`.
         server_max_window_bits: u8 = 15,
-        /// How far back a message of the client may refer, as a power of two: 9 to 15, the default. A client that
-        /// cannot be told so has to do without context takeover. Node: `clientMaxWindowBits`.
+        /// Window size for messages from the client, as a power of two: 9 to 15, the default. A client that
+        /// does not support the parameter has to do without context takeover. Node: `clientMaxWindowBits`.
         client_max_window_bits: u8 = 15,
     }
 }
 
 crate::__config! {
-    /// How answers of long-polling are compressed: with gzip, deflate or br, whichever the client likes best, gzip
-    /// if it does not care. `socketio` compresses the bundles of the client too, once for all who ask.
+    /// Options for compressing long-polling responses with gzip, deflate or br, whichever the client prefers;
+    /// gzip if it has no preference. `socketio` also compresses the client bundles, once for all clients.
     ///
     /// # Examples
     ///
@@ -55,18 +56,19 @@ crate::__config! {
     /// let config = EngineConfig::default().http_compression(HttpCompression::default());
     /// ```
     HttpCompression {
-        /// The smallest answer that is compressed, in bytes. 1,024 by default. Node: `threshold`.
+        /// Minimum size of a response to be compressed, in bytes. 1,024 by default. Node: `threshold`.
         threshold: usize = 1024,
-        /// From 1, the fastest, to 9, the smallest, of gzip and deflate. 6 by default. Node: `level`.
+        /// Compression level of gzip and deflate, from 1 (fastest) to 9 (smallest). 6 by default. Node:
+        /// `level`.
         level: u32 = 6,
     }
 }
 
-/// Checks the options that concern compression.
+/// Checks the compression options.
 ///
 /// # Panics
 ///
-/// Panics if compression is asked for without the feature, or with a level or window that does not exist.
+/// Panics if compression is enabled without the feature, or with an invalid level or window.
 #[track_caller]
 pub(crate) fn check(config: &EngineConfig) {
     let asked = config.per_message_deflate.is_some() || config.http_compression.is_some();

@@ -1,4 +1,4 @@
-//! The cookie with the id of the session: <https://www.rfc-editor.org/rfc/rfc6265>.
+//! The session id cookie: <https://www.rfc-editor.org/rfc/rfc6265>.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -6,23 +6,23 @@ use http::HeaderValue;
 
 use crate::Sid;
 
-/// To which requests from other sites a browser adds the cookie.
+/// The `SameSite` attribute of a cookie: the cross-site requests to which browsers add it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
-    /// To none.
+    /// No cross-site requests.
     Strict,
-    /// To those by which the user follows a link.
+    /// Navigations only, as when the user follows a link.
     Lax,
-    /// To all. The cookie must be [`secure`](Cookie::secure) too.
+    /// All requests. The cookie must be [`secure`](Cookie::secure) too.
     None,
 }
 
-/// The cookie that tells a load balancer which server has the session, as
+/// A cookie with the session id, by which a load balancer finds the server of the session: see
 /// [`EngineConfig::cookie`](field@crate::EngineConfig::cookie).
 ///
-/// Its value is the id of the session, a secret, so scripts do not see it. The server itself never reads it. It is
-/// sent when a session opens, over long-polling or WebSocket. Node: `cookie`, which sends none for a session that
-/// starts with a WebSocket.
+/// The session id is a secret, so the cookie is hidden from scripts by default. The server never reads it. It
+/// is sent when a session opens, over long-polling or WebSocket. Node: `cookie`, which is not sent for a
+/// session that starts with a WebSocket.
 ///
 /// | | default | Node |
 /// |---|---|---|
@@ -35,8 +35,8 @@ pub enum SameSite {
 /// | [`partitioned`](Self::partitioned) | `false` | `partitioned` |
 /// | [`max_age`](Self::max_age) | none: until the browser ends | `maxAge` |
 ///
-/// Node's `expires` is a date that is fixed when the server starts, `encode` changes nothing about an id, and only
-/// one browser knows `priority`: what needs them can write its own cookie with
+/// Node's `expires` is a date that is fixed when the server starts, `encode` does not change an id, and only
+/// one browser supports `priority`. An application that needs them can write its own cookie with
 /// [`initial_headers`](crate::EngineConfig::initial_headers).
 ///
 /// # Examples
@@ -59,11 +59,11 @@ pub struct Cookie {
 }
 
 impl Cookie {
-    /// Makes a cookie of this name. `io` by default.
+    /// Creates a cookie with this name. The default cookie is named `io`.
     ///
     /// # Panics
     ///
-    /// Panics if the name is empty or has characters that end a name.
+    /// Panics if the name is empty or contains characters that are not allowed in a cookie name.
     #[track_caller]
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -80,11 +80,12 @@ impl Cookie {
         }
     }
 
-    /// The path below which the browser sends it. `/` by default.
+    /// Sets the path below which the browser sends the cookie. `/` by default.
     ///
     /// # Panics
     ///
-    /// Panics if the path does not begin with a slash or has characters that end a path.
+    /// Panics if the path does not begin with a slash or contains characters that are not allowed in a cookie
+    /// path.
     #[must_use]
     #[track_caller]
     pub fn path(mut self, path: impl Into<String>) -> Self {
@@ -97,18 +98,19 @@ impl Cookie {
         self
     }
 
-    /// Leaves the path to the browser: the folder of the request that got the cookie.
+    /// Omits the path: the browser uses the directory of the request that received the cookie.
     #[must_use]
     pub fn no_path(mut self) -> Self {
         self.path = None;
         self
     }
 
-    /// The domain that gets it with all its subdomains. By default only the host itself gets it.
+    /// Sets the domain that receives the cookie, including all its subdomains. By default, only the host
+    /// itself receives it.
     ///
     /// # Panics
     ///
-    /// Panics if it has characters that no domain has.
+    /// Panics if the domain contains characters that are not allowed in a domain.
     #[must_use]
     #[track_caller]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
@@ -122,28 +124,28 @@ impl Cookie {
         self
     }
 
-    /// Whether it is hidden from scripts. `true` by default.
+    /// Hides the cookie from scripts. `true` by default.
     #[must_use]
     pub fn http_only(mut self, hidden: bool) -> Self {
         self.http_only = hidden;
         self
     }
 
-    /// To which requests from other sites it is added. [`SameSite::Lax`] by default.
+    /// Sets which cross-site requests include the cookie. [`SameSite::Lax`] by default.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Whether it is sent over HTTPS only. `false` by default.
+    /// Restricts the cookie to HTTPS. `false` by default.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Whether it is kept apart for each site that embeds the page. `false` by default. The cookie must be
+    /// Partitions the cookie by the site that embeds the page. `false` by default. The cookie must be
     /// [`secure`](Self::secure) too.
     #[must_use]
     pub fn partitioned(mut self, partitioned: bool) -> Self {
@@ -151,14 +153,14 @@ impl Cookie {
         self
     }
 
-    /// How long the browser keeps it, in whole seconds. By default until it ends.
+    /// Sets how long the browser keeps the cookie, in whole seconds. By default until the browser closes.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age.as_secs());
         self
     }
 
-    /// Finds what every browser would throw away without a word.
+    /// Panics if browsers would silently discard the cookie.
     #[track_caller]
     pub(crate) fn check(&self) {
         let needs_secure = self.same_site == SameSite::None || self.partitioned;
@@ -169,10 +171,10 @@ impl Cookie {
         );
     }
 
-    /// The header value for a session.
+    /// Returns the `Set-Cookie` value for a session.
     pub(crate) fn of(&self, sid: &Sid) -> Option<HeaderValue> {
         let mut text = format!("{}={sid}", self.name);
-        // Writing to a string cannot fail.
+        // Writing to a `String` never fails.
         if let Some(age) = self.max_age {
             let _ = write!(text, "; Max-Age={age}");
         }
@@ -190,7 +192,7 @@ impl Cookie {
             }
         }
         let _ = write!(text, "; SameSite={:?}", self.same_site);
-        // Each part was checked when it was set, so this is always a value.
+        // The setters have checked each part, so this is a valid header value.
         HeaderValue::try_from(text).ok()
     }
 }
@@ -201,12 +203,12 @@ impl Default for Cookie {
     }
 }
 
-/// The characters of a token: RFC 9110, section 5.6.2.
+/// Returns `true` for the characters of a token: RFC 9110, section 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The characters of the value of an attribute.
+/// Returns `true` for the characters of an attribute value.
 fn is_attribute(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte) && byte != b';'
 }

@@ -1,4 +1,4 @@
-//! Which pages may talk to the server, and how browsers hear of it: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! Access control by origin, and the CORS protocol: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,21 +11,22 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 const VARY_REQUESTED: HeaderValue = HeaderValue::from_static("Access-Control-Request-Headers");
 pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// All that polling uses.
+/// The methods that polling uses.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 
-/// Which web pages may connect: one setting for long-polling, WebSocket and upgrades alike.
+/// The origins of web pages that may connect: one setting for long-polling, WebSocket and upgrades.
 ///
-/// Browsers name the page that makes a request in the header `Origin`. By default only pages of the server itself
-/// may connect: host and port of the origin must be those of `Host`. A page of another origin is refused with
-/// status 403, also when it opens a WebSocket, which browsers themselves let every page do, with the user's
-/// cookies. Requests without `Origin` come from no browser, or from a page of the server itself, and are let in; but
-/// if a browser says by `Sec-Fetch-Site` that another page loads the server, as an image or a script, no session
-/// is opened. The server's own pages are let in, whatever is set here. `X-Forwarded-Host` is not trusted: behind a proxy that changes `Host`, name the origin
-/// under which users see the site.
+/// Browsers send the origin of the page that makes a request in the header `Origin`. By default only pages of
+/// the server itself may connect: host and port of the origin must equal those of `Host`. A request from a
+/// page of another origin is rejected with status 403, including WebSocket handshakes, which browsers let
+/// every page make, with the user's cookies. A request without `Origin` comes from a client that is no
+/// browser, or from a page of the server itself, and is accepted; but no session is opened if
+/// `Sec-Fetch-Site` shows that a page of another origin loads the server, as an image or a script. Pages of
+/// the server itself are always accepted. `X-Forwarded-Host` is not trusted: behind a proxy that changes
+/// `Host`, list the origin under which users see the site.
 ///
-/// Node: `cors`, which opens the WebSocket of every server to everyone, and there only tells browsers what
-/// they may read.
+/// Node: `cors`, which leaves WebSocket open to every page, and only tells browsers which responses a page
+/// may read.
 ///
 /// # Examples
 ///
@@ -40,7 +41,7 @@ pub struct Cors {
     origins: Origins,
     credentials: bool,
     methods: HeaderValue,
-    /// `None`: whatever the browser asks for.
+    /// `None` to allow every header that the browser requests.
     allowed_headers: Option<HeaderValue>,
     exposed_headers: Option<HeaderValue>,
     max_age: Option<HeaderValue>,
@@ -57,22 +58,22 @@ enum Origins {
 type Predicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl Cors {
-    /// Lets in pages of the server itself only: the default.
+    /// Allows pages of the server itself only: the default.
     pub fn same_origin() -> Self {
         Self::new(Origins::Own)
     }
 
-    /// Lets in pages of these origins too, each written as browsers do: `https://app.example:8443`, without a path
-    /// and in punycode. Node: `origin`, as an array.
+    /// Additionally allows pages of these origins, written as browsers do: `https://app.example:8443`,
+    /// without a path and in punycode. Node: `origin`, as an array.
     ///
-    /// Applications that are no web pages send origins of their own, which may be listed too: `file://` (Electron,
-    /// Cordova), `qrc://` (Qt), `content://`, `resource://`, or `null`. Mind that any page of the web can get itself the
-    /// origin `null`, by a sandboxed frame: do not let a cookie alone admit a client then.
+    /// Applications that are not web pages send origins of their own, which may be listed too: `file://`
+    /// (Electron, Cordova), `qrc://` (Qt), `content://`, `resource://`, or `null`. Any web page can obtain
+    /// the origin `null` through a sandboxed frame: do not let a cookie alone authenticate a client then.
     ///
     /// # Panics
     ///
-    /// Panics if one is no origin, such as `*` or a URL with a path. For clients that send something else,
-    /// [`predicate`](Self::predicate) compares the text.
+    /// Panics if an item is not an origin, such as `*` or a URL with a path. For clients that send anything
+    /// else, use [`predicate`](Self::predicate), which compares the text.
     #[track_caller]
     pub fn origins(origins: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let mut list = Vec::new();
@@ -88,9 +89,10 @@ impl Cors {
         Self::new(Origins::These(list.into()))
     }
 
-    /// Lets in pages of the origins for which `predicate` returns true. It is called with whatever the header `Origin`
-    /// says. Browsers send a scheme with a host, or `null`, which every page of the web can get itself; other clients
-    /// send any text. So compare all of it, or its scheme and the end of its host. Node: `origin`, as a function.
+    /// Additionally allows pages of the origins for which `predicate` returns `true`. It receives the text of
+    /// the header `Origin`. Browsers send a scheme with a host, or `null`, which every web page can obtain;
+    /// other clients send any text. The predicate should therefore compare all of it, or the scheme and the
+    /// end of the host. Node: `origin`, as a function.
     ///
     /// # Examples
     ///
@@ -105,10 +107,10 @@ impl Cors {
         Self::new(Origins::If(Arc::new(predicate)))
     }
 
-    /// Lets in all pages of the web, sandboxed ones and local files included.
+    /// Allows all web pages, including sandboxed ones and local files.
     ///
-    /// A WebSocket brings the cookies of the user with it, so this is for servers that do not sign users in by
-    /// cookie. Node: `origin: "*"`.
+    /// A WebSocket handshake carries the user's cookies, so this is only for servers that do not authenticate
+    /// users by cookie. Node: `origin: "*"`.
     pub fn any() -> Self {
         Self::new(Origins::Any)
     }
@@ -124,12 +126,13 @@ impl Cors {
         }
     }
 
-    /// Whether pages of other origins may poll with the user's cookies (`withCredentials` of the client). `false` by
-    /// default. Node: `credentials`.
+    /// Allows pages of other origins to poll with the user's cookies (`withCredentials` of the client).
+    /// `false` by default. Node: `credentials`.
     ///
     /// # Panics
     ///
-    /// Panics for [`any`](Self::any) origin: browsers refuse that, for every site could act in the user's name.
+    /// Panics for [`any`](Self::any) origin: browsers reject that combination, because every site could act
+    /// in the user's name.
     #[must_use]
     #[track_caller]
     pub fn credentials(mut self, allow: bool) -> Self {
@@ -141,12 +144,12 @@ impl Cors {
         self
     }
 
-    /// The methods that a preflight is told. GET and POST by default, which is all that polling uses. Node:
-    /// `methods`, by default six of them.
+    /// Sets the methods in the response to a preflight. GET and POST by default, which is all that polling
+    /// uses. Node: `methods`, six of them by default.
     ///
     /// # Panics
     ///
-    /// Panics if one is no method.
+    /// Panics if an item is not a method.
     #[must_use]
     #[track_caller]
     pub fn methods(mut self, methods: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
@@ -154,7 +157,8 @@ impl Cors {
         self
     }
 
-    /// The request headers that a preflight is told. By default whatever the page asks for. Node: `allowedHeaders`.
+    /// Sets the request headers in the response to a preflight. By default those that the page requests.
+    /// Node: `allowedHeaders`.
     ///
     /// # Panics
     ///
@@ -166,7 +170,8 @@ impl Cors {
         self
     }
 
-    /// The response headers that pages may read beside the harmless ones. None by default. Node: `exposedHeaders`.
+    /// Sets the response headers that pages may read in addition to the safelisted ones. None by default.
+    /// Node: `exposedHeaders`.
     ///
     /// # Panics
     ///
@@ -178,16 +183,16 @@ impl Cors {
         self
     }
 
-    /// How long a browser may remember a preflight, in whole seconds; its own default is 5 seconds. Unset by default.
-    /// Node: `maxAge`.
+    /// Sets how long a browser may cache a preflight, in whole seconds; browsers use 5 seconds by default.
+    /// Unset by default. Node: `maxAge`.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age.as_secs().into());
         self
     }
 
-    /// The headers for a response to `request` that is not the engine's own, such as a file beside it; for OPTIONS,
-    /// those of the answer to a preflight.
+    /// Returns the CORS headers for a response to `request` that is not the engine's own, such as that of a
+    /// static file; for OPTIONS, including those of a preflight.
     pub fn headers<B>(&self, request: &Request<B>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let grant = self.check(request).unwrap_or_else(|OriginRefused| self.grant_without_origin());
@@ -198,13 +203,14 @@ impl Cors {
         headers
     }
 
-    /// Whether the browser, not the page, asks. Without pages of other origins there is nothing to ask for.
+    /// Returns `true` if the request is a preflight. Always `false` with [`same_origin`](Self::same_origin),
+    /// which allows no other origins.
     pub fn is_preflight<B>(&self, request: &Request<B>) -> bool {
         request.method() == Method::OPTIONS && !matches!(self.origins, Origins::Own)
     }
 
-    /// Whether a page of another origin loads this without an `Origin`, as it does with images and scripts. Browsers say
-    /// so by `Sec-Fetch-Site`; which page it is, they do not say.
+    /// Returns `true` if a page of another origin loads this without an `Origin`, as with images and scripts.
+    /// Browsers indicate that by `Sec-Fetch-Site`, which does not name the page.
     pub(crate) fn forbids_load<B>(&self, request: &Request<B>) -> bool {
         let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
         !matches!(self.origins, Origins::Any)
@@ -227,7 +233,7 @@ impl Cors {
         }
     }
 
-    /// Decides about a request.
+    /// Decides whether the origin of a request is allowed.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Grant, OriginRefused> {
         let values = request.headers().get_all(header::ORIGIN).iter();
         self.decide(values.map(HeaderValue::as_bytes), |origin| {
@@ -235,7 +241,7 @@ impl Cors {
         })
     }
 
-    /// Decides about a request with these `Origin` headers.
+    /// Decides whether a request with these `Origin` headers is allowed.
     pub(crate) fn decide<'a>(
         &self,
         mut values: impl Iterator<Item = &'a [u8]>,
@@ -248,7 +254,7 @@ impl Cors {
         let (Ok(text), None) = (str::from_utf8(value), values.next()) else { return Err(OriginRefused) };
         let origin = Origin::parse(text);
         if self.names(text, origin) {
-            // A copy: the value itself would hold on to hyper's read buffer while a poll waits.
+            // A copy, because the value itself would keep hyper's read buffer alive while a poll waits.
             return HeaderValue::from_bytes(value).map(Grant::Origin).map_err(|_| OriginRefused);
         }
         if origin.is_some_and(is_own) {
@@ -300,14 +306,14 @@ impl fmt::Debug for Cors {
     }
 }
 
-/// Whether [`Cors::origins`] takes this: an origin of the web, or what applications send that have none.
+/// Returns `true` if [`Cors::origins`] accepts this: a web origin, or what native applications send instead.
 fn may_be_listed(origin: &str) -> bool {
-    // Any host stands for the one that is not there.
+    // A scheme without a host is checked by appending an arbitrary host.
     let is_scheme = || origin.ends_with("://") && Origin::parse(&format!("{origin}a")).is_some();
     origin == "null" || Origin::parse(origin).is_some() || is_scheme()
 }
 
-/// The setting that lets in pages of this origin, as Rust.
+/// Returns the Rust code of the setting that allows this origin.
 pub(crate) fn setting_for(origin: &str) -> String {
     if may_be_listed(origin) {
         format!("Cors::origins([{origin:?}])")
@@ -316,20 +322,20 @@ pub(crate) fn setting_for(origin: &str) -> String {
     }
 }
 
-/// The page that makes the request may not.
+/// The origin of the request is not allowed.
 #[derive(Debug)]
 pub(crate) struct OriginRefused;
 
-/// What the response to one request says about origins.
+/// The CORS headers of the response to one request.
 #[derive(Debug)]
 pub(crate) enum Grant {
-    /// Nothing: no other origin is ever let in.
+    /// None: no other origin is ever allowed.
     Silent,
-    /// That it would have been another for another origin.
+    /// `Vary: Origin`, because the response depends on the origin.
     Vary,
-    /// That this origin may read it.
+    /// This origin may read the response.
     Origin(HeaderValue),
-    /// That every origin may.
+    /// Every origin may read the response.
     Any,
 }
 
@@ -376,7 +382,7 @@ fn list(
         }
         list.push_str(item);
     }
-    // Tokens and commas are always a header value.
+    // Tokens and commas are always a valid header value.
     HeaderValue::try_from(list).unwrap_or(const { HeaderValue::from_static("") })
 }
 
@@ -389,7 +395,8 @@ mod tests {
         origins.iter().fold(request, |request, origin| request.header("origin", *origin)).body(()).unwrap()
     }
 
-    /// What a request from the origin is granted: the headers, in short, or `None` if it is refused.
+    /// Returns the headers granted to a request with these origins, in short form, or `None` if it is
+    /// rejected.
     fn granted(cors: &Cors, origins: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         cors.check(&request(origins)).ok()?.write(cors, &mut headers);
@@ -441,7 +448,7 @@ mod tests {
         assert_eq!(granted(&cors, &[OWN]).unwrap(), "- Origin");
     }
 
-    /// What Electron, Cordova, Qt and microcontrollers send is no origin of the web.
+    /// Values sent by Electron, Cordova, Qt and microcontrollers that are not web origins.
     const ODD: [&str; 9] = [
         "null",
         "file://",
@@ -467,7 +474,7 @@ mod tests {
         }
         let any = Cors::predicate(|_| true);
         assert_eq!(granted(&any, &[""]).unwrap(), " Origin");
-        // Text that is none, and more than one.
+        // Invalid text, and repeated headers.
         let mut request = request(&[]);
         request.headers_mut().insert("origin", HeaderValue::from_bytes(b"http://\xff").unwrap());
         assert!(any.check(&request).is_err());

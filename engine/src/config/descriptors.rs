@@ -1,15 +1,16 @@
-//! The files that the process may open: each connection is one.
+//! The limit of open files of the process, from which the default number of connections follows.
 
-/// The most connections, however many descriptors there are.
-const MANY: usize = 1_000_000;
+/// Maximum of the default, whatever the number of descriptors.
+const MAX_DEFAULT: usize = 1_000_000;
 
-/// How many connections a server may have: nine tenths of the descriptors of the process, because it needs some itself.
+/// Returns the default maximum number of connections: nine tenths of the descriptors of the process, because
+/// the server needs some itself.
 pub(crate) fn connections_of_descriptors() -> usize {
     let descriptors = descriptors().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    (descriptors / 10 * 9).clamp(1, MANY)
+    (descriptors / 10 * 9).clamp(1, MAX_DEFAULT)
 }
 
-/// The soft limit `RLIMIT_NOFILE`.
+/// Returns the soft limit `RLIMIT_NOFILE`.
 #[cfg(unix)]
 fn descriptors() -> Option<u64> {
     rlimit::Resource::NOFILE.get_soft().ok()
@@ -27,7 +28,7 @@ mod tests {
     #[test]
     fn connections_leave_some_descriptors() {
         let default = connections_of_descriptors();
-        assert!((1..=MANY).contains(&default));
+        assert!((1..=MAX_DEFAULT).contains(&default));
         if let Some(descriptors) = descriptors() {
             assert!(default as u64 <= (descriptors / 10 * 9).max(1));
         }

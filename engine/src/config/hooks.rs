@@ -1,4 +1,4 @@
-//! Functions of the application that look at requests: who may connect, what responses carry, who was refused.
+//! Application hooks that inspect requests: access control, response headers, rejected requests.
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -6,7 +6,8 @@ use http::{Extensions, HeaderMap, request::Parts};
 
 use crate::{EngineConfig, Sid, error::ConnectionError};
 
-/// What [`allow_request`](EngineConfig::allow_request) is asked about: an extension of the request.
+/// The kind of request that [`allow_request`](EngineConfig::allow_request) decides about: an extension of the
+/// request.
 ///
 /// # Examples
 ///
@@ -14,7 +15,7 @@ use crate::{EngineConfig, Sid, error::ConnectionError};
 /// use engineio::{EngineConfig, RequestKind};
 /// use http::request::Parts;
 ///
-/// /// Those who were let in stay in; nobody else comes in.
+/// /// Allows upgrades of existing sessions, and no new sessions.
 /// async fn is_open(request: Parts) -> Result<(), &'static str> {
 ///     match request.extensions.get() {
 ///         Some(RequestKind::Upgrade) => Ok(()),
@@ -26,9 +27,9 @@ use crate::{EngineConfig, Sid, error::ConnectionError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
-    /// It opens a session, over long-polling or over a WebSocket.
+    /// A request that opens a session, over long-polling or WebSocket.
     Handshake,
-    /// It is the handshake of a WebSocket that continues a polling session.
+    /// The handshake of a WebSocket that continues a polling session.
     Upgrade,
 }
 
@@ -37,13 +38,13 @@ type AllowRequest = Arc<dyn Fn(Parts) -> Answer + Send + Sync>;
 type HeaderHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
 type GenerateId = Arc<dyn Fn(&Parts) -> Sid + Send + Sync>;
 type ErrorHook = Arc<dyn Fn(&ConnectionError, &Parts) + Send + Sync>;
-/// Copies the extension of one type.
+/// A function that copies the extension of one type.
 pub(crate) type KeepExtension = fn(&Extensions, &mut Extensions);
 
-/// The hooks of an engine, each set by a method of [`EngineConfig`]: [`allow_request`](EngineConfig::allow_request),
-/// [`generate_id`](EngineConfig::generate_id), [`initial_headers`](EngineConfig::initial_headers),
-/// [`headers`](EngineConfig::headers), [`connection_error`](EngineConfig::connection_error) and
-/// [`keep_extension`](EngineConfig::keep_extension).
+/// The hooks of an engine, each set by a method of [`EngineConfig`]:
+/// [`allow_request`](EngineConfig::allow_request), [`generate_id`](EngineConfig::generate_id),
+/// [`initial_headers`](EngineConfig::initial_headers), [`headers`](EngineConfig::headers),
+/// [`connection_error`](EngineConfig::connection_error) and [`keep_extension`](EngineConfig::keep_extension).
 #[derive(Clone, Default)]
 pub struct Hooks {
     pub(crate) allow_request: Option<AllowRequest>,
@@ -55,9 +56,9 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Whether none is set: then requests need not be taken apart.
+    /// Returns `true` if no hook is set that needs the parts of the request.
     pub(crate) fn are_unset(&self) -> bool {
-        // The engine itself asks the others later.
+        // The engine calls the other hooks later.
         let Self { allow_request, generate_id: _, initial_headers, headers, connection_error, extensions: _ } =
             self;
         allow_request.is_none()
@@ -80,19 +81,21 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// Hooks: the last one of a kind counts. They run in the task of the HTTP connection, so one that blocks, or panics,
-/// does so for that connection.
+/// Hooks. Setting a hook again replaces the earlier one; only
+/// [`keep_extension`](Self::keep_extension) accumulates. Hooks run in the task of the HTTP connection, so one
+/// that blocks or panics affects that connection.
 impl EngineConfig {
-    /// Asks `hook` whether a client may connect: for every request that opens a session, by long-polling or by
-    /// WebSocket, and for every WebSocket that is to take one over. Which of the two it is stands in the extensions of
-    /// the request, as a [`RequestKind`]. Everyone may by default. Node: `allowRequest`, which is not asked about
-    /// upgrades.
+    /// Sets a hook that decides whether a client may connect. It is called for every request that opens a
+    /// session, by long-polling or WebSocket, and for every WebSocket that upgrades one; a [`RequestKind`] in
+    /// the extensions of the request tells which. By default, every client may connect. Node: `allowRequest`,
+    /// which is not called for upgrades.
     ///
-    /// The hook comes last, after what the engine itself checks. An `Err` is answered with status 403 and its
-    /// message, `Forbidden` if that is empty; then there is no session and no upgrade. Polls and POSTs are not
-    /// asked about: whoever knows the id of a session was let in when it was opened, and they come by the
-    /// thousand. What the hook reads from the request, such as the user behind a token, tower layers can leave in
-    /// the extensions. There is no time limit but the client's patience.
+    /// The hook is called after the engine's own checks. If it returns `Err`, the client gets status 403 with
+    /// its message, or `Forbidden` if the message is empty, and there is no session and no upgrade. The hook
+    /// is not called for polls and POSTs: the session id proves that the client was allowed when the session
+    /// was opened, and these requests are frequent. Data that the hook derives from the request, such as the
+    /// user of a token, is better left in the extensions by a tower layer. There is no timeout except the
+    /// client's own.
     ///
     /// # Examples
     ///
@@ -122,12 +125,14 @@ impl EngineConfig {
         self
     }
 
-    /// Lets `hook` choose the id of each new session. By default it is [random](Sid::random). Node: `generateId`.
+    /// Sets a hook that returns the id of each new session. By default the id is [random](Sid::random). Node:
+    /// `generateId`.
     ///
-    /// The id is a secret: whoever guesses one has the session. A hook that puts something into it, such as the number
-    /// of the server for a load balancer to read, leaves the rest to [`Sid::random`]. An id that another session has
-    /// is refused with status 400 and code 3. The hook comes after `allow_request`; what takes time, a tower layer can
-    /// do before, and leave in the extensions of the request.
+    /// The id is a secret: a client that guesses one controls the session. A hook that encodes something in
+    /// it, such as the number of the server for a load balancer, should take the rest from [`Sid::random`].
+    /// An id that another session has is rejected with status 400 and code 3. The hook is called after
+    /// `allow_request`. Asynchronous work belongs in a tower layer, which can leave its result in the
+    /// extensions of the request.
     ///
     /// # Examples
     ///
@@ -146,11 +151,12 @@ impl EngineConfig {
         self
     }
 
-    /// Lets `hook` add headers to the response that opens a session: the first of long-polling, or the 101 of a
-    /// WebSocket that starts without. None by default. Node: the event `initial_headers`.
+    /// Sets a hook that adds headers to the response that opens a session: the first response of
+    /// long-polling, or the 101 of a WebSocket without a prior polling session. None by default. Node: the
+    /// event `initial_headers`.
     ///
-    /// The map is empty at first. What it holds in the end replaces headers of the same name in the response;
-    /// `Set-Cookie` and `Vary` are added to those.
+    /// The map is initially empty. Its headers replace those of the same name in the response, except
+    /// `Set-Cookie` and `Vary`, which are appended.
     ///
     /// # Examples
     ///
@@ -168,11 +174,12 @@ impl EngineConfig {
         self
     }
 
-    /// As [`initial_headers`](Self::initial_headers), for every successful response to a GET or POST of long-polling
-    /// and for every 101. None by default. Node: the event `headers`.
+    /// Like [`initial_headers`](Self::initial_headers), but for every successful response to a GET or POST of
+    /// long-polling and for every 101. None by default. Node: the event `headers`.
     ///
-    /// The hook runs before a poll waits for messages, after `initial_headers` and with the same map. A value that
-    /// is cloned from the request would keep all of it in memory while the poll waits: make a new one.
+    /// The hook runs before a poll waits for messages, after `initial_headers` and with the same map. A value
+    /// cloned from the request would keep the whole request in memory while the poll waits: create a new
+    /// value instead.
     ///
     /// # Examples
     ///
@@ -191,13 +198,13 @@ impl EngineConfig {
         self
     }
 
-    /// Keeps the extension of type `T` of the request that opens a session, for the application to read with
-    /// [`HandshakeRequest::extension`](crate::HandshakeRequest::extension): what a layer in front of the engine has found out, such
-    /// as the user behind a cookie. May be called for several types.
+    /// Keeps the extension of type `T` of the request that opens a session, so that the application can read
+    /// it with [`HandshakeRequest::extension`](crate::HandshakeRequest::extension): typically the result of a
+    /// layer in front of the engine, such as the user of a cookie. May be called for several types.
     ///
-    /// The value is cloned, and dropped with the session. All others are dropped as soon as the request is answered,
-    /// because they hold on to memory that an idle session does not need: a router, for example, leaves parts of the
-    /// request there, and with them the read buffer of the connection. Node: `socket.request`.
+    /// The value is cloned, and dropped with the session. All other extensions are dropped with the response,
+    /// because they hold memory that an idle session does not need: a router, for example, stores parts of
+    /// the request there, which keep the read buffer of the connection alive. Node: `socket.request`.
     ///
     /// # Examples
     ///
@@ -219,8 +226,8 @@ impl EngineConfig {
         self
     }
 
-    /// Tells `hook` of every request that is refused with a [`RequestError`](crate::RequestError), before the client
-    /// hears of it. Node: the event `connection_error`.
+    /// Sets a hook that is called for every request rejected with a [`RequestError`](crate::RequestError),
+    /// before the response is sent. Node: the event `connection_error`.
     ///
     /// # Examples
     ///

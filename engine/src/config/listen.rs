@@ -1,4 +1,4 @@
-//! The options of the accept loop.
+//! Options of the accept loop.
 
 use std::time::Duration;
 
@@ -17,46 +17,48 @@ crate::__config! {
     /// assert_eq!(Connections::new(config).open(), 0);
     /// ```
     ListenConfig {
-        /// How long a client may take to send the head of a request, from its first byte on; for the first request of
-        /// a connection, from the time it was accepted. 10 seconds by default; then the answer is 408 if any
-        /// of it has come, and the connection is closed. Node: `headersTimeout` of the HTTP server.
+        /// Maximum time to receive the head of a request, from its first byte; for the first request of a
+        /// connection, from the time when the connection was accepted. 10 seconds by default. Then the
+        /// connection is closed, with status 408 if a part of the head has arrived. Node: `headersTimeout` of
+        /// the HTTP server.
         header_read_timeout: Duration = Duration::from_secs(10),
-        /// How long a connection may stay open between two requests. 75 seconds by default: load balancers keep an idle
-        /// connection for 60 seconds, and the server must not be the one that closes it, while a request may be on its
-        /// way; clients would get a 502 for that. Node: `keepAliveTimeout` of the HTTP server, 5 seconds.
+        /// Maximum idle time of a connection between two requests. 75 seconds by default: load balancers keep
+        /// an idle connection for 60 seconds, and the server must not be the one that closes it, because a
+        /// request may be in transit, for which the client would get a 502. Node: `keepAliveTimeout` of the
+        /// HTTP server, 5 seconds.
         keep_alive_timeout: Duration = Duration::from_secs(75),
-        /// How long a client may take nothing of an answer that waits for it. 15 seconds by default; then its connection
-        /// is closed.
+        /// Maximum time for which a client may read nothing of a pending response. 15 seconds by default;
+        /// then its connection is closed.
         write_timeout: Duration = Duration::from_secs(15),
-        /// The largest head of a request, in bytes. 16 KiB by default; beyond, the answer is 431. Node:
+        /// Maximum size of a request head, in bytes. 16 KiB by default; beyond it, the status is 431. Node:
         /// `maxHeaderSize` of the HTTP server.
         max_head: usize = 16 * 1024,
-        /// The most headers of a request. 100 by default; beyond, the answer is 431. Node: `maxHeadersCount` of the HTTP
-        /// server.
+        /// Maximum number of request headers. 100 by default; beyond it, the status is 431. Node:
+        /// `maxHeadersCount` of the HTTP server.
         max_headers: usize = 100,
-        /// The most connections at once, those that have become a WebSocket included. By default nine tenths of the
-        /// descriptors that the process may open (the soft limit `RLIMIT_NOFILE` at the time of the call), and one
-        /// million at most. Beyond, a client is answered with 503 and `Retry-After`, and its connection closed; when
-        /// 64 clients at once are being told so, others are closed without an answer. Node: `maxConnections` of the
-        /// HTTP server.
+        /// Maximum number of open connections, including those upgraded to WebSocket. By default nine tenths
+        /// of the descriptors that the process may open (the soft limit `RLIMIT_NOFILE` at the time of the
+        /// call), at most one million. Beyond it, a client gets status 503 with `Retry-After`, and its
+        /// connection is closed; while 64 clients are being rejected in this way, others are closed without a
+        /// response. Node: `maxConnections` of the HTTP server.
         max_connections: usize = connections_of_descriptors(),
-        /// The bytes for a client that the system takes although it cannot send them yet. 64 KiB by default; beyond, they
-        /// wait in the server, where [`max_buffered`](field@crate::EngineConfig::max_buffered) bounds them. What is on its
-        /// way comes on top, so that this slows nobody down; without it, Linux takes up to 4 MiB for a client that does not
-        /// read. The option `TCP_NOTSENT_LOWAT` of TCP sockets on Linux and Android; elsewhere it has no effect. Node has
-        /// no such option.
+        /// Number of unsent bytes that the kernel buffers for a client. 64 KiB by default; further bytes wait
+        /// in the server, where [`max_buffered`](field@crate::EngineConfig::max_buffered) bounds them. Bytes
+        /// in flight do not count, so the option reduces no throughput; without it, Linux buffers up to 4 MiB
+        /// for a client that does not read. This is `TCP_NOTSENT_LOWAT` on Linux and Android; elsewhere it
+        /// has no effect. Node has no such option.
         tcp_notsent_lowat: u32 = 64 * 1024,
-        /// How long the loop rests when it cannot accept, as when the process has no descriptor left: another attempt
+        /// Pause after a failed accept, for example when the process has no descriptor left: another attempt
         /// would fail at once again. 50 milliseconds by default.
         accept_back_off: Duration = Duration::from_millis(50),
-        /// How long requests may go on after the end was asked for; then their connections are dropped. 5 seconds by
-        /// default.
+        /// Time that requests in progress have to finish after shutdown begins; then their connections are
+        /// dropped. 5 seconds by default.
         drain_timeout: Duration = Duration::from_secs(5),
     }
 }
 
 impl ListenConfig {
-    /// Finds mistakes that would make a server useless.
+    /// Panics if a limit or timeout is zero.
     #[track_caller]
     pub(crate) fn check(&self) {
         assert!(!self.header_read_timeout.is_zero(), "header_read_timeout must not be zero");

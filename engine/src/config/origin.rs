@@ -1,20 +1,21 @@
-//! Origins of web pages, <https://www.rfc-editor.org/rfc/rfc6454>, and whether one is the server's own.
+//! Origins of web pages, <https://www.rfc-editor.org/rfc/rfc6454>, and their comparison with the server's
+//! own.
 
 use std::net::Ipv6Addr;
 
 use http::{HeaderMap, Uri, header};
 
-/// What an `Origin` header says, if it says one thing: `https://example.com:8443`, nothing before or after.
+/// A parsed `Origin` header with a single origin, such as `https://example.com:8443`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     scheme: &'a str,
     host: &'a str,
-    /// The port, that of the scheme if none is written.
+    /// The default port of the scheme if the header names none.
     port: Option<u16>,
 }
 
 impl<'a> Origin<'a> {
-    /// Reads an origin; `None` for everything else, `null` included.
+    /// Parses an origin. Returns `None` for everything else, including `null`.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let (first, rest) = scheme.as_bytes().split_first()?;
@@ -26,11 +27,11 @@ impl<'a> Origin<'a> {
         Some(Self { scheme, host, port: port.or(default_port(scheme)) })
     }
 
-    /// Whether a page of this origin came from where its request goes.
+    /// Returns `true` if the origin is that of the host to which the request is addressed.
     ///
-    /// Scheme and port of the server are not known behind a proxy that ends TLS, so `Host` decides: without a
-    /// port there, the origin must have that of its own scheme. `X-Forwarded-Host` is not looked at, because
-    /// whoever reaches the server directly can write it.
+    /// Behind a proxy that terminates TLS, the server knows neither its scheme nor its port, so `Host`
+    /// decides: if it names no port, the origin must have the default port of its own scheme.
+    /// `X-Forwarded-Host` is ignored, because any client that reaches the server directly can set it.
     pub(crate) fn is_own(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (uri.authority(), hosts.next(), hosts.next()) {
@@ -41,16 +42,16 @@ impl<'a> Origin<'a> {
         self.matches(host)
     }
 
-    /// Whether a page of this origin came from a host, as a request names it.
+    /// Returns `true` if the origin is that of a host, given as in `Host`.
     pub(crate) fn matches(&self, host: &str) -> bool {
-        // Other schemes have no port of their own, and their pages do not come from here.
+        // Other schemes have no default port, and the server does not serve their pages.
         let (Some(default), Some((host, port))) = (default_port(self.scheme), host_and_port(host)) else {
             return false;
         };
         same_host(self.host, host) && self.port == Some(port.unwrap_or(default))
     }
 
-    /// Whether the two are the same origin.
+    /// Returns `true` if both are the same origin.
     pub(crate) fn is(&self, other: &Origin<'_>) -> bool {
         self.scheme.eq_ignore_ascii_case(other.scheme)
             && self.port == other.port
@@ -58,13 +59,15 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// The value of a header as text, if it is visible ASCII: [`to_str`](http::HeaderValue::to_str), before it is one.
+/// Returns a header value as text if it is visible ASCII, like [`to_str`](http::HeaderValue::to_str), but
+/// without constructing a [`HeaderValue`](http::HeaderValue).
 pub(crate) fn visible(value: &[u8]) -> Option<&str> {
     let is_visible = |&byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
     value.iter().all(is_visible).then(|| str::from_utf8(value).ok()).flatten()
 }
 
-/// The port that nobody writes. A page never has the scheme of a WebSocket, but some native clients say they have.
+/// Returns the default port of a scheme. Pages never have a WebSocket scheme, but some native clients send
+/// one.
 fn default_port(scheme: &str) -> Option<u16> {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     if is("http") || is("ws") {
@@ -76,7 +79,8 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Splits `host`, `host:port` or `[IPv6]:port`; `None` if there is anything else, such as user, path or blanks.
+/// Splits `host`, `host:port` or `[IPv6]:port`. Returns `None` for anything else, such as user info, a path
+/// or whitespace.
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let host_len = if text.starts_with('[') {
         let end = text.find(']')?;
@@ -95,7 +99,7 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
         return Some((host, None));
     }
     let digits = port.strip_prefix(':')?;
-    // `parse` alone would take a sign.
+    // `parse` accepts a sign.
     let port = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
     Some((host, Some(port)))
 }
@@ -115,7 +119,7 @@ mod tests {
         Origin::parse(origin).is_some_and(|origin| origin.is_own(request.headers(), request.uri()))
     }
 
-    /// The origin, the `Host` it meets, and whether they belong together.
+    /// Each row is an origin, a `Host`, and the expected result.
     const TABLE: [(&str, &str, bool); 60] = [
         ("http://example.com", "example.com", true),
         ("https://example.com", "example.com", true),
@@ -123,7 +127,7 @@ mod tests {
         ("wss://example.com", "example.com", true),
         ("http://localhost:3000", "localhost:3000", true),
         ("http://127.0.0.1:3000", "127.0.0.1:3000", true),
-        // Ports, written or not.
+        // Explicit and default ports.
         ("http://example.com:80", "example.com", true),
         ("https://example.com:443", "example.com", true),
         ("http://example.com", "example.com:80", true),
@@ -153,7 +157,7 @@ mod tests {
         ("http://example.com", "example.com.", false),
         ("http://example.com.", "example.com.", true),
         ("http://my_host", "my_host", true),
-        // Names of other scripts come as punycode, or not at all.
+        // Internationalized names are accepted in punycode only.
         ("http://xn--bcher-kva.example", "xn--bcher-kva.example", true),
         ("http://b\u{fc}cher.example", "b\u{fc}cher.example", false),
         ("http://b%C3%BCcher.example", "b%C3%BCcher.example", false),
@@ -167,7 +171,7 @@ mod tests {
         ("http://::1", "::1", false),
         ("http://[::1]x", "[::1]x", false),
         ("http://[fe80::1%25eth0]", "[fe80::1%25eth0]", false),
-        // What no browser sends.
+        // Values that no browser sends.
         ("null", "example.com", false),
         ("null", "null", false),
         ("", "example.com", false),

@@ -1,15 +1,15 @@
-//! What happens to messages for a client that does not keep up.
+//! The policies for messages to a client that does not keep up.
 
 use std::collections::VecDeque;
 
 use crate::Frame;
 
-/// What happens to a message for which there is no room any more, because
-/// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes wait for the client already.
+/// The policy for a message to a client whose queue already holds
+/// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes.
 ///
 /// # Examples
 ///
-/// Positions of which only the latest matter:
+/// Positions, of which only the latest matter:
 ///
 /// ```
 /// use engineio::{EngineConfig, SlowConsumerPolicy};
@@ -19,26 +19,26 @@ use crate::Frame;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SlowConsumerPolicy {
-    /// The client is disconnected, with [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer): it never
-    /// misses a message without knowing. The default.
+    /// Disconnects the client with [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer), so that
+    /// it never misses a message unknowingly. The default.
     #[default]
     Disconnect,
-    /// The message is refused with [`SendError::Full`](crate::SendError::Full), and the session goes on.
+    /// Rejects the message with [`SendError::Full`](crate::SendError::Full); the session continues.
     DropNewest,
-    /// The oldest waiting messages that were sent in this way are dropped until the new one fits. If it cannot fit
-    /// even so, it is refused as by `DropNewest`.
+    /// Drops the oldest queued messages that were sent with this policy until the new one fits. If it does
+    /// not fit even then, rejects it as `DropNewest` does.
     DropOldest,
 }
 
-/// Drops the oldest packets that may be dropped, whole, until so much of what they cost is free or none is left. Says
-/// how many packets were dropped, and what they had cost.
+/// Drops the oldest droppable packets, each as a whole, until `needed` of their cost is freed or none is
+/// left. Returns the number of dropped packets and their cost.
 pub(crate) fn drop_oldest(frames: &mut VecDeque<Frame>, needed: usize) -> (u64, usize) {
     let (mut packets, mut freed, mut from) = (0, 0, 0);
     while freed < needed
         && let Some(start) = frames.iter().skip(from).position(Frame::starts_droppable).map(|at| from + at)
     {
         let mut end = start;
-        // One pass over those that stand side by side, which is the usual case.
+        // Adjacent packets, which are the usual case, are removed in one pass.
         while freed < needed && frames.get(end).is_some_and(Frame::starts_droppable) {
             packets += 1;
             freed += frames[end].cost();
@@ -58,7 +58,7 @@ pub(crate) fn drop_oldest(frames: &mut VecDeque<Frame>, needed: usize) -> (u64, 
 mod tests {
     use super::*;
 
-    /// Packets in order: whether they may be dropped, and of how many frames they are.
+    /// Builds a queue of packets, each given as (droppable, number of frames).
     fn queue(packets: &[(bool, usize)]) -> VecDeque<Frame> {
         let mut frames = VecDeque::new();
         for (n, &(droppable, len)) in packets.iter().enumerate() {
@@ -70,7 +70,7 @@ mod tests {
         frames
     }
 
-    /// What is left after so many frames' worth were to go: the packets, and what the call said.
+    /// Frees the cost of `needed` frames. Returns the packets that remain and the result of the call.
     fn left(packets: &[(bool, usize)], needed: usize) -> (String, u64, usize) {
         let mut frames = queue(packets);
         let cost = Frame::text("0").cost();

@@ -1,4 +1,9 @@
-//! The server side of Engine.IO: answers requests, and starts one task for each session.
+//! The engine: executes the intent of each request, starts one task per session, and closes all sessions at
+//! shutdown.
+//!
+//! The folder connects the layers below it, and contains the tower service. It may import `http`, `session`,
+//! `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `listen`: an engine also runs
+//! behind other servers, without the accept loop.
 
 pub(crate) mod service;
 pub(crate) mod shutdown;
@@ -54,7 +59,7 @@ use crate::{
     transport::{polling, redundant, upgrade::on_upgrade, websocket::WebSocket},
 };
 
-/// An Engine.IO server for an [`Application`]: a cheap handle that is also a tower service.
+/// An Engine.IO server for an [`Application`]: a handle that is cheap to clone, and a tower service.
 ///
 /// # Examples
 ///
@@ -88,13 +93,13 @@ pub struct Engine<A: Application> {
 }
 
 impl<A: Application> Engine<A> {
-    /// Makes a server.
+    /// Creates an engine.
     ///
     /// # Panics
     ///
-    /// Panics if an interval, a timeout or [`max_pending_sessions`](field@EngineConfig::max_pending_sessions) of the
-    /// configuration is zero, if it names no transport, if its cookie is one that no browser takes, or if it asks for
-    /// compression without the cargo feature `compression`.
+    /// Panics if an interval, a timeout or [`max_pending_sessions`](field@EngineConfig::max_pending_sessions)
+    /// of the configuration is zero, if it names no transport, if browsers would discard its cookie, or if it
+    /// enables compression without the cargo feature `compression` or with an invalid level or window.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
@@ -114,45 +119,46 @@ impl<A: Application> Engine<A> {
         Self { shared: Arc::new(Shared::new(application, config)) }
     }
 
-    /// The number of open sessions.
+    /// Returns the number of open sessions.
     pub fn session_count(&self) -> usize {
         self.shared.registry.len()
     }
 
-    /// How often a limit was hit since the start.
+    /// Returns how often a limit was hit since the start.
     pub fn limit_hits(&self, limit: Limit) -> u64 {
         self.shared.limits.hits(limit)
     }
 
-    /// The number of messages that were given up because a client did not take them, while its session went on: by
-    /// the policy of a [slow consumer](crate::SlowConsumerPolicy), or because they were
-    /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one, and what still waits
-    /// at the end of a session does not count.
+    /// Returns the number of messages that were dropped because a client did not read them, while its session
+    /// continued: by the policy of a [slow consumer](crate::SlowConsumerPolicy), or because they were
+    /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one. Messages
+    /// still queued at the end of a session do not count.
     pub fn dropped_messages(&self) -> u64 {
         self.shared.limits.dropped()
     }
 
-    /// The application.
+    /// Returns the application.
     pub fn application(&self) -> &A {
         &self.shared.application
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &EngineConfig {
         &self.shared.config
     }
 
-    /// Whether [`close`](Self::close) was called: new sessions are refused.
+    /// Returns `true` if [`close`](Self::close) was called: new sessions are rejected.
     pub fn is_closing(&self) -> bool {
         self.shared.is_closing()
     }
 
-    /// Ends all sessions with [`CloseReason::ServerShuttingDown`], and returns when nothing runs for them any more. What
-    /// was sent before still goes out. New sessions are refused from now on, with 503.
+    /// Closes all sessions with [`CloseReason::ServerShuttingDown`], and returns when all their tasks have
+    /// ended. Messages that were sent before are still delivered. New sessions are rejected from now on, with
+    /// status 503.
     ///
-    /// Sessions are told over [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default. What still runs
-    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last was told is aborted: handlers are
-    /// dropped where they wait.
+    /// Sessions are closed over [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default.
+    /// Tasks that still run [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last session
+    /// was closed are aborted: handlers are dropped where they wait.
     ///
     /// # Panics
     ///
@@ -160,7 +166,7 @@ impl<A: Application> Engine<A> {
     ///
     /// # Cancel safety
     ///
-    /// The end goes on if the future is dropped.
+    /// The shutdown continues if the future is dropped.
     ///
     /// # Examples
     ///
@@ -174,35 +180,36 @@ impl<A: Application> Engine<A> {
     pub async fn close(&self) -> Shutdown {
         self.shared.set_closing();
         let shared = self.shared.clone();
-        let closing = tokio::spawn(async move { shutdown::close(&*shared).await });
-        // It fails only when its runtime ends, and all sessions with it.
-        closing.await.unwrap_or_default()
+        let task = tokio::spawn(async move { shutdown::close(&*shared).await });
+        // The task fails only when its runtime shuts down, and all sessions with it.
+        task.await.unwrap_or_default()
     }
 
-    /// Answers one request, whatever its path.
+    /// Handles one request, whatever its path.
     ///
-    /// Nothing of the request is kept while a poll waits, but for what its answer needs.
+    /// While a poll waits, only the data that its response needs is kept of the request.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future of a poll or a POST means that its client has gone: the session ends.
+    /// Dropping the future of a poll or a POST ends the session, because it means that the client has
+    /// disconnected.
     pub fn handle<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
         B: Body + Send + 'static,
         B::Data: Send,
     {
         if self.shared.config.hooks.are_unset() {
-            let (gate, intent) = RequestFilter::check(&self.shared, &request);
-            return self.proceed(gate, request, intent);
+            let (filter, intent) = RequestFilter::check(&self.shared, &request);
+            return self.proceed(filter, request, intent);
         }
         let engine = self.clone();
         Box::pin(async move {
-            let (gate, request, intent) = RequestFilter::pass(&engine.shared, request).await;
-            engine.proceed(gate, request, intent).await
+            let (filter, request, intent) = RequestFilter::pass(&engine.shared, request).await;
+            engine.proceed(filter, request, intent).await
         })
     }
 
-    /// Answers the polls and POSTs to `path` of sessions that are open, unless more must be known of them.
+    /// Returns a shortcut that answers ordinary polls and POSTs to `path` for open sessions.
     pub(crate) fn shortcut(&self, path: &str) -> Shortcut {
         let (engine, path) = (self.clone(), Box::<str>::from(path));
         Arc::new(move |request| {
@@ -213,27 +220,27 @@ impl<A: Application> Engine<A> {
 
     fn answer_view(&self, request: &RequestView<'_>, query: &str) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
-        // What is behind it belongs to no query.
-        let is_cut = memchr(b'#', query.as_bytes()).is_some();
-        if is_cut || request.body.len() > config.max_http_buffer_size {
+        // A fragment is no part of the query.
+        let has_fragment = memchr(b'#', query.as_bytes()).is_some();
+        if has_fragment || request.body.len() > config.max_http_buffer_size {
             return None;
         }
-        let (gate, intent) = RequestFilter::check_view(&self.shared, request, query)?;
+        let (filter, intent) = RequestFilter::check_view(&self.shared, request, query)?;
         let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
         Some(match intent {
-            Intent::Poll(session) => Box::pin(async move { gate.reply(poll(&session).await) }),
+            Intent::Poll(session) => Box::pin(async move { filter.reply(poll(&session).await) }),
             Intent::Post(session) if request.header("content-type").all(is_text) => {
                 let payload = Payload::new(request.body, session.dialect(), false);
-                Box::pin(async move { gate.reply(Reply::posted(post_here(&session, payload).await)) })
+                Box::pin(async move { filter.reply(Reply::posted(submit(&session, payload).await)) })
             }
             _ => return None,
         })
     }
 
-    /// Does what a checked request asks for: at once, or in a future that holds no more than it needs.
+    /// Executes the intent of a checked request: at once, or in a future that holds only what it needs.
     fn proceed<B>(
         &self,
-        gate: RequestFilter,
+        filter: RequestFilter,
         mut request: Request<B>,
         intent: Result<Intent, Rejection>,
     ) -> BoxFuture<Response<Full<Bytes>>>
@@ -244,21 +251,21 @@ impl<A: Application> Engine<A> {
         let response = match intent {
             Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => elsewhere(),
             Ok(Intent::Open(dialect)) => match AdmissionGuard::new(&self.shared, request.extensions()) {
-                Ok(opening) => self.open(opening, dialect, &request.into_parts().0),
-                Err(limit) => self.refuse(limit),
+                Ok(admission) => self.open(admission, dialect, &request.into_parts().0),
+                Err(limit) => self.reject(limit),
             },
             Ok(Intent::OpenWebSocket(key, dialect)) => {
                 match AdmissionGuard::new(&self.shared, request.extensions()) {
-                    Ok(opening) => self.open_websocket(opening, &key, dialect, request.into_parts().0),
-                    Err(limit) => self.refuse(limit),
+                    Ok(admission) => self.open_websocket(admission, &key, dialect, request.into_parts().0),
+                    Err(limit) => self.reject(limit),
                 }
             }
             Ok(Intent::Poll(session)) => {
-                let wanted = AcceptedCoding::of(request.headers(), &self.shared.config);
+                let coding = AcceptedCoding::of(request.headers(), &self.shared.config);
                 return Box::pin(async move {
                     let response = poll(&session).await.into();
-                    gate.leave(match wanted {
-                        Some(wanted) => Box::pin(wanted.apply(response)).await,
+                    filter.leave(match coding {
+                        Some(coding) => Box::pin(coding.apply(response)).await,
                         None => response,
                     })
                 });
@@ -268,7 +275,7 @@ impl<A: Application> Engine<A> {
                     let config = self.shared.config.clone();
                     let body = request.into_body();
                     return Box::pin(async move {
-                        gate.leave(post(&session, body, is_binary, &config).await.into())
+                        filter.leave(post(&session, body, is_binary, &config).await.into())
                     });
                 }
                 Err(refused) => refused.into(),
@@ -276,8 +283,8 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = extension::negotiate(request.headers(), &self.shared.config);
                 let response = switching_protocols(&key, request.headers(), deflate);
-                on_upgrade(request.extensions_mut(), move |handed| {
-                    let websocket = WebSocket::new(handed, dialect, deflate);
+                on_upgrade(request.extensions_mut(), move |parts| {
+                    let websocket = WebSocket::new(parts, dialect, deflate);
                     session.command(Command::Probe(Box::new(websocket)));
                     None
                 });
@@ -286,19 +293,19 @@ impl<A: Application> Engine<A> {
             Ok(Intent::UpgradedAlready(key, dialect)) => {
                 let response = switching_protocols(&key, request.headers(), None);
                 let timeout = self.shared.config.close_timeout;
-                on_upgrade(request.extensions_mut(), move |handed| {
-                    Some(redundant::close(handed, dialect, timeout))
+                on_upgrade(request.extensions_mut(), move |parts| {
+                    Some(redundant::close(parts, dialect, timeout))
                 });
                 response
             }
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(&self.shared.limits.metrics),
         };
-        Box::pin(std::future::ready(gate.leave(response)))
+        Box::pin(std::future::ready(filter.leave(response)))
     }
 
-    /// The answer to a client that a limit keeps out.
-    fn refuse(&self, limit: Limit) -> Response<Full<Bytes>> {
+    /// Returns the response to a handshake that exceeds a limit.
+    fn reject(&self, limit: Limit) -> Response<Full<Bytes>> {
         self.shared.limits.hit(limit);
         let status = match limit {
             Limit::MaxPipelinedHandshakes => return too_many(),
@@ -311,7 +318,7 @@ impl<A: Application> Engine<A> {
     /// Opens a session over long-polling.
     fn open(
         &self,
-        opening: AdmissionGuard<A>,
+        admission: AdmissionGuard<A>,
         dialect: Dialect,
         request: &http::request::Parts,
     ) -> Response<Full<Bytes>> {
@@ -319,26 +326,26 @@ impl<A: Application> Engine<A> {
         let session = self.session(sid, TransportKind::Polling, dialect);
         let cookie = self.cookie(&sid);
         let handshake = self.shared.config.open_packet(&sid, TransportKind::Polling).to_string();
-        let connection = self.shared.application.connect(session.clone(), self.opened(request));
-        let Some(driver) = Driver::new(opening, session, connection, None) else {
+        let connection = self.shared.application.connect(session.clone(), self.handshake_request(request));
+        let Some(driver) = Driver::new(admission, session, connection, None) else {
             return self.id_taken(request);
         };
         tokio::spawn(driver.run());
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
         self.shared.limits.metrics.sent(&initial);
-        let mut opened = PayloadWriter::new(dialect, &initial);
-        opened.push_control(format!("0{handshake}").as_bytes());
+        let mut payload = PayloadWriter::new(dialect, &initial);
+        payload.push_control(format!("0{handshake}").as_bytes());
         for frame in &initial {
-            opened.push(frame);
+            payload.push(frame);
         }
-        let packets = polling::Packets { body: opened.into_body(), charge: None };
+        let packets = polling::Packets { body: payload.into_body(), charge: None };
         with_cookie(Reply::packets(dialect, packets).into(), cookie)
     }
 
-    /// Opens a session over a WebSocket, once the connection has been handed over.
+    /// Opens a session over WebSocket; it starts when the connection has been upgraded.
     fn open_websocket(
         &self,
-        opening: AdmissionGuard<A>,
+        admission: AdmissionGuard<A>,
         key: &HeaderValue,
         dialect: Dialect,
         mut request: http::request::Parts,
@@ -346,18 +353,18 @@ impl<A: Application> Engine<A> {
         let Some(sid) = self.generate_id(&request) else { return self.id_taken(&request) };
         let deflate = extension::negotiate(&request.headers, &self.shared.config);
         let response = switching_protocols(key, &request.headers, deflate);
-        let opened = self.opened(&request);
+        let handshake_request = self.handshake_request(&request);
         let engine = self.clone();
-        on_upgrade(&mut request.extensions, move |handed| {
-            let websocket = WebSocket::new(handed, dialect, deflate);
-            engine.start_websocket(opening, sid, dialect, websocket, opened).map(Driver::run)
+        on_upgrade(&mut request.extensions, move |parts| {
+            let websocket = WebSocket::new(parts, dialect, deflate);
+            engine.start_websocket(admission, sid, dialect, websocket, handshake_request).map(Driver::run)
         });
         with_cookie(response, self.cookie(&sid))
     }
 
     fn start_websocket(
         &self,
-        opening: AdmissionGuard<A>,
+        admission: AdmissionGuard<A>,
         sid: Sid,
         dialect: Dialect,
         mut websocket: WebSocket,
@@ -367,19 +374,19 @@ impl<A: Application> Engine<A> {
         let handshake = self.shared.config.open_packet(session.id(), TransportKind::WebSocket).to_string();
         websocket.queue_first(Frame::open(&handshake));
         if let Some(frame) = &self.shared.config.initial_packet {
-            // The queue of a new session takes it.
+            // The queue of a new session accepts a message of any size.
             let _ = session.send(std::slice::from_ref(frame));
         }
         let connection = self.shared.application.connect(session.clone(), request);
-        Driver::new(opening, session, connection, Some(websocket))
+        Driver::new(admission, session, connection, Some(websocket))
     }
 
-    /// What is kept of the request that opens a session.
-    fn opened(&self, request: &http::request::Parts) -> Arc<HandshakeRequest> {
+    /// Returns the parts of the handshake request that the session keeps.
+    fn handshake_request(&self, request: &http::request::Parts) -> Arc<HandshakeRequest> {
         Arc::new(HandshakeRequest::keeping(request, &self.shared.config.hooks.extensions))
     }
 
-    /// An id for a new session; `None` if that of the application is taken.
+    /// Returns an id for a new session, or `None` if the id returned by the hook is taken.
     fn generate_id(&self, request: &http::request::Parts) -> Option<Sid> {
         match &self.shared.config.hooks.generate_id {
             None => Some(Sid::random()),
@@ -403,7 +410,7 @@ impl<A: Application> Engine<A> {
         SessionHandle::new(sid, transport, dialect, self.shared.outbound.clone())
     }
 
-    /// Checks what the head of a POST decides; says whether its payload is binary.
+    /// Checks the head of a POST. Returns `true` if its payload is binary.
     fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, Reply> {
         let dialect = session.dialect();
         let is_binary = request
@@ -411,12 +418,13 @@ impl<A: Application> Engine<A> {
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value == Content::Binary.as_str());
         if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
-            // Binary payloads belong to protocol 3: in 4, and in forms, binary packets come as base64.
+            // Binary payloads exist in protocol 3 only: in protocol 4, and in forms, binary packets are
+            // encoded in base64.
             session.close_for(CloseReason::TransportError);
             return Err(Reply::refused(StatusCode::BAD_REQUEST));
         }
         if request.body().size_hint().lower() > self.shared.config.max_http_buffer_size as u64 {
-            return Err(beyond(session, Limit::MaxHttpBufferSize));
+            return Err(limit_exceeded(session, Limit::MaxHttpBufferSize));
         }
         Ok(is_binary)
     }
@@ -434,22 +442,23 @@ impl<A: Application> fmt::Debug for Engine<A> {
     }
 }
 
-/// Takes the packets of a POST.
+/// Reads the body of a POST and passes its packets to the session.
 async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config: &EngineConfig) -> Reply {
     let payload = |body: Vec<u8>| Payload::new(body, session.dialect(), is_binary);
     let mut body = pin!(collect(body, config, session));
-    // Most bodies come with their head.
-    let here = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
-    let taken = if let Poll::Ready(Ok(body)) = here {
-        Ok(post_here(session, payload(body)).await)
+    // Most bodies arrive together with their head.
+    let first_poll = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
+    let taken = if let Poll::Ready(Ok(body)) = first_poll {
+        Ok(submit(session, payload(body)).await)
     } else {
         let (post, mut ticket) = polling::PostRequest::arriving();
         session.command(Command::Post(post));
-        let mut here = Some(here);
+        let mut first_poll = Some(first_poll);
         let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
-            // Decided before the body is here: another POST is on its way, or the session has ended.
+            // The session responded before the body was complete: another POST is in progress, or the session
+            // has ended.
             Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
-            Poll::Pending => match here.take() {
+            Poll::Pending => match first_poll.take() {
                 Some(Poll::Ready(failed)) => Poll::Ready(Ok(failed)),
                 _ => body.as_mut().poll(cx).map(Ok),
             },
@@ -457,12 +466,13 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
         .await;
         match body {
             Ok(Ok(body)) => {
-                // Without the other side, the answer is there already.
+                // If the receiver is gone, `done` is already resolved.
                 let _ = ticket.body.send(payload(body));
                 Ok(ticket.done.await.is_ok())
             }
-            // While the session still waits for the body: it ends in its own way.
-            Ok(Err(BodyError::Limit(limit))) => Err(beyond(session, limit)),
+            // The ticket is still alive, so the session processes this command before it sees the broken
+            // POST.
+            Ok(Err(BodyError::Limit(limit))) => Err(limit_exceeded(session, limit)),
             Ok(Err(BodyError::Broken)) => Err(Reply::refused(StatusCode::BAD_REQUEST)),
             Err(taken) => Ok(taken),
         }
@@ -470,21 +480,21 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
     taken.map_or_else(|refused| refused, Reply::posted)
 }
 
-/// Ends a session because of a POST that goes beyond a limit.
-fn beyond(session: &SessionHandle, limit: Limit) -> Reply {
+/// Ends a session because a POST exceeds a limit.
+fn limit_exceeded(session: &SessionHandle, limit: Limit) -> Reply {
     session.hit(limit);
     session.command(Command::PostRefused);
     Reply::beyond(limit)
 }
 
-/// Hands over the packets of a POST that are all here; says whether they were taken.
-async fn post_here(session: &SessionHandle, payload: Option<Payload>) -> bool {
+/// Passes the packets of a complete POST to the session. Returns `true` if it accepted them.
+async fn submit(session: &SessionHandle, payload: Option<Payload>) -> bool {
     let (post, done) = polling::PostRequest::here(payload);
     session.command(Command::Post(post));
     done.await.is_ok()
 }
 
-/// Waits for what the session sends.
+/// Waits for the packets that the session sends.
 async fn poll(session: &SessionHandle) -> Reply {
     let (poll, body) = polling::PollRequest::new();
     session.command(Command::Poll(poll));

@@ -20,7 +20,7 @@ use crate::{
     http::{reply::Reply, request::RequestView},
 };
 
-/// What answers a request.
+/// A boxed future, as for a response.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<A, B> Service<Request<B>> for Engine<A>
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// The future of [`Engine`] as a service: it never fails.
+/// The response future of [`Engine`] as a service. It never fails.
 pub struct ResponseFuture(BoxFuture<Response<Full<Bytes>>>);
 
 impl Future for ResponseFuture {
@@ -59,5 +59,6 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// What answers some requests in place of a service, which needs more of them; `None` if the service is to answer.
+/// Answers some requests directly, without constructing a [`Request`]; returns `None` if the service has to
+/// answer.
 pub(crate) type Shortcut = Arc<dyn Fn(&RequestView<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;

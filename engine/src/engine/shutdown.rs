@@ -1,4 +1,4 @@
-//! The end of a server: all sessions are told, and what goes on too long is aborted.
+//! The shutdown of an engine: closes all sessions, and aborts tasks that exceed the timeout.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::{
     session::{mailbox::Command, registry::Registry, shared::Shared},
 };
 
-/// How long tasks may take to notice that they are aborted: one that computes is not interrupted.
-const ABORT_LIMIT: Duration = Duration::from_secs(1);
+/// Time for aborted tasks to end. A task that computes without yielding is not interrupted.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the end of a server met.
+/// The result of [`Engine::close`](crate::Engine::close).
 ///
 /// # Examples
 ///
@@ -24,13 +24,13 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// The sessions that were open, and were told.
+    /// Number of sessions that were open and have been closed.
     pub sessions: usize,
-    /// The sessions of which something still ran when the time was over, such as handlers: it was dropped.
+    /// Number of sessions with tasks, such as handlers, that still ran at the timeout and were aborted.
     pub aborted: usize,
 }
 
-/// Ends all sessions. No new one may begin any more.
+/// Closes all sessions. The engine must already reject new ones.
 pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
     let (websockets, polling): (Vec<_>, Vec<_>) = shared
         .registry
@@ -38,11 +38,11 @@ pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
         .into_iter()
         .partition(|session| session.transport() == TransportKind::WebSocket);
     let sessions = websockets.len() + polling.len();
-    // At once: they live on new connections, which nobody accepts any more.
+    // At once: polling sessions depend on new connections, which are no longer accepted.
     for session in polling {
         session.close_for(CloseReason::ServerShuttingDown);
     }
-    tell_in_turn(websockets, shared.config.shutdown_spread).await;
+    close_in_turn(websockets, shared.config.shutdown_spread).await;
     let mut aborted = 0;
     if timeout(shared.config.shutdown_timeout, shared.registry.emptied()).await.is_err() {
         aborted = abort(&shared.registry).await;
@@ -50,14 +50,15 @@ pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
     Shutdown { sessions, aborted }
 }
 
-/// Tells each session at a random moment of its own share of the time: their clients do not reconnect all at once.
-async fn tell_in_turn(sessions: Vec<SessionHandle>, spread: Duration) {
-    let share = spread / u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
+/// Divides the time into equal slices and closes each session at a random moment of its own slice, so that
+/// the clients do not all reconnect at once.
+async fn close_in_turn(sessions: Vec<SessionHandle>, spread: Duration) {
+    let slice = spread / u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
     let mut start = Instant::now();
     for session in sessions {
-        if !share.is_zero() {
-            sleep_until(start + share.mul_f64(rand::random())).await;
-            start += share;
+        if !slice.is_zero() {
+            sleep_until(start + slice.mul_f64(rand::random())).await;
+            start += slice;
         }
         session.close_for(CloseReason::ServerShuttingDown);
     }
@@ -68,7 +69,7 @@ async fn abort(registry: &Registry) -> usize {
     for session in &unfinished {
         session.command(Command::Abort);
     }
-    if timeout(ABORT_LIMIT, registry.emptied()).await.is_err() {
+    if timeout(ABORT_TIMEOUT, registry.emptied()).await.is_err() {
         tracing::warn!("a session is busy without a pause, and cannot be aborted");
     }
     unfinished.len()

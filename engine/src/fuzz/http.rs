@@ -1,4 +1,4 @@
-//! A whole server, from the first byte of a connection.
+//! A complete server, from the first byte of a connection.
 
 use std::{
     sync::{
@@ -30,19 +30,20 @@ const HANG: Duration = Duration::from_mins(2);
 const MAX_LEN: usize = 4096;
 const PATH: &str = "/socket.io/";
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
-/// What ends the bytes of one connection; the next runs beside it.
+/// The separator of the bytes of concurrent connections.
 const NEXT: &[u8] = b"\n---\n";
-/// What stands for the id of a session that polls.
+/// The placeholder for the id of a polling session.
 const SID: &[u8] = b"{sid}";
 
 thread_local! {
-    // On a virtual clock, which goes on when nothing else does.
+    // The clock is virtual and advances when the runtime is idle.
     static RUNTIME: Runtime =
         Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
 }
 
-/// Up to three connections at once. The first byte says in what pieces their bytes come. Each is answered or closed,
-/// whatever it sends, and others are served as ever.
+/// Serves up to three concurrent connections. The first byte sets the length of the pieces in which their
+/// bytes are sent. Each must be answered or closed, whatever it sends, and another client must still be
+/// served.
 pub fn http(input: &[u8]) {
     let Some((&piece, bytes)) = input.split_first() else { return };
     RUNTIME.with(|runtime| runtime.block_on(serve(usize::from(piece), bytes)));
@@ -52,7 +53,7 @@ async fn serve(piece: usize, bytes: &[u8]) {
     let config = EngineConfig::default().max_http_buffer_size(MAX_LEN).allow_eio3(piece % 2 == 1);
     #[cfg(feature = "compression")]
     let config = config.per_message_deflate(crate::PerMessageDeflate::default());
-    // Without it, polls of open sessions take the shortcut.
+    // Without HTTP compression, polls of open sessions take the short path.
     #[cfg(feature = "compression")]
     let config =
         if piece / 2 % 2 == 1 { config.http_compression(crate::HttpCompression::default()) } else { config };
@@ -68,7 +69,7 @@ async fn serve(piece: usize, bytes: &[u8]) {
         .collect();
     for connection in connections {
         let received = timeout(HANG, connection).await.expect("it is answered or closed").expect("no panic");
-        // Each request has an answer of bounded size, and each message one echo.
+        // Each request has a response of bounded size, and each message one echo.
         assert!(received.len() <= 64 * 1024 + bytes.len() * 64, "{} bytes", received.len());
     }
 
@@ -81,7 +82,7 @@ async fn serve(piece: usize, bytes: &[u8]) {
     assert_eq!(engine.application().0.load(Ordering::Relaxed), 0, "a session was not told of its end");
 }
 
-/// Opens a session that polls.
+/// Opens a polling session.
 async fn open(engine: &Engine<Echo>) -> String {
     let request = Request::get(OPEN).body(Full::<Bytes>::default()).expect("a request");
     let body = engine.handle(request).await.into_body().collect().await.expect("a body").to_bytes();
@@ -90,12 +91,12 @@ async fn open(engine: &Engine<Echo>) -> String {
     sid.expect("an open packet").to_owned()
 }
 
-/// Sends all bytes and then the end, and takes what comes until the server ends too.
+/// Sends all bytes and closes its side, then reads until the server closes too.
 async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
     let (client, server) = duplex(16 * 1024);
     let (end, ended) = oneshot::channel::<()>();
-    let (door, listener) = mpsc::channel(1);
-    door.try_send(server).expect("room for one");
+    let (sender, listener) = mpsc::channel(1);
+    sender.try_send(server).expect("room for one");
     let serving = tokio::spawn(async move {
         let shutdown = async {
             let _ = ended.await;
@@ -111,7 +112,7 @@ async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8>
 async fn exchange(client: DuplexStream, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
     let (mut read, mut write) = split(client);
     let writing = tokio::spawn(async move {
-        // Pieces of a single byte are as good as any small ones, and take no longer than large ones if there are few.
+        // A minimum piece length keeps the number of writes of a large input low.
         let piece = if piece == 0 { bytes.len() } else { piece.max(bytes.len() / 64) };
         for piece in bytes.chunks(piece.max(1)) {
             if write.write_all(piece).await.is_err() {
@@ -127,7 +128,7 @@ async fn exchange(client: DuplexStream, bytes: Vec<u8>, piece: usize) -> Vec<u8>
     received
 }
 
-/// The parts of `bytes` between the separators.
+/// Splits `bytes` at the separator.
 fn cut<'a>(bytes: &'a [u8], separator: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = Some(bytes);
     std::iter::from_fn(move || {
@@ -138,7 +139,7 @@ fn cut<'a>(bytes: &'a [u8], separator: &'a [u8]) -> impl Iterator<Item = &'a [u8
     })
 }
 
-/// Sends every message back, and counts the sessions that were not told of their end.
+/// An echo application that counts the sessions whose `closed` has not been called.
 #[derive(Default)]
 struct Echo(Arc<AtomicUsize>);
 
@@ -163,7 +164,7 @@ impl Connection for EchoConnection {
             Message::Binary(bytes) => bytes.len(),
         };
         assert!(len <= MAX_LEN);
-        // A session that has ended needs no echo.
+        // An ended session needs no echo.
         let _ = self.session.send(&[frame_of(&message)]);
     }
 

@@ -10,7 +10,8 @@ use crate::{
     },
 };
 
-/// Any bytes as a packet, in both revisions. A message that was read must be read again when it is written.
+/// Decodes arbitrary bytes as a packet, in both revisions. A decoded message must survive encoding and
+/// decoding.
 pub fn packet(input: &[u8]) {
     for revision in [Revision::V3, Revision::V4] {
         if let Ok(text) = std::str::from_utf8(input) {

@@ -1,4 +1,4 @@
-//! Bodies of long-polling.
+//! Bodies of polling requests and responses.
 
 use std::collections::VecDeque;
 
@@ -15,12 +15,12 @@ use crate::{
 const V4: Dialect = Dialect { revision: Revision::V4, base64: false, jsonp: None };
 const V3: Dialect = Dialect { revision: Revision::V3, ..V4 };
 
-/// A body of the current revision.
+/// Decodes a body of the current revision.
 pub fn payload_v4(input: &[u8]) {
     body(input, V4, false);
 }
 
-/// A body of the older revision, as text and as bytes, for clients that read bytes and such that do not.
+/// Decodes a body of the older revision, as text and as bytes, for clients with and without binary support.
 pub fn payload_v3(input: &[u8]) {
     for dialect in [V3, Dialect { base64: true, ..V3 }] {
         body(input, dialect, false);
@@ -28,7 +28,7 @@ pub fn payload_v3(input: &[u8]) {
     }
 }
 
-/// A form with packets in it, and text that goes back as a script.
+/// Decodes a JSONP form, and encodes text as a script.
 pub fn jsonp(input: &[u8]) {
     let function = Jsonp::of_query("7");
     for dialect in [Dialect { jsonp: function, ..V4 }, Dialect { jsonp: function, base64: true, ..V3 }] {
@@ -41,13 +41,13 @@ pub fn jsonp(input: &[u8]) {
     assert_eq!(serde_json::from_str::<String>(literal.expect("a call")).expect("a literal"), text);
 }
 
-/// Reads packets up to the first fault; the messages among them must be read again when they are written.
+/// Decodes packets up to the first error. The messages among them must survive encoding and decoding.
 fn body(input: &[u8], dialect: Dialect, is_binary: bool) {
     let Some(payload) = Payload::new(input.to_vec(), dialect, is_binary) else {
         return assert!(std::str::from_utf8(input).is_err(), "text was refused");
     };
     let messages = messages(&payload);
-    // In a form, each byte that is not UTF-8 becomes a character of three.
+    // In a form, each invalid byte becomes a replacement character of three bytes.
     let max_len = if dialect.jsonp.is_some() { 3 * input.len() } else { input.len() };
     assert!(messages.iter().map(|frame| frame.payload().len()).sum::<usize>() <= max_len);
     if messages.is_empty() {

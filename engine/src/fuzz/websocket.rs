@@ -1,4 +1,4 @@
-//! A WebSocket: frames in any pieces, and the session behind them.
+//! The WebSocket decoder, with input in arbitrary pieces, and the session behind it.
 
 use std::{
     sync::Arc,
@@ -17,11 +17,11 @@ use crate::{
 
 const MAX_LEN: usize = 4096;
 const MAX_FRAGMENTS: usize = 1024;
-/// No packet has more consequences.
+/// The maximum number of outputs of one packet.
 const MAX_OUTPUTS: usize = 8;
 
-/// The first byte says what kind of session it is, the second how the rest is cut into pieces. Where the cuts are must
-/// not matter.
+/// Decodes the input and feeds a session with the events. The first byte selects the kind of session, the
+/// second the length of the pieces. The result must not depend on the pieces.
 pub fn websocket(input: &[u8]) {
     let [flags, pieces, bytes @ ..] = input else { return };
     let mut session = Sim::new(*flags);
@@ -31,7 +31,8 @@ pub fn websocket(input: &[u8]) {
     assert_eq!(whole, in_pieces);
 }
 
-/// Decodes what comes piece by piece, as the session's task does: events as text, and the fault at the end.
+/// Decodes the input piece by piece, like the session's task. Returns the events as text, and the fault that
+/// ended it.
 fn decode(
     flags: u8,
     bytes: &[u8],
@@ -87,7 +88,7 @@ fn check(event: &Event<'_>) {
     }
 }
 
-/// A session on a virtual clock, which either began with the WebSocket or polls beside it.
+/// A session on a virtual clock, which either opened on the WebSocket or polls beside it.
 struct Sim {
     session: Session,
     revision: Revision,
@@ -114,7 +115,7 @@ impl Sim {
         sim
     }
 
-    /// Takes an event a while after the one before, as the session's task does.
+    /// Handles an event one second after the previous one, like the session's task.
     fn take(&mut self, event: &Event<'_>) {
         self.now += Duration::from_secs(1);
         self.session.handle(self.now, Input::Timeout);
@@ -140,7 +141,7 @@ impl Sim {
         self.drain();
     }
 
-    /// Carries out what the session says; its end comes once.
+    /// Drains the outputs of the session. It must end only once.
     fn drain(&mut self) {
         for _ in 0..=MAX_OUTPUTS {
             match self.session.poll() {
@@ -155,7 +156,7 @@ impl Sim {
         panic!("outputs without end");
     }
 
-    /// After the connection, the session comes to its end whatever it was in the middle of.
+    /// Ends the connection. The session must then end too, whatever its state.
     fn end(&mut self, fault: Option<Fault>) {
         self.gone(fault.is_some());
         for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Reads the body of a POST, of a size and at a speed that are limited.
+//! Reads the body of a POST, within limits of its size, pauses and rate.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,18 +13,18 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{EngineConfig, Limit, SessionHandle};
 
-/// Why a body is not there.
+/// An error while reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// It went beyond a limit.
+    /// The body exceeded a limit.
     Limit(Limit),
-    /// The client went away, or does not speak HTTP.
+    /// The client has disconnected, or sent invalid HTTP.
     Broken,
 }
 
-/// Reads a body. If the client goes away, the server drops the request with this future.
+/// Reads a body. If the client disconnects, the HTTP server drops the request together with this future.
 ///
-/// A body that has come with its head, as most have, needs no clock and is not copied.
+/// A body that has arrived with its head, as most have, is not copied and needs no timer.
 pub(crate) async fn collect<B: Body>(
     body: B,
     config: &EngineConfig,
@@ -32,7 +32,7 @@ pub(crate) async fn collect<B: Body>(
 ) -> Result<Vec<u8>, BodyError> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
-    let mut waited: Option<BodyDeadline> = None;
+    let mut timing: Option<BodyDeadline> = None;
     loop {
         let mut next =
             poll_fn(|cx| body.as_mut().poll_frame(cx).map_err(|_| BodyError::Broken).map(Option::transpose));
@@ -40,7 +40,7 @@ pub(crate) async fn collect<B: Body>(
             Poll::Ready(frame) => frame?,
             Poll::Pending => {
                 let (by, limit) =
-                    waited.get_or_insert_with(BodyDeadline::new).until(config, session, collected.len());
+                    timing.get_or_insert_with(BodyDeadline::new).until(config, session, collected.len());
                 timeout_at(by, next).await.map_err(|_| BodyError::Limit(limit))??
             }
         };
@@ -62,10 +62,10 @@ pub(crate) async fn collect<B: Body>(
     }
 }
 
-/// A body that has to be waited for.
+/// The timing of a body that has not arrived at once.
 struct BodyDeadline {
     start: Instant,
-    /// When the last of it came, and how much there was then.
+    /// The last time data arrived, and the length received by then.
     last: Instant,
     len: usize,
 }
@@ -76,7 +76,7 @@ impl BodyDeadline {
         Self { start: now, last: now, len: 0 }
     }
 
-    /// When more must have come, now that there is so much.
+    /// Records progress and returns the time by which more data must arrive, with the limit that applies.
     fn until(&mut self, config: &EngineConfig, session: &SessionHandle, len: usize) -> (Instant, Limit) {
         if len > self.len {
             self.len = len;
@@ -87,7 +87,7 @@ impl BodyDeadline {
     }
 }
 
-/// When more must have come, and the limit that says so.
+/// Returns the time by which more data must arrive, and the limit that sets it.
 fn deadline(config: &EngineConfig, start: Instant, last: Instant, len: usize) -> (Instant, Limit) {
     let pause = (last + config.body_timeout, Limit::BodyTimeout);
     let Some(millis) = (len as u64 * 1000).checked_div(config.min_body_rate.into()) else { return pause };

@@ -1,4 +1,4 @@
-//! Compressed answers: RFC 9110, section 12.5.3.
+//! Content coding of responses: RFC 9110, section 12.5.3.
 
 use std::io::Write as _;
 
@@ -13,12 +13,13 @@ use http_body_util::{BodyExt, Full};
 
 use crate::config::engine::EngineConfig;
 
-/// As fast as gzip at its default, and a little smaller.
+/// Brotli quality with about the speed of gzip at its default level, and slightly smaller output.
 const BROTLI_QUALITY: i32 = 4;
-/// For what is compressed only once: beyond, brotli takes ten times as long for a few percent.
+/// Brotli quality for content that is compressed once. Higher values take ten times as long for a few
+/// percent.
 const BROTLI_BEST: i32 = 9;
-/// The answers that take longer than a worker thread should be kept: about a millisecond.
-const LARGE: usize = 64 * 1024;
+/// Minimum size of a body that is compressed outside of the worker threads: it takes about a millisecond.
+const MIN_BLOCKING_LEN: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -29,9 +30,9 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// In the order in which they are preferred when the client likes them equally: gzip costs least.
+    /// The order of preference among codings of equal weight: gzip costs least.
     const FASTEST: [Self; 3] = [Self::Gzip, Self::Brotli, Self::Deflate];
-    /// The order for what is compressed only once.
+    /// The order of preference for content that is compressed once.
     const SMALLEST: [Self; 3] = [Self::Brotli, Self::Gzip, Self::Deflate];
 
     fn as_str(self) -> &'static str {
@@ -42,7 +43,7 @@ impl Coding {
         }
     }
 
-    /// The coding that the client likes best; `None` if that is no coding at all.
+    /// Returns the coding that the client prefers, or `None` if it prefers no coding at all.
     fn accepted(headers: &HeaderMap, preferred: [Self; 3]) -> Option<Self> {
         let values = headers.get_all(header::ACCEPT_ENCODING);
         let elements: Vec<(&str, u16)> = values
@@ -63,7 +64,7 @@ impl Coding {
             .map(|(_, coding)| coding)
     }
 
-    /// Compresses the body; `None` if that failed.
+    /// Compresses the body. Returns `None` on failure.
     fn encode(self, body: &[u8], level: u32, quality: i32) -> Option<Vec<u8>> {
         let out = Vec::with_capacity(body.len() / 3);
         match self {
@@ -85,20 +86,21 @@ impl Coding {
     }
 }
 
-/// Not public API: the coding that the client likes best for what is compressed only once.
+/// Not public API. Returns the coding that the client prefers for content that is compressed once.
 #[doc(hidden)]
 pub fn __preferred_coding(headers: &HeaderMap) -> Option<&'static str> {
     Coding::accepted(headers, Coding::SMALLEST).map(Coding::as_str)
 }
 
-/// Not public API: compresses the body as small as is sensible; `None` if that failed.
+/// Not public API. Compresses the body to about the smallest size. Returns `None` on failure.
 #[doc(hidden)]
 pub fn __encode_once(coding: &str, body: &[u8]) -> Option<Vec<u8>> {
     let coding = Coding::SMALLEST.into_iter().find(|known| known.as_str() == coding)?;
     coding.encode(body, Compression::best().level(), BROTLI_BEST)
 }
 
-/// One element of `Accept-Encoding`: a coding, and its weight in thousandths. `None` if it is malformed.
+/// Parses one element of `Accept-Encoding`: a coding and its weight in thousandths. Returns `None` if it is
+/// malformed.
 fn element(element: &str) -> Option<(&str, u16)> {
     let (name, weight) = match element.split_once(';') {
         None => (element, None),
@@ -118,7 +120,7 @@ fn element(element: &str) -> Option<(&str, u16)> {
     Some((name.trim(), weight)).filter(|(name, _)| !name.is_empty())
 }
 
-/// What is left of a request once its answer is waited for: how the client likes it.
+/// The compression options for the response to one request, kept while the response is pending.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AcceptedCoding {
     threshold: usize,
@@ -127,14 +129,14 @@ pub(crate) struct AcceptedCoding {
 }
 
 impl AcceptedCoding {
-    /// `None` if answers are not compressed on this server.
+    /// Reads `Accept-Encoding`. Returns `None` if the server does not compress responses.
     pub(crate) fn of(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
         let options = config.http_compression.as_ref()?;
         let coding = Coding::accepted(headers, Coding::FASTEST);
         Some(Self { threshold: options.threshold, level: options.level, coding })
     }
 
-    /// Compresses the answer, if it is large enough and the client takes it.
+    /// Compresses the body if it is large enough and the client accepts a coding.
     pub(crate) async fn apply(self, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
         let (mut parts, body) = response.into_parts();
         let Ok(body) = body.collect().await;
@@ -144,7 +146,7 @@ impl AcceptedCoding {
         }
         parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         let Some(coding) = self.coding else { return Response::from_parts(parts, body.into()) };
-        let encoded = if body.len() < LARGE {
+        let encoded = if body.len() < MIN_BLOCKING_LEN {
             coding.encode(&body, self.level, BROTLI_QUALITY)
         } else {
             let body = body.clone();

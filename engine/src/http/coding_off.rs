@@ -1,4 +1,4 @@
-//! Responses without the feature `compression`.
+//! Content coding without the feature `compression`.
 
 use std::{convert::Infallible, future::Ready};
 

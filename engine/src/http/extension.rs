@@ -11,8 +11,7 @@ use crate::{
 
 const NAME: &str = "permessage-deflate";
 
-/// Accepts the first offer that the server can meet. Other offers are skipped: then the WebSocket works without
-/// compression.
+/// Accepts the first offer that the server supports. Without one, the WebSocket works uncompressed.
 pub(crate) fn negotiate(headers: &HeaderMap, config: &EngineConfig) -> Option<Negotiated> {
     let options = config.per_message_deflate.as_ref()?;
     headers
@@ -25,7 +24,7 @@ pub(crate) fn negotiate(headers: &HeaderMap, config: &EngineConfig) -> Option<Ne
         .find_map(|offer| offer.accept(options))
 }
 
-/// The value of `Sec-WebSocket-Extensions` in the response.
+/// Returns the value of `Sec-WebSocket-Extensions` in the response.
 pub(crate) fn response_header(negotiated: Negotiated) -> HeaderValue {
     let mut value = NAME.to_owned();
     if !negotiated.server_takeover {
@@ -34,18 +33,18 @@ pub(crate) fn response_header(negotiated: Negotiated) -> HeaderValue {
     if !negotiated.client_takeover {
         value.push_str("; client_no_context_takeover");
     }
-    // Writing to a string cannot fail.
+    // Writing to a `String` never fails.
     if negotiated.server_bits_offered || negotiated.server_bits < MAX_BITS {
         let _ = write!(value, "; server_max_window_bits={}", negotiated.server_bits);
     }
     if negotiated.client_bits < MAX_BITS {
         let _ = write!(value, "; client_max_window_bits={}", negotiated.client_bits);
     }
-    // Names and numbers are a valid value.
+    // Names and numbers are always a valid header value.
     HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(NAME))
 }
 
-/// An offer of the client. A window without a value says that the client understands the parameter.
+/// An offer of the client. `client_max_window_bits` without a value declares support of the parameter.
 #[derive(Debug, Default)]
 struct Offer {
     server_no_context_takeover: bool,
@@ -55,7 +54,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// `None` if a parameter is unknown, repeated, or has a value that it must not have: section 7.1.
+    /// Parses the parameters of an offer. Returns `None` if one is unknown, repeated, or has an invalid
+    /// value: RFC 7692, section 7.1.
     fn of(parameters: &[(&str, Option<&str>)]) -> Option<Self> {
         let mut offer = Self::default();
         for &(name, value) in parameters {
@@ -85,13 +85,13 @@ impl Offer {
     fn accept(&self, options: &PerMessageDeflate) -> Option<Negotiated> {
         let server_bits = self.server_max_window_bits.unwrap_or(MAX_BITS).min(options.server_max_window_bits);
         if server_bits < 9 {
-            // zlib cannot compress with the smallest window.
+            // zlib does not support a window of 8 bits.
             return None;
         }
         let limited = self.client_max_window_bits.is_some() || options.client_max_window_bits == MAX_BITS;
         let client_takeover =
             limited && !options.client_no_context_takeover && !self.client_no_context_takeover;
-        // Without context takeover the window of the client costs nothing.
+        // Without context takeover, the client's window occupies no memory between messages.
         let own_bits = if client_takeover { options.client_max_window_bits } else { MAX_BITS };
         Some(Negotiated {
             threshold: options.threshold,
@@ -105,7 +105,7 @@ impl Offer {
     }
 }
 
-/// A number from 8 to 15 without leading zeros.
+/// Parses a number from 8 to 15 without leading zeros.
 fn window_bits(value: &str) -> Option<u8> {
     let bits = value.parse().ok().filter(|bits| (8..=MAX_BITS).contains(bits))?;
     (!value.starts_with(['0', '+'])).then_some(bits)
@@ -117,11 +117,11 @@ struct Extension<'a> {
     parameters: Vec<(&'a str, Option<&'a str>)>,
 }
 
-/// The rest of a header value.
+/// The unparsed rest of a header value.
 struct Extensions<'a>(&'a str);
 
 impl<'a> Extensions<'a> {
-    /// All of them; `None` if the value is malformed anywhere.
+    /// Parses all extensions. Returns `None` if any part of the value is malformed.
     fn all(mut self) -> Option<Vec<Extension<'a>>> {
         let mut all = Vec::new();
         loop {
@@ -152,7 +152,7 @@ impl<'a> Extensions<'a> {
         Some(&rest[..end]).filter(|token| !token.is_empty())
     }
 
-    /// A token, or one in quotes; nobody escapes in one.
+    /// Parses a token, quoted or not. Escapes are not supported, because no client uses them.
     fn value(&mut self) -> Option<&'a str> {
         let quoted = self.eat('"');
         let token = self.token()?;
@@ -202,7 +202,7 @@ mod tests {
             let expected = format!("{SERVER}{bits}");
             assert_eq!(answer(offer, PerMessageDeflate::default()), Some(expected), "{offer}");
         }
-        // It is asked for where the server says so.
+        // The server requires it if configured to.
         let none = PerMessageDeflate::default().client_no_context_takeover(true);
         assert_eq!(answer("permessage-deflate", none).as_deref(), Some(BOTH));
     }
@@ -253,7 +253,7 @@ mod tests {
                 "; client_max_window_bits=9; server_max_window_bits=10",
                 "; server_max_window_bits=10; client_max_window_bits=9",
             ),
-            // Such a client would need more memory than it may have.
+            // The client cannot limit its window, so context takeover would need more memory than configured.
             (small(), "", "; client_no_context_takeover; server_max_window_bits=12"),
         ];
         for (options, offer, expected) in cases {

@@ -1,4 +1,4 @@
-//! What happens to every request before the engine looks at it, and to every response after.
+//! Checks every request before the engine executes it, and adds headers to its response.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -24,44 +24,45 @@ use crate::{
     session::shared::Shared,
 };
 
-/// What the answer to a request is to carry. It keeps nothing of the request itself, because polls wait for long.
+/// The headers to add to the response. Keeps nothing of the request itself, because a poll may wait for a
+/// long time.
 pub(crate) struct RequestFilter {
     config: Arc<EngineConfig>,
     grant: Grant,
-    /// What the hooks add if the request succeeds.
+    /// The headers that the hooks add to a successful response.
     headers: Option<Box<HeaderMap>>,
 }
 
-/// A request that goes no further.
+/// A request that the engine does not execute.
 pub(crate) enum Rejection {
-    /// The browser asked whether the page may ask.
+    /// A CORS preflight, with its response.
     Preflight(Response<Full<Bytes>>),
     Refused(ConnectionError),
 }
 
 impl RequestFilter {
-    /// Checks a request: its origin, then what it asks for, then what the hooks say. Without hooks,
-    /// [`check`](Self::check) does.
+    /// Checks the origin and the intent of a request, then calls the hooks. [`check`](Self::check) suffices
+    /// if no hook is set.
     pub(crate) async fn pass<A, B>(
         shared: &Shared<A>,
         request: Request<B>,
     ) -> (Self, Request<B>, Result<Intent, Rejection>) {
-        let (mut gate, mut intent) = Self::check(shared, &request);
+        let (mut filter, mut intent) = Self::check(shared, &request);
         let hooks = &shared.config.hooks;
         let (parts, body) = request.into_parts();
-        if let Ok(wanted) = &intent
-            && wanted.lets_in()
+        if let Ok(checked) = &intent
+            && checked.needs_permission()
             && let Some(allow) = &hooks.allow_request
         {
-            let mut asked = parts.clone();
-            let kind = if wanted.opens() { RequestKind::Handshake } else { RequestKind::Upgrade };
-            asked.extensions.insert(kind);
-            if let Err(message) = allow(asked).await {
+            let mut hook_request = parts.clone();
+            let kind = if checked.opens_session() { RequestKind::Handshake } else { RequestKind::Upgrade };
+            hook_request.extensions.insert(kind);
+            if let Err(message) = allow(hook_request).await {
                 intent = Err(Rejection::Refused(ConnectionError::forbidden(message)));
             }
         }
         match &intent {
-            Ok(wanted) => gate.call_header_hooks(hooks, wanted, &parts),
+            Ok(checked) => filter.call_header_hooks(hooks, checked, &parts),
             Err(Rejection::Preflight(_)) => {}
             Err(Rejection::Refused(error)) => {
                 if let Some(hook) = &hooks.connection_error {
@@ -69,33 +70,33 @@ impl RequestFilter {
                 }
             }
         }
-        (gate, Request::from_parts(parts, body), intent)
+        (filter, Request::from_parts(parts, body), intent)
     }
 
-    /// Checks a request: its origin, then what it asks for.
+    /// Checks the origin and the intent of a request.
     pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Rejection>) {
         let cors = &shared.config.cors;
-        let gate = |grant| Self { config: shared.config.clone(), grant, headers: None };
+        let filter = |grant| Self { config: shared.config.clone(), grant, headers: None };
         let Ok(grant) = cors.check(request) else {
             warn(request, &shared.warnings);
-            return (gate(Grant::Vary), Err(Rejection::Refused(RequestError::OriginNotAllowed.into())));
+            return (filter(Grant::Vary), Err(Rejection::Refused(RequestError::OriginNotAllowed.into())));
         };
         let intent = if cors.is_preflight(request) {
             Err(Rejection::Preflight(preflight(cors, request)))
         } else {
             match Intent::of(request, &shared.config, &shared.registry) {
-                Ok(intent) if intent.opens() && cors.forbids_load(request) => {
-                    warn_of_load(request, &shared.warnings);
+                Ok(intent) if intent.opens_session() && cors.forbids_load(request) => {
+                    warn_subresource(request, &shared.warnings);
                     Err(Rejection::Refused(RequestError::OriginNotAllowed.into()))
                 }
                 intent => intent.map_err(|error| Rejection::Refused(error.into())),
             }
         };
-        (gate(grant), intent)
+        (filter(grant), intent)
     }
 
-    /// Checks a request that may be answered without being made one: it polls, or posts to, a session that is there.
-    /// `None` says nothing about it but that the other way is to be taken.
+    /// Checks a poll or POST to an open session without constructing a [`Request`]. Returns `None` if the
+    /// request needs the general path, [`check`](Self::check), which decides whether to reject it.
     pub(crate) fn check_view<A>(
         shared: &Shared<A>,
         request: &RequestView<'_>,
@@ -122,7 +123,7 @@ impl RequestFilter {
 
     fn call_header_hooks(&mut self, hooks: &Hooks, intent: &Intent, request: &Parts) {
         if let Some(hook) = &hooks.initial_headers
-            && intent.opens()
+            && intent.opens_session()
         {
             hook(self.headers.get_or_insert_default(), request);
         }
@@ -131,7 +132,7 @@ impl RequestFilter {
         }
     }
 
-    /// Adds to a response what belongs to it.
+    /// Adds the CORS headers, and those of the hooks if the request has succeeded.
     pub(crate) fn leave(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
         let succeeds = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(headers) = self.headers.filter(|_| succeeds) {
@@ -141,7 +142,7 @@ impl RequestFilter {
         response
     }
 
-    /// Adds to the reply to a request that [`check_view`](Self::check_view) let pass what belongs to it.
+    /// Adds the CORS headers to the reply to a request that [`check_view`](Self::check_view) has accepted.
     pub(crate) fn reply(self, mut reply: Reply) -> Reply {
         if !matches!(self.grant, Grant::Silent) {
             self.grant.write(&self.config.cors, reply.headers.get_or_insert_default());
@@ -151,14 +152,15 @@ impl RequestFilter {
 }
 
 impl Intent {
-    /// Whether a session is to begin.
-    fn opens(&self) -> bool {
+    /// Returns `true` if the request opens a session.
+    fn opens_session(&self) -> bool {
         matches!(self, Self::Open(_) | Self::OpenWebSocket(..))
     }
 
-    /// Whether a client is let in by it: the later requests of a polling session bring a secret instead.
-    fn lets_in(&self) -> bool {
-        self.opens() || matches!(self, Self::Upgrade(..))
+    /// Returns `true` if `allow_request` decides about the request. Later requests of a polling session
+    /// present a secret instead.
+    fn needs_permission(&self) -> bool {
+        self.opens_session() || matches!(self, Self::Upgrade(..))
     }
 }
 
@@ -174,12 +176,13 @@ impl Rejection {
     }
 }
 
-/// Puts headers into a response, in place of those of the same name, but for headers of which each value counts.
+/// Adds headers to a response. They replace those of the same name, except `Set-Cookie` and `Vary`, which are
+/// appended.
 fn merge(headers: &mut HeaderMap, added: HeaderMap) {
     let mut last = None;
     for (name, value) in added {
         let is_first = name.is_some();
-        // A name comes once, with the first of its values.
+        // The iterator yields a name only with the first of its values.
         last = name.or(last);
         let Some(name) = &last else { continue };
         if is_first && *name != header::SET_COOKIE && *name != header::VARY {
@@ -197,7 +200,7 @@ fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
     response
 }
 
-/// Tells the operator, who may have forgotten the setting.
+/// Warns the operator, who may have forgotten to set `cors`.
 fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     let Some(left_out) = limit.allows() else { return };
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
@@ -206,27 +209,27 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     let setting = origin.filter(|origin| origin.len() <= LOGGED).map(setting_for);
     tracing::warn!(
         left_out,
-        origin = %shown(request, header::ORIGIN),
-        host = %shown(request, header::HOST),
+        origin = %loggable(request, header::ORIGIN),
+        host = %loggable(request, header::HOST),
         cors = %setting.as_deref().unwrap_or("none for a header that is too long or no single text"),
         "origin refused; if its pages are yours, this value of `EngineConfig::cors` lets them in"
     );
 }
 
-/// Tells the operator of a page that loads the server as if it were an image or a script.
-fn warn_of_load<B>(request: &Request<B>, limit: &RateLimit) {
+/// Warns the operator that a page of another origin loads the server as an image or a script.
+fn warn_subresource<B>(request: &Request<B>, limit: &RateLimit) {
     if let Some(left_out) = limit.allows() {
         tracing::warn!(
             left_out,
-            site = %shown(request, SEC_FETCH_SITE),
-            host = %shown(request, header::HOST),
+            site = %loggable(request, SEC_FETCH_SITE),
+            host = %loggable(request, header::HOST),
             "refused to a page of another origin, which its browser does not name"
         );
     }
 }
 
-/// A header as it may be logged.
-fn shown<B>(request: &Request<B>, name: HeaderName) -> impl Display + '_ {
+/// Returns a header value in a form that is safe to log.
+fn loggable<B>(request: &Request<B>, name: HeaderName) -> impl Display + '_ {
     let value: &[u8] = request.headers().get(name).map_or(b"", HeaderValue::as_bytes);
     value[..value.len().min(LOGGED)].escape_ascii()
 }

@@ -1,4 +1,8 @@
-//! TODO.
+//! The HTTP side of the engine: parses and filters requests, reads bodies, and builds responses. An
+//! [`Intent`](request::Intent) is the result for a request; its execution is the engine's task. The folder
+//! may import `session`, `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `engine` or
+//! `listen`. It does not read from or write to connections: the accept loop in `listen`, or a server such as
+//! hyper, does that.
 
 pub(crate) mod body;
 #[cfg_attr(not(feature = "compression"), path = "coding_off.rs")]

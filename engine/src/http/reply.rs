@@ -1,4 +1,4 @@
-//! What the engine answers.
+//! The engine's responses.
 
 use std::borrow::Cow;
 
@@ -19,26 +19,27 @@ use crate::{
     transport::polling::Packets,
 };
 
-/// The bytes of a text from outside that are logged.
+/// Maximum number of bytes that are logged of a text from a client.
 pub(crate) const LOGGED: usize = 256;
 
-/// After how many seconds a client may ask again that was refused because there is too much to do.
+/// `Retry-After`, in seconds, of a response to an overload.
 pub(crate) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
-/// After how many seconds a client may ask again that was refused because the server is closing.
+/// `Retry-After`, in seconds, while the server shuts down.
 const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
-/// `Cache-Control` of all that a session sends.
+/// `Cache-Control` of every response of a session.
 pub(crate) const NO_STORE: &str = "no-store";
 /// `X-Content-Type-Options` of scripts.
 pub(crate) const NO_SNIFF: &str = "nosniff";
 
-/// The type of a body.
+/// The content type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Text,
     Binary,
     Html,
     Json,
-    /// The answer to a poll as a script. Nobody may take anything else for one: [`NO_SNIFF`] comes with it.
+    /// The response to a JSONP poll. [`NO_SNIFF`] is sent with it, so that no other response is run as a
+    /// script.
     Script,
 }
 
@@ -54,20 +55,20 @@ impl Content {
     }
 }
 
-/// What a poll or a POST gets: so little that it need not become a [`Response`] to be written.
+/// The response to a poll or a POST, small enough to be written without becoming a [`Response`].
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    /// The type of the body, if there is one.
+    /// The content type, `None` if there is no body.
     pub(crate) content: Option<Content>,
     pub(crate) body: Cow<'static, [u8]>,
-    /// The place of the body in the budget of the server.
+    /// The charge of the body in the server's buffer budget.
     charge: Option<Charge>,
-    /// What CORS adds.
+    /// The CORS headers.
     pub(crate) headers: Option<Box<HeaderMap>>,
 }
 
 impl Reply {
-    /// Of a poll.
+    /// Creates the response to a poll.
     pub(crate) fn packets(dialect: Dialect, Packets { body, charge }: Packets) -> Self {
         let reply = if let Some(jsonp) = dialect.jsonp {
             Self::new(Content::Script, jsonp.wrap(&body))
@@ -78,12 +79,12 @@ impl Reply {
         Self { charge, ..reply }
     }
 
-    /// Of a POST.
+    /// Creates the response to a POST, depending on whether the session accepted its packets.
     pub(crate) fn posted(taken: bool) -> Self {
         if taken { Self::new(Content::Html, b"ok") } else { Self::refused(StatusCode::BAD_REQUEST) }
     }
 
-    /// Of a POST that went beyond a limit: on its size, or on its time.
+    /// Creates the response to a POST that exceeded a limit of size or time.
     pub(crate) fn beyond(limit: Limit) -> Self {
         let (status, message) = match limit {
             Limit::MaxHttpBufferSize => (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
@@ -93,7 +94,7 @@ impl Reply {
         Self { status, ..Self::new(Content::Json, body.into_bytes()) }
     }
 
-    /// Of either.
+    /// Creates a response without a body.
     pub(crate) fn refused(status: StatusCode) -> Self {
         Self { status, content: None, body: Cow::default(), charge: None, headers: None }
     }
@@ -132,7 +133,7 @@ impl From<Reply> for Response<Full<Bytes>> {
     }
 }
 
-/// A body that is counted until it has been written.
+/// A body that is charged to the budget until it has been written.
 struct Charged {
     body: Vec<u8>,
     _charge: Charge,
@@ -148,20 +149,20 @@ pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-        // The body stays unread, so the connection cannot be used again.
+        // The request body stays unread, so the connection cannot be reused.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The answer to a client that may try again later.
+/// Creates the response to a client that may retry later.
 pub(crate) fn try_again(code: StatusCode, retry_after: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = status(code);
     response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     response
 }
 
-/// The answer to a client that asks for sessions without a look at the answers.
+/// Creates the response to a client that pipelines too many handshakes.
 pub(crate) fn too_many() -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::TOO_MANY_REQUESTS);
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_SOON);
@@ -169,7 +170,7 @@ pub(crate) fn too_many() -> Response<Full<Bytes>> {
     response
 }
 
-/// The answer to a client that is to find another server.
+/// Creates the response to a client that should connect to another server.
 pub(crate) fn elsewhere() -> Response<Full<Bytes>> {
     let mut response = try_again(StatusCode::SERVICE_UNAVAILABLE, RETRY_LATER);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -207,15 +208,15 @@ pub(crate) fn switching_protocols(
     response
 }
 
-/// The first of the subprotocols that a client offers. They mean nothing to us, as to Node, but a browser fails a
-/// handshake that takes none of them.
+/// Returns the first subprotocol that the client offers. The engine ignores it, as Node does, but browsers
+/// fail a handshake that accepts none of their offers.
 fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
     let offered = request.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     let first = offered.split(',').next()?.trim();
     if first.is_empty() { None } else { HeaderValue::from_str(first).ok() }
 }
 
-/// The response to a refused request.
+/// Logs a rejected request and creates its response.
 pub(crate) fn refused(error: &ConnectionError) -> Response<Full<Bytes>> {
     let shown = error.message[..error.message.floor_char_boundary(LOGGED)].escape_debug();
     tracing::debug!(error = ?error.error, message = %shown, "request refused");
@@ -226,7 +227,7 @@ pub(crate) fn refused(error: &ConnectionError) -> Response<Full<Bytes>> {
     response
 }
 
-/// An answer that says in JSON why a request is refused.
+/// Creates a response with the reason for a rejection in JSON.
 pub(crate) fn refusal(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(refusal_body(code, message)));
     *response.status_mut() = status;
@@ -234,9 +235,9 @@ pub(crate) fn refusal(status: StatusCode, code: u8, message: &str) -> Response<F
     response
 }
 
-/// The JSON of a refusal.
+/// Returns the JSON body of a rejection.
 pub(crate) fn refusal_body(code: u8, message: &str) -> String {
-    // Strings always serialize.
+    // Serializing a string never fails.
     let message = serde_json::to_string(message).unwrap_or_default();
     format!(r#"{{"code":{code},"message":{message}}}"#)
 }

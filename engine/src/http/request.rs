@@ -1,4 +1,4 @@
-//! An HTTP request to a checked intent, or to one of the protocol's errors.
+//! Parses HTTP requests to a checked intent, or to an error of the protocol.
 
 use std::borrow::Cow;
 
@@ -17,26 +17,27 @@ use crate::{
     session::{mailbox::SessionHandle, registry::Registry},
 };
 
-/// What a request asks for.
+/// The checked purpose of a request.
 #[derive(Debug)]
 pub(crate) enum Intent {
-    /// A new session over long-polling.
+    /// Opens a session over long-polling.
     Open(Dialect),
-    /// A new session over a WebSocket, with the client's key.
+    /// Opens a session over WebSocket, with the client's key.
     OpenWebSocket(HeaderValue, Dialect),
-    /// What the server sends to a session.
+    /// Receives the packets that a session sends.
     Poll(SessionHandle),
-    /// Packets for a session.
+    /// Sends packets to a session.
     Post(SessionHandle),
-    /// A WebSocket that is to take a session over, with the client's key.
+    /// Upgrades a session to WebSocket, with the client's key.
     Upgrade(SessionHandle, HeaderValue, Dialect),
-    /// A WebSocket for a session that has upgraded to one, with the client's key: it is closed at once.
+    /// Upgrades a session that is already on WebSocket, with the client's key. The WebSocket is closed at
+    /// once.
     UpgradedAlready(HeaderValue, Dialect),
-    /// A method that means nothing for a session.
+    /// Uses a method other than GET and POST on a session.
     Unsupported,
 }
 
-/// A request of HTTP/1.1 that is all here, before it is made a [`Request`]: its parts lie where they were read.
+/// A complete HTTP/1.1 request that borrows from the read buffer, before it becomes a [`Request`].
 pub(crate) struct RequestView<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
@@ -45,14 +46,14 @@ pub(crate) struct RequestView<'a> {
 }
 
 impl<'a> RequestView<'a> {
-    /// The values of a header.
+    /// Returns the values of a header.
     pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
         self.headers.iter().filter(named).map(|header| header.value)
     }
 }
 
-/// The parameters that the protocol knows; the last one counts if one is repeated.
+/// The query parameters of the protocol. The last value counts if one is repeated.
 #[derive(Debug, Default)]
 struct Query<'a> {
     transport: Cow<'a, str>,
@@ -65,7 +66,7 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        // Few are escaped. Without an early end, many bytes are looked at at once.
+        // Most queries contain no escapes. The loop has no early exit, so that it is vectorized.
         let escaped = query.bytes().fold(0, |escaped, byte| escaped | u8::from(matches!(byte, b'%' | b'+')));
         let escaped = escaped != 0;
         let decoded = |part| if escaped { decoded(part) } else { Cow::Borrowed(part) };
@@ -87,21 +88,22 @@ impl<'a> Query<'a> {
     }
 
     fn dialect(&self, transport: TransportKind, config: &EngineConfig) -> Dialect {
-        // A script is not bound to its own site, so this way in is open only where old browsers are asked for.
+        // Scripts are not subject to the same-origin policy, so JSONP is accepted only together with old
+        // browsers.
         let jsonp = self.jsonp.filter(|_| config.allow_eio3 && transport == TransportKind::Polling);
         let revision = Revision::of_query(&self.protocol);
         Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
     }
 }
 
-/// The key and the value of the first pair, and what is behind it.
+/// Returns the key and the value of the first pair, and the rest of the query.
 fn pair(query: &str) -> (&str, &str, &str) {
     let (pair, rest) = split(query, b'&');
     let (key, value) = split(pair, b'=');
     (key, value, rest)
 }
 
-/// What is before the first of these bytes, which is ASCII, and what is behind it.
+/// Splits a text at the first occurrence of an ASCII byte.
 fn split(text: &str, at: u8) -> (&str, &str) {
     match memchr(at, text.as_bytes()) {
         Some(at) => (&text[..at], &text[at + 1..]),
@@ -109,7 +111,7 @@ fn split(text: &str, at: u8) -> (&str, &str) {
     }
 }
 
-/// A part of a query, the general way: it costs more than all other checks of a poll together.
+/// Decodes a part of a query. Costs more than all other checks of a poll together.
 fn decoded(part: &str) -> Cow<'_, str> {
     let value = format!("={part}");
     form_urlencoded::parse(value.as_bytes())
@@ -120,7 +122,7 @@ fn decoded(part: &str) -> Cow<'_, str> {
 }
 
 impl Intent {
-    /// Checks a request in the order of the Node.js server, so that the same fault gives the same code.
+    /// Checks a request in the order of the Node.js server, so that the same error yields the same code.
     pub(crate) fn of<B>(
         request: &Request<B>,
         config: &EngineConfig,
@@ -130,7 +132,7 @@ impl Intent {
         Self::asked(request.method(), query, websocket_key(request), config, sessions)
     }
 
-    /// As [`of`](Self::of), of the parts of a request that count: `key` is that of a WebSocket handshake.
+    /// Like [`of`](Self::of), for the relevant parts of a request: `key` is that of a WebSocket handshake.
     pub(crate) fn asked(
         method: &Method,
         query: &str,
@@ -196,10 +198,10 @@ impl Intent {
     }
 }
 
-/// The key of a WebSocket handshake, RFC 6455 section 4.2.1; `None` if the request asks for no upgrade to one.
+/// Returns the key of a WebSocket handshake, RFC 6455 section 4.2.1, or `None` if the request is not one.
 fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestError>> {
     let headers = request.headers();
-    // The header that most requests do not have comes first.
+    // `Upgrade` is absent from most requests, so check it first.
     if !has_token(headers, header::UPGRADE, "websocket")
         || !has_token(headers, header::CONNECTION, "upgrade")
         // RFC 9110, section 7.8.
@@ -207,13 +209,13 @@ fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestE
     {
         return None;
     }
-    if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if single_value(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Some(Err(RequestError::WebSocketVersion));
     }
-    // The bytes of a body would be read as frames.
+    // A body would be parsed as frames.
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
-    let key = only(headers, header::SEC_WEBSOCKET_KEY)
+    let key = single_value(headers, header::SEC_WEBSOCKET_KEY)
         .filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
     Some(match key {
         Some(key) if request.method() == Method::GET && !has_body => Ok(key.clone()),
@@ -221,18 +223,18 @@ fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestE
     })
 }
 
-/// The value of a header that comes once.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
+/// Returns the value of a header that occurs exactly once.
+fn single_value(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether a list header names the token, in whatever case.
+/// Returns `true` if a list header contains the token, compared case-insensitively.
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| lists(value.as_bytes(), token))
 }
 
-/// Whether a value that is a list names the token, in whatever case.
+/// Returns `true` if a list value contains the token, compared case-insensitively.
 pub(crate) fn lists(value: &[u8], token: &str) -> bool {
     let mut items = value.split(|&byte| byte == b',');
     items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))

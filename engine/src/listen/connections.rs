@@ -1,4 +1,4 @@
-//! How many connections there are.
+//! The limit and the counters of connections.
 
 use std::{
     fmt,
@@ -12,10 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{config::listen::ListenConfig, metrics::rate_limit::RateLimit};
 
-/// How many refused clients may be told so at once.
-const REFUSALS: usize = 64;
+/// Maximum number of clients that are sent a 503 at the same time.
+const MAX_REJECTIONS: usize = 64;
 
-/// The connections of a server, over one listener or several: their options, and how many there are. A cheap handle.
+/// The options and counters of a server's connections, over one or several listeners. A handle that is cheap
+/// to clone.
 ///
 /// # Examples
 ///
@@ -30,14 +31,14 @@ pub struct Connections(Arc<Inner>);
 
 struct Inner {
     config: ListenConfig,
-    places: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    rejections: Arc<Semaphore>,
     refused: AtomicU64,
     warnings: RateLimit,
 }
 
 impl Connections {
-    /// Starts without a connection.
+    /// Creates a handle without connections.
     ///
     /// # Panics
     ///
@@ -46,42 +47,42 @@ impl Connections {
     pub fn new(config: ListenConfig) -> Self {
         config.check();
         Self(Arc::new(Inner {
-            places: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
-            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            permits: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
+            rejections: Arc::new(Semaphore::new(MAX_REJECTIONS)),
             refused: AtomicU64::new(0),
             warnings: RateLimit::default(),
             config,
         }))
     }
 
-    /// The connections that are open, those that have become a WebSocket included.
+    /// Returns the number of open connections, including those upgraded to WebSocket.
     pub fn open(&self) -> usize {
-        self.0.config.max_connections.saturating_sub(self.0.places.available_permits())
+        self.0.config.max_connections.saturating_sub(self.0.permits.available_permits())
     }
 
-    /// The connections that were refused so far, because there were
-    /// [`max_connections`](field@ListenConfig::max_connections) already.
+    /// Returns the number of connections rejected so far because
+    /// [`max_connections`](field@ListenConfig::max_connections) were open.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// The options.
+    /// Returns the options.
     pub fn config(&self) -> &ListenConfig {
         &self.0.config
     }
 
-    /// A place for one more connection, until it is dropped.
+    /// Returns a permit for one more connection, to be held until it closes, or `None` at the limit.
     pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.places.clone().try_acquire_owned().ok()
+        self.0.permits.clone().try_acquire_owned().ok()
     }
 
-    /// Counts a connection that found no place; a permit to tell it so, if not too many are being told.
+    /// Counts a rejected connection. Returns a permit to send it a 503, or `None` if too many are being sent.
     pub(super) fn refuse(&self) -> Option<OwnedSemaphorePermit> {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
-        self.0.refusals.clone().try_acquire_owned().ok()
+        self.0.rejections.clone().try_acquire_owned().ok()
     }
 
-    /// Whether one more warning may be logged, and how many were left out before it.
+    /// Returns `Some` if one more warning may be logged, with the number of those suppressed before it.
     pub(super) fn may_warn(&self) -> Option<Option<u64>> {
         self.0.warnings.allows()
     }

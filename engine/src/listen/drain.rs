@@ -1,18 +1,18 @@
-//! What the accept loop tells its connections of the end.
+//! The signal by which the accept loop drains its connections at shutdown.
 
 use tokio::sync::watch;
 
-/// How far the end has come.
+/// The phase of the shutdown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// Connections end after their request.
+    /// Connections close after their current request.
     Draining,
-    /// Connections are dropped.
+    /// Remaining connections are dropped.
     Over,
 }
 
-/// Each connection holds one: it hears of the end by it, and by its drop tells that it has ended.
+/// The receiver that each connection holds. The accept loop waits until all receivers are dropped.
 #[derive(Clone)]
 pub(super) struct DrainSignal(watch::Receiver<Phase>);
 
@@ -22,13 +22,13 @@ impl DrainSignal {
         (sender, Self(receiver))
     }
 
-    /// Whether connections are to end after their request, as they are when the accept loop itself was dropped. Costs
-    /// no more than a look.
+    /// Returns `true` if connections must close after their current request, also if the accept loop itself
+    /// was dropped. Takes no lock.
     pub(super) fn has_begun(&self) -> bool {
         self.0.has_changed().unwrap_or(true)
     }
 
-    /// Returns when connections are to be dropped; never, if the accept loop itself was dropped.
+    /// Completes when connections must be dropped; never, if the accept loop itself was dropped.
     pub(super) async fn over(mut self) {
         if self.0.wait_for(|&phase| phase == Phase::Over).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! What connections come from.
+//! Sources of connections.
 
 use std::{future::Future, io};
 
@@ -11,11 +11,12 @@ use tokio::{
 
 use crate::{config::listen::ListenConfig, session::handshake_request::RemoteAddr};
 
-/// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS on top of either, or one of your own.
+/// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS on top of either, or a custom
+/// one.
 ///
 /// # Examples
 ///
-/// A channel is one too, whose connections another task brings, such as a test, from memory:
+/// A channel is a listener too. Another task, such as a test, sends it connections from memory:
 ///
 /// ```
 /// use engineio::Listener;
@@ -32,18 +33,18 @@ use crate::{config::listen::ListenConfig, session::handshake_request::RemoteAddr
 /// # }
 /// ```
 pub trait Listener: Send + 'static {
-    /// A connection.
+    /// The type of the connections.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
-    /// Where a connection comes from.
+    /// The type of the peer addresses.
     type Addr: Send + Sync + 'static;
 
-    /// Sets what the connections are to have of the options. [`serve`](crate::serve) calls it once, before the first
-    /// connection is accepted. Nothing by default.
+    /// Applies the socket options of the configuration. [`serve`](crate::serve) calls it once, before it
+    /// accepts the first connection. Does nothing by default.
     ///
     /// # Errors
     ///
-    /// Returns an error if the system does not know an option; that is logged, and connections are accepted all the
-    /// same.
+    /// Returns an error if the system does not support an option. The error is logged, and connections are
+    /// accepted nevertheless.
     fn prepare(&self, config: &ListenConfig) -> io::Result<()> {
         let _ = config;
         Ok(())
@@ -53,41 +54,42 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if that fails; it is tried again.
+    /// Returns an error if accepting fails; [`serve`](crate::serve) retries.
     ///
     /// # Cancel safety
     ///
-    /// Must be cancel-safe: no connection may be lost with the future.
+    /// Must be cancel-safe: dropping the future must not lose a connection.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
-    /// The address that it accepts connections on.
+    /// Returns the local address.
     ///
     /// # Errors
     ///
-    /// Returns an error if the system does not tell.
+    /// Returns an error if the system does not provide it.
     fn local_addr(&self) -> io::Result<Self::Addr>;
 
-    /// Adds to a request what there is to know about its connection, as [`RemoteAddr`]. Nothing by default.
+    /// Adds extensions that describe the connection to a request, such as [`RemoteAddr`]. Does nothing by
+    /// default.
     fn describe(address: &Self::Addr, extensions: &mut Extensions) {
         let _ = (address, extensions);
     }
 }
 
-/// How many connections may wait to be accepted: enough for all clients that reconnect at once.
+/// Length of the accept queue: enough for a burst of reconnecting clients.
 const BACKLOG: u32 = 4096;
 
 impl ListenConfig {
-    /// Listens on an address, with the options that [`serve`](crate::serve) would set on a listener later: connections that
-    /// came before it did so would not have them. Up to 4,096 connections may wait to be accepted, or `somaxconn` of the
-    /// system if that is less.
+    /// Binds a listener with the socket options of this configuration. [`serve`](crate::serve) would set them
+    /// later, so connections that arrive before would lack them. Up to 4,096 connections may wait to be
+    /// accepted, or `somaxconn` of the system if that is less.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such address, or if it cannot be bound.
+    /// Returns an error if the address cannot be resolved or bound.
     ///
     /// # Cancel safety
     ///
-    /// Nothing listens if the future is dropped before it is ready.
+    /// If the future is dropped before it completes, no listener remains.
     ///
     /// # Examples
     ///
@@ -106,7 +108,7 @@ impl ListenConfig {
         for address in lookup_host(address).await? {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;
-            // If that fails, it fails again when it is served, and is logged there.
+            // If this fails, it fails again in `prepare`, and is logged there.
             #[cfg(any(target_os = "android", target_os = "linux"))]
             let _ = set_inherited(&socket2::SockRef::from(&socket), self);
             match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
@@ -118,15 +120,16 @@ impl ListenConfig {
     }
 }
 
-/// Sets what connections inherit of their listener, so that it costs nothing for each of them.
+/// Sets the options that connections inherit from their listener, so that they cost no system call per
+/// connection.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn set_inherited(socket: &socket2::SockRef<'_>, config: &ListenConfig) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(config.tcp_notsent_lowat)
 }
 
-/// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](field@ListenConfig::tcp_notsent_lowat), and tells the [`RemoteAddr`].
-/// Connections that came before would not have the options: see [`ListenConfig::bind`].
+/// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](field@ListenConfig::tcp_notsent_lowat), and provides the
+/// [`RemoteAddr`]. Connections that arrive before would lack the options: see [`ListenConfig::bind`].
 impl Listener for TcpListener {
     type Io = TcpStream;
     type Addr = std::net::SocketAddr;
@@ -138,7 +141,7 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
         let (stream, address) = Self::accept(self).await?;
-        // Without it, small messages would wait for the acknowledgement of earlier ones.
+        // Without `TCP_NODELAY`, small messages would wait for the acknowledgement of earlier ones.
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
         let _ = stream.set_nodelay(true);
         Ok((stream, address))
@@ -153,7 +156,7 @@ impl Listener for TcpListener {
     }
 }
 
-/// Tells no address: the client is a process of this machine, such as a proxy.
+/// Provides no address, because the client is a process on the same machine, such as a proxy.
 #[cfg(unix)]
 impl Listener for tokio::net::UnixListener {
     type Io = tokio::net::UnixStream;
@@ -168,7 +171,7 @@ impl Listener for tokio::net::UnixListener {
     }
 }
 
-/// Takes connections from whoever has the other end of a channel, and waits on when nobody has it any more.
+/// Accepts connections that are sent to the channel. Stays pending when all senders are dropped.
 impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Listener for mpsc::Receiver<Io> {
     type Io = Io;
     type Addr = ();

@@ -1,4 +1,9 @@
 //! The accept loop: HTTP/1.1 with the limits that an open port needs.
+//!
+//! The folder accepts connections, parses requests, calls a service, and hands upgraded connections to
+//! sessions. It is the uppermost folder: it may import all others (`engine`, `http`, `session`, `transport`,
+//! `config`, `metrics`, `proto`, `error`, `shrink`), and none of them may import it. Servers such as axum
+//! replace it as a whole.
 
 use std::{
     convert::Infallible,
@@ -33,31 +38,33 @@ pub(crate) mod listener;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
-/// What a client hears that finds no place.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+/// The response to a client above `max_connections`.
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
                          Content-Length: 0\r\n\r\n";
 
-/// How many connections are accepted before others have their turn. A crowd that comes at once would fill the queue of the
-/// worker, and what does not fit there waits long.
+/// Maximum number of connections accepted before the loop yields. A burst of clients would otherwise fill the
+/// local queue of the worker, and tasks beyond its capacity wait long.
 const ACCEPTS_IN_A_ROW: usize = 8;
 
 /// Serves HTTP/1.1 with WebSocket upgrades on `listener` until `shutdown` completes.
 ///
-/// Only the engine takes connections over: a service that does so too belongs behind another server, such as
+/// Only the engine can upgrade connections here. A service that does so itself needs another server, such as
 /// axum's, with the engine as one of its services.
 ///
-/// Each request is told where it comes from, by a [`RemoteAddr`](crate::RemoteAddr) extension over TCP. The limits are
-/// those of [`ListenConfig`](crate::ListenConfig); several loops that share a [`Connections`] share its limit too. After `shutdown`, requests
-/// in progress have [`drain_timeout`](field@crate::ListenConfig::drain_timeout) to finish. An accept that fails, as it does
-/// when the process has no descriptor left, is tried again; a connection that fails ends alone.
+/// Over TCP, each request has a [`RemoteAddr`](crate::RemoteAddr) extension. The limits are those of
+/// [`ListenConfig`](crate::ListenConfig); loops that share a [`Connections`] share its limit. After
+/// `shutdown`, requests in progress have [`drain_timeout`](field@crate::ListenConfig::drain_timeout) to
+/// finish. A failed accept, as when the process has no descriptor left, is retried. A failed connection does
+/// not affect others.
 ///
 /// # Errors
 ///
-/// None at present.
+/// Currently returns no error.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future stops accepting soon after; requests in progress go on, and their connections end after them.
+/// Dropping the future stops accepting soon after. Requests in progress continue, and their connections close
+/// after them.
 ///
 /// # Examples
 ///
@@ -79,12 +86,13 @@ where
 }
 
 impl<A: Application> Engine<A> {
-    /// Serves HTTP/1.1 as [`serve`](crate::serve) does, with `service` for all requests but polls and POSTs to `path` of
-    /// sessions that are open: the engine answers these from where they were read, without the price of making them
-    /// requests and responses, which is a third of what they cost outside of the kernel.
+    /// Serves HTTP/1.1 like [`serve`](crate::serve). The engine answers polls and POSTs to `path` for open
+    /// sessions directly from the read buffer, and `service` answers all other requests. The direct path
+    /// avoids the construction of requests and responses, which is a third of the cost outside of the kernel.
     ///
-    /// `service` hands the other requests for `path` to this engine. It does so with polls and POSTs too where more must
-    /// be known of them: with [hooks](crate::EngineConfig::allow_request), with compressed answers, or if they are unusual.
+    /// `service` must pass all other requests for `path` to this engine. They include polls and POSTs that
+    /// need the whole request: with [hooks](crate::EngineConfig::allow_request), with response compression,
+    /// or if they are unusual.
     ///
     /// # Errors
     ///
@@ -125,7 +133,7 @@ impl<A: Application> Engine<A> {
     }
 }
 
-/// The services that [`serve`] takes, in a word.
+/// The bounds of the services that [`serve`] accepts.
 trait HttpService:
     Service<Request<RequestBody>, Response = Response<Self::Body>, Error = Infallible, Future: Send>
     + Clone
@@ -146,7 +154,7 @@ where
     type Body = B;
 }
 
-/// As [`serve`]; the shortcut, if there is one, comes before the service.
+/// Like [`serve`]. A shortcut, if present, is tried before the service.
 async fn serve_with<L: Listener, S: HttpService>(
     listener: L,
     service: (S, Option<Shortcut>),
@@ -156,9 +164,9 @@ async fn serve_with<L: Listener, S: HttpService>(
     if let Err(error) = listener.prepare(connections.config()) {
         tracing::warn!(%error, "cannot set an option of the listener");
     }
-    let (end, drain) = DrainSignal::channel();
-    // A task of its own: a runtime polls the future that it blocks on in another thread than its tasks, and each
-    // connection would have to be passed on.
+    let (phase, drain) = DrainSignal::channel();
+    // In a task of its own: a runtime polls the future passed to `block_on` on another thread than its tasks,
+    // so each connection would have to move to a worker.
     let mut accepting = JoinSet::new();
     accepting.spawn(accept(listener, service, connections.clone(), drain));
     let mut shutdown = pin!(shutdown);
@@ -172,17 +180,17 @@ async fn serve_with<L: Listener, S: HttpService>(
     {
         std::panic::resume_unwind(panic);
     }
-    // Whoever connects now is refused by the system, and finds another server.
+    // From now on the kernel rejects new clients, which then find another server.
     accepting.shutdown().await;
-    end.send_replace(Phase::Draining);
-    if tokio::time::timeout(connections.config().drain_timeout, end.closed()).await.is_err() {
-        end.send_replace(Phase::Over);
-        end.closed().await;
+    phase.send_replace(Phase::Draining);
+    if tokio::time::timeout(connections.config().drain_timeout, phase.closed()).await.is_err() {
+        phase.send_replace(Phase::Over);
+        phase.closed().await;
     }
     Ok(())
 }
 
-/// Accepts connections for ever.
+/// Accepts connections until it is aborted.
 async fn accept<L: Listener, S: HttpService>(
     mut listener: L,
     service: (S, Option<Shortcut>),
@@ -209,10 +217,10 @@ async fn accept<L: Listener, S: HttpService>(
         batch.0 += 1;
         match accepted {
             Ok((io, address)) => match connections.enter() {
-                Some(place) => spawn(
+                Some(permit) => spawn(
                     Connection::<L, S>::new(
                         (io, address),
-                        place,
+                        permit,
                         service.clone(),
                         connections.clone(),
                         drain.clone(),
@@ -221,7 +229,7 @@ async fn accept<L: Listener, S: HttpService>(
                 ),
                 None => refuse(&connections, io),
             },
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if is_disconnect(&error) => {}
             Err(error) => {
                 if let Some(left_out) = connections.may_warn() {
                     tracing::warn!(left_out, %error, "cannot accept connections");
@@ -232,13 +240,13 @@ async fn accept<L: Listener, S: HttpService>(
     }
 }
 
-/// How many connections were accepted in a row.
+/// The number of connections accepted in a row.
 #[derive(Default)]
 struct Batch(usize);
 
 impl Batch {
-    /// Lets others have their turn. A worker of tokio runs the task first that was spawned last: one without work, so
-    /// that requests are taken in the order of their connections.
+    /// Ends a batch. A worker of tokio runs the most recently spawned task first; spawning an empty one last
+    /// keeps requests in the order of their connections.
     fn end(&mut self) {
         if std::mem::take(&mut self.0) > 1 {
             tokio::spawn(async {});
@@ -246,7 +254,7 @@ impl Batch {
     }
 }
 
-/// Runs a connection to its end.
+/// Spawns the task of a connection.
 fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: DrainSignal) {
     let http = async move {
         let result = {
@@ -254,7 +262,8 @@ fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: D
             let mut over = pin!(drain.clone().over());
             let mut registered = false;
             poll_fn(|cx| {
-                // To register once is enough in a task; doing so with each request would take a lock each time.
+                // One registration of the waker suffices within a task; polling for each request would take a
+                // lock each time.
                 if !registered || drain.has_begun() {
                     registered = true;
                     if over.as_mut().poll(cx).is_ready() {
@@ -276,8 +285,8 @@ fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: D
     tokio::spawn(Task::Http(Box::pin(http)));
 }
 
-/// What the task of a connection does: it answers requests, until the connection ends or becomes a session. Each in a
-/// box of its own, so that a session keeps no room for HTTP.
+/// The task of a connection: serves requests until the connection closes or becomes a session. Both futures
+/// are boxed, so that a session does not keep the memory of HTTP.
 enum Task<F> {
     Http(Pin<Box<F>>),
     Session(SessionTask),
@@ -299,22 +308,22 @@ impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
     }
 }
 
-/// Tells a client that there is no place for it, if not too many are being told so already.
+/// Rejects a client with 503, unless too many rejections are in progress.
 fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     if let Some(left_out) = connections.may_warn() {
         tracing::warn!(left_out, refused = connections.refused() + 1, "too many connections");
     }
     let Some(permit) = connections.refuse() else { return };
     tokio::spawn(async move {
-        if io.write_all(REFUSAL).await.is_ok() {
+        if io.write_all(UNAVAILABLE).await.is_ok() {
             lingering_close(io).await;
         }
         drop(permit);
     });
 }
 
-/// Whether accepting failed for a client that was gone before it was accepted.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Returns `true` if the client disconnected before it was accepted.
+fn is_disconnect(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset

@@ -1,4 +1,4 @@
-//! TLS in front of another listener.
+//! TLS on top of another listener.
 
 use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
@@ -21,11 +21,11 @@ use tokio_rustls::{
 use super::listener::Listener;
 use crate::{config::listen::ListenConfig, session::handshake_request::Secure};
 
-/// How old a handshake must be before it gives way to a new client, when there are too many.
-const GRACE: Duration = Duration::from_secs(1);
+/// Minimum age of a handshake that is aborted in favor of a new client.
+const MIN_ABORT_AGE: Duration = Duration::from_secs(1);
 
 crate::__config! {
-    /// The limits of TLS handshakes. Every limit is finite by default.
+    /// Limits of TLS handshakes. Every limit is finite by default.
     ///
     /// # Examples
     ///
@@ -36,19 +36,20 @@ crate::__config! {
     /// let config = TlsConfig::default().handshake_timeout(Duration::from_secs(5));
     /// ```
     TlsConfig {
-        /// How long a handshake may take. 10 seconds by default; then the connection is closed. Node:
+        /// Maximum duration of a handshake. 10 seconds by default; then the connection is closed. Node:
         /// `handshakeTimeout` of the HTTPS server, 120 seconds.
         handshake_timeout: Duration = Duration::from_secs(10),
-        /// The most handshakes at once. 256 by default; beyond, new clients wait in the queue of the system, and the
-        /// oldest handshake gives way to one of them if it has taken more than a second.
+        /// Maximum number of concurrent handshakes. 256 by default. Beyond it, new clients wait in the accept
+        /// queue of the system, and the oldest handshake is aborted in favor of one of them if it has taken
+        /// more than a second.
         max_handshakes: usize = 256,
     }
 }
 
-/// The certificate of a server, with its key: a handle, by which it can be replaced while the server runs.
+/// A server's certificate and private key: a handle by which they can be replaced while the server runs.
 ///
-/// TLS 1.2 and 1.3, by rustls. Its cryptography is that of `ring`, unless the process has installed another
-/// [`CryptoProvider`] as its default, or you make the [`ServerConfig`] with one of your own.
+/// Provides TLS 1.2 and 1.3 through rustls. The cryptography is that of `ring`, unless the process has
+/// installed another default [`CryptoProvider`], or the [`ServerConfig`] was built with one.
 ///
 /// # Examples
 ///
@@ -74,12 +75,13 @@ struct Inner {
 }
 
 impl Tls {
-    /// Takes the options of rustls. The protocol that it offers (ALPN) is set to `http/1.1`, the only one there is here.
+    /// Creates a handle from the configuration of rustls. The ALPN protocols are set to `http/1.1`, the only
+    /// supported one.
     pub fn new(server: ServerConfig) -> Self {
         Self::with_config(server, TlsConfig::default())
     }
 
-    /// As [`new`](Self::new), with limits of your own.
+    /// Like [`new`](Self::new), with custom limits.
     ///
     /// # Panics
     ///
@@ -91,34 +93,35 @@ impl Tls {
         Self(Arc::new(Inner { limits, server: RwLock::new(over_http1(server)) }))
     }
 
-    /// Takes a chain of certificates, that of the server first, and its private key, as the text of PEM files.
+    /// Creates a handle from PEM text: a certificate chain, the server's certificate first, and its private
+    /// key.
     ///
     /// # Errors
     ///
-    /// Returns an error if one of them cannot be read, or if they do not belong together.
+    /// Returns an error if either cannot be parsed, or if they do not match.
     pub fn from_pem(certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> io::Result<Self> {
         Ok(Self::new(server_config(certificates.as_ref(), key.as_ref())?))
     }
 
-    /// Replaces the certificate, and all other options of rustls, for new connections. Those that are open go on with
+    /// Replaces the certificate and all other options of rustls for new connections. Open connections keep
     /// the old ones.
     pub fn reload(&self, server: ServerConfig) {
         *self.0.server.write() = over_http1(server);
     }
 
-    /// As [`reload`](Self::reload), from the text of PEM files.
+    /// Like [`reload`](Self::reload), from PEM text.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem); then the old certificate stays.
+    /// As [`from_pem`](Self::from_pem); the old certificate is kept then.
     pub fn reload_pem(&self, certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> io::Result<()> {
         self.reload(server_config(certificates.as_ref(), key.as_ref())?);
         Ok(())
     }
 
-    /// Puts TLS in front of a listener.
+    /// Adds TLS to a listener.
     pub fn listener<L: Listener>(&self, inner: L) -> TlsListener<L> {
-        TlsListener { inner, tls: self.clone(), handshakes: JoinSet::new(), begun: VecDeque::new() }
+        TlsListener { inner, tls: self.clone(), handshakes: JoinSet::new(), started: VecDeque::new() }
     }
 
     fn acceptor(&self) -> TlsAcceptor {
@@ -158,47 +161,48 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// A connection whose handshake is done.
+/// A connection with a completed handshake.
 type Accepted<L> = (TlsStream<<L as Listener>::Io>, <L as Listener>::Addr);
 
-/// A listener with TLS in front of it, made by [`Tls::listener`]. Its handshakes run in tasks of their own, which end
-/// with it.
+/// A listener with TLS, created by [`Tls::listener`]. Handshakes run in tasks of their own, which are aborted
+/// when it is dropped.
 pub struct TlsListener<L: Listener> {
     inner: L,
     tls: Tls,
     handshakes: JoinSet<io::Result<Accepted<L>>>,
-    /// The handshakes in the order of their beginning, and some that are over.
-    begun: VecDeque<(Instant, AbortHandle)>,
+    /// The handshakes in the order of their start, including some that have ended.
+    started: VecDeque<(Instant, AbortHandle)>,
 }
 
 impl<L: Listener> TlsListener<L> {
-    /// When there is room for another handshake: at once (`None`), or when the oldest may be given up.
-    fn room_at(&mut self) -> Option<Instant> {
+    /// Returns when another handshake may start: `None` for at once, or the time when the oldest may be
+    /// aborted.
+    fn next_start(&mut self) -> Option<Instant> {
         if self.handshakes.len() < self.tls.0.limits.max_handshakes {
             return None;
         }
-        self.begun.retain(|(_, handshake)| !handshake.is_finished());
-        self.begun.front().map(|(start, _)| *start + GRACE)
+        self.started.retain(|(_, handshake)| !handshake.is_finished());
+        self.started.front().map(|(start, _)| *start + MIN_ABORT_AGE)
     }
 
-    fn begin(&mut self, io: L::Io, address: L::Addr) {
+    fn start_handshake(&mut self, io: L::Io, address: L::Addr) {
         let limits = &self.tls.0.limits;
         if self.handshakes.len() >= limits.max_handshakes
-            && let Some((_, oldest)) = self.begun.pop_front()
+            && let Some((_, oldest)) = self.started.pop_front()
         {
             oldest.abort();
         }
-        if self.begun.len() >= 2 * limits.max_handshakes {
-            self.begun.retain(|(_, handshake)| !handshake.is_finished());
+        if self.started.len() >= 2 * limits.max_handshakes {
+            self.started.retain(|(_, handshake)| !handshake.is_finished());
         }
         let handshake = self.tls.acceptor().accept(io);
         let handshake = tokio::time::timeout(limits.handshake_timeout, handshake);
         let handshake = self.handshakes.spawn(async move { Ok((handshake.await??, address)) });
-        self.begun.push_back((Instant::now(), handshake));
+        self.started.push_back((Instant::now(), handshake));
     }
 }
 
-/// Tells that the connection is [`Secure`], and what the inner listener tells.
+/// Marks requests as [`Secure`], and adds the extensions of the inner listener.
 impl<L: Listener> Listener for TlsListener<L> {
     type Io = TlsStream<L::Io>;
     type Addr = L::Addr;
@@ -209,10 +213,10 @@ impl<L: Listener> Listener for TlsListener<L> {
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
         loop {
-            let room_at = self.room_at();
+            let next_start = self.next_start();
             let inner = async {
-                if let Some(room_at) = room_at {
-                    tokio::time::sleep_until(room_at).await;
+                if let Some(next_start) = next_start {
+                    tokio::time::sleep_until(next_start).await;
                 }
                 self.inner.accept().await
             };
@@ -220,12 +224,12 @@ impl<L: Listener> Listener for TlsListener<L> {
                 Some(handshake) = self.handshakes.join_next() => match handshake {
                     Ok(Ok(accepted)) => return Ok(accepted),
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                    // It gave way to another.
+                    // Aborted in favor of another.
                     Err(_) => {}
                 },
                 accepted = inner => {
                     let (io, address) = accepted?;
-                    self.begin(io, address);
+                    self.start_handshake(io, address);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! How often each limit was hit. Every hit passes [`LimitCounters::hit`].
+//! Counters of limit hits. Every hit goes through [`LimitCounters::hit`].
 
 use std::{
     fmt,
@@ -7,11 +7,11 @@ use std::{
 
 use crate::metrics::Metrics;
 
-/// Defines the limits from one table, each with its name and what one hit is.
+/// Defines the limits from one table: the documentation of a hit and the name of the option.
 macro_rules! limits {
     ($( $(#[$doc:meta])* $limit:ident = $name:literal, )*) => {
-        /// A limit that a client can hit, under the name of the option of
-        /// [`EngineConfig`](crate::EngineConfig) that sets it.
+        /// A limit that a client can hit. Named after the option of [`EngineConfig`](crate::EngineConfig)
+        /// that sets it.
         ///
         /// # Examples
         ///
@@ -29,7 +29,7 @@ macro_rules! limits {
             /// All limits.
             pub const ALL: &[Self] = &[$( Self::$limit, )*];
 
-            /// The name of the option, which is also that of the counter.
+            /// Returns the name of the option, which is also the label of the counter.
             pub const fn as_str(self) -> &'static str {
                 match self { $( Self::$limit => $name, )* }
             }
@@ -38,51 +38,54 @@ macro_rules! limits {
 }
 
 limits! {
-    /// A message, or the body of a POST, was larger than
+    /// A message or the body of a POST exceeded
     /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size).
     MaxHttpBufferSize = "max_http_buffer_size",
-    /// A message was dropped by the policy of a [slow consumer](crate::SlowConsumerPolicy), because more would have waited
-    /// for its client than [`max_buffered`](field@crate::EngineConfig::max_buffered).
+    /// A message was dropped by the [`SlowConsumerPolicy`](crate::SlowConsumerPolicy), because more than
+    /// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes would have been queued for its client.
     MaxBuffered = "max_buffered",
-    /// More waited for a client than [`max_buffered`](field@crate::EngineConfig::max_buffered) for longer than
-    /// [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    /// The queue of a client held more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes
+    /// for longer than [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
     SlowConsumerGrace = "slow_consumer_grace",
-    /// More would have waited for a client than
+    /// The queue of a client would have exceeded
     /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard).
     MaxBufferedHard = "max_buffered_hard",
-    /// More would have waited for all clients than
-    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), and this one was behind the most.
+    /// The queues of all clients together would have exceeded
+    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), and this client had the largest
+    /// load.
     MaxBufferedTotal = "max_buffered_total",
-    /// A client took no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
+    /// A client accepted no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
     WriteTimeout = "write_timeout",
-    /// A message came in more fragments than [`max_fragments`](field@crate::EngineConfig::max_fragments).
+    /// A message had more fragments than [`max_fragments`](field@crate::EngineConfig::max_fragments).
     MaxFragments = "max_fragments",
-    /// A message was not complete after [`message_timeout`](field@crate::EngineConfig::message_timeout).
+    /// A message was incomplete after [`message_timeout`](field@crate::EngineConfig::message_timeout).
     MessageTimeout = "message_timeout",
-    /// A WebSocket ping came above [`max_pings_per_second`](field@crate::EngineConfig::max_pings_per_second).
+    /// A WebSocket ping exceeded [`max_pings_per_second`](field@crate::EngineConfig::max_pings_per_second).
     MaxPingsPerSecond = "max_pings_per_second",
-    /// The application took no message of a client for longer than
+    /// The application accepted no message of a client for longer than
     /// [`read_pause_timeout`](field@crate::EngineConfig::read_pause_timeout).
     ReadPauseTimeout = "read_pause_timeout",
-    /// Of the body of a POST nothing came for [`body_timeout`](field@crate::EngineConfig::body_timeout).
+    /// No byte of the body of a POST arrived for [`body_timeout`](field@crate::EngineConfig::body_timeout).
     BodyTimeout = "body_timeout",
-    /// The body of a POST came more slowly than [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
+    /// The body of a POST arrived more slowly than
+    /// [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
     MinBodyRate = "min_body_rate",
-    /// A session was refused, or a pending one gave way, because there were
+    /// A session was refused, or a pending one evicted, because there were
     /// [`max_sessions`](field@crate::EngineConfig::max_sessions).
     MaxSessions = "max_sessions",
-    /// A pending session gave way because there were
+    /// A pending session was evicted because there were
     /// [`max_pending_sessions`](field@crate::EngineConfig::max_pending_sessions).
     MaxPendingSessions = "max_pending_sessions",
     /// A session was refused because its address had
-    /// [`max_sessions_per_address`](field@crate::EngineConfig::max_sessions_per_address), or had begun so many within a
-    /// second.
+    /// [`max_sessions_per_address`](field@crate::EngineConfig::max_sessions_per_address) sessions, or had
+    /// opened that many within a second.
     MaxSessionsPerAddress = "max_sessions_per_address",
-    /// A session was refused because there were more than
+    /// A session was refused because there were more handshakes than
     /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
     MaxHandshakesPerSecond = "max_handshakes_per_second",
-    /// A session was refused because its connection had asked for more than
-    /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) ahead of the answers.
+    /// A session was refused because its connection had pipelined more than
+    /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) handshakes ahead of
+    /// the responses.
     MaxPipelinedHandshakes = "max_pipelined_handshakes",
 }
 
@@ -92,7 +95,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What is counted for all sessions of a server.
+/// The counters of a server.
 #[derive(Debug, Default)]
 pub(crate) struct LimitCounters {
     hits: [AtomicU64; Limit::ALL.len()],
@@ -101,7 +104,8 @@ pub(crate) struct LimitCounters {
 }
 
 impl LimitCounters {
-    /// A limit was hit. The first hit of each is a warning: clients can cause as many as they like.
+    /// Counts a hit. Only the first hit of each limit is logged as a warning, because clients can cause any
+    /// number of them.
     pub(crate) fn hit(&self, limit: Limit) {
         let before = self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
         self.metrics.hit(limit);
@@ -116,7 +120,7 @@ impl LimitCounters {
         self.hits[limit as usize].load(Ordering::Relaxed)
     }
 
-    /// Messages were dropped; those that belong together count once.
+    /// Counts dropped messages. A group counts once.
     pub(crate) fn drop_messages(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
         self.metrics.dropped(count);

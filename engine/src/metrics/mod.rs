@@ -1,7 +1,9 @@
-//! What an operator can watch: `docs/observability.md` lists it all.
+//! Metrics, counters of limit hits, and rate limits for the log. `docs/observability.md` lists all of them.
+//! This folder may import `proto`, `error` and `shrink`, but not `config`, `transport`, `session`, `http`,
+//! `engine` or `listen`, all of which may record metrics.
 //!
-//! Without the feature `metrics` the same types are there, hold nothing and do nothing, so that nobody else needs to
-//! know of the feature.
+//! Without the feature `metrics`, the same types are empty and do nothing, so no other module depends on the
+//! feature.
 
 pub(crate) mod limits;
 #[cfg(not(feature = "metrics"))]

@@ -1,4 +1,4 @@
-//! What stands in for the metrics without the feature: types of no size.
+//! Zero-sized replacements for the metrics without the feature `metrics`.
 
 #![allow(clippy::unused_self, reason = "with the feature it is used")]
 

@@ -1,4 +1,4 @@
-//! Handles of the recorder that is installed when the engine is made. Nothing is looked up later.
+//! Handles of the recorder that is installed when the engine is created. No metric is looked up later.
 
 use std::{array, collections::VecDeque, sync::Arc};
 
@@ -9,12 +9,12 @@ use metrics::{
 
 use crate::{CloseReason, Frame, Limit, Message, RequestError, TransportKind};
 
-/// In the order of their variants.
+/// All transports, in the order of their variants.
 const TRANSPORTS: [TransportKind; 2] = [TransportKind::Polling, TransportKind::WebSocket];
-/// The codes of refused requests go from 0 to 5.
+/// The codes of [`RequestError`] as labels.
 const CODES: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
 
-/// All metrics of an engine.
+/// The metrics of an engine.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     sessions: Arc<Sessions>,
@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
     dropped: Counter,
 }
 
-/// What is known of sessions as they come and go.
+/// Metrics of the session lifecycle, shared with each [`OpenSession`].
 #[derive(Debug)]
 struct Sessions {
     open: [Gauge; TRANSPORTS.len()],
@@ -92,18 +92,18 @@ impl Metrics {
         self.received_bytes.increment(len as u64);
     }
 
-    /// Messages are handed to a transport.
+    /// Counts messages that are handed to a transport.
     pub(crate) fn sent(&self, frames: &VecDeque<Frame>) {
         if frames.is_empty() {
             return;
         }
-        // The packet type of a text is no part of the message.
+        // The packet type before a text is not part of the message.
         let len = |frame: &Frame| frame.payload().len() - usize::from(!frame.is_binary());
         self.messages_sent.increment(frames.len() as u64);
         self.sent_bytes.increment(frames.iter().map(len).sum::<usize>() as u64);
     }
 
-    /// As [`sent`](Self::sent), of what waited for the client.
+    /// Like [`sent`](Self::sent), and records the queued bytes.
     pub(crate) fn flushed(&self, buffered: usize, frames: &VecDeque<Frame>) {
         if !frames.is_empty() {
             self.queued_bytes.record(u32::try_from(buffered).unwrap_or(u32::MAX));
@@ -126,7 +126,7 @@ impl Metrics {
     }
 }
 
-/// A session among those that are open, until it is dropped.
+/// A guard that counts a session as open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenSession {
     sessions: Arc<Sessions>,
@@ -139,7 +139,7 @@ impl OpenSession {
         let sessions = metrics.sessions.clone();
         sessions.open[transport as usize].increment(1);
         sessions.opened[transport as usize].increment(1);
-        // Unless another is heard of: the task was dropped with its runtime.
+        // The default if `closed` is not called, because the task was dropped with its runtime.
         Self { sessions, transport, reason: CloseReason::ForcedClose }
     }
 
@@ -150,7 +150,7 @@ impl OpenSession {
         self.sessions.open[self.transport as usize].increment(1);
     }
 
-    /// The session ends for this reason.
+    /// Sets the reason that is counted on drop.
     pub(crate) fn closed(&mut self, reason: CloseReason) {
         self.reason = reason;
     }

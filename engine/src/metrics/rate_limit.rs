@@ -1,12 +1,12 @@
-//! How often the log hears of what strangers can cause.
+//! A rate limit for log lines that clients can cause.
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
-/// Enough to see what happens, too little to fill a disk.
+/// Enough to see what happens, too few to fill a disk.
 const PER_SECOND: u32 = 10;
 
-/// Ten lines per second.
+/// A limit of ten log lines per second.
 #[derive(Debug, Default)]
 pub struct RateLimit(Mutex<Window>);
 
@@ -18,16 +18,17 @@ struct Window {
 }
 
 impl RateLimit {
-    /// A limit of its own.
+    /// Creates an independent limit.
     pub const fn new() -> Self {
         Self(Mutex::new(Window { start: None, count: 0, left_out: 0 }))
     }
 
-    /// Whether one more may be logged. Then it says how many were left out since the last one, if any were.
+    /// Returns `Some` if another line may be logged, with the number of lines left out since the last one, if
+    /// any.
     pub fn allows(&self) -> Option<Option<u64>> {
         let now = Instant::now();
         let window = &mut *self.0.lock();
-        // A start that is still to come is of another clock, as tests have.
+        // A start in the future comes from another clock, as in tests.
         if window.start.is_none_or(|start| start > now || now - start >= Duration::from_secs(1)) {
             window.start = Some(now);
             window.count = 0;
@@ -41,8 +42,8 @@ impl RateLimit {
     }
 }
 
-/// Logs a line that clients can cause: at most ten in a second from one place of the code, with the number of those that
-/// were left out before it. Not public API: `socketio` logs with it, too.
+/// Logs a line that clients can cause: at most ten per second from each call site, with the number of lines
+/// left out before. Not public API; `socketio` uses it too.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {

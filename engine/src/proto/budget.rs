@@ -1,13 +1,13 @@
-//! The memory that messages for slow clients may take, all sessions of a server together.
+//! The memory budget for messages to slow clients, shared by all sessions of a server.
 
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts bytes that exist: a frame counts once, however many sessions hold it.
+/// A counter of the bytes in memory. A frame counts once, however many sessions hold it.
 ///
-/// Only the frames of sessions with a backlog are charged, so that a message to a client that keeps up costs nothing
+/// Only sessions with a backlog charge their frames, so a message to a client that keeps up costs nothing
 /// here.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -24,24 +24,24 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether so many bytes more are within the limit.
+    /// Returns `true` if `bytes` more stay within the limit.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.used() + bytes <= self.max
     }
 
-    /// Whether an eighth of the budget is free.
+    /// Returns `true` if an eighth of the budget is free.
     pub(crate) fn is_relieved(&self) -> bool {
         self.used() <= self.max - self.max / 8
     }
 
-    /// Counts bytes until the charge is dropped.
+    /// Charges bytes until the returned [`Charge`] is dropped.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Charge { budget: self.clone(), bytes }
     }
 }
 
-/// Bytes that are counted until this is dropped.
+/// Bytes charged to a [`Budget`] until dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
@@ -49,9 +49,9 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Counts this many bytes instead.
+    /// Replaces the number of charged bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
-        // Overflow wraps, so that a difference may be negative.
+        // Wrapping addition also subtracts.
         self.budget.used.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
         self.bytes = bytes;
     }
@@ -63,7 +63,7 @@ impl Drop for Charge {
     }
 }
 
-/// The charge of something that may have many holders; the first that asks for it pays.
+/// The charge of a value with several holders. Only the first call of [`set`](Self::set) charges.
 #[derive(Debug, Default)]
 pub(crate) struct SharedCharge(OnceLock<Charge>);
 
@@ -78,7 +78,7 @@ impl SharedCharge {
 }
 
 impl Clone for SharedCharge {
-    /// A copy has memory of its own, which is not charged yet.
+    /// Returns an empty charge: a copy has its own memory, which is not charged yet.
     fn clone(&self) -> Self {
         Self::default()
     }

@@ -1,4 +1,4 @@
-//! An outgoing message, encoded once and shared by all its recipients.
+//! Outgoing messages, each encoded once and shared by all its recipients.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::proto::{
     deflate::Slot,
 };
 
-/// The longest header of an unmasked WebSocket frame.
+/// The length of the longest header of an unmasked WebSocket frame.
 const WS_HEADER_MAX: usize = 10;
 const OPCODE_TEXT: u8 = 0x1;
 const OPCODE_BINARY: u8 = 0x2;
 const OPCODE_CLOSE: u8 = 0x8;
 const OPCODE_PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
-/// This message is compressed: RFC 7692, section 6.
+/// Marks a compressed message: RFC 7692, section 6.
 #[cfg(feature = "compression")]
 const RSV1: u8 = 0x40;
 
-/// A message to a client, ready to be written by any transport and cheap to clone.
+/// A message to a client, encoded for every transport and cheap to clone.
 ///
-/// A text message is kept as one buffer, `[WebSocket header][packet type][text]`: a WebSocket recipient gets
-/// all of it, a polling recipient the part after the header. A binary message keeps the caller's [`Bytes`] as
-/// they are. A broadcast makes one frame and clones it for each recipient, which copies and allocates nothing.
+/// A text message is one buffer, `[WebSocket header][packet type][text]`: a WebSocket recipient gets all of
+/// it, a polling recipient the part after the header. A binary message keeps the caller's [`Bytes`]
+/// unchanged. A broadcast encodes one frame and clones it for each recipient, without copying or allocating.
 ///
 /// # Examples
 ///
@@ -39,13 +39,14 @@ const RSV1: u8 = 0x40;
 #[derive(Debug, Clone)]
 pub struct Frame {
     body: Arc<Body>,
-    place: Place,
+    drop_group: DropGroup,
 }
 
-/// What all clones of a frame share, so that one in a queue is no more than a pointer.
+/// The content of a frame, shared by all clones, so that a queued frame is little more than a pointer.
 #[derive(Debug, Clone)]
 struct Body {
-    /// For text the header is part of `bytes`, for binary it stands in `head`, with the packet type if there is one.
+    /// The header of a binary message, followed by the packet type if there is one. Empty for text, whose
+    /// header is part of `bytes`.
     head: [u8; WS_HEADER_MAX + 1],
     head_len: u8,
     /// The length of the header inside `bytes`.
@@ -54,20 +55,20 @@ struct Body {
     bytes: Bytes,
     #[cfg_attr(not(feature = "compression"), expect(dead_code, reason = "nothing is ever there"))]
     compressed: Slot,
-    /// It stays as it is, whatever was agreed on.
+    /// Excluded from compression.
     uncompressed: bool,
-    /// Its place in the budget of the server, once it waits for a client with a backlog.
+    /// Set once the frame is queued for a client with a backlog.
     charge: SharedCharge,
 }
 
-/// Where a frame stands among those that were sent together, in the queue of one client.
+/// The position of a frame in a group that is dropped as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// It must not be dropped.
-    Kept,
-    /// The first of frames that may be dropped together.
+enum DropGroup {
+    /// The frame must not be dropped.
+    None,
+    /// The first frame of a droppable group.
     First,
-    /// One of the others.
+    /// A later frame of a droppable group.
     Rest,
 }
 
@@ -75,9 +76,10 @@ enum Place {
 enum Kind {
     Text,
     Binary,
-    /// Sent by the engine itself.
+    /// A control frame of the engine.
     Control,
-    /// A binary message that was rewritten as text for one older client; its cost has been given back.
+    /// A binary message rewritten as text for an older client. It costs nothing, because its cost was already
+    /// returned.
     Rewritten,
 }
 
@@ -86,17 +88,18 @@ impl Frame {
     /// the packet type.
     pub const HEADROOM: usize = WS_HEADER_MAX + 1;
 
-    /// Makes a frame of a text message.
+    /// Creates a frame from a text message.
     pub fn text(text: &str) -> Self {
         let mut buffer = vec![0; Self::HEADROOM];
         buffer.extend_from_slice(text.as_bytes());
         Self::from_headroom(&mut buffer, Self::HEADROOM)
     }
 
-    /// Makes a frame of the text in `buffer[start..]`, with one copy into a block of exactly its size.
+    /// Creates a frame from the text in `buffer[start..]`, with one copy into an allocation of exactly its
+    /// size.
     ///
-    /// The bytes before `start` are overwritten. Clients reject a text frame that is not UTF-8, so the caller
-    /// must have written valid text.
+    /// The bytes before `start` are overwritten. The text must be valid UTF-8, because clients reject other
+    /// text frames.
     ///
     /// # Panics
     ///
@@ -114,17 +117,17 @@ impl Frame {
         Self::new(kind, head_len, Bytes::copy_from_slice(&buffer[first..]))
     }
 
-    /// A frame whose bytes begin with their header.
+    /// Creates a frame whose bytes begin with their header.
     fn new(kind: Kind, skip: u8, bytes: Bytes) -> Self {
         Self::of([0; WS_HEADER_MAX + 1], 0, skip, kind, bytes)
     }
 
-    /// Bytes of another protocol, which leave before any frame.
+    /// Creates a frame from raw bytes, such as an HTTP response that precedes all frames.
     pub(crate) fn raw(bytes: Vec<u8>) -> Self {
         Self::new(Kind::Control, 0, bytes.into())
     }
 
-    /// Makes a frame of a binary message; the bytes are shared, not copied.
+    /// Creates a frame from a binary message. The bytes are shared, not copied.
     pub fn binary(bytes: Bytes) -> Self {
         let (head, head_len) = header(OPCODE_BINARY, bytes.len());
         Self::of(head, head_len, 0, Kind::Binary, bytes)
@@ -133,11 +136,11 @@ impl Frame {
     fn of(head: [u8; WS_HEADER_MAX + 1], head_len: u8, skip: u8, kind: Kind, bytes: Bytes) -> Self {
         let (compressed, charge) = (Slot::default(), SharedCharge::default());
         let body = Body { head, head_len, skip, kind, bytes, compressed, uncompressed: false, charge };
-        Self { body: Arc::new(body), place: Place::Kept }
+        Self { body: Arc::new(body), drop_group: DropGroup::None }
     }
 
-    /// The same message, which permessage-deflate leaves as it is: for what is compressed already, or must not betray
-    /// by its length what is in it. Node: `compress: false`.
+    /// Excludes the message from permessage-deflate: for data that is already compressed, or whose compressed
+    /// length would leak its content. Node: `compress: false`.
     ///
     /// # Examples
     ///
@@ -153,7 +156,7 @@ impl Frame {
         self
     }
 
-    /// The open packet, the first of a session.
+    /// Creates the open packet, the first of a session.
     pub(crate) fn open(handshake: &str) -> Self {
         let mut buffer = Vec::with_capacity(Self::HEADROOM + handshake.len());
         buffer.resize(Self::HEADROOM, 0);
@@ -161,7 +164,7 @@ impl Frame {
         Self::pack(Kind::Control, &mut buffer, Self::HEADROOM, b'0')
     }
 
-    /// The heartbeat: a ping, or in protocol 3 the answer to one.
+    /// Creates a heartbeat: a ping, or in protocol 3 a pong.
     pub(crate) fn heartbeat(revision: Revision) -> Self {
         Self::framed(Bytes::from_static(match revision {
             Revision::V4 => b"\x81\x012",
@@ -169,12 +172,12 @@ impl Frame {
         }))
     }
 
-    /// The answer to a probe.
+    /// Creates the pong that answers a probe.
     pub(crate) fn probe_pong() -> Self {
         Self::framed(Bytes::from_static(b"\x81\x063probe"))
     }
 
-    /// A close frame, the last one on a WebSocket.
+    /// Creates a close frame, the last one on a WebSocket.
     pub(crate) fn close(code: u16, reason: &str) -> Self {
         let mut bytes = Vec::with_capacity(4 + reason.len());
         bytes.extend([FIN | OPCODE_CLOSE, 2 + reason.len() as u8]);
@@ -183,12 +186,12 @@ impl Frame {
         Self::framed(bytes.into())
     }
 
-    /// The answer to a close frame: the same code, or none.
+    /// Creates the reply to a close frame, with the same code, if any.
     pub(crate) fn close_answer(code: Option<u16>) -> Self {
         code.map_or_else(|| Self::framed(Bytes::from_static(b"\x88\x00")), |code| Self::close(code, ""))
     }
 
-    /// The answer to a WebSocket ping.
+    /// Creates a WebSocket pong.
     pub(crate) fn pong(payload: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(2 + payload.len());
         bytes.extend([FIN | OPCODE_PONG, payload.len() as u8]);
@@ -196,34 +199,34 @@ impl Frame {
         Self::framed(bytes.into())
     }
 
-    /// A frame whose bytes begin with a header of two bytes.
+    /// Creates a control frame whose bytes begin with a header of two bytes.
     fn framed(bytes: Bytes) -> Self {
         Self::new(Kind::Control, 2, bytes)
     }
 
-    /// The packet without WebSocket framing: type and text, or the bytes of a binary message.
+    /// Returns the packet without WebSocket framing: type and text, or the bytes of a binary message.
     pub fn payload(&self) -> &[u8] {
         &self.body.bytes[usize::from(self.body.skip)..]
     }
 
-    /// Whether this is a binary message.
+    /// Returns `true` if this is a binary message.
     pub fn is_binary(&self) -> bool {
         self.body.kind == Kind::Binary
     }
 
-    /// Whether this is a message of the application, not of the engine itself.
+    /// Returns `true` if this is a message of the application, not a control frame of the engine.
     pub(crate) fn is_message(&self) -> bool {
         self.body.kind != Kind::Control
     }
 
-    /// The two halves that stand on a WebSocket, one after the other.
+    /// Returns the two consecutive parts of the frame on a WebSocket.
     pub(crate) fn wire(&self) -> (&[u8], &[u8]) {
         (&self.body.head[..usize::from(self.body.head_len)], &self.body.bytes)
     }
 
-    /// What the frame counts against [`max_buffered`](field@crate::EngineConfig::max_buffered), the limit of what may
-    /// wait for a client: its bytes, and what it takes beside them. Frames of the engine itself are few and count
-    /// nothing.
+    /// Returns the cost of the frame against [`max_buffered`](field@crate::EngineConfig::max_buffered), the
+    /// limit of a client's queue: its bytes and its memory overhead. The few control frames of the engine
+    /// cost nothing.
     ///
     /// # Examples
     ///
@@ -240,28 +243,29 @@ impl Frame {
         }
     }
 
-    /// What the frame would add to the budget of the server.
+    /// Returns the bytes that the frame would add to the server's budget.
     pub(crate) fn uncharged(&self) -> usize {
         if self.body.charge.is_set() { 0 } else { self.cost() }
     }
 
-    /// Counts the frame in the budget of the server until its last clone is gone.
+    /// Charges the frame to the server's budget until its last clone is dropped.
     pub(crate) fn charge(&self, budget: &Arc<Budget>) {
         self.body.charge.set(budget, self.cost());
     }
 
-    /// The same message, counted apart: for somebody who keeps it beyond the queues, within a limit of its own.
+    /// Returns the same message without its charge, for callers that keep it outside the queues under their
+    /// own limit.
     ///
     /// The bytes stay shared.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self { body: Arc::new(Body::clone(&self.body)), place: self.place }
+        Self { body: Arc::new(Body::clone(&self.body)), drop_group: self.drop_group }
     }
 
-    /// Rewrites a binary message as the WebSocket of an older client wants it; all else stays as it is.
+    /// Rewrites a binary message for the WebSocket of an older client. Does nothing to other frames.
     ///
-    /// In protocol 3 the type stands before the bytes, which stay shared; what the frame costs stays the same. As
-    /// base64 it is a frame of its own that costs nothing.
+    /// In protocol 3 the packet type precedes the bytes, which stay shared, and the cost is unchanged. In
+    /// base64 it becomes a separate frame without cost.
     pub(crate) fn rewrite(&mut self, revision: Revision, base64: bool) {
         if !self.is_binary() {
             return;
@@ -282,27 +286,27 @@ impl Frame {
         }
     }
 
-    /// The same frame, which may be dropped: together with those that were sent with the `first` one.
+    /// Marks the frame as droppable, as the `first` frame of a group or a later one.
     pub(crate) fn droppable(mut self, first: bool) -> Self {
-        self.place = if first { Place::First } else { Place::Rest };
+        self.drop_group = if first { DropGroup::First } else { DropGroup::Rest };
         self
     }
 
-    /// Whether this is the first of frames that may be dropped together.
+    /// Returns `true` if this is the first frame of a droppable group.
     pub(crate) fn starts_droppable(&self) -> bool {
-        self.place == Place::First
+        self.drop_group == DropGroup::First
     }
 
     pub(crate) fn is_droppable(&self) -> bool {
-        self.place != Place::Kept
+        self.drop_group != DropGroup::None
     }
 
-    /// Whether this frame must go or stay with the one before.
+    /// Returns `true` if this frame belongs to the same droppable group as the previous one.
     pub(crate) fn belongs_to_previous(&self) -> bool {
-        self.place == Place::Rest
+        self.drop_group == DropGroup::Rest
     }
 
-    /// The number of bytes on a WebSocket.
+    /// Returns the length on a WebSocket in bytes.
     pub(crate) fn wire_len(&self) -> usize {
         usize::from(self.body.head_len) + self.body.bytes.len()
     }
@@ -310,28 +314,29 @@ impl Frame {
 
 #[cfg(feature = "compression")]
 impl Frame {
-    /// Whether the message may be compressed.
+    /// Returns `true` if the message may be compressed.
     pub(crate) fn is_compressible(&self) -> bool {
         self.is_message() && !self.body.uncompressed
     }
 
-    /// The place for the compressed form, which all clones share.
+    /// Returns the cache of the compressed form, which all clones share.
     pub(crate) fn slot(&self) -> &Slot {
         &self.body.compressed
     }
 
-    /// The same message with a payload that is compressed: `buffer[start..]`, behind at least [`Self::HEADROOM`].
+    /// Returns the same message with the compressed payload `buffer[start..]`, which must follow at least
+    /// [`Self::HEADROOM`] bytes.
     pub(crate) fn deflated(&self, buffer: &mut [u8], start: usize) -> Self {
         let opcode = if self.is_binary() { OPCODE_BINARY } else { OPCODE_TEXT };
         let (head, head_len) = header(RSV1 | opcode, buffer.len() - start);
         let first = start - usize::from(head_len);
         buffer[first..start].copy_from_slice(&head[..usize::from(head_len)]);
         let bytes = Bytes::copy_from_slice(&buffer[first..]);
-        Self { place: self.place, ..Self::new(self.body.kind, head_len, bytes) }
+        Self { drop_group: self.drop_group, ..Self::new(self.body.kind, head_len, bytes) }
     }
 }
 
-/// The header of an unmasked, unfragmented frame: RFC 6455, section 5.2.
+/// Encodes the header of an unmasked, unfragmented frame: RFC 6455, section 5.2.
 fn header(opcode: u8, len: usize) -> ([u8; WS_HEADER_MAX + 1], u8) {
     let mut head = [0; WS_HEADER_MAX + 1];
     head[0] = FIN | opcode;

@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use super::sid::Sid;
 
-/// The content of the open packet. It is displayed as JSON without the packet type, with the keys in Node's order.
+/// The content of the open packet. `Display` writes it as JSON without the packet type, with the keys in
+/// Node's order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenPacket<'a> {
     pub(crate) sid: &'a Sid,

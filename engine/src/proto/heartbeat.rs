@@ -1,17 +1,17 @@
-//! Who is alive: <https://socket.io/docs/v4/engine-io-protocol/#heartbeat>.
+//! The heartbeat: <https://socket.io/docs/v4/engine-io-protocol/#heartbeat>.
 
 use std::time::{Duration, Instant};
 
 use super::{dialect::Revision, session::Timing};
 
-/// The heartbeat of a session, independent of its transport.
+/// The state of a session's heartbeat, independent of its transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
     /// The next ping is sent at this instant.
     PingAt(Instant),
-    /// A ping is out: the session ends unless something is heard by this instant.
+    /// A ping is outstanding. The session ends unless data arrives by this instant.
     PongBy(Instant),
-    /// The client pings, as protocol 3 wants it: the session ends unless something is heard by this instant.
+    /// The client sends the pings (protocol 3). The session ends unless data arrives by this instant.
     HeardBy(Instant),
 }
 
@@ -23,7 +23,8 @@ impl Heartbeat {
         }
     }
 
-    /// When the session began, or the client answered the last ping; `None` while one is out, or if the client pings.
+    /// Returns the time of the last pong, or of the start of the session. `None` while a ping is outstanding
+    /// or if the client sends the pings.
     pub(crate) fn begun(self, timing: &Timing) -> Option<Instant> {
         match self {
             Self::PingAt(at) => at.checked_sub(timing.ping_interval),
@@ -36,12 +37,12 @@ impl Heartbeat {
         at
     }
 
-    /// Whether it is the client who pings.
+    /// Returns `true` if the client sends the pings (protocol 3).
     pub(crate) fn is_of_client(self) -> bool {
         matches!(self, Self::HeardBy(_))
     }
 
-    /// Any byte from the client proves that it lives. Node lets only the pong count, so a client that is busy
+    /// Extends the deadline when any byte arrives. In Node only the pong counts, so a client that is busy
     /// with a long upload loses its session there.
     pub(crate) fn record_activity(&mut self, now: Instant, timing: &Timing) {
         match self {

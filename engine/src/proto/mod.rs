@@ -1,8 +1,9 @@
 //! The Engine.IO protocol as pure state machines and codecs.
 //!
-//! Nothing in here does I/O, reads a clock or knows of tasks: time and bytes are arguments. The driver feeds
-//! [`session::Session`] with what happened and carries out what it answers, so every interleaving of
-//! transports can be tested on a virtual clock without a socket.
+//! Nothing here performs I/O, reads a clock or spawns tasks: time and bytes are arguments. The driver feeds
+//! [`session::Session`] with inputs and carries out its outputs, so every interleaving of transports can be
+//! tested on a virtual clock without a socket. This folder may import `error` and `shrink` only, except in
+//! tests.
 
 #![deny(clippy::disallowed_methods)]
 

@@ -1,4 +1,4 @@
-//! One Engine.IO packet: <https://socket.io/docs/v4/engine-io-protocol/#packet-encoding>.
+//! Engine.IO packets: <https://socket.io/docs/v4/engine-io-protocol/#packet-encoding>.
 
 use std::borrow::Cow;
 
@@ -6,18 +6,18 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::dialect::Revision;
 
-/// The kind of connection that carries the packets of a session.
+/// The transport that carries the packets of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// HTTP long-polling: a pending GET for what the server sends, a POST for what the client sends.
+    /// HTTP long-polling: a pending GET receives packets of the server, a POST sends packets of the client.
     Polling,
-    /// A WebSocket: one frame for each packet.
+    /// A WebSocket, with one WebSocket message for each packet.
     WebSocket,
 }
 
 impl TransportKind {
-    /// The name on the wire: `polling` or `websocket`.
+    /// Returns the name on the wire: `polling` or `websocket`.
     ///
     /// # Examples
     ///
@@ -32,7 +32,7 @@ impl TransportKind {
     }
 }
 
-/// A message from the client, lent to [`Connection::message`](crate::Connection::message).
+/// A message from the client, passed to [`Connection::message`](crate::Connection::message).
 ///
 /// # Examples
 ///
@@ -51,11 +51,11 @@ impl TransportKind {
 pub enum Message<'a> {
     /// Text, without the packet type.
     Text(&'a str),
-    /// Bytes: borrowed from a WebSocket frame, owned when they came as base64.
+    /// Bytes: borrowed from a WebSocket frame, or owned if decoded from base64.
     Binary(Cow<'a, [u8]>),
 }
 
-/// A packet as it arrives.
+/// A received packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Packet<'a> {
     Open,
@@ -67,18 +67,18 @@ pub(crate) enum Packet<'a> {
     Noop,
 }
 
-/// The type of a message in the binary form of protocol 3: a number, not a digit.
+/// The type of a message in the binary encoding of protocol 3: a number, not a digit.
 pub(crate) const BINARY_MESSAGE: u8 = 4;
 
-/// The packet cannot be read: the session ends with `parse error`.
+/// A packet that cannot be decoded. The session ends with `parse error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 impl<'a> Packet<'a> {
-    /// Reads a text packet: its type, then its data.
+    /// Decodes a text packet: its type, then its data.
     pub(crate) fn decode(text: &'a str, revision: Revision) -> Result<Self, Malformed> {
         let kind = text.as_bytes().first().ok_or(Malformed)?;
-        // A first byte that matches below is ASCII, so the slice after it starts at a character.
+        // A first byte that matches below is ASCII, so the slice after it starts at a character boundary.
         Ok(match kind {
             b'4' => Self::Message(Message::Text(&text[1..])),
             b'0' => Self::Open,
@@ -90,7 +90,7 @@ impl<'a> Packet<'a> {
             b'b' => {
                 let base64 = match revision {
                     Revision::V4 => &text[1..],
-                    // There the type of the packet follows as in any other.
+                    // In protocol 3 the packet type follows.
                     Revision::V3 => text[1..].strip_prefix('4').ok_or(Malformed)?,
                 };
                 let bytes = BASE64_STANDARD.decode(base64).map_err(|_| Malformed)?;
@@ -100,7 +100,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// Reads a binary packet. In protocol 3 it begins with its type, of which only messages make sense.
+    /// Decodes a binary packet. In protocol 3 it begins with its type, and only messages are accepted.
     pub(crate) fn decode_binary(bytes: Cow<'a, [u8]>, revision: Revision) -> Result<Self, Malformed> {
         let bytes = match (revision, bytes) {
             (Revision::V4, bytes) => bytes,

@@ -27,7 +27,7 @@ pub(crate) const LENGTH: usize = 20;
 pub struct Sid([u8; LENGTH]);
 
 impl Sid {
-    /// Makes a new id.
+    /// Generates a new id.
     pub fn random() -> Self {
         let mut random = [0; RANDOM_BYTES];
         rand::rng().fill_bytes(&mut random);
@@ -37,21 +37,21 @@ impl Sid {
         Self(text)
     }
 
-    /// Reads an id that a client sent; `None` if it has not the form of one.
+    /// Parses an id that a client sent. `None` if it does not have the form of an id.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; LENGTH] = text.as_bytes().try_into().ok()?;
         let valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         bytes.iter().all(valid).then_some(Self(bytes))
     }
 
-    /// The 20 characters of the id.
+    /// Returns the 20 characters of the id.
     pub fn as_str(&self) -> &str {
-        // Only base64 characters ever get in; the default is unreachable.
+        // Only base64 characters are stored, so the default is unreachable.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// Ids are found by what a client sent, whether it has the form of one or not.
+/// Allows a lookup by the bytes that a client sent, without validating them first.
 impl Borrow<[u8; LENGTH]> for Sid {
     fn borrow(&self) -> &[u8; LENGTH] {
         &self.0
@@ -65,7 +65,7 @@ impl fmt::Display for Sid {
 }
 
 impl fmt::Debug for Sid {
-    /// Shows the first characters only: logs are read by people who must not hijack a session.
+    /// Shows only the first characters, because readers of logs must not be able to hijack a session.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sid({}..)", &self.as_str()[..4])
     }

@@ -1,7 +1,7 @@
-//! WebSocket frames to messages, in place: RFC 6455 from the server's side.
+//! An in-place decoder of WebSocket frames: the server side of RFC 6455.
 //!
-//! tungstenite parses the header; the loop around it is ours, because it must neither copy a message nor keep
-//! a buffer for an idle connection.
+//! tungstenite parses the frame header. The decoding loop is implemented here because it must neither copy a
+//! message nor keep a buffer for an idle connection.
 
 use std::{borrow::Cow, io::Cursor};
 
@@ -13,33 +13,33 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 use super::session::CloseReason;
 use crate::proto::deflate::Inflate;
 
-/// The average size from which on fragments are limited by the size of the message alone.
+/// The average fragment size from which the number of fragments is not limited.
 const SENSIBLE_FRAGMENT: usize = 32;
 const MAX_CONTROL_LEN: u64 = 125;
 
-/// What a client sent.
+/// A decoded message or control frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
     Ping(&'a [u8]),
     Pong,
-    /// With the code of the client, if it gave one.
+    /// A close frame, with its code if there is one.
     Close(Option<u16>),
 }
 
-/// Why a connection must end, as the code of the close frame that says so.
+/// A violation or exceeded limit that ends the connection. Maps to the code and reason of the close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Protocol,
     InvalidUtf8,
-    /// What claims to be compressed is not.
+    /// The data of a compressed message is invalid.
     #[cfg_attr(not(feature = "compression"), allow(dead_code, reason = "nothing is compressed"))]
     InvalidDeflate,
     TooManyFragments,
     TooLarge,
     TooManyPings,
-    /// A message did not come to its end in time.
+    /// A message was not completed in time.
     TooSlow,
 }
 
@@ -53,13 +53,14 @@ impl Fault {
         })
     }
 
-    /// The reason in that close frame. There is none for what is too large, as in Node.
+    /// Returns the reason in the close frame. It is empty for messages that are too large, as in Node.
     pub(crate) fn reason(self) -> &'static str {
         if self == Self::TooLarge { "" } else { CloseReason::TransportError.as_str() }
     }
 }
 
-/// The code of the close frame at the end of a session, or of a WebSocket that only probed: RFC 6455, section 7.4.1.
+/// Returns the code of the close frame for a session that ended for this reason; `None` is a WebSocket that
+/// only probed. See RFC 6455, section 7.4.1.
 pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
     match reason {
         None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
@@ -70,11 +71,12 @@ pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
     }
 }
 
-/// Decodes what one client sends; holds nothing but the fragments of an unfinished message.
+/// A decoder of the frames of one client. Holds only the fragments of an incomplete message, and the
+/// decompressor if negotiated.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     fragments: Option<Box<Fragments>>,
-    /// If the client may compress its messages.
+    /// `Some` if the client may compress its messages.
     inflate: Option<Box<Inflate>>,
 }
 
@@ -91,17 +93,17 @@ impl Decoder {
         Self { fragments: None, inflate: inflate.map(Box::new) }
     }
 
-    /// Whether a message has begun that is not complete.
+    /// Returns `true` if a message has begun and is incomplete.
     pub(crate) fn is_within_message(&self) -> bool {
         self.fragments.is_some()
     }
 
-    /// Decodes the frame at the start of `input` and says how many bytes it took; `None` if it is not complete
-    /// yet. A frame that completes no message gives no event.
+    /// Decodes the frame at the start of `input` and returns its length, or `None` if it is incomplete. A
+    /// frame that completes no message yields no event.
     ///
-    /// A message larger than `max_len` is refused as soon as its header says so, a compressed one as soon as so much
-    /// of it is decompressed. `max_fragments` counts unless fragments are of a sensible size: endless ones of one byte
-    /// would cost CPU without ever reaching the size limit.
+    /// A message larger than `max_len` is refused by its header, a compressed one once that many bytes are
+    /// decompressed. `max_fragments` applies only to small fragments: an endless series of one-byte fragments
+    /// would cost CPU without reaching the size limit.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -114,7 +116,7 @@ impl Decoder {
         };
         let start = cursor.position() as usize;
         let mask = self.check(&header, len, max_len)?;
-        // `check` has compared the length with a limit that is a `usize`.
+        // `check` has compared the length to a limit of type `usize`.
         let end = start + len as usize;
         if input.len() < end {
             return Ok(None);
@@ -130,10 +132,10 @@ impl Decoder {
         Ok(Some((end, event)))
     }
 
-    /// Checks what the header alone decides, before a byte of the payload is waited for.
+    /// Checks the header before any payload is buffered, and returns the mask.
     fn check(&self, header: &FrameHeader, len: u64, max_len: usize) -> Result<[u8; 4], Fault> {
         let starts = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
-        // RFC 7692, section 6: the first frame of a message says whether it is compressed.
+        // RFC 7692, section 6: RSV1 on the first frame of a message marks it as compressed.
         let may_compress = starts && self.inflate.is_some();
         let reserved_bits = (header.rsv1 && !may_compress) || header.rsv2 || header.rsv3;
         let mask = header.mask.filter(|_| !reserved_bits).ok_or(Fault::Protocol)?;
@@ -190,13 +192,14 @@ impl Decoder {
     }
 
     fn compressed<'a>(&mut self, text: bool, payload: &[u8], max_len: usize) -> Result<Event<'a>, Fault> {
-        // `check` let the bit through only because it is there.
+        // `check` accepts the bit only if there is a decompressor.
         let inflate = self.inflate.as_mut().ok_or(Fault::Protocol)?;
         owned(text, inflate.inflate(payload, max_len)?)
     }
 }
 
-/// Compressing can make a message larger, by an eighth at worst: zlib's `deflateBound`.
+/// Returns the largest compressed size of a message: compression can enlarge it by an eighth at worst (zlib's
+/// `deflateBound`).
 fn max_compressed_len(max_len: usize) -> usize {
     max_len.saturating_add(max_len / 8 + max_len / 64 + 16)
 }
@@ -217,15 +220,15 @@ fn whole(text: bool, payload: &mut [u8]) -> Result<Event<'_>, Fault> {
     Ok(Event::Text(Cow::Borrowed(text)))
 }
 
-/// Checks a close frame: nothing, or a code that may be sent and a reason in UTF-8.
+/// Decodes a close frame: empty, or a valid code and a reason in UTF-8.
 fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
     match payload {
         [] => Ok(Event::Close(None)),
         [_] => Err(Fault::Protocol),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            // Those of RFC 6455, section 7.4.1, and those that IANA has registered since; above, those of libraries and
-            // applications.
+            // The codes of RFC 6455, section 7.4.1, and those that IANA has registered since; from 3000,
+            // those of libraries and applications.
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(Fault::Protocol);
             }
@@ -235,7 +238,7 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
     }
 }
 
-/// Removes the client's mask, eight bytes at a time.
+/// Removes the mask, eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -276,7 +279,7 @@ mod tests {
         bytes
     }
 
-    /// Everything in `bytes`, as text like `T:hello`.
+    /// Decodes all of `bytes`, as text like `T:hello`.
     fn decode_all(mut bytes: Vec<u8>, max_len: usize) -> Result<Vec<String>, Fault> {
         let mut decoder = Decoder::default();
         let mut at = 0;
@@ -367,7 +370,7 @@ mod tests {
         }
     }
 
-    /// RFC 6455, section 7.4, and what IANA has registered since.
+    /// See RFC 6455, section 7.4, and the IANA registry.
     #[test]
     fn close_codes_are_those_that_may_be_sent() {
         let close = |code: u16| decode_all(frame(0x88, &code.to_be_bytes()), 100);

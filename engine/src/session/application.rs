@@ -1,4 +1,4 @@
-//! What is built on top of Engine.IO.
+//! The traits that an application implements: [`Application`] and [`Connection`].
 
 use std::{
     sync::Arc,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{CloseReason, HandshakeRequest, Message, SessionHandle};
 
-/// The application of an [`Engine`](crate::Engine): makes one [`Connection`] for each session.
+/// The application of an [`Engine`](crate::Engine). Makes one [`Connection`] for each session.
 ///
 /// # Examples
 ///
@@ -41,47 +41,47 @@ use crate::{CloseReason, HandshakeRequest, Message, SessionHandle};
 /// }
 /// ```
 pub trait Application: Send + Sync + 'static {
-    /// What one session is to the application.
+    /// The application's state of one session.
     type Connection: Connection;
 
-    /// A session has opened; the open packet is already on its way to the client.
+    /// Called when a session opens. The open packet precedes every message that is sent from here on.
     fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Self::Connection;
 }
 
-/// One session, as the application sees it. All calls come from the one task of the session, in order.
+/// The application's side of one session. All calls come from the session's task, in order.
 pub trait Connection: Send + 'static {
-    /// Takes a message. What is sent meanwhile leaves after all messages of one read have been taken.
+    /// Handles a message. Messages sent meanwhile are written once all messages of the same read are handled.
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>);
 
-    /// Whether another message may be taken. While it may not, the session stops reading, and the client's
-    /// kernel holds back what it sends.
+    /// Returns `true` if another message may be delivered. While it returns `false`, the session stops
+    /// reading, and TCP applies backpressure to the client.
     fn ready(&self) -> bool {
         true
     }
 
-    /// Whether the client is one that the application knows, such as one that has logged in. It is asked until it says
-    /// yes, whenever the task of the session has run; until then, the session is
+    /// Returns `true` once the application recognizes the client, for example after a login. Called each time
+    /// the session's task has run, until it returns `true`. Until then, the session is
     /// [pending](field@crate::EngineConfig::max_pending_sessions).
     fn is_established(&self) -> bool {
         true
     }
 
-    /// Goes on with whatever the connection is doing; called whenever the task of the session runs. `Ready`
-    /// when nothing is left to do: after [`closed`](Self::closed), the task then ends.
+    /// Drives the work of the connection. Called whenever the session's task runs. Returns `Ready` when no
+    /// work is left: after [`closed`](Self::closed), the task then ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// The session has ended. Called once; no message comes after it.
+    /// Called once when the session has ended. No message follows.
     fn closed(&mut self, reason: CloseReason);
 
-    /// When [`timeout`](Self::timeout) is to be called, if ever.
+    /// Returns the instant at which [`timeout`](Self::timeout) is called, if any.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// The deadline may have passed.
+    /// Called when the deadline may have passed.
     fn timeout(&mut self, now: Instant) {
         let _ = now;
     }

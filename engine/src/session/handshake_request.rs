@@ -13,20 +13,20 @@ use crate::config::hooks::KeepExtension;
 
 /// The address of the client, as a request extension.
 ///
-/// [`serve`](crate::serve) sets it. Behind another server, a layer can: then
-/// [`HandshakeRequest::address`] tells it to the application.
+/// [`serve`](crate::serve) sets it. Behind another server, a layer can insert it.
+/// [`HandshakeRequest::address`] returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
-/// Tells that the request came over TLS, as a request extension.
+/// Marks a request that came over TLS, as a request extension.
 ///
-/// `TlsListener` sets it. Behind another server with TLS, a layer can: then [`HandshakeRequest::secure`] tells it to the
-/// application.
+/// `TlsListener` sets it. Behind another server with TLS, a layer can insert it. [`HandshakeRequest::secure`]
+/// then returns `true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Secure;
 
-/// What is kept of the HTTP request that opened a session: one block of text instead of a header map,
-/// which would hold on to the whole read buffer of the connection.
+/// The HTTP request that opened a session, stored as one block of text. A header map would keep the whole
+/// read buffer of the connection alive.
 ///
 /// # Examples
 ///
@@ -43,22 +43,22 @@ pub struct Secure;
 /// assert_eq!(request.header("User-Agent"), Some("test"));
 /// ```
 pub struct HandshakeRequest {
-    /// The target of the request, then one `name: value` for each header, a line each.
+    /// The request target, then one line `name: value` for each header.
     text: Box<str>,
     address: Option<SocketAddr>,
     secure: bool,
-    /// In microseconds since the epoch.
+    /// Microseconds since the Unix epoch.
     time: u64,
     extensions: Extensions,
 }
 
 impl HandshakeRequest {
-    /// Keeps what the application may ask for, but no extension.
+    /// Copies the request, without its extensions.
     pub fn new(parts: &Parts) -> Self {
         Self::keeping(parts, &[])
     }
 
-    /// Keeps what the application may ask for, with these extensions.
+    /// Copies the request, with the extensions that `kept` selects.
     pub(crate) fn keeping(parts: &Parts, kept: &[KeepExtension]) -> Self {
         let mut extensions = Extensions::new();
         for keep in kept {
@@ -93,48 +93,48 @@ impl HandshakeRequest {
         }
     }
 
-    /// The target of the request: path and query.
+    /// Returns the request target: path and query.
     pub fn url(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 
-    /// The headers in the order of the request, names in lower case.
+    /// Returns the headers in the order of the request, with names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.text.split('\n').skip(1).filter_map(|line| line.split_once(": "))
     }
 
-    /// The first header of this name, in whatever case.
+    /// Returns the first header of this name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// The parameters of the query string, decoded, in order.
+    /// Returns the decoded parameters of the query string, in order.
     pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         let query = self.url().split_once('?').map_or("", |(_, query)| query);
         form_urlencoded::parse(query.as_bytes())
     }
 
-    /// The query parameter of this name; the last one, if it is repeated.
+    /// Returns the query parameter of this name; the last one if it is repeated.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.queries().filter_map(|(key, value)| (key == name).then_some(value)).last()
     }
 
-    /// The address of the client, as far as it is known: that of a proxy, if there is one.
+    /// Returns the address of the client, if known. Behind a proxy it is the address of the proxy.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Whether the request came over TLS, as far as the server itself can see.
+    /// Returns `true` if the request came over TLS, as far as the server itself can see.
     pub fn secure(&self) -> bool {
         self.secure
     }
 
-    /// When the request came.
+    /// Returns the time at which the request arrived.
     pub fn time(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.time)
     }
 
-    /// What a layer in front of the engine has put into the extensions of the request, if
+    /// Returns a value that a layer in front of the engine put into the request extensions, if
     /// [`keep_extension`](crate::EngineConfig::keep_extension) names its type.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
@@ -142,7 +142,7 @@ impl HandshakeRequest {
 }
 
 impl fmt::Debug for HandshakeRequest {
-    /// Leaves the headers out: they hold cookies and tokens.
+    /// Omits the headers, which hold cookies and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandshakeRequest").field("address", &self.address).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What the send queues of all sessions of a server share.
+//! The state that the send queues of all sessions of a server share.
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     session::registry::Registry,
 };
 
-/// How long after a search for room in the budget there is no other.
+/// The minimum time between two searches for room in the budget.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The options, counters and budget of the send queues of a server.
@@ -20,8 +20,8 @@ pub(crate) struct Outbound {
     pub(crate) limits: Arc<LimitCounters>,
     pub(crate) budget: Arc<Budget>,
     registry: Arc<Registry>,
-    /// When the sessions were last searched for those that hold most.
-    searched: Mutex<Option<Instant>>,
+    /// The time of the last search for the sessions with the largest load.
+    last_search: Mutex<Option<Instant>>,
 }
 
 impl Outbound {
@@ -31,29 +31,29 @@ impl Outbound {
         registry: Arc<Registry>,
     ) -> Arc<Self> {
         let budget = Budget::new(config.max_buffered_total);
-        Arc::new(Self { config, limits, budget, registry, searched: Mutex::default() })
+        Arc::new(Self { config, limits, budget, registry, last_search: Mutex::default() })
     }
 
-    /// For tests: with room for so many bytes for one client.
+    /// For tests: allows `max_buffered` bytes for each client.
     #[cfg(test)]
     pub(crate) fn for_test(max_buffered: usize) -> Arc<Self> {
         let config = EngineConfig::default().max_buffered(max_buffered);
         Self::new(Arc::new(config), Arc::default(), Arc::new(Registry::new()))
     }
 
-    /// Ends sessions that burden the budget more than this weight, until an eighth of it is free: first those that hold
-    /// most and have taken nothing for the longest time.
+    /// Ends sessions whose weight exceeds `weight`, heaviest first, until an eighth of the budget is free.
+    /// The weight grows with the queued bytes and with the time since the client last read.
     ///
-    /// A session whose queue is locked is passed over, because the caller holds the lock of one.
+    /// Skips sessions whose queue is locked, because the caller holds one of these locks.
     #[cold]
     pub(crate) fn relieve(&self, weight: u128) {
-        // Others need not wait for a search that goes on.
-        let Some(mut searched) = self.searched.try_lock() else { return };
+        // Callers do not wait for a search in progress.
+        let Some(mut last_search) = self.last_search.try_lock() else { return };
         let now = Instant::now();
-        if searched.is_some_and(|last| now - last < SEARCH_INTERVAL) {
+        if last_search.is_some_and(|last| now - last < SEARCH_INTERVAL) {
             return;
         }
-        *searched = Some(now);
+        *last_search = Some(now);
         let now = now.into_std();
         let heavier =
             |session: SessionHandle| Some((session.weight(now).filter(|&its| its > weight)?, session));

@@ -1,4 +1,4 @@
-//! All sessions, by id.
+//! The registry of all sessions, by id.
 
 use std::{
     borrow::Borrow,
@@ -15,15 +15,15 @@ use crate::{
     shrink::Shrink,
 };
 
-/// Enough that the requests of two worker threads seldom meet.
+/// Enough that two worker threads rarely contend for a lock.
 const SHARDS: usize = 32;
 
-/// Every polling request looks its session up here.
+/// The sessions of a server. Every polling request looks up its session here.
 #[derive(Debug)]
 pub(crate) struct Registry {
     shards: [RwLock<HashMap<Sid, Entry>>; SHARDS],
     len: AtomicUsize,
-    /// Tasks of sessions: one may go on after its session, with handlers that have not returned.
+    /// The number of session tasks. A task may outlive its session while handlers are still running.
     tasks: AtomicUsize,
     emptied: Notify,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     session: SessionHandle,
-    /// Whether requests find the session no more; its task may go on.
+    /// Requests no longer find the session; its task may still run.
     ended: bool,
 }
 
@@ -45,7 +45,7 @@ impl Registry {
         }
     }
 
-    /// A session begins, and with it its task; unless there is one of the same id, then this says no.
+    /// Adds a session and counts its task. Returns `false` if the id is taken.
     pub(crate) fn insert(&self, session: SessionHandle) -> bool {
         let sid = *session.id();
         match self.shard(&sid).write().entry(sid) {
@@ -57,12 +57,12 @@ impl Registry {
         true
     }
 
-    /// Whether there is a session of this id, or what is left of one.
+    /// Returns `true` if the id is in use, also by a session that has ended and whose task still runs.
     pub(crate) fn knows(&self, sid: &Sid) -> bool {
         self.shard(sid).read().contains_key(sid)
     }
 
-    /// A session has ended.
+    /// Hides a session that has ended from requests. Its entry stays until [`task_ends`](Self::task_ends).
     pub(crate) fn remove(&self, sid: &Sid) {
         if let Some(entry) = self.shard(sid).write().get_mut(sid)
             && !std::mem::replace(&mut entry.ended, true)
@@ -71,7 +71,7 @@ impl Registry {
         }
     }
 
-    /// The session of an id that a client sent.
+    /// Returns the open session whose id a client sent.
     pub(crate) fn find(&self, id: &str) -> Option<SessionHandle> {
         let id: &[u8; LENGTH] = id.as_bytes().try_into().ok()?;
         self.shard(id).read().get(id).filter(|entry| !entry.ended).map(|entry| entry.session.clone())
@@ -81,7 +81,7 @@ impl Registry {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// The task of a session has ended, with all that ran in it.
+    /// Removes a session whose task has ended, including its handlers.
     pub(crate) fn task_ends(&self, sid: &Sid) {
         self.remove(sid);
         let mut shard = self.shard(sid).write();
@@ -93,22 +93,22 @@ impl Registry {
         }
     }
 
-    /// Returns when no task of a session is left.
+    /// Completes when no session task is left.
     pub(crate) async fn emptied(&self) {
         let mut emptied = std::pin::pin!(self.emptied.notified());
-        // Registered before the count is read: an end in between is not missed.
+        // Registered before the count is read, so that a task that ends in between is not missed.
         emptied.as_mut().enable();
         if self.tasks.load(Ordering::Acquire) > 0 {
             emptied.await;
         }
     }
 
-    /// All open sessions of this moment.
+    /// Returns all open sessions.
     pub(crate) fn all(&self) -> Vec<SessionHandle> {
         self.entries(|entry| !entry.ended)
     }
 
-    /// All sessions of which a task is left, those that have ended included.
+    /// Returns all sessions whose task still runs, including those that have ended.
     pub(crate) fn unfinished(&self) -> Vec<SessionHandle> {
         self.entries(|_| true)
     }
@@ -123,7 +123,7 @@ impl Registry {
     }
 
     fn shard(&self, id: &impl Borrow<[u8; LENGTH]>) -> &RwLock<HashMap<Sid, Entry>> {
-        // A character has six random bits, but 64 characters do not spread evenly over the low bits of their codes.
+        // A character carries six random bits, but the low bits of the 64 character codes are not uniform.
         let [first, second, ..] = id.borrow();
         &self.shards[(usize::from(*first) + 31 * usize::from(*second)) % SHARDS]
     }

@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) struct Shared<A> {
     pub(crate) config: Arc<EngineConfig>,
-    /// The part of the configuration that the state machines need.
+    /// The durations from `config` that the state machines use.
     pub(crate) timing: Arc<Timing>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) outbound: Arc<Outbound>,
@@ -52,7 +52,7 @@ impl<A> Shared<A> {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Ends a session in favour of another one. Its place is free at once, and requests no longer find it.
+    /// Evicts a session to make room for another. Its place is free at once, and requests no longer find it.
     pub(crate) fn evict(&self, session: &SessionHandle, limit: Limit) {
         self.limits.hit(limit);
         self.registry.remove(session.id());

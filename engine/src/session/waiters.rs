@@ -1,8 +1,8 @@
-//! Who waits for room in the queue of a session, first come first served.
+//! Senders that wait for room in the queue of a session, in FIFO order.
 
 use std::{collections::VecDeque, task::Waker};
 
-/// The waiters of one session, or none: then it takes a pointer.
+/// The waiters of one session. An empty list takes one pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Option<Box<WaitList>>);
 
@@ -15,40 +15,40 @@ struct WaitList {
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
-    /// What its messages cost.
+    /// The cost of its messages.
     len: usize,
     waker: Waker,
 }
 
 impl Waiters {
-    /// Whether it is the turn of the one with this ticket, or of one who has none.
+    /// Returns `true` if no other waiter is ahead of the holder of `ticket`.
     pub(crate) fn is_first(&self, ticket: Option<u64>) -> bool {
         self.first().is_none_or(|first| Some(first.ticket) == ticket)
     }
 
-    /// Takes a place at the end of the line, or goes on waiting in the place of the ticket.
+    /// Appends a waiter, or updates the waker of the one with this ticket.
     pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, len: usize, waker: &Waker) {
-        let line = self.0.get_or_insert_default();
-        if let Some(waiter) = line.waiting.iter_mut().find(|waiter| Some(waiter.ticket) == *ticket) {
+        let list = self.0.get_or_insert_default();
+        if let Some(waiter) = list.waiting.iter_mut().find(|waiter| Some(waiter.ticket) == *ticket) {
             waiter.waker.clone_from(waker);
             return;
         }
-        *ticket = Some(line.next);
-        line.waiting.push_back(Waiter { ticket: line.next, len, waker: waker.clone() });
-        line.next += 1;
+        *ticket = Some(list.next);
+        list.waiting.push_back(Waiter { ticket: list.next, len, waker: waker.clone() });
+        list.next += 1;
     }
 
-    /// Gives up a place.
+    /// Removes a waiter.
     pub(crate) fn leave(&mut self, ticket: u64) {
-        if let Some(line) = &mut self.0 {
-            line.waiting.retain(|waiter| waiter.ticket != ticket);
-            if line.waiting.is_empty() {
+        if let Some(list) = &mut self.0 {
+            list.waiting.retain(|waiter| waiter.ticket != ticket);
+            if list.waiting.is_empty() {
                 self.0 = None;
             }
         }
     }
 
-    /// Wakes the first if there is room for it.
+    /// Wakes the first waiter if there is room for it.
     pub(crate) fn wake_first(&self, has_room: impl FnOnce(usize) -> bool) {
         if let Some(first) = self.first()
             && has_room(first.len)
@@ -57,9 +57,9 @@ impl Waiters {
         }
     }
 
-    /// Wakes all: nothing will be sent any more.
+    /// Wakes and removes all waiters, because the session has ended.
     pub(crate) fn wake_all(&mut self) {
-        for waiter in self.0.take().into_iter().flat_map(|line| line.waiting) {
+        for waiter in self.0.take().into_iter().flat_map(|list| list.waiting) {
             waiter.waker.wake();
         }
     }

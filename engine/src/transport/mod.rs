@@ -1,4 +1,7 @@
-//! What carries packets: HTTP requests for long-polling, a stream for WebSocket.
+//! Transports, which carry the packets of a session: the requests of long-polling, and the byte stream of a
+//! WebSocket with its write queue and timeouts. This folder may import `config`, `metrics`, `proto`, `error`
+//! and `shrink`, but neither `session`, which drives the transports, nor `http`, `engine` or `listen` above
+//! it.
 
 pub(crate) mod peer_timeouts;
 pub(crate) mod polling;

@@ -1,56 +1,57 @@
-//! How fast a WebSocket client must take and send: pure, with the clock handed in.
+//! Timeouts and the ping limit of a WebSocket client, with the clock as an argument.
 
 use std::time::{Duration, Instant};
 
-/// How many times as many pings as are answered end the session.
-const PATIENCE: u32 = 10;
+/// The multiple of the ping limit that ends the session.
+const ABUSE_FACTOR: u32 = 10;
 
-/// What a client must get done, and by when.
+/// The deadlines of a WebSocket client and its ping counter.
 #[derive(Debug, Default)]
 pub(crate) struct PeerTimeouts {
-    /// When it must have taken another byte; set only while some wait.
-    take_by: Option<Instant>,
-    /// When a message must be complete; set only while a part of it has come.
+    /// The deadline for accepting another byte. Set only while bytes are queued.
+    write_by: Option<Instant>,
+    /// The deadline for completing a message. Set only while one has arrived in part.
     complete_by: Option<Instant>,
-    /// The second in which pings are counted.
+    /// The start of the second in which pings are counted.
     second: Option<Instant>,
     pings: u32,
 }
 
-/// What a client has not done in time.
+/// The deadline that a client missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expired {
-    /// Took nothing of what waits.
+    /// Accepted none of the queued bytes.
     Taking,
     /// Did not complete a message.
     Sending,
 }
 
-/// What a ping gets.
+/// The reaction to a ping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PingVerdict {
     Answered,
     Ignored,
-    /// The end of the session.
+    /// The session ends.
     Abuse,
 }
 
 impl PeerTimeouts {
-    /// Bytes were offered to the client: whether it took any, and whether more wait.
+    /// Updates the write deadline after a write. `taken` is `true` if the client accepted any bytes, and
+    /// `waiting` if more are queued.
     pub(crate) fn offered(&mut self, now: Instant, timeout: Duration, taken: bool, waiting: bool) {
         if !waiting {
-            self.take_by = None;
-        } else if taken || self.take_by.is_none() {
-            self.take_by = Some(now + timeout);
+            self.write_by = None;
+        } else if taken || self.write_by.is_none() {
+            self.write_by = Some(now + timeout);
         }
     }
 
-    /// A message was complete.
+    /// Clears the message deadline: a message is complete.
     pub(crate) fn completed(&mut self) {
         self.complete_by = None;
     }
 
-    /// Bytes came, and at the end of them a message is incomplete or not.
+    /// Updates the message deadline after a read. `incomplete` is `true` if it ended within a message.
     pub(crate) fn received(&mut self, now: Instant, timeout: Duration, incomplete: bool) {
         if !incomplete {
             self.complete_by = None;
@@ -59,7 +60,7 @@ impl PeerTimeouts {
         }
     }
 
-    /// A ping came.
+    /// Counts a ping.
     pub(crate) fn ping(&mut self, now: Instant, per_second: u32) -> PingVerdict {
         if self.second.is_none_or(|second| now >= second + Duration::from_secs(1)) {
             self.second = Some(now);
@@ -68,21 +69,21 @@ impl PeerTimeouts {
         self.pings = self.pings.saturating_add(1);
         if self.pings <= per_second {
             PingVerdict::Answered
-        } else if self.pings <= per_second.saturating_mul(PATIENCE) {
+        } else if self.pings <= per_second.saturating_mul(ABUSE_FACTOR) {
             PingVerdict::Ignored
         } else {
             PingVerdict::Abuse
         }
     }
 
-    /// When [`late`](Self::late) is to be asked.
+    /// Returns the instant at which to call [`late`](Self::late).
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.take_by.into_iter().chain(self.complete_by).min()
+        self.write_by.into_iter().chain(self.complete_by).min()
     }
 
-    /// What the client should have done by now; that deadline is forgotten.
+    /// Returns a deadline that the client missed, and clears it.
     pub(crate) fn late(&mut self, now: Instant) -> Option<Expired> {
-        if self.take_by.take_if(|by| *by <= now).is_some() {
+        if self.write_by.take_if(|by| *by <= now).is_some() {
             return Some(Expired::Taking);
         }
         self.complete_by.take_if(|by| *by <= now).map(|_| Expired::Sending)
@@ -101,41 +102,41 @@ mod tests {
 
     #[test]
     fn a_client_that_takes_something_has_time_for_more() {
-        let (mut pace, now) = (PeerTimeouts::default(), start());
-        pace.offered(now, TIMEOUT, true, false);
-        assert_eq!(pace.deadline(), None);
-        pace.offered(now, TIMEOUT, false, true);
-        pace.offered(now + TIMEOUT / 2, TIMEOUT, false, true);
-        assert_eq!(pace.deadline(), Some(now + TIMEOUT));
-        pace.offered(now + TIMEOUT / 2, TIMEOUT, true, true);
-        assert_eq!(pace.late(now + TIMEOUT), None);
-        assert_eq!(pace.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Taking));
-        assert_eq!(pace.deadline(), None);
+        let (mut timeouts, now) = (PeerTimeouts::default(), start());
+        timeouts.offered(now, TIMEOUT, true, false);
+        assert_eq!(timeouts.deadline(), None);
+        timeouts.offered(now, TIMEOUT, false, true);
+        timeouts.offered(now + TIMEOUT / 2, TIMEOUT, false, true);
+        assert_eq!(timeouts.deadline(), Some(now + TIMEOUT));
+        timeouts.offered(now + TIMEOUT / 2, TIMEOUT, true, true);
+        assert_eq!(timeouts.late(now + TIMEOUT), None);
+        assert_eq!(timeouts.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Taking));
+        assert_eq!(timeouts.deadline(), None);
     }
 
     #[test]
     fn each_message_has_its_own_time() {
-        let (mut pace, now) = (PeerTimeouts::default(), start());
-        pace.received(now, TIMEOUT, true);
-        pace.received(now + TIMEOUT / 2, TIMEOUT, true);
-        assert_eq!(pace.deadline(), Some(now + TIMEOUT));
-        pace.completed();
-        pace.received(now + TIMEOUT / 2, TIMEOUT, true);
-        assert_eq!(pace.late(now + TIMEOUT), None);
-        assert_eq!(pace.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Sending));
+        let (mut timeouts, now) = (PeerTimeouts::default(), start());
+        timeouts.received(now, TIMEOUT, true);
+        timeouts.received(now + TIMEOUT / 2, TIMEOUT, true);
+        assert_eq!(timeouts.deadline(), Some(now + TIMEOUT));
+        timeouts.completed();
+        timeouts.received(now + TIMEOUT / 2, TIMEOUT, true);
+        assert_eq!(timeouts.late(now + TIMEOUT), None);
+        assert_eq!(timeouts.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Sending));
     }
 
     #[test]
     fn pings_are_limited_exactly() {
-        let (mut pace, now) = (PeerTimeouts::default(), start());
+        let (mut timeouts, now) = (PeerTimeouts::default(), start());
         let second = Duration::from_secs(1);
         for start in [now, now + second] {
-            let fates: Vec<_> = (0..31).map(|_| pace.ping(start, 3)).collect();
-            assert_eq!(fates[..3], [PingVerdict::Answered; 3]);
-            assert_eq!(fates[3..30], [PingVerdict::Ignored; 27]);
-            assert_eq!(fates[30], PingVerdict::Abuse);
+            let verdicts: Vec<_> = (0..31).map(|_| timeouts.ping(start, 3)).collect();
+            assert_eq!(verdicts[..3], [PingVerdict::Answered; 3]);
+            assert_eq!(verdicts[3..30], [PingVerdict::Ignored; 27]);
+            assert_eq!(verdicts[30], PingVerdict::Abuse);
         }
-        assert_eq!(pace.ping(now + second + second / 2, 3), PingVerdict::Abuse);
-        assert_eq!(pace.ping(now + second * 2, 3), PingVerdict::Answered);
+        assert_eq!(timeouts.ping(now + second + second / 2, 3), PingVerdict::Abuse);
+        assert_eq!(timeouts.ping(now + second * 2, 3), PingVerdict::Answered);
     }
 }

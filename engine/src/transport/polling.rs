@@ -1,4 +1,4 @@
-//! The requests of a polling session: one GET that waits, one POST that brings packets.
+//! The requests of a polling session: one parked GET, and one POST with packets.
 
 use std::{
     pin::Pin,
@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 
 use crate::proto::{budget::Charge, payload::Payload};
 
-/// A GET that takes what the server sends. Dropped without an answer, it is refused.
+/// A GET that receives packets. The request is refused if this is dropped unanswered.
 pub(crate) struct PollRequest {
     answer: oneshot::Sender<Packets>,
 }
 
-/// The answer to a poll.
+/// The response to a poll.
 pub(crate) struct Packets {
     pub(crate) body: Vec<u8>,
-    /// The place of a large body in the budget of the server, while it is written.
+    /// The charge of a large body to the server's budget while it is written.
     pub(crate) charge: Option<Charge>,
 }
 
@@ -27,18 +27,18 @@ impl PollRequest {
         (Self { answer }, receiver)
     }
 
-    /// Answers, unless the client has gone.
+    /// Sends the response. `Err` if the client has disconnected.
     pub(crate) fn answer(self, packets: Packets) -> Result<(), ()> {
         self.answer.send(packets).map_err(drop)
     }
 
-    /// Whether the client has gone.
+    /// Returns `true` if the client has disconnected; otherwise registers the task to be woken when it does.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
         self.answer.poll_closed(cx).is_ready()
     }
 }
 
-/// A POST that brings packets. Dropped without an answer, it is refused.
+/// A POST that sends packets. The request is refused if this is dropped unfinished.
 pub(crate) struct PostRequest {
     body: Body,
     done: oneshot::Sender<()>,
@@ -46,35 +46,36 @@ pub(crate) struct PostRequest {
 
 enum Body {
     Arriving(oneshot::Receiver<Option<Payload>>),
-    /// `None` if it is not UTF-8.
+    /// A complete body; `None` if it is not UTF-8.
     Here {
         body: Option<Payload>,
-        /// Where the next packet starts.
+        /// The start of the next packet.
         at: usize,
     },
 }
 
-/// The side of a POST that the request keeps.
+/// The HTTP side of a [`PostRequest`].
 pub(crate) struct PostTicket {
     pub(crate) body: oneshot::Sender<Option<Payload>>,
     pub(crate) done: oneshot::Receiver<()>,
 }
 
 impl PostRequest {
-    /// One whose body is all here.
+    /// Creates a request whose body is complete.
     pub(crate) fn here(body: Option<Payload>) -> (Self, oneshot::Receiver<()>) {
         let (done, receiver) = oneshot::channel();
         (Self { body: Body::Here { body, at: 0 }, done }, receiver)
     }
 
-    /// One whose body is still to come.
+    /// Creates a request whose body has yet to arrive.
     pub(crate) fn arriving() -> (Self, PostTicket) {
         let (body, arriving) = oneshot::channel();
         let (done, receiver) = oneshot::channel();
         (Self { body: Body::Arriving(arriving), done }, PostTicket { body, done: receiver })
     }
 
-    /// The body and the start of its next packet, once it is here. `Err` if the client has gone.
+    /// Returns the body and the start of its next packet, once it has arrived. `Err` if the client has
+    /// disconnected.
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,9 +93,9 @@ impl PostRequest {
         }
     }
 
-    /// Tells the client that all packets have been received.
+    /// Responds that all packets have been received.
     pub(crate) fn finish(self) {
-        // A client that has gone meanwhile finds out by its next request.
+        // A client that has disconnected learns it from its next request.
         let _ = self.done.send(());
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket for a session that has one already.
+//! The close of a WebSocket whose session already has one.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -13,17 +13,17 @@ use crate::{
     },
 };
 
-/// Closes it, and waits so long for the client's side to close.
-pub(crate) fn close(handed: UpgradedParts, dialect: Dialect, timeout: Duration) -> SessionTask {
-    let mut websocket = WebSocket::new(handed, dialect, None);
+/// Sends a close frame, and waits up to `timeout` for the client to close its side.
+pub(crate) fn close(parts: UpgradedParts, dialect: Dialect, timeout: Duration) -> SessionTask {
+    let mut websocket = WebSocket::new(parts, dialect, None);
     let by = Instant::now() + timeout;
     websocket.close(Frame::close(close_code(None), ""), by.into_std(), PeerState::Open);
     Box::pin(async move {
         let closed = poll_fn(|cx| {
             let now = Instant::now().into_std();
-            with_read_buffer(|scratch| websocket.poll_close(cx, now, scratch))
+            with_read_buffer(|buffer| websocket.poll_close(cx, now, buffer))
         });
-        // What is left of it is dropped then.
+        // On timeout, the stream is dropped.
         let _ = timeout_at(by, closed).await;
     })
 }

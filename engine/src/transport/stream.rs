@@ -15,43 +15,43 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-/// Anything that reads and writes bytes.
+/// A byte stream.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Any + Send + Unpin> ReadWrite for T {}
 
-/// A stream that HTTP has given up.
+/// A stream taken over from HTTP.
 pub(crate) struct Stream {
     io: Io,
-    /// Its place among the connections of our own accept loop.
-    _place: Option<OwnedSemaphorePermit>,
+    /// The permit of the connection limit, for connections of the crate's own accept loop.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 enum Io {
-    /// The usual one, without a box and without virtual calls.
+    /// The common case, without a box and virtual calls.
     Tcp(TcpStream),
     Other(Box<dyn ReadWrite>),
 }
 
 impl Stream {
-    /// A stream of our own accept loop.
-    pub(crate) fn accepted(io: impl ReadWrite + 'static, place: OwnedSemaphorePermit) -> Self {
+    /// Creates a stream from a connection of the crate's own accept loop.
+    pub(crate) fn accepted(io: impl ReadWrite + 'static, permit: OwnedSemaphorePermit) -> Self {
         let mut io = Some(io);
-        // The type of the listener is the user's, and only tells at run time which it is.
+        // The listener's type is generic, so a TCP stream is detected at run time.
         let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);
         let other = io.map(|io| Io::Other(Box::new(io)));
         let Some(io) = tcp.map(Io::Tcp).or(other) else { unreachable!("it is one or the other") };
-        Self { io, _place: Some(place) }
+        Self { io, _permit: Some(permit) }
     }
 
-    /// Takes the raw stream out of a connection that hyper has upgraded, with the bytes that it has read beyond the
+    /// Takes the raw stream out of a connection that hyper has upgraded, with the bytes read beyond the
     /// request.
     ///
-    /// hyper's own wrapper costs a box and a virtual call for each read, and its rest of bytes pins a read
-    /// buffer of 8 KiB even when it is empty: so it is copied, and dropped here.
+    /// hyper's wrapper costs a box and a virtual call for each read, and its buffer of extra bytes keeps 8
+    /// KiB allocated even when empty, so the bytes are copied and the buffer is dropped.
     ///
-    /// A TCP stream gets `TCP_NODELAY`, which servers often do not set: without it, a message waits for the
-    /// acknowledgement of the one before, which clients delay by 40 milliseconds.
+    /// Sets `TCP_NODELAY` on TCP streams, which servers often leave unset: without it, a message waits for
+    /// the TCP acknowledgement of the previous one, which clients delay by 40 milliseconds.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
         let upgraded = match downcast::<TcpStream>(upgraded) {
             Ok((stream, rest)) => {
@@ -76,18 +76,19 @@ impl Stream {
     }
 
     fn new(io: Io) -> Self {
-        Self { io, _place: None }
+        Self { io, _permit: None }
     }
 
-    /// Makes the drop of the stream a reset: the system forgets what it has taken and not sent, instead of offering it
-    /// on to a client that takes nothing.
+    /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of offering
+    /// it to a client that does not read.
     pub(crate) fn reset_on_drop(&self) {
         if let Io::Tcp(stream) = &self.io {
             let _ = stream.set_zero_linger();
         }
     }
 
-    /// Whether the client has closed or reset the connection, as far as the system knows without reading.
+    /// Returns `true` if the client has closed or reset the connection, as far as the kernel knows without a
+    /// read.
     pub(crate) fn is_closed(&self) -> bool {
         let tcp = match &self.io {
             Io::Tcp(stream) => Some(stream),
@@ -102,7 +103,8 @@ impl Stream {
         }
     }
 
-    /// Whether a drop ends the stream as a shutdown does, if nothing is left to be read. TLS says goodbye before.
+    /// Returns `true` if dropping the stream is equivalent to a shutdown when no unread data is left. TLS has
+    /// to send `close_notify` first.
     pub(crate) fn ends_on_drop(&self) -> bool {
         matches!(self.io, Io::Tcp(_))
     }
@@ -114,7 +116,7 @@ impl Stream {
         }
     }
 
-    /// Reads into the buffer and says how many bytes came; none is the end of the stream.
+    /// Reads into the buffer and returns the number of bytes; 0 is the end of the stream.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = tokio::io::ReadBuf::new(buffer);
         let read = match &mut self.io {
@@ -140,7 +142,7 @@ impl Stream {
     }
 }
 
-/// The TCP stream under a stream of a type that is known here.
+/// Returns the TCP stream below a stream of a known type.
 fn tcp_of(stream: &dyn ReadWrite) -> Option<&TcpStream> {
     let stream = stream as &dyn Any;
     #[cfg(feature = "tls")]
@@ -150,7 +152,7 @@ fn tcp_of(stream: &dyn ReadWrite) -> Option<&TcpStream> {
     stream.downcast_ref()
 }
 
-/// The stream below a connection that hyper has upgraded, by either of its servers, and what it has read beyond the
+/// Returns the stream below a connection that hyper or hyper-util has upgraded, and the bytes read beyond the
 /// request.
 fn downcast<T>(upgraded: Upgraded) -> Result<(T, Vec<u8>), Upgraded>
 where
@@ -181,7 +183,8 @@ mod tests {
 
     use super::*;
 
-    /// Has a server of hyper upgrade a connection; gives back the stream, and what has come behind the request.
+    /// Upgrades a connection with a hyper server. Returns the stream, and the bytes that followed the
+    /// request.
     async fn upgraded(is_auto: bool) -> (Stream, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

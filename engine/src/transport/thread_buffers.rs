@@ -1,8 +1,8 @@
-//! Buffers that belong to the worker thread, so that an idle connection owns none.
+//! Read and write buffers of the worker thread, so that an idle connection owns none.
 
 use std::cell::Cell;
 
-/// Big enough for hundreds of small messages in one system call, small enough to stay in the second-level cache.
+/// Large enough for hundreds of small messages in one system call, small enough to stay in the L2 cache.
 const SIZE: usize = 64 * 1024;
 
 thread_local! {
@@ -10,10 +10,9 @@ thread_local! {
     static WRITE: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
 }
 
-/// Lends the read buffer of this thread.
+/// Calls `f` with the read buffer of this thread.
 ///
-/// It is taken out for the time of the call, because handlers run meanwhile: one that drives another session
-/// from inside gets a buffer of its own.
+/// The buffer is taken out during the call, because handlers run meanwhile: a nested call allocates its own.
 pub(crate) fn with_read_buffer<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = READ.take().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
     let result = f(&mut buffer);
@@ -21,7 +20,7 @@ pub(crate) fn with_read_buffer<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
     result
 }
 
-/// Lends the write buffer of this thread, empty, with room for [`SIZE`] bytes.
+/// Calls `f` with the write buffer of this thread, empty and with a capacity of at least [`SIZE`] bytes.
 pub(crate) fn with_write_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = WRITE.take().unwrap_or_else(|| Vec::with_capacity(SIZE));
     buffer.clear();

@@ -1,4 +1,4 @@
-//! The timer of a task.
+//! A timer for a task with a moving deadline.
 
 use std::{
     future::Future,
@@ -11,26 +11,27 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Wakes its task at a deadline, which mostly moves away before it comes.
+/// A timer that wakes its task at a deadline, which usually moves before it expires.
 ///
-/// It is set back lazily: one that is due too early costs a look at the clock, while one that follows every packet would
-/// cost a lock of the runtime's timer wheel.
+/// It is reset lazily: an early wake costs a look at the clock, but a reset on every packet would lock the
+/// runtime's timer wheel.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
-    /// `None` as long as there was nothing to wait for.
+    /// `None` until the first wait.
     sleep: Option<Pin<Box<Sleep>>>,
-    /// When it wakes the task. To register once is enough: a task is woken in one way for all of its life.
+    /// The instant at which the registered waker fires. Registering once is enough, because the task always
+    /// has the same waker.
     due: Option<Instant>,
 }
 
 impl Timer {
-    /// Whether the task is going to be woken before the deadline, so that there is no need to [`poll`](Self::poll). This
-    /// looks at no memory of the runtime's, which is seldom in the processor's caches.
+    /// Returns `true` if the task will be woken by the deadline, so [`poll`](Self::poll) is not needed. This
+    /// does not touch the runtime's memory, which is rarely in the CPU caches.
     pub(crate) fn is_set(&self, now: Instant, deadline: Instant) -> bool {
         self.due.is_some_and(|due| now < due && due <= deadline)
     }
 
-    /// Ready after the deadline, which may be another one with each call.
+    /// Returns `Ready` once the deadline has passed. The deadline may differ in each call.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline || sleep.is_elapsed() {
@@ -40,7 +41,7 @@ impl Timer {
         if self.due.is_some() {
             return Poll::Pending;
         }
-        // At the end of its turn, a task is not registered, but woken to ask again.
+        // Without coop budget, `Sleep` does not register the task but wakes it to poll again.
         self.due = has_budget_remaining().then(|| sleep.deadline());
         sleep.as_mut().poll(cx)
     }

@@ -1,4 +1,4 @@
-//! How a stream leaves HTTP, to become a WebSocket.
+//! The handover of a stream from HTTP to a WebSocket.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -8,22 +8,22 @@ use parking_lot::Mutex;
 
 use super::stream::Stream;
 
-/// A stream that speaks HTTP no more.
+/// A stream after the HTTP upgrade.
 pub(crate) struct UpgradedParts {
     pub(crate) stream: Stream,
-    /// The answer to the request, if it is still to be written: it leaves with the first frames.
+    /// The response to the request, if it is not written yet: it is sent with the first frames.
     pub(crate) answer: Vec<u8>,
-    /// What the client has sent behind its request.
+    /// The bytes that the client has sent after its request.
     pub(crate) rest: Vec<u8>,
 }
 
-/// What the task of the connection goes on with: a session, to its end.
+/// The future of a session, which the task of the connection runs to its end.
 pub(crate) type SessionTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Takes the stream; gives back the session that it begins, if it does.
+/// A callback that takes the stream and returns the session that it opens, if any.
 pub(crate) type OnUpgradeFn = Box<dyn FnOnce(UpgradedParts) -> Option<SessionTask> + Send>;
 
-/// The place where a service leaves what is to be done with the stream: an extension of a request that asks for another
+/// A slot for the callback that takes over the stream. An extension of requests that ask for another
 /// protocol.
 #[derive(Clone, Default)]
 pub(crate) struct UpgradeSlot(Arc<Mutex<Option<OnUpgradeFn>>>);
@@ -34,14 +34,14 @@ impl UpgradeSlot {
     }
 }
 
-/// Calls `then` when the request with these extensions has been answered with 101, by our own accept loop or by hyper.
-/// It is dropped if the client goes away before.
+/// Calls `then` once the request with these extensions has been answered with 101, by the crate's own accept
+/// loop or by hyper. `then` is dropped if the client disconnects before.
 pub(crate) fn on_upgrade(
     request: &mut Extensions,
     then: impl FnOnce(UpgradedParts) -> Option<SessionTask> + Send + 'static,
 ) {
-    if let Some(takeover) = request.remove::<UpgradeSlot>() {
-        *takeover.0.lock() = Some(Box::new(then));
+    if let Some(slot) = request.remove::<UpgradeSlot>() {
+        *slot.0.lock() = Some(Box::new(then));
     } else if let Some(upgrade) = request.remove::<OnUpgrade>() {
         tokio::spawn(async move {
             let session = match upgrade.await {

@@ -1,4 +1,4 @@
-//! A WebSocket: a stream, its decoder, and the frames on their way out.
+//! A WebSocket: a stream, its decoder, and its queue of outgoing frames.
 
 use std::{
     collections::VecDeque,
@@ -19,66 +19,67 @@ use crate::{
     transport::{peer_timeouts::PeerTimeouts, thread_buffers::with_write_buffer, upgrade::UpgradedParts},
 };
 
-/// The most frames of the engine itself that wait for a client. One that sends WebSocket pings and does not read is not
-/// answered beyond; of all other frames there is one of each kind.
-const MAX_OWN: usize = 16;
+/// The maximum number of queued control frames. Beyond it, WebSocket pings get no pong; at most one frame of
+/// every other kind is queued.
+const MAX_CONTROL_FRAMES: usize = 16;
 
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
     pub(crate) decoder: Decoder,
     dialect: Dialect,
-    /// Bytes that came and are not decoded yet: the start of a frame, or what waits for the application.
+    /// Bytes received and not decoded yet: the start of a frame, or frames held back while the application
+    /// accepts no messages.
     pub(crate) tail: Vec<u8>,
-    /// Whether `tail` may hold a complete frame.
+    /// `true` if `tail` may hold a complete frame.
     pub(crate) tail_ready: bool,
-    /// If the client takes compressed messages.
+    /// `Some` if the client accepts compressed messages.
     deflate: Option<Box<Deflate>>,
     sending: VecDeque<Frame>,
-    /// How much of the first frame has been written.
+    /// The number of bytes written of the first frame.
     offset: usize,
-    /// Whether the stream, which may have a buffer of its own as TLS has, holds back what was written.
+    /// `true` if the stream, such as TLS, still buffers written bytes.
     unflushed: bool,
-    /// The cost of frames that have been written since it was last asked for.
+    /// The cost of the frames written since the last `take_written`.
     written: usize,
-    /// Whether any byte has been written since the pace was last looked at.
+    /// `true` if any byte was written since the last `watch_writing`.
     moved: bool,
     pub(crate) pace: PeerTimeouts,
     closing: Option<Closing>,
 }
 
-/// The way to the end of a WebSocket, once the close frame is queued.
+/// The state of a closing WebSocket, from the moment its close frame is queued.
 struct Closing {
-    /// When to stop waiting for the client.
+    /// The deadline for the client to close its side.
     by: Instant,
     shut_down: bool,
-    /// Whether the client has sent its close frame, and nothing behind it.
-    has_all: bool,
+    /// `true` if the client has sent its close frame, and nothing after it.
+    client_done: bool,
 }
 
-/// What is to be expected of the client when a WebSocket ends.
+/// The expected behavior of the client when a WebSocket closes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PeerState {
-    /// It does not take its messages.
+    /// The client does not read, so queued messages are discarded.
     Unresponsive,
-    /// It takes what was sent before the end, and may send more itself.
+    /// The client reads the messages sent before the close, and may still send.
     Open,
-    /// It has sent its close frame, and takes all up to the answer.
+    /// The client has sent its close frame, and reads up to the reply.
     Closing,
 }
 
 impl WebSocket {
-    pub(crate) fn new(handed: UpgradedParts, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
-        let UpgradedParts { stream, answer, rest } = handed;
+    pub(crate) fn new(parts: UpgradedParts, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
+        let UpgradedParts { stream, answer, rest } = parts;
         let mut sending = VecDeque::new();
         if !answer.is_empty() {
-            // It takes the places that the queue will need.
+            // Its slot in the queue is reused by later frames.
             sending.push_back(Frame::raw(answer));
         }
         let current = dialect.revision == Revision::V4 && !dialect.base64;
         Self {
             stream,
             decoder: Decoder::new(deflate.map(Negotiated::inflate)),
-            // What is rewritten for an older client is not compressed too; no client may ask for that.
+            // Frames rewritten for an older client are not compressed; no client may request both.
             deflate: deflate.filter(|_| current).map(|agreed| Box::new(agreed.deflate())),
             dialect,
             tail_ready: !rest.is_empty(),
@@ -93,13 +94,13 @@ impl WebSocket {
         }
     }
 
-    /// Queues the frames of the session; `self` must have written all before.
+    /// Queues the frames of the session. All previous messages must have been written.
     pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
         if self.dialect.revision == Revision::V3 || self.dialect.base64 {
             self.rewrite(&mut frames);
         }
         if let Some(deflate) = &mut self.deflate {
-            // What was saved counts as written: what is left of the cost is counted when the frame has left.
+            // The saved bytes count as written now, the remaining cost once the frame is written.
             self.written += deflate.compress(&mut frames);
         }
         if self.sending.is_empty() {
@@ -109,8 +110,8 @@ impl WebSocket {
         }
     }
 
-    /// Puts messages into the form that an older client wants. What then counts nothing any more counts as written:
-    /// it is one batch at most.
+    /// Rewrites messages for an older client. The cost that a frame loses counts as written; this is one
+    /// batch at most.
     fn rewrite(&mut self, frames: &mut VecDeque<Frame>) {
         for frame in frames {
             let cost = frame.cost();
@@ -119,45 +120,46 @@ impl WebSocket {
         }
     }
 
-    /// Queues a frame of the engine itself, ahead of the messages that wait and behind those of its kind; unless one that
-    /// says the same waits already, which then answers for both.
+    /// Queues a control frame after other control frames and before all messages. Does nothing if an equal
+    /// frame is queued, which then answers for both.
     pub(crate) fn queue_first(&mut self, frame: Frame) {
-        let own = self.own();
-        if !self.sending.range(own.clone()).any(|waiting| waiting.wire() == frame.wire()) {
-            self.sending.insert(own.end, frame);
+        let control = self.control_range();
+        if !self.sending.range(control.clone()).any(|waiting| waiting.wire() == frame.wire()) {
+            self.sending.insert(control.end, frame);
         }
     }
 
     pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
-        let own = self.own();
-        if own.len() < MAX_OWN {
-            self.sending.insert(own.end, Frame::pong(payload));
+        let control = self.control_range();
+        if control.len() < MAX_CONTROL_FRAMES {
+            self.sending.insert(control.end, Frame::pong(payload));
         }
     }
 
-    /// The places of the engine's own frames in the queue, of which none has begun to leave: they are few.
-    fn own(&self) -> Range<usize> {
+    /// Returns the range of the control frames at the front of the queue, without a partially written frame.
+    /// They are few.
+    fn control_range(&self) -> Range<usize> {
         let begun = usize::from(self.offset > 0);
-        let own = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
-        begun..begun + own
+        let control = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
+        begun..begun + control
     }
 
-    /// The queue, once it is empty: the mailbox goes on with it, so that one small queue serves both.
+    /// Returns the allocation of the queue if it is empty, so that the mailbox can reuse a small one.
     pub(crate) fn take_spare(&mut self) -> VecDeque<Frame> {
         if self.sending.is_empty() { std::mem::take(&mut self.sending) } else { VecDeque::new() }
     }
 
-    /// Whether all frames have left.
+    /// Returns `true` if all frames are written and flushed.
     pub(crate) fn is_flushed(&self) -> bool {
         self.sending.is_empty() && !self.unflushed
     }
 
-    /// The cost of the frames that were written since the last call.
+    /// Returns the cost of the frames written since the last call.
     pub(crate) fn take_written(&mut self) -> usize {
         std::mem::take(&mut self.written)
     }
 
-    /// Writes what is queued, many frames with one system call.
+    /// Writes the queue, with many frames per system call.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_flushed() {
             return Poll::Ready(Ok(()));
@@ -174,7 +176,7 @@ impl WebSocket {
         flushed
     }
 
-    /// Writes once: a single text frame from where it lies, anything else gathered in the thread's buffer.
+    /// Writes once: a single text frame without a copy, anything else gathered in the thread's buffer.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { stream, sending, offset, .. } = self;
         let Some(first) = sending.front() else { return Poll::Ready(Ok(0)) };
@@ -203,7 +205,7 @@ impl WebSocket {
         })
     }
 
-    /// Forgets what has been written.
+    /// Removes written bytes from the queue.
     fn advance(&mut self, written: usize) {
         self.offset += written;
         self.moved = true;
@@ -216,48 +218,49 @@ impl WebSocket {
         }
     }
 
-    /// Takes note of whether the client takes what waits for it.
+    /// Updates the write timeout.
     pub(crate) fn watch_writing(&mut self, now: Instant, timeout: Duration) {
         let taken = std::mem::take(&mut self.moved);
         self.pace.offered(now, timeout, taken, !self.is_flushed());
     }
 
-    /// Takes note of whether a message has come in part.
+    /// Updates the timeout of an incomplete message.
     pub(crate) fn watch_reading(&mut self, now: Instant, timeout: Duration) {
         let partial = !self.tail.is_empty() && !self.tail_ready;
         self.pace.received(now, timeout, partial || self.decoder.is_within_message());
     }
 
-    /// Queues the close frame behind all messages, or in their place if the client does not take them.
+    /// Queues the close frame after all messages, or instead of them if the client does not read.
     pub(crate) fn close(&mut self, close: Frame, by: Instant, client: PeerState) {
         if self.closing.is_some() {
             return;
         }
-        let has_all = client == PeerState::Closing && self.tail.is_empty();
+        let client_done = client == PeerState::Closing && self.tail.is_empty();
         self.tail = Vec::new();
         self.tail_ready = false;
         if client == PeerState::Unresponsive {
             let mut begun = self.offset > 0;
-            // What is not a message says how to read the rest, as the answer to the handshake does.
+            // Control frames stay: among them may be the handshake response, without which the rest is
+            // unreadable.
             self.sending.retain(|frame| std::mem::take(&mut begun) || !frame.is_message());
         }
         self.sending.push_back(close);
-        self.closing = Some(Closing { by, shut_down: false, has_all });
+        self.closing = Some(Closing { by, shut_down: false, client_done });
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// When to give up on the client.
+    /// Returns the next deadline of the client.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.closing.as_ref().map_or_else(|| self.pace.deadline(), |closing| Some(closing.by))
     }
 
-    /// Goes on with the end: the close frame leaves, our side of the stream shuts down, and what the client
-    /// still sends is read and dropped until it ends its side too. Closing a socket with unread bytes would
-    /// reset the connection, and the client might lose the last messages.
-    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> Poll<()> {
+    /// Continues the close: sends the close frame, shuts down the sending side, and discards what the client
+    /// still sends until it closes its side. Closing a socket with unread bytes would reset the connection,
+    /// and the client might lose the last messages.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> Poll<()> {
         if self.closing.as_ref().is_none_or(|closing| closing.by <= now) {
             if !self.is_flushed() {
                 self.stream.reset_on_drop();
@@ -270,7 +273,7 @@ impl WebSocket {
         if let Some(closing) = &mut self.closing
             && !closing.shut_down
         {
-            if closing.has_all && self.stream.ends_on_drop() {
+            if closing.client_done && self.stream.ends_on_drop() {
                 return Poll::Ready(());
             }
             if ready!(self.stream.poll_shutdown(cx)).is_err() {
@@ -279,7 +282,7 @@ impl WebSocket {
             closing.shut_down = true;
         }
         loop {
-            match ready!(self.stream.poll_read(cx, scratch)) {
+            match ready!(self.stream.poll_read(cx, buffer)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
@@ -302,7 +305,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes all that is written, and holds it back for some flushes.
+    /// A stream that accepts all writes and completes only after a number of flushes.
     struct Holding(Arc<AtomicUsize>);
 
     impl AsyncRead for Holding {
@@ -334,8 +337,8 @@ mod tests {
     fn what_the_stream_holds_back_is_flushed_without_another_write() {
         let flushes = Arc::new(AtomicUsize::new(2));
         let stream = Stream::boxed(Holding(flushes.clone()));
-        let handed = UpgradedParts { stream, answer: Vec::new(), rest: Vec::new() };
-        let mut websocket = WebSocket::new(handed, Dialect::CURRENT, None);
+        let parts = UpgradedParts { stream, answer: Vec::new(), rest: Vec::new() };
+        let mut websocket = WebSocket::new(parts, Dialect::CURRENT, None);
         websocket.queue([Frame::text("held back")].into());
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(websocket.poll_flush(cx).is_pending());

@@ -1,4 +1,4 @@
-//! The way of a client into a namespace.
+//! CONNECT packets: admission, and entering a namespace.
 
 use std::task::{Context, Poll};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Connection {
-    /// A client wants to join a namespace.
+    /// Handles a CONNECT packet.
     pub(super) fn connect(
         &mut self,
         namespace: &str,
@@ -41,8 +41,8 @@ impl Connection {
             if !matches!(self.memberships[at].stage, Stage::Admitting(_)) {
                 return Err(Violation::ConnectedTwice);
             }
-            // The official client takes a CONNECT back without a word and asks again, as React does in development:
-            // the newest counts, and the one before is dropped.
+            // The official client abandons a CONNECT silently and sends another, as React does in development mode.
+            // The newest counts, and the earlier one is dropped.
             self.memberships.drop_membership(at);
             self.count_attempt()?;
         }
@@ -56,7 +56,7 @@ impl Connection {
         self.poll_admission(self.memberships.len() - 1, cx)
     }
 
-    /// Begins to ask a namespace whether the client may come in; says whether there is one.
+    /// Starts the admission of a namespace. Returns `false` if there is none with this path.
     pub(super) fn admit(&mut self, path: &str, auth: &str) -> bool {
         let handshake = Handshake::new(self.request.clone(), auth);
         let (session, signals) = (self.session.clone(), self.signals.clone());
@@ -68,7 +68,7 @@ impl Connection {
         is_known
     }
 
-    /// Counts an attempt to join that led to nothing.
+    /// Counts a failed attempt to join.
     fn count_attempt(&mut self) -> Result<(), Violation> {
         self.failed_attempts += 1;
         if self.failed_attempts > self.config.max_connect_attempts {
@@ -84,13 +84,13 @@ impl Connection {
         let encode =
             if is_legacy(&self.session) { Encoder::connect_error_legacy } else { Encoder::connect_error };
         if let Ok(frames) = encode(encoder, refuse.message(), refuse.details()) {
-            // A session that has ended needs no answer.
+            // Fails only if the session has ended.
             let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
         }
         Ok(())
     }
 
-    /// Goes on with an admission, and puts the client into the namespace once it is admitted.
+    /// Polls an admission, and joins the namespace once the client is admitted.
     pub(super) fn poll_admission(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         let membership = &mut self.memberships[at];
         let Stage::Admitting(admission) = &mut membership.stage else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! A client in a namespace, from its CONNECT to the end of its last handler.
+//! The memberships of a client: one for each namespace, from CONNECT to the end of the last handler.
 
 use std::{
     collections::VecDeque,
@@ -14,15 +14,15 @@ use crate::{
     namespace::dispatch::{ConnectFuture, Member, MemberKey},
 };
 
-/// Where one client is, or wants to be, and all that waits there.
+/// The memberships of a client, with their queued packets.
 #[derive(Default)]
 pub(crate) struct Memberships {
-    /// Few, so they are looked up one by one.
+    /// Searched linearly, because most clients have one.
     list: Vec<Membership>,
-    /// The paths of namespaces that the client has left, the latest last: packets for them may still be on their way.
+    /// The namespaces that the client has left, the latest last. Packets for them may still arrive.
     left: VecDeque<Box<str>>,
     next_key: MemberKey,
-    /// What the waiting events of all stays take.
+    /// The bytes of the queued packets of all memberships.
     waiting_bytes: usize,
 }
 
@@ -30,22 +30,22 @@ pub(crate) struct Membership {
     pub(crate) key: MemberKey,
     pub(crate) path: Box<str>,
     pub(crate) stage: Stage,
-    /// Handlers that run.
+    /// The number of running handlers.
     pub(crate) in_flight: usize,
-    /// Events that came before they could be handled.
+    /// Packets that arrived before they could be handled.
     queue: VecDeque<QueuedItem>,
-    /// When the end is not put off any longer for handlers that still run.
+    /// The deadline after which the end does not wait for running handlers.
     grace: Option<Instant>,
 }
 
 pub(crate) enum Stage {
-    /// The namespace decides whether the client may come in. Dropped with the connection.
+    /// The admission of the namespace runs. Dropped with the connection.
     Admitting(ConnectFuture),
-    /// The hook for new sockets runs; events wait.
+    /// `on_connect` runs, and events are queued.
     Connecting(Box<dyn Member>),
     /// Events are handled.
     Open(Box<dyn Member>),
-    /// The hook for sockets that have left runs.
+    /// `on_disconnect` runs.
     Leaving,
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum QueuedItem {
 }
 
 impl QueuedItem {
-    /// The bytes that it takes.
+    /// The memory of the packet in bytes.
     fn cost(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -81,7 +81,7 @@ impl Memberships {
         self.list.get(at)
     }
 
-    /// The stay in a namespace that has not ended.
+    /// The current membership in a namespace.
     pub(crate) fn find(&self, path: &str) -> Option<usize> {
         self.list.iter().position(|membership| &*membership.path == path && !membership.has_left())
     }
@@ -90,13 +90,13 @@ impl Memberships {
         self.list.iter().position(|membership| membership.key == key)
     }
 
-    /// A stay that has not ended.
+    /// The membership, if the socket has not left.
     pub(crate) fn find_present(&self, key: MemberKey) -> Option<usize> {
         self.find_key(key).filter(|&at| !self.list[at].has_left())
     }
 
-    /// Whether packets for this namespace make sense: it is joined, or has been left just now.
-    pub(crate) fn know(&self, path: &str) -> bool {
+    /// Returns `true` if the client has joined the namespace or has recently left it.
+    pub(crate) fn knows(&self, path: &str) -> bool {
         self.list.iter().any(|membership| &*membership.path == path)
             || self.left.iter().any(|left| &**left == path)
     }
@@ -105,22 +105,22 @@ impl Memberships {
         self.list.iter().filter_map(Membership::member)
     }
 
-    /// When the first grace ends.
+    /// The earliest end of a grace period.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.list.iter().filter_map(|membership| membership.grace).min()
     }
 
-    /// Whether another event may wait, whatever its size.
+    /// Returns `true` if another packet may be queued, of any size.
     pub(crate) fn have_room(&self, config: &ServerConfig) -> bool {
         self.waiting_bytes < config.max_waiting_bytes
     }
 
-    /// Begins a stay.
+    /// Adds a membership whose admission runs.
     pub(crate) fn add(&mut self, path: &str, admission: ConnectFuture) {
         let key = self.next_key;
         self.next_key = key.wrapping_add(1);
         self.left.retain(|left| &**left != path);
-        // Most clients are in one namespace: a vector would take room for four at once.
+        // Most clients join one namespace, and a vector would allocate four places.
         self.list.reserve_exact(1);
         self.list.push(Membership {
             key,
@@ -132,14 +132,14 @@ impl Memberships {
         });
     }
 
-    /// Removes a stay with all that waits; gives back its path.
+    /// Removes a membership and its queue. Returns its path.
     pub(crate) fn drop_membership(&mut self, at: usize) -> Box<str> {
         self.forget(at);
         self.list.swap_remove(at).path
     }
 
-    /// Removes the stay of a client that was in the namespace. Its packets may still come: as many namespaces are
-    /// remembered as a client may be in.
+    /// Removes the membership of a client that had joined. Remembers the namespace, for which packets may still
+    /// arrive; as many are remembered as a client may join.
     pub(crate) fn remove(&mut self, at: usize, max_namespaces: usize) {
         let path = self.drop_membership(at);
         self.left.retain(|left| *left != path);
@@ -149,7 +149,7 @@ impl Memberships {
         self.left.push_back(path);
     }
 
-    /// Nobody is admitted any more.
+    /// Drops the admissions that run.
     pub(crate) fn end_admissions(&mut self) {
         self.list.retain(|membership| !matches!(membership.stage, Stage::Admitting(_)));
     }
@@ -159,7 +159,7 @@ impl Memberships {
         self.list[at].queue.push_back(waiting);
     }
 
-    /// What is to be done next, if it may begin.
+    /// The next packet, if it may be handled now.
     pub(crate) fn dequeue(&mut self, at: usize, held_back: bool) -> Option<QueuedItem> {
         let membership = &mut self.list[at];
         if membership.queue.is_empty() || !membership.may_dequeue(held_back) {
@@ -173,13 +173,13 @@ impl Memberships {
         Some(waiting)
     }
 
-    /// Gives up events that will not be handled.
+    /// Discards the queue.
     pub(crate) fn forget(&mut self, at: usize) {
         let queue = std::mem::take(&mut self.list[at].queue);
         self.waiting_bytes -= queue.iter().map(QueuedItem::cost).sum::<usize>();
     }
 
-    /// Puts an end to handlers and connect hooks that hang, for a client that leaves or has left.
+    /// Stops waiting for handlers and `on_connect` of a client that leaves, once the grace period is over.
     pub(crate) fn end_grace(&mut self, at: usize, grace: Duration) {
         let membership = &mut self.list[at];
         let leaves = matches!(membership.queue.back(), Some(QueuedItem::Disconnect));
@@ -195,8 +195,8 @@ impl Memberships {
         }
     }
 
-    /// Takes the last step of a socket that has left: once its handlers have returned, or their grace is over, its
-    /// member is given up, with the reason.
+    /// Takes the member out once its socket has left and its handlers have returned or the grace period is over.
+    /// Returns it with the reason, for `on_disconnect`.
     pub(crate) fn leave(
         &mut self,
         at: usize,
@@ -206,7 +206,7 @@ impl Memberships {
         let Stage::Open(member) = &self.list[at].stage else { return None };
         let reason = member.socket().left()?;
         if reason != DisconnectReason::ClientNamespaceDisconnect && !closed {
-            // The server has turned away from this client: what it still wanted is not done any more.
+            // Disconnected by the server: queued events are discarded.
             self.forget(at);
         }
         let membership = &mut self.list[at];
@@ -238,7 +238,7 @@ impl IndexMut<usize> for Memberships {
 }
 
 impl Membership {
-    /// Whether nothing waits for it to go on: it is open, its queue is empty, and the socket has not left.
+    /// Returns `true` if it is open, its queue is empty and the socket has not left.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -252,7 +252,7 @@ impl Membership {
         }
     }
 
-    /// The hook for new sockets has returned: from now on, events are handled.
+    /// Handles events from now on: `on_connect` has returned.
     pub(crate) fn open(&mut self) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Leaving) {
             Stage::Connecting(member) => Stage::Open(member),
@@ -260,7 +260,7 @@ impl Membership {
         };
     }
 
-    /// Whether an event that arrives now is handled at once.
+    /// Returns `true` if an event that arrives now is handled at once.
     pub(crate) fn may_start(&self, held_back: bool) -> bool {
         self.queue.is_empty() && self.may_dequeue(held_back)
     }
@@ -279,7 +279,7 @@ impl Membership {
         }
     }
 
-    /// Whether the time for what still runs has passed; it begins with the first call.
+    /// Returns `true` once the grace period has passed. The first call starts it.
     fn grace_is_over(&mut self, grace: Duration) -> bool {
         let now = tokio::time::Instant::now().into_std();
         now >= *self.grace.get_or_insert(now + grace)

@@ -1,4 +1,4 @@
-//! A packet whose attachments have not all come yet.
+//! A binary packet that is still receiving its attachments.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use crate::{
     },
 };
 
-/// The text of a binary packet, and those of its attachments that have come.
+/// A binary packet with the attachments received so far.
 pub(crate) struct PartialPacket {
     pub(crate) kind: Kind,
-    /// Where the client was when the text came; `None` if it had left.
+    /// `None` if the client had left the namespace when the text arrived.
     pub(crate) membership: Option<MemberKey>,
     pub(crate) id: Option<u64>,
     pub(crate) payload: Box<str>,
@@ -37,7 +37,7 @@ impl PartialPacket {
         }
     }
 
-    /// Takes the next attachment; says whether the packet is complete. Its text is resolved then.
+    /// Adds the next attachment. Returns `true` if the packet is complete, with its placeholders resolved.
     pub(crate) fn push(&mut self, attachment: Bytes, max_bytes: usize) -> Result<bool, Violation> {
         self.bytes += attachment.len();
         if self.bytes > max_bytes {

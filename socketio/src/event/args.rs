@@ -1,4 +1,4 @@
-//! Arguments for code that does not know their types.
+//! Untyped arguments of events and acknowledgements.
 
 use std::{fmt, sync::OnceLock};
 
@@ -18,15 +18,15 @@ use crate::{
 
 /// The arguments of an event or an acknowledgement as they arrived: JSON text and attachments.
 ///
-/// A handler may take them instead of a type, look at them one by one, or send them on without parsing. The text
-/// is known to be JSON of bounded depth.
+/// A handler can take `Args` instead of a type, read the arguments one by one, or forward them without
+/// parsing. The text is valid JSON of bounded depth.
 ///
 /// # Examples
 ///
 /// ```
 /// use socketio::{Args, Namespace};
 ///
-/// // Sends back whatever comes.
+/// // Echoes the arguments.
 /// let echo = Namespace::new("/echo").on("echo", async |socket, args: Args| socket.emit("echo", &args));
 ///
 /// let args = Args::from_values([1, 2])?;
@@ -38,7 +38,7 @@ use crate::{
 pub struct Args {
     json: Box<str>,
     attachments: Box<[Bytes]>,
-    /// Made when an argument is first asked for by its number: who passes all on needs none.
+    /// Built on the first access by index; forwarding does not need it.
     index: OnceLock<Index>,
 }
 
@@ -47,8 +47,8 @@ impl Args {
         Self { json, attachments, index: OnceLock::new() }
     }
 
-    /// The arguments in front of which stands `[`, once it is there.
-    fn of_rest(rest: &str, attachments: Box<[Bytes]>) -> Self {
+    /// Makes arguments from the text of an array without its opening bracket.
+    fn from_rest(rest: &str, attachments: Box<[Bytes]>) -> Self {
         Self::new(["[", rest].concat().into(), attachments)
     }
 
@@ -56,7 +56,7 @@ impl Args {
         self.index.get_or_init(|| Index::new(&self.json))
     }
 
-    /// Makes arguments of several values, one argument each.
+    /// Makes arguments from several values, one argument each.
     ///
     /// # Errors
     ///
@@ -72,43 +72,44 @@ impl Args {
             (value,).write(&mut json, &mut attachments)?;
         }
         json.push(b']');
-        // What `serde_json` writes is UTF-8.
+        // `serde_json` writes UTF-8.
         let json = String::from_utf8(json).unwrap_or_default().into_boxed_str();
         Ok(Self::new(json, attachments.into()))
     }
 
-    /// The text of the JSON array. An attachment is written as `{"_placeholder":true,"num":0}`.
+    /// Returns the text of the JSON array. An attachment is written as `{"_placeholder":true,"num":0}`.
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// The attachments that the placeholders refer to.
+    /// Returns the attachments that the placeholders refer to.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }
 
-    /// The number of arguments.
+    /// Returns the number of arguments.
     pub fn len(&self) -> usize {
         self.index().len()
     }
 
-    /// Whether there is no argument.
+    /// Returns `true` if there is no argument.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads one argument.
+    /// Decodes one argument.
     ///
-    /// Where the arguments are is found once, so a loop over all of them reads the text once. Bytes are copied out of
-    /// their attachment; [`attachments`](Self::attachments) shares them.
+    /// The arguments are located once, so a loop over all of them scans the text once. Bytes are copied out
+    /// of their attachment; [`attachments`](Self::attachments) shares them.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such argument, or if it is of another type.
+    /// Returns an error if there is no such argument, or if it is not a `T`. (A missing argument is `None`
+    /// for an `Option`.)
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, DecodeError> {
         match self.index().get(&self.json, index) {
             Some(argument) => self.read(argument),
-            // As of a packet without arguments: an `Option` is `None`.
+            // Decodes as a packet without arguments: an `Option` is `None`.
             None => Ok(T::from_args(RawArgs {
                 payload: "[]",
                 args_at: 1,
@@ -118,22 +119,23 @@ impl Args {
         }
     }
 
-    /// Reads all arguments as one type.
+    /// Decodes all arguments as one type.
     ///
     /// # Errors
     ///
-    /// Returns an error if one of them is of another type.
+    /// Returns an error if an argument is not a `T`.
     pub fn values<T: DeserializeOwned>(&self) -> Result<Vec<T>, DecodeError> {
         Elements::new(&self.json).map(|argument| self.read(argument)).collect()
     }
 
-    /// The arguments from `count` on. All attachments stay, because the placeholders refer to them by number.
+    /// Returns the arguments from `count` on. All attachments are kept, because the placeholders refer to
+    /// them by number.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
-        Self::of_rest(self.index().from(&self.json, count).rest(), self.attachments.clone())
+        Self::from_rest(self.index().from(&self.json, count).rest(), self.attachments.clone())
     }
 
-    /// Takes off the last argument, if it is a string.
+    /// Removes and returns the last argument, if it is a string.
     #[cfg(feature = "testing")]
     pub(crate) fn pop_text(&mut self) -> Option<String> {
         let mut arguments: Vec<&str> = Elements::new(&self.json).collect();
@@ -142,32 +144,32 @@ impl Args {
         Some(text)
     }
 
-    /// The name and the arguments of an event as it is sent in a namespace.
+    /// Returns the name and the arguments of an encoded event of a namespace.
     pub(crate) fn of_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
         let (json, attachments) = packet.parts(namespace);
         let mut elements = Elements::new(json);
         let name = serde_json::from_str(elements.next()?).ok()?;
-        Some((name, Self::of_rest(elements.rest(), attachments.into())))
+        Some((name, Self::from_rest(elements.rest(), attachments.into())))
     }
 
-    /// What has come, for somebody who only looks on.
+    /// Makes arguments that share the attachments, for observers.
     pub(crate) fn share(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
-        Self::of_raw(raw, raw.attachments.share())
+        Self::from_raw(raw, raw.attachments.share())
     }
 
-    /// The same as it came, to be read by a handler.
+    /// Returns the arguments in the form in which a handler reads them.
     pub(crate) fn as_raw(&mut self, asked: bool) -> RawArgs<'_> {
         let attachments = Attachments::from(&mut *self.attachments);
         RawArgs { payload: &self.json, args_at: 1, attachments, asked }
     }
 
-    fn of_raw(raw: RawArgs<'_>, attachments: Box<[Bytes]>) -> Result<Self, ArgsError> {
+    fn from_raw(raw: RawArgs<'_>, attachments: Box<[Bytes]>) -> Result<Self, ArgsError> {
         if attachments.is_empty() {
-            // With attachments, the connection has checked the text when the packet was complete.
+            // The connection has checked the text of packets with attachments.
             json::check(raw.payload).map_err(|_| ArgsError::Malformed)?;
         }
         let rest = raw.payload[raw.args_at..].trim_ascii_start();
-        Ok(Self::of_rest(rest.strip_prefix(',').unwrap_or(rest), attachments))
+        Ok(Self::from_rest(rest.strip_prefix(',').unwrap_or(rest), attachments))
     }
 
     fn read<T: DeserializeOwned>(&self, argument: &str) -> Result<T, DecodeError> {
@@ -188,7 +190,7 @@ impl fmt::Debug for Args {
 
 impl FromArgs for Args {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
-        Self::of_raw(raw, raw.attachments.take())
+        Self::from_raw(raw, raw.attachments.take())
     }
 }
 
@@ -201,7 +203,7 @@ impl ToArgs for Args {
     }
 }
 
-/// Arguments, and whether the client waits for an acknowledgement.
+/// Arguments, together with whether the client requested an acknowledgement.
 ///
 /// # Examples
 ///
@@ -216,7 +218,7 @@ impl ToArgs for Args {
 pub struct WithAckFlag<T> {
     /// The arguments.
     pub args: T,
-    /// Whether the client waits for an acknowledgement.
+    /// `true` if the client requested an acknowledgement.
     pub asked: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, one enum for each operation.
+//! Errors, one type for each operation.
 
 use std::{any::Any, error::Error, fmt};
 
@@ -22,16 +22,16 @@ pub enum EmitError {
     Encode(serde_json::Error),
     /// The socket has left its namespace.
     Disconnected,
-    /// The client does not take its messages: it is being disconnected, or the event was dropped, by the policy of
-    /// the [namespace](crate::Namespace::slow_consumer).
+    /// The queue of the client is full: the event was not sent. A broadcast may also disconnect the client,
+    /// by the [policy](crate::Namespace::slow_consumer) of the namespace.
     Full,
-    /// The name means something else to a socket, such as `disconnect`.
+    /// The name is reserved by the protocol, such as `disconnect`.
     ReservedEvent,
-    /// The server has no namespace of this path.
+    /// The server has no namespace with this path.
     UnknownNamespace,
     /// Too many acknowledgements of this socket are outstanding.
     TooManyAcks,
-    /// The queue to another server of the cluster is full. The sockets on this server have got the event.
+    /// The queue to another server of the cluster is full. The event was sent to the sockets on this server.
     ClusterFull,
 }
 
@@ -67,7 +67,7 @@ impl From<SendError> for EmitError {
     }
 }
 
-/// Arguments are not of the type that was asked for.
+/// Arguments are not of the requested type.
 #[derive(Debug)]
 pub struct DecodeError(Option<serde_json::Error>);
 
@@ -102,15 +102,15 @@ impl From<ArgsError> for DecodeError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AckError {
-    /// The client did not answer in time.
+    /// No acknowledgement arrived before the timeout.
     Timeout,
-    /// The socket left its namespace before it answered.
+    /// The socket left its namespace before the acknowledgement arrived.
     Disconnected,
-    /// The answer is of another type.
+    /// The acknowledgement is of another type.
     Decode(DecodeError),
-    /// The event was not sent in the first place.
+    /// The event was not sent.
     Emit(EmitError),
-    /// The other server does not answer this event, or has no handler for it.
+    /// The other server has no handler for this event, or its handler gives no answer.
     Unanswered,
 }
 
@@ -148,11 +148,11 @@ impl Error for AckError {
 pub enum JoinError {
     /// The socket has left its namespace.
     Disconnected,
-    /// The socket is in as many rooms as it may be.
+    /// The socket has reached the limit of rooms.
     TooManyRooms,
     /// The name of the room is too long.
     NameTooLong,
-    /// The server has no namespace of this path.
+    /// The server has no namespace with this path.
     UnknownNamespace,
     /// The queue to another server of the cluster is full. The sockets on this server have joined.
     ClusterFull,
@@ -172,16 +172,16 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// Why an event failed. Only the public message ever leaves the server.
+/// The error of an event. Only the public message is sent to the client.
 ///
-/// What `?` makes of an error:
+/// `?` converts errors as follows:
 ///
-/// - A text, `&'static str` or `String`, is a public message.
-/// - A [`JoinError`] is public too: it says which limit the client has reached.
-/// - Any other error, also a boxed one or one of `anyhow`, is internal: the client gets `internal error`, and the log has
-///   the cause.
+/// - A string, `&'static str` or `String`, is a public message.
+/// - A [`JoinError`] is public too: it names the limit that the client has reached.
+/// - Any other error, including a boxed one or one of `anyhow`, is internal: the cause is logged, and the
+///   client receives `internal error`.
 ///
-/// A handler may also return such errors as they are, see [`IntoAck`](crate::IntoAck).
+/// A handler may also return such errors directly, see [`IntoAck`](crate::IntoAck).
 ///
 /// # Examples
 ///
@@ -204,17 +204,17 @@ pub struct EventError {
 }
 
 impl EventError {
-    /// An error that the client may read.
+    /// Makes an error with a message for the client.
     pub fn public(message: impl Into<String>) -> Self {
         Self { public: message.into(), source: None }
     }
 
-    /// An error whose cause stays on the server.
+    /// Makes an error whose cause is not sent to the client.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { public: "internal error".into(), source: Some(source.into()) }
     }
 
-    /// User code has panicked.
+    /// Makes the error of user code that panicked.
     pub(crate) fn panicked(what: &'static str) -> Self {
         Self::internal(Panicked(what))
     }
@@ -224,18 +224,18 @@ impl EventError {
         self.source.as_deref().is_some_and(<dyn Error + Send + Sync>::is::<Panicked>)
     }
 
-    /// What the client hears.
+    /// Returns the message that the client receives.
     pub fn message(&self) -> &str {
         &self.public
     }
 
-    /// The cause, for the log.
+    /// Returns the cause, for the log.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()
     }
 }
 
-/// What of the user's code has panicked.
+/// The user code that panicked.
 #[derive(Debug)]
 struct Panicked(&'static str);
 
@@ -265,16 +265,16 @@ impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for EventError {
     }
 }
 
-/// What a client may read of something that `?` has turned into an error: a text, or what it did itself.
+/// Returns the message for the client if an error that `?` converts is a string or a [`JoinError`].
 pub(crate) fn public_message<E: 'static>(error: &E) -> Option<String> {
-    // One implementation of `From` for all errors leaves no other way to tell them apart.
+    // A single generic `From` covers all errors, so they can only be told apart by downcasting.
     let error: &dyn Any = error;
     let text = error.downcast_ref::<&'static str>().map(ToString::to_string);
     let text = text.or_else(|| error.downcast_ref::<String>().cloned());
     text.or_else(|| error.downcast_ref::<JoinError>().map(ToString::to_string))
 }
 
-/// Shows an error with all that caused it, in one line.
+/// Displays an error and its sources in one line.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

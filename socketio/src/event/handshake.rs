@@ -1,4 +1,4 @@
-//! What a client brings when it connects, and how it is refused.
+//! The handshake of a client with a namespace, and the error that rejects it.
 
 use std::{borrow::Cow, error::Error, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::SystemTime};
 
@@ -13,8 +13,8 @@ use crate::{
 
 /// The request of a client to connect to a namespace. Cheap to clone.
 ///
-/// Headers, query and address are those of the HTTP request that opened the connection, for all its namespaces.
-/// Node: `socket.handshake`.
+/// Headers, query and address are those of the HTTP request that opened the connection, in all its
+/// namespaces. Node: `socket.handshake`.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ struct Inner {
     params: Params,
 }
 
-/// The parameters in the path of a dynamic namespace, each with its name.
+/// The parameters in the path of a dynamic namespace, as pairs of name and value.
 pub(crate) type Params = Box<[(Box<str>, Box<str>)]>;
 
 impl Handshake {
@@ -47,17 +47,18 @@ impl Handshake {
         Self(Arc::new(Inner { request, auth, time: SystemTime::now(), params: Params::default() }))
     }
 
-    /// The same, for a dynamic namespace.
+    /// Copies the handshake, with the parameters of a dynamic namespace.
     pub(crate) fn with_params(&self, params: Params) -> Self {
         let Inner { request, auth, time, .. } = &*self.0;
         Self(Arc::new(Inner { request: request.clone(), auth: auth.clone(), time: *time, params }))
     }
 
-    /// Reads a parameter in the path of a [dynamic namespace](crate::Server::dynamic).
+    /// Parses a parameter in the path of a [dynamic namespace](crate::Server::dynamic).
     ///
     /// # Errors
     ///
-    /// Returns the refusal of a namespace that does not exist, if the path has no such parameter, or one that is no `T`.
+    /// Returns the error `Invalid namespace` if the path has no such parameter, or if it does not parse as a
+    /// `T`.
     ///
     /// # Examples
     ///
@@ -77,52 +78,53 @@ impl Handshake {
         value.ok_or_else(|| ConnectError::new("Invalid namespace"))
     }
 
-    /// All parameters in the path of a dynamic namespace, with their names, from left to right.
+    /// Returns all parameters in the path of a dynamic namespace, with their names, from left to right.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Reads what the client passed as `auth`. A client that passed nothing has passed `{}`.
+    /// Decodes the `auth` payload of the client, `{}` if it sent none.
     ///
     /// # Errors
     ///
-    /// Returns a refusal that says so if it is of another type.
+    /// Returns an error with a message for the client if the payload is not a `T`.
     pub fn auth<T: DeserializeOwned>(&self) -> Result<T, ConnectError> {
         leniency::from_str(self.auth_json().unwrap_or("{}"))
             .map_err(|error| ConnectError::new(format!("invalid auth: {error}")))
     }
 
-    /// What the client passed as `auth`: the text of a JSON object.
+    /// Returns the `auth` payload of the client, the text of a JSON object.
     pub fn auth_json(&self) -> Option<&str> {
         self.0.auth.as_deref()
     }
 
-    /// The first header of this name, in whatever case.
+    /// Returns the first header with this name. Names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.request.header(name)
     }
 
-    /// All headers, names in lower case.
+    /// Returns all headers, with names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.request.headers()
     }
 
-    /// The query parameter of this name; the last one, if it is repeated.
+    /// Returns the query parameter with this name, the last one if it is repeated.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.0.request.query(name)
     }
 
-    /// All query parameters, those of the protocol included.
+    /// Returns all query parameters, including those of the protocol.
     pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.0.request.queries()
     }
 
-    /// What a tower layer in front of the server has put into the extensions of the HTTP request that opened the
-    /// connection: a session, or the user behind a token. On every transport, and for all namespaces.
+    /// Returns an extension that a tower layer in front of the server added to the HTTP request that opened
+    /// the connection, such as a session or an authenticated user. Available on every transport and in all
+    /// namespaces.
     ///
-    /// The server keeps those types that
-    /// [`EngineConfig::keep_extension`](crate::EngineConfig::keep_extension) names, as long as the connection lives; of
-    /// others, and if no layer has set it, this is `None`. Node: `socket.request`.
+    /// The server keeps the types named by
+    /// [`EngineConfig::keep_extension`](crate::EngineConfig::keep_extension) as long as the connection lives.
+    /// Returns `None` for other types, and if no layer has set the extension. Node: `socket.request`.
     ///
     /// # Examples
     ///
@@ -140,7 +142,7 @@ impl Handshake {
     /// let engine = EngineConfig::default().keep_extension::<User>();
     /// let io = Server::with_config(ServerConfig::default().engine(engine))
     ///     .namespace(Namespace::with_auth("/", sign_in));
-    /// // In place of a layer that asks a database.
+    /// // Stands in for a layer that queries a database.
     /// let layer = Extension(User { name: "Ann".into() });
     /// let app: Router = Router::new().route_service("/socket.io/", io).layer(layer);
     /// ```
@@ -156,43 +158,43 @@ impl Handshake {
         extension
     }
 
-    /// The target of the HTTP request: path and query.
+    /// Returns the target of the HTTP request: path and query.
     pub fn url(&self) -> &str {
         self.0.request.url()
     }
 
-    /// The address of the client, or of the proxy in front of it.
+    /// Returns the address of the client, or of the proxy in front of it.
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.request.address()
     }
 
-    /// When the client asked to connect to the namespace. Node: `issued`.
+    /// Returns the time of the CONNECT packet. Node: `issued`.
     pub fn issued(&self) -> SystemTime {
         self.0.time
     }
 
-    /// Whether the HTTP request came over TLS, as far as the server itself can see.
+    /// Returns `true` if the HTTP request used TLS, as far as the server itself can tell.
     pub fn secure(&self) -> bool {
         self.0.request.secure()
     }
 
-    /// Whether the HTTP request has an `Origin` header. Node: `xdomain`.
+    /// Returns `true` if the HTTP request has an `Origin` header. Node: `xdomain`.
     pub fn cross_domain(&self) -> bool {
         self.header("origin").is_some()
     }
 }
 
 impl fmt::Debug for Handshake {
-    /// Leaves `auth` and headers out: they hold secrets.
+    /// Omits `auth` and headers, because they hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
-/// The refusal of a connection: the client gets it as `connect_error`.
+/// The rejection of a connection: the client receives it as `connect_error`.
 ///
-/// `?` makes one of any error, as of an [`EventError`](crate::EventError): a text is the message, and of another error
-/// the client gets `internal error`, while the log has the cause.
+/// `?` converts any error, as for an [`EventError`](crate::EventError): a string is the message; for other
+/// errors the client receives `internal error`, and the cause is logged.
 ///
 /// # Examples
 ///
@@ -210,12 +212,12 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    /// Refuses with a message: `error.message` of the client.
+    /// Rejects with a message: `error.message` of the client.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), data: None, cause: None }
     }
 
-    /// Refuses for a reason that stays on the server: the client gets `internal error`.
+    /// Rejects with a cause that is not sent: the client receives `internal error`.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into().into()), ..Self::new("internal error") }
     }
@@ -227,12 +229,12 @@ impl ConnectError {
         self
     }
 
-    /// The message.
+    /// Returns the message.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The cause, for the log.
+    /// Returns the cause, for the log.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }
@@ -248,19 +250,19 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// Two are equal if the client cannot tell them apart.
+/// Equal if the client receives the same error.
 impl PartialEq for ConnectError {
     fn eq(&self, other: &Self) -> bool {
         (&self.message, &self.data) == (&other.message, &other.data)
     }
 }
 
-/// For handlers and hooks that read the handshake.
+/// Lets handlers and hooks use `?` on methods of [`Handshake`].
 impl From<ConnectError> for EventError {
-    fn from(refuse: ConnectError) -> Self {
-        match refuse.cause {
+    fn from(error: ConnectError) -> Self {
+        match error.cause {
             Some(cause) => Self::internal(cause),
-            None => Self::public(refuse.message),
+            None => Self::public(error.message),
         }
     }
 }

@@ -1,29 +1,29 @@
-//! What is different for version 2 clients, who speak revision 4 of the Socket.IO protocol over Engine.IO 3:
+//! Differences of version 2 clients, which use revision 4 of the Socket.IO protocol over Engine.IO 3:
 //! <https://github.com/socketio/socket.io-protocol/tree/v4>.
 //!
-//! They are in the namespace `/` without asking, bring no auth payload but a query behind the name of any other
-//! namespace, compute their ids themselves, and are refused with any JSON value.
+//! They join the namespace `/` without a CONNECT, send no auth payload but a query after the name of any
+//! other namespace, compute their socket ids themselves, and accept any JSON value as a connection error.
 
 use engineio::SessionHandle;
 use serde_json::{Map, Value, json};
 
 use crate::event::handshake::ConnectError;
 
-/// Whether the client of a session is one of them.
+/// Returns `true` if the session belongs to a version 2 client.
 pub(crate) fn is_legacy(session: &SessionHandle) -> bool {
     session.protocol() == 3
 }
 
-/// Parts the namespace field of a packet into the path and the query.
+/// Splits the namespace field of a packet into path and query.
 pub(crate) fn split_query(namespace: &str) -> (&str, &str) {
     namespace.split_once('?').unwrap_or((namespace, ""))
 }
 
-/// As many parameters as Node reads of a query.
+/// The maximum number of query parameters that Node parses.
 const MAX_PARAMETERS: usize = 1000;
 
-/// The query of a namespace as the auth payload that newer clients would send: an object of strings. As in Node, a
-/// name that is repeated has an array of all its values.
+/// Converts the query of a namespace into the auth payload of newer clients: an object of strings. As in
+/// Node, a repeated name has an array of all its values.
 pub(crate) fn auth_of_query(query: &str) -> String {
     let mut auth = Map::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS) {
@@ -37,11 +37,12 @@ pub(crate) fn auth_of_query(query: &str) -> String {
     Value::Object(auth).to_string()
 }
 
-/// The refusal of a namespace that does not exist. Node sends it in the new form even to these clients.
+/// Returns the error of a namespace that does not exist. As in Node, version 2 clients receive it in the
+/// newer form.
 pub(crate) fn unknown_namespace(session: &SessionHandle) -> ConnectError {
     const MESSAGE: &str = "Invalid namespace";
-    let refuse = ConnectError::new(MESSAGE);
-    if is_legacy(session) { refuse.data(json!({ "message": MESSAGE })) } else { refuse }
+    let error = ConnectError::new(MESSAGE);
+    if is_legacy(session) { error.data(json!({ "message": MESSAGE })) } else { error }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Names of events, and what a handler answers.
+//! Names of events, their arguments, handshakes, return values of handlers, errors and disconnect reasons.
+//! May import `proto` only; not `config` or any folder above it.
 
 pub(crate) mod args;
 pub(crate) mod error;
@@ -18,13 +19,13 @@ use crate::{
 
 /// The name of an event that carries `T`.
 ///
-/// A string names any event; a [`TypedEvent`] names one whose arguments are known.
+/// A string names any event; a [`TypedEvent`] names an event with known argument types.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name an event that carries `{T}`",
     label = "this event carries other arguments"
 )]
 pub trait EventName<T: ?Sized> {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     fn name(&self) -> &str;
 }
 
@@ -46,7 +47,7 @@ impl<T: ?Sized> EventName<T> for &String {
     }
 }
 
-/// An event whose arguments are of one type, in both directions: the contract with the frontend.
+/// The name of an event whose arguments have one type in both directions: the contract with the frontend.
 ///
 /// # Examples
 ///
@@ -58,7 +59,7 @@ impl<T: ?Sized> EventName<T> for &String {
 /// struct Said { text: String }
 /// const SAID: TypedEvent<Said> = TypedEvent::new("said");
 ///
-/// // The types of both arguments are known from the event.
+/// // Both argument types are inferred from the event.
 /// let chat = Namespace::new("/").on(SAID, async |socket, said| socket.broadcast().emit(SAID, &said));
 /// ```
 pub struct TypedEvent<T: ?Sized> {
@@ -93,7 +94,7 @@ impl<T: ?Sized> EventName<T> for TypedEvent<T> {
     }
 }
 
-/// The answer of a handler: the arguments of the acknowledgement, by the rule of [`ToArgs`].
+/// An acknowledgement returned by a handler: its arguments, by the rules of [`ToArgs`].
 ///
 /// # Examples
 ///
@@ -105,7 +106,7 @@ impl<T: ?Sized> EventName<T> for TypedEvent<T> {
 #[derive(Debug, Clone)]
 pub struct Ack<T>(pub T);
 
-/// Leaves the client without an acknowledgement, even if it waits for one.
+/// Sends no acknowledgement, even if the client requested one.
 ///
 /// # Examples
 ///
@@ -117,32 +118,32 @@ pub struct Ack<T>(pub T);
 #[derive(Debug, Clone, Copy)]
 pub struct NoAck;
 
-/// What a handler may return.
+/// The return value of a handler.
 ///
-/// `()` acknowledges without arguments, [`Ack`] with some, [`NoAck`] and `None` not at all. An error, of any type that
-/// becomes an [`EventError`] by `?`, is answered with one argument, `{"error": <its public message>}`, and logged.
-/// Nothing is sent if the client does not wait for an acknowledgement.
+/// `()` acknowledges without arguments, [`Ack`] with arguments, [`NoAck`] and `None` not at all. An error of
+/// any type that `?` converts into an [`EventError`] is logged and acknowledged with the argument
+/// `{"error": <its public message>}`. Nothing is sent if the client did not request an acknowledgement.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as an acknowledgement",
     label = "this handler must return `()`, `Ack<T>`, `NoAck`, `Option<Ack<T>>`, or a `Result` of one of these",
     note = "`T` must implement `serde::Serialize`, an error must implement `std::error::Error`, or be a text, a boxed error or an `EventError`"
 )]
 pub trait IntoAck {
-    /// Encodes the answer.
+    /// Encodes the acknowledgement.
     #[doc(hidden)]
     fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError>;
 }
 
-/// What a hook may return: nothing, or a `Result`, of which an error is logged.
+/// The return value of a hook: nothing, or a `Result` whose error is logged.
 ///
-/// The error is of any type that becomes an [`EventError`] by `?`.
+/// The error is of any type that `?` converts into an [`EventError`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a hook",
     label = "this hook must return `()` or `Result<(), E>`",
     note = "`E` must implement `std::error::Error`, or be a text, a boxed error or an `EventError`"
 )]
 pub trait HookResult {
-    /// The error, if there is one.
+    /// Returns the error, if there is one.
     #[doc(hidden)]
     fn into_result(self) -> Result<(), EventError>;
 }
@@ -160,7 +161,7 @@ impl<E: Into<EventError>> HookResult for Result<(), E> {
     }
 }
 
-/// What a function returns that ends in `todo!()`: `!`, which has no stable name in this place yet.
+/// The type `!`, which a function that ends in `todo!()` returns. It cannot be named on stable Rust here.
 type Never = <fn() -> ! as Returns>::Output;
 
 trait Returns {
@@ -185,17 +186,17 @@ impl IntoAck for Never {
     }
 }
 
-/// Where an answer goes.
+/// The destination of an acknowledgement.
 #[derive(Debug, Clone, Copy)]
 #[doc(hidden)]
 pub struct Reply<'a> {
     pub(crate) encoder: Encoder<'a>,
-    /// `None`: the client does not wait for an answer.
+    /// `None` if the client did not request an acknowledgement.
     pub(crate) id: Option<u64>,
 }
 
-/// What a handler has answered, as [middleware](crate::Namespace::wrap) sees it: nothing, or the encoded arguments of an
-/// acknowledgement.
+/// The result of a handler as [middleware](crate::Namespace::wrap) sees it: nothing, or the encoded arguments
+/// of an acknowledgement.
 #[derive(Debug)]
 pub struct AckResponse(pub(crate) Option<Frames>);
 

@@ -1,10 +1,10 @@
-//! Why a socket left its namespace.
+//! The reasons for which sockets leave their namespaces.
 
 use std::fmt;
 
 use engineio::CloseReason;
 
-/// Why a socket left its namespace.
+/// The reason for which a socket left its namespace.
 ///
 /// # Examples
 ///
@@ -25,7 +25,8 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Whether the client may come back: it did not leave, and nobody has thrown it out.
+    /// Returns `true` if the socket is kept for recovery: neither side disconnected the socket, and the
+    /// client did not violate the protocol.
     pub(crate) const fn is_recoverable(self) -> bool {
         match self {
             Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect => false,
@@ -33,7 +34,7 @@ impl DisconnectReason {
         }
     }
 
-    /// The reason in the words of the Node.js server.
+    /// Returns the reason as the Node.js server spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientNamespaceDisconnect => "client namespace disconnect",

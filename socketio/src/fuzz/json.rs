@@ -12,18 +12,18 @@ use crate::proto::{
     leniency,
 };
 
-/// The check must agree with `serde_json`, which skips what is ignored at any depth.
+/// The check must agree with `serde_json`, except for the depth of ignored values.
 pub fn json(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let valid = serde_json::from_str::<IgnoredAny>(text).is_ok();
     assert_eq!(check(text).is_ok(), valid && depth(text) <= 128, "{text}");
-    // Placeholders can only make it worse. Once they are resolved, nothing changes any more.
+    // Resolving never makes invalid text valid, and it is idempotent.
     if let Ok(resolved) = resolve(text, 2) {
         assert!(valid && check(&resolved).is_ok(), "{text}");
         assert!(matches!(resolve(&resolved, 2), Ok(Cow::Borrowed(_))), "{text} {resolved}");
         assert!(resolved.len() <= 2 * text.len(), "{text}");
     }
-    // What is read once more because of what JavaScript takes is the same JSON otherwise.
+    // Lenient reading accepts only valid JSON, and agrees with the strict result if there is one.
     if let Ok(value) = leniency::from_str::<Value>(text) {
         assert!(valid, "{text}");
         assert!(serde_json::from_str::<Value>(text).map_or(true, |strict| strict == value), "{text}");
@@ -31,7 +31,7 @@ pub fn json(input: &[u8]) {
     elements(text, valid);
 }
 
-/// The elements of an array are found where `serde_json` finds them; in what is no JSON, anywhere.
+/// Checks the element boundaries against `serde_json`. For invalid JSON, any boundaries are accepted.
 fn elements(text: &str, valid: bool) {
     if !text.starts_with('[') {
         return;
@@ -45,7 +45,7 @@ fn elements(text: &str, valid: bool) {
     }
 }
 
-/// How deep valid JSON is nested.
+/// Returns the nesting depth of valid JSON.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut quoted, mut escaped) = (false, false);

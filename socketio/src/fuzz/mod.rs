@@ -1,5 +1,7 @@
-//! What hostile input must not break: one function for each fuzz target, fed by libFuzzer (see `fuzz/`) and with the
-//! corpora by the plain tests. Not public API.
+//! Fuzz targets, one function each, which libFuzzer runs (see `fuzz/`) and the unit tests replay on the
+//! corpora. Not public API.
+//!
+//! This module may import all layers. No other module may import it.
 
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
 
@@ -24,7 +26,7 @@ pub use self::{json::json, packets::socketio_packet, session::socketio_session};
 mod tests {
     use std::{fs, path::Path};
 
-    /// Feeds a target with what is kept of it.
+    /// Runs a target on its corpus.
     fn replay(target: fn(&[u8]), corpus: &str) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
         let files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();

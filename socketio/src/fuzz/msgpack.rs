@@ -1,4 +1,4 @@
-//! Packets as MessagePack.
+//! MessagePack packets.
 
 use engineio::Message;
 
@@ -7,13 +7,13 @@ use crate::{
     proto::{attachments::resolve, json::check, packet},
 };
 
-/// The most that a placeholder takes.
+/// The maximum length of a placeholder.
 const PLACEHOLDER: usize = 40;
-/// What a byte becomes at most, as the docs say.
+/// The maximum growth from a byte of input to JSON, as documented.
 const GROWTH: usize = 6;
 
-/// Whatever is read is JSON that is not much longer, is written again, and then does not change any more. Text is
-/// written if it is JSON.
+/// Whatever is decoded must be JSON of bounded length, and stable under encoding and decoding. JSON text can
+/// always be encoded.
 pub fn msgpack(input: &[u8]) {
     let parser = MsgpackParser::default();
     if let Ok(text) = std::str::from_utf8(input) {
@@ -29,7 +29,7 @@ pub fn msgpack(input: &[u8]) {
         "{payload}"
     );
     assert!(payload.len() <= GROWTH * input.len() + PLACEHOLDER * attachments.len(), "{payload}");
-    // A connection goes on with some only; it must not panic at any.
+    // A connection accepts only some of them; the check must not panic on any.
     let _ = packet::check(packet.kind, packet.id, payload);
     let written = write(&parser, &packet);
     let again = read(&mut *decoder, written.payload()).expect("what was written is read");

@@ -19,7 +19,7 @@ use crate::{
 
 static CONFIG: LazyLock<ServerConfig> = LazyLock::new(ServerConfig::default);
 
-/// A packet, read into several types. What was read unparsed must be read again when it is written.
+/// Decodes a packet into several types. Arguments that were read unparsed must survive encoding and decoding.
 pub fn socketio_packet(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Ok(packet) = TextPacket::decode(text, CONFIG.packet_limits()) else { return };
@@ -35,7 +35,8 @@ pub fn socketio_packet(input: &[u8]) {
     };
     assert!(name.len() <= CONFIG.max_name_length);
     let attachments: Vec<_> = (0..packet.attachments).map(|n| Bytes::from(vec![n as u8; n])).collect();
-    // The connection does so once a packet with attachments is complete; the name of the event stays where it is.
+    // The connection resolves placeholders once all attachments have arrived; the event name keeps its
+    // position.
     let Ok(payload) = resolve(packet.payload, attachments.len()) else { return };
     let packet = TextPacket { payload: &payload, ..packet };
     let is_json = check(&payload).is_ok();
@@ -54,11 +55,11 @@ pub fn socketio_packet(input: &[u8]) {
     }
 }
 
-/// Whether text is JSON does not depend on the type that it is read into.
+/// Checks that the result of validation does not depend on the type.
 fn into_types(raw: RawArgs<'_>, is_json: bool) {
     fn read<T: FromArgs>(raw: RawArgs<'_>, is_json: bool) {
         match T::from_args(raw) {
-            // What a type ignores is skipped at any depth.
+            // `serde_json` skips ignored values at any depth.
             Ok(_) => {
                 assert!(serde_json::from_str::<IgnoredAny>(raw.payload).is_ok(), "more than JSON was read");
             }
@@ -74,7 +75,7 @@ fn into_types(raw: RawArgs<'_>, is_json: bool) {
     read::<(u8, String)>(raw, is_json);
 }
 
-/// What a type reads does not depend on whether the attachments are taken out.
+/// Checks that a type reads the same value whether or not the attachments are taken out.
 fn given(raw: RawArgs<'_>, attachments: &[Bytes]) {
     let kept = <Vec<Bytes>>::from_args(raw).ok();
     let mut attachments = attachments.to_vec();
@@ -82,7 +83,7 @@ fn given(raw: RawArgs<'_>, attachments: &[Bytes]) {
     assert_eq!(<Vec<Bytes>>::from_args(raw).ok(), kept);
 }
 
-/// Writes the packet with its arguments, and reads it again.
+/// Encodes the packet with its arguments, and decodes it again.
 fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
     let carrier = match (packet.kind, packet.id) {
         (Kind::Ack, Some(id)) => Carrier::Ack { id },

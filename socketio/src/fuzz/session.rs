@@ -23,28 +23,28 @@ use crate::{Ack, Args, ConnectError, EngineConfig, Handshake, Namespace, Server,
 const HANG: Duration = Duration::from_mins(2);
 const MAX_LEN: usize = 4096;
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
-/// What joins the packets of a body.
+/// The separator of the packets in a body.
 const SEPARATOR: char = '\u{1e}';
 
 thread_local! {
-    // On a virtual clock, which goes on when nothing else does.
+    // The paused clock advances when all tasks are idle.
     static RUNTIME: Runtime =
         Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
 }
 
-/// What the handlers have seen.
+/// Counters of the handlers.
 #[derive(Default)]
 struct Seen {
     connects: AtomicUsize,
     disconnects: AtomicUsize,
     attachments: AtomicUsize,
-    /// Packets whose attachments are more than the limits allow.
+    /// The number of events whose attachments exceed the limits.
     over: AtomicUsize,
 }
 
-/// Each line is a message: those that begin with a `b` are binary, of a length that the line says. What an empty line
-/// parts comes with requests of its own. Whatever they are, the session is answered or ends, another is served as ever,
-/// and nothing is left in the end.
+/// Each line is a message; a line that begins with `b` is binary, of a length given by the line. Empty lines
+/// separate requests. For any input, the session is served or closed, another session is not affected, and no
+/// state remains at the end.
 pub fn socketio_session(input: &[u8]) {
     RUNTIME.with(|runtime| {
         runtime.block_on(async { timeout(HANG, run(input)).await.expect("it comes to an end") });
@@ -65,7 +65,7 @@ async fn run(input: &[u8]) {
         let packets: Vec<String> = messages.lines().map(packet).collect();
         client.post(&packets.join(&SEPARATOR.to_string())).await;
     }
-    // No packet, wherever the session stands: all that waits for the client comes before the end.
+    // Not a packet in any state of the session: everything queued for the client is sent before the close.
     client.post("49").await;
     while client.poll().await.is_some() {}
 
@@ -115,7 +115,7 @@ fn hooked(namespace: Namespace<()>, seen: &Arc<Seen>) -> Namespace<()> {
             let len: usize = attachments.iter().map(Bytes::len).sum();
             args.over.fetch_add(usize::from(attachments.len() > 10 || len > MAX_LEN), Relaxed);
             tokio::task::yield_now().await;
-            // A client that has gone needs no answer.
+            // The client may be disconnected.
             let _ = socket.emit("args", &received);
         })
         .on("bytes", async |_, bytes: Bytes| Ack(bytes))
@@ -123,7 +123,7 @@ fn hooked(namespace: Namespace<()>, seen: &Arc<Seen>) -> Namespace<()> {
         .on("mark", async |_, ()| ())
 }
 
-/// A client that polls without a network.
+/// A polling client without a network.
 struct Client {
     io: Server,
     target: String,
@@ -143,7 +143,7 @@ impl Client {
         let _ = self.io.call(request.expect("a request")).await;
     }
 
-    /// The body of the next answer, unless the session has ended.
+    /// Returns the body of the next response; `None` if the session is closed.
     async fn poll(&mut self) -> Option<String> {
         let request = Request::get(&self.target).body(Full::<Bytes>::default()).expect("a request");
         let response = self.io.call(request).await.expect("an answer");
@@ -153,10 +153,10 @@ impl Client {
     }
 }
 
-/// One line as a packet of the engine.
+/// Returns the Engine.IO packet of a line.
 fn packet(line: &str) -> String {
     match line.strip_prefix('b') {
-        // Three bytes for each.
+        // Three bytes per character.
         Some(rest) => format!("b{}", "AAAA".repeat(rest.len())),
         None => format!("4{line}"),
     }

@@ -1,4 +1,4 @@
-//! Input that keeps the processor busy for longer than it should.
+//! Input that takes disproportionate CPU time.
 
 use std::{collections::HashMap, future::Future, sync::OnceLock, time::Duration};
 
@@ -20,36 +20,38 @@ use crate::{Ack, Args, EngineConfig, Namespace, Server, ServerConfig, Socket};
 
 /// Longer than all timeouts of a session together.
 const HANG: Duration = Duration::from_mins(2);
-/// The input is sent again and again until it has so many bytes: what grows with their square shows.
+/// The input is repeated up to this size, so that quadratic costs show.
 const BYTES: usize = 64 * 1024;
-/// How many times as long as an echo a byte may take. `attack-costs` of `interop-tests` is more exact and wants less.
-const MOST: u32 = 20;
+/// The maximum CPU time per byte, as a multiple of that of an echo. `attack-costs` of `interop-tests` is more
+/// exact and stricter.
+const MAX_FACTOR: u32 = 20;
 const ECHO: &str =
     r#"2["echo",{"id":123456,"from":"Ann","text":"hello to all who are in this room, and to others"}]"#;
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
-/// What stands for the id of a session that polls.
+/// The placeholder for the id of a polling session.
 const SID: &str = "{sid}";
 
-/// How the input reaches the server.
+/// The way in which the input is sent to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Each line is a message on a WebSocket in the namespace `/`; those that begin with a `b` are binary.
+    /// Each line is a message on a WebSocket in the namespace `/`; those that begin with `b` are binary.
     Messages,
     /// Each line is a packet on a WebSocket in the namespace `/`.
     Packets,
-    /// The same, on a WebSocket of protocol 3.
+    /// As `Packets`, on a WebSocket of protocol 3.
     OldPackets,
-    /// Each line is a packet on a WebSocket beside a session that polls.
+    /// Each line is a packet on a WebSocket that probes the upgrade of a polling session.
     Probe,
-    /// As it is, on a connection that becomes a WebSocket first.
+    /// Raw bytes after the WebSocket upgrade.
     Frames,
-    /// As it is, on a connection.
+    /// Raw bytes on a new connection.
     Requests,
 }
 
 const WAYS: [Way; 6] = [Way::Messages, Way::Packets, Way::OldPackets, Way::Probe, Way::Frames, Way::Requests];
 
-/// The first byte says how the rest reaches the server. A byte of it must not take much longer than one of an echo.
+/// The first byte selects how the rest is sent. A byte of it must not take much longer than a byte of an
+/// echo.
 pub fn slow(input: &[u8]) {
     static OF_ECHO: OnceLock<Duration> = OnceLock::new();
     let Some((&way, input)) = input.split_first() else { return };
@@ -61,13 +63,13 @@ pub fn slow(input: &[u8]) {
         times.sort();
         times[2]
     });
-    let most = echo * MOST * u32::try_from(bytes.len().div_ceil(BYTES)).unwrap_or(u32::MAX);
-    // Others may be in the way for a moment.
+    let most = echo * MAX_FACTOR * u32::try_from(bytes.len().div_ceil(BYTES)).unwrap_or(u32::MAX);
+    // Retried, because other processes may disturb the measurement.
     let times: Vec<_> = (0..5).map(|_| time(way, &bytes)).take_while(|&time| time > most).collect();
     assert!(times.len() < 5, "{times:?} for {} bytes by {way:?}, where an echo takes {echo:?}", bytes.len());
 }
 
-/// The bytes of the input, again and again.
+/// Repeats the input up to [`BYTES`].
 fn repeat(way: Way, input: &[u8]) -> Vec<u8> {
     let lines = input.split(|&byte| byte == b'\n');
     let unit = match way {
@@ -78,7 +80,7 @@ fn repeat(way: Way, input: &[u8]) -> Vec<u8> {
     unit.repeat((BYTES / unit.len().max(1)).max(1))
 }
 
-/// A frame of a line: a text behind the type of its packet, or a binary message.
+/// Returns the WebSocket frame of a line: text with its packet type, or binary.
 fn message(line: &[u8], packet_type: &str) -> Vec<u8> {
     match line.strip_prefix(b"b") {
         Some(rest) => frame(0x82, rest),
@@ -86,7 +88,7 @@ fn message(line: &[u8], packet_type: &str) -> Vec<u8> {
     }
 }
 
-/// A frame whose mask changes nothing.
+/// Returns a frame with a zero mask.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u16::try_from(payload.len()) {
@@ -105,13 +107,13 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The time of the processor that it takes to serve these bytes.
+/// Returns the CPU time that serving these bytes takes.
 fn time(way: Way, bytes: &[u8]) -> Duration {
     let now = || {
         let now = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
     };
-    // On a virtual clock, which goes on when nothing else does.
+    // The paused clock advances when all tasks are idle.
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let begin = now();
     runtime.block_on(async { timeout(HANG, serve(way, bytes)).await.expect("it comes to an end") });
@@ -120,10 +122,10 @@ fn time(way: Way, bytes: &[u8]) -> Duration {
 
 async fn serve(way: Way, bytes: &[u8]) {
     let io = server();
-    let (door, connections) = mpsc::channel(1);
+    let (listener, connections) = mpsc::channel(1);
     tokio::spawn(io.clone().serve(connections));
     let (client, served) = duplex(BYTES);
-    door.send(served).await.expect("the server accepts");
+    listener.send(served).await.expect("the server accepts");
     let query = match way {
         Way::OldPackets => "EIO=3&transport=websocket".to_owned(),
         Way::Probe => format!("EIO=4&transport=websocket&sid={}", open(&io).await),
@@ -146,12 +148,12 @@ async fn serve(way: Way, bytes: &[u8]) {
     }
 }
 
-/// Sends bytes and then the end, and takes what comes until the server ends too.
+/// Sends the parts, closes the write side, and reads until the server closes.
 async fn exchange(client: DuplexStream, parts: &[&[u8]]) {
     let (mut read, mut write) = split(client);
     let writing = async {
         for part in parts {
-            // The server may have seen enough.
+            // The server may have closed the connection already.
             let _ = write.write_all(part).await;
         }
         let _ = write.shutdown().await;
@@ -165,7 +167,7 @@ async fn exchange(client: DuplexStream, parts: &[&[u8]]) {
     tokio::join!(writing, reading);
 }
 
-/// Opens a session that polls; says its id.
+/// Opens a polling session and returns its id.
 async fn open(io: &Server) -> String {
     let request = Request::get(OPEN).body(Full::<Bytes>::default()).expect("a request");
     let body = io.clone().call(request).await.expect("an answer").into_body();
@@ -195,7 +197,8 @@ fn server() -> Server {
         .on("tuple", |_, tuple: (String, Option<u8>, Vec<bool>)| read(tuple))
         .on("join", async |socket: Socket, room: String| socket.join(room))
         .on("leave", async |socket: Socket, room: String| socket.leave(&room));
-    // A session costs so much more than its few bytes that their number is limited, and not looked at here.
+    // Creating a session is far more expensive than its few bytes, so the number of sessions is limited: it
+    // is not measured here.
     let engine = EngineConfig::default().allow_eio3(true).max_handshakes_per_second(10);
     Server::with_config(ServerConfig::default().engine(engine))
         .namespace(namespace)

@@ -1,4 +1,4 @@
-//! Acknowledgements that clients owe.
+//! The acknowledgement request of one socket.
 
 use std::{
     fmt,
@@ -16,13 +16,15 @@ use crate::{
     proto::args::FromArgs,
 };
 
-/// An event that was sent and an answer that is waited for; await it to get the answer.
+/// A sent event whose acknowledgement is pending; await it to get the acknowledgement.
 ///
-/// It resolves exactly once: with the answer, at the [timeout](Self::timeout), or when the socket disconnects.
+/// It resolves exactly once: to the acknowledgement, or to an error at the [timeout](Self::timeout) or when
+/// the socket disconnects.
 ///
 /// # Cancel safety
 ///
-/// The event has been sent before the first await. Dropping the future forgets the answer, and frees its place.
+/// The event is sent before the first await. Dropping the future discards the acknowledgement and frees its
+/// entry in [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
 ///
 /// # Examples
 ///
@@ -46,8 +48,8 @@ impl<A> AckRequest<A> {
         Self { state, timeout, answer: PhantomData }
     }
 
-    /// Waits this long. By default,
-    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout).
+    /// Sets how long to wait. [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout) by
+    /// default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -61,11 +63,11 @@ impl<A: FromArgs> IntoFuture for AckRequest<A> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { state, timeout, .. } = self;
         Box::pin(async move {
-            let mut waiting = state.map_err(AckError::Emit)?;
-            let args = tokio::time::timeout(timeout, &mut waiting.answer)
+            let mut pending = state.map_err(AckError::Emit)?;
+            let args = tokio::time::timeout(timeout, &mut pending.answer)
                 .await
                 .map_err(|_| AckError::Timeout)
-                .inspect_err(|_| waiting.socket.metrics().ack_timed_out())?
+                .inspect_err(|_| pending.socket.metrics().ack_timed_out())?
                 .map_err(|_| AckError::Disconnected)?;
             args.read()
         })
@@ -78,7 +80,7 @@ impl<A> fmt::Debug for AckRequest<A> {
     }
 }
 
-/// A place in the table of a socket, given back on drop.
+/// An entry in the table of pending acknowledgements of a socket. Removed on drop.
 pub(crate) struct PendingAck {
     pub(crate) socket: AnySocket,
     pub(crate) id: u64,

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Chooses the sockets that an event goes to. Each gets it once, however many of the rooms it is in.
+/// Selects the recipients of an event. Each socket receives it once, even if it is in several of the rooms.
 ///
 /// # Examples
 ///
@@ -54,50 +54,51 @@ impl BroadcastOperator {
         self
     }
 
-    /// Adds a room: the event goes to the sockets in any of the rooms, or to all if no room is named. The id of a
-    /// socket is a room too.
+    /// Adds a room: the event is sent to the sockets in any of the rooms, or to all sockets if no room is
+    /// named. The id of a socket is also a room.
     pub fn to(mut self, room: impl Into<Room>) -> Self {
         self.target.rooms.push(room.into());
         self
     }
 
-    /// Leaves out the sockets in a room.
+    /// Excludes the sockets in a room.
     pub fn except(mut self, room: impl Into<Room>) -> Self {
         self.target.except.push(room.into());
         self
     }
 
-    /// Lets the event be lost for clients that cannot take it at once: whose earlier messages still wait, or who
-    /// have no poll parked.
+    /// Drops the event for clients that cannot take it at once: those with earlier messages queued, and
+    /// long-polling clients without a pending poll.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self
     }
 
-    /// Keeps the event on this server, in a cluster.
+    /// Restricts the event to this server in a cluster.
     pub fn local(mut self) -> Self {
         self.flags.local = true;
         self
     }
 
-    /// Whether permessage-deflate may compress the event, if it is large enough and the client agreed to that. It may
-    /// unless told otherwise.
+    /// Sets whether permessage-deflate may compress the event, provided that it is large enough and the
+    /// client negotiated the extension. `true` by default.
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.uncompressed = !compress;
         self
     }
 
-    /// Sends the event. It is encoded once, and never waits for any of the clients.
+    /// Sends the event. It is encoded once, and the call never waits for a client.
     ///
-    /// All members of a room on this server get its broadcasts in the same order. A client that does not take its
-    /// messages is disconnected, or misses some, as [`SlowConsumerPolicy`](crate::SlowConsumerPolicy) says, and disturbs nobody
-    /// else.
+    /// All members of a room on this server receive its broadcasts in the same order. A client that does not
+    /// read its messages is disconnected or loses some, according to its
+    /// [`SlowConsumerPolicy`](crate::SlowConsumerPolicy), and does not affect other clients.
     ///
     /// # Errors
     ///
     /// [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`],
-    /// [`EmitError::UnknownNamespace`]: nothing was sent. [`EmitError::ClusterFull`] if another server of a cluster
-    /// does not keep up: the event is lost for its sockets, and was sent to those of this server.
+    /// [`EmitError::UnknownNamespace`]: nothing was sent. [`EmitError::ClusterFull`] if the queue to another
+    /// server of the cluster is full: the event was sent to the sockets of this server and is lost for those
+    /// of the other one.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -112,18 +113,20 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, op)?)
     }
 
-    /// Sends the event, and waits for the acknowledgements of all who get it. It leaves at once, awaited or not.
+    /// Sends the event at once, awaited or not, and returns a request for the acknowledgements of all
+    /// recipients.
     ///
-    /// The request is a stream of answers, or gives all of them when it is awaited: see [`BroadcastAckRequest`].
-    /// They are read as `A`, by the rule of [`FromArgs`](crate::FromArgs). Each counts against
-    /// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its socket: one that owes too many does
-    /// not get the event, and is missing with [`EmitError::TooManyAcks`]. One that a volatile event was lost for is
-    /// missing with [`EmitError::Full`].
+    /// The request is a stream of acknowledgements, or resolves to all of them when awaited: see
+    /// [`BroadcastAckRequest`]. They are decoded as `A`, by the rules of [`FromArgs`](crate::FromArgs). Each
+    /// one counts against the [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its
+    /// socket. A socket at that limit does not receive the event and is reported missing with
+    /// [`EmitError::TooManyAcks`]. A socket for which a volatile event was dropped is reported missing with
+    /// [`EmitError::Full`].
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit): nothing was sent. A server whose queue is full is no error, but among the
-    /// [missing](crate::BroadcastAnswers::missing_servers).
+    /// As [`emit`](Self::emit): nothing was sent. A full queue to another server is not an error: the server
+    /// is listed in [`missing_servers`](crate::BroadcastAnswers::missing_servers).
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -151,8 +154,8 @@ impl BroadcastOperator {
 }
 
 impl BroadcastOperator {
-    /// The number of sockets on this server that an event would go to. Of one room, or of all sockets, it is known;
-    /// otherwise they are counted. None if there is no such namespace.
+    /// Returns the number of sockets on this server that an event would be sent to, or 0 if there is no such
+    /// namespace. Takes constant time for one room or for all sockets; otherwise the sockets are counted.
     ///
     /// # Examples
     ///
@@ -166,18 +169,19 @@ impl BroadcastOperator {
     }
 }
 
-/// What can be done with sockets on this server and on others.
+/// Operations on sockets of this server and of the other servers.
 impl BroadcastOperator {
-    /// The sockets that an event would go to. None if there is no such namespace.
+    /// Returns the sockets that an event would be sent to, or none if there is no such namespace.
     ///
     /// # Errors
     ///
-    /// Returns the sockets that are known, and which servers are missing, if a server of a cluster does not answer
-    /// within [`requests_timeout`](field@crate::ServerConfig::requests_timeout). Without a cluster it cannot fail.
+    /// Returns [`FetchError`], with the sockets that are known and the servers that are missing, if a server
+    /// of the cluster does not respond within
+    /// [`requests_timeout`](field@crate::ServerConfig::requests_timeout). Never fails without a cluster.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// The future can be dropped at any time; nothing is lost.
     ///
     /// # Examples
     ///
@@ -208,11 +212,11 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// [`JoinError::NameTooLong`] beyond
-    /// [`max_name_length`](field@crate::ServerConfig::max_name_length), [`JoinError::UnknownNamespace`]: nobody joined.
-    /// [`JoinError::TooManyRooms`] if one of the sockets on this server has
-    /// [`max_rooms`](field@crate::ServerConfig::max_rooms) already: it did not join, and all others did. (Another
-    /// server logs it.) [`JoinError::ClusterFull`] if another server does not keep up: its sockets did not join.
+    /// [`JoinError::NameTooLong`] beyond [`max_name_length`](field@crate::ServerConfig::max_name_length),
+    /// [`JoinError::UnknownNamespace`]: no socket joined. [`JoinError::TooManyRooms`] if a socket on this
+    /// server reached [`max_rooms`](field@crate::ServerConfig::max_rooms): it joined only the rooms up to the
+    /// limit, and all others joined. (Another server only logs it.) [`JoinError::ClusterFull`] if the queue
+    /// to another server is full: its sockets did not join.
     ///
     /// # Examples
     ///
@@ -237,7 +241,8 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if another server does not keep up: its sockets stay.
+    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if the queue to another server is full:
+    /// its sockets do not leave the rooms.
     pub fn sockets_leave(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitError> {
         let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
@@ -246,12 +251,13 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, || Op::Leave { target, rooms })?)
     }
 
-    /// Disconnects the sockets from the namespace, and with `close` all sockets of their clients, whose connections
-    /// end.
+    /// Disconnects the sockets from the namespace. With `close`, disconnects all sockets of their clients and
+    /// closes their connections.
     ///
     /// # Errors
     ///
-    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if another server does not keep up: its sockets stay.
+    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if the queue to another server is full:
+    /// its sockets are not disconnected.
     pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.disconnect(&self.target, close);
@@ -260,11 +266,11 @@ impl BroadcastOperator {
     }
 }
 
-/// What servers of a cluster tell each other.
+/// Messages between the servers of a cluster.
 impl BroadcastOperator {
-    /// Sends an event to this namespace on all other servers of the cluster, whose
-    /// [`on_server`](crate::Namespace::on_server) handles it. Rooms choose sockets and make no difference here. Without
-    /// a cluster there is nobody to send to.
+    /// Sends an event to this namespace on all other servers of the cluster, where
+    /// [`on_server`](crate::Namespace::on_server) handles it. Rooms are ignored, because they select sockets.
+    /// Without a cluster it does nothing.
     ///
     /// # Errors
     ///
@@ -283,20 +289,21 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, || Op::ServerEvent { request: None, packet })?)
     }
 
-    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answers of all other servers. The event is
-    /// sent by the first poll.
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answers of all other servers. The
+    /// event is sent by the first poll.
     ///
-    /// Answers are read as `A`. A server that leaves is not waited for; one that does not answer within
-    /// [`requests_timeout`](field@crate::ServerConfig::requests_timeout) is missing. Without another server there is no
-    /// answer, at once.
+    /// Answers are decoded as `A`. A server that leaves the cluster is not waited for; one that does not
+    /// answer within [`requests_timeout`](field@crate::ServerConfig::requests_timeout) is reported missing.
+    /// Without another server the result is empty and ready at once.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit): nothing was sent. A server whose queue is full is no error, but missing.
+    /// As [`emit`](Self::emit): nothing was sent. A full queue to another server is not an error: the server
+    /// is reported missing.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future forgets the answers; the event has been sent once it was polled.
+    /// Dropping the future discards the answers; the event is sent once the future has been polled.
     ///
     /// # Examples
     ///

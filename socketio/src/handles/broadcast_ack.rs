@@ -22,18 +22,20 @@ use crate::{
     proto::args::FromArgs,
 };
 
-/// A broadcast that was sent and the acknowledgements that are waited for. Made by
+/// A sent broadcast whose acknowledgements are pending. Made by
 /// [`BroadcastOperator::emit_with_ack`](crate::BroadcastOperator::emit_with_ack).
 ///
-/// As a [`Stream`] it yields the id of each recipient with its answer, in the order in which they arrive, and ends
-/// when it has yielded one for each. Awaited, it gives all of them at once. Either way each recipient resolves
-/// exactly once: with its answer, when it disconnects, or at the [timeout](Self::timeout), which counts from the first
-/// poll. Nobody to wait for is an answer too: an empty one, at once.
+/// As a [`Stream`] it yields the id of each recipient with its acknowledgement, in order of arrival, and ends
+/// after one item per recipient. Awaited, it resolves to all of them. Either way each recipient resolves
+/// exactly once: to its acknowledgement, or to an error when it disconnects or at the
+/// [timeout](Self::timeout), which starts at the first poll. Without recipients the result is empty and ready
+/// at once.
 ///
 /// # Cancel safety
 ///
-/// The event has been sent. Polling can stop and go on; dropping the request or its future forgets all answers, and
-/// frees their places.
+/// The event has been sent. Polling can stop and resume. Dropping the request or its future discards all
+/// acknowledgements and frees their entries in
+/// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
 ///
 /// # Examples
 ///
@@ -58,7 +60,7 @@ use crate::{
 pub struct BroadcastAckRequest<A> {
     pending: PendingBroadcast,
     timeout: Duration,
-    /// Made when there is something to wait for.
+    /// `Some` once polling has had to wait.
     deadline: Option<Pin<Box<Sleep>>>,
     metrics: NamespaceMetrics,
     answer: PhantomData<fn() -> A>,
@@ -69,16 +71,16 @@ impl<A> BroadcastAckRequest<A> {
         Self { pending, timeout, deadline: None, metrics, answer: PhantomData }
     }
 
-    /// Waits this long for the slowest. By default,
-    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout); Node: 1 millisecond.
+    /// Sets how long to wait for the slowest recipient.
+    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout) by default; Node: 1 millisecond.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self.deadline = None;
         self
     }
 
-    /// Servers that have not said whom the event went to: not in time, or because the queue to them was full. The
-    /// stream knows nothing of their sockets.
+    /// Returns the servers that did not report their recipients, because they did not respond in time or the
+    /// queue to them was full. The stream yields nothing for their sockets.
     pub fn missing_servers(&self) -> Vec<ServerId> {
         self.pending.outcomes.missing_servers()
     }
@@ -129,25 +131,26 @@ impl<A> fmt::Debug for BroadcastAckRequest<A> {
     }
 }
 
-/// What the recipients of a broadcast have answered, by the ids of their sockets.
+/// The acknowledgements of a broadcast, by the ids of the recipients.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BroadcastAnswers<A> {
-    /// The answers, in the order in which they arrived.
+    /// The acknowledgements, in order of arrival.
     pub answers: Vec<(String, A)>,
-    /// Who did not answer, and why.
+    /// The recipients without an acknowledgement, with the reason.
     pub missing: Vec<(String, AckError)>,
-    /// Servers of a cluster that have not said whom the event went to, in time or because the queue to them was full.
+    /// The servers of the cluster that did not report their recipients, because they did not respond in time
+    /// or the queue to them was full.
     pub missing_servers: Vec<ServerId>,
 }
 
-/// What other servers have answered to an event. Made by
-/// [`BroadcastOperator::server_side_emit_with_ack`].
+/// The answers of other servers to an event. Made by
+/// [`BroadcastOperator::server_side_emit_with_ack`](crate::BroadcastOperator::server_side_emit_with_ack).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ServerAnswers<A> {
-    /// The answers, in the order in which they arrived.
+    /// The answers, in order of arrival.
     pub answers: Vec<(ServerId, A)>,
-    /// Which servers gave none, and why.
+    /// The servers without an answer, with the reason.
     pub missing: Vec<(ServerId, AckError)>,
 }

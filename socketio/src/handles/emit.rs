@@ -1,4 +1,4 @@
-//! Emitting to one socket in another way than usual.
+//! Emitting to one socket with options.
 
 use crate::{
     event::{EventName, error::EmitError},
@@ -7,7 +7,7 @@ use crate::{
     proto::args::ToArgs,
 };
 
-/// How an event goes to one socket. Made by [`Socket::volatile`] and [`Socket::compress`].
+/// Options for an event to one socket. Made by [`Socket::volatile`] and [`Socket::compress`].
 ///
 /// # Examples
 ///
@@ -46,7 +46,7 @@ impl<'a, D> EmitOperator<'a, D> {
     ///
     /// # Errors
     ///
-    /// As [`Socket::emit`]. A volatile event that is lost is no error.
+    /// As [`Socket::emit`]. A dropped volatile event is not an error.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"

@@ -1,4 +1,4 @@
-//! Functions of a namespace that look on: at the end of a socket, and at its events in both directions.
+//! Observers of a namespace: called before a socket leaves, and for its events in both directions.
 
 use std::{
     any::Any,
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) type EndObserver<D> = Box<dyn Fn(&Socket<D>, DisconnectReason) + Send + Sync>;
 pub(crate) type EventObserver<D> = Box<dyn Fn(&Socket<D>, &str, &Args) + Send + Sync>;
 
-/// The observers of a namespace, which all its sockets share.
+/// The observers of a namespace, shared by all its sockets.
 pub(crate) struct Observers<D> {
     pub(crate) disconnecting: Option<EndObserver<D>>,
     pub(crate) incoming: Vec<EventObserver<D>>,
@@ -31,7 +31,7 @@ impl<D> Default for Observers<D> {
 }
 
 impl<D> Observers<D> {
-    /// An event has come, and is about to be handled.
+    /// Calls the observers of incoming events. Called before the handler of each event.
     pub(crate) fn notify_incoming(
         &self,
         socket: &Socket<D>,
@@ -42,7 +42,7 @@ impl<D> Observers<D> {
             return Ok(());
         }
         let args = &Args::share(raw)?;
-        self.incoming.iter().for_each(|observer| guarded("on_any", || observer(socket, name, args)));
+        self.incoming.iter().for_each(|observer| catch_panic("on_any", || observer(socket, name, args)));
         Ok(())
     }
 }
@@ -50,7 +50,7 @@ impl<D> Observers<D> {
 /// The data of a socket.
 pub(crate) enum Data<D> {
     Own(D),
-    /// The next socket of the same client may get it.
+    /// Shared with recovery, which passes it to the next socket of the same client.
     Shared(Arc<D>),
 }
 
@@ -65,11 +65,11 @@ impl<D> Deref for Data<D> {
     }
 }
 
-/// What a socket has of the types of its namespace.
+/// The part of a socket that depends on the types of its namespace.
 pub(crate) struct Typed<D> {
     pub(crate) data: Data<D>,
     pub(crate) observers: Arc<Observers<D>>,
-    /// The socket itself, for observers to look at.
+    /// The socket itself, to pass to observers.
     pub(crate) this: Weak<SocketCore<Self>>,
 }
 
@@ -84,7 +84,7 @@ impl<D> Observed for Typed<D> {
         if let Some(observer) = &self.observers.disconnecting
             && let Some(this) = self.this.upgrade()
         {
-            guarded("on_disconnecting", || observer(&Socket(this), reason));
+            catch_panic("on_disconnecting", || observer(&Socket(this), reason));
         }
     }
 
@@ -96,12 +96,12 @@ impl<D> Observed for Typed<D> {
         if let Some(this) = self.this.upgrade() {
             let socket = Socket(this);
             let observers = self.observers.outgoing.iter();
-            observers.for_each(|observer| guarded("on_any_outgoing", || observer(&socket, name, args)));
+            observers.for_each(|observer| catch_panic("on_any_outgoing", || observer(&socket, name, args)));
         }
     }
 }
 
-fn guarded(what: &'static str, observer: impl FnOnce()) {
+fn catch_panic(what: &'static str, observer: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(observer)).is_err() {
         engineio::__log!(error, "the {what} function panicked");
     }

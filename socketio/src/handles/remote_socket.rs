@@ -1,4 +1,4 @@
-//! A socket as all servers may know it.
+//! A socket of any server of the cluster.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -15,10 +15,10 @@ use crate::{
     proto::args::ToArgs,
 };
 
-/// A socket on this server or on another one: what it was when it was asked for, and ways to reach it. Made by
-/// [`BroadcastOperator::fetch_sockets`]. Cheap to clone but for its rooms. Node: `RemoteSocket`.
+/// A socket on this server or on another one: a snapshot of its state, and operations on it. Made by
+/// [`BroadcastOperator::fetch_sockets`]. Cheap to clone except for its rooms. Node: `RemoteSocket`.
 ///
-/// It is reached through the room of its own id.
+/// Operations address the room named after its id.
 ///
 /// # Examples
 ///
@@ -46,26 +46,26 @@ impl RemoteSocket {
         Self { adapter, summary }
     }
 
-    /// The public id of the socket.
+    /// Returns the public id of the socket.
     pub fn id(&self) -> &str {
         &self.summary.id
     }
 
-    /// What the client brought when it connected.
+    /// Returns the handshake of the client.
     pub fn handshake(&self) -> &Handshake {
         &self.summary.handshake
     }
 
-    /// The rooms that it was in, that of its own id among them.
+    /// Returns the rooms of the socket at the time of the snapshot, including the room of its own id.
     pub fn rooms(&self) -> &[Room] {
         &self.summary.rooms
     }
 
-    /// Reads its data, if the namespace [shares](crate::Namespace::share_data) it.
+    /// Decodes its data, if the namespace [shares](crate::Namespace::share_data) it.
     ///
     /// # Errors
     ///
-    /// Returns an error if it is of another type than `T`. Data that is not shared is `null`.
+    /// Returns an error if the data is not a `T`. Data that is not shared is `null`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.summary.data.as_deref().unwrap_or("null"))
     }
@@ -74,13 +74,13 @@ impl RemoteSocket {
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::emit`]: that the socket has left is none.
+    /// As [`BroadcastOperator::emit`]. It is not an error if the socket has left.
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         self.operator().emit(event, args)
     }
 
-    /// Sends an event to its client, and waits for the acknowledgement: a single one, or none if the socket has
-    /// left before.
+    /// Sends an event to its client and returns a request for the acknowledgement. The result is empty if the
+    /// socket has left.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl RemoteSocket {
         self.operator().emit_with_ack(event, args)
     }
 
-    /// Adds it to rooms.
+    /// Adds the socket to rooms.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl RemoteSocket {
         self.operator().sockets_join(rooms)
     }
 
-    /// Removes it from rooms.
+    /// Removes the socket from rooms.
     ///
     /// # Errors
     ///
@@ -111,7 +111,8 @@ impl RemoteSocket {
         self.operator().sockets_leave(rooms)
     }
 
-    /// Disconnects it from its namespace, and with `close` all sockets of its client, whose connection ends.
+    /// Disconnects the socket from its namespace. With `close`, disconnects all sockets of its client and
+    /// closes the connection.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl RemoteSocket {
 }
 
 impl fmt::Debug for RemoteSocket {
-    /// Leaves the data out.
+    /// Omits the data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteSocket")
             .field("id", &self.summary.id)
@@ -135,14 +136,15 @@ impl fmt::Debug for RemoteSocket {
     }
 }
 
-/// Some servers of a cluster did not tell of their sockets: in time, or because the queue to them was full.
+/// Some servers of a cluster did not report their sockets, because they did not respond in time or the queue
+/// to them was full.
 ///
 /// # Examples
 ///
 /// ```
 /// use socketio::{RemoteSocket, Server};
 ///
-/// /// As many as can be known.
+/// /// Returns all sockets that are known.
 /// async fn some(io: &Server) -> Vec<RemoteSocket> {
 ///     io.of("/").fetch_sockets().await.unwrap_or_else(|error| error.sockets)
 /// }
@@ -150,9 +152,9 @@ impl fmt::Debug for RemoteSocket {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FetchError {
-    /// The sockets of this server and of those that answered.
+    /// The sockets of this server and of the servers that responded.
     pub sockets: Vec<RemoteSocket>,
-    /// The servers that did not.
+    /// The servers that did not respond.
     pub missing: Vec<ServerId>,
 }
 

@@ -10,15 +10,15 @@ use crate::{
     },
 };
 
-/// The sockets of a namespace on this server, with their [data](Socket::data). Made by [`Socket::sockets`] and
-/// [`Server::sockets`](crate::Server::sockets). Cheap to clone. Node: `namespace.sockets`.
+/// The sockets of a namespace on this server, with their [data](Socket::data). Made by [`Socket::sockets`]
+/// and [`Server::sockets`](crate::Server::sockets). Cheap to clone. Node: `namespace.sockets`.
 ///
-/// What it returns is the state of this moment: sockets come and go meanwhile. For those of all servers of a cluster, see
-/// [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets).
+/// Each result is a snapshot: sockets may join and leave concurrently. For the sockets of all servers of a
+/// cluster, see [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets).
 ///
 /// # Examples
 ///
-/// Who is in a room:
+/// Lists the members of a room:
 ///
 /// ```
 /// use socketio::{Ack, Namespace, Socket};
@@ -40,17 +40,17 @@ impl<D: Send + Sync + 'static> Sockets<D> {
         Self { adapter, data: PhantomData }
     }
 
-    /// The socket of an id, if it is in the namespace.
+    /// Returns the socket with an id, if it is in the namespace.
     pub fn get(&self, id: &str) -> Option<Socket<D>> {
         Socket::from_any(&self.adapter.socket(id)?)
     }
 
-    /// All sockets.
+    /// Returns all sockets.
     pub fn all(&self) -> Vec<Socket<D>> {
         self.select(&Target::default())
     }
 
-    /// The sockets in a room.
+    /// Returns the sockets in a room.
     pub fn in_room(&self, room: impl Into<Room>) -> Vec<Socket<D>> {
         self.select(&Target { rooms: vec![room.into()], ..Target::default() })
     }
@@ -60,17 +60,17 @@ impl<D: Send + Sync + 'static> Sockets<D> {
         sockets.into_iter().flatten().collect()
     }
 
-    /// The number of sockets. It is known: nothing is counted or allocated.
+    /// Returns the number of sockets. Does not iterate or allocate.
     pub fn len(&self) -> usize {
         self.adapter.len()
     }
 
-    /// Whether there is no socket.
+    /// Returns `true` if there is no socket.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The number of sockets in a room. It is known: nothing is counted or allocated.
+    /// Returns the number of sockets in a room. Does not iterate or allocate.
     pub fn count_in(&self, room: &str) -> usize {
         self.adapter.count_in(room)
     }

@@ -1,4 +1,4 @@
-//! The acknowledgements of one broadcast come together here, from this server and from others.
+//! Collects the acknowledgements of one broadcast, from this server and from others.
 
 use std::{
     collections::VecDeque,
@@ -22,7 +22,7 @@ use crate::{
     proto::args::FromArgs,
 };
 
-/// What became of the acknowledgement of one recipient.
+/// The outcome of the acknowledgement of one recipient.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Answer(AckArgs),
@@ -42,27 +42,27 @@ impl Outcome {
     }
 }
 
-/// Where the outcomes come together. Each recipient gets exactly one; later ones are ignored.
+/// Collects the outcomes of a broadcast. Each recipient gets exactly one; later ones are ignored.
 #[derive(Default)]
 pub(crate) struct AckCollector(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     recipients: Vec<Recipient>,
-    /// What has come and was not taken yet, by the place of the recipient.
-    arrived: VecDeque<(u32, Outcome)>,
-    owing: usize,
+    /// Outcomes that were not polled yet, with the index of the recipient.
+    ready: VecDeque<(u32, Outcome)>,
+    pending: usize,
     servers: Vec<Server>,
-    /// The servers of which it is not known whom they have sent the event to.
-    unheard: usize,
+    /// The number of servers that have not reported their recipients.
+    unreported: usize,
     missing: Vec<ServerId>,
     waker: Option<Waker>,
 }
 
 struct Recipient {
     id: Sid,
-    /// Until its outcome is known.
-    owing_at: Option<Location>,
+    /// `Some` until the outcome is known.
+    location: Option<Location>,
 }
 
 enum Location {
@@ -70,27 +70,27 @@ enum Location {
     Remote,
 }
 
-/// Another server that takes part.
+/// Another server that takes part in the broadcast.
 struct Server {
     id: ServerId,
-    /// Its recipients among all, once they are known.
+    /// Its range in `State::recipients`; `None` until the server reports it.
     recipients: Option<Range<usize>>,
 }
 
 impl State {
     fn resolve(&mut self, at: usize, outcome: Outcome) -> Option<Location> {
-        let owing_at = self.recipients.get_mut(at)?.owing_at.take()?;
-        self.owing -= 1;
-        self.arrived.push_back((at as u32, outcome));
-        Some(owing_at)
+        let location = self.recipients.get_mut(at)?.location.take()?;
+        self.pending -= 1;
+        self.ready.push_back((at as u32, outcome));
+        Some(location)
     }
 
     fn is_done(&self) -> bool {
-        self.owing == 0 && self.unheard == 0
+        self.pending == 0 && self.unreported == 0
     }
 }
 
-/// Tells who waits that there is something new. No waker runs under the lock.
+/// Wakes the task that polls the outcomes. The waker runs without the lock.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);
@@ -100,65 +100,65 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl AckCollector {
-    /// Adds a recipient; says its place.
+    /// Adds a recipient and returns its index.
     pub(crate) fn expect(&self, socket: &AnySocket) -> u32 {
         let mut state = self.0.lock();
-        state.owing += 1;
-        state.recipients.push(Recipient { id: socket.id(), owing_at: Some(Location::Local(socket.clone())) });
+        state.pending += 1;
+        state.recipients.push(Recipient { id: socket.id(), location: Some(Location::Local(socket.clone())) });
         (state.recipients.len() - 1) as u32
     }
 
-    /// Notes what became of the acknowledgement of a recipient, unless that is known already.
+    /// Records the outcome of a recipient, unless it already has one.
     pub(crate) fn resolve(&self, at: u32, outcome: Outcome) {
         let mut state = self.0.lock();
-        let owing_at = state.resolve(at as usize, outcome);
+        let location = state.resolve(at as usize, outcome);
         wake(state);
-        // The data of a socket may be dropped with it, which must not happen under the lock.
-        drop(owing_at);
+        // May drop the data of a socket, which must not happen under the lock.
+        drop(location);
     }
 
-    /// The ids of all recipients, by their places.
+    /// Returns the ids of all recipients, by index.
     pub(crate) fn recipients(&self) -> Vec<Sid> {
         self.0.lock().recipients.iter().map(|recipient| recipient.id).collect()
     }
 
-    /// The next outcome; `None` when there is one for each recipient and all were taken.
+    /// Polls for the next outcome; `None` when all recipients have one and all were returned.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Sid, Outcome)>> {
         let mut state = self.0.lock();
-        if let Some((at, outcome)) = state.arrived.pop_front() {
+        if let Some((at, outcome)) = state.ready.pop_front() {
             return Poll::Ready(Some((state.recipients[at as usize].id, outcome)));
         }
         poll_end(&mut state, cx).map(|()| None)
     }
 
-    /// All outcomes that have come since, by the places of their recipients.
+    /// Polls for all outcomes that are ready, with the index of the recipient.
     pub(crate) fn poll_batch(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<(u32, Outcome)>>> {
         let mut state = self.0.lock();
-        if !state.arrived.is_empty() {
-            return Poll::Ready(Some(state.arrived.drain(..).collect()));
+        if !state.ready.is_empty() {
+            return Poll::Ready(Some(state.ready.drain(..).collect()));
         }
         poll_end(&mut state, cx).map(|()| None)
     }
 
-    /// Puts an end to waiting, and gives the places back that are still taken under this id.
+    /// Stops waiting and removes the acknowledgements that are still pending under this id.
     pub(crate) fn give_up(&self, id: u64) {
         for socket in self.expire() {
             socket.acks().remove(id);
         }
     }
 
-    /// Says which sockets of this server still owe.
+    /// Resolves all pending recipients as timed out. Returns those of this server.
     fn expire(&self) -> Vec<AnySocket> {
         let state = &mut *self.0.lock();
-        state.owing = 0;
-        state.unheard = 0;
-        let unheard = state.servers.extract_if(.., |server| server.recipients.is_none());
-        state.missing.extend(unheard.map(|server| server.id));
+        state.pending = 0;
+        state.unreported = 0;
+        let unreported = state.servers.extract_if(.., |server| server.recipients.is_none());
+        state.missing.extend(unreported.map(|server| server.id));
         let mut late = Vec::new();
         for (at, recipient) in state.recipients.iter_mut().enumerate() {
-            if let Some(owing_at) = recipient.owing_at.take() {
-                state.arrived.push_back((at as u32, Outcome::Timeout));
-                if let Location::Local(socket) = owing_at {
+            if let Some(location) = recipient.location.take() {
+                state.ready.push_back((at as u32, Outcome::Timeout));
+                if let Location::Local(socket) = location {
                     late.push(socket);
                 }
             }
@@ -167,17 +167,17 @@ impl AckCollector {
     }
 }
 
-/// What other servers have to say.
+/// The methods for reports of other servers.
 impl AckCollector {
-    /// Adds servers that will take part.
+    /// Adds servers that take part in the broadcast.
     pub(crate) fn expect_servers(&self, Quorum { waiting, missed }: Quorum) {
         let mut state = self.0.lock();
-        state.unheard += waiting.len();
+        state.unreported += waiting.len();
         state.servers.extend(waiting.into_iter().map(|id| Server { id, recipients: None }));
         state.missing.extend(missed);
     }
 
-    /// A server names those whom it has sent the event to.
+    /// Records the recipients that a server has sent the event to.
     pub(crate) fn server_recipients(&self, from: ServerId, recipients: &[Sid]) {
         let mut state = self.0.lock();
         let start = state.recipients.len();
@@ -186,15 +186,15 @@ impl AckCollector {
             return;
         }
         server.recipients = Some(start..start + recipients.len());
-        state.unheard -= 1;
-        state.owing += recipients.len();
+        state.unreported -= 1;
+        state.pending += recipients.len();
         state
             .recipients
-            .extend(recipients.iter().map(|&id| Recipient { id, owing_at: Some(Location::Remote) }));
+            .extend(recipients.iter().map(|&id| Recipient { id, location: Some(Location::Remote) }));
         wake(state);
     }
 
-    /// A server tells what became of some of its recipients.
+    /// Records outcomes of the recipients of a server.
     pub(crate) fn server_outcomes(&self, from: ServerId, outcomes: Vec<(u32, Outcome)>) {
         let mut state = self.0.lock();
         let server = state.servers.iter().find(|server| server.id == from);
@@ -207,7 +207,7 @@ impl AckCollector {
         wake(state);
     }
 
-    /// Waits no longer for servers that are not among these: their sockets have gone with them.
+    /// Stops waiting for servers that are not in `present`. Their sockets count as disconnected.
     pub(crate) fn servers_left(&self, present: &[ServerId]) {
         let mut state = self.0.lock();
         let left: Vec<Server> =
@@ -217,18 +217,18 @@ impl AckCollector {
                 Some(recipients) => recipients.for_each(|at| {
                     state.resolve(at, Outcome::Disconnected);
                 }),
-                None => state.unheard -= 1,
+                None => state.unreported -= 1,
             }
         }
         wake(state);
     }
 
-    /// The servers of which it is not known whom they have sent the event to.
+    /// Returns the servers that have not reported their recipients.
     pub(crate) fn missing_servers(&self) -> Vec<ServerId> {
         self.0.lock().missing.clone()
     }
 
-    /// Whether no other server has anything to tell any more.
+    /// Returns `true` if no further report of another server is expected.
     pub(crate) fn servers_are_done(&self) -> bool {
         let state = self.0.lock();
         state.servers.is_empty() || state.is_done()
@@ -249,22 +249,22 @@ impl fmt::Debug for AckCollector {
     }
 }
 
-/// The places of one broadcast in the tables of its recipients, given back on drop.
+/// The pending acknowledgements of one broadcast, removed from the sockets on drop.
 pub(crate) struct PendingBroadcast {
     pub(crate) id: u64,
     pub(crate) outcomes: Arc<AckCollector>,
-    /// The part of other servers.
+    /// The request to the other servers, if any.
     pub(crate) elsewhere: Option<RemoteAckRequest>,
 }
 
 impl PendingBroadcast {
-    /// All outcomes that have come since the last time; `None` after the last.
+    /// Waits for outcomes and returns all that are ready; `None` after the last.
     pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
         poll_fn(|cx| self.outcomes.poll_batch(cx)).await
     }
 
     pub(crate) fn expire(&mut self) {
-        // While it is still known that servers have something to tell.
+        // Dropped first: its `Drop` checks whether servers still have outcomes to report.
         self.elsewhere = None;
         self.outcomes.give_up(self.id);
     }

@@ -1,4 +1,4 @@
-//! The acknowledgements that clients owe.
+//! The acknowledgements that are expected from clients.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     proto::args::{FromArgs, RawArgs},
 };
 
-/// An answer as it arrived; its text is known to be JSON.
+/// The arguments of an acknowledgement as received. `payload` is valid JSON.
 #[derive(Debug)]
 pub(crate) struct AckArgs {
     pub(crate) payload: Box<str>,
@@ -27,16 +27,16 @@ impl AckArgs {
     }
 }
 
-/// Who waits for an acknowledgement.
+/// The receiver of an acknowledgement.
 #[derive(Debug)]
 pub(crate) enum AckWaiter {
     /// An emit to one socket.
     Request(oneshot::Sender<AckArgs>),
-    /// A broadcast, of which the socket is the recipient at this place.
+    /// A broadcast, and the index of the socket among its recipients.
     Broadcast(Arc<AckCollector>, u32),
 }
 
-/// The acknowledgements that one socket owes.
+/// The acknowledgements that are expected from one socket.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAcks(Mutex<HashMap<u64, AckWaiter>>);
 
@@ -54,7 +54,7 @@ impl PendingAcks {
         self.0.lock().len()
     }
 
-    /// Forgets one. A socket that owes nothing keeps no table.
+    /// Removes an entry. An empty table is deallocated.
     pub(crate) fn remove(&self, id: u64) -> Option<AckWaiter> {
         let mut pending = self.0.lock();
         let waiter = pending.remove(&id);
@@ -64,7 +64,7 @@ impl PendingAcks {
         waiter
     }
 
-    /// Takes an answer; one that nobody waits for any more is forgotten.
+    /// Resolves an acknowledgement. It is ignored if no receiver waits for it.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         match self.remove(id) {
             Some(AckWaiter::Request(sender)) => {
@@ -75,7 +75,7 @@ impl PendingAcks {
         }
     }
 
-    /// The socket has left: all that wait for it hear so.
+    /// Resolves all pending acknowledgements as disconnected, because the socket has left.
     pub(crate) fn clear(&self) {
         let pending = std::mem::take(&mut *self.0.lock());
         for waiter in pending.into_values() {

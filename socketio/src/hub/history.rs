@@ -1,4 +1,4 @@
-//! The last events of a namespace, each with its offset, for clients that have missed them.
+//! The last events of a namespace with their offsets, for clients that have missed some.
 
 use std::{collections::VecDeque, io::Write as _, time::Instant};
 
@@ -10,17 +10,18 @@ use crate::{
     proto::encode::{Encoder, Frames},
 };
 
-/// The first characters of an offset say whose it is: a client may still have one of a server that has restarted.
+/// The length of the prefix that identifies the server. A client may still hold an offset from before a
+/// restart.
 const EPOCH: usize = 6;
 const DIGITS: usize = 12;
 
-/// An offset as it stands on the wire. All have the same length, so that one can replace another.
+/// An offset on the wire. All have the same length, so that one can be overwritten in place.
 pub(crate) type Offset = [u8; EPOCH + DIGITS];
 
-/// How many events of a namespace there have been. The first has the position 1.
+/// The sequence number of an event of a namespace. The first event has position 1.
 pub(crate) type Position = u64;
 
-/// Whom an event was for.
+/// The recipients of an event.
 #[derive(Debug)]
 pub(crate) enum Recipients {
     Target(Target),
@@ -62,12 +63,12 @@ impl Stored {
     }
 }
 
-/// What the frames take in the queue of a client.
+/// Returns the size of the frames in the queue of a client.
 pub(crate) fn cost(frames: &Frames) -> usize {
     frames.as_slice().iter().map(Frame::cost).sum()
 }
 
-/// The last events of a namespace, without a gap between them.
+/// The last events of a namespace, without gaps.
 #[derive(Debug)]
 pub(crate) struct History {
     epoch: [u8; EPOCH],
@@ -86,22 +87,22 @@ impl Default for History {
 }
 
 impl History {
-    /// The position of the last event.
+    /// Returns the position of the last event.
     pub(crate) fn position(&self) -> Position {
         self.last
     }
 
-    /// The offset that says that a client has seen everything up to a position.
+    /// Returns the offset of a client that has seen all events up to `position`.
     pub(crate) fn offset(&self, position: Position) -> Offset {
         let mut offset = [b'0'; EPOCH + DIGITS];
         offset[..EPOCH].copy_from_slice(&self.epoch);
-        // It would take thousands of years to need more digits.
+        // 12 hex digits suffice for thousands of years.
         let _ = write!(&mut offset[EPOCH..], "{position:012x}");
         offset
     }
 
-    /// The position of an offset that a client sent; `None` if it is none, or lies in the future. That of another
-    /// server is the beginning: its client has seen no event of this one.
+    /// Returns the position of an offset from a client; `None` if the offset is invalid or in the future. The
+    /// offset of another server maps to 0, because its client has seen no event of this one.
     pub(crate) fn read(&self, offset: &str) -> Option<Position> {
         let offset: &Offset = offset.as_bytes().try_into().ok()?;
         let (epoch, digits) = offset.split_at(EPOCH);
@@ -115,7 +116,7 @@ impl History {
         (position <= self.last).then_some(position)
     }
 
-    /// Adds an event at the next position.
+    /// Appends an event at the next position.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -130,7 +131,7 @@ impl History {
         while self.bytes > limits.max_bytes && self.forget_first() {}
     }
 
-    /// Forgets what is older than any client that may still come back.
+    /// Drops events older than the maximum duration of an interruption.
     pub(crate) fn purge(&mut self, now: Instant, limits: &ConnectionStateRecovery) {
         let is_old = |stored: &Stored| now.duration_since(stored.at) > limits.max_disconnection_duration;
         while self.stored.front().is_some_and(is_old) {
@@ -145,8 +146,8 @@ impl History {
         first.is_some()
     }
 
-    /// The events for a socket after a position; `None` if some of them are forgotten already, or if they are more than
-    /// the limits or `max_bytes` allow.
+    /// Returns the events after a position that were sent to a socket; `None` if some of them were already
+    /// dropped, or if they exceed the limits or `max_bytes`.
     pub(crate) fn missed(
         &self,
         after: Position,
@@ -173,23 +174,23 @@ impl History {
     }
 }
 
-/// An event that gets its offset when its turn comes.
+/// An encoded event with space for the offset, which is filled in when the event is queued.
 #[derive(Debug)]
 pub(crate) struct OffsetTemplate<'a> {
     encoder: Encoder<'a>,
-    /// The text, behind room for its header.
+    /// The text of the event, after the headroom for the frame header.
     text: Vec<u8>,
-    /// Where the offset belongs.
+    /// The index of the offset in `text`.
     at: usize,
     attachments: Vec<Frame>,
     uncompressed: bool,
 }
 
 impl<'a> OffsetTemplate<'a> {
-    /// Appends room for an offset to the arguments of an event that this encoder has made.
+    /// Appends space for an offset to the arguments of an event that this encoder has encoded.
     pub(crate) fn new(encoder: Encoder<'a>, packet: &Frames, uncompressed: bool) -> Self {
         let (text, attachments) = packet.plain().split_first().map_or((&[][..], &[][..]), |(text, rest)| {
-            // In front stands the type of the message, and at the end the bracket of the array.
+            // Strips the packet type of the message at the start and the bracket of the array at the end.
             let payload = text.payload();
             (&payload[1..payload.len() - 1], rest)
         });
@@ -203,7 +204,7 @@ impl<'a> OffsetTemplate<'a> {
         Self { encoder, text: buffer, at, attachments: attachments.to_vec(), uncompressed }
     }
 
-    /// The event with this offset, as the clients read it. Another parser may fail to encode it.
+    /// Returns the event with this offset, encoded for the clients. A custom parser may fail to encode it.
     pub(crate) fn stamp(&mut self, offset: Offset) -> Result<Frames, serde_json::Error> {
         self.text[self.at..self.at + offset.len()].copy_from_slice(&offset);
         let text = Frame::from_headroom(&mut self.text, Frame::HEADROOM);

@@ -1,4 +1,8 @@
-//! The sockets of one namespace, and broadcasts to them: here, and on other servers through a backend.
+//! The sockets of one namespace, and broadcasts to them: on this server, and on other servers through a
+//! cluster backend.
+//!
+//! This module may import `metrics`, `event`, `config` and `proto`. It must not import `handles` or any layer
+//! above it: sockets are type-erased here.
 
 pub(crate) mod ack_collector;
 pub(crate) mod acks;
@@ -52,28 +56,28 @@ use crate::{
     },
 };
 
-/// The rooms of one namespace, and the way to its other servers.
+/// The sockets and rooms of one namespace, and its connection to the other servers.
 ///
-/// Local delivery comes first, never waits for another server, and never depends on one.
+/// Local delivery comes first and never waits for or depends on another server.
 pub(crate) struct Adapter {
     path: Box<str>,
     pub(crate) config: Arc<ServerConfig>,
-    /// What happens to events for clients that do not keep up.
+    /// The policy for clients that do not keep up.
     pub(crate) slow_consumer: SlowConsumerPolicy,
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
-    /// Whether anybody looks at the events that are sent.
+    /// `true` if the namespace has an observer of outgoing events.
     pub(crate) is_observed: bool,
-    /// For clients that come back, if the server wants that.
+    /// `Some` if connection state recovery is enabled.
     pub(crate) recovery: Option<Box<Recovery>>,
     pub(crate) hooks: Arc<Hooks>,
     cluster: Option<Arc<Cluster>>,
 }
 
-/// What a namespace has said about its sockets as a whole.
+/// The namespace-wide hooks and counters.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    /// Writes the data of a socket as JSON, for all servers to know.
+    /// Serializes the data of a socket as JSON, which all servers can fetch.
     pub(crate) share: Option<Share>,
     pub(crate) server_events: BTreeMap<Box<str>, ServerHandler>,
     pub(crate) room: Option<RoomHook>,
@@ -81,13 +85,13 @@ pub(crate) struct Hooks {
     pub(crate) warnings: Warnings,
 }
 
-/// Hears what happens to rooms.
+/// A hook that is called with room events.
 pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
 
-/// Writes the data of a socket, if it is of the type that this is made for.
+/// Serializes the data of a socket; `None` if the data is of another type.
 pub(crate) type Share = fn(&AnySocket) -> Option<Result<String, serde_json::Error>>;
 
-/// How a broadcast travels.
+/// The delivery options of an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Flags {
     pub(crate) volatile: bool,
@@ -96,7 +100,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Marks a packet that is not to be compressed.
+    /// Applies `uncompressed` to a packet.
     pub(crate) fn mark(self, packet: Frames) -> Frames {
         if self.uncompressed { packet.uncompressed() } else { packet }
     }
@@ -125,37 +129,37 @@ impl Adapter {
         Self { hooks, ..self }
     }
 
-    /// The path of the namespace.
+    /// Returns the path of the namespace.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// What encodes the packets of the namespace.
+    /// Returns the encoder for packets of the namespace.
     pub(crate) fn encoder(&self) -> Encoder<'_> {
         Encoder { namespace: &self.path, parser: self.config.parser.as_deref() }
     }
 
-    /// The number of sockets on this server.
+    /// Returns the number of sockets on this server.
     pub(crate) fn len(&self) -> usize {
         self.rooms.read().len()
     }
 
-    /// The number of sockets in a room on this server.
+    /// Returns the number of sockets in a room on this server.
     pub(crate) fn count_in(&self, room: &str) -> usize {
         self.rooms.read().count_in(room)
     }
 
-    /// The number of sockets of the target on this server.
+    /// Returns the number of sockets of the target on this server.
     pub(crate) fn count(&self, target: &Target) -> usize {
         self.rooms.read().count(target)
     }
 
-    /// The socket of an id on this server.
+    /// Returns the socket with an id on this server.
     pub(crate) fn socket(&self, id: &str) -> Option<AnySocket> {
         self.rooms.read().find(id).cloned()
     }
 
-    /// Changes rooms, and tells of it when the lock is free again.
+    /// Changes rooms under the lock, and calls the room hook after the lock is released.
     pub(crate) fn change<T>(
         &self,
         change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut RecoveryState>) -> T,
@@ -165,12 +169,12 @@ impl Adapter {
             None => change(&mut self.rooms.write(), None),
         };
         if let Some(hook) = &self.hooks.room {
-            self.tell(hook);
+            self.call_room_hook(hook);
         }
         result
     }
 
-    fn tell(&self, hook: &RoomHook) {
+    fn call_room_hook(&self, hook: &RoomHook) {
         let take = |begun| self.rooms.write().events.as_mut()?.take(begun);
         let mut next = take(false);
         while let Some(events) = next {
@@ -187,12 +191,12 @@ impl Adapter {
         self.rooms.read().rooms_of(slot)
     }
 
-    /// An id for an acknowledgement, unique in the namespace as in Node.
+    /// Returns a new acknowledgement id, unique in the namespace as in Node.
     pub(crate) fn next_ack(&self) -> u64 {
         self.next_ack.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tells the other servers what to do, after it was done here.
+    /// Publishes an operation to the other servers, after it was applied here.
     pub(crate) fn publish(&self, flags: Flags, op: impl FnOnce() -> Op) -> Result<(), ClusterFull> {
         match &self.cluster {
             Some(cluster) if !flags.local => cluster.publish(&self.path, op()),
@@ -200,7 +204,8 @@ impl Adapter {
         }
     }
 
-    /// Lets the other servers take part in a broadcast with acknowledgements, after the sockets of this one have it.
+    /// Requests the other servers to take part in a broadcast with acknowledgements, after it was sent to the
+    /// sockets of this server.
     pub(crate) fn ask_elsewhere(
         &self,
         pending: &mut PendingBroadcast,
@@ -214,7 +219,7 @@ impl Adapter {
         }
     }
 
-    /// Asks the other servers for something.
+    /// Sends a request to the other servers and collects their responses.
     pub(crate) async fn gather(&self, flags: Flags, op: impl FnOnce(u64) -> Op) -> Gathered {
         match &self.cluster {
             Some(cluster) if !flags.local => cluster.gather(&self.path, op).await,
@@ -222,7 +227,7 @@ impl Adapter {
         }
     }
 
-    /// Starts the handler of an event of another server, if there is one.
+    /// Starts the handler of an event from another server, if there is one.
     pub(crate) fn server_event(self: &Arc<Self>, name: &str, raw: RawArgs<'_>) -> Option<ServerEventFuture> {
         let handler = self.hooks.server_events.get(name)?;
         Some(server_event::start(handler, self.clone(), raw))
@@ -230,13 +235,14 @@ impl Adapter {
 
     /// Sends a packet to the sockets of the target on this server.
     ///
-    /// Queueing happens under a lock, which gives all members of a room its broadcasts in one order. It is short:
-    /// for each socket one more count on the shared frames, and at most one wake-up. An error says that nothing was
-    /// queued.
+    /// Packets are queued under a lock, so that all members of a room receive broadcasts in the same order.
+    /// The critical section is short: one reference count on the shared frames and at most one wake-up per
+    /// socket. If this returns an error, nothing was queued.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
         let mut observed = Vec::new();
         let mut queue = |socket: &AnySocket, packet: &Frames| {
-            // A socket whose queue is full is being disconnected and its handler told why, or the loss is counted.
+            // On error, the policy has already been applied: the socket is being disconnected, or the loss
+            // was counted.
             if send(socket, packet, flags, self.slow_consumer).is_ok() {
                 self.note(&mut observed, socket);
             }
@@ -261,7 +267,7 @@ impl Adapter {
         Ok(())
     }
 
-    /// Remembers a recipient for those who look at what is sent, if there are any.
+    /// Records a recipient, if the namespace has an observer of outgoing events.
     fn note(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
         if self.is_observed {
             observed.push(socket.clone());
@@ -274,35 +280,35 @@ impl Adapter {
         }
     }
 
-    /// As [`deliver`](Self::deliver), for a packet that all recipients are to acknowledge under one id.
+    /// As [`deliver`](Self::deliver), for a packet that all recipients acknowledge under the same id.
     pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> PendingBroadcast {
         let outcomes = Arc::new(AckCollector::default());
         let mut observed = Vec::new();
-        let mut owe_too_many = false;
+        let mut limit_hit_by_any = false;
         self.each(target, |_, socket| {
             let at = outcomes.expect(socket);
             let waiter = AckWaiter::Broadcast(outcomes.clone(), at);
             let sent = socket.acks().insert(id, waiter, self.config.max_pending_acks).and_then(|()| {
-                // It must not be dropped behind the back of those who wait for the answer.
+                // The packet must not be dropped silently: the caller waits for its acknowledgement.
                 send(socket, packet, flags, SlowConsumerPolicy::Disconnect)
                     .inspect_err(|_| drop(socket.acks().remove(id)))
             });
             match sent {
                 Ok(()) => self.note(&mut observed, socket),
                 Err(error) => {
-                    owe_too_many |= matches!(error, EmitError::TooManyAcks);
+                    limit_hit_by_any |= matches!(error, EmitError::TooManyAcks);
                     outcomes.resolve(at, Outcome::Failed(error));
                 }
             }
         });
-        if owe_too_many {
+        if limit_hit_by_any {
             self.hooks.warnings.limit_hit(&self.path, Limit::MaxPendingAcks);
         }
         self.notify(&observed, packet);
         PendingBroadcast { id, outcomes, elsewhere: None }
     }
 
-    /// Adds the sockets of the target to rooms. One that is in too many does not join, and all others do.
+    /// Adds the sockets of the target to rooms. A socket with too many rooms is skipped; all others join.
     pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
         let mut all_joined = Ok(());
         self.change(|rooms, memory| {
@@ -317,7 +323,7 @@ impl Adapter {
                 move_socket(rooms, memory.as_deref(), slot, join_all);
             }
         });
-        // A log line is written by code of others, which must not run under the lock of the rooms.
+        // Log subscribers run foreign code, which must not run under the lock of the rooms.
         if all_joined.is_err() {
             self.hooks.warnings.limit_hit(&self.path, Limit::MaxRooms);
         }
@@ -336,7 +342,7 @@ impl Adapter {
 
     /// Disconnects the sockets of the target.
     pub(crate) fn disconnect(&self, target: &Target, close: bool) {
-        // Each takes the lock itself.
+        // Collected first: `close` and `disconnect` take the lock of the rooms.
         let sockets = self.select(target, |_, socket, _| socket.clone());
         for socket in sockets {
             if close {
@@ -347,9 +353,9 @@ impl Adapter {
         }
     }
 
-    /// What is told of the sockets of the target.
+    /// Returns the summaries of the sockets of the target.
     pub(crate) fn summaries(&self, target: &Target) -> Vec<Summary> {
-        // Writing the data runs the user's `Serialize`, which must not happen under the lock.
+        // Serializing the data runs the user's `Serialize`, which must not run under the lock.
         let found = self.select(target, |rooms, socket, slot| (socket.clone(), rooms.rooms_of(slot)));
         let summary = |(socket, rooms): (AnySocket, Vec<Room>)| Summary {
             id: Room::from(socket.id().as_str()),
@@ -394,7 +400,7 @@ impl Adapter {
     }
 }
 
-/// Lets a socket join or leave rooms.
+/// Changes the rooms of a socket, and records the change for connection state recovery.
 pub(crate) fn move_socket<T>(
     rooms: &mut Rooms<AnySocket>,
     memory: Option<&RecoveryState>,

@@ -1,4 +1,4 @@
-//! Connection state recovery: the sockets of clients that are gone for a short time, and how they come back.
+//! Connection state recovery: the sockets of clients that reconnect after a short interruption.
 
 use std::{
     any::Any,
@@ -26,49 +26,50 @@ use crate::{
     proto::encode::{Encoder, Frames},
 };
 
-/// The data of a socket, for the next one of its client.
+/// The data of a socket, shared with its successor.
 pub(crate) type SharedData = Arc<dyn Any + Send + Sync>;
 
-/// What a namespace remembers for clients that come back.
+/// The recovery state of a namespace.
 ///
-/// Its lock is taken before that of the rooms. Events are queued while it is held, so that their order is that of their
-/// offsets for everyone, and none can slip between the end of one socket and the beginning of the next.
+/// The lock order is this one first, then the rooms. Events are queued while the lock is held, so that all
+/// recipients receive them in the order of their offsets, and no event is lost between a socket and its
+/// successor.
 pub(crate) struct Recovery {
     pub(crate) skip_middlewares: bool,
     memory: Mutex<RecoveryState>,
 }
 
-/// What is behind that lock.
+/// The state under the lock.
 pub(crate) struct RecoveryState {
     limits: ConnectionStateRecovery,
     max_buffered: usize,
     history: History,
-    /// The sockets that could come back, by the secret of their client.
+    /// The connected sockets that can be recovered, by the secret of their client.
     live: HashMap<Sid, AnySocket>,
-    /// Those that are gone, the one that is gone for the longest first.
+    /// The disconnected sockets, the oldest first.
     saved: BTreeMap<u64, Saved>,
     tickets: HashMap<Sid, u64>,
     next_ticket: u64,
-    /// Dropped when the lock is free again, because the data of a socket is of the user's type.
+    /// Dropped after the lock is released, because the data of a socket is of a user type.
     forgotten: Vec<Saved>,
 }
 
-/// What a socket knows about its place among the events of its namespace. Changed under the lock of the [`RecoveryState`].
+/// The position of a socket among the events of its namespace. Changed under the lock of [`RecoveryState`].
 #[derive(Debug)]
 pub(crate) struct Recoverable {
-    /// The secret by which its client comes back.
+    /// The secret with which the client claims its socket.
     pub(crate) pid: Sid,
     pub(crate) recovered: bool,
     data: SharedData,
-    /// Of all up to here, its client has those that were for it.
+    /// The client has received all events for it up to this position.
     seen: AtomicU64,
-    /// The last event that was for it.
+    /// The position of the last event for this socket.
     sent: AtomicU64,
-    /// When it last joined or left a room.
+    /// The position at which the socket last joined or left a room.
     moved: AtomicU64,
 }
 
-/// A socket that is gone.
+/// The saved state of a disconnected socket.
 pub(crate) struct Saved {
     at: Instant,
     sid: Sid,
@@ -81,7 +82,7 @@ pub(crate) struct Saved {
     left: Position,
 }
 
-/// What a client says about itself when it wants its socket back.
+/// The claim of a client that reconnects.
 #[derive(Deserialize)]
 pub(crate) struct Claim {
     pid: String,
@@ -89,7 +90,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// What a client claims, if it claims anything and may.
+    /// Parses the claim from the handshake; `None` if there is none, or if the client is of version 2.
     pub(crate) fn read(handshake: &Handshake, session: &SessionHandle) -> Option<Self> {
         let auth = handshake.auth_json().filter(|_| !is_legacy(session))?;
         serde_json::from_str(auth).ok()
@@ -102,19 +103,20 @@ impl Recoverable {
         Self { pid: Sid::random(), recovered: false, data, seen, sent, moved }
     }
 
-    /// Notes that an event was for this socket. One that may be lost is no matter of the next.
+    /// Records that an event was sent to this socket. A volatile event is not recorded: it need not be
+    /// delivered.
     pub(crate) fn note_sent(&self, position: Position, flags: Flags) {
         if !flags.volatile {
             self.sent.store(position, Ordering::Relaxed);
         }
     }
 
-    /// Notes that the rooms of this socket have changed.
+    /// Records that the rooms of this socket have changed.
     pub(crate) fn note_moved(&self, memory: &RecoveryState) {
         self.moved.store(memory.history.position(), Ordering::Relaxed);
     }
 
-    /// Notes that the socket is in its namespace from now on.
+    /// Records that the socket has joined its namespace.
     pub(crate) fn enter(&self, memory: &mut RecoveryState, socket: AnySocket) {
         let position = memory.history.position();
         for place in [&self.seen, &self.sent, &self.moved] {
@@ -123,13 +125,13 @@ impl Recoverable {
         memory.live.insert(self.pid, socket);
     }
 
-    /// Notes that the socket is not in its namespace any more.
+    /// Records that the socket has left its namespace.
     pub(crate) fn leave(&self, memory: &mut RecoveryState) {
         memory.live.remove(&self.pid);
         memory.live.shrink();
     }
 
-    /// What is kept of the socket for its client.
+    /// Returns the state to save for the client.
     pub(crate) fn save(&self, memory: &RecoveryState, sid: Sid, rooms: &[Room]) -> Saved {
         Saved {
             at: now(),
@@ -158,22 +160,22 @@ impl Saved {
         &self.data
     }
 
-    /// The beginning of the next socket of the client.
+    /// Returns the initial state of the next socket of the client.
     pub(crate) fn recoverable(&self) -> Recoverable {
         Recoverable { pid: self.pid, recovered: true, ..Recoverable::new(self.data.clone()) }
     }
 
-    /// After which event the client has missed some; `None` if that cannot be known.
+    /// Returns the position after which the client has missed events; `None` if that is unknown.
     fn missed_after(&self, seen: Position) -> Option<Position> {
         let seen = seen.max(self.seen);
         if seen > self.left {
             return None;
         }
         if seen >= self.sent {
-            // The others until it left were not for it.
+            // No event between `seen` and its disconnection was for it.
             return Some(self.left);
         }
-        // Which of those before it moved were for it is not known any more.
+        // Events before its last room change cannot be matched, because the rooms at that time are unknown.
         (seen >= self.moved).then_some(seen)
     }
 }
@@ -195,7 +197,7 @@ impl Recovery {
         }
     }
 
-    /// Changes what is remembered, after what has expired is gone.
+    /// Changes the state, after expired state was removed.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut RecoveryState) -> T) -> T {
         let mut memory = self.memory.lock();
         memory.purge(now());
@@ -206,9 +208,9 @@ impl Recovery {
         result
     }
 
-    /// Gives an event its offset and lets it be queued; it is kept for those for whom it was.
+    /// Assigns an offset to an event, queues it, and stores it with its recipients.
     ///
-    /// Another parser encodes it under the lock, because an offset is known only when the event has its turn. If it
+    /// A custom parser encodes the event under the lock, because its offset is known only then. If encoding
     /// fails, nothing is queued.
     pub(crate) fn send<T>(
         &self,
@@ -217,12 +219,12 @@ impl Recovery {
         flags: Flags,
         queue: impl FnOnce(&Frames, Position) -> (Option<Recipients>, T),
     ) -> Result<T, serde_json::Error> {
-        let mut unstamped = OffsetTemplate::new(encoder, packet, flags.uncompressed);
+        let mut template = OffsetTemplate::new(encoder, packet, flags.uncompressed);
         self.with(|memory| {
             let RecoveryState { history, limits, .. } = memory;
-            // One that is not kept says once more what the client has seen.
+            // A volatile event is not stored, so it repeats the offset of the last event.
             let position = history.position() + u64::from(!flags.volatile);
-            let frames = unstamped.stamp(history.offset(position))?;
+            let frames = template.stamp(history.offset(position))?;
             let (recipients, result) = queue(&frames, position);
             if let Some(recipients) = recipients.filter(|_| !flags.volatile) {
                 history.push(now(), recipients, &frames, limits);
@@ -231,9 +233,9 @@ impl Recovery {
         })
     }
 
-    /// Gives the socket that is gone to its client, once.
+    /// Takes the saved socket that a client claims, once.
     ///
-    /// The server may not have noticed that it is gone: then it ends now.
+    /// If the server has not noticed the disconnection yet, the old socket is removed first.
     pub(crate) fn take(&self, claim: &Claim) -> Option<Saved> {
         let pid = Sid::parse(&claim.pid)?;
         if let Some(socket) = self.with(|memory| memory.live.get(&pid).cloned()) {
@@ -248,7 +250,7 @@ impl Recovery {
 }
 
 impl RecoveryState {
-    /// Keeps a socket that is gone.
+    /// Saves a disconnected socket.
     pub(crate) fn save(&mut self, saved: Saved) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -259,8 +261,9 @@ impl RecoveryState {
         }
     }
 
-    /// The events that a client has missed, for a queue that holds so many bytes already; `None` if they are not known,
-    /// or too many. The next socket of the client goes on behind them.
+    /// Returns the events that a client has missed, for a queue that already holds `buffered` bytes; `None`
+    /// if they are not known or exceed a limit. Initializes the next socket of the client with the position
+    /// after them.
     pub(crate) fn catch_up(
         &self,
         saved: &Saved,
@@ -279,7 +282,7 @@ impl RecoveryState {
         Some(missed.into_iter().map(|(_, frames)| frames).collect())
     }
 
-    /// Notes that the next socket of a client is in its namespace.
+    /// Records that the next socket of a client has joined its namespace.
     pub(crate) fn revive(&mut self, pid: Sid, socket: AnySocket) {
         self.live.insert(pid, socket);
     }

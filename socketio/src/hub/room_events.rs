@@ -1,11 +1,11 @@
-//! What happens to rooms, told in the order in which it happens.
+//! Room events, delivered to the room hook in the order in which they occur.
 
 use std::collections::VecDeque;
 
 use crate::hub::rooms::Room;
 
-/// What happened to a room of a namespace on this server. The room of a socket's own id is one too. Node: the events
-/// of `namespace.adapter`.
+/// An event of a room of a namespace on this server, including the room of a socket's own id. Node: the
+/// events of `namespace.adapter`.
 ///
 /// # Examples
 ///
@@ -49,46 +49,48 @@ pub enum RoomEvent {
         /// The room.
         room: Room,
     },
-    /// Events are lost, because more than [`max_room_events`](field@crate::ServerConfig::max_room_events) waited.
+    /// Events were dropped, because more than [`max_room_events`](field@crate::ServerConfig::max_room_events)
+    /// were queued.
     #[non_exhaustive]
     Missed {
-        /// How many.
+        /// The number of dropped events.
         count: u64,
     },
 }
 
-/// Events that wait to be told, for a namespace that wants to hear of them.
+/// The queued events of a namespace with a room hook.
 #[derive(Debug)]
 pub(crate) struct RoomEvents {
-    waiting: VecDeque<RoomEvent>,
+    queue: VecDeque<RoomEvent>,
     max: usize,
     missed: u64,
-    /// Somebody tells them, one after the other.
-    telling: bool,
+    /// `true` while a thread delivers the events.
+    delivering: bool,
 }
 
 impl RoomEvents {
     pub(crate) fn new(max: usize) -> Self {
-        Self { waiting: VecDeque::new(), max, missed: 0, telling: false }
+        Self { queue: VecDeque::new(), max, missed: 0, delivering: false }
     }
 
     pub(crate) fn push(&mut self, event: RoomEvent) {
-        if self.waiting.len() < self.max {
-            self.waiting.push_back(event);
+        if self.queue.len() < self.max {
+            self.queue.push_back(event);
         } else {
             self.missed += 1;
         }
     }
 
-    /// What is to be told next, if nobody else does it. Who begins goes on until there is nothing.
+    /// Takes the queued events; `None` if there are none, or if another thread delivers them. The delivering
+    /// thread repeats the call with `begun` set until it returns `None`.
     pub(crate) fn take(&mut self, begun: bool) -> Option<VecDeque<RoomEvent>> {
-        if self.telling && !begun {
+        if self.delivering && !begun {
             return None;
         }
         if self.missed > 0 {
-            self.waiting.push_back(RoomEvent::Missed { count: std::mem::take(&mut self.missed) });
+            self.queue.push_back(RoomEvent::Missed { count: std::mem::take(&mut self.missed) });
         }
-        self.telling = !self.waiting.is_empty();
-        self.telling.then(|| std::mem::take(&mut self.waiting))
+        self.delivering = !self.queue.is_empty();
+        self.delivering.then(|| std::mem::take(&mut self.queue))
     }
 }

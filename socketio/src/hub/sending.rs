@@ -1,4 +1,4 @@
-//! What leaves by a socket.
+//! Sends packets to a socket: events, acknowledgements and errors.
 
 use std::{future::poll_fn, task::Poll};
 
@@ -23,13 +23,13 @@ use crate::{
 };
 
 impl<T: Observed + ?Sized> SocketCore<T> {
-    /// Sends a packet, or says that it was not sent.
+    /// Sends a packet, or returns an error if it was not queued.
     pub(crate) fn send(&self, frames: &Frames) -> Result<(), EmitError> {
         self.check()?;
         Ok(self.session.send(frames.as_slice())?)
     }
 
-    /// Sends an event by the policy of the namespace, and shows it to those who look at what is sent.
+    /// Sends an event with the policy of the namespace, and notifies the observers.
     pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
         let packet = flags.mark(packet);
@@ -39,7 +39,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
                 lost = !self.session.send_volatile(frames);
                 return Poll::Ready(Ok(()));
             }
-            // The caller hears of a full queue, and the client need not be disconnected for it.
+            // The caller gets an error if the queue is full, so the client need not be disconnected.
             let sent = match self.adapter.slow_consumer {
                 SlowConsumerPolicy::Disconnect => self.session.send(frames),
                 policy => self.session.send_with(frames, policy),
@@ -55,7 +55,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         Ok(())
     }
 
-    /// Lets an event be queued: with its offset, if the client may come back.
+    /// Queues an event, with its offset if the socket is recoverable.
     fn with_offset(
         &self,
         packet: &Frames,
@@ -66,7 +66,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             return queue(packet.as_slice());
         };
         let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
-            // From here on it cannot leave before the event is queued.
+            // The lock is held, so the socket cannot leave before the event is queued.
             let sent = match self.check() {
                 Ok(()) => queue(stamped.as_slice()),
                 Err(error) => Poll::Ready(Err(error)),
@@ -80,10 +80,10 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         queued.unwrap_or_else(|error| Poll::Ready(Err(EmitError::Encode(error))))
     }
 
-    /// Sends an event once there is room for it.
+    /// Sends an event as soon as the queue has space.
     pub(crate) async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
         let mut waiting = self.session.send_waiter();
-        // The socket may leave while it waits.
+        // The socket may leave during the wait.
         poll_fn(|cx| match self.check() {
             Ok(()) => self.with_offset(packet, Flags::default(), |frames| {
                 waiting.poll_send(cx, frames).map_err(EmitError::from)
@@ -101,27 +101,28 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         }
     }
 
-    /// Whether anything may be sent.
+    /// Returns an error if the socket is disconnected.
     pub(crate) fn check(&self) -> Result<(), EmitError> {
         let ended = self.left.get().is_some() || self.signals.is_requested();
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
-    /// Answers an event whose arguments are not of the type of its handler.
+    /// Acknowledges an event whose arguments do not match its handler with an error.
     pub(crate) fn fail_arguments(&self, event: &str, id: Option<u64>, error: ArgsError) {
         let error = EventError::from(error);
         self.warnings().invalid_arguments(self.path(), event, error.message());
-        // No event is handled while the queue is full.
+        // No event is handled while the queue is full, so this cannot fail with a full queue.
         let _ = self.answer_error(id, &error);
     }
 
-    /// Answers an event whose name is too long.
+    /// Acknowledges an event whose name is too long with an error.
     pub(crate) fn fail_name(&self, id: Option<u64>) {
         self.warnings().limit_hit(self.path(), Limit::MaxNameLength);
         let _ = self.answer_error(id, &EventError::public("the name of the event is too long"));
     }
 
-    /// Answers an event that failed, if the client waits for an answer; gives the answer back if the queue is full.
+    /// Logs a failed event and acknowledges it with the error, if the client expects an acknowledgement.
+    /// Returns the packet if the queue is full.
     pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
         if let Some(cause) = error.cause() {
@@ -132,7 +133,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         self.answer_error(id, error)
     }
 
-    /// Tells the client what went wrong, if it waits for an answer; gives the answer back if the queue is full.
+    /// Sends an error acknowledgement, if the client expects one. Returns the packet if the queue is full.
     fn answer_error(&self, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let carrier = Carrier::Ack { id: id? };
         let answer = serde_json::json!({ "error": error.message() });
@@ -140,25 +141,25 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         self.answer(frames)
     }
 
-    /// Sends the answer of a handler; gives it back if the queue is full.
+    /// Sends the acknowledgement of a handler. Returns it if the queue is full.
     pub(crate) fn answer(&self, frames: Frames) -> Option<Frames> {
-        // If the client has gone, nobody waits any more.
+        // Other errors mean that the client is disconnected.
         matches!(self.send(&frames), Err(EmitError::Full)).then_some(frames)
     }
 
-    /// Sends an answer once there is room for it, so that an answer is never lost.
+    /// Sends an acknowledgement as soon as the queue has space, so that none is lost.
     pub(crate) async fn answer_wait(&self, frames: &Frames) {
         let mut waiting = self.session.send_waiter();
         let sent = poll_fn(|cx| match self.check() {
             Ok(()) => waiting.poll_send(cx, frames.as_slice()).map_err(EmitError::from),
             Err(error) => Poll::Ready(Err(error)),
         });
-        // If the client has gone, nobody waits any more.
+        // An error means that the client is disconnected.
         let _ = sent.await;
     }
 }
 
-/// Shows an event to those who look at what is sent, once for each socket that it was sent to.
+/// Notifies the observers of each socket that an event was sent to.
 pub(crate) fn notify_sent<'a, T: Observed + ?Sized + 'a>(
     namespace: &str,
     packet: &Frames,
@@ -169,7 +170,7 @@ pub(crate) fn notify_sent<'a, T: Observed + ?Sized + 'a>(
     }
 }
 
-/// Encodes an event, if its name may be used.
+/// Encodes an event. Fails if its name is reserved.
 pub(crate) fn encode_event<T: ToArgs + ?Sized>(
     encoder: Encoder<'_>,
     name: &str,

@@ -1,4 +1,4 @@
-//! Handlers of events from other servers, without their types.
+//! Type-erased handlers of events from other servers.
 
 use std::{
     future::Future,
@@ -18,19 +18,20 @@ use crate::{
     },
 };
 
-/// A handler that runs, until it gives its answer.
+/// The future of a handler, which resolves to its acknowledgement.
 pub(crate) type ServerEventFuture = Pin<Box<dyn Future<Output = Option<AckArgs>> + Send>>;
 
-/// A handler without its types.
+/// A type-erased handler.
 pub(crate) type ServerHandler =
     Box<dyn Fn(Arc<Adapter>, RawArgs<'_>) -> Result<ServerEventFuture, ArgsError> + Send + Sync>;
 
-/// Answers stay inside of the cluster: they are encoded as if for the namespace `/`, which takes no room.
+/// Acknowledgements stay inside the cluster and are encoded for the namespace `/`, whose name is omitted on
+/// the wire.
 pub(crate) const ROOT: &str = "/";
 
-/// Starts a handler. What goes wrong with the arguments is an answer too.
+/// Starts a handler. Invalid arguments are acknowledged with an error.
 pub(crate) fn start(handler: &ServerHandler, adapter: Arc<Adapter>, raw: RawArgs<'_>) -> ServerEventFuture {
-    // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
+    // Decoding the arguments runs the user's `Deserialize`, which may panic.
     let error = match catch_unwind(AssertUnwindSafe(|| handler(adapter, raw))) {
         Ok(Ok(handling)) => return handling,
         Ok(Err(ArgsError::Mismatch(error))) => EventError::public(format!("invalid arguments: {error}")),

@@ -1,16 +1,16 @@
-//! Values under dense numbers, in a table that gets smaller again.
+//! A table of values with dense keys that shrinks when values are removed.
 
 use std::collections::BTreeSet;
 
 use engineio::__Shrink as Shrink;
 
-/// Values under numbers that stay theirs.
+/// Values under stable numeric keys.
 ///
-/// The lowest free number is taken first, and places above the last value are given back: so a table of many shrinks
-/// while its values come and go, although none of them ever moves.
+/// The lowest free key is reused first, and trailing free places are released. The table therefore shrinks
+/// under churn, although no value ever moves.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    /// The last one is taken.
+    /// The last place is occupied.
     places: Vec<Option<T>>,
     free: BTreeSet<u32>,
 }
@@ -22,7 +22,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// All numbers in use are below this one.
+    /// Returns the upper bound (exclusive) of the keys in use.
     pub(crate) fn end(&self) -> u32 {
         self.places.len() as u32
     }
@@ -35,7 +35,7 @@ impl<T> Slab<T> {
         self.places.get_mut(number as usize)?.as_mut()
     }
 
-    /// Adds a value; gives back its number.
+    /// Adds a value and returns its key.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         let number = self.free.pop_first().unwrap_or_else(|| {
             self.places.push(None);
@@ -48,7 +48,7 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let value = self.places.get_mut(number as usize)?.take()?;
         self.free.insert(number);
-        // Each of these was added by an insertion of its own.
+        // Each released place was added by one insertion, so the loop is amortized.
         while let Some(None) = self.places.last() {
             self.places.pop();
             self.free.pop_last();
@@ -97,7 +97,7 @@ mod tests {
     fn who_comes_later_takes_the_places_of_those_who_left() {
         let mut slab = Slab::default();
         let mut live: Vec<u32> = (0..1000).map(|value| slab.insert(value)).collect();
-        // The ten newest stay for a while.
+        // The ten newest values are kept for a while.
         for number in live.drain(..990) {
             slab.remove(number);
         }

@@ -22,12 +22,12 @@ use crate::{
     proto::encode::Encoder,
 };
 
-/// What sockets of one connection tell it.
+/// Signals from the sockets of one connection to the connection.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionSignals {
-    /// One of them has asked for the end of the connection.
+    /// A socket has requested to close the connection.
     requested: AtomicBool,
-    /// One of them has left its namespace since the connection last looked.
+    /// A socket has left its namespace since the last `take_left`.
     left: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ impl ConnectionSignals {
         self.requested.load(Ordering::Acquire)
     }
 
-    /// Whether a socket has left since the last call.
+    /// Returns `true` if a socket has left since the last call.
     pub(crate) fn take_left(&self) -> bool {
         self.left.load(Ordering::Relaxed) && self.left.swap(false, Ordering::AcqRel)
     }
@@ -50,19 +50,19 @@ pub(crate) struct SocketCore<T: ?Sized> {
     pub(crate) signals: Arc<ConnectionSignals>,
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) handshake: Handshake,
-    /// Somebody has begun to take the socket out of its namespace.
+    /// Set by the first call that removes the socket from its namespace.
     pub(crate) leaving: AtomicBool,
     pub(crate) left: OnceLock<Left>,
     pub(crate) acks: PendingAcks,
-    /// If its client may come back.
+    /// `Some` if connection state recovery is enabled and the client supports it.
     pub(crate) recoverable: Option<Box<Recoverable>>,
     pub(crate) typed: T,
 }
 
-/// A socket of whatever data.
+/// A type-erased socket.
 pub(crate) type AnySocket = Arc<SocketCore<dyn Erased>>;
 
-/// How a socket left its namespace.
+/// The reason why a socket left its namespace, and the rooms it was in.
 #[derive(Debug)]
 pub(crate) struct Left {
     pub(crate) reason: DisconnectReason,
@@ -106,15 +106,15 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         &self.adapter.hooks.warnings
     }
 
-    /// Why the socket has left, if it has.
+    /// Returns the reason why the socket has left its namespace, or `None` while it has not.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
         self.left.get().map(|left| left.reason)
     }
 
-    /// Takes the socket out of its namespace; says whether it was in it.
+    /// Removes the socket from its namespace. Returns `false` if it had already left.
     ///
-    /// Whoever is first tells the observer, under no lock; others do not wait for it. The lock of the rooms decides
-    /// between leaving and joining a room at the same time.
+    /// The first caller notifies the observer, without holding a lock; concurrent callers return without
+    /// waiting for it. The lock of the rooms serializes leaving with joining a room.
     pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
         if self.leaving.swap(true, Ordering::AcqRel) {
             return false;
@@ -142,10 +142,10 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         first
     }
 
-    /// Disconnects the socket and tells its client.
+    /// Disconnects the socket and sends DISCONNECT to its client.
     pub(crate) fn disconnect(&self) {
         if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
-            // A session that has ended needs no word of it.
+            // An error means that the session is closed, so the packet is not needed.
             if let Ok(frames) = self.encoder().disconnect() {
                 let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
             }
@@ -153,47 +153,48 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         }
     }
 
-    /// Disconnects all sockets of the client, and ends its connection.
+    /// Disconnects the socket and requests the connection to close, which disconnects its other sockets.
     pub(crate) fn close(&self) {
         self.disconnect();
         self.signals.requested.store(true, Ordering::Release);
         self.session.wake();
     }
 
-    /// Ends the socket of a client that has come back without it: its connection is dead.
+    /// Removes the socket of a client that has reconnected, and closes its dead connection.
     pub(crate) fn replace(&self) {
         self.leave_namespace(DisconnectReason::Closed(CloseReason::TransportClose));
         self.session.close();
     }
 
-    /// How many handlers of the socket may run, if so many may that do not wait for its client. One that asks the client
-    /// waits for an acknowledgement, which the client may send behind many events.
+    /// Returns how many handlers of the socket may run, given the limit for handlers that do not wait for the
+    /// client. A handler that waits for an acknowledgement does not count, because the acknowledgement may
+    /// arrive behind many events.
     pub(crate) fn max_handlers(&self, max_in_flight: usize) -> usize {
         if max_in_flight == 1 {
-            // Each event is to be handled after the one before.
+            // Events are handled strictly one after the other.
             return 1;
         }
         let asking = self.acks.len();
         max_in_flight.max((max_in_flight + asking).min(self.adapter.config.max_pending_acks))
     }
 
-    /// Takes an answer of the client.
+    /// Resolves a pending acknowledgement with the arguments from the client.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         self.acks.resolve(id, args);
     }
 }
 
-/// What a socket has of the types of its namespace, whatever they are.
+/// The typed part of a socket, type-erased.
 pub(crate) trait Erased: Observed + Send + Sync {
-    /// A [`Typed`].
+    /// Returns the [`Typed`].
     fn as_any(&self) -> &(dyn Any + Send + Sync);
 }
 
-/// The observers of a socket of whatever data. They run under no lock; a panic is logged and ends there.
+/// The observers of a type-erased socket. They are called without a lock; a panic is caught and logged.
 pub(crate) trait Observed {
     /// The socket is about to leave its rooms.
     fn notify_end(&self, reason: DisconnectReason);
-    /// Whether anybody looks at what is sent.
+    /// Returns `true` if an observer of outgoing events is registered.
     fn has_outgoing(&self) -> bool;
     /// An event has been sent to the socket.
     fn notify_outgoing(&self, name: &str, args: &Args);

@@ -1,6 +1,6 @@
-//! The lines that tell why something did not happen.
+//! Log lines that report why an operation failed.
 //!
-//! Clients can cause as many of them as they like. So the first of a kind is a warning, and further ones are logged at
+//! Clients can cause any number of them. The first line of a kind is a warning; further ones are logged at
 //! the level `debug`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,22 +10,22 @@ use crate::{
     proto::packet::Violation,
 };
 
-/// The start of a text that came from outside.
+/// Returns the start of a text from outside, at most 256 bytes.
 pub(crate) fn clip(text: &str) -> &str {
     &text[..text.floor_char_boundary(256)]
 }
 
-/// Which warnings were given, for a namespace or for the server: a bit for each kind.
+/// The kinds of warnings already logged for a namespace or for the server, one bit for each kind.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(AtomicU32);
 
-// From bit 0 on, each `Limit` has one; from this on, each `Violation`; and then all else.
+// Bit assignment: one bit per `Limit` from bit 0, one per `Violation` from this bit, then the other kinds.
 const FIRST_VIOLATION: u32 = 8;
 const UNHANDLED_EVENT: u32 = 29;
 const INVALID_ARGUMENTS: u32 = 30;
 const CONNECT_REFUSED: u32 = 31;
 
-/// A limit of the [config](crate::ServerConfig). To go beyond the others is a [`Violation`].
+/// A limit of the [config](crate::ServerConfig). Exceeding any other limit is a [`Violation`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
     ConnectTimeout,
@@ -49,7 +49,7 @@ impl Limit {
     }
 }
 
-/// Logs one line, as a warning if it is the first of its kind.
+/// Logs a line, as a warning if it is the first of its kind.
 macro_rules! warn_first {
     ($warnings:expr, $bit:expr, $message:literal, $($fields:tt)*) => {
         if $warnings.is_first($bit) {
@@ -60,7 +60,7 @@ macro_rules! warn_first {
     };
 }
 
-/// What a hook has returned.
+/// Logs the error of a hook, if it returned one.
 pub(crate) fn hook_returned(hook: &'static str, namespace: &str, result: Result<(), EventError>) {
     if let Err(error) = result {
         let error =

@@ -1,7 +1,8 @@
-//! What an operator can watch: `docs/observability.md` lists it all.
+//! Metrics and log lines for operators; `docs/observability.md` lists them all.
 //!
-//! Without the feature `metrics` the same types are there, hold nothing and do nothing, so that nobody else needs to
-//! know of the feature.
+//! This module may import `event` and `proto`. It must not import `hub` or any layer above it. Without the
+//! feature `metrics`, the same types are zero-sized and do nothing, so that callers do not depend on the
+//! feature.
 
 pub(crate) mod log;
 #[cfg(not(feature = "metrics"))]
@@ -14,5 +15,5 @@ pub(crate) use off::{EventMetrics, HandlerTime, NamespaceMetrics};
 #[cfg(feature = "metrics")]
 pub(crate) use on::{EventMetrics, HandlerTime, NamespaceMetrics};
 
-/// What stands for all events that have no handler of their own, and for all namespaces that there are not.
+/// The label of all events without a handler, and of all unknown namespaces.
 pub(crate) const OTHER: &str = "other";

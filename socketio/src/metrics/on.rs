@@ -1,5 +1,5 @@
-//! Handles of the recorder that is installed when a namespace is made, and when its handlers are registered. Nothing is
-//! looked up later.
+//! Handles of the recorder that is installed when a namespace is created and its handlers are registered.
+//! They are looked up only once.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::event::{AckResponse, error::EventError};
 
 const CONNECT_ERRORS: &str = "socketio_connect_errors_total";
 
-/// The metrics of a namespace, or of all that a dynamic one makes.
+/// The metrics of a namespace, or of all children of a dynamic namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct NamespaceMetrics {
     sockets: Gauge,
@@ -24,7 +24,7 @@ pub(crate) struct NamespaceMetrics {
 }
 
 impl Default for NamespaceMetrics {
-    /// Counts for nobody.
+    /// Returns metrics without a recorder.
     fn default() -> Self {
         Self {
             sockets: Gauge::noop(),
@@ -47,7 +47,7 @@ impl NamespaceMetrics {
         }
     }
 
-    /// Those of all namespaces that there are not.
+    /// Returns the metrics for unknown namespaces.
     pub(crate) fn unknown() -> Self {
         describe();
         Self { connect_errors: counter!(CONNECT_ERRORS, "namespace" => OTHER), ..Self::default() }
@@ -84,7 +84,7 @@ fn describe() {
     describe_counter!("socketio_handler_failures_total", Unit::Count, "Events that ended with an error.");
 }
 
-/// The metrics of an event that has a handler, or of all others. Cheap to clone.
+/// The metrics of an event with a handler, or of all other events. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct EventMetrics(Arc<EventRecorders>);
 
@@ -114,7 +114,7 @@ impl EventMetrics {
         }))
     }
 
-    /// Those that a look into a table finds; nobody looks without the feature.
+    /// Returns the metrics that `find` looks up. Without the feature, `find` is not called.
     pub(crate) fn found<'a>(find: impl FnOnce() -> &'a Self) -> Self {
         find().clone()
     }
@@ -123,7 +123,7 @@ impl EventMetrics {
         self.0.received.increment(1);
     }
 
-    /// The client was told that it did wrong.
+    /// Counts an event that was answered with an error because of the client.
     pub(crate) fn refused(&self) {
         self.0.refused.increment(1);
     }
@@ -138,13 +138,13 @@ impl EventMetrics {
         }
     }
 
-    /// A handler starts.
+    /// Starts the timer of a handler.
     pub(crate) fn start(&self) -> HandlerTime {
         HandlerTime { metrics: self.clone(), start: Instant::now() }
     }
 }
 
-/// A handler that runs.
+/// The timer of a running handler.
 #[derive(Debug)]
 pub(crate) struct HandlerTime {
     metrics: EventMetrics,

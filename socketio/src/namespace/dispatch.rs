@@ -1,4 +1,4 @@
-//! From a connection to handlers whose types it does not know.
+//! The untyped interface between a connection and the typed handlers of its namespaces.
 
 use std::{
     any::{Any, TypeId},
@@ -34,36 +34,37 @@ use crate::{
     },
 };
 
-/// Names one stay of a client in a namespace, for the time of its connection.
+/// Identifies one membership of a client in a namespace. Unique within the connection.
 pub(crate) type MemberKey = u32;
 
-/// Something of a stay that runs, until it says what is done.
+/// A running handler or hook of a membership. Resolves to what has completed.
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Done> + Send>>;
 
-/// What has come to its end.
+/// The handler or hook that has completed.
 pub(crate) enum Done {
-    /// The hook for a new socket: events may be handled now.
+    /// The connect hook: events may be handled now.
     Connected(MemberKey),
-    /// A handler.
+    /// An event handler.
     Handled(MemberKey),
-    /// The hook for a socket that has left: nothing is left of it.
+    /// The disconnect hook: the membership has ended.
     Disconnected(MemberKey),
 }
 
-/// The answer of an admission.
+/// A pending admission.
 pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Box<dyn Member>, ConnectError>> + Send>>;
 
-/// Held by a member for as long as it is in the namespace. The registry counts the members of a dynamic namespace by it.
+/// Held by a member while it is in the namespace. The registry uses it to count the members of a dynamic
+/// namespace.
 pub(crate) type Guard = Box<dyn Any + Send + Sync>;
 
-/// A namespace without the type of its data.
+/// A namespace, independent of the type of its data.
 pub(crate) trait Endpoint: Send + Sync {
     fn adapter(&self) -> &Arc<Adapter>;
 
-    /// The type of the data of its sockets.
+    /// Returns the type of the data of its sockets.
     fn data_type(&self) -> TypeId;
 
-    /// Asks the namespace whether a client may come in.
+    /// Admits a client or rejects it.
     fn admit(
         self: Arc<Self>,
         handshake: Handshake,
@@ -76,12 +77,12 @@ pub(crate) trait Endpoint: Send + Sync {
 /// A client in a namespace, with its handlers.
 pub(crate) trait Member: Send {
     fn socket(&self) -> &SocketCore<dyn Erased>;
-    /// Puts the socket into the namespace. Says whether the session was still there.
+    /// Adds the socket to the namespace. Returns `false` if the session has ended.
     fn enter(&self) -> bool;
     fn max_in_flight(&self) -> usize;
-    /// What runs before the first event, if there is anything.
+    /// Returns the connect hook, which runs before the first event, if there is one.
     fn connected(&self, key: MemberKey) -> Option<HandlerFuture>;
-    /// The handler of an event, ready to run; `None` if there is none.
+    /// Returns the future of the event handler; `None` if there is none.
     fn event(
         &self,
         key: MemberKey,
@@ -89,11 +90,11 @@ pub(crate) trait Member: Send {
         id: Option<u64>,
         raw: RawArgs<'_>,
     ) -> Result<Option<HandlerFuture>, ArgsError>;
-    /// What runs after the last handler, if there is anything.
+    /// Returns the disconnect hook, which runs after the last handler, if there is one.
     fn disconnected(&self, key: MemberKey, reason: DisconnectReason) -> Option<HandlerFuture>;
 }
 
-/// An event on its way to its handler.
+/// An event to be handled.
 #[derive(Clone, Copy)]
 pub(crate) struct Incoming<'a> {
     pub(crate) key: MemberKey,
@@ -102,31 +103,32 @@ pub(crate) struct Incoming<'a> {
     pub(crate) raw: RawArgs<'a>,
 }
 
-/// What a handler answers, once it has run.
+/// The result of a handler, for the middleware around it.
 pub(crate) type AckFuture = Pin<Box<dyn Future<Output = Result<AckResponse, EventError>> + Send>>;
 
-/// A handler without its types.
+/// A handler, independent of its types.
 pub(crate) trait Handler<D>: Send + Sync {
     fn metrics(&self) -> &EventMetrics;
 
-    /// Reads the arguments, and makes what runs and answers the client.
+    /// Decodes the arguments, and returns a future that runs the handler and sends the acknowledgement.
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<HandlerFuture, ArgsError>;
 
-    /// Reads the arguments, and makes what runs and gives its answer to the middleware around it.
+    /// Decodes the arguments, and returns a future that runs the handler and resolves to the acknowledgement,
+    /// for middleware.
     fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<AckFuture, ArgsError>;
 }
 
-/// A handler of an async function, and how its arguments are read.
+/// A handler made from an async function and the decoder of its arguments.
 struct FnHandler<F, R> {
-    body: F,
-    read: R,
+    f: F,
+    decode: R,
     metrics: EventMetrics,
 }
 
-/// Makes a handler of an async function.
+/// Makes a handler from an async function.
 pub(crate) fn handler<D, T, F, Fut>(
-    body: F,
-    read: impl Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync + 'static,
+    f: F,
+    decode: impl Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync + 'static,
     metrics: EventMetrics,
 ) -> Box<dyn Handler<D>>
 where
@@ -136,7 +138,7 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: IntoAck,
 {
-    Box::new(FnHandler { body, read, metrics })
+    Box::new(FnHandler { f, decode, metrics })
 }
 
 impl<D, T, F, Fut, R> Handler<D> for FnHandler<F, R>
@@ -154,12 +156,12 @@ where
 
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<HandlerFuture, ArgsError> {
         self.metrics.received();
-        let args = (self.read)(event).inspect_err(|_| self.metrics.refused())?;
-        let (body, time, name) = (self.body.clone(), self.metrics.start(), Box::from(event.name));
+        let args = (self.decode)(event).inspect_err(|_| self.metrics.refused())?;
+        let (f, time, name) = (self.f.clone(), self.metrics.start(), Box::from(event.name));
         let Incoming { id, key, .. } = event;
         Ok(Box::pin(async move {
             let any = socket.any();
-            let result = run(body, socket, args, Reply { encoder: any.encoder(), id }).await;
+            let result = run(f, socket, args, Reply { encoder: any.encoder(), id }).await;
             if let Some(frames) = answer(&*any, &name, id, time, result) {
                 Box::pin(any.answer_wait(&frames)).await;
             }
@@ -168,16 +170,16 @@ where
     }
 
     fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<AckFuture, ArgsError> {
-        let args = (self.read)(event)?;
-        let (body, id) = (self.body.clone(), event.id);
+        let args = (self.decode)(event)?;
+        let (f, id) = (self.f.clone(), event.id);
         Ok(Box::pin(async move {
             let any = socket.any();
-            run(body, socket, args, Reply { encoder: any.encoder(), id }).await
+            run(f, socket, args, Reply { encoder: any.encoder(), id }).await
         }))
     }
 }
 
-/// Runs an async function, and encodes what it returns. A panic ends it alone.
+/// Runs an async function and encodes its return value. Converts a panic into an error.
 async fn run<D, T, F, Fut>(
     function: F,
     socket: Socket<D>,
@@ -195,7 +197,7 @@ where
     result.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
 }
 
-/// Answers the client with what comes of an event; gives the answer back if the queue is full.
+/// Sends the result of an event to the client. Returns the frames if the queue is full.
 pub(crate) fn answer<T: Observed + ?Sized>(
     socket: &SocketCore<T>,
     name: &str,
@@ -210,9 +212,9 @@ pub(crate) fn answer<T: Observed + ?Sized>(
     }
 }
 
-/// Puts what an event runs into a span, if anybody looks at it.
+/// Instruments a handler with a span, if it is enabled.
 pub(crate) fn traced(run: HandlerFuture, namespace: &str, event: &str) -> HandlerFuture {
-    // A span that is disabled records its fields all the same where something has turned on tracing's feature `log`.
+    // A disabled span still records its fields if another crate enables the `log` feature of tracing.
     if LevelFilter::current() < LevelFilter::DEBUG {
         return run;
     }
@@ -220,7 +222,7 @@ pub(crate) fn traced(run: HandlerFuture, namespace: &str, event: &str) -> Handle
     if span.is_disabled() { run } else { Box::pin(run.instrument(span)) }
 }
 
-/// Makes a hook of an async function that answers nothing.
+/// Makes a hook from an async function without a response.
 pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Done) -> HandlerFuture
 where
     Fut: Future<Output: HookResult> + Send + 'static,

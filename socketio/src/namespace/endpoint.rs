@@ -1,4 +1,4 @@
-//! A namespace that serves clients: who comes in, and how an event finds its handler.
+//! The typed implementation of a namespace: admits clients and passes their events to the handlers.
 
 use std::{
     any::TypeId,
@@ -32,7 +32,7 @@ use crate::{
     proto::args::{ArgsError, RawArgs},
 };
 
-/// A namespace of a server.
+/// A namespace of a server. Implements [`Endpoint`] for its data type.
 pub(crate) struct NamespaceEndpoint<D> {
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) table: Arc<Table<D>>,
@@ -74,8 +74,8 @@ impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
                 engineio::__log!(error, namespace = self.adapter.path(), "the admission panicked");
                 Err(ConnectError::new("internal error"))
             });
-            let data = data.inspect_err(|refuse| {
-                if let Some(cause) = refuse.cause() {
+            let data = data.inspect_err(|error| {
+                if let Some(cause) = error.cause() {
                     engineio::__log!(warn, namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
                 }
             })?;
@@ -118,13 +118,13 @@ impl<D: Send + Sync + 'static> Member for MemberHandle<D> {
         raw: RawArgs<'_>,
     ) -> Result<Option<HandlerFuture>, ArgsError> {
         self.socket.observers().notify_incoming(&self.socket, name, raw)?;
-        // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
+        // Decoding the arguments runs the user's `Deserialize`, which may panic.
         let event = Incoming { key, name, id, raw };
         let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
         started.unwrap_or_else(|_| {
             let error = EventError::panicked("reading the arguments");
             self.table.metrics(name).failed(&error);
-            // No event is handled while the queue is full.
+            // Events are not handled while the queue is full, so no frames are returned.
             let _ = self.socket.0.fail(name, id, &error);
             Ok(None)
         })

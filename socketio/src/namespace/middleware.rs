@@ -1,4 +1,4 @@
-//! Functions around the handlers of a namespace.
+//! Event middleware: functions around the handlers of a namespace.
 
 use std::{
     future::Future,
@@ -18,7 +18,7 @@ use crate::{
     proto::args::{ArgsError, FromArgs},
 };
 
-/// An event whose name and types are not known beforehand.
+/// An event with its name and untyped arguments.
 ///
 /// For [`Namespace::wrap`](crate::Namespace::wrap), which may change it, and
 /// [`Namespace::fallback`](crate::Namespace::fallback).
@@ -28,18 +28,18 @@ pub struct Event {
     pub name: String,
     /// The arguments.
     pub args: Args,
-    asked: bool,
+    wants_ack: bool,
 }
 
 impl Event {
-    /// Whether the client waits for an acknowledgement.
+    /// Returns `true` if the client requested an acknowledgement.
     pub fn wants_ack(&self) -> bool {
-        self.asked
+        self.wants_ack
     }
 
     pub(crate) fn read(event: Incoming<'_>) -> Result<Self, ArgsError> {
         let args = Args::from_args(event.raw)?;
-        Ok(Self { name: event.name.to_owned(), args, asked: event.id.is_some() })
+        Ok(Self { name: event.name.to_owned(), args, wants_ack: event.id.is_some() })
     }
 
     fn incoming(&mut self, key: MemberKey, id: Option<u64>) -> Incoming<'_> {
@@ -49,13 +49,13 @@ impl Event {
 
 pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> AckFuture + Send + Sync>;
 
-/// What is left to do for an event: the middleware that was registered later, and the handler.
+/// The remaining steps of an event: the middleware registered later, and the handler.
 ///
-/// Dropped without a call of [`run`](Self::run), none of it happens.
+/// Nothing of this runs if it is dropped without a call of [`run`](Self::run).
 #[must_use = "the event is not handled unless it runs"]
 pub struct Next<D> {
     table: Arc<Table<D>>,
-    /// How many functions have been entered.
+    /// The number of middleware functions already entered.
     depth: usize,
     socket: Socket<D>,
     key: MemberKey,
@@ -63,12 +63,13 @@ pub struct Next<D> {
 }
 
 impl<D: Send + Sync + 'static> Next<D> {
-    /// Handles the event, and gives back what is answered, to be returned.
+    /// Runs the remaining middleware and the handler, and returns the response, which the middleware should
+    /// return in turn.
     ///
     /// # Errors
     ///
-    /// Returns the error of the handler, or of middleware before it; also if the handler panicked, or if the arguments
-    /// are not of its type.
+    /// Returns the error of the handler or of inner middleware, also if one panicked or if the arguments are
+    /// not of its type.
     ///
     /// # Cancel safety
     ///
@@ -83,7 +84,7 @@ impl<D: Send + Sync + 'static> Next<D> {
             socket.0.warnings().unhandled_event(socket.path(), &event.name);
             return Ok(AckResponse(None));
         };
-        // Reading the arguments runs the user's `Deserialize`, which may panic as a handler may.
+        // Decoding the arguments runs the user's `Deserialize`, which may panic.
         let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket.clone(), event.incoming(key, id))));
         match called {
             Ok(Ok(handling)) => handling.await,
@@ -103,7 +104,7 @@ impl<D> std::fmt::Debug for Next<D> {
     }
 }
 
-/// Makes middleware of an async function.
+/// Makes middleware from an async function.
 pub(crate) fn middleware<D, F, Fut>(function: F) -> Middleware<D>
 where
     D: Send + Sync + 'static,
@@ -123,7 +124,7 @@ where
     })
 }
 
-/// Takes an event through all middleware to its handler.
+/// Passes an event through all middleware to its handler, and sends the response.
 pub(crate) fn start<D: Send + Sync + 'static>(
     table: &Arc<Table<D>>,
     socket: &Socket<D>,

@@ -1,4 +1,6 @@
-//! A namespace: who is admitted, and what handles which event.
+//! Namespaces: the builder [`Namespace`], its handlers and middleware, and the endpoint that serves clients
+//! with them. May import `handles` and the folders below it (`hub`, `metrics`, `event`, `config`, `proto`);
+//! not `registry`, `connection`, `server`, `testing` or `typescript`.
 
 pub(crate) mod dispatch;
 pub(crate) mod endpoint;
@@ -35,13 +37,13 @@ use crate::{
     proto::{args::FromArgs, packet::is_reserved},
 };
 
-/// A namespace with its handlers, which are registered once, not for each socket.
+/// A namespace with its handlers, which are registered once and not for each socket.
 ///
-/// `D` is what each socket remembers: the value that the admission returned. Handlers are async functions of a
-/// [`Socket`] and the arguments of the event; what they return is the acknowledgement.
+/// `D` is the data of each socket, which the admission returned. Handlers are async functions of a [`Socket`]
+/// and the arguments of the event; their return value is the acknowledgement.
 ///
-/// Handlers of one socket start in the order in which its events arrive, and may overlap while they wait; at most
-/// [`max_in_flight`](Self::max_in_flight) run at once, and further events wait.
+/// The handlers of one socket start in the order in which its events arrive, and may run concurrently, at
+/// most [`max_in_flight`](Self::max_in_flight) at once; further events are queued.
 ///
 /// # Examples
 ///
@@ -74,12 +76,12 @@ pub struct Namespace<D = ()> {
 }
 
 impl Namespace {
-    /// A namespace that anyone may connect to. The path begins with a slash; `/` is the one that clients connect
-    /// to by default.
+    /// Makes a namespace that anyone may connect to. The path begins with a slash; clients connect to `/` by
+    /// default.
     ///
     /// # Panics
     ///
-    /// Panics if the path does not begin with a slash, or holds a comma.
+    /// Panics if the path does not begin with a slash, or contains a comma.
     #[track_caller]
     pub fn new(path: impl Into<String>) -> Self {
         Namespace::with_auth(path, async |_| Ok::<_, ConnectError>(()))
@@ -87,8 +89,8 @@ impl Namespace {
 }
 
 impl<D: Clone + Send + Sync + 'static> Namespace<D> {
-    /// A namespace that anyone may connect to, whose sockets all have a clone of `data`: the state of the application,
-    /// mostly as an `Arc`.
+    /// Makes a namespace that anyone may connect to, whose sockets all have a clone of `data`: the state of
+    /// the application, usually an `Arc`.
     ///
     /// # Panics
     ///
@@ -111,15 +113,16 @@ impl<D: Clone + Send + Sync + 'static> Namespace<D> {
 }
 
 impl<D: Send + Sync + 'static> Namespace<D> {
-    /// A namespace whose clients are admitted by `admit`: what it returns is the [data](Socket::data) of the socket,
-    /// or the refusal that the client gets as `connect_error`. Any error becomes a [`ConnectError`] by `?`.
+    /// Makes a namespace that admits clients by `admit`. It returns the [data](Socket::data) of the socket,
+    /// or the error that the client receives as `connect_error`. `?` converts any error into a
+    /// [`ConnectError`].
     ///
-    /// There is no socket before the client is admitted, so nothing can be emitted to it too early: what
-    /// [`on_connect`](Self::on_connect) emits comes after the answer to its CONNECT. If the client leaves first, the
-    /// future is dropped.
+    /// The socket does not exist before the client is admitted, so no event can precede the response to its
+    /// CONNECT, including events that [`on_connect`](Self::on_connect) emits. If the client disconnects
+    /// first, the future is dropped.
     ///
-    /// Connection middleware is a function that calls functions, with `?` between them, and each hands on what it has
-    /// found out. Node: `namespace.use`.
+    /// Connection middleware is a chain of function calls with `?` between them, each passing its result to
+    /// the next. Node: `namespace.use`.
     ///
     /// # Panics
     ///
@@ -140,7 +143,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// }
     ///
     /// async fn user_of(handshake: &Handshake) -> Result<User, ConnectError> {
-    ///     // A look into the database, for example.
+    ///     // A database lookup, for example.
     ///     Ok(User { name: handshake.auth()? })
     /// }
     ///
@@ -172,14 +175,15 @@ impl<D: Send + Sync + 'static> Namespace<D> {
 
     /// Registers the handler of an event.
     ///
-    /// For the arguments, see [`FromArgs`]; for what may be returned, [`IntoAck`]. Arguments that do not fit are
-    /// answered with an error and logged, and the handler does not run. The function is cloned for each event, so
-    /// a closure may move what it has captured.
+    /// For the arguments, see [`FromArgs`]; for the return value, see [`IntoAck`]. Arguments of the wrong
+    /// type are acknowledged with an error and logged, and the handler does not run. The function is cloned
+    /// for each event, so a closure may move its captures.
     ///
     /// # Panics
     ///
-    /// Panics if the event has a handler already, or if its name is reserved: for `connection` and `disconnect` there
-    /// are [`on_connect`](Self::on_connect) and [`on_disconnect`](Self::on_disconnect).
+    /// Panics if the event already has a handler, or if its name is reserved. Use
+    /// [`on_connect`](Self::on_connect) and [`on_disconnect`](Self::on_disconnect) for `connection` and
+    /// `disconnect`.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -193,7 +197,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         T: FromArgs + Send + 'static,
     {
         let name = event.name();
-        if let Some(hook) = hook_of(name) {
+        if let Some(hook) = hook_method(name) {
             panic!("`{name}` is no event of a client: register the hook with `Namespace::{hook}`");
         }
         assert!(!is_reserved(name), "the name `{name}` is reserved: no client can emit it");
@@ -207,7 +211,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// As [`on`](Self::on), for an event without arguments: the handler takes the socket alone.
+    /// As [`on`](Self::on), for an event without arguments: the handler takes only the socket.
     ///
     /// # Panics
     ///
@@ -230,19 +234,19 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self.on(event, |socket, ()| handler(socket))
     }
 
-    /// Handles all events that have no handler of their own, for proxies and for whoever does not know the names
-    /// beforehand. What it returns is the acknowledgement, as of any handler.
+    /// Handles all events without a handler of their own, for proxies and other code that does not know the
+    /// names in advance. The return value is the acknowledgement, as in any handler.
     ///
     /// # Panics
     ///
-    /// Panics if there is one already.
+    /// Panics if the namespace already has a fallback.
     ///
     /// # Examples
     ///
     /// ```
     /// use socketio::{Event, Namespace};
     ///
-    /// // Passes on whatever comes, under its name.
+    /// // Forwards each event under its name.
     /// let relay = Namespace::new("/").fallback(async |socket, event: Event| {
     ///     socket.broadcast().emit(event.name, &event.args)
     /// });
@@ -259,16 +263,18 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Wraps a function around all handlers of the namespace: event middleware. The first that is registered is the
-    /// outermost. Node: `socket.use`.
+    /// Wraps a function around all handlers of the namespace: event middleware. The first one registered is
+    /// the outermost. Node: `socket.use`.
     ///
-    /// It sees every event, also one that has no handler; may look at it, change it, or measure how long the
-    /// [`Next`] takes; and sees what was answered. What it returns instead, an error or an
-    /// [acknowledgement](IntoAck), is the answer, and the handler does not run. Without middleware the arguments go
-    /// straight into the types of the handlers; with it they are [`Args`] on the way.
+    /// It runs for every event, including those without a handler. It may read or change the event, measure
+    /// the time of [`Next::run`], and read the response. If it returns an error or an
+    /// [acknowledgement](IntoAck) instead of calling `Next::run`, that is the response, and the handler does
+    /// not run. Without middleware the arguments are decoded directly into the types of the handlers; with
+    /// middleware they are [`Args`] in between.
     ///
-    /// It starts in the order in which the events of a socket arrive. A handler starts when all middleware around it has
-    /// come to [`Next::run`], so middleware that awaits something before lets a later event overtake.
+    /// Middleware starts in the order in which the events of a socket arrive. A handler starts when all
+    /// middleware around it has called [`Next::run`], so a later event may overtake one whose middleware
+    /// awaits before that call.
     ///
     /// # Examples
     ///
@@ -300,13 +306,13 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Runs a function for each new socket, before any of its events is handled: they wait until it has returned.
-    /// What goes on for longer belongs into a task of its own. An error that it returns is logged, and the socket stays.
-    /// Node: the `connection` event.
+    /// Runs a function for each new socket before any of its events is handled; events are queued until it
+    /// returns. Spawn a task for longer work. An error is logged, and the socket stays connected. Node: the
+    /// `connection` event.
     ///
     /// # Panics
     ///
-    /// Panics if there is one already.
+    /// Panics if the namespace already has a connect hook.
     #[track_caller]
     pub fn on_connect<F, Fut>(mut self, hook: F) -> Self
     where
@@ -322,13 +328,13 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Runs a function once for each socket that has left, after its handlers have returned; those that take longer
-    /// than [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) are not waited for. An error that it
-    /// returns is logged. Node: the `disconnect` event.
+    /// Runs a function once for each socket that has left, after its handlers have returned. Handlers that
+    /// take longer than [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) are not waited for.
+    /// An error is logged. Node: the `disconnect` event.
     ///
     /// # Panics
     ///
-    /// Panics if there is one already.
+    /// Panics if the namespace already has a disconnect hook.
     #[track_caller]
     pub fn on_disconnect<F, Fut>(mut self, hook: F) -> Self
     where
@@ -345,16 +351,16 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function once for each socket that is about to leave, whoever ends it: the socket is still in its
-    /// [rooms](Socket::rooms). Node: the event `disconnecting`.
+    /// Calls a function once for each socket that is about to leave, for any reason: the socket is still in
+    /// its [rooms](Socket::rooms). Node: the event `disconnecting`.
     ///
-    /// It is called by whoever ends the socket, on that thread, so it must not block; what takes longer belongs into
-    /// [`on_disconnect`](Self::on_disconnect). A panic, or an error that it returns, is logged, and the socket leaves all
-    /// the same.
+    /// It runs on the thread that disconnects the socket, so it must not block; do longer work in
+    /// [`on_disconnect`](Self::on_disconnect). A panic or an error is logged, and the socket leaves
+    /// regardless.
     ///
     /// # Panics
     ///
-    /// Panics if there is one already.
+    /// Panics if the namespace already has a disconnecting hook.
     ///
     /// # Examples
     ///
@@ -380,11 +386,11 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function for each event that comes, before its handler and whether it has one or not. Several are
-    /// called in the order of their registration. Node: `socket.onAny`.
+    /// Calls a function for each incoming event before its handler, including events without a handler.
+    /// Several functions are called in the order of their registration. Node: `socket.onAny`.
     ///
-    /// It must not block. A panic is logged, and the event is handled all the same. A namespace without such a
-    /// function spends nothing on it.
+    /// It must not block. A panic is logged, and the event is handled regardless. A namespace without such a
+    /// function has no overhead.
     ///
     /// # Examples
     ///
@@ -403,12 +409,12 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function for each event that is sent to a socket, by itself or as one of many in a broadcast, once it is
-    /// queued. Several are called in the order of their registration. Node: `socket.onAnyOutgoing`.
+    /// Calls a function for each event that is sent to a socket, individually or by a broadcast, after it is
+    /// queued. Several functions are called in the order of their registration. Node: `socket.onAnyOutgoing`.
     ///
-    /// Acknowledgements are not events. It is called by whoever emits, on that thread, so it must not block; mind that
-    /// an event that it emits itself is shown to it too. A panic is logged. A namespace without such a function spends
-    /// nothing on it.
+    /// Acknowledgements are not events. The function runs on the thread that emits, so it must not block. It
+    /// is also called for events that it emits itself. A panic is logged. A namespace without such a function
+    /// has no overhead.
     ///
     /// # Examples
     ///
@@ -427,10 +433,10 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// The most handlers of one socket that run at once. 256 by default; further events wait, see
-    /// [`max_waiting_bytes`](field@crate::ServerConfig::max_waiting_bytes). With 1, each event is handled after the one
-    /// before. Acknowledgements of the client do not wait for handlers, and with more than 1, a handler that waits for an
-    /// acknowledgement of its own client does not count.
+    /// Sets how many handlers of one socket may run at once. 256 by default; further events are queued, see
+    /// [`max_waiting_bytes`](field@crate::ServerConfig::max_waiting_bytes). With 1, each event is handled
+    /// after the previous one. Acknowledgements of the client are processed without waiting for handlers.
+    /// With more than 1, a handler that waits for an acknowledgement of its own client does not count.
     ///
     /// # Panics
     ///
@@ -442,11 +448,11 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// What happens to events for clients that do not take those before, in this namespace. As
-    /// [`EngineConfig::slow_consumer`](field@crate::EngineConfig::slow_consumer) says by default.
+    /// Sets the policy for events to clients that do not keep up, in this namespace.
+    /// [`EngineConfig::slow_consumer`](field@crate::EngineConfig::slow_consumer) by default.
     ///
-    /// Acknowledgements, and events that ask for one, are never dropped: a client that lets too many of them wait is
-    /// disconnected all the same.
+    /// Acknowledgements, and events that request one, are never dropped: a client that leaves too many of
+    /// them unread is disconnected under any policy.
     ///
     /// # Examples
     ///
@@ -460,15 +466,16 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Registers the handler of an event that other servers of the cluster send, by
-    /// [`server_side_emit`](BroadcastOperator::server_side_emit). It gets the sockets of this namespace, to emit to, and
-    /// the arguments; what it returns is the answer, if the other server waits for one.
+    /// Registers the handler of an event that other servers of the cluster send with
+    /// [`server_side_emit`](BroadcastOperator::server_side_emit). It receives the sockets of this namespace,
+    /// to emit to, and the arguments. Its return value is the answer, if the other server requested one.
     ///
-    /// Handlers start in the order in which the events of one server arrive, and may overlap. Node: `io.on(event)`.
+    /// Handlers start in the order in which the events of one server arrive, and may run concurrently. Node:
+    /// `io.on(event)`.
     ///
     /// # Panics
     ///
-    /// Panics if the event has such a handler already, or if its name is reserved.
+    /// Panics if the event already has such a handler, or if its name is reserved.
     ///
     /// # Examples
     ///
@@ -504,18 +511,18 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function for all that happens to rooms of this namespace on this server: creation before the first
-    /// join, deletion after the last leave, on connection and disconnection too. Node: the events of
-    /// `namespace.adapter`.
+    /// Calls a function for each change of the rooms of this namespace on this server: creation before the
+    /// first join, deletion after the last leave, including those by connection and disconnection. Node: the
+    /// events of `namespace.adapter`.
     ///
-    /// Events come one at a time and in order, under no lock, on whatever thread the change was made: the function must
-    /// not block, and may join and leave rooms itself. If more than
-    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) wait, [`RoomEvent::Missed`] tells how many are
-    /// lost. Without the function nothing is noted.
+    /// Calls happen one at a time and in order, on a thread that changes rooms and without a lock: the
+    /// function must not block, and may join and leave rooms itself. If more than
+    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) are queued, further ones are lost and
+    /// [`RoomEvent::Missed`] reports their number. Without such a function no events are recorded.
     ///
     /// # Panics
     ///
-    /// Panics if there is one already.
+    /// Panics if the namespace already has a room hook.
     #[track_caller]
     pub fn on_room(mut self, hook: impl Fn(RoomEvent) + Send + Sync + 'static) -> Self {
         assert!(self.hooks.room.is_none(), "namespace `{}` has a room hook already", self.path);
@@ -523,9 +530,9 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Lets other servers read the [data](Socket::data) of the sockets, and
-    /// [`RemoteSocket::data`](crate::RemoteSocket::data) on this one: it is written as JSON when sockets are fetched.
-    /// Without, it stays with its socket. Node shares `socket.data` always.
+    /// Shares the [data](Socket::data) of the sockets with [`RemoteSocket::data`](crate::RemoteSocket::data),
+    /// on other servers and on this one: it is serialized as JSON when sockets are fetched. Not shared by
+    /// default. Node always shares `socket.data`.
     pub fn share_data(mut self) -> Self
     where
         D: Serialize,
@@ -534,18 +541,19 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The names of the events that have a handler.
+    /// Returns the names of the events that have a handler.
     #[cfg(feature = "typescript")]
     pub(crate) fn events(&self) -> impl Iterator<Item = &str> {
         self.table.events.keys().map(|name| &**name)
     }
 
-    /// What all namespaces that are made of this one share, and what makes one out of its adapter.
+    /// Returns the hooks shared by all namespaces made from this one, and a function that makes such a
+    /// namespace from its adapter.
     pub(crate) fn into_host(
         self,
     ) -> (Arc<Hooks>, impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static) {
@@ -572,8 +580,8 @@ impl<D> fmt::Debug for Namespace<D> {
     }
 }
 
-/// The method that stands for an event of Node's server.
-fn hook_of(event: &str) -> Option<&'static str> {
+/// Returns the name of the method that replaces an event of Node's server.
+fn hook_method(event: &str) -> Option<&'static str> {
     match event {
         "connect" | "connection" => Some("on_connect"),
         "disconnect" => Some("on_disconnect"),

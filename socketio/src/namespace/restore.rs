@@ -1,4 +1,4 @@
-//! A client that comes back to its namespace: it gets its socket, and then what it has missed.
+//! Connection state recovery: gives a returning client its socket and the events it missed.
 
 use crate::{
     handles::{
@@ -8,13 +8,14 @@ use crate::{
     hub::{history::cost, recovery::Claim},
 };
 
-/// The socket of a client that comes back, with all that it has missed on its way to it; `None` if there is any doubt.
+/// Recovers the socket of a returning client, after queueing the CONNECT response and the missed events.
+/// Returns `None` unless it is certain that nothing is lost.
 pub(crate) fn restore<D: Send + Sync + 'static>(
     parts: &SocketParts<D>,
     claim: Option<&Claim>,
 ) -> Option<Socket<D>> {
     let claim = claim?;
-    // Out of the memory, so that nobody else can have it.
+    // Taken out of the recovery state, so that only one connection can recover it.
     let saved = parts.adapter.recovery.as_ref()?.take(claim)?;
     let data = saved.data().clone().downcast().ok()?;
     let recoverable = saved.recoverable();
@@ -25,12 +26,12 @@ pub(crate) fn restore<D: Send + Sync + 'static>(
         let (memory, recoverable) = (memory?, socket.0.recoverable()?);
         let missed = memory.catch_up(&saved, claim, recoverable, session.buffered() + cost(&answer))?;
         if session.send(answer.as_slice()).is_err() {
-            // This connection is lost as well. The next may find the socket.
+            // This connection cannot take the response: keep the socket for the next one.
             memory.save(saved);
             return None;
         }
         for frames in missed {
-            // What does not arrive any more is missed once more.
+            // An event that cannot be sent is missed again, and the next recovery sends it.
             let _ = session.send(frames.as_slice());
         }
         let slot = socket.insert(rooms);

@@ -1,4 +1,4 @@
-//! What a namespace does for its sockets: the functions that were registered, without their types.
+//! The registered functions of a namespace: admission, handlers, middleware and hooks.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
@@ -23,7 +23,7 @@ type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, MemberKey) -> H
 
 pub(crate) struct Table<D> {
     pub(crate) admit: Admit<D>,
-    /// A few names, which are compared sooner than hashed.
+    /// A tree map: with few names, comparing is faster than hashing.
     pub(crate) events: BTreeMap<Box<str>, Box<dyn Handler<D>>>,
     /// Handles events that have no handler of their own.
     pub(crate) fallback: Option<Box<dyn Handler<D>>>,
@@ -32,7 +32,7 @@ pub(crate) struct Table<D> {
     pub(crate) connected: Option<ConnectHook<D>>,
     pub(crate) disconnected: Option<DisconnectHook<D>>,
     pub(crate) max_in_flight: usize,
-    /// Of events that have no handler of their own.
+    /// For events that have no handler of their own.
     pub(crate) other: EventMetrics,
 }
 
@@ -50,17 +50,17 @@ impl<D: Send + Sync + 'static> Table<D> {
         }
     }
 
-    /// The handler of an event, if there is one.
+    /// Returns the handler of an event, or the fallback.
     pub(crate) fn find(&self, name: &str) -> Option<&dyn Handler<D>> {
         self.events.get(name).or(self.fallback.as_ref()).map(|handler| &**handler)
     }
 
-    /// The metrics of an event.
+    /// Returns the metrics of an event.
     pub(crate) fn metrics(&self, name: &str) -> EventMetrics {
         EventMetrics::found(|| self.find(name).map_or(&self.other, |handler| handler.metrics()))
     }
 
-    /// Makes what handles an event; `None` if nothing does.
+    /// Starts the handling of an event; `None` if it has no handler.
     pub(crate) fn start(
         self: &Arc<Self>,
         socket: &Socket<D>,

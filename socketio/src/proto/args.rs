@@ -1,4 +1,5 @@
-//! The arguments of events and acknowledgements on serde: `()` is none, a tuple is several, anything else is one.
+//! Encoding and decoding of event and acknowledgement arguments with serde: `()` is no argument, a tuple is
+//! several, any other type is one.
 
 use std::{fmt, marker::PhantomData};
 
@@ -16,11 +17,12 @@ use super::{
     json, leniency,
 };
 
-/// What can be sent as the arguments of an event or an acknowledgement.
+/// Types that can be sent as the arguments of an event or an acknowledgement.
 ///
-/// Every type that implements [`Serialize`] is: `()` gives no argument, a tuple one for each element, anything
-/// else a single one. Bytes inside (`bytes::Bytes`, `serde_bytes`) become binary attachments.
-/// [`Args`](crate::Args) is sent as it is. (A fixed-size array is a tuple to serde; a slice or a `Vec` is not.)
+/// Implemented for every type that implements [`Serialize`]: `()` is no argument, a tuple has one argument
+/// per element, any other type is a single argument. Bytes inside (`bytes::Bytes`, `serde_bytes`) become
+/// binary attachments. [`Args`](crate::Args) is sent unchanged. (A fixed-size array is a tuple to serde; a
+/// slice or a `Vec` is not.)
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as the arguments of an event",
     note = "implement `serde::Serialize` for it"
@@ -50,7 +52,7 @@ fn value<T: Serialize + ?Sized>(
     value.serialize(&mut serde_json::Serializer::with_formatter(json, Placeholders(attachments)))
 }
 
-/// Writes compact JSON in which bytes are placeholders for attachments.
+/// A compact JSON formatter that writes bytes as placeholders for attachments.
 struct Placeholders<'a>(&'a mut Vec<Bytes>);
 
 impl Formatter for Placeholders<'_> {
@@ -64,8 +66,7 @@ impl Formatter for Placeholders<'_> {
         write!(writer, r#"{{"_placeholder":true,"num":{num}}}"#)
     }
 
-    /// A key of the user's that looks like the mark of a placeholder is spelled with an escape, see
-    /// [`ESCAPED_PLACEHOLDER`].
+    /// Escapes a user key that looks like the mark of a placeholder, see [`ESCAPED_PLACEHOLDER`].
     fn write_string_fragment<W: ?Sized + std::io::Write>(
         &mut self,
         writer: &mut W,
@@ -76,10 +77,10 @@ impl Formatter for Placeholders<'_> {
     }
 }
 
-/// Takes only the shapes that are not a single argument: nothing, and tuples.
+/// Serializes only the types that are not a single argument: unit and tuples.
 ///
-/// Any other shape stops at its first call, with [`Shape::One`], and is then written by `serde_json` itself: a
-/// wrapper of all its types, only to put a comma in front, would be hundreds of lines.
+/// Any other type fails at its first call with [`Shape::One`] and is then serialized by `serde_json` itself.
+/// A wrapper of all serializer types, only to insert commas, would take hundreds of lines.
 struct ShapeSerializer<'a> {
     json: &'a mut Vec<u8>,
     attachments: &'a mut Vec<Bytes>,
@@ -206,15 +207,15 @@ impl<'a> ser::Serializer for ShapeSerializer<'a> {
     }
 }
 
-/// Arguments as they arrived.
+/// Undecoded arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct RawArgs<'a> {
-    /// The text of the array; for an event, its name is the first element.
+    /// The text of the array. Its first element is the event name, except for an acknowledgement.
     pub(crate) payload: &'a str,
-    /// The place behind the name of the event; 1 for an acknowledgement, which has none.
+    /// The byte offset after the event name; 1 for an acknowledgement, which has none.
     pub(crate) args_at: usize,
     pub(crate) attachments: Attachments<'a>,
-    /// Whether the client waits for an acknowledgement.
+    /// `true` if the client expects an acknowledgement.
     pub(crate) asked: bool,
 }
 
@@ -224,18 +225,18 @@ impl RawArgs<'_> {
     }
 }
 
-/// Why arguments cannot be read.
+/// The reason why arguments cannot be decoded.
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum ArgsError {
-    /// They are not JSON, or too deep: the client breaks the protocol.
+    /// The payload is not JSON, or nested too deeply: a protocol violation.
     Malformed,
-    /// They are not what the handler takes.
+    /// The arguments do not match the type of the handler.
     Mismatch(serde_json::Error),
 }
 
 impl ArgsError {
-    /// Tells what is not JSON from JSON that the type cannot hold, such as `1e400`.
+    /// Distinguishes invalid JSON from JSON that the type cannot hold, such as `1e400`.
     fn new(error: serde_json::Error, raw: RawArgs<'_>) -> Self {
         if error.is_data() || json::check(raw.payload).is_ok() {
             Self::Mismatch(error)
@@ -245,18 +246,19 @@ impl ArgsError {
     }
 }
 
-/// What can be read from the arguments of an event or an acknowledgement.
+/// Types that can be decoded from the arguments of an event or an acknowledgement.
 ///
-/// Every type that implements [`serde::Deserialize`] is: `()` takes no argument, a tuple one for each element,
-/// anything else the first one; arguments beyond are ignored, as JavaScript does. Attachments are read as bytes:
-/// `bytes::Bytes` and `serde_bytes::ByteBuf` take them without a copy. Integers may be written as `7.0` or `1e3`, and
-/// half of a surrogate pair is read as U+FFFD. [`Args`](crate::Args) takes all of them unparsed.
+/// Implemented for every type that implements [`serde::Deserialize`]: `()` takes no argument, a tuple takes
+/// one per element, any other type takes the first one. Additional arguments are ignored, as in JavaScript.
+/// Attachments are decoded as bytes; `bytes::Bytes` and `serde_bytes::ByteBuf` take them without a copy.
+/// Integers may be written as `7.0` or `1e3`, and a lone surrogate is read as U+FFFD. [`Args`](crate::Args)
+/// takes all arguments undecoded.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from the arguments of an event",
     note = "implement `serde::Deserialize` for it, or take `socketio::Args`"
 )]
 pub trait FromArgs: Sized {
-    /// Reads the arguments.
+    /// Decodes the arguments.
     #[doc(hidden)]
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError>;
 }
@@ -275,7 +277,7 @@ impl<T: DeserializeOwned> FromArgs for T {
     }
 }
 
-/// Reads one argument, given as it stands in the text.
+/// Decodes one argument from its JSON text.
 pub(crate) fn read_one<T: DeserializeOwned>(
     argument: &str,
     attachments: Attachments<'_>,
@@ -311,7 +313,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
     }
 }
 
-/// Lends the arguments to a type by the argument rule.
+/// Presents the arguments to a type by the rules of [`FromArgs`].
 struct ArgsDeserializer<'a, A> {
     seq: &'a mut A,
     attachments: &'a Attachments<'a>,
@@ -324,7 +326,7 @@ impl<'de, A: SeqAccess<'de>> ArgsDeserializer<'_, A> {
     }
 }
 
-/// How the type asked for its one argument.
+/// The `Deserializer` method that the type called for its single argument.
 #[derive(Clone, Copy)]
 enum Method {
     Any,
@@ -403,10 +405,10 @@ impl<'de, A: SeqAccess<'de>> de::Deserializer<'de> for ArgsDeserializer<'_, A> {
         visitor.visit_seq(Attached::new(self.seq, self.attachments))
     }
 
-    /// An argument that is not there is `None`, as a parameter that was not passed is `undefined`.
+    /// A missing argument is `None`, as an omitted parameter is `undefined` in JavaScript.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
         let mut visitor = Some(visitor);
-        let seed = Late(&mut visitor, self.attachments);
+        let seed = OptionSeed(&mut visitor, self.attachments);
         match self.seq.next_element_seed(seed)? {
             Some(value) => Ok(value),
             None => match visitor {
@@ -448,10 +450,10 @@ impl<'de, A: SeqAccess<'de>> de::Deserializer<'de> for ArgsDeserializer<'_, A> {
     }
 }
 
-/// Takes the visitor only if there is an element.
-struct Late<'a, V>(&'a mut Option<V>, &'a Attachments<'a>);
+/// A seed that takes the visitor only if there is an element.
+struct OptionSeed<'a, V>(&'a mut Option<V>, &'a Attachments<'a>);
 
-impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for Late<'_, V> {
+impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for OptionSeed<'_, V> {
     type Value = V::Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {

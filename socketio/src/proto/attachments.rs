@@ -1,4 +1,4 @@
-//! The attachments of a packet, and the placeholders that refer to them in its JSON text:
+//! The attachments of a packet, and the placeholders in its JSON text:
 //! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
 
 use std::{borrow::Cow, cell::Cell, fmt, fmt::Write as _, ops::Range};
@@ -11,20 +11,20 @@ use super::{
     leniency::whole,
 };
 
-/// The key that makes a placeholder of an object.
+/// The key that marks an object as a placeholder.
 pub(crate) const PLACEHOLDER: &str = "_placeholder";
-/// How a user's own key of that name is spelled, where it can be told apart from the mark of a placeholder: the same key
-/// to any reader of JSON, and not a mark to us.
+/// The spelling of a user key with the same name: the same key to any JSON parser, but not a mark to this
+/// crate.
 pub(crate) const ESCAPED_PLACEHOLDER: &str = r"\u005fplaceholder";
-/// A placeholder as we and most clients write it, up to its number.
+/// The start of a placeholder, up to its index, as this crate and most clients write it.
 const START: &str = r#"{"_placeholder":true,"num":"#;
 
-/// The attachments of a packet for whoever reads its arguments.
+/// The attachments of a packet during decoding.
 #[derive(Clone, Copy)]
 pub(crate) enum Attachments<'a> {
-    /// They are read, and stay where they are.
+    /// Attachments that are copied when they are read.
     Kept(&'a [Bytes]),
-    /// They are taken out as they are read. Where nobody else has a share in them, this copies nothing.
+    /// Attachments that are taken out when they are read, without a copy if they are not shared.
     Given(&'a [Cell<Bytes>]),
 }
 
@@ -42,7 +42,7 @@ impl Attachments<'_> {
         matches!(self, Self::Given(_))
     }
 
-    /// Another share in each of them.
+    /// Returns shared handles of the attachments.
     pub(crate) fn share(&self) -> Box<[Bytes]> {
         match self {
             Self::Kept(attachments) => (*attachments).into(),
@@ -57,7 +57,7 @@ impl Attachments<'_> {
         }
     }
 
-    /// All of them, taken out if they are given.
+    /// Returns the attachments, taken out if they are `Given`.
     pub(crate) fn take(&self) -> Box<[Bytes]> {
         match self {
             Self::Kept(attachments) => (*attachments).into(),
@@ -65,7 +65,7 @@ impl Attachments<'_> {
         }
     }
 
-    /// Lets a type read one of them.
+    /// Passes an attachment to the visitor of a type.
     pub(crate) fn visit<'de, V, E>(&self, num: usize, visitor: V) -> Result<V::Value, E>
     where
         V: de::Visitor<'de>,
@@ -97,12 +97,13 @@ impl fmt::Debug for Attachments<'_> {
     }
 }
 
-/// Checks the text of a packet with so many attachments: that it is JSON of bounded depth, that each placeholder has its
-/// attachment, and no two the same. What has none is not checked, and nothing is a placeholder there.
+/// Validates the text of a packet with attachments: it must be JSON of bounded depth, and each placeholder
+/// must refer to an attachment of its own. Without attachments, the text is not checked, and no object is a
+/// placeholder.
 ///
-/// In the text that is given back, all placeholders are written in one way, and a key of that name in any other object
-/// is escaped: so whoever reads it knows what is an attachment by the first key. An attachment without a placeholder
-/// does no harm; clients have sent such for objects that leave parts of themselves out.
+/// The returned text has all placeholders in the same form, and the key of any other object with that name is
+/// escaped, so that the first key identifies a placeholder. An attachment without a placeholder is accepted;
+/// clients send such attachments for objects that omit parts of themselves.
 pub(crate) fn resolve(text: &str, attachments: usize) -> Result<Cow<'_, str>, Invalid> {
     if attachments == 0 {
         return Ok(Cow::Borrowed(text));
@@ -112,26 +113,26 @@ pub(crate) fn resolve(text: &str, attachments: usize) -> Result<Cow<'_, str>, In
     scanner.value(MAX_DEPTH)?;
     scanner.end()?;
     let edits = scanner.into_resolver().map(|resolver| resolver.edits).unwrap_or_default();
-    Ok(if edits.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(edited(text, edits)) })
+    Ok(if edits.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(apply_edits(text, edits)) })
 }
 
-/// Looks at each object of a text while it is scanned.
+/// Processes each object of a text while it is scanned.
 pub(super) struct Resolver<'a> {
     text: &'a str,
     attachments: usize,
-    /// As long as the placeholders come in the order of their numbers: how many have come.
+    /// The number of placeholders so far, while they are in the order of their indices.
     next: usize,
-    /// After that: which attachments have theirs.
+    /// The attachments with a placeholder, once they are out of order. Empty before.
     used: Vec<bool>,
-    /// None overlaps another.
+    /// The edits do not overlap.
     edits: Vec<Edit>,
 }
 
-/// What is to be written in another way.
+/// A change of the text.
 enum Edit {
-    /// A placeholder that is not written as ours are.
+    /// A placeholder in another form, and its index.
     Placeholder(Range<usize>, usize),
-    /// The mark of a placeholder as the key of another object, with its quotes.
+    /// The start of a key, with its quotes, that is equal to the mark but is in another object.
     Key(usize),
 }
 
@@ -144,23 +145,23 @@ impl Edit {
     }
 }
 
-/// What is known of an object when some of its entries have been scanned.
+/// The state of a partially scanned object.
 pub(super) struct Object {
     start: usize,
-    /// How many edits were there before it.
+    /// The number of edits before it.
     edits: usize,
-    /// Where the mark of a placeholder stands, and whether it counts.
+    /// The position of the mark, and `true` if its value is `true`.
     mark: Option<(usize, bool)>,
     num: Option<usize>,
 }
 
 impl Resolver<'_> {
-    /// An object begins.
+    /// Starts an object.
     pub(super) fn open(&self, start: usize) -> Object {
         Object { start, edits: self.edits.len(), mark: None, num: None }
     }
 
-    /// An entry has been scanned. Of those with the same key, the last one counts.
+    /// Records an entry. Of several entries with the same key, the last one counts.
     pub(super) fn entry(&mut self, object: &mut Object, at: usize, key: &[u8], value: Range<usize>) {
         if key == PLACEHOLDER.as_bytes() {
             let mark = (at, &self.text[value] == "true");
@@ -177,16 +178,16 @@ impl Resolver<'_> {
         }
     }
 
-    /// An object has ended.
+    /// Ends an object.
     pub(super) fn close(&mut self, object: &Object, end: usize) -> Result<(), Invalid> {
         match object.mark {
             None => {}
             Some((at, false)) => self.edits.push(Edit::Key(at)),
             Some((_, true)) => {
                 let num = object.num.ok_or(Invalid)?;
-                self.refer(num)?;
+                self.mark_used(num)?;
                 self.edits.truncate(object.edits);
-                if !is_ours(&self.text[object.start..end]) {
+                if !is_canonical(&self.text[object.start..end]) {
                     self.edits.push(Edit::Placeholder(object.start..end, num));
                 }
             }
@@ -194,8 +195,9 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// A placeholder refers to this attachment, which must be there and have no other.
-    fn refer(&mut self, num: usize) -> Result<(), Invalid> {
+    /// Records that a placeholder refers to an attachment. Fails if there is no such attachment, or if it
+    /// already has a placeholder.
+    fn mark_used(&mut self, num: usize) -> Result<(), Invalid> {
         if num >= self.attachments {
             return Err(Invalid);
         }
@@ -210,14 +212,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether a placeholder is written in the way of ours.
-fn is_ours(placeholder: &str) -> bool {
+/// Returns `true` if a placeholder is in the form of this crate.
+fn is_canonical(placeholder: &str) -> bool {
     let num = placeholder.strip_prefix(START).and_then(|rest| rest.strip_suffix('}'));
     num.is_some_and(|num| num.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn edited(text: &str, mut edits: Vec<Edit>) -> String {
-    // The mark of an object is known to be none when what stands inside has been seen.
+fn apply_edits(text: &str, mut edits: Vec<Edit>) -> String {
+    // Edits of an outer object may be added after those of the objects inside.
     edits.sort_unstable_by_key(Edit::start);
     let longer = ESCAPED_PLACEHOLDER.len() - PLACEHOLDER.len();
     let mut out = String::with_capacity(text.len() + longer * edits.len());
@@ -226,7 +228,7 @@ fn edited(text: &str, mut edits: Vec<Edit>) -> String {
         match edit {
             Edit::Placeholder(object, num) => {
                 out.push_str(&text[done..object.start]);
-                // A string takes whatever is written.
+                // Writing to a string cannot fail.
                 let _ = write!(out, "{START}{num}}}");
                 done = object.end;
             }
@@ -250,7 +252,7 @@ mod tests {
         for num in ["1", "-1", "0.5", "1e99", "\"splice\"", "null", "[0]", "18446744073709551615"] {
             let text = format!(r#"[[{{"_placeholder":true,"num":{num}}}]]"#);
             assert_eq!(resolve(&text, 1), Err(Invalid), "{num}");
-            // A text event has no placeholders, whatever it looks like.
+            // A packet without attachments has no placeholders.
             assert_eq!(resolve(&text, 0), Ok(Cow::Borrowed(&*text)), "{num}");
         }
         assert_eq!(resolve(r#"{"_placeholder":true}"#, 1), Err(Invalid));
@@ -276,7 +278,7 @@ mod tests {
                 assert_eq!(resolve(&text, 2), Err(Invalid), "{text}");
             }
         }
-        // Of a doubled key the last one counts, and a spelling with an escape never does.
+        // Of duplicate keys the last one counts; a key with an escape never does.
         for (text, is_valid) in [
             (r#"[{"_placeholder":true,"num":1,"num":0},{"_placeholder":true,"num":0}]"#, false),
             (r#"[{"_placeholder":true,"num":0,"num":1},{"_placeholder":true,"num":0}]"#, true),

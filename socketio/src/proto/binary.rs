@@ -1,4 +1,4 @@
-//! Attachments for types: wherever one asks for bytes and the JSON has a placeholder, it gets the attachment.
+//! Serde adapters that replace placeholders in the JSON by attachments where a type expects bytes.
 
 use std::{borrow::Cow, fmt};
 
@@ -41,14 +41,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Attached<'_, D> {
         self.deserialize_byte_buf(visitor)
     }
 
-    /// JSON has no bytes of its own: they are a placeholder, or else an array of numbers or a string.
+    /// JSON has no byte type: bytes are a placeholder, an array of numbers or a string.
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let visitor = self.wrap(BytesVisitor(visitor));
         self.inner.deserialize_any(visitor)
     }
 
-    /// A type that takes whatever comes gets the bytes too: a value of its own, or one of serde's buffers behind
-    /// flattened, untagged and internally tagged types.
+    /// A self-describing type also gets the bytes: a value, or one of serde's buffers for flattened, untagged
+    /// and internally tagged types.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         if self.attachments.is_empty() {
             let visitor = self.wrap(visitor);
@@ -236,7 +236,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Attached<'_, A> {
     }
 }
 
-/// Asked for bytes by a type: resolves a placeholder, hands anything else through.
+/// The visitor of a type that expects bytes: resolves a placeholder, and forwards any other value.
 struct BytesVisitor<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
@@ -262,7 +262,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
     }
 }
 
-/// Asked for anything by a type, in a packet with attachments.
+/// The visitor of a type that accepts any value, in a packet with attachments.
 struct AnyVisitor<V>(V);
 
 impl<'a, 'de, V: Visitor<'de>> Attached<'a, AnyVisitor<V>> {
@@ -314,8 +314,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, AnyVisitor<V>> {
     }
 }
 
-/// What an object is, told by its first key. In a packet with attachments, a placeholder begins with its mark and has
-/// nothing but its number, and no other object begins so: see [`resolve`](super::attachments::resolve).
+/// An object, classified by its first key. In a packet with attachments, only a placeholder starts with the
+/// mark, and it contains nothing else but its index: see [`resolve`](super::attachments::resolve).
 enum Object<'de, A> {
     Placeholder(usize),
     Data(Replay<'de, A>),
@@ -339,7 +339,7 @@ impl<'de, A: MapAccess<'de>> Object<'de, A> {
     }
 }
 
-/// A map whose first key has been looked at.
+/// A map whose first key was already read.
 struct Replay<'de, A> {
     first: Option<Cow<'de, str>>,
     map: A,
@@ -381,12 +381,12 @@ impl<'de> Visitor<'de> for KeyVisitor {
         f.write_str("a key")
     }
 
-    /// The key as it stands in the text.
+    /// A key without escapes.
     fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
         Ok(if key == PLACEHOLDER { Key::Placeholder } else { Key::Other(key.into()) })
     }
 
-    /// A key with an escape makes no placeholder, see
+    /// A key with an escape does not mark a placeholder, see
     /// [`ESCAPED_PLACEHOLDER`](super::attachments::ESCAPED_PLACEHOLDER).
     fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
         Ok(Key::Other(key.to_owned().into()))
@@ -412,7 +412,7 @@ mod tests {
         })
     }
 
-    /// The same, for attachments that nobody else needs.
+    /// As `read`, for attachments that can be taken out.
     fn take<T: FromArgs>(payload: &str, attachments: &mut [Bytes]) -> Result<T, ArgsError> {
         T::from_args(RawArgs { payload, args_at: 4, attachments: attachments.into(), asked: false })
     }
@@ -473,7 +473,7 @@ mod tests {
         for payload in [r#"["a""#, r#"["a",]"#, r#"["a",1"#, r#"["a",1]x"#, r#"["a",1,{]"#] {
             assert!(matches!(read::<()>(payload, &[]), Err(ArgsError::Malformed)), "{payload}");
         }
-        // The array of the packet itself is the first of 128 levels.
+        // The array of the packet is the first of 128 levels.
         assert!(read::<serde_json::Value>(&deep(126), &[]).is_ok());
         assert!(matches!(read::<serde_json::Value>(&deep(128), &[]), Err(ArgsError::Malformed)));
         assert!(matches!(read::<serde_json::Value>(&deep(100_000), &[]), Err(ArgsError::Malformed)));
@@ -502,14 +502,14 @@ mod tests {
         assert_eq!((&*one, &**map["x"]), (&[2; 100][..], &[1; 100][..]));
         assert_eq!(attachments, ["", ""]);
 
-        // Nor when the text is read twice.
+        // Nor if the text is decoded twice.
         let mut attachments = made();
         let places = attachments.each_ref().map(|bytes| bytes.as_ptr());
         let (one, seven, text, map): (Bytes, u8, String, Map) = take(&relaxed, &mut attachments).unwrap();
         assert_eq!((one.as_ptr(), map["x"].as_ptr()), (places[1], places[0]));
         assert_eq!((seven, &*text), (7, "\u{fffd}"));
 
-        // What somebody else has a share in is not taken away.
+        // A shared attachment is not taken out.
         let mut attachments = made();
         let shared = attachments.clone();
         let (one, _): (Bytes, Map) = take(payload, &mut attachments).unwrap();
@@ -523,7 +523,7 @@ mod tests {
         let (plain, bytes): (serde_json::Value, Bytes) = read(payload, &attachments).unwrap();
         assert_eq!((plain["_placeholder"].clone(), bytes), (true.into(), "zero".into()));
         assert!(matches!(read::<Bytes>(payload, &attachments), Err(ArgsError::Mismatch(_))));
-        // What the connection would have refused or rewritten is an error.
+        // Text that the connection would have refused or rewritten is an error.
         for odd in [
             r#"["a",{"_placeholder":true,"num":1}]"#,
             r#"["a",{"_placeholder":true,"num":0,"x":1}]"#,
@@ -554,7 +554,7 @@ mod tests {
             read::<(Plain, Plain)>(&variant, &attachments).unwrap(),
             (Plain::File(ByteBuf::from(b"zero")), Plain::Pair { a: "one".into() })
         );
-        // A type that cannot hold bytes says so, and gets none silently.
+        // A type that cannot hold bytes fails instead of ignoring them.
         assert!(matches!(read::<serde_json::Value>(&one, &attachments), Err(ArgsError::Mismatch(_))));
         let beside: (serde_json::Value, Bytes) =
             read(&format!(r#"["a",{{"x":[1]}},{}]"#, p(0)), &attachments).unwrap();

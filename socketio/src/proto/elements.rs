@@ -1,15 +1,15 @@
-//! The elements of a JSON array, found without reading them.
+//! Finds the elements of a JSON array without decoding them.
 
 use super::json::plain;
 
-/// Of how many elements one has its place noted: between two, they are counted out. So the places take less than the
-/// text, even if its elements are single digits.
+/// The number of elements per index entry; the elements between are scanned. The index is therefore smaller
+/// than the text, even if all elements are single digits.
 const STEP: usize = 8;
 
-/// The elements of an array from the first one, as they stand in its text, which must be known to be JSON.
+/// An iterator over the texts of the elements of an array, which must be valid JSON.
 pub(crate) struct Elements<'a> {
     array: &'a str,
-    /// Behind the bracket or comma in front of the next one.
+    /// The byte offset after the bracket or comma before the next element.
     at: usize,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Elements<'a> {
         Self { array, at: 1 }
     }
 
-    /// All that follows, with the bracket at the end.
+    /// Returns the remaining elements, including the closing bracket.
     pub(crate) fn rest(&self) -> &'a str {
         self.array.get(self.at..).unwrap_or("]")
     }
@@ -31,14 +31,14 @@ impl<'a> Iterator for Elements<'a> {
         let rest = self.array.get(self.at..)?;
         let len = element_len(rest.as_bytes())?;
         let element = rest.get(..len)?.trim_ascii();
-        // Behind the last one stands nothing that another call could read.
+        // After the last element, moves past the end so that further calls return `None`.
         self.at += if rest.as_bytes()[len] == b',' { len + 1 } else { rest.len() + 1 };
-        // Only an array without elements has one of no text.
+        // Only an empty array has an element without text.
         (!element.is_empty()).then_some(element)
     }
 }
 
-/// The bytes up to the comma or bracket behind an element.
+/// Returns the number of bytes up to the comma or bracket after an element.
 fn element_len(bytes: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0_usize);
     loop {
@@ -53,7 +53,7 @@ fn element_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The bytes of a string behind its first quote, with the one at its end.
+/// Returns the length of a string after its opening quote, including the closing quote.
 fn string_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -66,11 +66,11 @@ fn string_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many elements an array has, and where some of them are.
+/// The length of an array, and the positions of some of its elements.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     len: usize,
-    /// The place of each [`STEP`]th element.
+    /// The byte offset of every [`STEP`]th element.
     places: Box<[usize]>,
 }
 
@@ -94,12 +94,12 @@ impl Index {
         self.len
     }
 
-    /// The element at this place of the array that the index was made of.
+    /// Returns the element at `at`. `array` must be the text that the index was built from.
     pub(crate) fn get<'a>(&self, array: &'a str, at: usize) -> Option<&'a str> {
         self.from(array, at).next()
     }
 
-    /// The elements of the array from this place on.
+    /// Returns an iterator over the elements from `at` on.
     pub(crate) fn from<'a>(&self, array: &'a str, at: usize) -> Elements<'a> {
         let place = self.places.get(at / STEP).filter(|_| at < self.len);
         let mut elements = Elements { array, at: place.copied().unwrap_or(array.len() + 1) };
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(elements(r#"["é\u00e9,","",[[]],null]"#), [r#""é\u00e9,""#, r#""""#, "[[]]", "null"]);
         let many: Vec<String> = (0..100).map(|n| n.to_string()).collect();
         assert_eq!(elements(&format!("[{}]", many.join(","))), many);
-        // Deeper than anybody reads.
+        // Deeper than any decoder accepts.
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(elements(&format!("[{deep},1]")), [&*deep, "1"]);
     }

@@ -1,4 +1,5 @@
-//! Packets to frames. Each packet is written once, into a buffer of the thread, and shared from then on.
+//! Encodes packets into frames. Each packet is encoded once, in a thread-local buffer, and shared by all its
+//! recipients.
 
 use std::{cell::Cell, io::Write as _};
 
@@ -12,21 +13,22 @@ use super::{
     parser::{self, Packet, Parser},
 };
 
-/// More than the parts of a header beside the namespace can take: type, count of attachments, id, punctuation.
+/// The maximum length of a header without its namespace: type, attachment count, id and punctuation.
 const HEADER_MAX: usize = 32;
-/// A buffer that grew beyond this is given back, so that one large packet does not stay with the thread.
+/// A buffer with more capacity is freed, so that a large packet does not keep its memory in the thread.
 const KEEP: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The frames of one packet: its text, then its attachments.
+/// The frames of one packet: its text, followed by its attachments.
 #[derive(Debug, Clone)]
 pub(crate) enum Frames {
     One([Frame; 1]),
     Many(Vec<Frame>),
-    /// An event as another parser has it, and as the protocol itself does: for observers and other servers.
+    /// An event in the encoding of a custom parser, and in that of the protocol for observers and other
+    /// servers.
     Translated {
         plain: Box<Self>,
         wire: Vec<Frame>,
@@ -34,7 +36,7 @@ pub(crate) enum Frames {
 }
 
 impl Frames {
-    /// What goes to the clients.
+    /// Returns the frames for the clients.
     pub(crate) fn as_slice(&self) -> &[Frame] {
         match self {
             Self::One(frame) => frame,
@@ -42,7 +44,7 @@ impl Frames {
         }
     }
 
-    /// An event as the protocol itself has it.
+    /// Returns the event in the encoding of the protocol.
     pub(crate) fn into_plain(self) -> Self {
         match self {
             Self::Translated { plain, .. } => *plain,
@@ -50,7 +52,7 @@ impl Frames {
         }
     }
 
-    /// An event as the protocol itself has it, frame by frame.
+    /// Returns the frames of the event in the encoding of the protocol.
     pub(crate) fn plain(&self) -> &[Frame] {
         match self {
             Self::Translated { plain, .. } => plain.plain(),
@@ -58,13 +60,13 @@ impl Frames {
         }
     }
 
-    /// The JSON text and the attachments of an event, or of an acknowledgement as the protocol has it, which was encoded
-    /// for this namespace.
+    /// Returns the JSON text and the attachments of an event, or of an acknowledgement in the encoding of the
+    /// protocol. `namespace` must be the one it was encoded for.
     pub(crate) fn parts(&self, namespace: &str) -> (&str, Vec<Bytes>) {
         let plain = self.plain();
         let mut frames = plain.iter();
         let packet = frames.next().map_or(&[][..], Frame::payload);
-        // What `serde_json` writes is UTF-8. The type of the message comes first, then that of the packet.
+        // `serde_json` writes UTF-8. The text starts with the Engine.IO message type and the packet type.
         let text = std::str::from_utf8(packet).unwrap_or_default();
         let mut rest = text.get(2..).unwrap_or_default();
         if plain.len() > 1 {
@@ -77,7 +79,7 @@ impl Frames {
         (json, frames.map(|frame| Bytes::copy_from_slice(frame.payload())).collect())
     }
 
-    /// The same event, as the protocol has it, with an id for its acknowledgement.
+    /// Returns the event in the encoding of the protocol, with an acknowledgement id.
     pub(crate) fn with_id(&self, namespace: &str, id: u64) -> Self {
         let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
         let attachments = self.plain().get(1..).unwrap_or_default();
@@ -101,7 +103,7 @@ impl Frames {
         }
     }
 
-    /// The same packet for a memory that outlasts the queues of the sessions.
+    /// Returns a copy of the packet that may outlive the queues of the sessions.
     pub(crate) fn detached(&self) -> Self {
         let detach = |frames: &[Frame]| frames.iter().map(Frame::detached).collect();
         match self {
@@ -113,7 +115,7 @@ impl Frames {
         }
     }
 
-    /// The same packet, which is not compressed on its way.
+    /// Disables compression for the packet.
     pub(crate) fn uncompressed(self) -> Self {
         match self {
             Self::One([frame]) => Self::One([frame.uncompressed()]),
@@ -125,7 +127,7 @@ impl Frames {
     }
 }
 
-/// What carries arguments: an event with its name, or an acknowledgement.
+/// The packet that carries the arguments: an event with its name, or an acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Carrier<'a> {
     Event { name: &'a str, id: Option<u64> },
@@ -138,16 +140,16 @@ impl From<Frame> for Frames {
     }
 }
 
-/// Encodes the packets of one namespace.
+/// An encoder for the packets of one namespace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Encoder<'a> {
     pub(crate) namespace: &'a str,
-    /// `None`: as the protocol has it.
+    /// `None` for the encoding of the protocol.
     pub(crate) parser: Option<&'a dyn Parser>,
 }
 
 impl<'a> Encoder<'a> {
-    /// Encodes as the protocol has it, whatever the clients speak: for observers and other servers.
+    /// Returns an encoder for the encoding of the protocol, for observers and other servers.
     pub(crate) fn plain(namespace: &'a str) -> Self {
         Self { namespace, parser: None }
     }
@@ -160,7 +162,7 @@ impl Encoder<'_> {
         carrier: Carrier<'_>,
         args: &T,
     ) -> Result<Frames, serde_json::Error> {
-        // Taken out, because `Serialize` is user code and may emit events itself.
+        // Taken out of the thread-local, because `Serialize` is user code and may emit events.
         let mut buffer = BUFFER.take();
         let frames = self.write(&mut buffer, carrier, args);
         if buffer.capacity() <= KEEP {
@@ -175,8 +177,8 @@ impl Encoder<'_> {
         carrier: Carrier<'_>,
         args: &T,
     ) -> Result<Frames, serde_json::Error> {
-        // The header is known only after the arguments: whether there are attachments, and how many. So the JSON is
-        // written behind room for the longest header, and the header in front of it afterwards.
+        // The header depends on the number of attachments, which is known only after serialization. The JSON
+        // is therefore written after space for the longest header, and the header is filled in afterwards.
         let json = Frame::HEADROOM + HEADER_MAX + self.namespace.len();
         buffer.clear();
         buffer.resize(json, 0);
@@ -189,7 +191,7 @@ impl Encoder<'_> {
         let mut attachments = Vec::new();
         args.write(buffer, &mut attachments)?;
         if buffer.len() == first && matches!(carrier, Carrier::Event { .. }) {
-            // There was no argument after the name.
+            // No argument follows the name.
             buffer.pop();
         }
         buffer.push(b']');
@@ -197,7 +199,7 @@ impl Encoder<'_> {
         let wire = match (self.parser, carrier) {
             (None, _) => None,
             (Some(parser), Carrier::Event { id, .. }) => Some(parse(parser, Kind::Event, id)?),
-            // Of this nobody reads more than the client.
+            // Acknowledgements are sent only to the client, so the encoding of the protocol is not needed.
             (Some(parser), Carrier::Ack { id }) => {
                 return parse(parser, Kind::Ack, Some(id)).map(Frames::Many);
             }
@@ -215,7 +217,7 @@ impl Encoder<'_> {
         Ok(plain.with_wire(wire))
     }
 
-    /// Lets the parser, if there is one, encode an event that another server has written as the protocol has it.
+    /// Encodes an event of another server with the custom parser, if there is one.
     pub(crate) fn translate(self, plain: Frames, id: Option<u64>) -> Result<Frames, serde_json::Error> {
         let Some(parser) = self.parser else { return Ok(plain) };
         let (json, attachments) = plain.parts(self.namespace);
@@ -223,16 +225,16 @@ impl Encoder<'_> {
         Ok(plain.with_wire(Some(wire)))
     }
 
-    /// The CONNECT of a client. `auth` is JSON, or nothing.
+    /// Encodes the CONNECT of a client. `auth` is JSON, or empty.
     #[cfg(feature = "testing")]
     pub(crate) fn ask(self, auth: &str) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |text| text.extend_from_slice(auth.as_bytes()))
     }
 
-    /// The answer to a CONNECT.
+    /// Encodes the response to a CONNECT.
     pub(crate) fn connect(self, sid: &str, pid: Option<&str>) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |text| {
-            // Ids are made of letters, digits, `-` and `_`: nothing to escape.
+            // Ids consist of letters, digits, `-` and `_`: no escapes are needed.
             let _ = match pid {
                 Some(pid) => write!(text, r#"{{"sid":"{sid}","pid":"{pid}"}}"#),
                 None => write!(text, r#"{{"sid":"{sid}"}}"#),
@@ -240,14 +242,14 @@ impl Encoder<'_> {
         })
     }
 
-    /// The refusal of a CONNECT.
+    /// Encodes the refusal of a CONNECT.
     pub(crate) fn connect_error(
         self,
         message: &str,
         data: Option<&serde_json::Value>,
     ) -> Result<Frames, serde_json::Error> {
         self.control(Kind::ConnectError, |text| {
-            // Strings and values always serialize, and a vector takes whatever is written.
+            // Serializing strings and values and writing to a vector cannot fail.
             let _ = write!(text, "{{\"message\":");
             let _ = serde_json::to_writer(&mut *text, message);
             if let Some(data) = data {
@@ -258,19 +260,20 @@ impl Encoder<'_> {
         })
     }
 
-    /// The answer to a CONNECT in the way of revision 4 of the protocol: such clients compute their ids themselves.
+    /// Encodes the response to a CONNECT for revision 4 of the protocol, whose clients compute their ids
+    /// themselves.
     pub(crate) fn connect_legacy(self) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |_| {})
     }
 
-    /// The refusal of a CONNECT in the way of revision 4 of the protocol: the details, or else the message alone.
+    /// Encodes the refusal of a CONNECT for revision 4 of the protocol: the data, or else only the message.
     pub(crate) fn connect_error_legacy(
         self,
         message: &str,
         data: Option<&serde_json::Value>,
     ) -> Result<Frames, serde_json::Error> {
         self.control(Kind::ConnectError, |text| {
-            // Strings and values always serialize.
+            // Serializing strings and values cannot fail.
             let _ = match data {
                 Some(data) => serde_json::to_writer(text, data),
                 None => serde_json::to_writer(text, message),
@@ -278,7 +281,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// Tells the client that it has left the namespace.
+    /// Encodes a DISCONNECT.
     pub(crate) fn disconnect(self) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Disconnect, |_| {})
     }
@@ -291,7 +294,7 @@ impl Encoder<'_> {
                 engineio::__log!(warn, ?kind, %error, "the parser cannot encode what the protocol needs");
             });
         }
-        // Most are an id.
+        // Most payloads are only an id.
         let mut text = Vec::with_capacity(Frame::HEADROOM + 64);
         text.resize(Frame::HEADROOM, 0);
         text.push(match kind {
@@ -309,7 +312,7 @@ impl Encoder<'_> {
         Ok(Frame::from_headroom(&mut text, Frame::HEADROOM).into())
     }
 
-    /// Lets a parser encode what is JSON so far.
+    /// Encodes a JSON payload with a custom parser.
     fn parse(
         self,
         parser: &dyn Parser,
@@ -324,7 +327,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Writes the header so that it ends at `json`, and says where it starts.
+/// Writes the header so that it ends at `json`, and returns its start.
 fn write_header(
     buffer: &mut [u8],
     json: usize,
@@ -355,7 +358,7 @@ fn write_header(
     at
 }
 
-/// Writes decimal digits so that they end at `end`, and says where they start.
+/// Writes decimal digits so that they end at `end`, and returns their start.
 fn write_number(buffer: &mut [u8], end: usize, mut number: u64) -> usize {
     let mut at = end;
     loop {

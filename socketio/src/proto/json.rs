@@ -1,15 +1,15 @@
-//! Checks JSON text without building anything from it: for arguments that are passed on unparsed.
+//! Validates JSON text without building values, for arguments that are passed on undecoded.
 //!
-//! `serde_json` would refuse text that JavaScript takes, such as a lone surrogate or a number beyond the doubles,
-//! and skips what is ignored at any depth.
+//! `serde_json` would reject text that JavaScript accepts, such as a lone surrogate or a number beyond the
+//! range of doubles, and skips ignored values at any depth.
 
 use super::attachments::Resolver;
 
-/// The deepest nesting, which is also that of `serde_json`.
+/// The maximum nesting depth, as in `serde_json`.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// The number of bytes, from the start, that stand for themselves in a string: all but the quote, the backslash and
-/// control characters. Eight at a time, each in its own part of a word.
+/// Returns the length of the prefix without quotes, backslashes and control characters. Checks eight bytes at
+/// a time within a word.
 pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
@@ -19,37 +19,39 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
         let control = word.wrapping_sub(ONES * 0x20);
         let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
         let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-        // What was below zero has its high bit set now. A borrow may set others, but only behind a right one.
+        // Bytes below zero have their high bit set now. A borrow may set higher ones, but only after a
+        // correct one.
         let found = (control | quote | backslash) & !word & HIGH;
         if found != 0 {
             return at * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    let stands = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
-    bytes.len() - rest.len() + rest.iter().take_while(stands).count()
+    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+    bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
 }
 
-/// The text is not JSON, is nested too deeply, or has a placeholder that refers to nothing or to what another has.
+/// The text is not JSON or nested too deeply, or a placeholder refers to no attachment or to that of another
+/// one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// Checks one JSON value.
+/// Checks that the text is one JSON value.
 pub(crate) fn check(text: &str) -> Result<(), Invalid> {
     check_depth(text, MAX_DEPTH)
 }
 
-/// As [`check`], with a lower limit for the nesting.
+/// As [`check`], with a custom depth limit.
 pub(crate) fn check_depth(text: &str, max_depth: usize) -> Result<(), Invalid> {
     let mut scanner = Scanner::new(text);
     scanner.value(max_depth)?;
     scanner.end()
 }
 
-/// Goes through JSON text from its start, and refuses what is not JSON.
+/// A scanner of JSON text that fails on invalid JSON.
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     pub(crate) at: usize,
-    /// Looks at the objects of a packet with attachments.
+    /// Processes the objects of a packet with attachments.
     resolver: Option<Resolver<'a>>,
 }
 
@@ -66,7 +68,7 @@ impl<'a> Scanner<'a> {
         self.resolver
     }
 
-    /// Nothing may follow but space.
+    /// Checks that only whitespace follows.
     pub(crate) fn end(&mut self) -> Result<(), Invalid> {
         self.space();
         if self.at == self.bytes.len() { Ok(()) } else { Err(Invalid) }
@@ -131,14 +133,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes into an array or object; says how many levels may be inside.
+    /// Enters an array or object. Returns the remaining depth.
     pub(crate) fn open(&mut self, depth: usize) -> Result<usize, Invalid> {
         self.at += 1;
         self.space();
         depth.checked_sub(1).ok_or(Invalid)
     }
 
-    /// A key of an object, written like this and in no other way, and the colon behind it.
+    /// Scans the given key of an object, spelled without escapes, and the colon after it.
     #[cfg(feature = "msgpack")]
     pub(crate) fn key(&mut self, name: &[u8]) -> Result<(), Invalid> {
         if self.string()? != name {
@@ -150,7 +152,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A string; gives back what is between the quotes.
+    /// Scans a string and returns the bytes between the quotes.
     pub(crate) fn string(&mut self) -> Result<&'a [u8], Invalid> {
         self.expect(b'"')?;
         let start = self.at;
@@ -187,7 +189,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// One digit or more.
+    /// Scans one or more digits.
     pub(crate) fn digits(&mut self) -> Result<(), Invalid> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -310,7 +312,7 @@ mod tests {
         #[test]
         fn agrees_with_serde_json(text in r#"[\[\]{}",:0-9a-z\\ .eE+-]{0,12}"#) {
             let parsed = serde_json::from_str::<serde_json::Value>(&text);
-            // Only what it says about the range of numbers and surrogates may differ.
+            // The results may differ only for out-of-range numbers and for surrogates.
             let range = parsed.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
             let surrogate = parsed.as_ref().is_err_and(|error| error.to_string().contains("surrogate"));
             if !range && !surrogate && !text.contains("\\u") {

@@ -1,8 +1,9 @@
-//! JSON as other languages write it: text that was cut inside a character, and whole numbers with a fraction.
+//! Lenient JSON decoding for values that other languages write: lone surrogates, and integers with a
+//! fraction.
 //!
-//! JavaScript's strings may hold half of a surrogate pair, and JSON has an escape for it; many languages write the
-//! number 7 as `7.0`. The types of Rust refuse both. So what they have refused is rewritten, if it holds such a thing,
-//! and read once more: text without costs nothing.
+//! JavaScript strings may contain half of a surrogate pair, for which JSON has an escape; many languages
+//! write the number 7 as `7.0`. Rust types reject both. If decoding fails, such values are rewritten and the
+//! text is decoded again; text that decodes at once has no overhead.
 
 use std::borrow::Cow;
 
@@ -13,15 +14,16 @@ use super::{
     json::{self, Scanner},
 };
 
-/// How a lone surrogate is rewritten: as long as it was.
+/// The replacement of a lone surrogate, of the same length.
 const REPLACEMENT: &str = r"\ufffd";
 
-/// Reads a value from JSON text.
+/// Decodes a value from JSON text.
 pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     read(text, Attachments::NONE, |text, _| serde_json::from_str(text))
 }
 
-/// Reads text and attachments by a function, and once more if it fails at what can be rewritten.
+/// Decodes text and attachments with `read`. On failure, rewrites the text and calls `read` again, if there
+/// is anything to rewrite.
 pub(crate) fn read<T>(
     text: &str,
     attachments: Attachments<'_>,
@@ -33,7 +35,8 @@ pub(crate) fn read<T>(
             None => Err(error),
         });
     }
-    // What a first attempt took, a second would miss: so whether there may be one must be known before.
+    // The first attempt takes attachments out, which a second one would miss. Check first whether a second
+    // attempt is possible.
     let Some(relaxed) = relaxed(text) else { return read(text, attachments) };
     let shared = attachments.share();
     read(text, Attachments::Kept(&shared)).or_else(|_| {
@@ -42,11 +45,11 @@ pub(crate) fn read<T>(
     })
 }
 
-/// The text with a replacement character for each lone surrogate, and with whole numbers as such. `None` if there is
-/// nothing to rewrite, or if it is not JSON.
+/// Returns the text with each lone surrogate replaced, and with integers written without a fraction. `None`
+/// if there is nothing to rewrite, or if the text is not JSON.
 #[cold]
 fn relaxed(text: &str) -> Option<String> {
-    // What is not JSON must not become JSON: without its fraction, `7.0.0` would.
+    // Rewriting must not turn invalid text into valid JSON, such as `7.0.0` without its fraction.
     json::check(text).ok()?;
     let mut rewriting = Rewriting { text, done: 0, out: String::new() };
     let mut scanner = Scanner::new(text);
@@ -71,7 +74,7 @@ fn relaxed(text: &str) -> Option<String> {
 
 struct Rewriting<'a> {
     text: &'a str,
-    /// All before this place is in `out`.
+    /// The text before this byte offset is already in `out`.
     done: usize,
     out: String,
 }
@@ -83,7 +86,7 @@ impl Rewriting<'_> {
         self.done = end;
     }
 
-    /// Replaces the lone surrogates of a string, which is known to be well-formed.
+    /// Replaces the lone surrogates of a well-formed JSON string.
     fn string(&mut self, start: usize, end: usize) {
         let text = self.text;
         let mut at = start;
@@ -95,7 +98,7 @@ impl Rewriting<'_> {
                     self.replace(at, at + REPLACEMENT.len(), REPLACEMENT);
                     at += REPLACEMENT.len();
                 }
-                // Behind the letter of another escape, which may be a backslash.
+                // Skip the escaped character, which may be a backslash.
                 _ => at += 2,
             }
         }
@@ -110,14 +113,14 @@ impl Rewriting<'_> {
     }
 }
 
-/// The code unit of an escape such as `\ud83d`.
+/// Returns the code unit of an escape such as `\ud83d`.
 fn unit(text: &str, at: usize) -> Option<u16> {
     let digits = text.get(at..at + REPLACEMENT.len())?.strip_prefix(r"\u")?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// The digits of a number of JSON that has a fraction or an exponent, and is whole all the same. With an exponent, it must
-/// be of 64 bits.
+/// Returns the digits of an integer that is written with a fraction or an exponent. With an exponent, its
+/// absolute value must fit in 64 bits.
 pub(super) fn whole(number: &str) -> Option<Cow<'_, str>> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -139,7 +142,7 @@ pub(super) fn whole(number: &str) -> Option<Cow<'_, str>> {
     if value == 0 {
         return Some("0".into());
     }
-    // The value without the zeros at its end is to be multiplied by this power of ten.
+    // The power of ten by which the value, without its trailing zeros, is multiplied.
     let power = exponent.parse::<i64>().ok()?.checked_add(zeros.into())?;
     let power = power.checked_sub(fraction.len().try_into().ok()?)?;
     let value = value.checked_mul(10_u64.checked_pow(power.try_into().ok()?)?)?;
@@ -190,7 +193,7 @@ mod tests {
             ("18446744073709551615.0", "18446744073709551615"),
             ("-9223372036854775808.0", "-9223372036854775808"),
             ("1844674407370955161.5e1", "18446744073709551615"),
-            // What is too large for any integer is found to be so when it is read.
+            // Too large for any integer type, which is detected when it is decoded.
             ("18446744073709551616.0", "18446744073709551616"),
         ] {
             assert_eq!(whole(number).as_deref(), Some(expected), "{number}");

@@ -1,6 +1,7 @@
 //! The Socket.IO protocol as pure codecs: <https://socket.io/docs/v4/socket-io-protocol/>.
 //!
-//! Nothing in here does I/O, reads a clock or knows of the engine's sessions.
+//! This module may use the frame and message types of `engineio`. It must not import any other module of this
+//! crate, do I/O, read a clock or depend on sessions.
 
 pub(crate) mod args;
 pub(crate) mod attachments;

@@ -5,52 +5,53 @@ use std::borrow::Cow;
 
 use super::leniency;
 
-/// Names that mean something else to a socket: the official clients refuse to emit them too.
+/// Reserved event names, which the official clients refuse to emit too.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// Whether an event may not have this name.
+/// Returns `true` if the event name is reserved.
 pub(crate) fn is_reserved(event: &str) -> bool {
     RESERVED.contains(&event)
 }
 
-/// What a [packet](crate::Packet) is about. Node: `PacketType`, where a packet with attachments has types of its own.
+/// The type of a [packet](crate::Packet). Node: `PacketType`, which has separate types for packets with
+/// attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A client asks to join a namespace, or has joined it.
+    /// A request of a client to join a namespace, or the response of the server.
     Connect,
-    /// One side has left the namespace.
+    /// One side leaves the namespace.
     Disconnect,
     /// An event.
     Event,
     /// The acknowledgement of an event.
     Ack,
-    /// A client may not join the namespace. Only servers send it.
+    /// The refusal of a request to join a namespace. Sent only by servers.
     ConnectError,
 }
 
-/// The limits of a packet, from the options of the same names.
+/// The limits of a packet; see the options of the same names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PacketLimits {
     pub(crate) max_attachments: usize,
     pub(crate) max_namespace_length: usize,
 }
 
-/// A packet as it arrives in text, the form of the protocol itself.
+/// A packet in the text encoding of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TextPacket<'a> {
     pub(crate) kind: Kind,
     pub(crate) namespace: &'a str,
     pub(crate) id: Option<u64>,
     pub(crate) attachments: usize,
-    /// The JSON text: of an array for an event or acknowledgement, of an object or nothing for a CONNECT.
+    /// The JSON text: an array for an event or acknowledgement, an object or nothing for a CONNECT.
     pub(crate) payload: &'a str,
 }
 
-/// What the client did wrong: its connection is closed.
+/// A protocol violation of the client, which closes its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// Not a packet at all, to a parser other than that of the protocol.
+    /// A custom parser could not decode the message.
     Undecodable,
     UnknownType,
     IllegalAttachments,
@@ -91,11 +92,11 @@ impl<'a> TextPacket<'a> {
         };
         let mut namespace = "/";
         if bytes.get(at) == Some(&b'/') {
-            // All that was passed so far is ASCII, so `at` is the start of a character.
+            // All bytes before are ASCII, so `at` is a character boundary.
             let len = text[at..].find(',').unwrap_or(text.len() - at);
             namespace = &text[at..at + len];
             at = (at + len + 1).min(text.len());
-            // A version 2 client puts its auth there, in a query behind the name.
+            // A version 2 client sends its auth payload there, as a query after the name.
             let max = limits.max_namespace_length;
             if namespace.len() > max && namespace.find('?').is_none_or(|name| name > max) {
                 return Err(Violation::NameTooLong);
@@ -111,7 +112,8 @@ impl<'a> TextPacket<'a> {
     }
 }
 
-/// Checks that the parts of a packet of a client fit its kind. Whether the payload is JSON shows when it is read.
+/// Checks that the parts of a packet from a client fit its kind. The payload is validated as JSON only when
+/// it is read.
 pub(crate) fn check(kind: Kind, id: Option<u64>, payload: &str) -> Result<(), Violation> {
     let first = payload.as_bytes().first();
     let valid = match kind {
@@ -124,7 +126,7 @@ pub(crate) fn check(kind: Kind, id: Option<u64>, payload: &str) -> Result<(), Vi
     if valid { Ok(()) } else { Err(Violation::InvalidPayload) }
 }
 
-/// Reads decimal digits; `None` if there are none or the number is too large.
+/// Parses decimal digits; `None` if there are none or the number is too large.
 fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let start = *at;
     let mut value: u64 = 0;
@@ -135,7 +137,7 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
     (*at > start).then_some(value)
 }
 
-/// The name of an event, the first element of its payload, and the place behind it.
+/// Returns the name of an event, the first element of its payload, and the byte offset after it.
 pub(crate) fn event_name<'a>(
     payload: &'a str,
     max_name_length: usize,
@@ -145,7 +147,7 @@ pub(crate) fn event_name<'a>(
     let start = 1 + space;
     let (name, end) = match bytes.get(start) {
         Some(b'"') => string(payload, start)?,
-        // The official parser lets a number be a name.
+        // The official parser accepts a number as an event name.
         Some(b'0'..=b'9' | b'-') => {
             let len = payload[start..].find([',', ']', ' ']).ok_or(Violation::InvalidPayload)?;
             (Cow::Borrowed(&payload[start..start + len]), start + len)
@@ -161,7 +163,7 @@ pub(crate) fn event_name<'a>(
     Ok((name, end))
 }
 
-/// A JSON string that starts at `start`: borrowed unless it holds an escape.
+/// Parses the JSON string at `start`: borrowed unless it contains an escape.
 fn string(payload: &str, start: usize) -> Result<(Cow<'_, str>, usize), Violation> {
     let bytes = payload.as_bytes();
     let mut escaped = false;
@@ -282,7 +284,7 @@ mod tests {
         assert_eq!(name_of("[\"a\",1]"), Ok(("a".into(), 4)));
         assert_eq!(name_of("[ \"a\" ]"), Ok(("a".into(), 5)));
         assert_eq!(name_of(r#"["a\"\u00e9b"]"#), Ok(("a\"éb".into(), 13)));
-        // A name that was cut inside a character.
+        // A name truncated within a surrogate pair.
         assert_eq!(name_of(r#"["a\ud83d"]"#), Ok(("a\u{fffd}".into(), 10)));
         assert_eq!(name_of("[12,1]"), Ok(("12".into(), 3)));
         for bad in ["[]", "[", "[null]", "[{\"toString\":\"foo\"}]", "[true,\"foo\"]", "[\"a", "[\"a\\", "[1"]

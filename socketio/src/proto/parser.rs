@@ -1,4 +1,4 @@
-//! The seam for other encodings of packets: a parser beside the JSON of the protocol itself.
+//! Custom packet encodings, as an alternative to the JSON of the protocol.
 
 use std::{
     borrow::Cow,
@@ -12,15 +12,16 @@ use engineio::{Frame, Message};
 use super::json::MAX_DEPTH;
 pub use super::packet::Kind as PacketKind;
 
-/// Another encoding of packets, which all clients of the server use too. Node: `parser`.
+/// A custom packet encoding, which all clients of the server must use. Node: `parser`.
 ///
-/// It translates at the edge of the server: handlers and broadcasts are the same with any. A broadcast is encoded once
-/// for all its recipients. With [connection state recovery](crate::ConnectionStateRecovery) an event is encoded once more,
-/// with its offset, while others of its namespace wait for their turn: then a parser must not emit.
+/// It translates at the edge of the server: handlers and broadcasts do not depend on it. A broadcast is
+/// encoded once for all its recipients. With [connection state recovery](crate::ConnectionStateRecovery), an
+/// event is encoded a second time with its offset, under a lock of its namespace, where a parser must
+/// not emit.
 ///
 /// # Examples
 ///
-/// Packets as four lines of text, for clients that know of it:
+/// Packets as four lines of text:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -69,57 +70,57 @@ pub use super::packet::Kind as PacketKind;
 /// let io = Server::with_config(ServerConfig::default().parser(Arc::new(Lines) as Arc<dyn Parser>));
 /// ```
 pub trait Parser: fmt::Debug + Send + Sync + 'static {
-    /// Encodes a packet into the messages that carry it, in order: one at least. They count against
-    /// [`max_buffered`](field@crate::EngineConfig::max_buffered) and against the limits of connection state recovery with
-    /// all their bytes, so one that is too long harms no more than any long event does.
+    /// Encodes a packet into the messages that carry it, in order; at least one. All their bytes count
+    /// against [`max_buffered`](field@crate::EngineConfig::max_buffered) and the limits of connection state
+    /// recovery, so a long message has the same effect as a long event.
     ///
     /// # Errors
     ///
-    /// Returns an error if the format cannot carry the packet: nothing is sent then, and the caller of `emit` hears of
-    /// it as [`EmitError::Encode`](crate::EmitError::Encode).
+    /// Returns an error if the format cannot carry the packet. Nothing is sent then, and `emit` returns
+    /// [`EmitError::Encode`](crate::EmitError::Encode).
     fn encode(&self, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError>;
 
-    /// Makes what decodes the messages of one connection.
+    /// Creates the decoder for the messages of one connection.
     fn decoder(&self, limits: ParserLimits) -> Box<dyn Decoder>;
 }
 
-/// Decodes the messages of one connection: made by a [`Parser`].
+/// Decodes the messages of one connection. Created by a [`Parser`].
 pub trait Decoder: Send {
-    /// Takes the next message; `None` if more are needed for the packet.
+    /// Decodes the next message; `None` if the packet needs more messages.
     ///
-    /// What a packet holds is checked afterwards: that the payload is JSON of bounded depth and fits the kind, that
-    /// placeholders have their attachments and no two the same, and that the event has a name which clients may use. How large it is nobody
-    /// else can bound: a message is within [`ParserLimits::max_bytes`], and a format that says much in few bytes needs a limit
-    /// of its own.
+    /// The server validates the packet afterwards: the payload must be JSON of bounded depth that fits the
+    /// kind, each placeholder must refer to an attachment of its own, and the event name must not be
+    /// reserved. The decoder must bound the size of the packet: each message is within
+    /// [`ParserLimits::max_bytes`], but a format that expands its input needs a limit of its own.
     ///
     /// # Errors
     ///
-    /// Returns an error if the client has broken the format: its connection is closed.
+    /// Returns an error if the message violates the format: the connection is closed.
     fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError>;
 }
 
-/// The decoder of one connection. One that panics ends the connection, as an error does.
+/// The decoder of one connection. A panic of the decoder closes the connection, like an error.
 pub(crate) struct Decoding(Option<Box<dyn Decoder>>);
 
 impl Decoding {
     pub(crate) fn new(parser: &dyn Parser, limits: ParserLimits) -> Self {
-        Self(guarded(|| parser.decoder(limits)).ok())
+        Self(catch_panic(|| parser.decoder(limits)).ok())
     }
 
     pub(crate) fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError> {
         let decoder = self.0.as_mut().ok_or(PANICKED)?;
-        guarded(|| decoder.decode(message))?
+        catch_panic(|| decoder.decode(message))?
     }
 }
 
-/// Lets a parser encode. One that panics fails.
+/// Encodes a packet with a parser. A panic is an error.
 pub(crate) fn encode(parser: &dyn Parser, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError> {
-    let frames = guarded(|| parser.encode(packet))??;
-    // Nobody would hear of a packet that is no message.
+    let frames = catch_panic(|| parser.encode(packet))??;
+    // A packet without messages would be lost silently.
     if frames.is_empty() { Err(ParseError::new("the parser made no message")) } else { Ok(frames) }
 }
 
-fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, ParseError> {
+fn catch_panic<T>(f: impl FnOnce() -> T) -> Result<T, ParseError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|_| {
         engineio::__log!(error, "the parser panicked");
         PANICKED
@@ -128,45 +129,48 @@ fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, ParseError> {
 
 const PANICKED: ParseError = ParseError::new("the parser panicked");
 
-/// What a [`Decoder`] must not exceed.
+/// The limits that a [`Decoder`] must enforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParserLimits {
-    /// The most bytes of one packet, where it is made of several messages:
-    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which each message is within.
+    /// The maximum size in bytes of a packet that consists of several messages:
+    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which also bounds each
+    /// message.
     pub max_bytes: usize,
-    /// The deepest nesting of arrays and objects in a payload:
+    /// The maximum nesting depth of arrays and objects in a payload:
     /// [`max_json_depth`](field@crate::ServerConfig::max_json_depth).
     pub max_depth: usize,
 }
 
-/// A packet on its way through a [`Parser`].
+/// A packet, as a [`Parser`] encodes and decodes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Packet<'a> {
-    /// What it is about.
+    /// The packet type.
     pub kind: PacketKind,
     /// The namespace, `/` by default.
     pub namespace: Cow<'a, str>,
-    /// The id of the acknowledgement that is asked for, or that it is.
+    /// The acknowledgement id: of an event that expects an acknowledgement, or of the acknowledgement itself.
     pub id: Option<u64>,
-    /// JSON text: an array for an event, with its name first, and for an acknowledgement; an object or nothing for a
-    /// CONNECT; any value for a refusal; nothing for a DISCONNECT. An attachment is written as
-    /// `{"_placeholder":true,"num":0}`. A key that is spelled with an escape, as `"\u005fplaceholder"`, makes none.
+    /// JSON text: an array for an event, with its name first, and for an acknowledgement; an object or
+    /// nothing for a CONNECT; any value for a CONNECT_ERROR; nothing for a DISCONNECT. An attachment is
+    /// written as `{"_placeholder":true,"num":0}`. A key spelled with an escape, as `"\u005fplaceholder"`,
+    /// does not mark a placeholder.
     pub payload: Cow<'a, str>,
-    /// The attachments that the placeholders refer to by number. If there is none, nothing is a placeholder.
+    /// The attachments that the placeholders refer to by index. Without attachments, no object is a
+    /// placeholder.
     pub attachments: Cow<'a, [Bytes]>,
 }
 
 impl Default for ParserLimits {
-    /// The limits of a server with the default options.
+    /// Returns the limits of a server with the default options.
     fn default() -> Self {
         Self { max_bytes: 1_000_000, max_depth: MAX_DEPTH }
     }
 }
 
 impl<'a> Packet<'a> {
-    /// Makes a packet without attachments.
+    /// Creates a packet without attachments.
     pub fn new(
         kind: PacketKind,
         namespace: impl Into<Cow<'a, str>>,
@@ -177,7 +181,7 @@ impl<'a> Packet<'a> {
         Self { kind, namespace, id, payload, attachments: Cow::Borrowed(&[]) }
     }
 
-    /// Adds the attachments.
+    /// Sets the attachments.
     #[must_use]
     pub fn attachments(mut self, attachments: impl Into<Cow<'a, [Bytes]>>) -> Self {
         self.attachments = attachments.into();
@@ -185,12 +189,12 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// What is wrong with a packet or a message.
+/// An error of a [`Parser`] or [`Decoder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError(Cow<'static, str>);
 
 impl ParseError {
-    /// Makes an error of a message for the log.
+    /// Creates an error with a message for the log.
     pub const fn new(message: &'static str) -> Self {
         Self(Cow::Borrowed(message))
     }

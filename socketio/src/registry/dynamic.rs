@@ -1,4 +1,4 @@
-//! Namespaces of many paths: which path belongs to which, and who is there.
+//! Dynamic namespaces: patterns of paths, predicates, and references to the namespaces made from them.
 
 use std::{
     future::Future,
@@ -16,23 +16,25 @@ use crate::{
     registry::Namespaces,
 };
 
-/// The path of a dynamic namespace: text with parameters in braces, of at least one character each and no slash, but for
-/// a last one whose name has a star.
+/// The path pattern of a dynamic namespace: text with parameters in braces. A parameter matches at least one
+/// character and no slash; a last parameter whose name begins with `*` also matches slashes.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     text: Box<str>,
     start: Box<str>,
-    /// Each parameter, with the text behind it.
+    /// Each parameter, with the literal text after it.
     params: Vec<(Box<str>, Box<str>)>,
-    /// Whether the last parameter may hold slashes.
+    /// `true` if the last parameter may contain slashes.
     takes_rest: bool,
 }
 
 impl Pattern {
+    /// Parses a pattern.
+    ///
     /// # Panics
     ///
-    /// Panics if a brace stands alone, if a parameter has no name, that of another or an odd one, if nothing parts two, or
-    /// if anything follows one that takes the rest.
+    /// Panics if a brace is unmatched, if the name of a parameter is empty, repeated or has an invalid
+    /// character, if no text separates two parameters, or if anything follows a parameter with `*`.
     #[track_caller]
     pub(crate) fn new(text: &str) -> Self {
         let mut parts = text.split('{');
@@ -51,15 +53,15 @@ impl Pattern {
             assert!(is_plain, "the name of a parameter holds letters, digits, `_` and `-` alone: `{text}`");
             params.push((name.into(), literal.into()));
         }
-        let parted =
+        let separated =
             params.split_last().is_none_or(|(_, others)| others.iter().all(|(_, text)| !text.is_empty()));
-        assert!(parted, "something parts the parameters of a namespace: `{text}`");
+        assert!(separated, "something parts the parameters of a namespace: `{text}`");
         let literals = params.iter().map(|(_, literal)| literal).chain([&start]);
         assert!(!literals.into_iter().any(|literal| literal.contains('}')), "a brace stands alone: `{text}`");
         Self { text: text.into(), start, params, takes_rest }
     }
 
-    /// The parameters of a path, if it is one of this pattern.
+    /// Returns the parameters of a path if it matches the pattern.
     fn read(&self, path: &str) -> Option<Params> {
         let mut rest = path.strip_prefix(&*self.start)?;
         let mut params = Vec::with_capacity(self.params.len());
@@ -90,7 +92,7 @@ type Predicate = Box<dyn Fn(String, Handshake) -> Pin<Box<dyn Future<Output = bo
 /// Makes the namespace of one path.
 type Make = Box<dyn Fn(&str) -> Arc<dyn Endpoint> + Send + Sync>;
 
-/// A namespace of many paths.
+/// A dynamic namespace: the template for all paths that match its pattern.
 pub(crate) struct Dynamic {
     pattern: Pattern,
     pub(crate) hooks: Arc<Hooks>,
@@ -124,7 +126,8 @@ impl Dynamic {
         self.pattern.read(path)
     }
 
-    /// Whether this client may go to this path. A predicate that panics says no.
+    /// Returns `true` if the predicate admits the client to this path, or if there is none. A panic counts as
+    /// `false`.
     pub(crate) async fn accepts(&self, path: &str, handshake: &Handshake) -> bool {
         let Some(predicate) = &self.predicate else { return true };
         let asked = catch_unwind(AssertUnwindSafe(|| predicate(path.to_owned(), handshake.clone())));
@@ -143,7 +146,7 @@ impl Dynamic {
     }
 }
 
-/// A client in a dynamic namespace, or on its way there. While there is one, the namespace stays.
+/// A reference of a client that is in a dynamic namespace or joining it. Keeps the namespace alive.
 pub(crate) struct ChildRef {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) adapter: Arc<Adapter>,

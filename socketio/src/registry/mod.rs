@@ -1,4 +1,6 @@
-//! The namespaces of a server, and the sessions that ask for them.
+//! The namespaces of a server, by path and by pattern, and the admission of clients to them. May import
+//! `namespace` and the folders below it (`handles`, `hub`, `metrics`, `event`, `config`, `proto`); not
+//! `connection`, `server`, `testing` or `typescript`.
 
 pub(crate) mod dynamic;
 
@@ -26,10 +28,10 @@ use crate::{
     registry::dynamic::{ChildRef, Dynamic},
 };
 
-/// All namespaces.
+/// All namespaces of a server.
 pub(crate) struct Namespaces {
     config: Arc<ServerConfig>,
-    /// What stands for namespaces that there are not, and for the server as a whole.
+    /// Metrics and warnings of unknown namespaces and of the server as a whole.
     pub(crate) others: Hooks,
     connect_errors: AtomicU64,
     registered: RwLock<Registered>,
@@ -41,13 +43,13 @@ struct Registered {
     entries: HashMap<Box<str>, Entry>,
     /// In the order of their registration.
     dynamic: Vec<Arc<Dynamic>>,
-    /// How many of the living were made by a dynamic one.
+    /// The number of namespaces made from dynamic ones.
     children: usize,
 }
 
 struct Entry {
     endpoint: Arc<dyn Endpoint>,
-    /// The dynamic namespace that has made it.
+    /// The index of the dynamic namespace that it was made from.
     parent: Option<usize>,
     refs: usize,
 }
@@ -58,13 +60,13 @@ impl Namespaces {
         Self { config, others, connect_errors: AtomicU64::new(0), registered: RwLock::default() }
     }
 
-    /// How many requests to join a namespace were refused.
+    /// Returns the number of rejected connections to namespaces.
     pub(crate) fn connect_errors(&self) -> u64 {
         self.connect_errors.load(Ordering::Relaxed)
     }
 
-    /// A client is told that it may not join a namespace.
-    pub(crate) fn refused(&self, path: &str, refuse: &ConnectError) {
+    /// Counts and logs a rejected connection to a namespace.
+    pub(crate) fn refused(&self, path: &str, error: &ConnectError) {
         self.connect_errors.fetch_add(1, Ordering::Relaxed);
         let registered = self.registered.read();
         let entry = registered.entries.get(path).map(|entry| &entry.endpoint.adapter().hooks);
@@ -73,21 +75,21 @@ impl Namespaces {
         drop(registered);
         let hooks = hooks.as_deref().unwrap_or(&self.others);
         hooks.metrics.connect_refused();
-        hooks.warnings.connect_refused(path, refuse.message());
+        hooks.warnings.connect_refused(path, error.message());
     }
 
     pub(crate) fn adapter(&self, path: &str) -> Option<Arc<Adapter>> {
         self.registered.read().entries.get(path).map(|entry| entry.endpoint.adapter().clone())
     }
 
-    /// As [`adapter`](Self::adapter), if the data of its sockets is of this type.
+    /// As [`adapter`](Self::adapter), if the data of its sockets is a `D`.
     pub(crate) fn adapter_of<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {
         let registered = self.registered.read();
         let endpoint = &registered.entries.get(path)?.endpoint;
         (endpoint.data_type() == TypeId::of::<D>()).then(|| endpoint.adapter().clone())
     }
 
-    /// The living namespaces that the dynamic ones of a pattern have made.
+    /// Returns the namespaces made from the dynamic ones with this pattern.
     pub(crate) fn children(&self, pattern: &str) -> Vec<Arc<Adapter>> {
         let registered = self.registered.read();
         let is_child = |entry: &&Entry| {
@@ -97,7 +99,7 @@ impl Namespaces {
         registered.entries.values().filter(is_child).map(|entry| entry.endpoint.adapter().clone()).collect()
     }
 
-    /// Adds a namespace; says whether its path was free.
+    /// Adds a namespace. Returns `false` if its path is taken.
     pub(crate) fn insert(&self, endpoint: Arc<dyn Endpoint>) -> bool {
         match self.registered.write().entries.entry(endpoint.adapter().path().into()) {
             hash_map::Entry::Occupied(_) => false,
@@ -112,7 +114,7 @@ impl Namespaces {
         self.registered.write().dynamic.push(Arc::new(dynamic));
     }
 
-    /// Asks the namespace of this path whether a client may come in; `None` if there is none.
+    /// Starts the admission of a client to the namespace of a path; `None` if there is none.
     pub(crate) fn admit(
         self: &Arc<Self>,
         path: &str,
@@ -149,8 +151,8 @@ impl Namespaces {
         }))
     }
 
-    /// The namespace of a path, made if there is none, with one more guest. While one lives, its path belongs to the
-    /// dynamic namespace that has made it, and to no other.
+    /// Returns the namespace of a path and takes a reference to it, making it if needed. While it exists, its
+    /// path belongs to the dynamic namespace it was made from; for any other, returns `None`.
     fn visit(
         &self,
         parent: usize,
@@ -175,7 +177,8 @@ impl Namespaces {
         Ok(Some(endpoint))
     }
 
-    /// A guest goes. Whoever comes at the same time finds the namespace with a guest, or finds none and makes another.
+    /// Drops a reference, and removes the namespace at zero if `cleanup_empty_child_namespaces` is set.
+    /// Atomic with `visit`.
     pub(crate) fn leave(&self, path: &str) {
         let registered = &mut *self.registered.write();
         let Some(entry) = registered.entries.get_mut(path) else { return };

@@ -1,4 +1,4 @@
-//! The application of the engine: each session becomes a connection.
+//! The [`Application`] of the engine, which creates a connection for each session.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use engineio::{Application, HandshakeRequest, SessionHandle};
 
 use crate::{config::ServerConfig, connection::Connection, registry::Namespaces};
 
-/// What the engine's sessions talk to.
+/// Creates the [`Connection`] of each engine session.
 pub(crate) struct Sessions {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) config: Arc<ServerConfig>,

@@ -1,4 +1,4 @@
-//! The official client's bundles, served beside the path. Node: `serveClient`.
+//! The official client's bundles, served under the path. Node: `serveClient`.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use parking_lot::Mutex;
 
-/// The bundles of the npm package `socket.io-client`; nothing else in its folder is served.
+/// The bundles of the npm package `socket.io-client`; no other file of its directory is served.
 const NAMES: [&str; 8] = [
     "socket.io.js",
     "socket.io.js.map",
@@ -22,21 +22,21 @@ const NAMES: [&str; 8] = [
     "socket.io.msgpack.min.js.map",
 ];
 
-/// A folder of bundles, and the version of the package as their entity tag.
+/// A directory of bundles. The package version is the entity tag.
 #[derive(Debug)]
 pub(crate) struct ClientFiles {
     folder: PathBuf,
     etag: Option<HeaderValue>,
     compress: bool,
-    /// By name and coding.
+    /// Compressed bundles by file name and content coding.
     compressed: Mutex<HashMap<(&'static str, &'static str), Compressed>>,
 }
 
-/// The file that was compressed, and the result.
+/// The original file and its compressed form.
 type Compressed = (Bytes, Bytes);
 
 impl ClientFiles {
-    /// Reads the version of the package that the folder is part of.
+    /// Reads the version from the `package.json` next to the directory.
     pub(crate) fn new(folder: &Path, compress: bool) -> Self {
         let version = || {
             let package = std::fs::read(folder.parent()?.join("package.json")).ok()?;
@@ -92,7 +92,7 @@ impl ClientFiles {
         response
     }
 
-    /// The file in its compressed form, which is made once, and again if the file has changed.
+    /// Returns the compressed file from the cache, or compresses it again if the file has changed.
     async fn compressed(&self, name: &'static str, coding: &'static str, file: &Bytes) -> Option<Bytes> {
         if let Some((of, compressed)) = self.compressed.lock().get(&(name, coding))
             && of == file
@@ -134,7 +134,7 @@ mod tests {
             assert!(first.len() < 200);
             assert_eq!(first.as_ptr(), get(accept).await.1.as_ptr());
         }
-        // What replaces the file counts at once.
+        // A replaced file is served at once.
         let (_, before) = get("br").await;
         std::fs::write(folder.join("socket.io.js"), "let y = 2;\n".repeat(1000)).unwrap();
         assert_ne!(get("br").await.1, before);

@@ -1,4 +1,4 @@
-//! What other servers want of this one.
+//! Executes the requests of other servers of the cluster.
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
@@ -18,11 +18,11 @@ use crate::{
     registry::Namespaces,
 };
 
-/// A request of another server.
+/// The server that sent a request, and the id of the request.
 type Key = (ServerId, u64);
 type Running = Pin<Box<dyn Future<Output = Option<Key>> + Send>>;
 
-/// Acknowledgements that are gathered for another server.
+/// Acknowledgements that are collected for another server.
 struct Gathering {
     id: u64,
     outcomes: Arc<AckCollector>,
@@ -30,21 +30,21 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// Nobody waits any more. The places are free before the next message is looked at.
+    /// Stops collecting. The pending acknowledgements are released before the next message is handled.
     fn give_up(&self) {
         self.forward.abort();
         self.outcomes.give_up(self.id);
     }
 }
 
-/// The one task that does what other servers want, in the order in which they want it.
+/// The task that executes the requests of other servers, in order.
 pub(crate) struct Worker {
     cluster: Arc<Cluster>,
     namespaces: Arc<Namespaces>,
-    /// What takes longer; nothing waits for it.
+    /// Long-running requests, which run concurrently.
     running: FuturesUnordered<Running>,
     max_running: usize,
-    /// The gatherings of acknowledgements among it.
+    /// The collected acknowledgements among `running`.
     gatherings: HashMap<Key, Gathering>,
 }
 
@@ -58,7 +58,7 @@ impl Worker {
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         loop {
             tokio::select! {
-                // A server that has left may have answered before.
+                // `biased`: a server that has left may have replied before it left.
                 biased;
                 inbound = inbox.inbound.recv() => match inbound {
                     Some(Inbound::Message(message)) => self.message(&message),
@@ -132,7 +132,7 @@ impl Worker {
         self.running.len() >= self.max_running
     }
 
-    /// Tells the other server of each acknowledgement as it comes; those at the same time together.
+    /// Forwards each acknowledgement to the requesting server, in batches if several are ready.
     fn gather(&mut self, (server, request): Key, mut pending: PendingBroadcast) {
         self.cluster.reply(server, request, Body::Recipients(pending.outcomes.recipients()));
         let (abort, registration) = AbortHandle::new_pair();
@@ -150,7 +150,7 @@ impl Worker {
         }));
     }
 
-    /// Starts the handler of a server event, if there is one.
+    /// Starts the handler of a server event. Returns `false` if there is none, or if too many requests run.
     fn server_event(&mut self, adapter: &Arc<Adapter>, message: &Message, packet: &Frames) -> bool {
         let Op::ServerEvent { request, .. } = message.op else { return false };
         if self.is_full() {
@@ -182,8 +182,8 @@ impl Worker {
     }
 }
 
-/// An event of another server as the clients of this one read it. A server that asks finds this one missing if there is
-/// no such form.
+/// Encodes an event of another server for the clients of this one. Returns `None` if that fails; the
+/// requesting server then reports this one as missing.
 fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -> Option<Frames> {
     match adapter.encoder().translate(packet, id) {
         Ok(packet) => Some(flags.mark(packet)),
@@ -195,7 +195,7 @@ fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -
 }
 
 impl Drop for Worker {
-    /// Also when the task is dropped with its runtime, nobody waits for this server.
+    /// Also runs when the task is dropped with its runtime, so that no server waits for this one.
     fn drop(&mut self) {
         self.cluster.leave();
     }

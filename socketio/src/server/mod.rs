@@ -1,4 +1,7 @@
-//! The server: namespaces under one path, as a tower service and with an accept loop of its own.
+//! The public [`Server`]: namespaces under one path, served as a tower service or by its own accept loop.
+//!
+//! This module may import all layers from `connection` downwards. It must not import `testing` or
+//! `typescript`.
 
 pub(crate) mod application;
 pub(crate) mod client_files;
@@ -37,11 +40,11 @@ use crate::{
     server::{application::Sessions, client_files::ClientFiles, inbound::Worker},
 };
 
-/// A Socket.IO server: a cheap handle, a tower service, and a layer around another service.
+/// A Socket.IO server: a handle that is cheap to clone, a tower service and a tower layer.
 ///
 /// # Examples
 ///
-/// Alone:
+/// Standalone:
 ///
 /// ```no_run
 /// use socketio::{Namespace, Server};
@@ -52,9 +55,9 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Over TLS, or over a Unix socket behind a proxy, see [`serve`](Self::serve).
+/// For TLS, or a Unix socket behind a proxy, see [`serve`](Self::serve).
 ///
-/// In an axum application, with a clone to emit from elsewhere:
+/// In an axum application, with a clone that emits from elsewhere:
 ///
 /// ```
 /// use socketio::{Namespace, Server};
@@ -98,30 +101,31 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Makes a server with the default options.
+    /// Creates a server with the default options.
     pub fn new() -> Self {
         Self::with_config(ServerConfig::default())
     }
 
-    /// Makes a server.
+    /// Creates a server.
     ///
     /// # Panics
     ///
-    /// Panics if an interval, a timeout, a limit of the accept loop or what may wait is zero, if no transport is named, if
-    /// the path does not begin with a slash, or
-    /// if the cookie is one that no browser takes.
+    /// Panics if an interval, a timeout, a limit of the accept loop or a queue limit is zero, if no transport
+    /// is enabled, if the path does not begin with a slash, or if the cookie is one that no browser accepts.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
         let config = Arc::new(config);
         Self::build(config.clone(), Arc::new(Namespaces::new(config)), None)
     }
 
-    /// Makes a server that is one of several in this process: what is for all sockets of a namespace or a room is for
-    /// those of all servers on the bus. It leaves the bus when it is [closed](Self::close) or dropped.
+    /// Creates a server that shares its namespaces and rooms with the other servers of this process on `bus`:
+    /// broadcasts reach the sockets of all of them. The server leaves the bus when it is
+    /// [closed](Self::close) or dropped.
     ///
     /// # Panics
     ///
-    /// As [`with_config`](Self::with_config), and outside of a Tokio runtime: a task receives what others send.
+    /// As [`with_config`](Self::with_config), and outside of a Tokio runtime: a spawned task receives the
+    /// messages of the other servers.
     #[track_caller]
     pub fn with_bus(config: ServerConfig, bus: &MemoryBus) -> Self {
         let runtime = tokio::runtime::Handle::current();
@@ -151,7 +155,7 @@ impl Server {
         let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
-        // Requests of sessions may go on as long as the sessions.
+        // Requests of sessions may take as long as the shutdown of the sessions.
         let shutdown = config.engine.shutdown_spread.saturating_add(config.engine.shutdown_timeout);
         let drain_timeout = config.listen.drain_timeout.max(shutdown);
         let connections = Connections::new(config.listen.clone().drain_timeout(drain_timeout));
@@ -164,7 +168,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics if there is one of the same path, or if that is longer than
+    /// Panics if the path is already taken, or longer than
     /// [`max_namespace_length`](field@ServerConfig::max_namespace_length).
     #[track_caller]
     #[must_use]
@@ -179,22 +183,22 @@ impl Server {
         self
     }
 
-    /// Adds a namespace of many paths: its own path is a pattern with parameters in braces, such as `/game-{id}`. A
-    /// parameter is one character or more, none of them a slash; `{*rest}` at the end may have slashes too. Node:
-    /// `io.of(/^\/game-.+$/)`.
+    /// Adds a dynamic namespace: its path is a pattern with parameters in braces, such as `/game-{id}`. A
+    /// parameter matches one or more characters other than a slash; `{*rest}` at the end matches slashes too.
+    /// Node: `io.of(/^\/game-.+$/)`.
     ///
-    /// Each path is a namespace of its own, with its own rooms and the handlers of this one. It is made when the first
-    /// client joins it, and ends when the last has left, unless
-    /// [`cleanup_empty_child_namespaces`](field@ServerConfig::cleanup_empty_child_namespaces) is off; there are at most
-    /// [`max_dynamic_namespaces`](field@ServerConfig::max_dynamic_namespaces). While it lives, [`of`](Self::of) finds
-    /// it. Admissions read the parameters with [`Handshake::param`](crate::Handshake::param).
+    /// Each matching path is a child namespace with its own rooms and the handlers of `namespace`. It is
+    /// created when the first client joins and removed when the last one leaves, unless
+    /// [`cleanup_empty_child_namespaces`](field@ServerConfig::cleanup_empty_child_namespaces) is off; there
+    /// are at most [`max_dynamic_namespaces`](field@ServerConfig::max_dynamic_namespaces). While it exists,
+    /// [`of`](Self::of) finds it. [`Handshake::param`](crate::Handshake::param) returns the parameters.
     ///
-    /// Namespaces of one path go first; of several patterns that match, the one that was added first.
+    /// A static namespace takes precedence; of several matching patterns, the one that was added first.
     ///
     /// # Panics
     ///
-    /// Panics if a brace stands alone, if a parameter has no name or that of another, if its name holds anything but
-    /// letters, digits, `_` and `-`, if nothing stands between two parameters, or if anything stands behind `{*rest}`.
+    /// Panics if a brace is unbalanced, if a parameter name is empty or repeated, if it contains anything but
+    /// letters, digits, `_` and `-`, if two parameters are adjacent, or if `{*rest}` is not at the end.
     ///
     /// # Examples
     ///
@@ -204,7 +208,7 @@ impl Server {
     /// let io = Server::new().dynamic(
     ///     Namespace::new("/game-{id}").on("move", async |socket, to: String| socket.broadcast().emit("moved", &to)),
     /// );
-    /// io.of("/game-7").emit("moved", "e4").unwrap_err(); // Nobody plays there.
+    /// io.of("/game-7").emit("moved", "e4").unwrap_err(); // No client has joined.
     /// ```
     #[track_caller]
     #[must_use]
@@ -214,11 +218,12 @@ impl Server {
         self
     }
 
-    /// As [`dynamic`](Self::dynamic), for the paths of the pattern that an async function accepts. It is asked for each
-    /// client that comes, and gets the path and what the client brought. Node: `io.of((name, auth, next) => ...)`.
+    /// As [`dynamic`](Self::dynamic), restricted to the paths that an async predicate accepts. The predicate
+    /// is called for each client that connects, with the path and the handshake. Node:
+    /// `io.of((name, auth, next) => ...)`.
     ///
-    /// If it says no, or panics, the next dynamic namespace is asked, and the client is refused after the last. While a
-    /// path has clients, it belongs to the dynamic namespace that they are in.
+    /// If it returns `false` or panics, the next dynamic namespace is tried; after the last one, the client
+    /// is refused. While a path has clients, it belongs to the dynamic namespace that they joined.
     ///
     /// # Panics
     ///
@@ -231,7 +236,7 @@ impl Server {
     ///
     /// let tenants = Namespace::new("/{tenant}");
     /// let io = Server::new().dynamic_if(tenants, async |path: String, handshake: Handshake| {
-    ///     // A look into the database, for example.
+    ///     // Look it up in a database, for example.
     ///     path != "/nobody" && handshake.auth_json().is_some()
     /// });
     /// ```
@@ -256,8 +261,8 @@ impl Server {
         Dynamic::new(pattern, hooks, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
     }
 
-    /// The namespaces that the [dynamic](Self::dynamic) ones of a pattern have made and that live now, to emit to all
-    /// of them. Node: `emit` of the parent namespace.
+    /// Returns the existing child namespaces of the [dynamic](Self::dynamic) namespaces with this pattern, to
+    /// emit to all of them. Node: `emit` of the parent namespace.
     ///
     /// # Examples
     ///
@@ -273,28 +278,28 @@ impl Server {
         children.into_iter().map(|adapter| BroadcastOperator::new(Some(adapter)))
     }
 
-    /// All sockets of a namespace, to emit to. Node: `io.of(path)`.
+    /// Selects all sockets of a namespace. Node: `io.of(path)`.
     pub fn of(&self, path: &str) -> BroadcastOperator {
         BroadcastOperator::new(self.shared.namespaces.adapter(path))
     }
 
-    /// The sockets in a room of the namespace `/`. Node: `io.to(room)`.
+    /// Selects the sockets in a room of the namespace `/`. Node: `io.to(room)`.
     pub fn to(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.of("/").to(room)
     }
 
-    /// The sockets of the namespace `/` that are not in a room. Node: `io.except(room)`.
+    /// Selects the sockets of the namespace `/` that are not in a room. Node: `io.except(room)`.
     pub fn except(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.of("/").except(room)
     }
 
-    /// The sockets of the namespace `/` on this server, in a cluster. Node: `io.local`.
+    /// Selects the sockets of the namespace `/` on this server of a cluster. Node: `io.local`.
     pub fn local(&self) -> BroadcastOperator {
         self.of("/").local()
     }
 
-    /// All sockets of the namespace `/`, for an event that may be lost: see [`BroadcastOperator::volatile`]. Node:
-    /// `io.volatile`.
+    /// Selects all sockets of the namespace `/` for a volatile event: see [`BroadcastOperator::volatile`].
+    /// Node: `io.volatile`.
     pub fn volatile(&self) -> BroadcastOperator {
         self.of("/").volatile()
     }
@@ -321,7 +326,7 @@ impl Server {
         self.of("/").server_side_emit(event, args)
     }
 
-    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answers. Node:
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for the acknowledgements. Node:
     /// `io.serverSideEmitWithAck(event, ...)`.
     ///
     /// # Errors
@@ -339,51 +344,54 @@ impl Server {
         self.of("/").server_side_emit_with_ack(event, args).await
     }
 
-    /// The number of servers in the cluster, this one among them; 1 without a cluster. Node: `adapter.serverCount()`.
+    /// Returns the number of servers in the cluster, including this one; 1 without a cluster. Node:
+    /// `adapter.serverCount()`.
     pub fn server_count(&self) -> usize {
         self.shared.cluster.as_ref().map_or(1, |cluster| cluster.servers().len().max(1))
     }
 
-    /// This server's name in its cluster, if it is in one.
+    /// Returns the id of this server in its cluster, or `None` without a cluster.
     pub fn server_id(&self) -> Option<ServerId> {
         self.shared.cluster.as_ref().map(|cluster| cluster.id)
     }
 
-    /// The number of sessions. Node: `io.engine.clientsCount`.
+    /// Returns the number of sessions. Node: `io.engine.clientsCount`.
     pub fn session_count(&self) -> usize {
         self.engine.session_count()
     }
 
-    /// How often clients have hit a limit of the engine since the start.
+    /// Returns how often clients have hit a limit of the engine since the start.
     pub fn limit_hits(&self, limit: Limit) -> u64 {
         self.engine.limit_hits(limit)
     }
 
-    /// The number of packets that were given up because a client did not take them, while its connection went on.
-    /// Each recipient of a broadcast counts. What still waits at the end of a connection does not.
+    /// Returns the number of packets dropped on open connections because the client was too slow. Each
+    /// recipient of a broadcast counts. Packets that are still queued when a connection closes do not count.
     pub fn dropped_packets(&self) -> u64 {
         self.engine.dropped_messages()
     }
 
-    /// How many requests of clients to join a namespace were refused: by its [admission](Namespace::with_auth), because
-    /// there is no such namespace, or by a limit. Each of them gets `connect_error`.
+    /// Returns the number of connection attempts to a namespace that were refused: by its
+    /// [auth function](Namespace::with_auth), for an unknown namespace, or by a limit. Each of them is
+    /// answered with `connect_error`.
     pub fn connect_errors(&self) -> u64 {
         self.shared.namespaces.connect_errors()
     }
 
-    /// The connections that [`listen`](Self::listen) and [`serve`](Self::serve) have accepted: how many are open, and how
-    /// many were refused.
+    /// Returns the counters of the connections accepted by [`listen`](Self::listen) and
+    /// [`serve`](Self::serve): open and refused ones.
     pub fn connections(&self) -> &Connections {
         &self.shared.connections
     }
 
-    /// The number of sockets in a namespace; none if there is no such namespace.
+    /// Returns the number of sockets in a namespace; 0 if the namespace does not exist.
     pub fn socket_count(&self, path: &str) -> usize {
         self.shared.namespaces.adapter(path).map_or(0, |adapter| adapter.len())
     }
 
-    /// The sockets of a namespace on this server, with their [data](crate::Socket::data). `None` if there is no such
-    /// namespace, or if the data of its sockets is not of type `D`. Node: `io.of(path).sockets`.
+    /// Returns the sockets of a namespace on this server, with their [data](crate::Socket::data). `None` if
+    /// the namespace does not exist, or if the data of its sockets is not of type `D`. Node:
+    /// `io.of(path).sockets`.
     ///
     /// # Examples
     ///
@@ -401,7 +409,7 @@ impl Server {
         self.shared.namespaces.adapter_of::<D>(path).map(Sockets::new)
     }
 
-    /// Accepts connections on an address until [`close`](Self::close). Other paths are answered with 404.
+    /// Accepts connections on an address until [`close`](Self::close). Responds to other paths with 404.
     ///
     /// # Errors
     ///
@@ -409,16 +417,16 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops accepting; connections that are open go on.
+    /// Dropping the future stops accepting; open connections continue.
     pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
         let listener = self.shared.connections.config().bind(address).await?;
         self.serve(listener).await
     }
 
-    /// Accepts connections from a listener until [`close`](Self::close). Other paths are answered with 404.
+    /// Accepts connections from a listener until [`close`](Self::close). Responds to other paths with 404.
     ///
-    /// A [`TcpListener`](tokio::net::TcpListener) will do, a `UnixListener`, either with TLS in front (`Tls`, with the
-    /// cargo feature `tls`), or a [`Listener`] of your own.
+    /// The listener is a [`TcpListener`](tokio::net::TcpListener), a `UnixListener`, either of them with TLS
+    /// (`Tls`, with the cargo feature `tls`), or a custom [`Listener`].
     ///
     /// # Errors
     ///
@@ -444,7 +452,7 @@ impl Server {
         engine.serve(listener, &shared.path, self, connections, closed).await
     }
 
-    /// As [`serve`](Self::serve), with another service for all other paths.
+    /// As [`serve`](Self::serve), with a fallback service for all other paths.
     ///
     /// # Errors
     ///
@@ -465,19 +473,19 @@ impl Server {
         self.engine.serve(listener, &self.shared.path, self.layer(fallback), connections, closed).await
     }
 
-    /// Whether [`close`](Self::close) was called: new sessions are refused, with 503. Let a health check say so, for the
-    /// load balancer to send clients elsewhere.
+    /// Returns `true` if [`close`](Self::close) was called: new sessions are refused with 503. A health check
+    /// can report it, so that the load balancer routes clients elsewhere.
     pub fn is_closing(&self) -> bool {
         *self.shared.closed.borrow()
     }
 
-    /// Ends all connections with the reason "server shutting down", and stops [`listen`](Self::listen) and
-    /// [`serve`](Self::serve). Returns when nothing runs for them any more. Node: `io.close()`.
+    /// Closes all connections with the reason "server shutting down", and stops [`listen`](Self::listen) and
+    /// [`serve`](Self::serve). Returns when all their tasks have finished. Node: `io.close()`.
     ///
-    /// No DISCONNECT packet is sent, so that clients reconnect, to another server if there is one. They are told over
-    /// [`shutdown_spread`](field@engineio::EngineConfig::shutdown_spread), zero by default. Handlers that still run
-    /// [`shutdown_timeout`](field@engineio::EngineConfig::shutdown_timeout) after the last was told, 10 seconds by
-    /// default, are dropped.
+    /// No DISCONNECT packet is sent, so that clients reconnect, to another server if there is one. The closes
+    /// are spread over [`shutdown_spread`](field@engineio::EngineConfig::shutdown_spread), zero by default.
+    /// Handlers that still run [`shutdown_timeout`](field@engineio::EngineConfig::shutdown_timeout) after the
+    /// last close, 10 seconds by default, are dropped.
     ///
     /// # Panics
     ///
@@ -485,7 +493,7 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// The end goes on if the future is dropped.
+    /// The shutdown continues if the future is dropped.
     ///
     /// # Examples
     ///
@@ -509,7 +517,7 @@ impl Server {
     fn closed(&self) -> impl Future<Output = ()> + use<> {
         let mut closed = self.shared.closed.subscribe();
         async move {
-            // The sender lives as long as the server, whose end is an end too.
+            // The sender is dropped with the server, which also counts as closed.
             let _ = closed.wait_for(|closed| *closed).await;
         }
     }
@@ -524,7 +532,7 @@ impl Server {
         &self.shared.path
     }
 
-    /// Whether a request is for this server.
+    /// Returns `true` if the path of the request belongs to this server.
     pub(crate) fn matches<B>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();
         path == &*self.shared.path || self.client_file(path).is_some()
@@ -536,7 +544,7 @@ impl Server {
         Some((files, ClientFiles::known(name)?))
     }
 
-    /// Answers a request that is for this server.
+    /// Responds to a request for which [`matches`](Self::matches) returned `true`.
     pub(crate) fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
         B: Body + Send + 'static,

@@ -1,4 +1,4 @@
-//! The server as a tower service, and as a layer around another.
+//! [`Server`] as a tower service and as a layer.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::server::{Server, status};
 
 pin_project! {
-    /// The body of a response: of a [`Server`], or of the service that it is a [layer](ServerService) around.
+    /// The body of a response of a [`Server`], or of the service inside its [layer](ServerService).
     #[derive(Debug)]
     pub struct ResponseBody<B = Empty<Bytes>> {
         #[pin]
@@ -61,7 +61,7 @@ where
     }
 }
 
-/// The body of the service behind a [`Server`] has failed. Those of the server itself never do.
+/// An error of a body of the service inside a [`Server`] layer. Bodies of the server itself never fail.
 #[derive(Debug)]
 pub struct BodyError(Box<dyn Error + Send + Sync>);
 
@@ -77,7 +77,7 @@ impl Error for BodyError {
     }
 }
 
-/// The future of a [`Server`] as a service: it never fails.
+/// The future of a [`Server`] as a service. It never fails.
 pub struct ResponseFuture(engineio::BoxFuture<Response<Full<Bytes>>>);
 
 impl Future for ResponseFuture {
@@ -124,7 +124,7 @@ impl<S> Layer<S> for Server {
     }
 }
 
-/// A service behind a [`Server`]: it gets the requests for all other paths. Made by [`Server`] as a tower layer.
+/// A service wrapped by a [`Server`] layer: the inner service handles the requests for all other paths.
 #[derive(Debug, Clone)]
 pub struct ServerService<S> {
     server: Server,

@@ -36,12 +36,12 @@ use crate::{
     },
 };
 
-/// How long a test waits for what should happen at once.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The events that may wait for the test; then the client stops polling.
+/// The timeout for events that should arrive immediately.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum number of queued events; beyond it, the client stops polling.
 const MAX_WAITING: usize = 1024;
 
-/// A client in a namespace. Dropping it cuts its connection, as a closed browser does.
+/// A client in a namespace. Dropping it drops its connection, as a closed browser does.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ pub struct TestClient {
 
 type Acks = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Payload>>>>>;
 
-/// An event that the server has sent.
+/// An event from the server.
 ///
 /// # Examples
 ///
@@ -77,17 +77,17 @@ type Acks = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Payload>>>>>;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TestEvent {
-    /// Its name.
+    /// The name of the event.
     pub name: String,
-    /// Its arguments, without the offset of connection state recovery.
+    /// The arguments, without the offset of connection state recovery.
     pub args: Args,
-    /// The id of the acknowledgement that the server waits for; see [`TestClient::answer`].
+    /// The id of the acknowledgement, if the server expects one; see [`TestClient::answer`].
     pub ack: Option<u64>,
     offset: Option<String>,
 }
 
 impl TestEvent {
-    /// The arguments, which must be of this type.
+    /// Decodes the arguments. Panics if they are of another type.
     fn read<T: FromArgs>(&self) -> T {
         let payload =
             Payload { json: self.args.json().to_owned(), attachments: self.args.attachments().to_vec() };
@@ -95,15 +95,15 @@ impl TestEvent {
     }
 }
 
-/// What a client says of itself when it wants its socket back: connection state recovery.
+/// The claim of a client that reconnects with connection state recovery.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
     pub(super) pid: Option<Box<str>>,
-    /// That of the last event which the test has taken.
+    /// The offset of the last event that the test has received.
     pub(super) offset: Option<String>,
 }
 
-/// The answer of a namespace that has admitted the client.
+/// The CONNECT response of a namespace that has accepted the client.
 struct Joined {
     sid: Box<str>,
     pid: Option<Box<str>>,
@@ -116,7 +116,7 @@ struct Payload {
 }
 
 impl Payload {
-    /// Reads what stands behind `args_at`.
+    /// Decodes the elements after the byte offset `args_at`.
     fn read<T: FromArgs>(&self, args_at: usize) -> Result<T, crate::proto::args::ArgsError> {
         let attachments = Attachments::Kept(&self.attachments);
         T::from_args(RawArgs { payload: &self.json, args_at, attachments, asked: false })
@@ -157,31 +157,32 @@ impl TestClient {
         Ok(Self { wire, namespace, id: sid, claim, recovered, next_ack, acks, events, reader })
     }
 
-    /// The id of the socket, as [`Socket::id`](crate::Socket::id) on the server.
+    /// Returns the id of the socket, as [`Socket::id`](crate::Socket::id) on the server.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether it got back the socket of the client that it was told to [recover](super::Connect::recover). Node:
-    /// `socket.recovered` of the client.
+    /// Returns `true` if the client has recovered the socket of the client passed to
+    /// [`recover`](super::Connect::recover). Node: `socket.recovered` of the client.
     pub fn recovered(&self) -> bool {
         self.recovered
     }
 
-    /// Cuts the connection.
+    /// Drops the connection and returns the claim to its socket.
     pub(super) fn leave_claim(mut self) -> Claim {
         std::mem::take(&mut self.claim)
     }
 
-    /// Sends an event. The server has received it when this returns; its handler may still run.
+    /// Sends an event. When this returns, the server has received the event; its handler may still run.
     ///
     /// # Errors
     ///
-    /// [`EmitError::Disconnected`] after the end, [`EmitError::Encode`] if the arguments cannot be written.
+    /// Returns [`EmitError::Disconnected`] if the client is disconnected, [`EmitError::Encode`] if the
+    /// arguments cannot be encoded.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may cut the connection.
+    /// Dropping the future may drop the connection.
     #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
     pub async fn emit<T: ToArgs + ?Sized>(
         &self,
@@ -191,12 +192,12 @@ impl TestClient {
         self.send(Carrier::Event { name: event.name(), id: None }, args).await
     }
 
-    /// Sends an event and waits for its acknowledgement, at most 5 seconds.
+    /// Sends an event and waits for its acknowledgement, for at most 5 seconds.
     ///
     /// # Errors
     ///
-    /// [`AckError::Timeout`], [`AckError::Disconnected`], [`AckError::Decode`] if the answer is of another type, such as
-    /// `{"error": ...}`, and [`AckError::Emit`].
+    /// Returns [`AckError::Timeout`], [`AckError::Disconnected`], [`AckError::Decode`] if the acknowledgement
+    /// is of another type, such as `{"error": ...}`, or [`AckError::Emit`].
     ///
     /// # Cancel safety
     ///
@@ -215,7 +216,7 @@ impl TestClient {
         };
         let sent = self.send(Carrier::Event { name: event.name(), id: Some(id) }, args).await;
         sent.map_err(AckError::Emit)?;
-        let answer = timeout(PATIENCE, answer).await.map_err(|_| AckError::Timeout)?;
+        let answer = timeout(TIMEOUT, answer).await.map_err(|_| AckError::Timeout)?;
         let payload = answer.map_err(|_| AckError::Disconnected)?;
         payload.read(1).map_err(|error| AckError::Decode(error.into()))
     }
@@ -228,7 +229,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// Panics if the server does not wait for an acknowledgement.
+    /// Panics if the server does not expect an acknowledgement.
     ///
     /// # Cancel safety
     ///
@@ -243,52 +244,52 @@ impl TestClient {
         if self.wire.send(frames.as_slice()).await { Ok(()) } else { Err(EmitError::Disconnected) }
     }
 
-    /// The next event, in the order of the server.
+    /// Waits for the next event. Events arrive in the order of the server.
     ///
     /// # Panics
     ///
-    /// Panics if none comes within 5 seconds, or if the client is disconnected.
+    /// Panics if no event arrives within 5 seconds, or if the client is disconnected.
     ///
     /// # Cancel safety
     ///
     /// No event is lost if the future is dropped.
     pub async fn event(&mut self) -> TestEvent {
-        match timeout(PATIENCE, self.events.recv()).await {
+        match timeout(TIMEOUT, self.events.recv()).await {
             Ok(Some(event)) => {
                 self.claim.offset = event.offset.clone().or(self.claim.offset.take());
                 event
             }
             Ok(None) => panic!("no event, the client is disconnected"),
-            Err(elapsed) => panic!("no event within {PATIENCE:?}: {elapsed}"),
+            Err(elapsed) => panic!("no event within {TIMEOUT:?}: {elapsed}"),
         }
     }
 
-    /// The arguments of the next event, which must be this one.
+    /// Waits for the next event, which must be `event`, and returns its arguments.
     ///
     /// # Panics
     ///
-    /// Panics if another event comes, if its arguments are of another type, or as [`event`](Self::event).
+    /// Panics if another event arrives, if its arguments are of another type, or as [`event`](Self::event).
     ///
     /// # Cancel safety
     ///
     /// As [`event`](Self::event).
     #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
     pub async fn expect<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
-        let came = self.event().await;
-        assert!(came.name == event.name(), "not `{}` but {came:?}", event.name());
-        came.read()
+        let received = self.event().await;
+        assert!(received.name == event.name(), "not `{}` but {received:?}", event.name());
+        received.read()
     }
 
-    /// The arguments of the next event of this name. Others that come before are skipped.
+    /// Waits for the next event of this name and returns its arguments. Skips other events.
     ///
     /// # Panics
     ///
-    /// Panics if it does not come within 5 seconds, if its arguments are of another type, or if the client is
-    /// disconnected.
+    /// Panics if the event does not arrive within 5 seconds, if its arguments are of another type, or if the
+    /// client is disconnected.
     ///
     /// # Cancel safety
     ///
-    /// Events that were skipped are lost; the one that is waited for is not.
+    /// Skipped events are lost if the future is dropped; the expected event is not.
     ///
     /// # Examples
     ///
@@ -309,25 +310,25 @@ impl TestClient {
     /// ```
     #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
     pub async fn wait_for<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
-        let found = timeout(PATIENCE, async {
+        let found = timeout(TIMEOUT, async {
             loop {
-                let came = self.event().await;
-                if came.name == event.name() {
-                    return came;
+                let received = self.event().await;
+                if received.name == event.name() {
+                    return received;
                 }
             }
         });
         match found.await {
-            Ok(came) => came.read(),
-            Err(elapsed) => panic!("no `{}` within {PATIENCE:?}: {elapsed}", event.name()),
+            Ok(received) => received.read(),
+            Err(elapsed) => panic!("no `{}` within {TIMEOUT:?}: {elapsed}", event.name()),
         }
     }
 
-    /// Waits for that long, in which no event may come. On a paused clock this takes no time.
+    /// Waits for the duration, during which no event may arrive. With a paused clock, this takes no time.
     ///
     /// # Panics
     ///
-    /// Panics if one comes.
+    /// Panics if an event arrives.
     ///
     /// # Cancel safety
     ///
@@ -338,20 +339,20 @@ impl TestClient {
         }
     }
 
-    /// Waits until the client is disconnected, by the server or with the end of its connection.
+    /// Waits until the client is disconnected, by the server or by a closed connection.
     ///
     /// # Panics
     ///
-    /// Panics if an event comes before, or if nothing happens within 5 seconds.
+    /// Panics if an event arrives first, or if nothing happens within 5 seconds.
     ///
     /// # Cancel safety
     ///
     /// As [`event`](Self::event).
     pub async fn disconnected(&mut self) {
-        match timeout(PATIENCE, self.events.recv()).await {
+        match timeout(TIMEOUT, self.events.recv()).await {
             Ok(None) => {}
             Ok(Some(event)) => panic!("an event came: {event:?}"),
-            Err(elapsed) => panic!("still connected after {PATIENCE:?}: {elapsed}"),
+            Err(elapsed) => panic!("still connected after {TIMEOUT:?}: {elapsed}"),
         }
     }
 
@@ -359,7 +360,7 @@ impl TestClient {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cuts the connection.
+    /// Dropping the future drops the connection.
     pub async fn disconnect(self) {
         if let Ok(frames) = self.wire.encoder(&self.namespace).disconnect() {
             self.wire.send(frames.as_slice()).await;
@@ -383,12 +384,12 @@ impl fmt::Debug for TestClient {
     }
 }
 
-/// The side of a client that always polls.
+/// The task of a client that polls continuously.
 struct Reader {
     wire: Wire,
-    /// What reads the messages, if that is not the protocol itself.
+    /// `None` for the encoding of the protocol.
     decoder: Option<Box<dyn Decoder>>,
-    /// Whether events have their offset behind their arguments.
+    /// `true` if events carry their offset as the last argument.
     has_offsets: bool,
     acks: Acks,
     events: mpsc::Sender<TestEvent>,
@@ -399,7 +400,7 @@ impl Reader {
     async fn run(mut self) {
         while let Some(messages) = self.wire.poll().await {
             let mut messages = messages.into_iter();
-            // The messages of one packet are in one answer.
+            // The messages of one packet are in the same response.
             while let Some(message) = messages.next()
                 && self.message(message, &mut messages).await
             {}
@@ -410,7 +411,8 @@ impl Reader {
         *self.acks.lock() = None;
     }
 
-    /// Takes a message, and those that belong to it; says whether the client is still in the namespace.
+    /// Handles a message and the attachments that follow. Returns `true` while the client is in the
+    /// namespace.
     async fn message(&mut self, message: Message, more: &mut impl Iterator<Item = Message>) -> bool {
         let Some(decoder) = &mut self.decoder else {
             return match message {
@@ -451,7 +453,7 @@ impl Reader {
             }
             Kind::Ack => {
                 let waits = id.and_then(|id| self.acks.lock().as_mut()?.remove(&id));
-                // The test may have given up.
+                // The caller may have been dropped.
                 waits.map(|answer| answer.send(payload));
                 true
             }
@@ -464,7 +466,7 @@ impl Reader {
             return false;
         };
         let Ok(mut args) = payload.read::<Args>(args_at) else { return false };
-        // A question has none.
+        // Events with an acknowledgement carry no offset.
         let offset = (self.has_offsets && ack.is_none()).then(|| args.pop_text()).flatten();
         self.events.send(TestEvent { name: name.into_owned(), args, ack, offset }).await.is_ok()
     }

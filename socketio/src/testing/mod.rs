@@ -1,9 +1,11 @@
-//! Testing handlers: clients that live in the process of the server, without sockets and without sleeps.
+//! Clients for tests of handlers, in the process of the server, without network sockets and sleeps.
 //!
-//! A [`TestServer`] wraps the [`Server`](crate::Server) of the application as it is. Its clients speak the real
-//! protocol: each request goes through the same service as one from a socket, origin checks, hooks and admission
-//! included, and each event is a packet. They use long-polling, which needs nothing but requests. All time is that of
-//! tokio, so in a test with a paused clock a timeout of a minute costs nothing:
+//! This module may import `server` and all layers below it. No other module may import it.
+//!
+//! A [`TestServer`] wraps the unmodified [`Server`](crate::Server) of the application. Its clients speak the
+//! real protocol: each request passes through the same service as a network request, including origin checks,
+//! hooks and authentication, and each event is encoded as a packet. They use long-polling, which needs only
+//! requests. All timeouts use the clock of tokio, so with a paused clock a timeout of a minute takes no time:
 //!
 //! ```
 //! use socketio::{Ack, EventError, Namespace, Server, Socket, testing::TestServer};
@@ -33,9 +35,9 @@
 //! # }
 //! ```
 //!
-//! Wait for what is to happen, never for time: an acknowledgement says that the handler has returned,
-//! [`expect`](TestClient::expect) that an event has come. That nothing comes is shown by the next event that does, or
-//! by [`expect_nothing`](TestClient::expect_nothing).
+//! Wait for events, not for time: an acknowledgement means that the handler has returned,
+//! [`expect`](TestClient::expect) that an event has arrived. To check that an event does not arrive, check
+//! that the next event is another one, or use [`expect_nothing`](TestClient::expect_nothing).
 
 mod client;
 mod server;

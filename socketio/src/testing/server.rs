@@ -1,4 +1,4 @@
-//! The server under test, and how clients connect to it.
+//! The server under test, and the builder of its clients.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{event::handshake::ConnectError, server::Server};
 
-/// A [`Server`] for clients in the same process.
+/// Wraps a [`Server`] for clients in the same process.
 ///
 /// # Examples
 ///
@@ -21,12 +21,12 @@ use crate::{event::handshake::ConnectError, server::Server};
 pub struct TestServer(Server);
 
 impl TestServer {
-    /// Takes the server of the application.
+    /// Wraps the server of the application.
     pub fn new(server: Server) -> Self {
         Self(server)
     }
 
-    /// The server: to emit from outside of handlers, to count, to close.
+    /// Returns the wrapped server, to emit from outside of handlers, to read counters, or to close it.
     pub fn server(&self) -> &Server {
         &self.0
     }
@@ -35,7 +35,7 @@ impl TestServer {
     ///
     /// # Panics
     ///
-    /// Panics if the client is refused; see [`client`](Self::client) for those that may be.
+    /// Panics if the client is refused; use [`client`](Self::client) if a refusal is expected.
     pub async fn connect(&self, namespace: &str) -> TestClient {
         match self.client(namespace).connect().await {
             Ok(client) => client,
@@ -43,7 +43,7 @@ impl TestServer {
         }
     }
 
-    /// Prepares a client that brings more than the name of a namespace.
+    /// Returns a builder for a client with an auth payload, headers or a query.
     pub fn client(&self, namespace: &str) -> Connect {
         let (headers, query) = (HeaderMap::new(), String::from("EIO=4&transport=polling"));
         Connect {
@@ -58,7 +58,7 @@ impl TestServer {
     }
 }
 
-/// A client that is about to connect.
+/// A builder for a [`TestClient`].
 ///
 /// # Examples
 ///
@@ -89,11 +89,11 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// What the client gives as `auth`: an object.
+    /// Sets the `auth` payload, which must serialize as an object.
     ///
     /// # Panics
     ///
-    /// Panics if the value cannot be written as JSON.
+    /// Panics if the value cannot be serialized as JSON.
     pub fn auth<T: Serialize>(mut self, auth: &T) -> Self {
         match serde_json::to_string(auth) {
             Ok(json) => self.auth = json,
@@ -102,9 +102,9 @@ impl Connect {
         self
     }
 
-    /// Cuts the connection of a client, and lets this one ask for its socket and for all events that the other has not
-    /// taken, as the official client does by itself when it reconnects. [`TestClient::recovered`] says whether it got
-    /// them; see [`ConnectionStateRecovery`](crate::ConnectionStateRecovery).
+    /// Drops the connection of `client`, and requests recovery of its socket and of all events that the test
+    /// has not received, as the official client does when it reconnects. [`TestClient::recovered`] returns
+    /// whether the recovery succeeded; see [`ConnectionStateRecovery`](crate::ConnectionStateRecovery).
     ///
     /// # Examples
     ///
@@ -128,11 +128,11 @@ impl Connect {
         self
     }
 
-    /// A header of every request.
+    /// Adds a header to every request.
     ///
     /// # Panics
     ///
-    /// Panics if it is none that HTTP allows.
+    /// Panics if the name or the value is not valid in HTTP.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(header), Ok(content)) => self.headers.append(header, content),
@@ -141,25 +141,25 @@ impl Connect {
         self
     }
 
-    /// An extension of every request, in place of the layer that sets it.
+    /// Adds an extension to every request, in place of the layer that sets it.
     pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
     }
 
-    /// A query parameter of the connection.
+    /// Adds a query parameter to every request.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
         self.query = format!("{}&{pair}", self.query);
         self
     }
 
-    /// Connects, and waits for the answer of the namespace.
+    /// Connects, and waits for the response of the namespace.
     ///
     /// # Errors
     ///
-    /// The refusal by the namespace, as a client gets it in `connect_error`; or that of the request, with the body of
-    /// the answer as its message.
+    /// Returns the refusal of the namespace, as a client gets it in `connect_error`; or that of the HTTP
+    /// request, with the response body as its message.
     ///
     /// # Cancel safety
     ///
@@ -173,7 +173,7 @@ impl Connect {
     }
 }
 
-/// What the client sends as `auth`. As with the official client, its own words go first.
+/// Returns the `auth` payload. As with the official client, the fields set by the user take precedence.
 fn auth_of(auth: &str, claim: &Claim) -> String {
     let Some(pid) = &claim.pid else { return auth.to_owned() };
     let mut all: Map<String, Value> = serde_json::from_str(auth).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A polling session seen from the client: requests to the service of the server.
+//! The client side of a polling session, which sends requests to the tower service of the server.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use crate::{
 
 const SEPARATOR: char = '\u{1e}';
 
-/// A message of the server.
+/// A message from the server.
 #[derive(Debug)]
 pub(super) enum Message {
     Text(String),
     Binary(Bytes),
 }
 
-/// The way to the server. Clones share the session.
+/// A polling session. Clones share it.
 #[derive(Clone)]
 pub(super) struct Wire {
     server: Server,
     target: Arc<str>,
     headers: HeaderMap,
     extensions: Extensions,
-    /// Two POSTs at once would end the session.
+    /// Held during a POST: concurrent POSTs would close the session.
     posting: Arc<Mutex<()>>,
 }
 
 impl Wire {
-    /// Opens a session; gives the body of the answer if it is refused.
+    /// Opens a session. On refusal, returns the body of the response.
     pub(super) async fn open(
         server: Server,
         query: String,
@@ -58,7 +58,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Sends messages that belong together; says whether the session took them.
+    /// Sends the messages of one packet. Returns `true` if the session accepted them.
     pub(super) async fn send(&self, frames: &[Frame]) -> bool {
         let packets: Vec<String> = frames
             .iter()
@@ -74,17 +74,17 @@ impl Wire {
         self.server.config()
     }
 
-    /// What encodes packets for the server.
+    /// Returns the encoder for packets to the server.
     pub(super) fn encoder<'a>(&'a self, namespace: &'a str) -> Encoder<'a> {
         Encoder { namespace, parser: self.config().parser.as_deref() }
     }
 
-    /// What reads the messages of the server, if that is not the protocol itself.
+    /// Returns the decoder of the custom parser, if there is one.
     pub(super) fn decoder(&self) -> Option<Box<dyn Decoder>> {
         self.config().parser.as_ref().map(|parser| parser.decoder(ParserLimits::default()))
     }
 
-    /// Closes the session from this side.
+    /// Closes the session.
     pub(super) async fn close(&self) {
         self.post("1".to_owned()).await;
     }
@@ -94,7 +94,7 @@ impl Wire {
         self.request(Method::POST, body).await.0 == StatusCode::OK
     }
 
-    /// Waits for messages and answers the heartbeat; `None` after the end of the session.
+    /// Polls for messages and answers heartbeats; `None` when the session is closed.
     pub(super) async fn poll(&self) -> Option<Vec<Message>> {
         let (status, body) = self.request(Method::GET, String::new()).await;
         if status != StatusCode::OK {

@@ -1,4 +1,4 @@
-//! Acknowledgements as callbacks.
+//! The acknowledgement callback of an event.
 
 use super::{
     args::{DescribeArgs, REST},
@@ -6,15 +6,15 @@ use super::{
 };
 use crate::event::{Ack, IntoAck, NoAck};
 
-/// What a handler returns, as the callback of its event. For each type that is [`IntoAck`], if what it sends
-/// implements [`DescribeArgs`].
+/// The return type of a handler as a TypeScript callback. Implemented for each type that implements
+/// [`IntoAck`], if its content implements [`DescribeArgs`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as an acknowledgement",
     label = "what this handler answers is not known to `ts_rs`",
     note = "implement `ts_rs::TS` for what is in the `Ack`"
 )]
 pub trait DescribeAck: IntoAck {
-    /// Describes it, and declares the types it needs; `None` if nothing is ever answered.
+    /// Returns the callback, and declares the types it refers to; `None` if the handler never acknowledges.
     #[doc(hidden)]
     #[track_caller]
     fn callback(types: &mut Types) -> Option<Callback>;
@@ -25,14 +25,14 @@ pub trait DescribeAck: IntoAck {
 #[doc(hidden)]
 pub struct Callback {
     parameters: Vec<String>,
-    /// Whether there may be an error in the place of these.
+    /// `true` if it may be called with an error instead.
     fails: bool,
-    /// Whether the client must pass it.
+    /// `true` if the client must pass the callback.
     required: bool,
 }
 
 impl Callback {
-    /// One that must be passed if it has something to say.
+    /// Creates a callback that is required if it has parameters.
     pub(super) fn new(parameters: Vec<String>) -> Self {
         Self { required: !parameters.is_empty(), parameters, fails: false }
     }
@@ -49,7 +49,7 @@ impl Callback {
         let parameters = match (self.fails, &self.parameters[..]) {
             (false, parameters) => labelled(parameters).join(", "),
             (true, []) => "error?: ErrorAnswer".to_owned(),
-            // An error is among any arguments.
+            // `any[]` includes an error.
             (true, [one]) if is_rest(one) => labelled(&self.parameters).join(", "),
             (true, [one]) => format!("arg0: {one} | ErrorAnswer"),
             (true, several) => {
@@ -60,7 +60,7 @@ impl Callback {
     }
 }
 
-/// The type of a listener for an event with these parameters.
+/// Returns the type of a listener for an event with these parameters.
 pub(super) fn listener(parameters: &[String], callback: Option<Callback>) -> String {
     let mut parameters = labelled(parameters);
     let without = parameters.join(", ");
@@ -70,15 +70,15 @@ pub(super) fn listener(parameters: &[String], callback: Option<Callback>) -> Str
     if callback.required && !is_rest(&without) {
         format!("({with}) => void")
     } else if callback.required {
-        // In a list of parameters, any number of them must come last.
+        // A rest parameter must come last in a parameter list, so use a tuple.
         format!("(...args: [{with}]) => void")
     } else {
-        // Not `callback?`, for which the types of the official client lose sight of the other parameters.
+        // Not `callback?`: with it, the types of the official client lose the other parameters.
         format!("(...args: [{without}] | [{with}]) => void")
     }
 }
 
-/// Parameters with names, which TypeScript wants and nobody reads: Rust's are not known here.
+/// Labels the parameters, as TypeScript requires. The Rust names are not known.
 fn labelled(types: &[String]) -> Vec<String> {
     let label = |(at, name): (usize, &String)| match name.strip_prefix(REST) {
         Some(rest) => format!("{REST}args: {rest}"),
@@ -124,7 +124,7 @@ where
     Self: IntoAck,
 {
     fn callback(types: &mut Types) -> Option<Callback> {
-        // Without an answer when all goes well, only the error is left.
+        // Without an acknowledgement on success, only the error remains.
         let callback = A::callback(types).unwrap_or_else(|| Callback::new(Vec::new()));
         types.declare::<ErrorAnswer>();
         Some(Callback { fails: true, ..callback })

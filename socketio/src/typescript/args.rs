@@ -1,26 +1,27 @@
-//! Arguments as parameters.
+//! The parameters of an event.
 
 use ts_rs::TS;
 
 use super::types::Types;
 use crate::event::args::{Args, WithAckFlag};
 
-/// What stands in front of a parameter that takes any number of arguments.
+/// The prefix of a rest parameter.
 pub(super) const REST: &str = "...";
 
-/// What a handler takes or an event carries, as parameters: every type that implements [`TS`], [`Args`], and
-/// [`WithAckFlag`] of one of them.
+/// The arguments of a handler or an event as TypeScript parameters. Implemented for every type that
+/// implements [`TS`], for [`Args`], and for [`WithAckFlag`] of one of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as the arguments of an event",
     label = "these arguments are not known to `ts_rs`",
     note = "implement `ts_rs::TS` for them"
 )]
 pub trait DescribeArgs {
-    /// Whether the handler hears if the client waits for an answer, so that the client may leave the callback out.
+    /// `true` if the handler knows whether the client expects an acknowledgement, which makes the callback
+    /// optional.
     #[doc(hidden)]
     const KNOWS_IF_ASKED: bool = false;
 
-    /// Describes them, and declares the types they need.
+    /// Returns the parameters, and declares the types they refer to.
     #[doc(hidden)]
     #[track_caller]
     fn parameters(types: &mut Types) -> Vec<String>;

@@ -1,10 +1,12 @@
-//! The types of the events for a frontend in TypeScript, so that its compiler checks what it sends and hears.
-//! Cargo feature `typescript`.
+//! TypeScript types of the events, with which the compiler checks what a frontend sends and receives. Cargo
+//! feature `typescript`.
+//!
+//! This module may import `namespace` and the layers below it. No other module may import it.
 //!
 //! # From a `TypedEvent` to the frontend
 //!
-//! Bind the events to their types, which implement [`TS`](ts_rs::TS) (from the crate [`ts_rs`], which maps Rust types
-//! to TypeScript and obeys serde's attributes), and register the handlers as functions:
+//! Bind the events to their types, which implement [`TS`](ts_rs::TS) (from the crate [`ts_rs`], which maps
+//! Rust types to TypeScript and respects serde's attributes), and register the handlers as functions:
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -26,8 +28,8 @@
 //!     Namespace::new("/").on(SAY, say)
 //! }
 //!
-//! // The body of a test: it writes the file anew, and fails if that has changed it. So the file that is checked in
-//! // is never older than the server.
+//! // The body of a test: it rewrites the file, and fails if the file changed. The committed file is
+//! // therefore never out of date.
 //! use socketio::typescript::Contract;
 //! # let folder = std::env::temp_dir().join(format!("contract-{}", std::process::id()));
 //! # std::fs::create_dir_all(&folder)?;
@@ -56,7 +58,7 @@
 //! # Ok::<_, std::io::Error>(())
 //! ```
 //!
-//! The frontend gives both interfaces to the official client, and a renamed event or a field of another type no longer
+//! Pass both interfaces to the official client; a renamed event or a field of another type no longer
 //! compiles:
 //!
 //! ```typescript
@@ -68,26 +70,27 @@
 //! const answer = await socket.emitWithAck("say", { from: "ann", text: "hi" });
 //! ```
 //!
-//! # What becomes what
+//! # Type mapping
 //!
 //! | Rust | TypeScript |
 //! |---|---|
-//! | `()`, a tuple, anything else | no argument, several, one |
-//! | integers of all sizes, floats | `number`, as `JSON.parse` gives it |
+//! | `()`, a tuple, any other type | no argument, several, one |
+//! | integers of all sizes, floats | `number`, as `JSON.parse` returns it |
 //! | `Option<T>` | `T \| null` |
-//! | structs and enums | as serde writes them; see [`ts_rs::TS`] for its attributes |
-//! | bytes | [`Binary`]; do not turn on the feature `bytes-impl` of `ts-rs`, which takes them for arrays |
+//! | structs and enums | as serde serializes them; see [`ts_rs::TS`] for its attributes |
+//! | bytes | [`Binary`]; do not enable the feature `bytes-impl` of `ts-rs`, which maps them to arrays |
 //! | `Args` | any number of arguments, `any[]` |
-//! | `WithAckFlag<T>` | as `T`, and the callback may be left out |
+//! | `WithAckFlag<T>` | as `T`, and the callback is optional |
 //! | dates, UUIDs, and the like | `string`, with the features of `ts-rs` named after their crates |
 //!
-//! A type with `#[serde(transparent)]` around a tuple is several arguments, but is described as one: use the tuple.
+//! A type with `#[serde(transparent)]` around a tuple is sent as several arguments, but described as one: use
+//! the tuple itself.
 //!
-//! The acknowledgement of a handler is the `callback`, which the frontend must pass, or `emitWithAck` does. A handler
-//! that returns `()` answers too, if it is asked: there the callback may be left out. One that returns
-//! a `Result` may answer with `{ error: string }` in place of its value. (Every handler does if it panics, or if the
-//! arguments are not what the contract says; callbacks do not have to expect that from one that cannot fail.)
-//! With `NoAck` there is no callback.
+//! The acknowledgement of a handler is the `callback`, which the frontend must pass, directly or with
+//! `emitWithAck`. A handler that returns `()` acknowledges too, so there the callback is optional. One that
+//! returns a `Result` may acknowledge with `{ error: string }` instead of its value. (Every handler does so
+//! if it panics, or if the arguments do not match the contract; the callback type of an infallible handler
+//! does not include that.) With `NoAck` there is no callback.
 
 mod ack;
 mod args;
@@ -107,11 +110,11 @@ use self::{ack::Callback, types::Types};
 pub use self::{ack::DescribeAck, args::DescribeArgs, types::Binary};
 use crate::{event::EventName, handles::socket::Socket, namespace::Namespace, proto::packet::is_reserved};
 
-/// The events of a namespace, as TypeScript: the interfaces `ServerToClientEvents` and `ClientToServerEvents` of
-/// the official client, and the types they need. [`Display`](fmt::Display) writes the file.
+/// The events of a namespace in TypeScript: the interfaces `ServerToClientEvents` and `ClientToServerEvents`
+/// of the official client, and the types they refer to. [`Display`](fmt::Display) formats the file.
 ///
-/// See the [module](self) for the whole way to the frontend. Events and types are sorted by name, so the text
-/// changes only with them. A namespace of other events has a contract, and a file, of its own.
+/// See the [module](self) for the complete setup. Events and types are sorted by name, so the text is
+/// deterministic. Use a separate contract, and file, for a namespace with other events.
 ///
 /// # Examples
 ///
@@ -134,18 +137,19 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// A contract without events.
+    /// Creates a contract without events.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an event that clients send: pass what [`Namespace::on`] takes. The handler is not called; what it takes
-    /// and returns are the types. A closure must name the type of its socket.
+    /// Adds an event that clients send, with the arguments that [`Namespace::on`] takes. The handler is not
+    /// called; only its argument and return types are used. A closure must name the type of its socket.
     ///
     /// # Panics
     ///
-    /// Panics if there is such an event already, if its name is reserved, or if two types have the same name.
+    /// Panics if the event is already in the contract, if its name is reserved, or if two types have the same
+    /// name.
     #[expect(clippy::needless_pass_by_value, reason = "the same form as `Namespace::on`")]
     #[track_caller]
     #[must_use]
@@ -178,8 +182,8 @@ impl Contract {
         self
     }
 
-    /// Adds an event that the server sends and the client answers with `A`, as
-    /// [`Socket::emit_with_ack`] does.
+    /// Adds an event that the server sends with [`Socket::emit_with_ack`], and that the client acknowledges
+    /// with `A`.
     ///
     /// # Panics
     ///
@@ -208,11 +212,11 @@ impl Contract {
         self
     }
 
-    /// Makes sure that the contract lists the events that the namespace handles: no less and no more.
+    /// Checks that the contract lists exactly the events that the namespace handles.
     ///
     /// # Panics
     ///
-    /// Panics with the names of those that are in only one of both.
+    /// Panics with the names of the events that differ.
     #[track_caller]
     #[must_use]
     pub fn covers<D: Send + Sync + 'static>(self, namespace: &Namespace<D>) -> Self {
@@ -224,7 +228,8 @@ impl Contract {
         self
     }
 
-    /// Writes the file, if it would change. Says whether it did: in a test, this is a file that was out of date.
+    /// Writes the file if its content would change. Returns `true` if it was written, which in a test means
+    /// that the file was out of date.
     ///
     /// # Errors
     ///
@@ -276,7 +281,7 @@ impl fmt::Debug for Contract {
     }
 }
 
-/// The key of a property: quoted if it is no identifier.
+/// The key of a property, quoted if it is not an identifier.
 struct Key<'a>(&'a str);
 
 impl fmt::Display for Key<'_> {
@@ -286,7 +291,7 @@ impl fmt::Display for Key<'_> {
         if self.0.starts_with(starts) && self.0.chars().all(inside) {
             return f.write_str(self.0);
         }
-        // A string of JSON is one of JavaScript too.
+        // A JSON string is a valid JavaScript string.
         f.write_str(&serde_json::to_string(self.0).map_err(|_| fmt::Error)?)
     }
 }

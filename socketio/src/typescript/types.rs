@@ -1,4 +1,4 @@
-//! From Rust types to TypeScript: the declarations that an interface needs, and the argument rule.
+//! Converts Rust types to TypeScript declarations and parameters.
 
 use std::{
     any::TypeId,
@@ -9,23 +9,23 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ts_rs::{Config, TS, TypeVisitor};
 
-/// The types that have a name in TypeScript, collected from all that is sent.
+/// The named TypeScript types, collected from all events.
 #[derive(Debug, Default)]
 #[doc(hidden)]
 pub struct Types {
     seen: HashSet<TypeId>,
-    /// By name, so that the order is always the same.
+    /// Sorted by name, so that the output is deterministic.
     pub(super) declarations: BTreeMap<String, String>,
 }
 
 impl Types {
-    /// The parameters that a type stands for, by the rule of [`ToArgs`](crate::ToArgs) and
-    /// [`FromArgs`](crate::FromArgs), and what they refer to is declared.
+    /// Returns the parameters of a type, by the rule of [`ToArgs`](crate::ToArgs) and
+    /// [`FromArgs`](crate::FromArgs), and declares the types they refer to.
     #[track_caller]
     pub(super) fn parameters<T: TS + ?Sized + 'static>(&mut self) -> Vec<String> {
         self.declare::<T>();
         let name = T::name(&config());
-        // Only the unit type itself is called so: a unit struct, which is an argument to serde, has a name.
+        // Only the unit type has this name: a unit struct, which serde treats as an argument, has its own.
         if name == "null" {
             return Vec::new();
         }
@@ -37,7 +37,7 @@ impl Types {
         if !self.seen.insert(TypeId::of::<T>()) {
             return;
         }
-        // What has a file is what has a name: the types that derive `TS`.
+        // Types that derive `TS` are the ones with an output path, and the ones with a name.
         if T::output_path().is_some() {
             let config = config();
             let name = T::ident(&config);
@@ -64,12 +64,12 @@ impl TypeVisitor for Types {
     }
 }
 
-/// `JSON.parse` makes a number of every integer, however large.
+/// `JSON.parse` reads every integer as a number, whatever its size.
 fn config() -> Config {
     Config::new().with_large_int("number")
 }
 
-/// The types in a tuple, which is several arguments; `None` if it is anything else.
+/// Returns the element types of a tuple, which is several arguments; `None` for any other type.
 fn elements(name: &str) -> Option<Vec<String>> {
     let inner = name.strip_prefix('[')?.strip_suffix(']')?;
     let mut elements = vec![String::new()];
@@ -77,7 +77,8 @@ fn elements(name: &str) -> Option<Vec<String>> {
     for char in inner.chars() {
         match char {
             '[' | '{' | '(' | '<' => depth += 1,
-            // A bracket that was opened by `name` itself: this is no tuple but, say, a union of two.
+            // The outer bracket is closed before the end: the type is not a tuple but, for example, a union
+            // of two.
             ']' | '}' | ')' | '>' => depth = depth.checked_sub(1)?,
             ',' if depth == 0 => {
                 elements.push(String::new());
@@ -91,11 +92,12 @@ fn elements(name: &str) -> Option<Vec<String>> {
     Some(elements.filter(|element| !element.is_empty()).collect())
 }
 
-/// Bytes, in a type that the frontend knows: `ArrayBuffer | Uint8Array` in TypeScript.
+/// Bytes, as a type that the frontend knows: `ArrayBuffer | Uint8Array` in TypeScript.
 ///
-/// The official client gets an `ArrayBuffer` in a browser and a `Buffer`, which is a `Uint8Array`, in Node; it may
-/// send both. A field of another type that serde writes as bytes, such as `bytes::Bytes`, is described by
-/// `#[ts(as = "socketio::typescript::Binary")]`. (A `Vec<u8>` is an array of numbers to serde, and arrives as one.)
+/// The official client receives an `ArrayBuffer` in a browser and a `Buffer`, which is a `Uint8Array`, in
+/// Node; it may send both. Annotate a field of another type that serde serializes as bytes, such as
+/// `bytes::Bytes`, with `#[ts(as = "socketio::typescript::Binary")]`. (A `Vec<u8>` is an array of numbers to
+/// serde, and is sent as one.)
 ///
 /// # Examples
 ///
@@ -114,10 +116,10 @@ impl From<Bytes> for Binary {
     }
 }
 
-/// What a failed event is answered with.
+/// The acknowledgement of a failed event.
 pub(super) struct ErrorAnswer;
 
-/// A type with a declaration that is not derived.
+/// Implements [`TS`] for a type with a handwritten declaration.
 macro_rules! declared {
     ($type:ident, $docs:literal, $definition:literal) => {
         impl TS for $type {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     history::Record,
-    scenario::{Event, Answer, Kind, Plan, of_kind},
+    scenario::{Answer, Event, Kind, Plan, of_kind},
 };
 
 /// Longer than any delay of a network on which sessions must live.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     client::Packet,
     history::Record,
-    scenario::{Event, Answer, Kind, Plan, of_kind},
+    scenario::{Answer, Event, Kind, Plan, of_kind},
 };
 
 pub(crate) struct Talk {

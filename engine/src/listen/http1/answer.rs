@@ -1,4 +1,4 @@
-//! The way of an answer to the client.
+//! Writing responses.
 
 use std::{
     error::Error,
@@ -22,12 +22,12 @@ use crate::{
     http::{reply::Reply, request::lists},
 };
 
-/// Bodies up to this size leave in one piece with their head.
-const SMALL: usize = 16 * 1024;
-/// What most heads take at most.
-const HEAD: usize = 256;
+/// Maximum size of a body that is written together with its head.
+const MAX_INLINE_BODY: usize = 16 * 1024;
+/// Capacity that suffices for most heads.
+const TYPICAL_HEAD: usize = 256;
 
-/// What an answer must know of its request.
+/// The properties of the request that determine how its response is written.
 #[derive(Clone, Copy)]
 pub(super) struct ResponseContext {
     pub(super) is_head: bool,
@@ -36,34 +36,34 @@ pub(super) struct ResponseContext {
 }
 
 impl<L: Listener, S> Connection<L, S> {
-    /// Writes an answer; says whether the connection goes on.
+    /// Writes a response. Returns `true` if the connection stays open.
     pub(super) fn answer<B>(
         &mut self,
         response: Response<B>,
-        asked: ResponseContext,
+        context: ResponseContext,
     ) -> impl Future<Output = io::Result<bool>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (mut head, body) = response.into_parts();
-        let framing = framing(head.status, &body, asked);
-        let keep_alive = asked.keep_alive
+        let framing = framing(head.status, &body, context);
+        let keep_alive = context.keep_alive
             && framing != Framing::UntilClose
             && !head.headers.get_all(header::CONNECTION).iter().any(|value| lists(value.as_bytes(), "close"))
             && !self.drain.has_begun();
         if !keep_alive {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        } else if !asked.is_current {
+        } else if !context.is_current {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
         }
-        let room = match framing {
-            Framing::Length(length) if length <= SMALL as u64 => length as usize,
+        let capacity = match framing {
+            Framing::Length(length) if length <= MAX_INLINE_BODY as u64 => length as usize,
             _ => 0,
         };
-        let mut out = Vec::with_capacity(HEAD + room);
+        let mut out = Vec::with_capacity(TYPICAL_HEAD + capacity);
         write_head(&mut out, head.status, &head.headers, framing);
-        // What made the head takes no room while it is written.
+        // The parts of the head are dropped before the future is created, so that it does not hold them.
         async move {
             let has_body = !matches!(framing, Framing::None | Framing::Head);
             let is_whole = !has_body || self.write_body(body, framing, &mut out).await?;
@@ -73,28 +73,28 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Writes a reply; says whether the connection goes on.
+    /// Writes a reply. Returns `true` if the connection stays open.
     pub(super) async fn reply(&mut self, reply: Reply, keep_alive: bool) -> io::Result<bool> {
         let Some(content) = reply.content.filter(|_| keep_alive && !self.drain.has_begun()) else {
-            let asked = ResponseContext { is_head: false, is_current: true, keep_alive };
-            // In a box, because few come here, and all would have its room.
-            return Box::pin(self.answer(reply.into(), asked)).await;
+            let context = ResponseContext { is_head: false, is_current: true, keep_alive };
+            // Boxed, because this path is rare and would enlarge the future.
+            return Box::pin(self.answer(reply.into(), context)).await;
         };
         let body = &*reply.body;
-        let here = if body.len() <= SMALL { body } else { &[] };
-        let mut out = Vec::with_capacity(HEAD + here.len());
+        let inline = if body.len() <= MAX_INLINE_BODY { body } else { &[] };
+        let mut out = Vec::with_capacity(TYPICAL_HEAD + inline.len());
         write_reply_head(&mut out, &reply, content);
-        out.extend_from_slice(here);
+        out.extend_from_slice(inline);
         self.write(&out).await?;
-        if here.is_empty() {
+        if inline.is_empty() {
             self.write(body).await?;
         }
         poll_fn(|cx| self.poll_flush(cx)).await?;
         Ok(true)
     }
 
-    /// Writes a body behind what is in `out`, where the last of it stays. What is beyond the length that it said is left
-    /// out: then it is not whole.
+    /// Writes a body after the bytes in `out`, which keeps the last of it unwritten. A body longer than its
+    /// declared length is truncated. Returns `false` in that case.
     async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<bool>
     where
         B: Body<Data = Bytes>,
@@ -107,7 +107,7 @@ impl<L: Listener, S> Connection<L, S> {
             let frame = poll_fn(|cx| {
                 let frame = body.as_mut().poll_frame(cx);
                 if frame.is_pending() {
-                    // What is there leaves meanwhile; and if the client goes, nobody waits for the rest.
+                    // Meanwhile, write what is available, and detect a client that disconnects.
                     ready!(self.poll_write(cx, out, &mut at))?;
                     while let Poll::Ready(seen) = self.poll_client(cx, false, None) {
                         seen?;
@@ -134,7 +134,7 @@ impl<L: Listener, S> Connection<L, S> {
             if framing == Framing::Chunked {
                 out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
             }
-            if out.len() + data.len() > SMALL {
+            if out.len() + data.len() > MAX_INLINE_BODY {
                 self.write(out).await?;
                 out.clear();
                 self.write(&data).await?;
@@ -164,7 +164,7 @@ impl<L: Listener, S> Connection<L, S> {
         poll_fn(|cx| self.poll_write(cx, bytes, &mut at)).await
     }
 
-    /// Writes the bytes from `at` on. A client that takes none of them for too long is given up.
+    /// Writes the bytes from `at` on. Fails if the client reads none of them within the write timeout.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], at: &mut usize) -> Poll<io::Result<()>> {
         while *at < bytes.len() {
             match Pin::new(&mut self.io).poll_write(cx, &bytes[*at..])? {
@@ -179,7 +179,7 @@ impl<L: Listener, S> Connection<L, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Flushes what the stream may hold back, as TLS does.
+    /// Flushes data that the stream buffers, as TLS does.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_flush(cx) {
             Poll::Pending => self.poll_stalled(cx),
@@ -190,7 +190,7 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// An error once the client has taken nothing for too long.
+    /// Fails once the client has read nothing for the write timeout.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.stalled, true) {
             self.clock.set(self.connections.config().write_timeout);
@@ -199,17 +199,17 @@ impl<L: Listener, S> Connection<L, S> {
     }
 }
 
-/// How the end of a body is told to the client.
-fn framing(status: StatusCode, body: &impl Body, asked: ResponseContext) -> Framing {
+/// Returns how the end of the body is indicated to the client.
+fn framing(status: StatusCode, body: &impl Body, context: ResponseContext) -> Framing {
     if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Framing::None;
     }
-    if asked.is_head {
+    if context.is_head {
         return Framing::Head;
     }
     match body.size_hint().exact() {
         Some(length) => Framing::Length(length),
-        None if asked.is_current => Framing::Chunked,
+        None if context.is_current => Framing::Chunked,
         None => Framing::UntilClose,
     }
 }

@@ -1,4 +1,4 @@
-//! The body of a request, and the end of it that the connection holds.
+//! The body of a request, and its sending side, which the connection holds.
 
 use std::{
     fmt, io,
@@ -16,11 +16,11 @@ use super::{
     head::Length,
 };
 
-/// The body of a request that [`serve`](crate::serve) has read, or reads as it is asked for.
+/// The body of a request that [`serve`](crate::serve) has read, or reads on demand.
 ///
 /// # Examples
 ///
-/// A service that is put in front of the engine:
+/// A service in front of the engine:
 ///
 /// ```
 /// use engineio::RequestBody;
@@ -34,13 +34,14 @@ use super::{
 pub struct RequestBody(Kind);
 
 enum Kind {
-    /// It came with the head; `None` once it has been taken.
-    Here(Option<Bytes>),
-    /// What is still to come, if that is known.
-    Arriving(Arc<Mutex<Pipe>>, Option<u64>),
+    /// The body arrived with the head; `None` once it has been read.
+    Complete(Option<Bytes>),
+    /// A body that is received in parts, with the number of remaining bytes if it is known.
+    Streaming(Arc<Mutex<Pipe>>, Option<u64>),
 }
 
-/// Holds one part of a body at most: the next is read when somebody waits for it.
+/// The channel between a connection and a body. Holds at most one part; the connection reads the next when
+/// the service polls for it.
 #[derive(Default)]
 struct Pipe {
     part: Option<Bytes>,
@@ -52,17 +53,17 @@ struct Pipe {
 
 impl RequestBody {
     pub(super) fn here(bytes: Bytes) -> Self {
-        Self(Kind::Here(Some(bytes).filter(|bytes| !bytes.is_empty())))
+        Self(Kind::Complete(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
-    /// A body that is still to come, and where it is to be put.
+    /// Creates a body that is received in parts, and its sending side.
     pub(super) fn arriving(length: Length) -> (Self, BodySender) {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
-        let (known, form) = match length {
-            Length::Known(length) => (Some(length), Form::RequestView(length)),
-            Length::Chunked => (None, Form::Chunked(Chunked::new())),
+        let (known, decoder) = match length {
+            Length::Known(length) => (Some(length), BodyDecoder::Sized(length)),
+            Length::Chunked => (None, BodyDecoder::Chunked(Chunked::new())),
         };
-        (Self(Kind::Arriving(pipe.clone(), known)), BodySender { pipe, form })
+        (Self(Kind::Streaming(pipe.clone(), known)), BodySender { pipe, decoder })
     }
 }
 
@@ -75,8 +76,8 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let (pipe, left) = match &mut self.0 {
-            Kind::Here(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Arriving(pipe, left) => (pipe, left),
+            Kind::Complete(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Streaming(pipe, left) => (pipe, left),
         };
         let pipe = &mut *pipe.lock();
         if let Some(part) = pipe.part.take() {
@@ -102,16 +103,18 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Here(bytes) => bytes.is_none(),
-            Kind::Arriving(..) => false,
+            Kind::Complete(bytes) => bytes.is_none(),
+            Kind::Streaming(..) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Here(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Arriving(_, Some(left)) => SizeHint::with_exact(*left),
-            Kind::Arriving(_, None) => SizeHint::default(),
+            Kind::Complete(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Kind::Streaming(_, Some(left)) => SizeHint::with_exact(*left),
+            Kind::Streaming(_, None) => SizeHint::default(),
         }
     }
 }
@@ -122,25 +125,25 @@ impl fmt::Debug for RequestBody {
     }
 }
 
-/// Where the connection puts the bytes of a body.
+/// The sending side of a body, held by the connection.
 pub(super) struct BodySender {
     pipe: Arc<Mutex<Pipe>>,
-    form: Form,
+    decoder: BodyDecoder,
 }
 
-enum Form {
-    /// So many bytes are still to come.
-    RequestView(u64),
+enum BodyDecoder {
+    /// The number of bytes that remain.
+    Sized(u64),
     Chunked(Chunked),
 }
 
 impl BodySender {
-    /// Whether all of the body has come, and nothing was wrong with it.
+    /// Returns `true` if the whole body has been received and is well-formed.
     pub(super) fn is_complete(&self) -> bool {
         self.pipe.lock().end == Some(Ok(()))
     }
 
-    /// Ready when the service wants more of it.
+    /// Completes when the service polls for more of the body.
     pub(super) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
         let pipe = &mut *self.pipe.lock();
         if pipe.wanted && pipe.end.is_none() {
@@ -150,15 +153,15 @@ impl BodySender {
         Poll::Pending
     }
 
-    /// Takes what it can use of some bytes; says how many.
+    /// Consumes bytes of the body from `input`. Returns how many.
     pub(super) fn take(&mut self, input: &[u8]) -> usize {
-        let (used, part, end) = match &mut self.form {
-            Form::RequestView(left) => {
+        let (used, part, end) = match &mut self.decoder {
+            BodyDecoder::Sized(left) => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= len as u64;
                 (len, Bytes::copy_from_slice(&input[..len]), (*left == 0).then_some(Ok(())))
             }
-            Form::Chunked(chunked) => chunked.join(input),
+            BodyDecoder::Chunked(chunked) => chunked.join(input),
         };
         let pipe = &mut *self.pipe.lock();
         pipe.end = end;
@@ -174,7 +177,8 @@ impl BodySender {
 }
 
 impl Chunked {
-    /// All data of the input in one part; how much of the input it took, and whether the body ends there.
+    /// Joins all data of the input. Returns the number of consumed bytes, the data, and the result if the
+    /// body has ended.
     fn join(&mut self, input: &[u8]) -> (usize, Bytes, Option<Result<(), Malformed>>) {
         let (mut at, mut joined) = (0, Vec::new());
         loop {

@@ -1,59 +1,59 @@
-//! The chunked transfer coding, RFC 9112 section 7.1, as clients send it.
+//! A decoder of the chunked transfer coding: RFC 9112, section 7.1.
 
 use std::ops::Range;
 
-/// The most bytes of a line with the size of a chunk: what stands behind the size means nothing to us.
+/// Maximum length of a line with a chunk size. Chunk extensions are ignored.
 const MAX_SIZE_LINE: usize = 256;
-/// The most bytes of the trailer, which means nothing to us either.
+/// Maximum length of the trailer section, which is ignored.
 const MAX_TRAILER: usize = 4096;
-/// The largest size of a chunk: a reader that counts with a sign takes no more.
+/// Maximum chunk size: the largest that an implementation with signed numbers accepts too.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
-/// Bytes that are not chunked, or take too many bytes to say nothing.
+/// The input is not chunked, or its extensions or trailers are too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// What a piece of a chunked body is.
+/// A part of a chunked body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ChunkPart {
-    /// A part of the body: these bytes of the input.
+    /// Data of the body, as a range of the input.
     Data(Range<usize>),
-    /// The body ends at this byte of the input.
+    /// The body ends at this position of the input.
     End(usize),
-    /// The input ends within the body.
+    /// The input ends before the body does.
     More,
 }
 
-/// Takes the chunks of one body apart.
+/// The decoder of one body.
 #[derive(Debug)]
 pub(super) struct Chunked {
     state: State,
-    /// The bytes of this line, or of the trailer.
+    /// The length so far of the current line or of the trailer section.
     line: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In the digits of a size; `None` before the first.
+    /// In the digits of a chunk size; `None` before the first.
     Size(Option<u64>),
-    /// In blanks behind the digits, which only an extension may follow.
+    /// In whitespace after the digits, which must be followed by an extension.
     Blank(u64),
     Extension(u64),
-    /// Behind the CR of that line.
+    /// After the CR of the size line.
     SizeEnd(u64),
     Data(u64),
-    /// Before the CR behind the data.
+    /// Before the CR after the data.
     DataCr,
     DataLf,
-    /// At the start of a line of the trailer.
+    /// At the start of a trailer line.
     TrailerStart,
-    /// In the name of one.
+    /// In a trailer name.
     TrailerName,
-    /// Behind its colon.
+    /// After the colon.
     TrailerValue,
-    /// Behind the CR of one.
+    /// After the CR of a trailer line.
     TrailerLf,
-    /// Behind the CR of the empty line.
+    /// After the CR of the empty line.
     EndLf,
 }
 
@@ -62,7 +62,7 @@ impl Chunked {
         Self { state: State::Size(None), line: 0 }
     }
 
-    /// The next piece from `input[at..]`. All before its end has been taken.
+    /// Returns the next part of `input[at..]`. The input up to the end of that part is consumed.
     pub(super) fn next(&mut self, input: &[u8], mut at: usize) -> Result<ChunkPart, Malformed> {
         while let Some(&byte) = input.get(at) {
             if let State::Data(left) = self.state {
@@ -80,7 +80,7 @@ impl Chunked {
         Ok(ChunkPart::More)
     }
 
-    /// Takes a byte that is no data.
+    /// Processes a byte that is not data.
     fn step(&mut self, byte: u8) -> Result<(), Malformed> {
         self.line += 1;
         let in_trailer = matches!(
@@ -124,12 +124,12 @@ impl Chunked {
     }
 }
 
-/// Whether a byte may stand in the name of a field.
+/// Returns `true` for the bytes of a field name.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether a byte may stand in the value of a field.
+/// Returns `true` for the bytes of a field value.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }
@@ -138,7 +138,7 @@ fn is_text(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Decodes it in parts of some size; the body, and how many bytes it took.
+    /// Decodes the input in parts of a given size. Returns the body and the number of consumed bytes.
     fn decode(input: &[u8], part: usize) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
         let (mut chunked, mut body, mut taken) = (Chunked::new(), Vec::new(), 0);
         for part in input.chunks(part) {
@@ -210,7 +210,7 @@ mod tests {
         ] {
             assert_eq!(decode(input.as_bytes(), 100), Err(Malformed), "{input:?}");
         }
-        // Who counts with a sign takes this and no more.
+        // The largest size that fits a signed number is accepted.
         assert_eq!(decode(b"7fffffffffffffff\r\n", 100), Ok(None));
         assert_eq!(decode(b"1;\xe9\r\na\r\n0\r\nA: \xe9\t\r\n\r\n", 100).unwrap().unwrap().0, b"a");
     }

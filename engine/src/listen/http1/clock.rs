@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::transport::timer::Timer;
 
-/// What a connection waits for has to come before the deadline.
+/// The deadline of the current wait, with its timer.
 pub(super) struct Clock {
     timer: Timer,
     deadline: Instant,
@@ -24,7 +24,7 @@ impl Clock {
         self.deadline = Instant::now() + timeout;
     }
 
-    /// Ready after the deadline.
+    /// Completes after the deadline.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.poll(cx, self.deadline)
     }

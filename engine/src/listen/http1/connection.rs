@@ -1,4 +1,4 @@
-//! One connection of the accept loop: its requests, one after the other.
+//! A connection of the accept loop, which processes its requests in sequence.
 
 use std::{
     future::{Future, poll_fn},
@@ -40,87 +40,88 @@ use crate::{
 };
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// How long a client may take to read the last answer before the connection is closed.
-const PARTING: Duration = Duration::from_secs(1);
+/// Time for the client to read the last response before the connection is closed.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection, from its accept to its end or until it becomes something else.
+/// A connection, from its accept until it closes or is upgraded.
 pub(in crate::listen) struct Connection<L: Listener, S> {
     pub(super) io: L::Io,
     address: L::Addr,
     service: S,
     shortcut: Option<Shortcut>,
     pub(super) connections: Connections,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     pub(super) drain: DrainSignal,
-    /// Bytes that came and are not used yet.
+    /// Received bytes that have not been consumed.
     input: Vec<u8>,
     pub(super) clock: Clock,
-    /// What is still to be written of the leave to send a body.
+    /// Unwritten bytes of `100 Continue`.
     interim: &'static [u8],
-    /// Whether the client has not taken what was last offered.
+    /// The last write returned `Pending`.
     pub(super) stalled: bool,
-    /// Whether the client has ended its side.
-    has_ended: bool,
-    /// If requests came ahead of the answers to those in front of them.
+    /// The client has shut down its sending side.
+    read_closed: bool,
+    /// `Some` once the client has pipelined a request.
     pipelined: Option<Pipelined>,
 }
 
-/// What comes next on a connection.
+/// The next event on a connection.
 enum Next {
     Request(Box<ParsedRequest>),
-    /// A request that needed not become one.
-    Replied {
+    /// A request that the shortcut answers.
+    Reply {
         reply: BoxFuture<Reply>,
         is_safe: bool,
         keep_alive: bool,
     },
-    Refused(HeadError),
-    Over,
+    Invalid(HeadError),
+    Closed,
 }
 
-/// Whether a request only asks for something (RFC 9110, section 9.2.1). If the client of one ends its side of the
-/// connection, it has lost interest, as in Node; any other request is answered all the same, once it is complete.
+/// Returns `true` for a safe method (RFC 9110, section 9.2.1). If the client of a safe request shuts down its
+/// side of the connection, the response is abandoned, as in Node. Any other request is processed once it is
+/// complete.
 fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
 }
 
-/// A request whose body may be still to come.
+/// A request whose body may be incomplete.
 struct ParsedRequest {
     request: Request<RequestBody>,
-    said: HeadInfo,
-    /// Where the rest of the body is to be put.
+    info: HeadInfo,
+    /// `Some` while the body is incomplete.
     body_sender: Option<BodySender>,
 }
 
-/// A request on its way to the service.
+/// A request ready for the service, and what the connection keeps of it.
 struct Dispatched {
     request: Request<RequestBody>,
     body_sender: Option<BodySender>,
-    asked: ResponseContext,
-    takeover: Option<UpgradeSlot>,
+    context: ResponseContext,
+    upgrade_slot: Option<UpgradeSlot>,
 }
 
-/// The change to another protocol.
+/// A switch to another protocol.
 pub(in crate::listen) struct Switch {
-    then: OnUpgradeFn,
-    /// The answer that allows it.
-    answer: Vec<u8>,
+    on_upgrade: OnUpgradeFn,
+    /// The head of the 101 response.
+    response_head: Vec<u8>,
 }
 
-/// Why no request follows.
+/// The reason why no request follows.
 enum End {
-    /// What came is none.
-    Refused(HeadError),
-    /// The last answer said so.
-    Answered,
-    /// None came.
-    Over,
+    /// The client sent an invalid request.
+    Invalid(HeadError),
+    /// The last response closes the connection.
+    Responded,
+    /// The connection was closed by the client, idle for too long, or drained.
+    Closed,
 }
 
 impl<L: Listener, S> Connection<L, S> {
     pub(in crate::listen) fn new(
         (io, address): (L::Io, L::Addr),
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         (service, shortcut): (S, Option<Shortcut>),
         connections: Connections,
         drain: DrainSignal,
@@ -132,92 +133,97 @@ impl<L: Listener, S> Connection<L, S> {
             service,
             shortcut,
             connections,
-            place,
+            permit,
             drain,
             input: Vec::new(),
             clock,
             interim: &[],
             stalled: false,
-            has_ended: false,
+            read_closed: false,
             pipelined: None,
         }
     }
 
-    /// Answers requests until the connection ends, or until it is to become something else.
+    /// Serves requests until the connection closes or is to be upgraded.
     ///
-    /// What is looked at by reference is handed to functions: here it would keep its room in the future.
+    /// Values that are only inspected are passed to functions, because here they would take space in the
+    /// future.
     pub(in crate::listen) async fn run(&mut self) -> io::Result<Option<Switch>>
     where
         S: HttpService,
     {
         let mut is_first = true;
         let end = loop {
-            let next = self.request(is_first).await?;
+            let next = self.next_request(is_first).await?;
             is_first = false;
-            let begun = match next {
-                Next::Request(begun) => begun,
-                Next::Replied { reply, is_safe, keep_alive } => {
+            let parsed = match next {
+                Next::Request(parsed) => parsed,
+                Next::Reply { reply, is_safe, keep_alive } => {
                     let reply = self.wait_for(reply, is_safe, None).await?;
                     if self.reply(reply, keep_alive).await? {
                         continue;
                     }
-                    break End::Answered;
+                    break End::Responded;
                 }
-                Next::Refused(error) => break End::Refused(error),
-                Next::Over => break End::Over,
+                Next::Invalid(error) => break End::Invalid(error),
+                Next::Closed => break End::Closed,
             };
             let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
-            let Dispatched { request, mut body_sender, mut asked, takeover } = self.ask(*begun);
+            let Dispatched { request, mut body_sender, mut context, upgrade_slot } = self.prepare(*parsed);
             let is_safe = is_safe(request.method().as_str());
             let response = self.service.call(request);
             let Ok(response) = self.wait_for(response, is_safe, body_sender.as_mut()).await?;
-            // What nobody has read is no request.
-            asked.keep_alive &= body_sender.is_none_or(|body_sender| body_sender.is_complete());
-            let response = match claim(response, takeover) {
+            // A body that the service has not read would be parsed as the next request.
+            context.keep_alive &= body_sender.is_none_or(|body_sender| body_sender.is_complete());
+            let response = match take_switch(response, upgrade_slot) {
                 Ok(switch) => return Ok(Some(switch)),
                 Err(response) => response,
             };
-            if !self.answer(response, asked).await? {
-                break End::Answered;
+            if !self.answer(response, context).await? {
+                break End::Responded;
             }
         };
         self.end(end).await?;
         Ok(None)
     }
 
-    /// Lets the stream become something else.
-    pub(in crate::listen) fn switch(self, Switch { then, answer }: Switch) -> Option<SessionTask> {
-        then(UpgradedParts { stream: Stream::accepted(self.io, self.place), answer, rest: self.input })
+    /// Passes the stream to the upgrade function.
+    pub(in crate::listen) fn switch(
+        self,
+        Switch { on_upgrade, response_head }: Switch,
+    ) -> Option<SessionTask> {
+        let stream = Stream::accepted(self.io, self.permit);
+        on_upgrade(UpgradedParts { stream, answer: response_head, rest: self.input })
     }
 
-    /// The next request.
-    async fn request(&mut self, is_first: bool) -> io::Result<Next> {
-        // It may have been sent before the last answer was there.
+    /// Returns the next request.
+    async fn next_request(&mut self, is_first: bool) -> io::Result<Next> {
+        // The input may already contain a pipelined request.
         if !self.input.is_empty()
-            && let Some(mut next) = self.begin_input()
+            && let Some(mut next) = self.parse_input()
         {
-            if let Next::Request(begun) = &mut next {
-                begun.request.extensions_mut().insert(self.pipelined.get_or_insert_default().clone());
+            if let Next::Request(parsed) = &mut next {
+                parsed.request.extensions_mut().insert(self.pipelined.get_or_insert_default().clone());
             }
             return Ok(next);
         }
         let ListenConfig { header_read_timeout, keep_alive_timeout, .. } = *self.connections.config();
         if !is_first {
-            let begun = !self.input.is_empty();
-            self.clock.set(if begun { header_read_timeout } else { keep_alive_timeout });
+            let has_input = !self.input.is_empty();
+            self.clock.set(if has_input { header_read_timeout } else { keep_alive_timeout });
         }
         poll_fn(|cx| {
             loop {
                 if self.input.is_empty() && self.drain.has_begun() {
-                    return Poll::Ready(Ok(Next::Over));
+                    return Poll::Ready(Ok(Next::Closed));
                 }
                 let was_idle = self.input.is_empty();
-                match self.poll_begin(cx)? {
+                match self.poll_next(cx)? {
                     Poll::Ready(None) => {}
                     Poll::Ready(Some(next)) => return Poll::Ready(Ok(next)),
                     Poll::Pending => {
                         ready!(self.clock.poll(cx));
-                        let next = if was_idle { Next::Over } else { Next::Refused(HeadError::TooSlow) };
+                        let next = if was_idle { Next::Closed } else { Next::Invalid(HeadError::TooSlow) };
                         return Poll::Ready(Ok(next));
                     }
                 }
@@ -229,34 +235,35 @@ impl<L: Listener, S> Connection<L, S> {
         .await
     }
 
-    /// Reads once; `None` if what came is not all of a head.
-    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
-        with_read_buffer(|scratch| {
-            let fresh = ready!(poll_read(&mut self.io, cx, scratch))?;
-            if fresh.is_empty() {
-                return Poll::Ready(Ok(Some(Next::Over)));
+    /// Reads once. Returns `None` if the head is still incomplete.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
+        with_read_buffer(|buffer| {
+            let received = ready!(poll_read(&mut self.io, cx, buffer))?;
+            if received.is_empty() {
+                return Poll::Ready(Ok(Some(Next::Closed)));
             }
             let config = self.connections.config();
             if self.input.is_empty() {
-                let (used, next) = begin(fresh, config, self.shortcut.as_ref());
-                self.input.extend_from_slice(&fresh[used..]);
+                let (used, next) = parse_next(received, config, self.shortcut.as_ref());
+                self.input.extend_from_slice(&received[used..]);
                 return Poll::Ready(Ok(next));
             }
-            let complete = fresh.contains(&b'\n') || self.input.len() + fresh.len() >= config.max_head;
-            self.input.extend_from_slice(fresh);
-            // A head that comes in single bytes is not parsed with each of them.
-            Poll::Ready(Ok(if complete { self.begin_input() } else { None }))
+            let complete = received.contains(&b'\n') || self.input.len() + received.len() >= config.max_head;
+            self.input.extend_from_slice(received);
+            // Parse only at the end of a line, so that a head received byte by byte is not parsed for each
+            // byte.
+            Poll::Ready(Ok(if complete { self.parse_input() } else { None }))
         })
     }
 
-    /// A request from bytes that came before.
-    fn begin_input(&mut self) -> Option<Next> {
-        let (used, next) = begin(&self.input, self.connections.config(), self.shortcut.as_ref());
-        self.use_input(used);
+    /// Parses a request from the input.
+    fn parse_input(&mut self) -> Option<Next> {
+        let (used, next) = parse_next(&self.input, self.connections.config(), self.shortcut.as_ref());
+        self.consume_input(used);
         next
     }
 
-    fn use_input(&mut self, used: usize) {
+    fn consume_input(&mut self, used: usize) {
         if used == self.input.len() {
             self.input = Vec::new();
         } else {
@@ -264,7 +271,8 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Waits for the answer of the service, and meanwhile reads the body if it asks for it, or sees the client go.
+    /// Waits for the response of the service. Meanwhile, reads the body on demand, or detects that the client
+    /// has disconnected.
     async fn wait_for<F, R>(
         &mut self,
         response: F,
@@ -286,8 +294,8 @@ impl<L: Listener, S> Connection<L, S> {
         .await
     }
 
-    /// Reads once: the body, if somebody wants it, or the next requests, up to the size of a head, for only a read tells
-    /// whether the client is still there. An error if it has gone.
+    /// Reads once: the body, if the service polls for it, or else subsequent requests, up to the size of a
+    /// head, because only a read detects a disconnect. Fails if the client has disconnected.
     pub(super) fn poll_client(
         &mut self,
         cx: &mut Context<'_>,
@@ -300,7 +308,7 @@ impl<L: Listener, S> Connection<L, S> {
             ready!(body_sender.poll_wanted(cx));
             if !self.input.is_empty() {
                 let used = body_sender.take(&self.input);
-                self.use_input(used);
+                self.consume_input(used);
                 return Poll::Ready(Ok(()));
             }
             while !self.interim.is_empty() {
@@ -308,7 +316,7 @@ impl<L: Listener, S> Connection<L, S> {
                 self.interim = &self.interim[written..];
             }
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        } else if self.has_ended {
+        } else if self.read_closed {
             return if is_safe {
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
             } else {
@@ -320,11 +328,11 @@ impl<L: Listener, S> Connection<L, S> {
                 return Poll::Pending;
             }
         }
-        with_read_buffer(|scratch| {
-            let room = room.min(scratch.len());
-            let fresh = ready!(poll_read(&mut self.io, cx, &mut scratch[..room]))?;
-            if fresh.is_empty() {
-                self.has_ended = true;
+        with_read_buffer(|buffer| {
+            let room = room.min(buffer.len());
+            let received = ready!(poll_read(&mut self.io, cx, &mut buffer[..room]))?;
+            if received.is_empty() {
+                self.read_closed = true;
                 let is_complete = body_sender.is_none();
                 return Poll::Ready(if is_complete {
                     Ok(())
@@ -332,60 +340,61 @@ impl<L: Listener, S> Connection<L, S> {
                     Err(io::ErrorKind::UnexpectedEof.into())
                 });
             }
-            let used = body_sender.map_or(0, |body_sender| body_sender.take(fresh));
-            self.input.extend_from_slice(&fresh[used..]);
+            let used = body_sender.map_or(0, |body_sender| body_sender.take(received));
+            self.input.extend_from_slice(&received[used..]);
             Poll::Ready(Ok(()))
         })
     }
 
-    /// Makes a request for the service.
-    fn ask(&mut self, ParsedRequest { mut request, said, body_sender }: ParsedRequest) -> Dispatched {
-        let asked = ResponseContext {
+    /// Prepares a request for the service.
+    fn prepare(&mut self, ParsedRequest { mut request, info, body_sender }: ParsedRequest) -> Dispatched {
+        let context = ResponseContext {
             is_head: request.method() == Method::HEAD,
             is_current: request.version() == Version::HTTP_11,
-            keep_alive: said.keep_alive,
+            keep_alive: info.keep_alive,
         };
-        self.interim = if said.expects_continue { CONTINUE } else { &[] };
+        self.interim = if info.expects_continue { CONTINUE } else { &[] };
         L::describe(&self.address, request.extensions_mut());
-        let takeover = said.asks_upgrade.then(UpgradeSlot::default);
-        if let Some(takeover) = &takeover {
-            request.extensions_mut().insert(takeover.clone());
+        let upgrade_slot = info.asks_upgrade.then(UpgradeSlot::default);
+        if let Some(upgrade_slot) = &upgrade_slot {
+            request.extensions_mut().insert(upgrade_slot.clone());
         }
-        Dispatched { request, body_sender, asked, takeover }
+        Dispatched { request, body_sender, context, upgrade_slot }
     }
 
-    /// Ends the stream in the way of its end.
+    /// Closes the stream as the reason requires.
     async fn end(&mut self, end: End) -> io::Result<()> {
         match end {
-            End::Over => {
-                // TLS says so, which may take a write.
-                let _ = tokio::time::timeout(PARTING, self.io.shutdown()).await;
+            End::Closed => {
+                // TLS sends a close alert.
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, self.io.shutdown()).await;
                 return Ok(());
             }
-            End::Refused(error) => {
-                let asked = ResponseContext { is_head: false, is_current: true, keep_alive: false };
-                // In a box, because few come here, and all would have its room.
-                Box::pin(self.answer(refused(error), asked)).await?;
+            End::Invalid(error) => {
+                let context = ResponseContext { is_head: false, is_current: true, keep_alive: false };
+                // Boxed, because this path is rare and would enlarge the future.
+                Box::pin(self.answer(refused(error), context)).await?;
             }
-            End::Answered => {}
+            End::Responded => {}
         }
         lingering_close(&mut self.io).await;
         Ok(())
     }
 }
 
-/// What is to be done with the stream behind the answer, if the service has said so; the answer otherwise.
-fn claim<B>(response: Response<B>, takeover: Option<UpgradeSlot>) -> Result<Switch, Response<B>> {
+/// Returns the switch of protocols if the service has accepted an upgrade, otherwise the response.
+fn take_switch<B>(response: Response<B>, upgrade_slot: Option<UpgradeSlot>) -> Result<Switch, Response<B>> {
     let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let Some(then) = takeover.filter(|_| is_switching).and_then(|takeover| takeover.take()) else {
+    let Some(on_upgrade) = upgrade_slot.filter(|_| is_switching).and_then(|upgrade_slot| upgrade_slot.take())
+    else {
         return Err(response);
     };
-    let mut answer = Vec::with_capacity(256);
-    write_head(&mut answer, response.status(), response.headers(), Framing::None);
-    Ok(Switch { then, answer })
+    let mut response_head = Vec::with_capacity(256);
+    write_head(&mut response_head, response.status(), response.headers(), Framing::None);
+    Ok(Switch { on_upgrade, response_head })
 }
 
-/// The answer to what is no request.
+/// Returns the response to an invalid request.
 fn refused(error: HeadError) -> Response<Full<Bytes>> {
     tracing::debug!(?error, "request refused");
     let message = match error {
@@ -396,67 +405,64 @@ fn refused(error: HeadError) -> Response<Full<Bytes>> {
     refusal(error.status(), RequestError::BadRequest.code(), message)
 }
 
-/// Begins with the next request, if all of its head is there; says how many bytes that took.
-fn begin(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (usize, Option<Next>) {
-    let begun = head::read(bytes, config.max_head, config.max_headers, |len, parsed| {
-        let said = HeadInfo::of(parsed)?;
-        let here = &bytes[len..];
-        let here = match said.body {
-            // It fits in what is here.
-            Length::Known(length) if length <= here.len() as u64 => Some(&here[..length as usize]),
+/// Parses the next request if its head is complete. Returns the number of consumed bytes.
+fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (usize, Option<Next>) {
+    let result = head::read(bytes, config.max_head, config.max_headers, |len, parsed| {
+        let info = HeadInfo::of(parsed)?;
+        let rest = &bytes[len..];
+        let complete_body = match info.body {
+            // The comparison bounds the length.
+            Length::Known(length) if length <= rest.len() as u64 => Some(&rest[..length as usize]),
             _ => None,
         };
-        let used = len + here.map_or(0, <[u8]>::len);
-        if let Some(body) = here
+        let used = len + complete_body.map_or(0, <[u8]>::len);
+        if let Some(body) = complete_body
             && let Some(shortcut) = shortcut
-            && !said.asks_upgrade
+            && !info.asks_upgrade
             && head::is_current(parsed)
-            // In what is longer, there may be something that is too long for `http`.
+            // The `http` crate rejects some longer requests, such as those with a long target.
             && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
             && let Some(reply) = shortcut(&RequestView { method, target, headers: parsed.headers, body })
         {
-            return Ok((
-                used,
-                Next::Replied { reply, is_safe: is_safe(method), keep_alive: said.keep_alive },
-            ));
+            return Ok((used, Next::Reply { reply, is_safe: is_safe(method), keep_alive: info.keep_alive }));
         }
         let request = head::request(&bytes[..len], parsed)?;
-        let (body, body_sender) = if let Some(body) = here {
+        let (body, body_sender) = if let Some(body) = complete_body {
             (RequestBody::here(Bytes::copy_from_slice(body)), None)
         } else {
-            let (body, body_sender) = RequestBody::arriving(said.body);
+            let (body, body_sender) = RequestBody::arriving(info.body);
             (body, Some(body_sender))
         };
-        let begun = ParsedRequest { request: request.map(|()| body), said, body_sender };
-        Ok((used, Next::Request(Box::new(begun))))
+        let parsed = ParsedRequest { request: request.map(|()| body), info, body_sender };
+        Ok((used, Next::Request(Box::new(parsed))))
     });
-    match begun {
+    match result {
         Ok(Some((used, next))) => (used, Some(next)),
         Ok(None) => (0, None),
-        Err(error) => (0, Some(Next::Refused(error))),
+        Err(error) => (0, Some(Next::Invalid(error))),
     }
 }
 
-/// Reads once, and lends out what came.
+/// Reads once and returns the bytes read.
 fn poll_read<'a>(
     io: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
-    scratch: &'a mut [u8],
+    space: &'a mut [u8],
 ) -> Poll<io::Result<&'a [u8]>> {
-    let mut buffer = ReadBuf::new(scratch);
+    let mut buffer = ReadBuf::new(space);
     ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
     let len = buffer.filled().len();
-    Poll::Ready(Ok(&scratch[..len]))
+    Poll::Ready(Ok(&space[..len]))
 }
 
-/// Ends our side of a stream, and reads what the client still sends until it ends its own: a close with bytes unread
-/// would be a reset, which may overtake the answer. However much that is: a client that sends a body which is too large
-/// may have most of it on its way.
+/// Shuts down the sending side of a stream and reads until the client closes its own: closing with unread
+/// bytes would send a reset, which may overtake the response. The amount is not limited, because most of an
+/// oversized body may already be in transit.
 pub(in crate::listen) async fn lingering_close(mut io: impl AsyncRead + AsyncWrite + Unpin) {
-    let parted = async {
+    let closed = async {
         io.shutdown().await?;
         tokio::io::copy(&mut io, &mut tokio::io::sink()).await
     };
-    let _ = tokio::time::timeout(PARTING, parted).await;
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, closed).await;
 }

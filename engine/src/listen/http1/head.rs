@@ -1,4 +1,4 @@
-//! The head of a request.
+//! Parsing of request heads.
 
 use std::{mem::MaybeUninit, net::Ipv6Addr};
 
@@ -8,36 +8,36 @@ use memchr::memchr;
 
 use crate::http::request::lists;
 
-/// As many headers as most requests have at most: their places lie on the stack.
+/// Number of headers that are parsed on the stack, enough for most requests.
 const FEW_HEADERS: usize = 32;
 
-/// What a head says to whoever reads the requests. It is noted in one pass: to look for each of these headers would cost
-/// more than all else.
+/// The properties of a head that the connection needs. They are collected in one pass, because a lookup per
+/// header would dominate the cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HeadInfo {
     pub(super) body: Length,
     pub(super) keep_alive: bool,
-    /// Whether the client waits for leave to send its body.
+    /// `true` if the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
-    /// Whether the client would like to speak another protocol.
+    /// `true` if the client requests an upgrade.
     pub(super) asks_upgrade: bool,
 }
 
-/// How long a body is.
+/// The length of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
     Known(u64),
     Chunked,
 }
 
-/// Why a head is refused.
+/// The reason for rejecting a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeadError {
-    /// With what is wrong with it.
+    /// The syntax is invalid, as described.
     Malformed(&'static str),
-    /// More bytes or more headers than there may be.
+    /// The head exceeds the limit of bytes or headers.
     TooLarge,
-    /// It was not complete in time.
+    /// The head was not complete before the timeout.
     TooSlow,
 }
 
@@ -51,7 +51,7 @@ impl HeadError {
     }
 }
 
-/// Parses a head if it is complete, and hands it on with the bytes that it took.
+/// Parses a head if it is complete, and calls `then` with its length and the result.
 pub(super) fn read<T>(
     bytes: &[u8],
     max_len: usize,
@@ -87,7 +87,7 @@ fn fault(error: httparse::Error) -> &'static str {
     }
 }
 
-/// Makes a request of a head. All of its parts share one copy of the bytes.
+/// Creates a request from a head. All its parts share one copy of the bytes.
 pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Result<Request<()>, HeadError> {
     let shared = Bytes::copy_from_slice(bytes);
     let share = |part: &[u8]| {
@@ -115,7 +115,7 @@ pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Resul
     Ok(request)
 }
 
-/// A target as browsers write it: some clients escape nothing, and `http` does not take these as they are.
+/// Escapes a target as browsers do: some clients escape nothing, and the `http` crate rejects these bytes.
 fn escaped(target: &[u8]) -> Bytes {
     let mut escaped = Vec::with_capacity(target.len() + 16);
     for &byte in target {
@@ -153,7 +153,7 @@ impl HeadInfo {
                 6 if is("expect") => {
                     expectation.get_or_insert(value);
                 }
-                // Of a client of HTTP/1.0 it means nothing: RFC 9110, section 7.8.
+                // Ignored in HTTP/1.0: RFC 9110, section 7.8.
                 7 if is("upgrade") => asks_upgrade = is_current,
                 10 if is("connection") => {
                     keeps = keeps || lists(value, "keep-alive");
@@ -170,13 +170,14 @@ impl HeadInfo {
         let continues = expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         let body = length(&lengths, &codings, is_current)
             .ok_or(HeadError::Malformed("invalid length of the body"))?;
-        // Whatever else is asked for, the end comes first: RFC 9112, section 9.3.
+        // `close` takes precedence: RFC 9112, section 9.3.
         let keep_alive = keeps && !closes;
         Ok(Self { body, keep_alive, expects_continue: is_current && continues, asks_upgrade })
     }
 }
 
-/// Whether a value of `Host` is one: RFC 9110, section 7.2. It may be empty, as the name of a host may.
+/// Returns `true` for a valid value of `Host`: RFC 9110, section 7.2. It may be empty, because a `reg-name`
+/// may.
 fn is_host(value: &[u8]) -> bool {
     let port = if let Some(literal) = value.strip_prefix(b"[") {
         let Some(end) = memchr(b']', literal) else { return false };
@@ -195,29 +196,28 @@ fn is_host(value: &[u8]) -> bool {
     port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
 }
 
-/// Whether this is a `reg-name`: RFC 3986, section 3.2.2.
+/// Returns `true` for a `reg-name`: RFC 3986, section 3.2.2.
 fn is_name(mut rest: &[u8]) -> bool {
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = match (byte, behind) {
-            (b'%', [first, second, behind @ ..])
-                if first.is_ascii_hexdigit() && second.is_ascii_hexdigit() =>
-            {
-                behind
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = match (byte, tail) {
+            (b'%', [first, second, tail @ ..]) if first.is_ascii_hexdigit() && second.is_ascii_hexdigit() => {
+                tail
             }
-            (b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=', _) => behind,
-            _ if byte.is_ascii_alphanumeric() => behind,
+            (b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=', _) => tail,
+            _ if byte.is_ascii_alphanumeric() => tail,
             _ => return false,
         };
     }
     true
 }
 
-/// A header that should come once.
+/// A header that should occur once.
 #[derive(Default)]
 struct Repeated<'a> {
     first: Option<&'a [u8]>,
-    /// Whether there are others, and whether they are the same.
+    /// `true` if the header is repeated.
     more: bool,
+    /// `true` if their values differ.
     differ: bool,
 }
 
@@ -233,7 +233,8 @@ impl<'a> Repeated<'a> {
     }
 }
 
-/// The length of the body, RFC 9112 section 6.3. What two readers could take differently is refused.
+/// Returns the length of the body, RFC 9112 section 6.3, or `None` if implementations could disagree about
+/// it.
 fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_current: bool) -> Option<Length> {
     match (codings.first, lengths.first) {
         (None, None) => Some(Length::Known(0)),
@@ -245,7 +246,8 @@ fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_current: bool) -> O
     }
 }
 
-/// Digits only: `str::parse` would take a sign. A reader that counts with one takes no more than this.
+/// Parses digits only: `str::parse` accepts a sign. The maximum is that of implementations with signed
+/// numbers.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -267,7 +269,7 @@ mod tests {
     #[derive(Debug)]
     struct Head {
         request: Request<()>,
-        said: HeadInfo,
+        info: HeadInfo,
     }
 
     fn parse(bytes: &str) -> Result<Option<(usize, Head)>, HeadError> {
@@ -277,7 +279,7 @@ mod tests {
     fn parse_with(bytes: &str, max_headers: usize) -> Result<Option<(usize, Head)>, HeadError> {
         let bytes = bytes.as_bytes();
         read(bytes, MAX_LEN, max_headers, |len, parsed| {
-            Ok((len, Head { request: request(&bytes[..len], parsed)?, said: HeadInfo::of(parsed)? }))
+            Ok((len, Head { request: request(&bytes[..len], parsed)?, info: HeadInfo::of(parsed)? }))
         })
     }
 
@@ -295,13 +297,13 @@ mod tests {
         assert_eq!(request.uri().query(), Some("EIO=4"));
         assert_eq!(request.headers()["host"], "a");
         assert_eq!(request.headers().get_all("x-two").iter().count(), 2);
-        let said = HeadInfo {
+        let info = HeadInfo {
             body: Length::Known(0),
             keep_alive: true,
             expects_continue: false,
             asks_upgrade: false,
         };
-        assert_eq!(head.said, said);
+        assert_eq!(head.info, info);
     }
 
     #[test]
@@ -315,22 +317,22 @@ mod tests {
 
     #[test]
     fn the_connection_goes_on_as_the_version_says() {
-        assert!(head("").unwrap().said.keep_alive);
-        assert!(!head("Connection: x, Close\r\n").unwrap().said.keep_alive);
+        assert!(head("").unwrap().info.keep_alive);
+        assert!(!head("Connection: x, Close\r\n").unwrap().info.keep_alive);
         let old = |headers| parse(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap().unwrap().1;
-        assert!(!old("").said.keep_alive);
-        assert!(old("Connection: Keep-Alive\r\n").said.keep_alive);
-        // Who says both means the end, RFC 9112 section 9.3, in whatever order and however many headers.
+        assert!(!old("").info.keep_alive);
+        assert!(old("Connection: Keep-Alive\r\n").info.keep_alive);
+        // `close` takes precedence, RFC 9112 section 9.3, in any order and over several headers.
         for both in [
             "Connection: keep-alive, close\r\n",
             "Connection: close, keep-alive\r\n",
             "Connection: close\r\nConnection: keep-alive\r\n",
             "Connection: keep-alive\r\nConnection: close\r\n",
         ] {
-            assert!(!old(both).said.keep_alive, "{both}");
-            assert!(!head(both).unwrap().said.keep_alive, "{both}");
+            assert!(!old(both).info.keep_alive, "{both}");
+            assert!(!head(both).unwrap().info.keep_alive, "{both}");
         }
-        assert!(head("Expect: 100-Continue\r\n").unwrap().said.expects_continue);
+        assert!(head("Expect: 100-Continue\r\n").unwrap().info.expects_continue);
     }
 
     #[test]
@@ -347,14 +349,14 @@ mod tests {
 
     #[test]
     fn a_body_has_one_length() {
-        assert_eq!(head("Content-Length: 12\r\n").unwrap().said.body, Length::Known(12));
+        assert_eq!(head("Content-Length: 12\r\n").unwrap().info.body, Length::Known(12));
         assert_eq!(
-            head("Content-Length: 12\r\nContent-Length: 12\r\n").unwrap().said.body,
+            head("Content-Length: 12\r\nContent-Length: 12\r\n").unwrap().info.body,
             Length::Known(12)
         );
         let largest = head("Content-Length: 9223372036854775807\r\n").unwrap();
-        assert_eq!(largest.said.body, Length::Known(i64::MAX as u64));
-        assert_eq!(head("Transfer-Encoding: Chunked\r\n").unwrap().said.body, Length::Chunked);
+        assert_eq!(largest.info.body, Length::Known(i64::MAX as u64));
+        assert_eq!(head("Transfer-Encoding: Chunked\r\n").unwrap().info.body, Length::Chunked);
         for headers in [
             "Content-Length: +1\r\n",
             "Content-Length: -1\r\n",
@@ -404,7 +406,7 @@ mod tests {
         assert_eq!(parse(&long(MAX_LEN + 1)[..MAX_LEN]).unwrap_err(), HeadError::TooLarge);
 
         let many = |count| head(&"A: b\r\n".repeat(count)).map(|head| head.request.headers().len());
-        // The host is one, too.
+        // `Host` counts too.
         for count in [FEW_HEADERS, FEW_HEADERS + 1, MAX_HEADERS] {
             assert_eq!(many(count - 1), Ok(count));
         }

@@ -1,10 +1,11 @@
-//! HTTP/1.1 for the accept loop: as much of it as a server needs that answers polls and hands connections over to WebSocket.
+//! HTTP/1.1 for the accept loop: the subset that a server for polls and WebSocket upgrades needs.
 //!
-//! hyper keeps two buffers of 8 KiB for a connection, and half of what a poll costs a server is spent in it. Here a
-//! connection that waits, for a request or for the answer to one, owns no buffer at all. Whoever brings a server of
-//! their own, such as axum's, does without this module.
+//! hyper keeps two buffers of 8 KiB per connection, and accounts for half of the cost of a poll. Here, a
+//! connection that waits for a request or a response owns no buffer at all. Other servers, such as axum, do
+//! not use this module.
 //!
-//! It is strict where leniency is how requests are smuggled: one length, one spelling of `chunked`, never both.
+//! It is strict where leniency enables request smuggling: a request has one length, `chunked` has one
+//! spelling, and a request never has both.
 
 mod answer;
 mod body;

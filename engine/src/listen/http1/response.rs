@@ -1,4 +1,4 @@
-//! The head of an answer.
+//! Encoding of response heads.
 
 use std::{cell::RefCell, time::SystemTime};
 
@@ -6,26 +6,26 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::http::reply::{Content, NO_SNIFF, NO_STORE, Reply};
 
-/// How the end of a body is told.
+/// How the end of a body is indicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is no body, nor a header for it: RFC 9110, section 8.6.
+    /// No body, and no header that indicates its length: RFC 9110, section 8.6.
     None,
-    /// There is no body, as in the answer to HEAD, but there may be a length: that of what GET would bring.
+    /// No body, as in the response to HEAD. `Content-Length` may be that of the response to GET.
     Head,
     Length(u64),
     Chunked,
-    /// The connection ends with it.
+    /// The connection closes after the body.
     UntilClose,
 }
 
-/// Writes the head of an answer. What is said of the body's length is decided here.
+/// Writes the head of a response. `framing` determines the headers that indicate the length of the body.
 pub(super) fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap, framing: Framing) {
     write_status(out, status);
     write_headers(out, Some(headers), framing);
 }
 
-/// Writes the head of a reply that has a body.
+/// Writes the head of a reply with a body.
 pub(super) fn write_reply_head(out: &mut Vec<u8>, reply: &Reply, content: Content) {
     write_status(out, reply.status);
     write_header(out, "Content-Type", content.as_str().as_bytes());
@@ -44,7 +44,7 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes all headers behind those that are there.
+/// Writes the remaining headers and ends the head.
 fn write_headers(out: &mut Vec<u8>, headers: Option<&HeaderMap>, framing: Framing) {
     let mut is_dated = false;
     for (name, value) in headers.into_iter().flatten() {
@@ -77,8 +77,8 @@ fn write_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Puts the name of a header into the case in which the RFCs write it: some clients on microcontrollers compare it as it
-/// stands.
+/// Capitalizes the name of a header as in the RFCs: some clients on microcontrollers compare names
+/// case-sensitively.
 fn capitalize(name: &mut [u8]) {
     let mut starts = true;
     for byte in &mut *name {
@@ -92,7 +92,7 @@ fn capitalize(name: &mut [u8]) {
     }
 }
 
-/// The date changes once in a second, so each thread keeps it as it was written last.
+/// Writes the `Date` header, which each thread caches for one second.
 fn write_date(out: &mut Vec<u8>) {
     thread_local! {
         static WRITTEN: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };

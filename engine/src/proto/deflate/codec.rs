@@ -1,6 +1,6 @@
-//! DEFLATE with one compressor and one decompressor for each worker thread, RFC 7692 section 7.2.
+//! DEFLATE with one compressor and one decompressor for each worker thread: RFC 7692, section 7.2.
 //!
-//! Context takeover needs no state of its own in here: what a message may refer to is handed in as a dictionary.
+//! Context takeover keeps no zlib state: the bytes that a message may refer to are passed as a dictionary.
 
 use std::cell::Cell;
 
@@ -8,22 +8,24 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::proto::websocket::Fault;
 
-/// The largest window there is: 32 KiB.
+/// The largest window: 32 KiB.
 pub(crate) const MAX_BITS: u8 = 15;
-/// What a sender cuts off and a receiver appends: the end of an empty block.
+/// The end of an empty block, which a sender removes and a receiver appends.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// An empty last block. A decompressor that stands between two blocks, as it must after a message, ends with it.
+/// An empty final block. It ends the stream of a decompressor that stands between two blocks, as it must
+/// after a message.
 const END: [u8; 2] = [0x03, 0];
-/// The most last blocks in one message. Each one resets the decompressor, which costs more than its two bytes.
+/// The maximum number of final blocks in one message. Each resets the decompressor, which costs more than its
+/// two bytes.
 const MAX_STREAMS: u32 = 1024;
-/// zlib repeats the mark of a flush if it finds less room than that.
+/// The minimum free space in the output. With less, zlib repeats the flush marker.
 const MIN_ROOM: usize = 64;
 
-/// How a message is compressed.
+/// The parameters of the compressor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CompressionParams {
     pub(crate) level: u32,
-    /// How far back it may refer.
+    /// The base-two logarithm of the window size.
     pub(crate) bits: u8,
 }
 
@@ -37,7 +39,7 @@ thread_local! {
     static DECOMPRESSOR: Cell<Option<Decompress>> = const { Cell::new(None) };
 }
 
-/// Appends the compressed `message` to `out`; `false` if that failed.
+/// Appends the compressed `message` to `out`. Returns `false` on failure.
 pub(crate) fn deflate(message: &[u8], history: &[u8], params: CompressionParams, out: &mut Vec<u8>) -> bool {
     let mut compressor =
         COMPRESSOR.take().filter(|compressor| compressor.params == params).unwrap_or_else(|| Compressor {
@@ -69,7 +71,8 @@ fn deflate_with(raw: &mut Compress, message: &[u8], history: &[u8], out: &mut Ve
     flushed
 }
 
-/// Decompresses a message of at most `max_len` bytes. Beyond, it stops at once: a bomb costs `max_len`.
+/// Decompresses a message of at most `max_len` bytes. Stops as soon as it exceeds the limit, so a
+/// decompression bomb costs no more than `max_len`.
 pub(crate) fn inflate(payload: &[u8], history: &[u8], max_len: usize) -> Result<Vec<u8>, Fault> {
     let mut raw = DECOMPRESSOR.take().unwrap_or_else(|| Decompress::new(false));
     raw.reset(false);
@@ -89,7 +92,7 @@ fn inflate_with(
     }
     let out = Vec::with_capacity(payload.len().saturating_mul(4).clamp(MIN_ROOM, max_len.max(MIN_ROOM)));
     let mut run = Run { raw, out, max_len, streams: 0 };
-    // A message may be empty, and it may end with a last block and nothing behind it.
+    // A message may be empty, or end with a final block and nothing after it.
     if payload.is_empty() || run.feed(payload)? {
         return Ok(run.out);
     }
@@ -99,7 +102,7 @@ fn inflate_with(
     Ok(run.out)
 }
 
-/// The decompression of one message.
+/// The state of the decompression of one message.
 struct Run<'a> {
     raw: &'a mut Decompress,
     out: Vec<u8>,
@@ -108,12 +111,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Decompresses a part of the message; says whether a last block ended with it.
+    /// Decompresses a part of the message. Returns `true` if it ended with a final block.
     fn feed(&mut self, mut input: &[u8]) -> Result<bool, Fault> {
         let mut ended = false;
         loop {
             if self.out.len() == self.out.capacity() {
-                // One byte of room beyond the limit tells a message of exactly that size from a larger one.
+                // One byte of room beyond the limit distinguishes a message of exactly that size from a
+                // larger one.
                 let max = self.max_len.saturating_add(1);
                 let target = self.out.len().saturating_mul(2).clamp(MIN_ROOM, max.max(MIN_ROOM));
                 self.out.reserve_exact(target.saturating_sub(self.out.len()));
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn reads_the_examples_of_the_rfc() {
         let hello: [&[u8]; 4] = [
-            // One block, an uncompressed one, a last one, and two blocks.
+            // One block, an uncompressed block, a final block, and two blocks.
             &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
             &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
             &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
@@ -173,11 +177,11 @@ mod tests {
             assert_eq!(inflate(payload, b"", 4), Err(Fault::TooLarge), "{payload:x?}");
         }
         assert_eq!(deflated(b"Hello", b"", 15), hello[0]);
-        // A last block may be the end; an empty message is one byte, or none.
+        // A message may end with a final block; an empty message is one byte, or none.
         assert_eq!(inflate(&hello[2][..7], b"", 5).unwrap(), b"Hello");
         assert_eq!(inflate(&[0], b"", 0).unwrap(), b"");
         assert_eq!(inflate(&[], b"", 0).unwrap(), b"");
-        // With context takeover, the second one refers to the first.
+        // With context takeover, the second message refers to the first.
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         assert_eq!(inflate(&again, b"Hello", 5).unwrap(), b"Hello");
         assert_eq!(inflate(&again, b"", 5), Err(Fault::InvalidDeflate));
@@ -192,7 +196,7 @@ mod tests {
         for bad in [&[0xff_u8; 20][..], &[0x06], &[0xf2, 0x48], &[0x00, 0x05, 0x00, 0xfa, 0xff]] {
             assert_eq!(inflate(bad, b"", 10_000), Err(Fault::InvalidDeflate), "{bad:x?}");
         }
-        // Last blocks without end.
+        // Too many final blocks.
         assert!(inflate(&END.repeat(MAX_STREAMS as usize), b"", 10).is_ok());
         assert_eq!(inflate(&END.repeat(MAX_STREAMS as usize + 1), b"", 10), Err(Fault::InvalidDeflate));
     }

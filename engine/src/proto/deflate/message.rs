@@ -1,14 +1,14 @@
-//! The messages of one WebSocket, compressed and decompressed.
+//! Compression and decompression of the messages of one WebSocket.
 
 use std::{collections::VecDeque, sync::OnceLock};
 
 use super::codec::{self, CompressionParams, MAX_BITS};
 use crate::proto::{frame::Frame, websocket::Fault};
 
-/// The place in a frame for its compressed form, or for the knowledge that it would be no smaller.
+/// The cached compressed form of a frame. `Some(None)` means that compression does not make it smaller.
 pub(crate) type Slot = OnceLock<Option<Frame>>;
 
-/// The last bytes of all compressed messages: what the next one may refer to.
+/// The last bytes of all compressed messages: the dictionary of the next one.
 #[derive(Debug)]
 pub(crate) struct History {
     bytes: Vec<u8>,
@@ -30,17 +30,17 @@ impl History {
     }
 }
 
-/// Compresses what goes to one client.
+/// The compressor of the messages to one client.
 #[derive(Debug)]
 pub(crate) struct Deflate {
     pub(crate) threshold: usize,
     pub(crate) params: CompressionParams,
-    /// With context takeover.
+    /// `Some` with context takeover.
     pub(crate) history: Option<History>,
 }
 
 impl Deflate {
-    /// Compresses the frames that are large enough, and says by how much less they now cost.
+    /// Compresses the frames that reach the threshold. Returns the cost saved.
     pub(crate) fn compress(&mut self, frames: &mut VecDeque<Frame>) -> usize {
         let mut saved = 0;
         for frame in frames {
@@ -71,7 +71,7 @@ impl Deflate {
     }
 }
 
-/// The compressed form of a frame, unless it is no smaller.
+/// Returns the compressed form of a frame, or `None` if it is not smaller.
 fn compress(frame: &Frame, history: &[u8], params: CompressionParams) -> Option<Frame> {
     let mut buffer = vec![0; Frame::HEADROOM];
     buffer.reserve(frame.payload().len() / 4);
@@ -80,10 +80,10 @@ fn compress(frame: &Frame, history: &[u8], params: CompressionParams) -> Option<
     (done && smaller).then(|| frame.deflated(&mut buffer, Frame::HEADROOM))
 }
 
-/// Decompresses what comes from one client.
+/// The decompressor of the messages of one client.
 #[derive(Debug)]
 pub(crate) struct Inflate {
-    /// With context takeover.
+    /// `Some` with context takeover.
     pub(crate) history: Option<History>,
 }
 
@@ -165,7 +165,7 @@ mod tests {
         decode(&mut Decoder::new(Some(inflate)), frames, max_len)
     }
 
-    /// What a client that is our own decoder makes of a frame of ours.
+    /// Decodes a server frame with the crate's own decoder as the client.
     fn sent(decoder: &mut Decoder, frame: &Frame) -> Vec<u8> {
         let (head, body) = frame.wire();
         let whole = [head, body].concat();
@@ -228,13 +228,13 @@ mod tests {
         assert_eq!(received(&[masked(0xc2, &zeros)], 99_999), Err(Fault::TooLarge));
         let fragments = [masked(0x42, &zeros[..9]), masked(0x80, &zeros[9..])];
         assert_eq!(received(&fragments, 99_999), Err(Fault::TooLarge));
-        // What cannot be compressed gets a little larger.
+        // Incompressible data grows a little.
         let noise: Vec<u8> =
             (0..1000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         let larger = compressed(&noise);
         assert!(larger.len() > noise.len());
         assert_eq!(received(&[masked(0xc2, &larger)], noise.len()).unwrap(), [noise]);
-        // A header alone decides about what cannot become a message of that size.
+        // A message that cannot fit is refused by its header alone.
         assert_eq!(received(&[masked(0xc2, &[0; 200])[..14].to_vec()], 100), Err(Fault::TooLarge));
     }
 
@@ -259,7 +259,7 @@ mod tests {
             assert_eq!(saved + frames.iter().map(Frame::cost).sum::<usize>(), session.buffered());
             assert!(frames[0].wire_len() < 100 && saved > 1900);
             assert_eq!(frames[0].wire().1[0], 0xc1);
-            // What would not shrink, and what is too small, goes as it is.
+            // Messages that would not shrink or are too small are sent uncompressed.
             assert_eq!((frames[1].wire().0[0], frames[1].payload().len()), (0x82, 4000));
             assert_eq!(frames[2].wire().1[0], 0x81);
             let mut client = Decoder::new(Some(agreed(PerMessageDeflate::default()).inflate()));
@@ -271,13 +271,13 @@ mod tests {
         assert_eq!(written(&first), written(&second));
     }
 
-    /// Messages that repeat what was said before, near and far.
+    /// Messages that repeat earlier content, near and far.
     fn alike(round: u32) -> String {
         let words = (0..round * 7 + 60).map(|i| format!("{:x}", i.wrapping_mul(2_654_435_761)));
         words.collect::<Vec<_>>().concat()
     }
 
-    /// Against a zlib that keeps its state from message to message, as clients do.
+    /// Tests against a zlib that keeps its state from message to message, as clients do.
     #[test]
     fn context_takeover_is_understood_by_a_stream_that_goes_on() {
         for bits in [9, 12, 15] {

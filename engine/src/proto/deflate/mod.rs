@@ -1,7 +1,7 @@
 //! permessage-deflate: RFC 7692.
 //!
-//! Without the feature `compression`, the same types exist and have no values. So no other module depends on the
-//! feature, and the compiler removes the code for compression.
+//! Without the feature `compression`, the same types exist but are uninhabited. No other module depends on
+//! the feature, and the compiler removes the code for compression.
 
 #[cfg(feature = "compression")]
 mod codec;

@@ -1,4 +1,4 @@
-//! The parameters of permessage-deflate that both sides have agreed on: RFC 7692, section 7.1.
+//! The negotiated parameters of permessage-deflate: RFC 7692, section 7.1.
 
 use super::{
     codec::CompressionParams,
@@ -14,7 +14,7 @@ pub(crate) struct Negotiated {
     pub(crate) client_takeover: bool,
     pub(crate) server_bits: u8,
     pub(crate) client_bits: u8,
-    /// The client offered a window for the server, so the answer names the one that is used.
+    /// The client offered `server_max_window_bits`, so the response names the value in use.
     pub(crate) server_bits_offered: bool,
 }
 
@@ -28,7 +28,7 @@ impl Negotiated {
     }
 
     pub(crate) fn inflate(self) -> Inflate {
-        // zlib takes 9 bits when it is told 8.
+        // zlib uses 9 bits when 8 are requested.
         Inflate { history: self.client_takeover.then(|| History::new(self.client_bits.max(9))) }
     }
 }

@@ -1,4 +1,4 @@
-//! The types of permessage-deflate without the feature `compression`. They have no values.
+//! The uninhabited types of permessage-deflate without the feature `compression`.
 
 use std::{collections::VecDeque, convert::Infallible};
 

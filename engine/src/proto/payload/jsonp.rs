@@ -1,33 +1,33 @@
-//! Long-polling for browsers that had no other way to another site: answers are scripts that call a function, and
-//! packets come as a field of a form.
+//! JSONP polling for old browsers without cross-origin requests: responses are scripts that call a function,
+//! and packets are sent as a form field.
 
 use std::{fmt::Write as _, num::NonZeroU32};
 
-/// The function of the page that takes the answers: `___eio[<number>]`.
+/// The JavaScript function that receives the responses: `___eio[<number>]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Jsonp(
-    /// One more than the number: so the option of it takes four bytes in each session.
+    /// The number plus one, so that `Option<Jsonp>` takes four bytes in each session.
     NonZeroU32,
 );
 
 impl Jsonp {
-    /// Reads the `j` of a query: a number, once all but its digits has been dropped, as in Node. There is no
-    /// function of another name.
+    /// Parses the `j` query parameter: a number, after removing all characters but digits, as in Node. No
+    /// other function name is possible.
     pub(crate) fn of_query(j: &str) -> Option<Self> {
         let digits: String = j.chars().filter(char::is_ascii_digit).collect();
         let number: u32 = digits.parse().ok()?;
         number.checked_add(1).and_then(NonZeroU32::new).map(Self)
     }
 
-    /// Makes a script of the answer to a poll.
+    /// Wraps the body of a response to a poll in a script.
     pub(crate) fn wrap(self, body: &[u8]) -> Vec<u8> {
         let mut script = format!("___eio[{}](", self.0.get() - 1);
         // A string always serializes, and packets are text.
         let text = serde_json::to_string(&String::from_utf8_lossy(body)).unwrap_or_default();
         for char in text.chars() {
             match char {
-                // Old engines take these for the ends of lines, which no literal may hold.
-                // Within a page, `</script` ends the script, and `<!--` hides its end.
+                // Old engines treat U+2028 and U+2029 as line terminators, which a literal must not contain.
+                // In an HTML page, `</script` would end the script, and `<!--` would hide its end.
                 '\u{2028}' | '\u{2029}' | '<' => drop(write!(script, "\\u{:04x}", u32::from(char))),
                 _ => script.push(char),
             }
@@ -37,14 +37,15 @@ impl Jsonp {
     }
 }
 
-/// Takes the packets out of a form. One that has no field `d`, or several, holds none.
+/// Returns the packets in a form. `None` unless there is exactly one field `d`.
 pub(crate) fn unwrap(form: &[u8]) -> Option<String> {
     let mut fields = form_urlencoded::parse(form).filter_map(|(name, value)| (name == "d").then_some(value));
     let field = fields.next()?;
     fields.next().is_none().then(|| unescape(&field))
 }
 
-/// Undoes what clients do because forms change the ends of lines: a newline is sent as `\n`, and that as `\\n`.
+/// Reverts the escaping of clients, needed because forms change line endings: a newline is sent as `\n`, and
+/// `\n` as `\\n`.
 fn unescape(field: &str) -> String {
     let mut text = String::with_capacity(field.len());
     let mut rest = field;
@@ -82,7 +83,7 @@ mod tests {
         assert_eq!(wrap("x4](alert", "6:4a\"\\\nb"), r#"___eio[4]("6:4a\"\\\nb");"#);
         assert_eq!(wrap("12", "2\u{1e}4é"), r#"___eio[12]("2\u001e4é");"#);
         assert_eq!(wrap("007", "\u{2028}\u{2029}"), r#"___eio[7]("\u2028\u2029");"#);
-        // Within a page, these would end the script, or hide its end.
+        // In an HTML page, these would end the script or hide its end.
         assert_eq!(wrap("1", "4</script>"), r#"___eio[1]("4\u003c/script>");"#);
         assert_eq!(wrap("1", "4<!--<script"), r#"___eio[1]("4\u003c!--\u003cscript");"#);
     }
@@ -124,9 +125,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_clients_escape_is_what_they_meant(text: String, tricky in "[\\\\n\ra]{0,20}") {
-            // The client itself makes the same of a backslash before a newline, which JSON has nowhere.
+            // The client encodes a backslash before a newline ambiguously; JSON never contains one.
             for meant in [text, tricky].into_iter().filter(|meant| !meant.contains("\\\n")) {
-                // As the official client does it.
+                // The escaping of the official client.
                 let sent = meant.replace(r"\n", "\\\n").replace('\n', r"\n");
                 prop_assert_eq!(unescape(&sent), meant);
             }

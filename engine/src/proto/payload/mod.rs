@@ -1,4 +1,4 @@
-//! The body of a polling request or answer: packets joined by the record separator,
+//! The body of a polling request or response: packets joined by the record separator,
 //! <https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1>.
 
 pub(crate) mod jsonp;
@@ -24,12 +24,12 @@ pub(crate) enum Payload {
     V4(String),
     V3(String),
     V3Binary(Vec<u8>),
-    /// A form that holds no packets.
+    /// A form without packets.
     Nothing,
 }
 
 impl Payload {
-    /// `None` if the body is text and not UTF-8.
+    /// Returns `None` if the body is text but not valid UTF-8.
     pub(crate) fn new<'a>(body: impl Into<Cow<'a, [u8]>>, dialect: Dialect, is_binary: bool) -> Option<Self> {
         let body = body.into();
         if is_binary {
@@ -50,10 +50,11 @@ impl Payload {
         })
     }
 
-    /// Whether a packet starts at `at`, well-formed or not. Every body has one at its start.
+    /// Returns `true` if a packet starts at `at`, well-formed or not. Every body except `Nothing` has one at
+    /// its start.
     pub(crate) fn has_packet(&self, at: usize) -> bool {
         match self {
-            // Behind a separator at the end stands an empty packet.
+            // An empty packet follows a trailing separator.
             Self::V4(body) => at <= body.len(),
             Self::V3(body) => at < body.len().max(1),
             Self::V3Binary(body) => at < body.len().max(1),
@@ -61,7 +62,7 @@ impl Payload {
         }
     }
 
-    /// Takes the packet at `at`, and moves `at` behind it.
+    /// Decodes the packet at `at` and advances `at` past it.
     pub(crate) fn packet(&self, at: &mut usize) -> Result<Packet<'_>, Malformed> {
         match self {
             Self::V4(body) => Packet::decode(packet_at(body, at), Revision::V4),
@@ -72,7 +73,7 @@ impl Payload {
     }
 }
 
-/// Takes what stands between `at` and the next separator. A body that is empty or ends with a separator holds an
+/// Returns the text between `at` and the next separator. A body that is empty or ends with a separator has an
 /// empty packet there, which no decoder accepts.
 fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
     let rest = body.get(*at..).unwrap_or_default();
@@ -81,7 +82,7 @@ fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
     &rest[..end]
 }
 
-/// Builds the answer to a poll.
+/// A writer for the body of the response to a poll.
 #[derive(Debug)]
 pub(crate) struct PayloadWriter {
     form: Form,
@@ -96,7 +97,7 @@ enum Form {
 }
 
 impl PayloadWriter {
-    /// An answer that is to hold these messages.
+    /// Creates a writer for a body that will contain these messages.
     pub(crate) fn new(dialect: Dialect, frames: &VecDeque<Frame>) -> Self {
         let form = match dialect.revision {
             Revision::V4 => Form::V4,
@@ -117,7 +118,7 @@ impl PayloadWriter {
         }
     }
 
-    /// A ping, or in protocol 3 the answer to one.
+    /// Writes a ping, or in protocol 3 a pong.
     pub(crate) fn push_heartbeat(&mut self) {
         self.push_control(match self.form {
             Form::V4 => b"2",
@@ -137,7 +138,7 @@ impl PayloadWriter {
             let start = self.body.len();
             let bytes = frame.payload();
             self.body.resize(start + bytes.len().div_ceil(3) * 4, 0);
-            // The space is exactly what the padded encoding takes, so it cannot fail.
+            // The space is the exact length of the padded encoding, so it cannot fail.
             let _ = BASE64_STANDARD.encode_slice(bytes, &mut self.body[start..]);
         } else {
             self.body.extend_from_slice(frame.payload());

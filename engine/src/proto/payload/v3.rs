@@ -1,4 +1,4 @@
-//! Payloads of protocol 3: each packet stands behind its length,
+//! Payloads of protocol 3, which prefix each packet with its length:
 //! <https://github.com/socketio/engine.io-protocol/tree/v3#payload>.
 
 use std::borrow::Cow;
@@ -11,14 +11,16 @@ use crate::proto::{
     packet::{BINARY_MESSAGE, Malformed, Packet},
 };
 
-/// What a packet of a binary body begins with, and what stands behind its length.
+/// The first byte of a text packet in a binary body.
 const TEXT: u8 = 0;
+/// The first byte of a binary packet in a binary body.
 const BINARY: u8 = 1;
+/// The byte after the length in a binary body.
 const END_OF_LEN: u8 = 0xff;
 
-/// Takes the packet at `at` of a text body, and moves `at` behind it.
+/// Decodes the packet at `at` of a text body and advances `at` past it.
 ///
-/// The length counts UTF-16 code units, as JavaScript counts. An empty packet is what an empty batch is written as.
+/// The length counts UTF-16 code units, as in JavaScript. An empty batch is written as an empty packet.
 pub(crate) fn text_packet<'a>(body: &'a str, at: &mut usize) -> Result<Packet<'a>, Malformed> {
     let rest = body.get(*at..).ok_or(Malformed)?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -29,7 +31,7 @@ pub(crate) fn text_packet<'a>(body: &'a str, at: &mut usize) -> Result<Packet<'a
     if len == 0 { Ok(Packet::Noop) } else { Packet::decode(&data[..len], Revision::V3) }
 }
 
-/// Takes the packet at `at` of a binary body, and moves `at` behind it.
+/// Decodes the packet at `at` of a binary body and advances `at` past it.
 pub(crate) fn binary_packet<'a>(body: &'a [u8], at: &mut usize) -> Result<Packet<'a>, Malformed> {
     let rest = body.get(*at..).ok_or(Malformed)?;
     let (&kind, rest) = rest.split_first().ok_or(Malformed)?;
@@ -52,7 +54,8 @@ pub(crate) fn binary_packet<'a>(body: &'a [u8], at: &mut usize) -> Result<Packet
     }
 }
 
-/// The length in bytes of the first `units` UTF-16 code units; `None` if there are less, or half a pair is cut off.
+/// Returns the length in bytes of the first `units` UTF-16 code units. `None` if there are fewer, or if a
+/// surrogate pair would be split.
 fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     if text.as_bytes().get(..units)?.is_ascii() {
         return Some(units);
@@ -67,12 +70,13 @@ fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     (left == 0).then_some(text.len())
 }
 
-/// The number of UTF-16 code units of UTF-8 text: one for each character, and one more for those of four bytes.
+/// Returns the number of UTF-16 code units of UTF-8 text: one for each character, and a second one for those
+/// of four bytes.
 fn utf16_len(text: &[u8]) -> usize {
     text.iter().map(|&byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
 }
 
-/// Writes a packet that is text.
+/// Writes a text packet.
 pub(crate) fn push_text(body: &mut Vec<u8>, packet: &[u8]) {
     push_number(body, utf16_len(packet));
     body.push(b':');
@@ -90,11 +94,11 @@ pub(crate) fn push(body: &mut Vec<u8>, frame: &Frame) {
     body.extend_from_slice(b":b4");
     let start = body.len();
     body.resize(start + len, 0);
-    // The space is exactly what the padded encoding takes, so it cannot fail.
+    // The space is the exact length of the padded encoding, so it cannot fail.
     let _ = BASE64_STANDARD.encode_slice(bytes, &mut body[start..]);
 }
 
-/// Writes a packet that is text into a binary body.
+/// Writes a text packet into a binary body.
 pub(crate) fn push_text_as_binary(body: &mut Vec<u8>, packet: &[u8]) {
     push_binary_head(body, TEXT, packet.len());
     body.extend_from_slice(packet);
@@ -117,7 +121,7 @@ fn push_binary_head(body: &mut Vec<u8>, kind: u8, len: usize) {
     body.push(END_OF_LEN);
 }
 
-/// Whether a body that was written here is a binary one. A text body begins with a digit.
+/// Returns `true` if a body written by this module is binary. A text body begins with a digit.
 pub(crate) fn is_binary(body: &[u8]) -> bool {
     matches!(body.first(), Some(&(TEXT | BINARY)))
 }
@@ -136,7 +140,7 @@ mod tests {
 
     type Reader<'a, B> = fn(&'a B, &mut usize) -> Result<Packet<'a>, Malformed>;
 
-    /// The packets before the first fault, and whether there was one.
+    /// Returns the packets before the first error, and `true` if there was one.
     fn all<'a, B: AsRef<[u8]> + ?Sized>(body: &'a B, reader: Reader<'a, B>) -> (Vec<Packet<'a>>, bool) {
         let (mut packets, mut at) = (Vec::new(), 0);
         while at < body.as_ref().len() {
@@ -255,7 +259,7 @@ mod tests {
         assert_eq!(long[..7], [1, 1, 2, 3, 4, 0xff, 4]);
     }
 
-    /// Messages, text or binary, from text, and the packets that they are.
+    /// Builds text or binary messages and the packets that they decode to.
     fn frames(parts: &[(bool, String)]) -> (Vec<Frame>, Vec<Packet<'_>>) {
         parts
             .iter()

@@ -1,4 +1,4 @@
-//! One Engine.IO session: transports, upgrade, heartbeat and end.
+//! The state machine of one Engine.IO session: transports, upgrade, heartbeat and close.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,15 +20,15 @@ use super::{
     packet::{Message, Packet, TransportKind},
 };
 
-/// How often a client that is upgrading gets a poll back if there is nothing else to say. Node has the same interval,
-/// and lets it pass before the first time.
+/// The interval at which the poll of an upgrading client is answered if no messages are queued. Node uses the
+/// same interval, and waits for it before the first time.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
-/// How old a session is before a probe releases its poll at once. Clients close by, whose probe comes sooner, wait for
-/// the interval: a packet more in that time is one that the suites of the official clients do not expect. To others
-/// this costs nothing.
+/// The time after the start of a session, or the last pong, from which a probe releases the poll at once. An
+/// earlier probe waits, at most for the interval: the test suites of the official clients do not expect an
+/// extra packet that soon. Clients with a longer round trip are not delayed.
 const SETTLING: Duration = Duration::from_millis(150);
 
-/// Why a session ended.
+/// The reason for the end of a session.
 ///
 /// # Examples
 ///
@@ -38,30 +38,31 @@ const SETTLING: Duration = Duration::from_millis(150);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The client closed the session, or its connection is gone.
+    /// The client closed the session, or its connection was closed.
     TransportClose,
-    /// The client broke a rule of its transport, or its connection failed.
+    /// The client violated the protocol of its transport, or its connection failed.
     TransportError,
     /// The client did not answer a ping in time.
     PingTimeout,
-    /// The client sent something that is no Engine.IO packet.
+    /// The client sent data that is not an Engine.IO packet.
     ParseError,
     /// The application closed the session.
     ForcedClose,
-    /// The application closed the session because the client broke the application's own protocol. Node does not
-    /// tell it from a [forced close](Self::ForcedClose).
+    /// The application closed the session because the client violated the application's protocol. Node does
+    /// not distinguish it from a [forced close](Self::ForcedClose).
     Violation,
-    /// The server is shutting down; clients reconnect, to another server if there is one.
+    /// The server is shutting down. Clients reconnect, to another server if there is one.
     ServerShuttingDown,
-    /// The client did not take its messages, and the queue for them is full.
+    /// The client did not read its messages in time, or its queue was full.
     SlowConsumer,
-    /// The session was [pending](field@crate::EngineConfig::max_pending_sessions), and gave way to a newer one.
+    /// The session was [pending](field@crate::EngineConfig::max_pending_sessions) and was evicted for a newer
+    /// one.
     Evicted,
 }
 
 impl CloseReason {
-    /// The reason in the words of the Node.js server. It has no word for a slow consumer, whose transport
-    /// fails to deliver: that is a `transport error`. One that gives way is a `forced close`.
+    /// Returns the reason as the Node.js server names it. Node has no name for a slow consumer, whose
+    /// transport fails to deliver: `transport error`. An evicted session is a `forced close`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TransportClose => "transport close",
@@ -89,7 +90,7 @@ impl CloseReason {
         Self::Evicted,
     ];
 
-    /// Whether the server ends the session of a client that is still there and listens.
+    /// Returns `true` if the server ends the session of a client that is still connected and reading.
     pub(crate) const fn is_graceful(self) -> bool {
         matches!(self, Self::ForcedClose | Self::Violation | Self::ServerShuttingDown)
     }
@@ -101,78 +102,78 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// A request that waits for its answer, or for its place in the session.
+/// A request of a client to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// A GET that takes what the server sends.
+    /// A GET that receives packets.
     Poll,
-    /// A POST that brings packets.
+    /// A POST that sends packets.
     Post,
-    /// A WebSocket that wants to take the session over.
+    /// A WebSocket that probes for an upgrade.
     Probe,
 }
 
-/// What happened.
+/// An input of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
     /// A request arrived. Unless [`Output::Accept`] follows, it must be refused.
     Arrived(Request),
-    /// Messages wait while [`Session::route`] is [`Route::Answer`].
+    /// Messages are queued while [`Session::route`] is [`Route::Answer`].
     Deliver,
     /// All packets of the POST have been received.
     PostDone,
-    /// A POST went beyond a limit: its client hears so by the answer to it.
+    /// A POST exceeded a limit; its response says so.
     PostRefused,
-    /// The connection of the accepted poll or POST failed, or that of the WebSocket ended.
+    /// The connection of the accepted poll or POST failed, or the WebSocket's connection ended.
     Gone { request: Request, error: bool },
-    /// Something that is no packet arrived.
+    /// A malformed packet arrived.
     Malformed(TransportKind),
-    /// The application, or a limit, ends the session.
+    /// The application or a limit closes the session.
     Close(CloseReason),
     /// The deadline of [`Output::Timeout`] may have passed.
     Timeout,
 }
 
-/// What the caller must do next.
+/// An instruction to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// The request that arrived belongs to the session from now on.
+    /// Keep the request that just arrived: it is accepted.
     Accept(Request),
-    /// Answer the accepted poll with a heartbeat if one is due, with all messages that wait, and with `end`.
+    /// Respond to the accepted poll with a heartbeat if `ping` is set, all queued messages, and `end`.
     Answer { ping: bool, end: Option<End> },
-    /// Write a heartbeat to the WebSocket: a ping, or in protocol 3 the answer to one.
+    /// Write a heartbeat to the WebSocket: a ping, or in protocol 3 a pong.
     Ping,
-    /// Write the answer to a probe to the WebSocket.
+    /// Write the pong that answers the probe to the WebSocket.
     ProbePong,
-    /// Close the WebSocket that probed; the session goes on without it.
+    /// Close the probing WebSocket; the session continues without it.
     DropProbe,
     /// The WebSocket carries the session from now on.
     Upgraded,
-    /// The session has ended: tell the application, and close the WebSocket if it carried the session.
+    /// The session has ended: notify the application, and close the WebSocket if it carried the session.
     Closed(CloseReason),
-    /// Write what is left to the WebSocket, and close it.
+    /// Write all queued messages to the WebSocket and close it.
     Finish(CloseReason),
-    /// Nothing more to do until this instant, or until the next input.
+    /// Wait until this instant or the next input.
     Timeout(Option<Instant>),
 }
 
-/// The last packet of the answer to a poll.
+/// The last packet of the response to a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Only there so that the answer is not empty.
+    /// A noop, needed only if the response would be empty.
     Noop,
     /// The session has ended.
     Close,
 }
 
-/// Where messages to the client go now.
+/// The destination of queued messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// Nowhere: they wait.
+    /// None: the messages stay in the queue.
     Hold,
-    /// Into the answer to the parked poll, by [`Input::Deliver`].
+    /// The response to the parked poll, by [`Input::Deliver`].
     Answer,
-    /// To the WebSocket.
+    /// The WebSocket.
     WebSocket,
 }
 
@@ -184,14 +185,14 @@ enum State {
         upgrade: Upgrade,
     },
     WebSocket,
-    /// Closed for the application; the next poll takes what is left and the last packet.
+    /// Closed for the application. The next poll receives the remaining messages and the last packet.
     Closing {
         by: Instant,
         end: End,
-        /// A poll is parked that is to be answered no sooner than by then.
+        /// A parked poll is answered at `by`, not before.
         parked: bool,
-        /// A WebSocket has probed, so the client may have left polling already: then its upgrade packet may come
-        /// in place of the next poll. With the reason for the close frame.
+        /// The reason for the close frame, if a WebSocket has probed. The client may have stopped polling
+        /// already, and its upgrade packet may arrive instead of the next poll.
         probed: Option<CloseReason>,
     },
     Closed,
@@ -200,19 +201,19 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upgrade {
     None,
-    /// A WebSocket is there and has not said anything yet.
+    /// A WebSocket is connected and has not sent its probe yet.
     Attached {
         give_up: Instant,
     },
-    /// It has sent a probe: polls are released, so that the client can stop polling.
+    /// The WebSocket has probed: polls are released so that the client can stop polling.
     Probed {
         give_up: Instant,
-        /// From when on the next poll is released. The client polls at this pace until it upgrades.
+        /// The earliest release of the next poll. It sets the pace of polling until the upgrade.
         release: Instant,
     },
 }
 
-/// The durations of a session, from the options of the same names.
+/// The durations of a session, named after the options that set them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timing {
     pub(crate) ping_interval: Duration,
@@ -223,16 +224,16 @@ pub(crate) struct Timing {
 
 /// The server side of one Engine.IO session.
 ///
-/// Feed it with [`handle`](Self::handle) or [`receive`](Self::receive), then call [`poll`](Self::poll) until it
-/// returns [`Output::Timeout`]; only then feed it again.
+/// Feed it with [`handle`](Self::handle) or [`receive`](Self::receive), then call [`poll`](Self::poll) until
+/// it returns [`Output::Timeout`] before feeding it again.
 #[derive(Debug)]
 pub(crate) struct Session {
     timing: Arc<Timing>,
     state: State,
     heartbeat: Heartbeat,
-    /// A heartbeat waits for the next poll: a ping, or in protocol 3 the answer to one.
+    /// A heartbeat is due with the next poll: a ping, or in protocol 3 a pong.
     ping_due: bool,
-    /// Whether nothing is read from the client, because the application takes no messages.
+    /// `true` while the caller does not read from the client, because the application accepts no messages.
     paused: bool,
     out: VecDeque<Output>,
 }
@@ -252,13 +253,13 @@ impl Session {
         Self { timing, state, heartbeat, ping_due: false, paused: false, out: VecDeque::new() }
     }
 
-    /// Takes note of bytes that are not yet a packet.
+    /// Records activity for bytes that do not complete a packet.
     pub(crate) fn record_activity(&mut self, now: Instant) {
         self.heartbeat.record_activity(now, &self.timing);
     }
 
-    /// Nothing is read from the client any more. Pings go on, because the client expects them; that it does not answer
-    /// says nothing about it.
+    /// Marks the client as not being read. Pings continue, because the client expects them. On a WebSocket, a
+    /// missing pong is ignored meanwhile; on long-polling, a poll counts as the pong.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.paused = true;
         if let (State::WebSocket, Heartbeat::PongBy(by)) = (&self.state, self.heartbeat) {
@@ -267,15 +268,15 @@ impl Session {
         }
     }
 
-    /// What the client sends is read again.
+    /// Marks the client as being read again.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.paused = false;
         self.record_activity(now);
     }
 
-    /// Takes a packet; gives back the message in it if there is one for the application.
+    /// Processes a packet. Returns its message if it is one for the application.
     ///
-    /// A message is handed through instead of being queued as an output, because it borrows the read buffer.
+    /// The message is returned instead of being queued as an output, because it borrows the read buffer.
     pub(crate) fn receive<'a>(
         &mut self,
         now: Instant,
@@ -328,13 +329,14 @@ impl Session {
         }
     }
 
-    /// Takes the next output.
+    /// Returns the next output.
     #[must_use]
     pub(crate) fn poll(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
-    /// Whether the request of the [`Input::Arrived`] just fed was accepted; takes that output.
+    /// Returns `true` if the request of the [`Input::Arrived`] just fed was accepted, and consumes that
+    /// output.
     pub(crate) fn accepted(&mut self) -> bool {
         self.out.pop_front_if(|output| matches!(output, Output::Accept(_))).is_some()
     }
@@ -347,12 +349,12 @@ impl Session {
         }
     }
 
-    /// Whether the application has been told of the end; a last request may still come.
+    /// Returns `true` once [`Output::Closed`] is emitted. A last request may still arrive.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::Closing { .. } | State::Closed)
     }
 
-    /// Whether nothing can happen any more, not even a last poll.
+    /// Returns `true` once the session accepts nothing more, not even a last poll.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
@@ -373,7 +375,7 @@ impl Session {
         }
     }
 
-    /// A packet on the transport that carries the session.
+    /// Handles a packet on the transport that carries the session.
     fn current<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Message<'a>> {
         match packet {
             Packet::Message(message) => return Some(message),
@@ -381,21 +383,21 @@ impl Session {
                 self.heartbeat.pong(now, self.timing.ping_interval);
             }
             Packet::Ping { .. } if self.heartbeat.is_of_client() => self.beat(),
-            // In protocol 4 only the server pings, in protocol 3 only the client.
+            // Only the server pings in protocol 4, and only the client in protocol 3.
             Packet::Ping { .. } | Packet::Pong => self.close(now, CloseReason::TransportError),
             Packet::Close => self.closed_by_client(now),
-            // Meaningless on an open session, and harmless.
+            // Meaningless on an open session, but harmless.
             Packet::Open | Packet::Upgrade | Packet::Noop => {}
         }
         None
     }
 
-    /// A packet on a WebSocket beside a polling session.
+    /// Handles a packet on a WebSocket that probes a polling session.
     fn probe(&mut self, now: Instant, packet: &Packet<'_>) {
         let begun = self.heartbeat.begun(&self.timing);
         let State::Polling { upgrade, .. } = &mut self.state else { return };
         match (packet, *upgrade) {
-            // A probe gains no time, and there is no second one.
+            // A probe does not extend the upgrade timeout, and a second one is refused.
             (Packet::Ping { probe: true }, Upgrade::Attached { give_up }) => {
                 let release = begun.map_or(now, |begun| begun + SETTLING);
                 let release = release.clamp(now, now + RELEASE_INTERVAL);
@@ -423,7 +425,7 @@ impl Session {
             (State::Polling { poll, .. }, Request::Poll) if !*poll => {
                 *poll = true;
                 if self.paused && matches!(self.heartbeat, Heartbeat::PongBy(_)) {
-                    // Its POST with the pong is not read. A poll is an answer as good.
+                    // The POST with the pong is not read while paused, so the poll counts as the pong.
                     self.heartbeat.pong(now, self.timing.ping_interval);
                 }
                 self.out.push_back(Output::Accept(request));
@@ -440,11 +442,11 @@ impl Session {
                 *upgrade = Upgrade::Attached { give_up: now + self.timing.upgrade_timeout };
                 self.out.push_back(Output::Accept(request));
             }
-            // Two polls or two POSTs at once: the client's view of the order is lost.
+            // Two polls or two POSTs at once: the order of packets is undefined.
             (State::Polling { .. }, Request::Poll | Request::Post) => {
                 self.close(now, CloseReason::TransportError);
             }
-            // What it brings is ignored; a refusal would make the client give up before its last poll.
+            // Its packets are ignored, but a refusal would make the client give up before its last poll.
             (State::Closing { end: End::Close, .. }, Request::Post) => {
                 self.out.push_back(Output::Accept(request));
             }
@@ -461,13 +463,13 @@ impl Session {
     fn gone(&mut self, now: Instant, request: Request, error: bool) {
         match (&self.state, request) {
             (State::Polling { .. }, Request::Poll | Request::Post) => {
-                // There is nobody left who could read an answer.
+                // The poll's connection is gone, so there is nothing to respond to.
                 if let (State::Polling { poll, .. }, Request::Poll) = (&mut self.state, request) {
                     *poll = false;
                 }
                 self.close(now, CloseReason::TransportError);
             }
-            // The client has heard what there was to hear.
+            // The client has already received the response to its POST.
             (State::Closing { parked: true, .. }, Request::Poll) => self.state = State::Closed,
             (State::Polling { .. } | State::Closing { .. }, Request::Probe) => self.abandon_upgrade(),
             (State::WebSocket, Request::Probe) => {
@@ -513,8 +515,8 @@ impl Session {
         }
     }
 
-    /// Sends a heartbeat: at once to a WebSocket, otherwise with the next poll. One answers all pings that came before it
-    /// left.
+    /// Sends a heartbeat: at once on a WebSocket, otherwise with the next poll. One heartbeat answers all
+    /// pings received before it is sent.
     fn beat(&mut self) {
         if self.route() == Route::WebSocket {
             if !self.out.contains(&Output::Ping) {
@@ -526,7 +528,7 @@ impl Session {
         }
     }
 
-    /// Lets a client that is upgrading have its poll back, if it is time.
+    /// Releases the parked poll of an upgrading client if its release time has passed.
     fn release(&mut self, now: Instant) {
         if let State::Polling { poll: true, upgrade: Upgrade::Probed { release, .. }, .. } = &mut self.state
             && *release <= now
@@ -536,7 +538,7 @@ impl Session {
         }
     }
 
-    /// Answers the parked poll, if there is one.
+    /// Responds to the parked poll, if there is one.
     fn answer(&mut self, end: Option<End>) {
         let State::Polling { poll, .. } = &mut self.state else { return };
         if std::mem::take(poll) {
@@ -544,7 +546,7 @@ impl Session {
         }
     }
 
-    /// Forgets the WebSocket that wanted to take over; polling goes on as if it had never been there.
+    /// Drops the probing WebSocket. Polling is not affected.
     fn abandon_upgrade(&mut self) {
         let dropped = match &mut self.state {
             State::Polling { upgrade, .. } => std::mem::replace(upgrade, Upgrade::None) != Upgrade::None,
@@ -558,7 +560,7 @@ impl Session {
 
     fn closed_by_client(&mut self, now: Instant) {
         let next = match self.state {
-            // One may be on its way, over another connection.
+            // A poll may be on its way over another connection.
             State::Polling { poll: false, .. } => self.closing(now, End::Noop, None),
             _ => State::Closed,
         };
@@ -566,8 +568,8 @@ impl Session {
         self.end(next, CloseReason::TransportClose);
     }
 
-    /// Ends the session of a client that hears by the answer to its POST what was wrong. The answer to its poll might
-    /// arrive sooner, and the official client takes what comes first for the reason: so the poll stays parked.
+    /// Ends the session of a client whose POST was refused. The official client reports whichever response
+    /// arrives first, and only the response to the POST states the reason, so the poll stays parked.
     fn post_refused(&mut self, now: Instant) {
         let next = match self.state {
             State::Polling { poll: true, .. } => {

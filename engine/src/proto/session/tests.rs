@@ -1,4 +1,4 @@
-//! The session on a virtual clock.
+//! Tests of the session on a virtual clock.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Drives a session on a virtual clock.
+/// A session on a virtual clock.
 pub(super) struct Sim {
     pub(super) session: Session,
     pub(super) now: Instant,
@@ -41,7 +41,7 @@ impl Sim {
         self.drain()
     }
 
-    /// Feeds a packet that must hold no message.
+    /// Feeds a packet that must not contain a message.
     pub(super) fn packet(&mut self, via: TransportKind, text: &str) -> Vec<Output> {
         assert_eq!(self.session.receive(self.now, via, Packet::decode(text, Revision::V4).unwrap()), None);
         self.drain()
@@ -220,7 +220,7 @@ fn a_probe_that_comes_later_releases_the_poll_at_once() {
         sim.feed(Input::Arrived(Request::Probe));
         if delay == 0 {
             assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong, NOOP], "{age}");
-            // The client may have polled again before it saw the answer to its probe.
+            // The client may have polled again before it received the answer to its probe.
             assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
         } else {
             assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong], "{age}");
@@ -270,7 +270,7 @@ fn a_client_that_goes_on_polling_while_it_upgrades_is_slowed_down() {
         assert_eq!(sim.wake(), [NOOP]);
         assert_eq!(sim.now - start, Duration::from_millis(100));
     }
-    // Messages do not wait.
+    // Messages are delivered at once.
     assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
     assert_eq!(sim.session.route(), Route::Answer);
 }

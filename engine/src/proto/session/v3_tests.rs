@@ -1,4 +1,4 @@
-//! The session of a client of protocol 3 on a virtual clock: what differs is who sends the heartbeat.
+//! Tests of a protocol 3 session on a virtual clock. Only the direction of the heartbeat differs.
 
 use std::time::Duration;
 

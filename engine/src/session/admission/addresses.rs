@@ -1,4 +1,4 @@
-//! The sessions of each address.
+//! Limits on the sessions of each address.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::rate::TokenBucket;
 use crate::shrink::Shrink;
 
-/// Who has sessions, and who had some a moment ago.
+/// The addresses that have sessions, or had some recently.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Mutex<HashMap<IpAddr, AddressState>>);
 
@@ -22,7 +22,7 @@ struct AddressState {
     rate: TokenBucket,
 }
 
-/// The place of one session, which it gives back on drop.
+/// The place of one session, freed on drop.
 #[derive(Debug)]
 pub(crate) struct AddressPermit {
     addresses: Arc<Addresses>,
@@ -30,7 +30,8 @@ pub(crate) struct AddressPermit {
 }
 
 impl Addresses {
-    /// Lets an address have another session, unless it has so many, or has begun so many within a second.
+    /// Admits another session of an address. `None` if it has `max` sessions, or opened `max` within the last
+    /// second.
     pub(super) fn enter(
         self: &Arc<Self>,
         address: IpAddr,
@@ -51,8 +52,8 @@ impl Addresses {
     }
 }
 
-/// Forgets who has no session and may begin as many as anybody, before the table grows. It then has room for as many
-/// entries as it keeps, so that this costs each new one a constant share.
+/// Removes addresses without sessions whose token bucket is full, before the table grows. Then reserves room
+/// for as many entries as it keeps, so the amortized cost of an insertion is constant.
 fn forget(states: &mut HashMap<IpAddr, AddressState>, now: Instant) {
     states.retain(|_, state| state.sessions > 0 || !state.rate.is_full(now));
     states.shrink();
@@ -67,8 +68,8 @@ impl Drop for AddressPermit {
     }
 }
 
-/// What counts as one address: an IPv4 address however it is written, and of IPv6 the network of 64 bits that a customer
-/// has at least.
+/// Returns the key of an address: IPv4-mapped addresses become IPv4, and an IPv6 address becomes its /64
+/// network, the least that a customer is assigned.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -1,4 +1,4 @@
-//! Whether another session may begin, and which one gives way to it.
+//! Admission of new sessions: the limits on sessions, and the eviction of pending ones.
 
 mod addresses;
 mod pending;
@@ -21,45 +21,47 @@ use self::{
 use super::shared::Shared;
 use crate::{Limit, RemoteAddr, SessionHandle};
 
-/// An extension of a request that came before the answer to the one in front of it had left: how many sessions were
-/// asked for in this way on its connection.
+/// A request extension, set on a request that arrived before the previous response was written. Counts the
+/// handshakes that were pipelined in this way on the connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pipelined(Arc<AtomicU32>);
 
 impl Pipelined {
-    /// Counts one more session; says whether it is one of the first `max`.
+    /// Counts one more handshake. Returns `true` if it is one of the first `max`.
     pub(crate) fn allows(&self, max: u32) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed) < max
     }
 }
 
-/// What is known of sessions that begin.
+/// The state of admission, shared by all sessions of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
-    /// Sessions whose WebSocket is not there yet.
+    /// The number of [`AdmissionGuard`]s: sessions that are admitted and not yet registered.
     opening: AtomicUsize,
     rate: Mutex<TokenBucket>,
     pending: Mutex<Pending>,
     addresses: Arc<Addresses>,
 }
 
-/// A session that begins; it counts as one until it is dropped, and by itself once it is registered.
+/// An admitted session. Counts against `max_sessions` until it is dropped; once registered, the session
+/// itself counts.
 pub(crate) struct AdmissionGuard<A> {
     pub(crate) shared: Arc<Shared<A>>,
     address_permit: Option<Box<AddressPermit>>,
 }
 
-/// What a session holds of the limits of its server.
+/// The shares of a registered session in the server's limits.
 #[derive(Debug)]
 pub(crate) struct SessionPermit {
-    /// As long as it is pending.
+    /// `Some` while the session is pending.
     pending_key: Option<PendingKey>,
-    /// If the sessions of an address are limited.
+    /// `Some` if the sessions of an address are limited.
     address_permit: Option<Box<AddressPermit>>,
 }
 
 impl<A> AdmissionGuard<A> {
-    /// Lets a session begin, or says which limit forbids it. If there are too many, a pending one gives way.
+    /// Admits a session, or returns the limit that forbids it. At `max_sessions`, the oldest pending session
+    /// is evicted.
     pub(crate) fn new(shared: &Arc<Shared<A>>, request: &Extensions) -> Result<Self, Limit> {
         let Shared { config, admission, registry, .. } = &**shared;
         let pipelined = request.get::<Pipelined>();
@@ -75,7 +77,7 @@ impl<A> AdmissionGuard<A> {
             address_permit = Some(entered.ok_or(Limit::MaxSessionsPerAddress)?);
         }
         let opening = admission.opening.fetch_add(1, Ordering::Relaxed);
-        // From here on, dropping takes it back.
+        // From here on, dropping `this` reverts the count.
         let this = Self { shared: shared.clone(), address_permit };
         if !admission.rate.lock().allows(Instant::now(), config.max_handshakes_per_second) {
             return Err(Limit::MaxHandshakesPerSecond);
@@ -87,7 +89,8 @@ impl<A> AdmissionGuard<A> {
         Ok(this)
     }
 
-    /// The session is registered. A pending one is told apart until it is confirmed or has gone.
+    /// Turns the guard into the permit of a registered session. A pending session is tracked until it is
+    /// confirmed or has ended.
     pub(crate) fn register(mut self, session: &SessionHandle, is_pending: bool) -> SessionPermit {
         let address_permit = self.address_permit.take();
         if !is_pending {
@@ -114,19 +117,20 @@ impl SessionPermit {
         self.pending_key.is_some()
     }
 
-    /// The session is pending no more.
+    /// Marks the session as no longer pending.
     pub(crate) fn confirm(&mut self, admission: &Admission) {
         if let Some(pending_key) = self.pending_key.take() {
             admission.pending.lock().remove(pending_key);
         }
     }
 
-    /// The client has closed the session: its address may open another one, although a late poll may still come.
+    /// Frees the place of the client's address when the client has closed the session, although a late poll
+    /// may still arrive.
     pub(crate) fn leave_address(&mut self) {
         self.address_permit = None;
     }
 
-    /// The session has ended.
+    /// Frees all shares when the session has ended.
     pub(crate) fn leave(&mut self, admission: &Admission) {
         self.confirm(admission);
         self.address_permit = None;

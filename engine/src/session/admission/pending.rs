@@ -1,21 +1,21 @@
-//! Sessions that are pending, from the oldest to the newest.
+//! Pending sessions, from the oldest to the newest.
 
 use std::collections::BTreeMap;
 
 use crate::session::mailbox::SessionHandle;
 
-/// All pending sessions of a server. Each operation takes the logarithm of their number.
+/// All pending sessions of a server. Each operation takes logarithmic time.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     sessions: BTreeMap<PendingKey, SessionHandle>,
     next: PendingKey,
 }
 
-/// What a session is found by, as long as it is pending: newer ones have higher tickets.
+/// The key of a pending session. Newer sessions have higher keys.
 pub(super) type PendingKey = u64;
 
 impl Pending {
-    /// Takes note of a new session. Gives back the oldest if they are too many then.
+    /// Adds a session. Returns the oldest one if there are now more than `max`.
     pub(super) fn push(&mut self, session: SessionHandle, max: usize) -> (PendingKey, Option<SessionHandle>) {
         let pending_key = self.next;
         self.next += 1;
@@ -27,7 +27,7 @@ impl Pending {
         self.sessions.pop_first().map(|(_, session)| session)
     }
 
-    /// The session is pending no more, if it still was.
+    /// Removes a session, if it is still pending.
     pub(super) fn remove(&mut self, pending_key: PendingKey) {
         self.sessions.remove(&pending_key);
     }

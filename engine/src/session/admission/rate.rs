@@ -1,4 +1,4 @@
-//! How often something may happen.
+//! A rate limit as a token bucket.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A bucket of tokens, as the instant at which it would be full again.
+/// A token bucket, stored as the instant at which it is full again.
 #[derive(Debug, Default)]
 pub(super) struct TokenBucket(Option<Instant>);
 
@@ -21,7 +21,7 @@ impl TokenBucket {
         allowed
     }
 
-    /// Whether all tokens are there.
+    /// Returns `true` if the bucket is full.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.0.is_none_or(|full| full <= now)
     }

@@ -1,4 +1,4 @@
-//! The requests of a session that polls.
+//! The requests of a polling session.
 
 use std::task::{Context, Poll};
 
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl<A: Application> Driver<A> {
-    /// Goes on with the requests of a polling session.
-    pub(super) fn post(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Drives the parked poll and the POST that is being received.
+    pub(super) fn poll_requests(&mut self, cx: &mut Context<'_>, now: Instant) {
         let now = now.into_std();
         if self.poll.as_mut().is_some_and(|poll| poll.poll_gone(cx)) {
             self.poll = None;
@@ -56,6 +56,7 @@ impl<A: Application> Driver<A> {
         }
     }
 
+    /// Responds to the parked poll with the queued messages.
     pub(super) fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
         let frames = match end {
             Some(End::Close) => self.handle.take_frames(),

@@ -1,10 +1,10 @@
-//! What comes over the WebSocket.
+//! Reading from the WebSocket.
 
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{Driver, ROUND, receive, refuse};
+use super::{Driver, ROUND, deadlines::refuse, receive};
 use crate::{
     Limit,
     proto::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<A: Application> Driver<A> {
-    /// Reads from the WebSocket once and dispatches all that came. Says whether there was anything.
+    /// Reads once and dispatches every complete frame. Returns `true` if there was input.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(websocket) = &self.websocket else { return false };
         if websocket.is_closing() || self.turn == 0 {
@@ -72,12 +72,12 @@ impl<A: Application> Driver<A> {
         true
     }
 
-    /// Decodes and dispatches whole frames, in place; says how many bytes they took.
+    /// Decodes and dispatches complete frames in place. Returns the number of bytes they took.
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
         let written = self.take_written();
         if written > 0 {
-            // The answers to what comes now may need the room.
+            // Replies to this input may need the room.
             self.handle.written(written);
         }
         let revision = self.handle.dialect().revision;
@@ -112,7 +112,7 @@ impl<A: Application> Driver<A> {
                     let packet = Packet::decode(&text, revision);
                     receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
-                        // Before the next message of the same read: its handler may ask for the transport.
+                        // The handler of the next message in this read may ask for the transport.
                         handle.upgraded();
                     }
                     continue;
@@ -145,7 +145,7 @@ impl<A: Application> Driver<A> {
     }
 }
 
-/// Whether the WebSocket is not read, because the application takes no messages. One that only probes brings none.
+/// Returns `true` if the application takes no messages. A WebSocket that only probes carries none.
 fn is_paused(session: &Session, connection: &impl Connection) -> bool {
     !connection.ready() && session.route() == Route::WebSocket
 }

@@ -1,4 +1,4 @@
-//! What others leave for the task of a session: messages for the client, and commands.
+//! The mailbox of a session: outgoing messages and commands for its task, and the public [`SessionHandle`].
 
 mod queue;
 
@@ -30,21 +30,21 @@ use crate::{
     },
 };
 
-/// What is to happen to a session.
+/// A command for the task of a session.
 pub(crate) enum Command {
     Poll(PollRequest),
     Post(PostRequest),
     Probe(Box<WebSocket>),
     Close(CloseReason),
-    /// Ends the session of a slow consumer, which has hit this limit.
+    /// Ends the session of a slow consumer, which has exceeded this limit.
     CloseSlow(Limit),
-    /// A POST went beyond a limit, and is answered so.
+    /// A POST exceeded a limit; its response says so.
     PostRefused,
-    /// Drops what is left of the session.
+    /// Ends the task at once and drops the session.
     Abort,
 }
 
-/// A message was not taken.
+/// The error of [`SessionHandle::send`] and similar methods: the message was not queued.
 ///
 /// # Examples
 ///
@@ -73,7 +73,7 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// A session, from outside of its task. Cheap to clone.
+/// A handle to a session. Cheap to clone, and usable from any task.
 ///
 /// # Examples
 ///
@@ -114,12 +114,12 @@ impl SessionHandle {
         }))
     }
 
-    /// The id of the session: a secret of the client, see [`Sid`].
+    /// Returns the id of the session, a secret of the client: see [`Sid`].
     pub fn id(&self) -> &Sid {
         &self.0.sid
     }
 
-    /// The transport that carries the session now.
+    /// Returns the transport that currently carries the session.
     pub fn transport(&self) -> TransportKind {
         if self.0.websocket.load(Ordering::Relaxed) {
             TransportKind::WebSocket
@@ -128,8 +128,8 @@ impl SessionHandle {
         }
     }
 
-    /// The revision of the Engine.IO protocol that the client speaks: 4, or 3 if
-    /// [`allow_eio3`](field@crate::EngineConfig::allow_eio3) lets it.
+    /// Returns the revision of the Engine.IO protocol that the client speaks: 4, or 3 if
+    /// [`allow_eio3`](field@crate::EngineConfig::allow_eio3) is set.
     pub fn protocol(&self) -> u8 {
         self.0.dialect.revision.number()
     }
@@ -138,35 +138,38 @@ impl SessionHandle {
         self.0.dialect
     }
 
-    /// Sends messages that belong together: no other message comes between them.
+    /// Sends messages as a unit: no other message comes between them.
     ///
-    /// Never blocks and never waits. The messages of one thread leave in the order in which they were sent.
-    /// `Ok` means that they were queued; the client may be gone before it reads them.
+    /// Never blocks and never waits. Messages of one thread are delivered in the order in which they were
+    /// sent. `Ok` means that they were queued; the client may disconnect before it reads them.
     ///
-    /// More than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes may wait for a time; see
-    /// [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    /// The queue may hold more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes for a
+    /// limited time: see [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] after the end of the session. [`SendError::Full`] when more than
-    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard) bytes would wait for this client, or when
-    /// more than [`max_buffered`](field@crate::EngineConfig::max_buffered) wait for it and
-    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total) for all clients together: nothing was
-    /// sent, and the session goes on. [`send_wait`](Self::send_wait) waits for room instead.
+    /// [`SendError::Closed`] if the session has ended. [`SendError::Full`] if more than
+    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard) bytes would be queued for this
+    /// client, or if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) would be queued for
+    /// it and more than [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total) for all clients
+    /// together. In both cases nothing is sent and the session continues. [`send_wait`](Self::send_wait)
+    /// waits for room instead.
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
         self.push(frames, None)
     }
 
-    /// As [`send`](Self::send), with a say in what happens when the client does not keep up. The
-    /// [default](field@crate::EngineConfig::slow_consumer) of the server does not count here: pass it if it is meant.
+    /// Like [`send`](Self::send), with a policy for a full queue. The [default
+    /// policy](field@crate::EngineConfig::slow_consumer) of the server does not apply here; pass it
+    /// explicitly.
     ///
-    /// Messages that were sent together are dropped together. See also
+    /// Messages of one call are dropped together. See also
     /// [`Engine::dropped_messages`](crate::Engine::dropped_messages).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] after the end of the session. [`SendError::Full`] if there is no room: as the policy says,
-    /// the session ends with [`CloseReason::SlowConsumer`], or this message was dropped and the session goes on.
+    /// [`SendError::Closed`] if the session has ended. [`SendError::Full`] if there is no room. Depending on
+    /// the policy, the session ends with [`CloseReason::SlowConsumer`], or this message is dropped and the
+    /// session continues.
     ///
     /// # Examples
     ///
@@ -182,7 +185,7 @@ impl SessionHandle {
         self.push(frames, Some(policy))
     }
 
-    /// Queues messages. Without a policy, a full queue refuses them.
+    /// Queues messages. Without a policy, a full queue returns an error and the session continues.
     #[expect(clippy::inline_always, reason = "a broadcast calls it for each of its recipients")]
     #[inline(always)]
     fn push(&self, frames: &[Frame], policy: Option<SlowConsumerPolicy>) -> Result<(), SendError> {
@@ -202,10 +205,10 @@ impl SessionHandle {
         Ok(())
     }
 
-    /// As [`send`](Self::send), but waits until there is room.
+    /// Like [`send`](Self::send), but waits until there is room.
     ///
-    /// Of several that wait for one session, the first comes first. `send` does not wait for them, and takes the room
-    /// that there is.
+    /// Callers that wait for the same session are served in order. `send` does not queue behind them: it
+    /// takes any room that is available.
     ///
     /// # Errors
     ///
@@ -213,7 +216,7 @@ impl SessionHandle {
     ///
     /// # Cancel safety
     ///
-    /// Nothing has been sent if the future is dropped before it is ready.
+    /// If the future is dropped before it completes, nothing has been sent.
     ///
     /// # Examples
     ///
@@ -228,21 +231,23 @@ impl SessionHandle {
     /// }
     /// ```
     pub fn send_wait(&self, frames: &[Frame]) -> impl Future<Output = Result<(), SendError>> + Send {
-        let mut waiting = self.send_waiter();
-        poll_fn(move |cx| waiting.poll_send(cx, frames))
+        let mut waiter = self.send_waiter();
+        poll_fn(move |cx| waiter.poll_send(cx, frames))
     }
 
-    /// A place in the line for [`send_wait`](Self::send_wait), for messages that are made at the last moment.
+    /// Returns a waiter like that of [`send_wait`](Self::send_wait), for messages that are built only once
+    /// there is room.
     pub fn send_waiter(&self) -> SendWaiter<'_> {
         SendWaiter { mailbox: &self.0, ticket: None }
     }
 
-    /// Sends messages if they would leave at once, and forgets them otherwise. Says whether they were taken.
+    /// Sends messages if they can be written at once, and drops them otherwise. Returns `true` if they were
+    /// queued.
     ///
-    /// Whatever [`SlowConsumerPolicy`] says, they are the first to go: one is taken only when nothing waits.
+    /// [`SlowConsumerPolicy`] does not apply: messages are dropped whenever another message is queued.
     ///
-    /// A WebSocket takes them unless an earlier message still waits; long-polling takes them while a poll is
-    /// parked. This is what `volatile` means in Node.
+    /// They are accepted on a WebSocket if no earlier message is queued, and on long-polling while a poll is
+    /// parked. This is `volatile` in Node.
     pub fn send_volatile(&self, frames: &[Frame]) -> bool {
         let queue = &mut *self.0.queue.lock();
         let taken = queue.writable && queue.frames.is_empty() && queue.state == State::Open;
@@ -255,13 +260,13 @@ impl SessionHandle {
         taken
     }
 
-    /// Ends the session, after the messages that were sent before. Does nothing if it has ended.
+    /// Closes the session after all messages sent before. Does nothing if it has ended.
     pub fn close(&self) {
         self.close_for(CloseReason::ForcedClose);
     }
 
-    /// As [`close`](Self::close), for a client that broke the application's protocol: a WebSocket hears so by its
-    /// close code.
+    /// Like [`close`](Self::close), for a client that violated the application's protocol. On a WebSocket,
+    /// the close code says so.
     pub fn close_for_violation(&self) {
         self.close_for(CloseReason::Violation);
     }
@@ -277,12 +282,13 @@ impl SessionHandle {
         queue.wake();
     }
 
-    /// A limit was hit by this client.
+    /// Counts a limit that this client hit.
     pub(crate) fn hit(&self, limit: Limit) {
         self.0.outbound.limits.hit(limit);
     }
 
-    /// Takes note of bytes of a request: the client lives. The task asks for it when it would end the session.
+    /// Records that bytes of a request have arrived. The task reads this with
+    /// [`sync_activity`](Self::sync_activity) before it handles a timeout.
     pub(crate) fn record_activity(&self, now: Instant) {
         self.0.queue.lock().heard = Some(now);
     }
@@ -291,24 +297,26 @@ impl SessionHandle {
         self.0.queue.lock().heard.take()
     }
 
-    /// The bytes that wait for the client, with a small overhead for each message.
+    /// Returns the number of queued bytes, including a small overhead for each message.
     pub fn buffered(&self) -> usize {
         self.0.queue.lock().buffered
     }
 
-    /// Counts bytes that are on their way to the client outside of the queue, if they are many.
+    /// Charges the budget for bytes in flight outside the queue. `None` for small sizes, which are not
+    /// charged.
     pub(crate) fn charge(&self, bytes: usize) -> Option<Charge> {
         (bytes > UNCHARGED).then(|| self.0.outbound.budget.charge(bytes))
     }
 
-    /// Whether more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes wait for the client. An
-    /// application that answers requests should start no new ones of this client meanwhile, so that its answers are
-    /// bounded by what it reads. When there is room again, [`Connection::poll`](crate::Connection::poll) is called.
+    /// Returns `true` if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes are queued
+    /// for the client. Meanwhile, an application that answers requests should start no new ones of this
+    /// client, so that its answers are bounded by what it reads. Once there is room,
+    /// [`Connection::poll`](crate::Connection::poll) is called.
     pub fn is_backlogged(&self) -> bool {
         self.0.backlogged.load(Ordering::Relaxed)
     }
 
-    /// When the client is a slow consumer, unless it takes its messages before.
+    /// Returns the instant at which the client becomes a slow consumer if it does not read enough before.
     pub(crate) fn slow_at(&self) -> Option<Instant> {
         if !self.is_backlogged() {
             return None;
@@ -318,13 +326,14 @@ impl SessionHandle {
         Some(since + self.0.outbound.config.slow_consumer_grace)
     }
 
-    /// How much an open session burdens the budget. `None` if few bytes wait, or the queue is locked.
+    /// Returns the load of an open session on the budget. `None` if few bytes are queued or the queue is
+    /// locked.
     pub(crate) fn weight(&self, now: Instant) -> Option<u128> {
         let queue = self.0.queue.try_lock()?;
         (queue.backlog.is_some() && queue.state == State::Open).then(|| queue.weight(now))
     }
 
-    /// Ends the session because the budget of the server is used up, and frees what waits for its client.
+    /// Ends the session because the server's budget is exhausted, and frees its queue.
     pub(crate) fn evict(&self) {
         let Some(queue) = &mut self.0.queue.try_lock() else { return };
         if queue.state != State::Open {
@@ -339,7 +348,8 @@ impl SessionHandle {
         queue.wake();
     }
 
-    /// Leaves a command for the task. After the end of the task it is dropped, and with it what would answer.
+    /// Queues a command for the task. Once the task has ended, the command is dropped, and with it any
+    /// response channel.
     pub(crate) fn command(&self, command: Command) {
         let queue = &mut *self.0.queue.lock();
         if queue.state != State::Gone {
@@ -348,7 +358,7 @@ impl SessionHandle {
         }
     }
 
-    /// Whether a WebSocket has taken over from long-polling.
+    /// Returns `true` if the session was upgraded from long-polling to WebSocket.
     pub(crate) fn has_upgraded(&self) -> bool {
         self.transport() != self.0.first
     }
@@ -357,12 +367,12 @@ impl SessionHandle {
         self.0.websocket.store(true, Ordering::Relaxed);
     }
 
-    /// `written` bytes have left.
+    /// Removes `written` bytes from the count of queued bytes.
     pub(crate) fn written(&self, written: usize) {
         self.0.written(&mut self.0.queue.lock(), written);
     }
 
-    /// Takes the commands; first, `written` bytes have left.
+    /// Takes the commands, after accounting for `written` bytes.
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
         self.0.written(queue, written);
@@ -379,22 +389,23 @@ impl SessionHandle {
         self.0.queue.lock().take(usize::MAX)
     }
 
-    /// Takes the frames for the answer to a poll: no more than `max_buffered` bytes, or one message.
+    /// Takes the frames for the response to a poll: at most `max_buffered` bytes, or one message.
     pub(crate) fn take_answer(&self) -> VecDeque<Frame> {
         self.0.queue.lock().take(self.0.outbound.config.max_buffered)
     }
 
-    /// Takes the frames that are to be written next: a batch, so that what cannot leave yet waits here, where it can be
-    /// dropped. Says also whether there are commands.
+    /// Takes the next batch of frames to write, and returns `true` if commands are queued. Frames beyond the
+    /// batch stay here, where they can still be dropped.
     pub(crate) fn take_batch(&self) -> (VecDeque<Frame>, bool) {
         let queue = &mut *self.0.queue.lock();
         let commanded = !queue.commands.is_empty();
         (queue.take(BATCH), commanded)
     }
 
-    /// Puts the task to sleep, unless something has arrived that it can act on. `written` bytes have left, and an
-    /// empty queue is left over: a small one stays with the session, so that the next message needs no allocation; one
-    /// that grew is freed.
+    /// Parks the task unless there is something that it can act on; returns `true` if it was parked.
+    ///
+    /// First accounts for `written` bytes. `spare` is an empty queue: a small one is kept so that the next
+    /// message needs no allocation, and a larger one is freed.
     pub(crate) fn sleep(
         &self,
         cx: &Context<'_>,
@@ -424,7 +435,7 @@ impl SessionHandle {
         self.0.queue.lock().close(State::Closed);
     }
 
-    /// The task is gone: refuses commands too, and frees what is left.
+    /// Called when the task ends: refuses commands too, and frees all that is queued.
     pub(crate) fn abandon(&self) {
         let queue = &mut *self.0.queue.lock();
         queue.close(State::Gone);
@@ -435,7 +446,8 @@ impl SessionHandle {
     }
 }
 
-/// Somebody who waits for room to send a message; leaves the line on drop. Made by [`SessionHandle::waiting`].
+/// A place in the queue of senders that wait for room; dropping it gives the place up. Made by
+/// [`SessionHandle::send_waiter`].
 ///
 /// # Examples
 ///
@@ -443,24 +455,19 @@ impl SessionHandle {
 /// use std::{future::poll_fn, time::Instant};
 /// use engineio::{Frame, SendError, SessionHandle};
 ///
-/// /// Sends how late it is when there is room for it.
-/// async fn tell(session: &SessionHandle, start: Instant) -> Result<(), SendError> {
-///     let mut waiting = session.send_waiter();
-///     poll_fn(|cx| waiting.poll_send(cx, &[Frame::text(&format!("{:9}", start.elapsed().as_secs()))])).await
-/// }
-/// ```
+/// /// Sends the elapsed time as of the moment when there is room.
 pub struct SendWaiter<'a> {
     mailbox: &'a Mailbox,
     ticket: Option<u64>,
 }
 
 impl SendWaiter<'_> {
-    /// Sends messages that belong together, if there is room and nobody waits in front; wakes the task otherwise. They
-    /// may be others with each call, if they have the same length.
+    /// Sends messages as a unit if there is room and no other sender is ahead. Otherwise registers the task
+    /// to be woken. The messages may differ from call to call if their cost stays the same.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] after the end of the session.
+    /// [`SendError::Closed`] if the session has ended.
     pub fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame]) -> Poll<Result<(), SendError>> {
         let len = frames.iter().map(Frame::cost).sum();
         let Self { mailbox, ticket } = self;

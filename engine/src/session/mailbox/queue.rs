@@ -1,4 +1,4 @@
-//! The queue of one session, and its limits.
+//! The send queue of one session and its limits.
 
 use std::{
     collections::VecDeque,
@@ -21,24 +21,25 @@ use crate::{
     session::{outbound::Outbound, waiters::Waiters},
 };
 
-/// The places that the queue of an idle session may keep: what its first message takes.
+/// The largest capacity that an idle queue keeps: the one allocated for its first message.
 pub(super) const KEPT_FRAMES: usize = 4;
 
-/// How many bytes leave the queue at once: what has left can neither be dropped nor evicted any more.
+/// The number of bytes taken from the queue at once. Frames that were taken can no longer be dropped or
+/// evicted.
 pub(super) const BATCH: usize = 64 * 1024;
 
-/// The bytes that one session may hold without being charged for them.
+/// The number of queued bytes up to which a session is not charged.
 pub(super) const UNCHARGED: usize = 16 * 1024;
 
 pub(super) struct Mailbox {
     pub(super) sid: Sid,
     pub(super) websocket: AtomicBool,
-    /// The transport that it began with.
+    /// The transport that opened the session.
     pub(super) first: TransportKind,
-    /// Whether more than `max_buffered` bytes wait. Changed under the lock of the queue.
+    /// `true` while more than `max_buffered` bytes are queued. Changed under the lock of the queue.
     pub(super) backlogged: AtomicBool,
     pub(super) dialect: Dialect,
-    /// From how many bytes on the queue is charged and its limits are checked.
+    /// The number of queued bytes above which the queue is charged and its limits are checked.
     pub(super) unchecked: usize,
     pub(super) outbound: Arc<Outbound>,
     pub(super) queue: Mutex<Queue>,
@@ -46,32 +47,33 @@ pub(super) struct Mailbox {
 
 pub(super) struct Queue {
     pub(super) frames: VecDeque<Frame>,
-    /// The bytes of `frames`, and of those that the task has taken and not yet written.
+    /// The cost of `frames` and of the frames that the task has taken and not yet written.
     pub(super) buffered: usize,
-    /// Those of `frames` that may be dropped.
+    /// The cost of the droppable frames in `frames`.
     pub(super) droppable: usize,
     pub(super) commands: Vec<Command>,
     pub(super) waker: Option<Waker>,
-    /// Who waits until there is room for a message.
+    /// Senders that wait for room.
     pub(super) waiters: Waiters,
-    /// Whether the task sleeps: then, and only then, the next arrival wakes it that it can act on.
+    /// Set while the task is parked; the next push that it can act on wakes it.
     pub(super) asleep: bool,
-    /// Whether the task was to be woken while it was awake.
+    /// Set to make the next attempt to park return at once.
     pub(super) woken: bool,
-    /// When bytes of a request came that is not complete yet.
+    /// The last time bytes of an incomplete request arrived, until the task reads it.
     pub(super) heard: Option<Instant>,
-    /// Whether what is sent now would leave at once.
+    /// `true` if a message sent now can be written at once.
     pub(super) writable: bool,
     pub(super) state: State,
-    /// What is known of a queue that has grown beyond the unchecked bytes.
+    /// `Some` while the queue holds more than [`Mailbox::unchecked`] bytes.
     pub(super) backlog: Option<Box<Backlog>>,
 }
 
-/// A send queue that has grown.
+/// The charges and timing of a large send queue.
 pub(super) struct Backlog {
-    /// The places of the queue. Frames are charged by themselves.
+    /// The charge for the memory of the queue itself. Frames are charged separately.
     pub(super) places: Charge,
-    /// Since when more than `max_buffered` bytes wait, and how many have left since then.
+    /// The start of the current grace period above `max_buffered` bytes, and the bytes written since. The
+    /// period restarts when these reach `max_buffered`.
     pub(super) above: Option<(Instant, usize)>,
 }
 
@@ -85,7 +87,7 @@ pub(super) enum State {
 }
 
 impl Queue {
-    /// Takes messages that cost so much.
+    /// Appends messages whose total cost is `len`.
     pub(super) fn push(&mut self, frames: &[Frame], len: usize) {
         self.buffered += len;
         self.frames.extend(frames.iter().cloned());
@@ -100,15 +102,15 @@ impl Queue {
         self.offer();
     }
 
-    /// Wakes the task if messages can leave. It takes them by itself when the client is ready for more, so that one
-    /// which does not read costs nothing but its place in the queue.
+    /// Wakes the task if messages can be written. Otherwise the task takes them once the transport is
+    /// writable, so a client that does not read costs no wakes.
     pub(super) fn offer(&mut self) {
         if self.writable {
             self.wake();
         }
     }
 
-    /// Takes the first frames, about so many bytes; frames that belong together stay so.
+    /// Takes frames from the front until their cost reaches `bytes`. Does not split a group.
     #[cold]
     pub(super) fn take_some(&mut self, bytes: usize) -> VecDeque<Frame> {
         let (mut batch, mut len) = (VecDeque::new(), 0);
@@ -120,7 +122,7 @@ impl Queue {
         batch
     }
 
-    /// Takes all frames, or the first ones if there are more than so many bytes.
+    /// Takes all frames, or about `bytes` of them if more are queued.
     #[inline]
     pub(super) fn take(&mut self, bytes: usize) -> VecDeque<Frame> {
         if self.buffered > bytes {
@@ -130,8 +132,8 @@ impl Queue {
         std::mem::take(&mut self.frames)
     }
 
-    /// How much the session burdens the budget: the bytes that wait, times the milliseconds since the client has taken a
-    /// good part of them.
+    /// Returns the load of the session on the budget: the queued bytes times the milliseconds since the start
+    /// of the grace period.
     pub(super) fn weight(&self, now: Instant) -> u128 {
         let above = self.backlog.as_ref().and_then(|backlog| backlog.above);
         let stalled = above.map_or(0, |(since, _)| now.saturating_duration_since(since).as_millis());
@@ -153,13 +155,13 @@ impl Queue {
     }
 }
 
-/// Whether a message may join those that wait. One is always taken when nothing waits.
+/// Returns `true` if a message of cost `len` may be queued. An empty queue accepts any message.
 pub(super) fn has_room(buffered: usize, len: usize, max_buffered: usize) -> bool {
     buffered == 0 || buffered + len <= max_buffered
 }
 
 impl Mailbox {
-    /// Bytes have left: there may be room for the first of those who wait for it.
+    /// Subtracts written bytes and wakes the first waiting sender if there is room for it.
     #[inline]
     pub(super) fn written(&self, queue: &mut Queue, len: usize) {
         queue.buffered -= len;
@@ -173,7 +175,7 @@ impl Mailbox {
     pub(super) fn drained(&self, queue: &mut Queue, len: usize) {
         let max = self.outbound.config.max_buffered;
         if queue.buffered <= max && self.backlogged.swap(false, Ordering::Relaxed) {
-            // Events of the client may be handled again.
+            // The application may handle events of the client again.
             queue.woken = true;
         }
         let Some(backlog) = &mut queue.backlog else { return };
@@ -189,7 +191,7 @@ impl Mailbox {
         }
     }
 
-    /// Makes sure that a message of that cost may be queued, although much waits already.
+    /// Checks the limits for a message of cost `len`, and makes room for it as the policy says.
     #[cold]
     pub(super) fn check(
         &self,
@@ -211,7 +213,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Makes sure that the budget has room for messages, if sessions that burden it more can be ended for it.
+    /// Returns `true` if the budget has room for the frames, after ending heavier sessions if needed.
     pub(super) fn relieve(&self, queue: &Queue, frames: &[Frame]) -> bool {
         let Outbound { budget, .. } = &*self.outbound;
         let has_room = || budget.has_room(uncharged(frames));
@@ -257,7 +259,7 @@ impl Mailbox {
     pub(super) fn make_room(&self, queue: &mut Queue, len: usize) -> Result<(), SendError> {
         let max = self.outbound.config.max_buffered;
         let kept = queue.buffered - queue.droppable;
-        // Even alone, a message need not fit.
+        // If nothing else is kept, the message is accepted even above the limit.
         if kept > 0 && kept + len > max {
             return Err(self.drop_newest(Limit::MaxBuffered));
         }
@@ -270,7 +272,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Charges a message that is queued next, and takes note of a queue that grows beyond `max_buffered`.
+    /// Charges a message that is about to be queued, and starts the grace period of a queue that grows beyond
+    /// `max_buffered`.
     pub(super) fn grow(&self, queue: &mut Queue, frames: &[Frame], len: usize) {
         let Outbound { config, budget, .. } = &*self.outbound;
         if queue.buffered + len <= self.unchecked {
@@ -286,7 +289,7 @@ impl Mailbox {
         if queue.buffered + len > config.max_buffered && backlog.above.is_none() {
             backlog.above = Some((now(), 0));
             self.backlogged.store(true, Ordering::Relaxed);
-            // The task waits for the end of the grace from now on.
+            // The task has to set its timer to the end of the grace period.
             queue.woken = true;
             queue.wake();
         }
@@ -297,7 +300,7 @@ pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// What messages would add to the budget.
+/// Returns the bytes that the frames would add to the budget.
 pub(super) fn uncharged(frames: &[Frame]) -> usize {
     frames.iter().map(Frame::uncharged).sum()
 }

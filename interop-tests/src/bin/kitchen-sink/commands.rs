@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use serde_json::json;
 use socketio::{
-    Ack, AckResponse, Args, DecodeError, EmitError, Event, EventError, Namespace, Next, NoAck, Socket, WithAckFlag,
+    Ack, AckResponse, Args, DecodeError, EmitError, Event, EventError, Namespace, Next, NoAck, Socket,
+    WithAckFlag,
 };
 use tokio::time::sleep;
 

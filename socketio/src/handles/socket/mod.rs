@@ -32,7 +32,7 @@ use crate::{
     proto::{args::ToArgs, encode::Frames},
 };
 
-/// What a client brings into a namespace, and finds there.
+/// The connection, the namespace and the handshake that a new socket is built from.
 pub(crate) struct SocketParts<D> {
     pub(crate) session: SessionHandle,
     pub(crate) signals: Arc<ConnectionSignals>,
@@ -53,12 +53,12 @@ impl<D> Clone for SocketParts<D> {
     }
 }
 
-/// The socket of any data, if it is of this type.
+/// Returns the data of an untyped socket, if it is a `D`.
 pub(crate) fn data_of<D: Send + Sync + 'static>(socket: &SocketCore<dyn Erased>) -> Option<&D> {
     socket.typed.as_any().downcast_ref::<Typed<D>>().map(|typed| &*typed.data)
 }
 
-/// A client in a namespace, with the data that its admission returned. Cheap to clone.
+/// A client in a namespace, with the data that the admission returned. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -90,7 +90,7 @@ impl<D> fmt::Debug for Socket<D> {
 }
 
 impl<D: Send + Sync + 'static> Socket<D> {
-    /// The socket, if its data is of this type.
+    /// Returns the typed socket, if its data is a `D`.
     pub(crate) fn from_any(socket: &AnySocket) -> Option<Self> {
         socket.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Self)
     }
@@ -126,12 +126,12 @@ impl<D: Send + Sync + 'static> Socket<D> {
         }))
     }
 
-    /// Tells the client that it is in the namespace, and puts it there: in this order, so that no event overtakes
-    /// the answer.
+    /// Sends the CONNECT response and adds the socket to the namespace, in this order, so that no event
+    /// precedes the response.
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
         if inner.slot.get().is_some() {
-            // The client has come back, and has its answer.
+            // A recovered socket: `restore` has sent the response and inserted it.
             return Ok(());
         }
         inner.session.send_with(self.connect_answer()?.as_slice(), SlowConsumerPolicy::Disconnect)?;
@@ -145,7 +145,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         Ok(())
     }
 
-    /// The answer to the CONNECT of the client.
+    /// Encodes the response to the CONNECT of the client.
     pub(crate) fn connect_answer(&self) -> Result<Frames, EmitError> {
         let inner = &self.0;
         let answer = if is_legacy(&inner.session) {
@@ -157,12 +157,12 @@ impl<D: Send + Sync + 'static> Socket<D> {
         answer.map_err(EmitError::Encode)
     }
 
-    /// Counts a socket that has come back as one that joins.
+    /// Counts a recovered socket as joined in the metrics.
     pub(crate) fn count(&self) {
         self.0.metrics().socket_joined();
     }
 
-    /// Called once, and before anybody else can find the socket in the rooms.
+    /// Inserts the socket into the rooms, where others can find it. Called once.
     pub(crate) fn insert(&self, rooms: &mut Rooms<AnySocket>) -> Slot {
         *self.0.slot.get_or_init(|| rooms.insert(self.0.id, self.any()))
     }
@@ -175,20 +175,20 @@ impl<D: Send + Sync + 'static> Socket<D> {
         self.0.clone()
     }
 
-    /// The sockets of the namespace on this server, this one among them, with their data.
+    /// Returns the sockets of the namespace on this server, including this one, with their data.
     pub fn sockets(&self) -> Sockets<D> {
         Sockets::new(self.0.adapter.clone())
     }
 
-    /// Sends an event to this client and waits for its acknowledgement. The event leaves at once, awaited or not.
+    /// Sends an event to this client at once, awaited or not, and returns a request for its acknowledgement.
     ///
-    /// The answer is read as `A`, by the rule of [`FromArgs`](crate::FromArgs).
+    /// The acknowledgement is decoded as `A`, by the rules of [`FromArgs`](crate::FromArgs).
     ///
     /// # Errors
     ///
     /// The future resolves to an [`AckError`](crate::AckError): `Timeout` after
-    /// [`timeout`](AckRequest::timeout), `Disconnected` if the socket leaves first, `Decode` if the answer is of
-    /// another type, `Emit` if the event could not be sent.
+    /// [`timeout`](AckRequest::timeout), `Disconnected` if the socket leaves first, `Decode` if the
+    /// acknowledgement is of another type, `Emit` if the event could not be sent.
     ///
     /// # Cancel safety
     ///
@@ -201,20 +201,20 @@ impl<D: Send + Sync + 'static> Socket<D> {
         AckRequest::new(self.ask(event.name(), args), self.0.adapter.config.ack_timeout)
     }
 
-    /// Sends an event to this client, and waits for room if it does not take its messages as fast as they come. The
-    /// producer of a long stream then runs at the speed of its consumer.
+    /// Sends an event to this client, and waits while its queue is full. Backpressure then limits the
+    /// producer of a long stream to the speed of the client.
     ///
-    /// The arguments are written at once. Of several that wait for one connection, the first comes first;
-    /// [`emit`](Self::emit) does not wait for them, and takes the room that there is. Node has no such method.
+    /// The arguments are encoded at once. Waiters of one connection are served in order; [`emit`](Self::emit)
+    /// does not wait for them and takes free space ahead of them. Node has no such method.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit), but for [`EmitError::Full`]. [`EmitError::Disconnected`] also if the connection ends
-    /// meanwhile.
+    /// As [`emit`](Self::emit), except [`EmitError::Full`]. Returns [`EmitError::Disconnected`] also if the
+    /// connection ends while waiting.
     ///
     /// # Cancel safety
     ///
-    /// Nothing has been sent if the future is dropped before it is ready.
+    /// Nothing has been sent if the future is dropped before it completes.
     ///
     /// # Examples
     ///
@@ -249,28 +249,30 @@ impl<D: Send + Sync + 'static> Socket<D> {
         self.0.acks.insert(id, AckWaiter::Request(sender), max).inspect_err(|_| {
             self.0.warnings().limit_hit(self.path(), Limit::MaxPendingAcks);
         })?;
-        // From here on, dropping gives the place back.
-        let waiting = PendingAck { socket: self.any(), id, answer };
-        // It must not be dropped behind the back of the one who waits.
+        // From here on, dropping `pending` removes the pending acknowledgement.
+        let pending = PendingAck { socket: self.any(), id, answer };
+        // Not subject to the drop policies, because a caller waits for the acknowledgement.
         self.0.send(&frames)?;
         self.0.notify_observers(&frames);
-        Ok(waiting)
+        Ok(pending)
     }
 }
 
 impl<D> Socket<D> {
-    /// The public id of the socket: other clients may know it. It is also the name of a room that the socket is in.
+    /// Returns the public id of the socket: other clients may know it. It is also the name of a room that the
+    /// socket is in.
     ///
-    /// The `socket.id` that a version 2 client computes is another one: it is made of the id of the
-    /// [session](Self::session), which is a secret here. Emit this one to such clients if they need to know it.
+    /// The `socket.id` that a version 2 client computes is a different one, derived from the id of the
+    /// [session](Self::session), which is secret here. Emit this id to such clients if they need it.
     pub fn id(&self) -> &str {
         self.0.id.as_str()
     }
 
-    /// What the admission of the [namespace](crate::Namespace::with_auth) returned for this client.
+    /// Returns the value that the admission of the [namespace](crate::Namespace::with_auth) returned for this
+    /// client.
     ///
-    /// All handlers of the socket share it, and several may run at once: what changes is an atomic or stands behind a
-    /// lock, which is not held across an await. Node: `socket.data`.
+    /// All handlers of the socket share it, and several may run at once: keep mutable state in atomics or
+    /// behind a lock that is not held across an await. Node: `socket.data`.
     ///
     /// # Examples
     ///
@@ -291,26 +293,26 @@ impl<D> Socket<D> {
         &self.0.typed.data
     }
 
-    /// What the client brought when it connected.
+    /// Returns the handshake of the client.
     pub fn handshake(&self) -> &Handshake {
         &self.0.handshake
     }
 
-    /// The path of the namespace. Node: `socket.nsp.name`.
+    /// Returns the path of the namespace. Node: `socket.nsp.name`.
     pub fn path(&self) -> &str {
         self.0.path()
     }
 
-    /// Whether the socket is in its namespace. Node: `socket.connected`.
+    /// Returns `true` while the socket is in its namespace. Node: `socket.connected`.
     pub fn connected(&self) -> bool {
         self.0.left.get().is_none()
     }
 
-    /// Whether the client had lost its connection and has its socket back: with its id, its [data](Self::data) and its
-    /// rooms, and with the events that it missed. See
+    /// Returns `true` if the client lost its connection and recovered its socket: the id, the
+    /// [data](Self::data), the rooms, and the events that it missed. See
     /// [`ConnectionStateRecovery`](crate::ConnectionStateRecovery), which is off by default.
     ///
-    /// [`on_disconnect`](crate::Namespace::on_disconnect) has run or will run for the socket before, and
+    /// [`on_disconnect`](crate::Namespace::on_disconnect) runs for the previous socket, possibly later, and
     /// [`on_connect`](crate::Namespace::on_connect) runs for this one. Node: `socket.recovered`.
     ///
     /// # Examples
@@ -320,7 +322,7 @@ impl<D> Socket<D> {
     ///
     /// let chat = Namespace::new("/").on_connect(async |socket| {
     ///     if !socket.recovered() {
-    ///         // It is in no room yet, and knows nothing of what went on.
+    ///         // A new socket is in no room yet and has missed earlier events.
     ///         let _ = socket.join("lobby");
     ///     }
     /// });
@@ -329,21 +331,23 @@ impl<D> Socket<D> {
         self.0.recoverable().is_some_and(|recoverable| recoverable.recovered)
     }
 
-    /// The connection below, which all sockets of one client share. Node: `socket.conn`.
+    /// Returns the session below, shared by all sockets of one client. Node: `socket.conn`.
     pub fn session(&self) -> &SessionHandle {
         &self.0.session
     }
 
     /// Sends an event to this client.
     ///
-    /// Never blocks and never waits: `Ok` means that the event is queued. Events of one task arrive in the order
-    /// in which they were emitted; the client may be gone before it sees them. For the arguments, see [`ToArgs`].
+    /// Never blocks and never waits: `Ok` means that the event is queued. Events of one task arrive in the
+    /// order in which they were emitted; the client may disconnect before it receives them. For the
+    /// arguments, see [`ToArgs`].
     ///
     /// # Errors
     ///
-    /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the client does not take its
-    /// messages: then it is being disconnected, or this event was dropped, as [`SlowConsumerPolicy`](crate::SlowConsumerPolicy)
-    /// says. [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`].
+    /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the queue of the client
+    /// is full: the event was not sent, and the connection stays open, see
+    /// [`SlowConsumerPolicy`](crate::SlowConsumerPolicy). [`EmitError::Encode`] if the arguments cannot be
+    /// written, [`EmitError::ReservedEvent`].
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a literal or a small constant: a reference at each call would be noise"
@@ -352,46 +356,46 @@ impl<D> Socket<D> {
         self.0.send_event(encode_event(self.0.encoder(), event.name(), None, args)?, Flags::default())
     }
 
-    /// Lets the next event be lost if the client cannot take it at once: if earlier messages still wait, or if no poll
-    /// is parked. Node: `socket.volatile`.
+    /// Drops the next event if the client cannot take it at once: if earlier messages are queued, or if a
+    /// long-polling client has no pending poll. Node: `socket.volatile`.
     pub fn volatile(&self) -> EmitOperator<'_, D> {
         EmitOperator::new(self).volatile()
     }
 
-    /// Whether permessage-deflate may compress the next event, if it is large enough and the client agreed to that. It
-    /// may unless told otherwise. Node: `socket.compress`.
+    /// Sets whether permessage-deflate may compress the next event, provided that it is large enough and the
+    /// client negotiated the extension. `true` by default. Node: `socket.compress`.
     pub fn compress(&self, compress: bool) -> EmitOperator<'_, D> {
         EmitOperator::new(self).compress(compress)
     }
 
-    /// Everyone in a room but this socket.
+    /// Selects all sockets in a room except this one.
     pub fn to(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.broadcast().to(room)
     }
 
-    /// Everyone in the namespace but this socket and those in a room.
+    /// Selects all sockets in the namespace except this one and those in a room.
     pub fn except(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.broadcast().except(room)
     }
 
-    /// Everyone in the namespace but this socket.
+    /// Selects all sockets in the namespace except this one.
     pub fn broadcast(&self) -> BroadcastOperator {
         self.namespace().except_socket(self.0.id)
     }
 
-    /// Everyone in the namespace, this socket included. Node: `socket.nsp`.
+    /// Selects all sockets in the namespace, including this one. Node: `socket.nsp`.
     pub fn namespace(&self) -> BroadcastOperator {
         BroadcastOperator::new(Some(self.0.adapter.clone()))
     }
 
-    /// Disconnects this socket from its namespace; the connection stays, for other namespaces.
+    /// Disconnects this socket from its namespace; the connection stays open for other namespaces.
     ///
-    /// What was emitted before still goes out, nothing after. Node: `socket.disconnect()`.
+    /// Events emitted before are still sent, later ones fail. Node: `socket.disconnect()`.
     pub fn disconnect(&self) {
         self.0.disconnect();
     }
 
-    /// Disconnects all sockets of this client, and ends its connection. Node: `socket.disconnect(true)`.
+    /// Disconnects all sockets of this client and closes its connection. Node: `socket.disconnect(true)`.
     pub fn close(&self) {
         self.0.close();
     }

@@ -13,10 +13,10 @@ use crate::{
 };
 
 impl<D> Socket<D> {
-    /// Adds this socket to a room. Does nothing if it is there already.
+    /// Adds this socket to a room. Does nothing if it is already a member.
     ///
-    /// A room exists while somebody is in it. The name may be anything; mind that the ids of sockets are names of
-    /// rooms too, if clients choose the names.
+    /// A room exists while it has members. Any name is valid. If clients choose the names, note that the ids
+    /// of sockets are names of rooms too.
     ///
     /// # Errors
     ///
@@ -31,8 +31,8 @@ impl<D> Socket<D> {
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join). With [`JoinError::TooManyRooms`], it is in those before the one that was too much;
-    /// with the others it has joined none.
+    /// As [`join`](Self::join). After [`JoinError::TooManyRooms`], the socket is in the rooms before the one
+    /// that exceeded the limit; after any other error it has joined none.
     ///
     /// # Examples
     ///
@@ -46,7 +46,7 @@ impl<D> Socket<D> {
         self.0.join(&rooms)
     }
 
-    /// Removes this socket from a room. Does nothing if it is not there.
+    /// Removes this socket from a room. Does nothing if it is not a member.
     pub fn leave(&self, room: &str) {
         self.0.change_rooms(|rooms, slot| rooms.leave(slot, room));
     }
@@ -57,14 +57,14 @@ impl<D> Socket<D> {
         self.0.change_rooms(|rooms, slot| names.iter().for_each(|name| rooms.leave(slot, name)));
     }
 
-    /// Removes this socket from all its rooms but that of its own id, to which direct messages go. Node:
-    /// `socket.leaveAll()`, which leaves that too.
+    /// Removes this socket from all rooms except that of its own id, which receives direct messages. Node:
+    /// `socket.leaveAll()`, which leaves that one too.
     pub fn leave_all(&self) {
         self.0.change_rooms(Rooms::leave_all);
     }
 
-    /// The rooms that this socket is in, that of its own id among them. After it has left the namespace, those
-    /// that it was in at that moment.
+    /// Returns the rooms of this socket, including that of its own id. After the socket has left the
+    /// namespace, returns the rooms it was in at that moment.
     pub fn rooms(&self) -> Vec<Room> {
         match (self.0.left.get(), self.0.slot.get()) {
             (Some(left), _) => left.rooms.clone(),
@@ -75,7 +75,7 @@ impl<D> Socket<D> {
 }
 
 impl<T: Observed + ?Sized> SocketCore<T> {
-    /// Puts the socket into rooms, as far as it may be in so many.
+    /// Adds the socket to rooms, up to `max_rooms`.
     fn join(&self, names: &[Room]) -> Result<(), JoinError> {
         let ServerConfig { max_name_length, max_rooms, .. } = *self.adapter.config;
         if names.iter().any(|name| name.len() > max_name_length) {
@@ -90,7 +90,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         Err(JoinError::TooManyRooms)
     }
 
-    /// Changes the rooms of the socket, unless it has left.
+    /// Changes the rooms of the socket. Returns `None` if it is not in its namespace.
     fn change_rooms<R>(&self, change: impl FnOnce(&mut Rooms<AnySocket>, Slot) -> R) -> Option<R> {
         self.adapter.change(|rooms, memory| {
             let slot = *self.slot.get().filter(|_| self.left.get().is_none())?;

@@ -1,4 +1,4 @@
-//! A cluster inside of one process.
+//! A cluster within one process.
 
 use std::{fmt, sync::Arc};
 
@@ -10,11 +10,11 @@ use tokio::sync::{
 
 use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Quorum, Reply, ServerId};
 
-/// Connects several servers of one process to a cluster: one for each runtime of a thread-per-core application, or
-/// those of a test. Cheap to clone.
+/// Connects several servers of one process to a cluster: one for each runtime of a thread-per-core
+/// application, or several in a test. Cheap to clone.
 ///
-/// Broadcasts reach the sockets on all servers, as do the methods that fetch, move and disconnect sockets. Local
-/// delivery never waits for the others.
+/// Broadcasts and the methods that fetch, move and disconnect sockets reach the sockets of all servers. Local
+/// delivery never waits for other servers.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Quorum,
 /// let one = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
 /// let two = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
 /// assert_eq!(two.server_count(), 2);
-/// // Reaches the clients of both.
+/// // Reaches the clients of both servers.
 /// one.emit("news", "Tea is ready.")
 /// # }
 /// ```
@@ -47,20 +47,21 @@ impl Default for MemoryBus {
 }
 
 impl MemoryBus {
-    /// The number of messages that may wait for a server by default.
+    /// The default capacity: the number of messages that can be queued for a server.
     pub const CAPACITY: usize = 8192;
 
-    /// A bus on which [`CAPACITY`](Self::CAPACITY) messages may wait for each server.
+    /// Creates a bus with the default [`CAPACITY`](Self::CAPACITY).
     pub fn new() -> Self {
         Self::with_capacity(Self::CAPACITY)
     }
 
-    /// A bus on which this many messages may wait for each server. Further ones do not reach it: an emit then fails
-    /// with [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), a request names the server as missing.
+    /// Creates a bus that queues at most this many messages for each server. If a queue is full, an emit
+    /// fails with [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), and a request reports the server
+    /// as missing.
     ///
     /// # Panics
     ///
-    /// Panics if it is zero.
+    /// Panics if the capacity is zero.
     #[track_caller]
     pub fn with_capacity(messages: usize) -> Self {
         assert!(messages > 0, "the capacity of a bus must not be zero");
@@ -69,7 +70,7 @@ impl MemoryBus {
         Self(Arc::new(shared))
     }
 
-    /// Takes a place among the servers.
+    /// Adds a server to the bus.
     pub(crate) fn join(&self) -> (ServerId, Box<dyn Backend>, Inbox) {
         let id = ServerId::random();
         let (sender, inbound) = mpsc::channel(self.0.capacity);
@@ -77,7 +78,7 @@ impl MemoryBus {
         members.push((id, sender));
         self.0.servers.send_modify(|servers| servers.push(id));
         let inbox = Inbox { inbound, servers: self.0.servers.subscribe() };
-        (id, Box::new(Place { bus: self.clone(), id }), inbox)
+        (id, Box::new(MemoryBackend { bus: self.clone(), id }), inbox)
     }
 }
 
@@ -87,16 +88,16 @@ impl fmt::Debug for MemoryBus {
     }
 }
 
-/// The place of one server.
-struct Place {
+/// The backend of one server.
+struct MemoryBackend {
     bus: MemoryBus,
     id: ServerId,
 }
 
-impl Place {
-    /// Sends to all others; tells how it went for each that is still there.
+impl MemoryBackend {
+    /// Sends a message to all other servers, and calls `sent` with the result for each that is present.
     fn send_all(&self, message: &Arc<Message>, mut sent: impl FnMut(ServerId, Result<(), ClusterFull>)) {
-        // Held, so that all servers get messages of two others in the same order.
+        // Held, so that all servers receive messages of different senders in the same order.
         let members = self.bus.0.members.lock();
         if !members.iter().any(|(id, _)| *id == self.id) {
             return;
@@ -111,7 +112,7 @@ impl Place {
     }
 }
 
-impl Backend for Place {
+impl Backend for MemoryBackend {
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
         let mut result = Ok(());
         self.send_all(&message, |_, sent| result = result.and(sent));
@@ -132,7 +133,7 @@ impl Backend for Place {
         let Some((_, sender)) = members.iter().find(|(id, _)| *id == to) else { return Ok(()) };
         match sender.try_send(Inbound::Reply(reply)) {
             Err(TrySendError::Full(_)) => Err(ClusterFull),
-            // One that has left waits for nothing.
+            // A server that has left does not wait for a response.
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
         }
     }

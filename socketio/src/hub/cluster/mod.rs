@@ -1,4 +1,4 @@
-//! The other servers: what is told to them, and what they are asked for.
+//! The connection to the other servers of the cluster: operations and requests.
 
 pub(crate) mod memory;
 
@@ -27,7 +27,7 @@ use crate::{
     proto::encode::Frames,
 };
 
-/// Names a server of a cluster, for as long as it is there.
+/// The id of a server in a cluster, unique for its lifetime.
 ///
 /// # Examples
 ///
@@ -69,7 +69,8 @@ pub(crate) struct Message {
     pub(crate) op: Op,
 }
 
-/// What servers do together. The packets are as the protocol has them, whatever the clients of each server speak.
+/// An operation for all servers. Packets are in the encoding of the protocol, whatever the parser of each
+/// server.
 #[derive(Debug)]
 pub(crate) enum Op {
     Broadcast {
@@ -78,7 +79,7 @@ pub(crate) enum Op {
         volatile: bool,
         uncompressed: bool,
     },
-    /// A broadcast with acknowledgements. Each server gives it an id of its own.
+    /// A broadcast with acknowledgements. Each server assigns its own acknowledgement id.
     Ask {
         request: u64,
         target: Target,
@@ -86,7 +87,7 @@ pub(crate) enum Op {
         volatile: bool,
         uncompressed: bool,
     },
-    /// Nobody waits for these acknowledgements any more.
+    /// The acknowledgements of this request are no longer needed.
     Forget {
         request: u64,
     },
@@ -112,7 +113,7 @@ pub(crate) enum Op {
     },
 }
 
-/// An answer to the server that has asked.
+/// A response to the requesting server.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) from: ServerId,
@@ -122,28 +123,28 @@ pub(crate) struct Reply {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// To [`Op::Ask`], first: who has got the event.
+    /// First response to [`Op::Ask`]: the recipients of the event.
     Recipients(Vec<Sid>),
-    /// Then what became of it, by the place among the recipients.
+    /// Further responses to [`Op::Ask`]: outcomes by recipient index.
     AckCollector(Vec<(u32, Outcome)>),
-    /// To [`Op::Fetch`].
+    /// Response to [`Op::Fetch`].
     Sockets(Vec<Summary>),
-    /// To [`Op::ServerEvent`]; `None` if its handler does not answer, or if there is none.
+    /// Response to [`Op::ServerEvent`]; `None` if there is no handler, or if it sends no acknowledgement.
     Answer(Option<AckArgs>),
 }
 
-/// What comes from other servers, in the order in which each has sent it.
+/// Input from other servers. The order of each sender is preserved.
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Message(Arc<Message>),
     Reply(Reply),
 }
 
-/// This server's end of what comes in.
+/// The receiving end of this server.
 pub(crate) struct Inbox {
     pub(crate) inbound: mpsc::Receiver<Inbound>,
-    /// All servers that are there. It changes before the first message of one that has come, and a change that
-    /// tells of one that has left may be read after its last message.
+    /// All present servers. Updated before the first message of a server that joins; the update for a server
+    /// that leaves may be read after its last message.
     pub(crate) servers: watch::Receiver<Vec<ServerId>>,
 }
 
@@ -163,37 +164,37 @@ impl From<ClusterFull> for JoinError {
     }
 }
 
-/// Who has got a request.
+/// The servers that a request was sent to.
 pub(crate) struct Quorum {
-    /// Those that will answer, or leave.
+    /// Servers that will respond or leave.
     pub(crate) waiting: Vec<ServerId>,
-    /// Those whose queues are full: they know nothing of it.
+    /// Servers that did not get the request because their queue is full.
     pub(crate) missed: Vec<ServerId>,
 }
 
-/// A way to other servers. No method blocks, or waits for anybody; what they queue is bounded.
+/// A transport to other servers. No method blocks or waits; all queues are bounded.
 pub(crate) trait Backend: Send + Sync {
     /// Queues a message for all other servers, in order.
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull>;
 
-    /// As `publish`; says in the same step who has got it.
+    /// As `publish`; atomically returns which servers got the message.
     fn request(&self, message: Arc<Message>) -> Quorum;
 
-    /// Queues an answer for the server that has asked.
+    /// Queues a response for the requesting server.
     fn reply(&self, to: ServerId, reply: Reply) -> Result<(), ClusterFull>;
 
-    /// All servers that are there, this one among them; none once it has left.
+    /// Returns all present servers, including this one; empty after it has left.
     fn servers(&self) -> Vec<ServerId>;
 
-    /// Tells the others that this server is there no more. Afterwards nothing comes in or goes out.
+    /// Removes this server from the cluster. Afterwards no message is received or sent.
     fn leave(&self);
 }
 
-/// This server's place among the others, and what it has asked them for.
+/// The membership of this server in its cluster, and its pending requests.
 pub(crate) struct Cluster {
     pub(crate) id: ServerId,
     backend: Box<dyn Backend>,
-    /// How long servers may take to answer.
+    /// The timeout of requests.
     timeout: Duration,
     requests: Mutex<HashMap<u64, Request>>,
     next: AtomicU64,
@@ -204,7 +205,7 @@ enum Request {
     Gather { waiting: Vec<ServerId>, answers: Vec<(ServerId, Body)>, done: Arc<Notify> },
 }
 
-/// What came in time, and which servers have not answered.
+/// The responses received in time, and the servers without one.
 pub(crate) struct Gathered {
     pub(crate) answers: Vec<(ServerId, Body)>,
     pub(crate) missing: Vec<ServerId>,
@@ -234,7 +235,7 @@ impl Cluster {
         self.servers_changed();
     }
 
-    /// Asks the other servers to take part in a broadcast with acknowledgements.
+    /// Requests the other servers to take part in a broadcast with acknowledgements.
     pub(crate) fn ask(
         self: &Arc<Self>,
         namespace: &str,
@@ -243,16 +244,16 @@ impl Cluster {
     ) -> RemoteAckRequest {
         let request = self.next_request();
         let message = self.message(namespace, op(request));
-        // Held, so that no answer comes before it is known who is to answer.
+        // Held until the request is registered, so that no response is handled before.
         let mut requests = self.requests.lock();
         outcomes.expect_servers(self.backend.request(message));
         requests.insert(request, Request::Ask(outcomes.clone()));
         RemoteAckRequest { cluster: self.clone(), request, namespace: namespace.into() }
     }
 
-    /// Asks all other servers for something, and waits for all of them or for the timeout.
+    /// Sends a request to all other servers, and waits for their responses or for the timeout.
     ///
-    /// One that leaves is not waited for, and not missing either: nothing is there any more.
+    /// A server that leaves is neither waited for nor missing: it has no sockets any more.
     pub(crate) async fn gather(&self, namespace: &str, op: impl FnOnce(u64) -> Op) -> Gathered {
         let request = self.next_request();
         let message = self.message(namespace, op(request));
@@ -267,7 +268,7 @@ impl Cluster {
             missed
         };
         let pending = Pending { cluster: self, request };
-        // What has come by then counts, whichever it is.
+        // Returns on completion or timeout, with the answers received so far.
         let _ = tokio::time::timeout(self.timeout, done.notified()).await;
         let Some(Request::Gather { waiting, answers, .. }) = pending.take() else {
             return Gathered { answers: Vec::new(), missing };
@@ -276,7 +277,7 @@ impl Cluster {
         Gathered { answers, missing }
     }
 
-    /// Takes an answer of another server; one that nobody waits for any more is forgotten.
+    /// Handles a response of another server. It is ignored if the request is no longer pending.
     pub(crate) fn answered(&self, Reply { from, request, body }: Reply) {
         let mut requests = self.requests.lock();
         match (requests.get_mut(&request), body) {
@@ -302,11 +303,11 @@ impl Cluster {
         }
     }
 
-    /// Waits no longer for servers that have left.
+    /// Stops waiting for servers that have left.
     pub(crate) fn servers_changed(&self) {
         let mut asked = Vec::new();
         let mut requests = self.requests.lock();
-        // Read under the lock: a request that was made before knows no server that has come since.
+        // Read under the lock: a pending request was sent before any server that joins later.
         let present = self.backend.servers();
         for request in requests.values_mut() {
             match request {
@@ -334,7 +335,7 @@ impl Cluster {
     }
 }
 
-/// A place in the table of requests, given back on drop.
+/// An entry in the table of requests, removed on drop.
 struct Pending<'a> {
     cluster: &'a Cluster,
     request: u64,
@@ -352,7 +353,7 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// A broadcast whose acknowledgements other servers gather too; on drop they hear that nobody waits any more.
+/// A broadcast whose acknowledgements other servers collect too. On drop, they are told to stop.
 pub(crate) struct RemoteAckRequest {
     cluster: Arc<Cluster>,
     request: u64,

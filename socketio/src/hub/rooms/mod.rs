@@ -1,4 +1,4 @@
-//! Who is in which room: a pure data structure of one namespace.
+//! The rooms of one namespace and their members, as a pure data structure.
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
@@ -61,10 +61,10 @@ impl serde::Serialize for Room {
     }
 }
 
-/// The place of a socket: dense, so that a room is a list of numbers.
+/// The index of a socket. Dense, so that a room is a list of integers.
 pub(crate) type Slot = u32;
 
-/// Whom a broadcast is for: no room means everyone. Each socket gets it once.
+/// The recipients of a broadcast. No room means all sockets; each socket receives the broadcast once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Target {
     pub(crate) rooms: Vec<Room>,
@@ -74,16 +74,16 @@ pub(crate) struct Target {
 
 /// The sockets of a namespace and their rooms.
 ///
-/// A membership takes 16 bytes: eight in the list of the room and eight in that of the socket, each with the
-/// place of the other, so that joining and leaving cost the same however many there are. Lists have room for as many
-/// again at most, so it takes 32 at most. The room of a socket's own id is not stored at all.
+/// A membership takes 16 bytes: eight in the list of the room and eight in the list of the socket. Each entry
+/// holds the index of the other, so that joining and leaving take constant time. With the spare capacity of
+/// the lists, a membership takes at most 32 bytes. The room of a socket's own id is not stored.
 #[derive(Debug)]
 pub(crate) struct Rooms<S> {
     sockets: Slab<Entry<S>>,
     ids: HashMap<Sid, Slot>,
     members: Slab<Members>,
     names: HashMap<Room, u32>,
-    /// If somebody wants to hear of changes.
+    /// Pending room events, if the namespace has a room hook.
     pub(crate) events: Option<RoomEvents>,
 }
 
@@ -91,19 +91,19 @@ pub(crate) struct Rooms<S> {
 struct Entry<S> {
     socket: S,
     sid: Sid,
-    /// Whether it is in the room of its own id, which it may leave.
+    /// `true` while the socket is in the room of its own id, which it may leave.
     own_room: bool,
     joined: Vec<RoomEntry>,
 }
 
-/// In the list of a socket: a room, and the place in the list of that room.
+/// An entry in the list of a socket: a room, and the index in the list of that room.
 #[derive(Debug, Clone, Copy)]
 struct RoomEntry {
     room: u32,
     at: u32,
 }
 
-/// In the list of a room: a socket, and the place in the list of that socket.
+/// An entry in the list of a room: a socket, and the index in the list of that socket.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     slot: Slot,
@@ -114,7 +114,8 @@ struct Member {
 struct Members {
     name: Room,
     list: Vec<Member>,
-    /// Held while a broadcast to this room is queued, so that all members get them in one order.
+    /// Held while a broadcast to this room is queued, so that all members receive broadcasts in the same
+    /// order.
     order: Mutex<()>,
 }
 
@@ -131,12 +132,12 @@ impl<S> Default for Rooms<S> {
 }
 
 impl<S> Rooms<S> {
-    /// The number of sockets.
+    /// Returns the number of sockets.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Adds a socket, in the room of its own id.
+    /// Adds a socket, which is in the room of its own id.
     pub(crate) fn insert(&mut self, sid: Sid, socket: S) -> Slot {
         let slot = self.sockets.insert(Entry { socket, sid, own_room: true, joined: Vec::new() });
         if self.events.is_some() {
@@ -146,7 +147,7 @@ impl<S> Rooms<S> {
         slot
     }
 
-    /// Removes a socket from all its rooms; gives back the rooms that it was in, its own first.
+    /// Removes a socket and returns the rooms it was in, its own first.
     pub(crate) fn remove(&mut self, slot: Slot) -> Vec<Room> {
         let rooms = self.rooms_of(slot);
         self.leave_joined(slot);
@@ -160,7 +161,7 @@ impl<S> Rooms<S> {
         rooms
     }
 
-    /// Puts a socket into a room. Says whether it is in at most `max` rooms beside its own then.
+    /// Adds a socket to a room. Returns `false` if that would exceed `max` rooms, not counting its own.
     pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
         let Some(entry) = self.sockets.get_mut(slot) else { return true };
         let sid = entry.sid;
@@ -185,7 +186,7 @@ impl<S> Rooms<S> {
         let members = &mut members.list;
         members.push(Member { slot, at: entry.joined.len() as u32 });
         if entry.joined.is_empty() {
-            // Most sockets are in a room or two: a vector would take room for four.
+            // Most sockets are in one or two rooms; the default growth would reserve four.
             entry.joined.reserve_exact(2);
         }
         entry.joined.push(RoomEntry { room: index, at: members.len() as u32 - 1 });
@@ -195,7 +196,7 @@ impl<S> Rooms<S> {
         true
     }
 
-    /// Takes a socket out of a room.
+    /// Removes a socket from a room.
     pub(crate) fn leave(&mut self, slot: Slot, room: &str) {
         let Some(entry) = self.sockets.get_mut(slot) else { return };
         let sid = entry.sid;
@@ -211,7 +212,7 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// Takes a socket out of all rooms but that of its own id.
+    /// Removes a socket from all rooms but the room of its own id.
     pub(crate) fn leave_all(&mut self, slot: Slot) {
         let Some(entry) = self.sockets.get(slot) else { return };
         let sid = entry.sid;
@@ -228,8 +229,8 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// The place of a room in the list of a socket, if that is in it. The shorter of both lists is searched: a socket may
-    /// be in many rooms, and a room may have many members.
+    /// Returns the index of a room in the list of a socket, if the socket is in the room. Searches the
+    /// shorter of both lists, because either may be long.
     fn place(&self, slot: Slot, room: u32) -> Option<usize> {
         let joined = &self.sockets.get(slot)?.joined;
         let members = &self.members.get(room)?.list;
@@ -262,12 +263,12 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// In how many rooms a socket is, that of its own id among them.
+    /// Returns the number of rooms of a socket, including the room of its own id.
     pub(crate) fn joined(&self, slot: Slot) -> usize {
         self.sockets.get(slot).map_or(0, |entry| entry.joined.len() + usize::from(entry.own_room))
     }
 
-    /// The rooms of a socket, that of its own id first.
+    /// Returns the rooms of a socket, the room of its own id first.
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
         let Some(entry) = self.sockets.get(slot) else { return Vec::new() };
         let own = entry.own_room.then(|| Room::from(entry.sid.as_str()));
@@ -276,25 +277,25 @@ impl<S> Rooms<S> {
         own.into_iter().chain(joined).collect()
     }
 
-    /// The slots of the sockets of a target.
+    /// Returns the slots of the sockets of a target.
     pub(crate) fn select(&self, target: &Target) -> Vec<Slot> {
         let mut slots = Vec::new();
         self.each(target, |slot, _| slots.push(slot));
         slots
     }
 
-    /// The socket of an id.
+    /// Returns the socket with an id.
     pub(crate) fn find(&self, id: &str) -> Option<&S> {
         self.socket(*self.ids.get(&Sid::parse(id)?)?)
     }
 
-    /// The number of sockets in a room.
+    /// Returns the number of sockets in a room.
     pub(crate) fn count_in(&self, room: &str) -> usize {
         // A socket is never in the list of the room of its own id.
         self.room(room).map_or(0, |members| members.list.len()) + usize::from(self.own(room).is_some())
     }
 
-    /// The number of sockets of a target: known if that is one room or all, counted otherwise.
+    /// Returns the number of sockets of a target, in constant time for one room or for all sockets.
     pub(crate) fn count(&self, target: &Target) -> usize {
         match (&*target.rooms, &*target.except, target.except_socket) {
             ([], [], None) => self.len(),
@@ -307,15 +308,15 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// The socket at a slot.
+    /// Returns the socket at a slot.
     pub(crate) fn socket(&self, slot: Slot) -> Option<&S> {
         self.sockets.get(slot).map(|entry| &entry.socket)
     }
 
-    /// Calls `f` for each socket of the target, while no other broadcast to one of its rooms can come between.
+    /// Calls `f` for each socket of the target. No other broadcast to one of its rooms can interleave.
     ///
-    /// Needs `&mut self` from the caller, or a shared lock, depending on the target: see
-    /// [`needs_exclusive`](Self::needs_exclusive).
+    /// For a target for which [`needs_exclusive`](Self::needs_exclusive) returns `true`, the caller must hold
+    /// the lock of the rooms exclusively; otherwise a shared lock is sufficient.
     pub(crate) fn each(&self, target: &Target, mut f: impl FnMut(Slot, &S)) {
         let except = self.excluded(target);
         let except_socket = target.except_socket.and_then(|sid| self.ids.get(&sid).copied());
@@ -352,12 +353,12 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// Whether a broadcast must keep out all others, because it goes to the members of every room.
+    /// Returns `true` if a broadcast must exclude all others because it goes to the members of every room.
     pub(crate) fn needs_exclusive(target: &Target) -> bool {
         target.rooms.is_empty()
     }
 
-    /// The socket whose own room this is.
+    /// Returns the socket with this id, if it is in its own room.
     fn own(&self, room: &str) -> Option<Slot> {
         let slot = *self.ids.get(&Sid::parse(room)?)?;
         self.sockets.get(slot)?.own_room.then_some(slot)
@@ -372,7 +373,7 @@ impl<S> Rooms<S> {
         self.own(room).into_iter().chain(members.into_iter().flatten())
     }
 
-    /// Locks the order of several rooms, always in the same sequence.
+    /// Locks several rooms, always in the same order to prevent deadlocks.
     fn lock_all(&self, rooms: &[Room]) -> Vec<MutexGuard<'_, ()>> {
         let mut indices: Vec<u32> = rooms.iter().filter_map(|room| self.names.get(room).copied()).collect();
         indices.sort_unstable();
@@ -398,7 +399,8 @@ impl<S> Rooms<S> {
         index
     }
 
-    /// Takes a socket out of the room at a place in its list. The last of each list moves into the gap.
+    /// Removes the membership at index `at` of the list of a socket. The last entry of each list moves into
+    /// the gap.
     fn leave_at(&mut self, slot: Slot, at: usize) {
         let Some(entry) = self.sockets.get_mut(slot) else { return };
         let membership = entry.joined.swap_remove(at);
@@ -424,7 +426,7 @@ impl<S> Rooms<S> {
     }
 }
 
-/// A set of slots, one bit each.
+/// A bit set of slots.
 #[derive(Debug, Default)]
 struct Slots(Vec<u64>);
 
@@ -433,7 +435,7 @@ impl Slots {
         Self(vec![0; end.div_ceil(64) as usize])
     }
 
-    /// Adds a slot; says whether it was not there before.
+    /// Adds a slot. Returns `true` if it was not in the set.
     fn insert(&mut self, slot: Slot) -> bool {
         let bit = 1 << (slot % 64);
         let word = &mut self.0[slot as usize / 64];

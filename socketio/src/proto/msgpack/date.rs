@@ -1,10 +1,10 @@
-//! Dates of MessagePack as JavaScript writes them into JSON: `2026-01-31T23:59:59.000Z`.
+//! Formats MessagePack dates as JavaScript writes them in JSON: `2026-01-31T23:59:59.000Z`.
 
-/// The largest distance from 1970 that a date of JavaScript has.
+/// The maximum distance from 1970 of a JavaScript date.
 const MAX_MILLIS: i64 = 8_640_000_000_000_000;
 const DAY: i64 = 86_400_000;
 
-/// A date as text; `None` for one that JavaScript does not have.
+/// Formats a date; `None` if it is out of the range of JavaScript.
 pub(super) fn of_millis(millis: i64) -> Option<String> {
     if !(-MAX_MILLIS..=MAX_MILLIS).contains(&millis) {
         return None;
@@ -19,7 +19,7 @@ pub(super) fn of_millis(millis: i64) -> Option<String> {
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
 }
 
-/// The milliseconds of a timestamp extension, which has three lengths:
+/// Returns the milliseconds of a timestamp extension, which has three formats:
 /// <https://github.com/msgpack/msgpack/blob/master/spec.md#timestamp-extension-type>.
 pub(super) fn millis_of_timestamp(bytes: &[u8]) -> Option<i64> {
     let (seconds, nanos) = if let Ok(seconds) = <[u8; 4]>::try_from(bytes) {
@@ -34,10 +34,10 @@ pub(super) fn millis_of_timestamp(bytes: &[u8]) -> Option<i64> {
     seconds.checked_mul(1000)?.checked_add((nanos / 1_000_000).into())
 }
 
-/// The year, month and day of a day since 1970, in the Gregorian calendar.
+/// Converts days since 1970 to year, month and day in the Gregorian calendar.
 ///
-/// Years begin in March here, so that the day that not every year has is the last of its year; an era is the 400
-/// years after which the calendar repeats.
+/// The years of the computation start in March, so that the leap day is the last day of a year. An era is 400
+/// years, after which the calendar repeats.
 fn civil(days: i64) -> (i64, i64, i64) {
     const ERA: i64 = 146_097;
     let since = days + 719_468;

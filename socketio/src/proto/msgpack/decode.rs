@@ -1,4 +1,4 @@
-//! MessagePack to JSON text and attachments, in one pass over the bytes.
+//! Decodes MessagePack to JSON text and attachments, in one pass over the bytes.
 
 use bytes::Bytes;
 use rmp::Marker;
@@ -11,10 +11,10 @@ use crate::proto::{
     parser::{Packet, ParseError},
 };
 
-/// The extension type of a moment in time. JavaScript's older encoder has type 0 for `undefined`, dates and bytes.
+/// The extension type of timestamps. JavaScript's older encoder uses type 0 for `undefined`, dates and bytes.
 const TIMESTAMP: i8 = -1;
 
-/// Whole numbers below this are exact in a float.
+/// Integers below this are exact in an `f64`.
 const SAFE: f64 = 9_007_199_254_740_992.0;
 const ENDED: ParseError = ParseError::new("ended early");
 
@@ -29,16 +29,16 @@ pub(super) fn packet(
     if reader.bytes.is_empty() { Ok(packet) } else { Err(ParseError::new("trailing bytes")) }
 }
 
-/// A value of a type that MessagePack itself does not have.
+/// An extension value.
 struct Extension<'a> {
     kind: i8,
-    /// Whether its length is part of the marker.
+    /// `true` if the length is part of the marker.
     fixed: bool,
     bytes: &'a [u8],
 }
 
 struct Reader<'a> {
-    /// What is still to be read.
+    /// The unread bytes.
     bytes: &'a [u8],
     json: Vec<u8>,
     attachments: Vec<Bytes>,
@@ -46,7 +46,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The map that a packet is. Its entries come in any order; what the official client adds beside is left out.
+    /// Decodes the map of a packet. Its entries may be in any order; unknown entries of the official client
+    /// are ignored.
     fn packet(&mut self, max_depth: usize) -> Result<Packet<'static>, ParseError> {
         let (mut kind, mut namespace, mut id, mut has_data) = (None, None, None, false);
         let marker = self.marker()?;
@@ -73,7 +74,7 @@ impl<'a> Reader<'a> {
                 return Err(ParseError::new("an entry stands twice"));
             }
         }
-        // Only what `serde_json` and this module have written: it is UTF-8.
+        // Only `serde_json` and this module have written to it, so it is UTF-8.
         let payload = String::from_utf8(std::mem::take(&mut self.json)).unwrap_or_default();
         Ok(Packet {
             kind: kind.ok_or(ParseError::new("no type"))?,
@@ -101,14 +102,14 @@ impl<'a> Reader<'a> {
         Ok(String::from_utf8_lossy(name).into_owned())
     }
 
-    /// A whole number that is not negative, of any width.
+    /// Decodes a non-negative integer of any width.
     fn id(&mut self) -> Result<u64, ParseError> {
         let marker = self.marker()?;
         let number = self.integer(marker)?.and_then(|number| u64::try_from(number).ok());
         number.ok_or(ParseError::new("not a whole number"))
     }
 
-    /// Reads a value and forgets it.
+    /// Decodes and discards a value.
     fn skip(&mut self, depth: usize) -> Result<(), ParseError> {
         let (json, attachments) = (self.json.len(), self.attachments.len());
         self.value(depth)?;
@@ -117,7 +118,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A value as JSON.
+    /// Writes a value as JSON.
     fn value(&mut self, depth: usize) -> Result<(), ParseError> {
         let marker = self.marker()?;
         if let Some(number) = self.integer(marker)? {
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// An object; as in JSON, an entry whose value is `undefined` is left out.
+    /// Writes an object. As in JSON, entries whose value is `undefined` are omitted.
     fn map(&mut self, len: usize, depth: usize) -> Result<(), ParseError> {
         let depth = deeper(depth)?;
         self.json.push(b'{');
@@ -188,7 +189,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The key of an entry: a string, or a whole number, which JavaScript makes a string of.
+    /// Writes the key of an entry: a string, or an integer, which JavaScript converts to a string.
     fn key(&mut self) -> Result<(), ParseError> {
         let marker = self.marker()?;
         if let Some(text) = self.str(marker)? {
@@ -210,7 +211,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// An extension. Of those that nobody here knows, JavaScript makes an array of the type and the bytes.
+    /// Writes an extension. As in JavaScript, an unknown one becomes an array of its type and bytes.
     fn write_extension(&mut self, extension: &Extension<'a>, depth: usize) -> Result<(), ParseError> {
         match *extension {
             Extension { kind: 0, fixed: true, bytes: [_] } => self.json.extend_from_slice(b"null"),
@@ -235,9 +236,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Keeps bytes as an attachment, with a placeholder in the JSON.
+    /// Adds an attachment, and writes a placeholder for it.
     fn attach(&mut self, bytes: &[u8], depth: usize) -> Result<(), ParseError> {
-        // The placeholder is an object, and counts as one for those who check the text.
+        // The placeholder is an object, which counts as a level when the text is validated.
         deeper(depth)?;
         if self.attachments.len() >= self.max_attachments {
             return Err(ParseError::new("too many attachments"));
@@ -249,7 +250,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Goes past an `undefined`, if there is one.
+    /// Skips an `undefined`. Returns `true` if there was one.
     fn skip_undefined(&mut self) -> bool {
         match self.bytes {
             [0xd4, 0, _, rest @ ..] => {
@@ -332,7 +333,7 @@ impl<'a> Reader<'a> {
         Ok(Some(Extension { kind, fixed, bytes: self.take(len)? }))
     }
 
-    /// Checks a count that is announced: each element takes so many bytes at least.
+    /// Checks an announced count against the remaining bytes; each element takes at least `size` bytes.
     fn elements(&self, count: usize, size: usize) -> Result<usize, ParseError> {
         if count <= self.bytes.len() / size { Ok(count) } else { Err(ENDED) }
     }
@@ -365,7 +366,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// A number as JavaScript would write it: without a fraction if it has none, `null` if JSON has none for it.
+    /// Writes a number as JavaScript does: integers without a fraction, and `null` for NaN and infinities.
     fn write_float(&mut self, number: f64) {
         if number.fract() == 0.0 && number.abs() < SAFE && number.to_bits() != (-0.0_f64).to_bits() {
             self.write(&(number as i64));
@@ -375,12 +376,12 @@ impl<'a> Reader<'a> {
     }
 
     fn write<T: Serialize + ?Sized>(&mut self, value: &T) {
-        // Strings and numbers always serialize, and a vector takes whatever is written.
+        // Serializing strings and numbers to a vector cannot fail.
         let _ = serde_json::to_writer(&mut self.json, value);
     }
 }
 
-/// Goes into an array or object; says how many levels may be inside.
+/// Enters an array or object. Returns the remaining depth.
 fn deeper(depth: usize) -> Result<usize, ParseError> {
     depth.checked_sub(1).ok_or(ParseError::new("nested too deeply"))
 }

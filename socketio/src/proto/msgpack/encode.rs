@@ -1,4 +1,5 @@
-//! JSON text and attachments to MessagePack, in one pass over the text, byte for byte as the official parser.
+//! Encodes JSON text and attachments as MessagePack, in one pass over the text, byte for byte as the official
+//! parser does.
 
 use bytes::Bytes;
 use rmp::{
@@ -13,14 +14,14 @@ use crate::proto::{
     parser::{Packet, ParseError},
 };
 
-/// What the keys and the small values of a packet take.
+/// The size of the keys and the small values of a packet.
 const ENVELOPE: usize = 64;
 
 /// Encodes one packet.
 pub(super) fn packet(packet: &Packet<'_>) -> Result<Vec<u8>, ParseError> {
     let binary = packet.attachments.iter().map(Bytes::len).sum::<usize>();
     let len = packet.payload.len() + packet.namespace.len() + binary + ENVELOPE;
-    // A length has 32 bits at most.
+    // MessagePack lengths have at most 32 bits.
     if u32::try_from(len).is_err() {
         return Err(ParseError::new("too long"));
     }
@@ -38,14 +39,14 @@ pub(super) fn packet(packet: &Packet<'_>) -> Result<Vec<u8>, ParseError> {
 
 struct Writer<'a> {
     text: &'a str,
-    /// Where in the text we are.
+    /// The current position in the text.
     scanner: Scanner<'a>,
     attachments: &'a [Bytes],
     out: Vec<u8>,
 }
 
 impl Writer<'_> {
-    /// The packet as a map, with its entries in the order of the official server.
+    /// Writes the packet as a map, with its entries in the order of the official server.
     fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Invalid> {
         let has_data = !packet.payload.is_empty();
         let entries = 2 + u8::from(has_data) + u8::from(packet.id.is_some());
@@ -112,7 +113,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Writes what stands between the brackets, entry by entry.
+    /// Writes the content between the brackets, entry by entry.
     fn entries(
         &mut self,
         depth: usize,
@@ -139,8 +140,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the length of an array or map, known only now, into the marker at its start. The text does not say it
-    /// in advance, and most are short: only from 16 elements on, what is inside moves.
+    /// Writes the length of an array or map into the marker at its start. The text does not state the length
+    /// in advance, and most are short: the content is moved only from 16 elements on.
     fn close(&mut self, start: usize, len: u32, [wide, widest]: [Marker; 2]) {
         if len < 16 {
             self.out[start] |= len as u8;
@@ -153,7 +154,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes an attachment, if the object that begins here is a placeholder for one, and nothing otherwise.
+    /// Writes an attachment if the object at this position is a placeholder for one. Returns `false`
+    /// otherwise.
     fn placeholder(&mut self) -> bool {
         let start = self.scanner.at;
         let bytes = self.read_placeholder().ok().and_then(|num| self.attachments.get(num));
@@ -195,7 +197,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A number as JavaScript reads it: what has no fraction is an integer, however it is written.
+    /// Writes a number as JavaScript reads it: a number without a fractional part is an integer, however it
+    /// is spelled.
     fn number(&mut self) -> Result<(), Invalid> {
         let start = self.scanner.at;
         self.scanner.number()?;
@@ -205,7 +208,7 @@ impl Writer<'_> {
             Ok(whole) => Some(whole),
             Err(_) => Some(float()?).filter(|float| float.fract() == 0.0).map(|float| float as i128),
         };
-        // A vector takes whatever is written, here and below.
+        // Writing to a vector cannot fail, here and below.
         if let Some(whole) = whole.and_then(|whole| u64::try_from(whole).ok()) {
             let _ = write_uint(&mut self.out, whole);
         } else if let Some(whole) = whole.and_then(|whole| i64::try_from(whole).ok()) {
@@ -231,7 +234,8 @@ impl Writer<'_> {
     }
 }
 
-/// What a JSON string means. MessagePack has no lone surrogates: each becomes a replacement character.
+/// Decodes the escapes of a JSON string. MessagePack has no lone surrogates: each becomes a replacement
+/// character.
 fn unescaped(mut raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     while let Some(at) = raw.find('\\') {

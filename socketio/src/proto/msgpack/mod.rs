@@ -12,16 +12,16 @@ use engineio::{Frame, Message};
 
 use super::parser::{Decoder, Packet, ParseError, Parser, ParserLimits};
 
-/// Packets as [MessagePack](https://msgpack.org), one binary message each, for the official clients with
-/// `parser: require("socket.io-msgpack-parser")`.
+/// The [MessagePack](https://msgpack.org) encoding, one binary message per packet, for the official clients
+/// with `parser: require("socket.io-msgpack-parser")`.
 ///
-/// Smaller than JSON for numbers and binary data, and usually slower on the side of the client. What JSON has no form
-/// for arrives as it would with JSON: dates as text, NaN and infinities as `null`. Text that is not UTF-8 arrives with
-/// replacement characters.
+/// It is smaller than JSON for numbers and binary data, and usually slower on the client. Values without a
+/// JSON form are converted as JavaScript does: dates to text, NaN and infinities to `null`. Invalid UTF-8 is
+/// decoded with replacement characters.
 ///
-/// Stricter than Node's: an event under a name that only a server may use ends the connection, as with JSON, and a
-/// client whose auth payload holds binary data is refused. A message becomes at most about six times its length of JSON
-/// text before a handler reads it, beside its [attachments](Self::max_attachments).
+/// It is stricter than Node's parser: a reserved event name closes the connection, as with JSON, and a client
+/// whose auth payload contains binary data is refused. Before a handler reads a message, it is expanded to
+/// JSON text of at most about six times its length, in addition to its [attachments](Self::max_attachments).
 ///
 /// # Examples
 ///
@@ -42,8 +42,8 @@ impl Default for MsgpackParser {
 }
 
 impl MsgpackParser {
-    /// Sets the most binary values in one packet of a client; beyond, its connection is closed. 1,024 by default;
-    /// Node's parser has no limit.
+    /// Sets the maximum number of binary values in a packet from a client; beyond it, the connection is
+    /// closed. 1,024 by default; Node's parser has no limit.
     #[must_use]
     pub fn max_attachments(mut self, max: usize) -> Self {
         self.max_attachments = max;
@@ -67,7 +67,7 @@ impl Parser for MsgpackParser {
     }
 }
 
-/// Has no state: each message is a packet.
+/// A stateless decoder: each message is a packet.
 struct MsgpackDecoder {
     max_depth: usize,
     max_attachments: usize,

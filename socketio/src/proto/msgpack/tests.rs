@@ -15,12 +15,12 @@ fn decode(bytes: &[u8]) -> Result<Packet<'static>, ParseError> {
     Ok(packet.unwrap())
 }
 
-/// An event in `/` whose data is given as it stands in the packet.
+/// Returns an event in `/` with the given encoded data.
 fn with_data(data: &[u8]) -> Vec<u8> {
     [&b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data"[..], data].concat()
 }
 
-/// The JSON and the attachments of a value.
+/// Returns the JSON and the attachments of a value.
 fn value(data: &[u8]) -> Result<(String, Vec<Bytes>), ParseError> {
     decode(&with_data(data)).map(|packet| (packet.payload.into_owned(), packet.attachments.into_owned()))
 }
@@ -37,7 +37,7 @@ fn encode(payload: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseError> {
     Ok(frames[0].payload().to_vec())
 }
 
-/// The bytes of a value, without the packet around it.
+/// Returns the encoded payload without the packet around it.
 fn encoded(payload: &str, attachments: &[Bytes]) -> Vec<u8> {
     let bytes = encode(payload, attachments).unwrap();
     bytes.strip_prefix(b"\x83\xa4type\x02\xa4data").unwrap().strip_suffix(b"\xa3nsp\xa1/").unwrap().to_vec()
@@ -186,7 +186,7 @@ fn extensions_of_both_javascript_encoders() {
     assert_eq!(json(b"\xd6\xff\0\0\0\x01"), "\"1970-01-01T00:00:01.000Z\"");
     assert_eq!(json(b"\xd7\xff\0\0\0\0\0\0\0\x01"), "\"1970-01-01T00:00:01.000Z\"");
     assert_eq!(json(b"\xc7\x0c\xff\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"), "\"1969-12-31T23:59:59.000Z\"");
-    // Eight bytes that are an `ArrayBuffer`, and no date.
+    // Eight bytes of an `ArrayBuffer`, not a date.
     assert_eq!(value(b"\xc7\x08\0abcdefgh").unwrap().1, ["abcdefgh"]);
     assert_eq!(value(b"\xc7\x01\0a").unwrap().1, ["a"]);
     for (bytes, kind, inside) in [
@@ -211,7 +211,7 @@ fn what_a_user_calls_a_placeholder_is_none() {
     assert_eq!(text, escaped);
     assert_eq!(resolve(&text, 1), Ok(Cow::Borrowed(&*text)));
     assert_eq!(encoded(escaped, &attachments), bytes);
-    // Nothing is one in a packet without attachments, nor one whose number has none.
+    // Without an attachment, no object is a placeholder.
     assert_eq!(
         encoded(r#"[{"_placeholder":true,"num":0}]"#, &[]),
         b"\x91\x82\xac_placeholder\xc3\xa3num\x00"
@@ -342,7 +342,7 @@ fn hostile_input_costs_no_more_than_it_is_long() {
     }
 }
 
-/// Any JSON that both sides can hold, and placeholders for `attachments`.
+/// Any JSON that both sides can represent, with placeholders for `attachments`.
 fn any_json(attachments: usize) -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -365,7 +365,7 @@ fn any_json(attachments: usize) -> impl Strategy<Value = Value> {
     })
 }
 
-/// What becomes of the numbers of attachments: those that were read stand in the order of the text.
+/// Replaces the attachment indices, which are in the order of the text after decoding.
 fn resolved(value: &Value, attachments: &[Bytes]) -> Value {
     match value {
         Value::Array(values) => values.iter().map(|value| resolved(value, attachments)).collect(),
@@ -394,10 +394,10 @@ proptest! {
         let bytes = MsgpackParser::default().encode(&packet).unwrap();
         let read = decode(bytes[0].payload()).unwrap();
         prop_assert_eq!((read.kind, &read.namespace, read.id), (packet.kind, &packet.namespace, id));
-        // What `serde_json` makes of the digits of a float may differ in the last bit.
+        // `serde_json` may parse the digits of a float with an error in the last bit.
         let [value, read_value] = [&*text, &read.payload].map(|text| serde_json::from_str(text).unwrap());
         prop_assert_eq!(resolved(&read_value, &read.attachments), resolved(&value, &attachments));
-        // And written again, it is the same bytes.
+        // Encoding again yields the same bytes.
         let packet = Packet { payload: Cow::Borrowed(&read.payload), attachments: read.attachments.clone(), ..packet };
         let again = MsgpackParser::default().encode(&packet).unwrap();
         prop_assert_eq!(again[0].payload(), bytes[0].payload());
@@ -408,7 +408,7 @@ proptest! {
         if let Ok((text, attachments)) = value(&bytes) && !text.is_empty() {
             prop_assert_eq!(resolve(&text, attachments.len()), Ok(Cow::Borrowed(&*text)));
             let written = encoded(&text, &attachments);
-            // Written and read once, floats that are whole numbers are integers, and nothing changes any more.
+            // After one round trip, integral floats are integers, and the text is stable.
             let (text, attachments) = value(&written).unwrap();
             prop_assert_eq!(encoded(&text, &attachments), written);
         }

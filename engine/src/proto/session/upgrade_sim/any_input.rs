@@ -1,4 +1,5 @@
-//! Anything in any order: a session must bear a caller that keeps no rule but the one to drain it.
+//! Arbitrary inputs in any order: a session must tolerate a caller that follows no rule except draining its
+//! outputs.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::proto::{
     session::{CloseReason, End, Input, Output, Request, Route, tests::Sim},
 };
 
-/// No input has more consequences.
+/// The maximum number of outputs of one input.
 const MAX_OUTPUTS: usize = 8;
 
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// Takes the outputs of one step; says whether the end was among them.
+/// Drains the outputs of one step. Returns `true` once the session has ended.
 fn drain(sim: &mut Sim, was_closed: bool) -> bool {
     let outputs = sim.drain();
     assert!(outputs.len() <= MAX_OUTPUTS, "{outputs:?}");

@@ -1,4 +1,5 @@
-//! The official client, except that it goes on polling when its WebSocket breaks during the pause.
+//! A model of the official client. Unlike it, the model continues polling if its WebSocket breaks during the
+//! pause.
 
 use super::{Item, Wire};
 
@@ -7,11 +8,11 @@ pub(super) enum Probe {
     #[default]
     None,
     Opening,
-    /// `2probe` is on its way.
+    /// `2probe` was sent.
     Sent,
-    /// `3probe` has come: the poll and the POST in flight are the last ones.
+    /// `3probe` was received: the poll and the POST in flight are the last ones.
     Pausing,
-    /// `5` is on its way, and all that follows goes the same way.
+    /// `5` was sent, and all packets that follow use the WebSocket.
     Done,
 }
 
@@ -19,7 +20,7 @@ pub(super) enum Probe {
 pub(super) struct Client {
     pub(super) out: Vec<Item>,
     pub(super) probe: Probe,
-    /// The number of the last WebSocket.
+    /// The number of the latest WebSocket.
     pub(super) websocket: u32,
     pub(super) sent: u32,
     pub(super) received: u32,

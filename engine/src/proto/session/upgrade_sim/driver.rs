@@ -1,4 +1,4 @@
-//! What the driver of a session does, without its sockets.
+//! A model of the session driver, without sockets.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,7 @@ pub(super) struct Driver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Polling,
-    /// The client has sent its probe and is about to stop polling.
+    /// The server has answered the probe, and the client is about to stop polling.
     Probed,
     Upgraded,
 }
@@ -82,7 +82,7 @@ impl Driver {
         self.turn();
     }
 
-    /// Takes what arrived. Requests are looked at one by one; packets wait for the end of the [`turn`](Self::turn).
+    /// Handles an item that arrived. A request runs a [`turn`](Self::turn); packets wait for the next one.
     pub(super) fn take(&mut self, item: Item) {
         match item {
             Item::Get if self.accepts(Request::Poll) => {
@@ -122,12 +122,12 @@ impl Driver {
                 let gone = Input::Gone { request: Request::Probe, error: false };
                 self.sim.session.handle(self.sim.now, gone);
             }
-            // Nobody waits for it any more.
+            // The item is for a request or WebSocket that has ended.
             _ => {}
         }
     }
 
-    /// Carries out what the session has decided, and hands messages to the transport that may carry them.
+    /// Carries out the outputs of the session, and delivers messages to the transport that may carry them.
     pub(super) fn turn(&mut self) {
         loop {
             let outputs = self.sim.drain();
@@ -221,13 +221,13 @@ impl Driver {
         }
     }
 
-    /// Writes, unless the WebSocket has ended in the same turn.
+    /// Writes a packet, unless the WebSocket has ended in the same turn.
     fn write(&mut self, packet: String) {
         let wire = |number| Item::Down(number, Wire::Packet(packet));
         self.out.extend(self.websocket.map(wire));
     }
 
-    /// What is left goes to the WebSocket, which then closes.
+    /// Writes the remaining messages to the WebSocket and closes it.
     fn finish(&mut self) {
         if self.phase != Phase::Polling && self.websocket.is_some() {
             self.write_queue();

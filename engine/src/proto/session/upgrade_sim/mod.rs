@@ -1,5 +1,5 @@
-//! The upgrade on a network of any speed: a model of the official client and one of the driver around a
-//! session, joined by lanes that keep their own order and nothing else.
+//! A simulation of the upgrade on a network of arbitrary latency: a model of the official client and one of
+//! the driver, connected by lanes that each preserve their own order and nothing else.
 
 mod any_input;
 mod client;
@@ -18,19 +18,19 @@ use self::{
 };
 use crate::proto::session::{CloseReason, Input};
 
-/// Nothing travels for longer, so a client that answers is always in time: the longest chain that the upgrade
+/// The maximum latency of a lane. Responses are therefore always in time: the longest chain that the upgrade
 /// or the heartbeat waits for is ten lanes, against timeouts of 10 and 20 seconds.
 const LATENCY: Duration = Duration::from_millis(900);
-/// By then everything has arrived, and an upgrade has come to its end.
+/// The time after which everything has arrived and any upgrade has completed or failed.
 const SETTLED: Duration = Duration::from_secs(25);
 
-/// What keeps its order.
+/// An ordered channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Gets,
     Answers,
     Posts,
-    /// The packets of a POST that has arrived: the application takes them at its own pace.
+    /// The packets of a POST that has arrived; the application handles them at its own pace.
     Work,
     PostAnswers,
     Up,
@@ -40,7 +40,7 @@ enum Lane {
 const LANES: [Lane; 7] =
     [Lane::Gets, Lane::Answers, Lane::Posts, Lane::Work, Lane::PostAnswers, Lane::Up, Lane::Down];
 
-/// What travels. A WebSocket has a number: one that broke may still be closing while the next one opens.
+/// An item in transit. WebSockets are numbered: a broken one may still be closing while the next one opens.
 #[derive(Debug)]
 enum Item {
     Get,
@@ -87,9 +87,9 @@ impl Item {
 enum Break {
     /// The client closes the WebSocket.
     Close,
-    /// What is on its way is lost, and both sides hear of the end.
+    /// Items in transit are lost, and both sides see the end of the stream.
     Reset,
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives anymore, and neither side is notified.
     Silence,
 }
 
@@ -97,7 +97,7 @@ enum Break {
 enum Step {
     ServerSends(u8),
     ClientSends(u8),
-    /// Takes items from a lane, in one turn of the server where they are of one read.
+    /// Delivers items from a lane, in one turn of the server.
     Deliver(Lane, u8),
     Probe,
     Break(Break),
@@ -113,7 +113,8 @@ struct World {
     lanes: [VecDeque<(Instant, Item)>; LANES.len()],
     broken: Option<u32>,
     silent: Option<u32>,
-    /// The connection that carries the session is broken, so the session may end and messages may be lost.
+    /// Set once the connection that carries the session is broken: the session may end and messages may be
+    /// lost.
     lost: bool,
 }
 
@@ -153,7 +154,7 @@ impl World {
         self.check();
     }
 
-    /// Lets time pass. What has travelled for as long as anything may arrives, and deadlines are kept.
+    /// Advances the clock. Delivers items at the maximum latency and fires deadlines.
     fn wait(&mut self, duration: Duration) {
         let until = self.driver.now() + duration;
         loop {
@@ -199,7 +200,7 @@ impl World {
         }
     }
 
-    /// Sends what both sides have written, and checks what must hold at any time.
+    /// Puts the output of both sides into the lanes, and checks the invariants.
     fn check(&mut self) {
         let now = self.driver.now();
         for item in self.client.out.drain(..).chain(self.driver.out.drain(..)) {
@@ -215,7 +216,7 @@ impl World {
         assert!(self.lost || closed == CloseReason::ForcedClose, "ended by {closed}");
     }
 
-    /// What must hold once everything has arrived.
+    /// Checks the final state, after everything has arrived.
     fn check_end(&self) {
         if self.lost {
             return;

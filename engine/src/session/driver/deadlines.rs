@@ -1,0 +1,175 @@
+//! The deadlines of a session: heartbeat, paused reading, slow clients, and the application's own.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::{
+    EngineConfig, Limit,
+    proto::{
+        frame::Frame,
+        session::{CloseReason, Input, Request, Route, Session},
+        websocket::{Fault, close_code},
+    },
+    session::{
+        application::{Application, Connection},
+        mailbox::SessionHandle,
+    },
+    transport::{peer_timeouts::Expired, websocket::WebSocket},
+};
+
+/// The interval at which a connection that is not read is checked for the end of the client.
+const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Paused reading.
+pub(super) struct Pause {
+    /// The session ends at this instant unless reading resumes.
+    until: std::time::Instant,
+    /// The next check for the end of the client.
+    check_at: std::time::Instant,
+}
+
+impl<A: Application> Driver<A> {
+    /// Becomes ready at the earliest deadline.
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let websocket = self.websocket.as_ref().and_then(WebSocket::deadline);
+        let mut deadline = earliest(earliest(self.deadline, self.connection.deadline()), websocket);
+        if self.pause.is_some() || self.handle.is_backlogged() {
+            let pause = self.pause.as_ref().map(|pause| pause.until.min(pause.check_at));
+            deadline = earliest(earliest(deadline, pause), self.handle.slow_at());
+        }
+        match deadline.map(Instant::from_std) {
+            Some(deadline) if !self.timer.is_set(now, deadline) => self.timer.poll(cx, deadline),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Acts on the deadlines that have passed.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if let Some(heard) = self.handle.sync_activity() {
+            // Parts of a request have arrived that do not complete a packet.
+            self.session.record_activity(heard);
+        }
+        let now = now.into_std();
+        self.check_pause(now);
+        self.check_peer(now);
+        self.session.handle(now, Input::Timeout);
+        self.connection.timeout(now);
+    }
+
+    /// Pauses reading, or resumes it.
+    #[cold]
+    pub(super) fn toggle_pause(&mut self, now: Instant) {
+        let instant = now.into_std();
+        if self.pause.take().is_some() {
+            self.session.resume(instant);
+        } else {
+            let until = instant + self.shared.config.read_pause_timeout;
+            self.pause = Some(Box::new(Pause { until, check_at: instant + CLOSED_CHECK_INTERVAL }));
+            self.session.pause(instant);
+        }
+        self.outputs(now);
+    }
+
+    /// Checks a client that is not read for its end.
+    fn check_pause(&mut self, now: std::time::Instant) {
+        let Some(pause) = &mut self.pause else { return };
+        if self.session.has_ended() {
+            (self.pause, self.unread) = (None, false);
+        } else if pause.until <= now {
+            (self.pause, self.unread) = (None, false);
+            self.handle.hit(Limit::ReadPauseTimeout);
+            self.session.handle(now, Input::Close(CloseReason::PingTimeout));
+        } else if pause.check_at <= now {
+            pause.check_at = now + CLOSED_CHECK_INTERVAL;
+            if self.websocket.as_ref().is_some_and(|websocket| websocket.stream.is_closed()) {
+                self.websocket = None;
+                self.session.handle(now, Input::Gone { request: Request::Probe, error: false });
+            }
+        }
+    }
+
+    /// Ends the session of a client that does not read, or does not complete a message, in time.
+    fn check_peer(&mut self, now: std::time::Instant) {
+        if self.handle.slow_at().is_some_and(|at| at <= now) && !self.session.has_ended() {
+            return self.close_slow(now, Limit::SlowConsumerGrace);
+        }
+        let Self { shared, handle, session, connection, websocket, close, .. } = self;
+        let Some(websocket) = websocket.as_mut().filter(|websocket| !websocket.is_closing()) else { return };
+        match websocket.pace.late(now) {
+            Some(Expired::Taking) if session.route() == Route::WebSocket => {
+                self.close_slow(now, Limit::WriteTimeout);
+            }
+            // The rest of the message may be waiting to be read.
+            Some(Expired::Sending) if !connection.ready() => {
+                websocket.watch_reading(now, shared.config.message_timeout);
+            }
+            Some(Expired::Sending) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
+            // A WebSocket that only probes has the deadline of the upgrade.
+            Some(Expired::Taking) | None => {}
+        }
+    }
+
+    /// Ends the session of a slow consumer.
+    pub(super) fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
+        self.handle.hit(limit);
+        let setting = setting(limit, &self.shared.config);
+        if let Some(left_out) = self.shared.warnings.allows() {
+            let transport = self.handle.transport().as_str();
+            let buffered = self.handle.buffered();
+            tracing::warn!(left_out, %limit, setting, transport, buffered, "slow client disconnected");
+        }
+        let text = format!("slow consumer: {limit} ({setting})");
+        self.close = Some(Frame::close(close_code(Some(CloseReason::SlowConsumer)), &text));
+        self.session.handle(now, Input::Close(CloseReason::SlowConsumer));
+    }
+}
+
+/// Ends a WebSocket for a fault of its client. Returns the close frame that names the fault.
+pub(super) fn refuse(
+    handle: &SessionHandle,
+    session: &mut Session,
+    now: std::time::Instant,
+    fault: Fault,
+) -> Frame {
+    if let Some(limit) = limit_of(fault) {
+        handle.hit(limit);
+    }
+    session.handle(now, Input::Gone { request: Request::Probe, error: true });
+    Frame::close(fault.close_code(), fault.reason())
+}
+
+fn earliest(a: Option<std::time::Instant>, b: Option<std::time::Instant>) -> Option<std::time::Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+/// The limit that a fault exceeds, if it is one of size or time.
+fn limit_of(fault: Fault) -> Option<Limit> {
+    match fault {
+        Fault::TooManyFragments => Some(Limit::MaxFragments),
+        Fault::TooLarge => Some(Limit::MaxHttpBufferSize),
+        Fault::TooManyPings => Some(Limit::MaxPingsPerSecond),
+        Fault::TooSlow => Some(Limit::MessageTimeout),
+        Fault::Protocol | Fault::InvalidUtf8 | Fault::InvalidDeflate => None,
+    }
+}
+
+/// The value of the option behind a limit, with its unit, for the limits that a slow consumer exceeds.
+fn setting(limit: Limit, config: &EngineConfig) -> String {
+    match limit {
+        Limit::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),
+        Limit::MaxBufferedTotal => format!("{} bytes", config.max_buffered_total),
+        Limit::SlowConsumerGrace => {
+            format!("{:?} above {} bytes", config.slow_consumer_grace, config.max_buffered)
+        }
+        Limit::WriteTimeout => format!("{:?}", config.write_timeout),
+        _ => String::new(),
+    }
+}

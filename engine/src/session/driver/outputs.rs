@@ -1,0 +1,160 @@
+//! The outputs of the state machine, and what they do to the transports.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tracing::{Span, debug};
+
+use super::Driver;
+use crate::{
+    proto::{
+        frame::Frame,
+        packet::TransportKind,
+        session::{CloseReason, Input, Output, Request, Route},
+        websocket::close_code,
+    },
+    session::application::{Application, Connection},
+    transport::{thread_buffers::with_read_buffer, websocket::PeerState},
+};
+
+impl<A: Application> Driver<A> {
+    /// Carries out the outputs of the state machine, up to its next deadline.
+    pub(super) fn outputs(&mut self, now: Instant) {
+        loop {
+            match self.session.poll() {
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    if self.session.is_closed() && self.open.take().is_some() {
+                        self.shared.registry.remove(self.handle.id());
+                        self.permit.leave(&self.shared.admission);
+                    }
+                    return;
+                }
+                Output::Answer { ping, end } => self.answer(now, ping, end),
+                Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
+                Output::ProbePong => self.transmit(Frame::probe_pong()),
+                Output::Accept(_) => {}
+                Output::DropProbe => self.close_websocket(now, None),
+                Output::Upgraded => self.upgraded(),
+                Output::Closed(reason) => self.closed(now, reason),
+                Output::Finish(reason) => self.close_websocket(now, Some(reason)),
+            }
+        }
+    }
+
+    fn upgraded(&mut self) {
+        self.post = None;
+        if let Some(open) = &mut self.open {
+            open.upgraded();
+        }
+        Span::current().record("transport", TransportKind::WebSocket.as_str());
+    }
+
+    fn transmit(&mut self, frame: Frame) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.queue_first(frame);
+        }
+    }
+
+    /// Writes queued messages to the current transport. Returns `true` if commands may be pending.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut commanded = true;
+        match self.session.route() {
+            Route::Hold => {}
+            Route::Answer => {
+                if self.handle.has_frames() {
+                    self.session.handle(now.into_std(), Input::Deliver);
+                    self.outputs(now);
+                }
+            }
+            Route::WebSocket => {
+                if let Some(websocket) = &mut self.websocket
+                    && websocket.is_flushed()
+                {
+                    let frames;
+                    (frames, commanded) = self.handle.take_batch();
+                    if !frames.is_empty() {
+                        self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
+                        websocket.queue(frames);
+                    }
+                }
+            }
+        }
+        self.flush_websocket(cx, now);
+        commanded
+    }
+
+    fn flush_websocket(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(websocket) = self.websocket.as_mut().filter(|websocket| !websocket.is_closing()) else {
+            return;
+        };
+        if let Poll::Ready(Err(_)) = websocket.poll_flush(cx) {
+            self.websocket = None;
+            self.session.handle(now.into_std(), Input::Gone { request: Request::Probe, error: true });
+            self.outputs(now);
+        } else {
+            websocket.watch_writing(now.into_std(), self.shared.config.write_timeout);
+        }
+    }
+
+    /// Ends the session for the application. Its WebSocket may take longer.
+    fn closed(&mut self, now: Instant, reason: CloseReason) {
+        if let Some(log) = &self.log {
+            // `cause` tells reasons apart for which the protocol has one word.
+            debug!(reason = reason.as_str(), cause = ?reason, duration = ?(now - log.opened), "session closed");
+        }
+        self.handle.close_queue();
+        if reason == CloseReason::TransportClose {
+            self.permit.leave_address();
+        }
+        if let Some(open) = &mut self.open {
+            open.closed(reason);
+        }
+        // A pending POST is dropped, which answers 400, unless the server ends the session: then it gets a 200.
+        if let Some(post) = self.post.take()
+            && reason.is_graceful()
+        {
+            post.finish();
+        }
+        self.connection.closed(reason);
+        if self.session.is_closed() {
+            self.close_websocket(now, Some(reason));
+        }
+    }
+
+    /// Starts the closing handshake of the WebSocket, if there is one. `None` ends a probe, and polling goes on.
+    fn close_websocket(&mut self, now: Instant, reason: Option<CloseReason>) {
+        let Some(websocket) = self.websocket.as_mut().filter(|websocket| !websocket.is_closing()) else {
+            return;
+        };
+        let by = now.into_std() + self.shared.config.close_timeout;
+        let peer = match reason {
+            None | Some(CloseReason::SlowConsumer | CloseReason::PingTimeout) => PeerState::Unresponsive,
+            Some(CloseReason::TransportClose) if self.close.is_none() => PeerState::Unresponsive,
+            Some(CloseReason::TransportClose) => PeerState::Closing,
+            Some(_) => PeerState::Open,
+        };
+        if reason.is_some() {
+            // Messages sent before the end still go out to a client that reads.
+            let frames = self.handle.take_frames();
+            if peer != PeerState::Unresponsive {
+                self.shared.limits.metrics.sent(&frames);
+                websocket.queue(frames);
+            }
+        }
+        let close = self.close.take();
+        let close =
+            close.unwrap_or_else(|| Frame::close(close_code(reason), reason.map_or("", CloseReason::as_str)));
+        websocket.close(close, by, peer);
+    }
+
+    /// Drives the closing handshake of the WebSocket.
+    pub(super) fn poll_close_websocket(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(websocket) = &mut self.websocket
+            && websocket.is_closing()
+            && with_read_buffer(|scratch| websocket.poll_close(cx, now.into_std(), scratch)).is_ready()
+        {
+            self.websocket = None;
+        }
+    }
+}
