@@ -172,7 +172,7 @@ impl Cookie {
     }
 
     /// Returns the `Set-Cookie` value for a session.
-    pub(crate) fn of(&self, sid: &Sid) -> Option<HeaderValue> {
+    pub(crate) fn header_value(&self, sid: &Sid) -> Option<HeaderValue> {
         let mut text = format!("{}={sid}", self.name);
         // Writing to a `String` never fails.
         if let Some(age) = self.max_age {
@@ -219,7 +219,7 @@ mod tests {
 
     fn text(cookie: &Cookie) -> String {
         let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
-        cookie.of(&sid).unwrap().to_str().unwrap().to_owned()
+        cookie.header_value(&sid).unwrap().to_str().unwrap().to_owned()
     }
 
     #[test]

@@ -211,7 +211,7 @@ impl Cors {
 
     /// Returns `true` if a page of another origin loads this without an `Origin`, as with images and scripts.
     /// Browsers indicate that by `Sec-Fetch-Site`, which does not name the page.
-    pub(crate) fn forbids_load<B>(&self, request: &Request<B>) -> bool {
+    pub(crate) fn forbids_subresource<B>(&self, request: &Request<B>) -> bool {
         let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
         !matches!(self.origins, Origins::Any)
             && request.headers().get(SEC_FETCH_SITE).is_some_and(is_foreign)
@@ -236,13 +236,13 @@ impl Cors {
     /// Decides whether the origin of a request is allowed.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Grant, OriginRefused> {
         let values = request.headers().get_all(header::ORIGIN).iter();
-        self.decide(values.map(HeaderValue::as_bytes), |origin| {
-            origin.is_own(request.headers(), request.uri())
+        self.check_origins(values.map(HeaderValue::as_bytes), |origin| {
+            origin.is_same_origin(request.headers(), request.uri())
         })
     }
 
     /// Decides whether a request with these `Origin` headers is allowed.
-    pub(crate) fn decide<'a>(
+    pub(crate) fn check_origins<'a>(
         &self,
         mut values: impl Iterator<Item = &'a [u8]>,
         is_own: impl FnOnce(Origin<'a>) -> bool,
@@ -278,7 +278,7 @@ impl Cors {
 
     fn grant_without_origin(&self) -> Grant {
         match self.origins {
-            Origins::Own => Grant::Silent,
+            Origins::Own => Grant::None,
             Origins::Any => Grant::Any,
             Origins::These(_) | Origins::If(_) => Grant::Vary,
         }
@@ -314,7 +314,7 @@ fn may_be_listed(origin: &str) -> bool {
 }
 
 /// Returns the Rust code of the setting that allows this origin.
-pub(crate) fn setting_for(origin: &str) -> String {
+pub(crate) fn suggested_setting(origin: &str) -> String {
     if may_be_listed(origin) {
         format!("Cors::origins([{origin:?}])")
     } else {
@@ -330,7 +330,7 @@ pub(crate) struct OriginRefused;
 #[derive(Debug)]
 pub(crate) enum Grant {
     /// None: no other origin is ever allowed.
-    Silent,
+    None,
     /// `Vary: Origin`, because the response depends on the origin.
     Vary,
     /// This origin may read the response.
@@ -342,7 +342,7 @@ pub(crate) enum Grant {
 impl Grant {
     pub(crate) fn write(self, cors: &Cors, headers: &mut HeaderMap) {
         let origin = match self {
-            Self::Silent => return,
+            Self::None => return,
             Self::Vary => {
                 headers.append(header::VARY, VARY_ORIGIN);
                 return;

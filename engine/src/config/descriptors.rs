@@ -5,7 +5,7 @@ const MAX_DEFAULT: usize = 1_000_000;
 
 /// Returns the default maximum number of connections: nine tenths of the descriptors of the process, because
 /// the server needs some itself.
-pub(crate) fn connections_of_descriptors() -> usize {
+pub(crate) fn default_max_connections() -> usize {
     let descriptors = descriptors().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     (descriptors / 10 * 9).clamp(1, MAX_DEFAULT)
 }
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn connections_leave_some_descriptors() {
-        let default = connections_of_descriptors();
+        let default = default_max_connections();
         assert!((1..=MAX_DEFAULT).contains(&default));
         if let Some(descriptors) = descriptors() {
             assert!(default as u64 <= (descriptors / 10 * 9).max(1));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     HttpCompression, PerMessageDeflate, SlowConsumerPolicy,
-    config::{cookie::Cookie, cors::Cors, descriptors::connections_of_descriptors, hooks::Hooks},
+    config::{cookie::Cookie, cors::Cors, descriptors::default_max_connections, hooks::Hooks},
     proto::{frame::Frame, handshake::OpenPacket, packet::TransportKind, session::Timing, sid::Sid},
 };
 
@@ -146,7 +146,7 @@ __config! {
         /// `RLIMIT_NOFILE`), at most one million. Beyond it, a [pending](field@Self::max_pending_sessions)
         /// session is evicted; if there is none, clients get status 503 with `Retry-After`, on every
         /// transport and before any 101. Node has no limit.
-        max_sessions: usize = connections_of_descriptors(),
+        max_sessions: usize = default_max_connections(),
         /// Maximum number of pending sessions. 65,536 by default. Beyond it, and when
         /// [`max_sessions`](field@Self::max_sessions) are open, the oldest pending session is evicted in
         /// favor of a new one, with [`CloseReason::Evicted`](crate::CloseReason::Evicted). A session is

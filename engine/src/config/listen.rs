@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::descriptors::connections_of_descriptors;
+use crate::config::descriptors::default_max_connections;
 
 crate::__config! {
     /// The options of the accept loop, [`serve`](crate::serve). Every limit is finite by default.
@@ -41,7 +41,7 @@ crate::__config! {
         /// call), at most one million. Beyond it, a client gets status 503 with `Retry-After`, and its
         /// connection is closed; while 64 clients are being rejected in this way, others are closed without a
         /// response. Node: `maxConnections` of the HTTP server.
-        max_connections: usize = connections_of_descriptors(),
+        max_connections: usize = default_max_connections(),
         /// Number of unsent bytes that the kernel buffers for a client. 64 KiB by default; further bytes wait
         /// in the server, where [`max_buffered`](field@crate::EngineConfig::max_buffered) bounds them. Bytes
         /// in flight do not count, so the option reduces no throughput; without it, Linux buffers up to 4 MiB

@@ -32,7 +32,7 @@ impl<'a> Origin<'a> {
     /// Behind a proxy that terminates TLS, the server knows neither its scheme nor its port, so `Host`
     /// decides: if it names no port, the origin must have the default port of its own scheme.
     /// `X-Forwarded-Host` is ignored, because any client that reaches the server directly can set it.
-    pub(crate) fn is_own(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+    pub(crate) fn is_same_origin(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (uri.authority(), hosts.next(), hosts.next()) {
             (Some(authority), ..) => authority.as_str(),
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn is_own(origin: &str, request: &Request<()>) -> bool {
-        Origin::parse(origin).is_some_and(|origin| origin.is_own(request.headers(), request.uri()))
+        Origin::parse(origin).is_some_and(|origin| origin.is_same_origin(request.headers(), request.uri()))
     }
 
     /// Each row is an origin, a `Host`, and the expected result.

@@ -43,7 +43,7 @@ pub(crate) fn drop_oldest(frames: &mut VecDeque<Frame>, needed: usize) -> (u64, 
             packets += 1;
             freed += frames[end].cost();
             end += 1;
-            while let Some(rest) = frames.get(end).filter(|frame| frame.belongs_to_previous()) {
+            while let Some(rest) = frames.get(end).filter(|frame| frame.continues_group()) {
                 freed += rest.cost();
                 end += 1;
             }

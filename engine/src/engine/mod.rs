@@ -36,8 +36,8 @@ use crate::{
         extension,
         filter::{Rejection, RequestFilter},
         reply::{
-            Content, RETRY_SOON, Reply, elsewhere, refused, status, switching_protocols, too_many, try_again,
-            with_cookie,
+            Content, RETRY_AFTER_OVERLOAD, Reply, rejection, retry_later, shutting_down, status,
+            switching_protocols, too_many_handshakes, with_cookie,
         },
         request::{Intent, RequestView},
     },
@@ -204,7 +204,7 @@ impl<A: Application> Engine<A> {
         }
         let engine = self.clone();
         Box::pin(async move {
-            let (filter, request, intent) = RequestFilter::pass(&engine.shared, request).await;
+            let (filter, request, intent) = RequestFilter::check_with_hooks(&engine.shared, request).await;
             engine.proceed(filter, request, intent).await
         })
     }
@@ -228,10 +228,12 @@ impl<A: Application> Engine<A> {
         let (filter, intent) = RequestFilter::check_view(&self.shared, request, query)?;
         let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
         Some(match intent {
-            Intent::Poll(session) => Box::pin(async move { filter.reply(poll(&session).await) }),
+            Intent::Poll(session) => Box::pin(async move { filter.finish_reply(poll(&session).await) }),
             Intent::Post(session) if request.header("content-type").all(is_text) => {
                 let payload = Payload::new(request.body, session.dialect(), false);
-                Box::pin(async move { filter.reply(Reply::posted(submit(&session, payload).await)) })
+                Box::pin(
+                    async move { filter.finish_reply(Reply::post_response(submit(&session, payload).await)) },
+                )
             }
             _ => return None,
         })
@@ -249,7 +251,7 @@ impl<A: Application> Engine<A> {
         B::Data: Send,
     {
         let response = match intent {
-            Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => elsewhere(),
+            Ok(Intent::Open(_) | Intent::OpenWebSocket(..)) if self.is_closing() => shutting_down(),
             Ok(Intent::Open(dialect)) => match AdmissionGuard::new(&self.shared, request.extensions()) {
                 Ok(admission) => self.open(admission, dialect, &request.into_parts().0),
                 Err(limit) => self.reject(limit),
@@ -261,10 +263,10 @@ impl<A: Application> Engine<A> {
                 }
             }
             Ok(Intent::Poll(session)) => {
-                let coding = AcceptedCoding::of(request.headers(), &self.shared.config);
+                let coding = AcceptedCoding::from_headers(request.headers(), &self.shared.config);
                 return Box::pin(async move {
                     let response = poll(&session).await.into();
-                    filter.leave(match coding {
+                    filter.finish_response(match coding {
                         Some(coding) => Box::pin(coding.apply(response)).await,
                         None => response,
                     })
@@ -275,7 +277,7 @@ impl<A: Application> Engine<A> {
                     let config = self.shared.config.clone();
                     let body = request.into_body();
                     return Box::pin(async move {
-                        filter.leave(post(&session, body, is_binary, &config).await.into())
+                        filter.finish_response(post(&session, body, is_binary, &config).await.into())
                     });
                 }
                 Err(refused) => refused.into(),
@@ -301,18 +303,18 @@ impl<A: Application> Engine<A> {
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(&self.shared.limits.metrics),
         };
-        Box::pin(std::future::ready(filter.leave(response)))
+        Box::pin(std::future::ready(filter.finish_response(response)))
     }
 
     /// Returns the response to a handshake that exceeds a limit.
     fn reject(&self, limit: Limit) -> Response<Full<Bytes>> {
         self.shared.limits.hit(limit);
         let status = match limit {
-            Limit::MaxPipelinedHandshakes => return too_many(),
+            Limit::MaxPipelinedHandshakes => return too_many_handshakes(),
             Limit::MaxSessionsPerAddress => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        try_again(status, RETRY_SOON)
+        retry_later(status, RETRY_AFTER_OVERLOAD)
     }
 
     /// Opens a session over long-polling.
@@ -325,7 +327,7 @@ impl<A: Application> Engine<A> {
         let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
         let session = self.session(sid, TransportKind::Polling, dialect);
         let cookie = self.cookie(&sid);
-        let handshake = self.shared.config.open_packet(&sid, TransportKind::Polling).to_string();
+        let handshake = self.shared.config.open_packet(&sid, TransportKind::Polling).encode();
         let connection = self.shared.application.connect(session.clone(), self.handshake_request(request));
         let Some(driver) = Driver::new(admission, session, connection, None) else {
             return self.id_taken(request);
@@ -338,7 +340,7 @@ impl<A: Application> Engine<A> {
         for frame in &initial {
             payload.push(frame);
         }
-        let packets = polling::Packets { body: payload.into_body(), charge: None };
+        let packets = polling::PollResponse { body: payload.into_body(), charge: None };
         with_cookie(Reply::packets(dialect, packets).into(), cookie)
     }
 
@@ -371,8 +373,8 @@ impl<A: Application> Engine<A> {
         request: Arc<HandshakeRequest>,
     ) -> Option<Driver<A>> {
         let session = self.session(sid, TransportKind::WebSocket, dialect);
-        let handshake = self.shared.config.open_packet(session.id(), TransportKind::WebSocket).to_string();
-        websocket.queue_first(Frame::open(&handshake));
+        let handshake = self.shared.config.open_packet(session.id(), TransportKind::WebSocket).encode();
+        websocket.queue_control(Frame::open(&handshake));
         if let Some(frame) = &self.shared.config.initial_packet {
             // The queue of a new session accepts a message of any size.
             let _ = session.send(std::slice::from_ref(frame));
@@ -383,14 +385,14 @@ impl<A: Application> Engine<A> {
 
     /// Returns the parts of the handshake request that the session keeps.
     fn handshake_request(&self, request: &http::request::Parts) -> Arc<HandshakeRequest> {
-        Arc::new(HandshakeRequest::keeping(request, &self.shared.config.hooks.extensions))
+        Arc::new(HandshakeRequest::with_extensions(request, &self.shared.config.hooks.extensions))
     }
 
     /// Returns an id for a new session, or `None` if the id returned by the hook is taken.
     fn generate_id(&self, request: &http::request::Parts) -> Option<Sid> {
         match &self.shared.config.hooks.generate_id {
             None => Some(Sid::random()),
-            Some(hook) => Some(hook(request)).filter(|sid| !self.shared.registry.knows(sid)),
+            Some(hook) => Some(hook(request)).filter(|sid| !self.shared.registry.contains(sid)),
         }
     }
 
@@ -399,11 +401,11 @@ impl<A: Application> Engine<A> {
         if let Some(hook) = &self.shared.config.hooks.connection_error {
             hook(&error, request);
         }
-        refused(&error)
+        rejection(&error)
     }
 
     fn cookie(&self, sid: &Sid) -> Option<HeaderValue> {
-        self.shared.config.cookie.as_ref()?.of(sid)
+        self.shared.config.cookie.as_ref()?.header_value(sid)
     }
 
     fn session(&self, sid: Sid, transport: TransportKind, dialect: Dialect) -> SessionHandle {
@@ -451,7 +453,7 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
     let taken = if let Poll::Ready(Ok(body)) = first_poll {
         Ok(submit(session, payload(body)).await)
     } else {
-        let (post, mut ticket) = polling::PostRequest::arriving();
+        let (post, mut ticket) = polling::PostRequest::streaming();
         session.command(Command::Post(post));
         let mut first_poll = Some(first_poll);
         let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
@@ -477,19 +479,19 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
             Err(taken) => Ok(taken),
         }
     };
-    taken.map_or_else(|refused| refused, Reply::posted)
+    taken.map_or_else(|refused| refused, Reply::post_response)
 }
 
 /// Ends a session because a POST exceeds a limit.
 fn limit_exceeded(session: &SessionHandle, limit: Limit) -> Reply {
-    session.hit(limit);
+    session.record_limit_hit(limit);
     session.command(Command::PostRefused);
-    Reply::beyond(limit)
+    Reply::limit_exceeded(limit)
 }
 
 /// Passes the packets of a complete POST to the session. Returns `true` if it accepted them.
 async fn submit(session: &SessionHandle, payload: Option<Payload>) -> bool {
-    let (post, done) = polling::PostRequest::here(payload);
+    let (post, done) = polling::PostRequest::complete(payload);
     session.command(Command::Post(post));
     done.await.is_ok()
 }

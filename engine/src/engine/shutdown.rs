@@ -34,7 +34,7 @@ pub struct Shutdown {
 pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
     let (websockets, polling): (Vec<_>, Vec<_>) = shared
         .registry
-        .all()
+        .open_sessions()
         .into_iter()
         .partition(|session| session.transport() == TransportKind::WebSocket);
     let sessions = websockets.len() + polling.len();
@@ -44,7 +44,7 @@ pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
     }
     close_in_turn(websockets, shared.config.shutdown_spread).await;
     let mut aborted = 0;
-    if timeout(shared.config.shutdown_timeout, shared.registry.emptied()).await.is_err() {
+    if timeout(shared.config.shutdown_timeout, shared.registry.wait_empty()).await.is_err() {
         aborted = abort(&shared.registry).await;
     }
     Shutdown { sessions, aborted }
@@ -65,11 +65,11 @@ async fn close_in_turn(sessions: Vec<SessionHandle>, spread: Duration) {
 }
 
 async fn abort(registry: &Registry) -> usize {
-    let unfinished = registry.unfinished();
+    let unfinished = registry.tasks();
     for session in &unfinished {
         session.command(Command::Abort);
     }
-    if timeout(ABORT_TIMEOUT, registry.emptied()).await.is_err() {
+    if timeout(ABORT_TIMEOUT, registry.wait_empty()).await.is_err() {
         tracing::warn!("a session is busy without a pause, and cannot be aborted");
     }
     unfinished.len()

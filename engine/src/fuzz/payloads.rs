@@ -30,7 +30,7 @@ pub fn payload_v3(input: &[u8]) {
 
 /// Decodes a JSONP form, and encodes text as a script.
 pub fn jsonp(input: &[u8]) {
-    let function = Jsonp::of_query("7");
+    let function = Jsonp::from_query("7");
     for dialect in [Dialect { jsonp: function, ..V4 }, Dialect { jsonp: function, base64: true, ..V3 }] {
         body(input, dialect, false);
     }

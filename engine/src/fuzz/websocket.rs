@@ -137,7 +137,7 @@ impl Sim {
     }
 
     fn gone(&mut self, error: bool) {
-        self.session.handle(self.now, Input::Gone { request: Request::Probe, error });
+        self.session.handle(self.now, Input::Disconnected { request: Request::Probe, error });
         self.drain();
     }
 

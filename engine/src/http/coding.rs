@@ -130,7 +130,7 @@ pub(crate) struct AcceptedCoding {
 
 impl AcceptedCoding {
     /// Reads `Accept-Encoding`. Returns `None` if the server does not compress responses.
-    pub(crate) fn of(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
         let options = config.http_compression.as_ref()?;
         let coding = Coding::accepted(headers, Coding::FASTEST);
         Some(Self { threshold: options.threshold, level: options.level, coding })
@@ -206,7 +206,7 @@ mod tests {
     async fn answer(accept: Option<&str>, len: usize) -> (HeaderMap, Bytes) {
         let config = EngineConfig::default().http_compression(HttpCompression::default());
         let headers = accept.map(|value| (header::ACCEPT_ENCODING, value.parse().unwrap()));
-        let wanted = AcceptedCoding::of(&HeaderMap::from_iter(headers), &config).unwrap();
+        let wanted = AcceptedCoding::from_headers(&HeaderMap::from_iter(headers), &config).unwrap();
         let (parts, body) = wanted.apply(Response::new(Full::from("x".repeat(len)))).await.into_parts();
         (parts.headers, body.collect().await.unwrap().to_bytes())
     }

@@ -24,7 +24,7 @@ pub fn __encode_once(_: &str, _: &[u8]) -> Option<Vec<u8>> {
 pub(crate) struct AcceptedCoding(Infallible);
 
 impl AcceptedCoding {
-    pub(crate) fn of(_: &HeaderMap, _: &EngineConfig) -> Option<Self> {
+    pub(crate) fn from_headers(_: &HeaderMap, _: &EngineConfig) -> Option<Self> {
         None
     }
 

@@ -11,13 +11,13 @@ use http_body_util::Full;
 use crate::{
     EngineConfig, RequestError, RequestKind,
     config::{
-        cors::{Cors, Grant, SEC_FETCH_SITE, setting_for},
+        cors::{Cors, Grant, SEC_FETCH_SITE, suggested_setting},
         hooks::Hooks,
         origin::{Origin, visible},
     },
     error::ConnectionError,
     http::{
-        reply::{LOGGED, Reply, refused},
+        reply::{MAX_LOGGED_LEN, Reply, rejection},
         request::{Intent, RequestView},
     },
     metrics::{Metrics, rate_limit::RateLimit},
@@ -37,13 +37,13 @@ pub(crate) struct RequestFilter {
 pub(crate) enum Rejection {
     /// A CORS preflight, with its response.
     Preflight(Response<Full<Bytes>>),
-    Refused(ConnectionError),
+    Error(ConnectionError),
 }
 
 impl RequestFilter {
     /// Checks the origin and the intent of a request, then calls the hooks. [`check`](Self::check) suffices
     /// if no hook is set.
-    pub(crate) async fn pass<A, B>(
+    pub(crate) async fn check_with_hooks<A, B>(
         shared: &Shared<A>,
         request: Request<B>,
     ) -> (Self, Request<B>, Result<Intent, Rejection>) {
@@ -58,13 +58,13 @@ impl RequestFilter {
             let kind = if checked.opens_session() { RequestKind::Handshake } else { RequestKind::Upgrade };
             hook_request.extensions.insert(kind);
             if let Err(message) = allow(hook_request).await {
-                intent = Err(Rejection::Refused(ConnectionError::forbidden(message)));
+                intent = Err(Rejection::Error(ConnectionError::forbidden(message)));
             }
         }
         match &intent {
             Ok(checked) => filter.call_header_hooks(hooks, checked, &parts),
             Err(Rejection::Preflight(_)) => {}
-            Err(Rejection::Refused(error)) => {
+            Err(Rejection::Error(error)) => {
                 if let Some(hook) = &hooks.connection_error {
                     hook(error, &parts);
                 }
@@ -79,17 +79,17 @@ impl RequestFilter {
         let filter = |grant| Self { config: shared.config.clone(), grant, headers: None };
         let Ok(grant) = cors.check(request) else {
             warn(request, &shared.warnings);
-            return (filter(Grant::Vary), Err(Rejection::Refused(RequestError::OriginNotAllowed.into())));
+            return (filter(Grant::Vary), Err(Rejection::Error(RequestError::OriginNotAllowed.into())));
         };
         let intent = if cors.is_preflight(request) {
             Err(Rejection::Preflight(preflight(cors, request)))
         } else {
-            match Intent::of(request, &shared.config, &shared.registry) {
-                Ok(intent) if intent.opens_session() && cors.forbids_load(request) => {
+            match Intent::from_request(request, &shared.config, &shared.registry) {
+                Ok(intent) if intent.opens_session() && cors.forbids_subresource(request) => {
                     warn_subresource(request, &shared.warnings);
-                    Err(Rejection::Refused(RequestError::OriginNotAllowed.into()))
+                    Err(Rejection::Error(RequestError::OriginNotAllowed.into()))
                 }
-                intent => intent.map_err(|error| Rejection::Refused(error.into())),
+                intent => intent.map_err(|error| Rejection::Error(error.into())),
             }
         };
         (filter(grant), intent)
@@ -111,13 +111,13 @@ impl RequestFilter {
         if !config.hooks.are_unset() || config.http_compression.is_some() {
             return None;
         }
-        let intent = Intent::asked(&method, query, None, config, &shared.registry).ok()?;
+        let intent = Intent::from_parts(&method, query, None, config, &shared.registry).ok()?;
         let is_own = |origin: Origin<'_>| {
             let mut hosts = request.header("host");
             let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(visible);
             host.is_some_and(|host| origin.matches(host))
         };
-        let grant = config.cors.decide(request.header("origin"), is_own).ok()?;
+        let grant = config.cors.check_origins(request.header("origin"), is_own).ok()?;
         Some((Self { config: config.clone(), grant, headers: None }, intent))
     }
 
@@ -133,7 +133,7 @@ impl RequestFilter {
     }
 
     /// Adds the CORS headers, and those of the hooks if the request has succeeded.
-    pub(crate) fn leave(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    pub(crate) fn finish_response(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
         let succeeds = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(headers) = self.headers.filter(|_| succeeds) {
             merge(response.headers_mut(), *headers);
@@ -143,8 +143,8 @@ impl RequestFilter {
     }
 
     /// Adds the CORS headers to the reply to a request that [`check_view`](Self::check_view) has accepted.
-    pub(crate) fn reply(self, mut reply: Reply) -> Reply {
-        if !matches!(self.grant, Grant::Silent) {
+    pub(crate) fn finish_reply(self, mut reply: Reply) -> Reply {
+        if !matches!(self.grant, Grant::None) {
             self.grant.write(&self.config.cors, reply.headers.get_or_insert_default());
         }
         reply
@@ -168,9 +168,9 @@ impl Rejection {
     pub(crate) fn response(self, metrics: &Metrics) -> Response<Full<Bytes>> {
         match self {
             Self::Preflight(response) => response,
-            Self::Refused(error) => {
+            Self::Error(error) => {
                 metrics.refused(error.error);
-                refused(&error)
+                rejection(&error)
             }
         }
     }
@@ -206,7 +206,7 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let origin = origins.next().filter(|_| origins.next().is_none());
     let origin = origin.and_then(|origin| str::from_utf8(origin.as_bytes()).ok());
-    let setting = origin.filter(|origin| origin.len() <= LOGGED).map(setting_for);
+    let setting = origin.filter(|origin| origin.len() <= MAX_LOGGED_LEN).map(suggested_setting);
     tracing::warn!(
         left_out,
         origin = %loggable(request, header::ORIGIN),
@@ -231,5 +231,5 @@ fn warn_subresource<B>(request: &Request<B>, limit: &RateLimit) {
 /// Returns a header value in a form that is safe to log.
 fn loggable<B>(request: &Request<B>, name: HeaderName) -> impl Display + '_ {
     let value: &[u8] = request.headers().get(name).map_or(b"", HeaderValue::as_bytes);
-    value[..value.len().min(LOGGED)].escape_ascii()
+    value[..value.len().min(MAX_LOGGED_LEN)].escape_ascii()
 }

@@ -16,16 +16,16 @@ use crate::{
         dialect::{Dialect, Revision},
         payload::v3,
     },
-    transport::polling::Packets,
+    transport::polling::PollResponse,
 };
 
 /// Maximum number of bytes that are logged of a text from a client.
-pub(crate) const LOGGED: usize = 256;
+pub(crate) const MAX_LOGGED_LEN: usize = 256;
 
 /// `Retry-After`, in seconds, of a response to an overload.
-pub(crate) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+pub(crate) const RETRY_AFTER_OVERLOAD: HeaderValue = HeaderValue::from_static("1");
 /// `Retry-After`, in seconds, while the server shuts down.
-const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER_CLOSE: HeaderValue = HeaderValue::from_static("5");
 /// `Cache-Control` of every response of a session.
 pub(crate) const NO_STORE: &str = "no-store";
 /// `X-Content-Type-Options` of scripts.
@@ -69,7 +69,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// Creates the response to a poll.
-    pub(crate) fn packets(dialect: Dialect, Packets { body, charge }: Packets) -> Self {
+    pub(crate) fn packets(dialect: Dialect, PollResponse { body, charge }: PollResponse) -> Self {
         let reply = if let Some(jsonp) = dialect.jsonp {
             Self::new(Content::Script, jsonp.wrap(&body))
         } else {
@@ -80,17 +80,17 @@ impl Reply {
     }
 
     /// Creates the response to a POST, depending on whether the session accepted its packets.
-    pub(crate) fn posted(taken: bool) -> Self {
+    pub(crate) fn post_response(taken: bool) -> Self {
         if taken { Self::new(Content::Html, b"ok") } else { Self::refused(StatusCode::BAD_REQUEST) }
     }
 
     /// Creates the response to a POST that exceeded a limit of size or time.
-    pub(crate) fn beyond(limit: Limit) -> Self {
+    pub(crate) fn limit_exceeded(limit: Limit) -> Self {
         let (status, message) = match limit {
             Limit::MaxHttpBufferSize => (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
             _ => (StatusCode::REQUEST_TIMEOUT, "Request timeout"),
         };
-        let body = refusal_body(RequestError::BadRequest.code(), message);
+        let body = json_error_body(RequestError::BadRequest.code(), message);
         Self { status, ..Self::new(Content::Json, body.into_bytes()) }
     }
 
@@ -156,23 +156,23 @@ pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// Creates the response to a client that may retry later.
-pub(crate) fn try_again(code: StatusCode, retry_after: HeaderValue) -> Response<Full<Bytes>> {
+pub(crate) fn retry_later(code: StatusCode, retry_after: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = status(code);
     response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     response
 }
 
 /// Creates the response to a client that pipelines too many handshakes.
-pub(crate) fn too_many() -> Response<Full<Bytes>> {
+pub(crate) fn too_many_handshakes() -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::TOO_MANY_REQUESTS);
-    response.headers_mut().insert(header::RETRY_AFTER, RETRY_SOON);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_OVERLOAD);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 /// Creates the response to a client that should connect to another server.
-pub(crate) fn elsewhere() -> Response<Full<Bytes>> {
-    let mut response = try_again(StatusCode::SERVICE_UNAVAILABLE, RETRY_LATER);
+pub(crate) fn shutting_down() -> Response<Full<Bytes>> {
+    let mut response = retry_later(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER_CLOSE);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -217,10 +217,10 @@ fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Logs a rejected request and creates its response.
-pub(crate) fn refused(error: &ConnectionError) -> Response<Full<Bytes>> {
-    let shown = error.message[..error.message.floor_char_boundary(LOGGED)].escape_debug();
+pub(crate) fn rejection(error: &ConnectionError) -> Response<Full<Bytes>> {
+    let shown = error.message[..error.message.floor_char_boundary(MAX_LOGGED_LEN)].escape_debug();
     tracing::debug!(error = ?error.error, message = %shown, "request refused");
-    let mut response = refusal(error.error.status(), error.error.code(), &error.message);
+    let mut response = json_error(error.error.status(), error.error.code(), &error.message);
     if error.error == RequestError::WebSocketVersion {
         response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
@@ -228,15 +228,15 @@ pub(crate) fn refused(error: &ConnectionError) -> Response<Full<Bytes>> {
 }
 
 /// Creates a response with the reason for a rejection in JSON.
-pub(crate) fn refusal(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(refusal_body(code, message)));
+pub(crate) fn json_error(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(json_error_body(code, message)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Content::Json.as_str()));
     response
 }
 
 /// Returns the JSON body of a rejection.
-pub(crate) fn refusal_body(code: u8, message: &str) -> String {
+pub(crate) fn json_error_body(code: u8, message: &str) -> String {
     // Serializing a string never fails.
     let message = serde_json::to_string(message).unwrap_or_default();
     format!(r#"{{"code":{code},"message":{message}}}"#)

@@ -79,7 +79,7 @@ impl<'a> Query<'a> {
                 "transport" => parsed.transport = value,
                 "sid" => parsed.sid = value,
                 "EIO" => parsed.protocol = value,
-                "j" => parsed.jsonp = Jsonp::of_query(&value),
+                "j" => parsed.jsonp = Jsonp::from_query(&value),
                 "b64" => parsed.base64 = !value.is_empty(),
                 _ => {}
             }
@@ -91,7 +91,7 @@ impl<'a> Query<'a> {
         // Scripts are not subject to the same-origin policy, so JSONP is accepted only together with old
         // browsers.
         let jsonp = self.jsonp.filter(|_| config.allow_eio3 && transport == TransportKind::Polling);
-        let revision = Revision::of_query(&self.protocol);
+        let revision = Revision::from_query(&self.protocol);
         Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
     }
 }
@@ -123,17 +123,17 @@ fn decoded(part: &str) -> Cow<'_, str> {
 
 impl Intent {
     /// Checks a request in the order of the Node.js server, so that the same error yields the same code.
-    pub(crate) fn of<B>(
+    pub(crate) fn from_request<B>(
         request: &Request<B>,
         config: &EngineConfig,
         sessions: &Registry,
     ) -> Result<Self, RequestError> {
         let query = request.uri().query().unwrap_or_default();
-        Self::asked(request.method(), query, websocket_key(request), config, sessions)
+        Self::from_parts(request.method(), query, websocket_key(request), config, sessions)
     }
 
     /// Like [`of`](Self::of), for the relevant parts of a request: `key` is that of a WebSocket handshake.
-    pub(crate) fn asked(
+    pub(crate) fn from_parts(
         method: &Method,
         query: &str,
         key: Option<Result<HeaderValue, RequestError>>,
@@ -149,7 +149,7 @@ impl Intent {
         if query.sid.is_empty() {
             return Self::open(method, dialect, transport, key, config);
         }
-        let session = sessions.find(&query.sid).ok_or(RequestError::UnknownSession)?;
+        let session = sessions.get(&query.sid).ok_or(RequestError::UnknownSession)?;
         if dialect.revision != session.dialect().revision {
             return Err(RequestError::ProtocolMismatch);
         }
@@ -231,11 +231,11 @@ fn single_value(headers: &HeaderMap, name: header::HeaderName) -> Option<&Header
 
 /// Returns `true` if a list header contains the token, compared case-insensitively.
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|value| lists(value.as_bytes(), token))
+    headers.get_all(name).iter().any(|value| list_contains(value.as_bytes(), token))
 }
 
 /// Returns `true` if a list value contains the token, compared case-insensitively.
-pub(crate) fn lists(value: &[u8], token: &str) -> bool {
+pub(crate) fn list_contains(value: &[u8], token: &str) -> bool {
     let mut items = value.split(|&byte| byte == b',');
     items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
@@ -260,7 +260,7 @@ mod tests {
             let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
             sessions.insert(SessionHandle::new(sid, transport, dialect, Outbound::for_test(1000)));
         }
-        Intent::of(request, config, &sessions).map_err(RequestError::code)
+        Intent::from_request(request, config, &sessions).map_err(RequestError::code)
     }
 
     fn get(query: &str) -> Request<()> {
@@ -342,7 +342,7 @@ mod tests {
         };
         let allowed = EngineConfig::default().allow_eio3(true);
         let script = dialect(&allowed, get("EIO=4&transport=polling&j=x7"));
-        assert_eq!((script.jsonp, script.base64), (Jsonp::of_query("7"), true));
+        assert_eq!((script.jsonp, script.base64), (Jsonp::from_query("7"), true));
         assert_eq!(dialect(&allowed, websocket("EIO=4&transport=websocket&j=7")), Dialect::CURRENT);
         let refused = dialect(&EngineConfig::default(), get("EIO=4&transport=polling&j=7"));
         assert_eq!(refused, Dialect::CURRENT);

@@ -72,12 +72,12 @@ impl Connections {
     }
 
     /// Returns a permit for one more connection, to be held until it closes, or `None` at the limit.
-    pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
         self.0.permits.clone().try_acquire_owned().ok()
     }
 
     /// Counts a rejected connection. Returns a permit to send it a 503, or `None` if too many are being sent.
-    pub(super) fn refuse(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn try_reject(&self) -> Option<OwnedSemaphorePermit> {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
         self.0.rejections.clone().try_acquire_owned().ok()
     }

@@ -24,7 +24,7 @@ impl DrainSignal {
 
     /// Returns `true` if connections must close after their current request, also if the accept loop itself
     /// was dropped. Takes no lock.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.0.has_changed().unwrap_or(true)
     }
 

@@ -216,7 +216,7 @@ async fn accept<L: Listener, S: HttpService>(
         };
         batch.0 += 1;
         match accepted {
-            Ok((io, address)) => match connections.enter() {
+            Ok((io, address)) => match connections.try_acquire() {
                 Some(permit) => spawn(
                     Connection::<L, S>::new(
                         (io, address),
@@ -264,7 +264,7 @@ fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: D
             poll_fn(|cx| {
                 // One registration of the waker suffices within a task; polling for each request would take a
                 // lock each time.
-                if !registered || drain.has_begun() {
+                if !registered || drain.is_draining() {
                     registered = true;
                     if over.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Ok(None));
@@ -313,7 +313,7 @@ fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send 
     if let Some(left_out) = connections.may_warn() {
         tracing::warn!(left_out, refused = connections.refused() + 1, "too many connections");
     }
-    let Some(permit) = connections.refuse() else { return };
+    let Some(permit) = connections.try_reject() else { return };
     tokio::spawn(async move {
         if io.write_all(UNAVAILABLE).await.is_ok() {
             lingering_close(io).await;

@@ -121,7 +121,7 @@ impl LimitCounters {
     }
 
     /// Counts dropped messages. A group counts once.
-    pub(crate) fn drop_messages(&self, count: u64) {
+    pub(crate) fn count_dropped(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
         self.metrics.dropped(count);
     }

@@ -30,7 +30,7 @@ impl Budget {
     }
 
     /// Returns `true` if an eighth of the budget is free.
-    pub(crate) fn is_relieved(&self) -> bool {
+    pub(crate) fn has_headroom(&self) -> bool {
         self.used() <= self.max - self.max / 8
     }
 
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(budget.used(), 70);
         drop((charge, shared));
         assert_eq!(budget.used(), 60);
-        assert!(budget.is_relieved());
+        assert!(budget.has_headroom());
         drop(other);
         assert_eq!(budget.used(), 0);
     }

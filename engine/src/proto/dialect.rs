@@ -15,7 +15,7 @@ pub(crate) enum Revision {
 impl Revision {
     /// Parses the `EIO` parameter. The first clients did not send it, so any value other than the current
     /// revision means revision 3, as in Node.
-    pub(crate) fn of_query(eio: &str) -> Self {
+    pub(crate) fn from_query(eio: &str) -> Self {
         if eio == "4" { Self::V4 } else { Self::V3 }
     }
 

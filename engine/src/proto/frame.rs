@@ -187,7 +187,7 @@ impl Frame {
     }
 
     /// Creates the reply to a close frame, with the same code, if any.
-    pub(crate) fn close_answer(code: Option<u16>) -> Self {
+    pub(crate) fn close_reply(code: Option<u16>) -> Self {
         code.map_or_else(|| Self::framed(Bytes::from_static(b"\x88\x00")), |code| Self::close(code, ""))
     }
 
@@ -244,7 +244,7 @@ impl Frame {
     }
 
     /// Returns the bytes that the frame would add to the server's budget.
-    pub(crate) fn uncharged(&self) -> usize {
+    pub(crate) fn uncharged_cost(&self) -> usize {
         if self.body.charge.is_set() { 0 } else { self.cost() }
     }
 
@@ -302,7 +302,7 @@ impl Frame {
     }
 
     /// Returns `true` if this frame belongs to the same droppable group as the previous one.
-    pub(crate) fn belongs_to_previous(&self) -> bool {
+    pub(crate) fn continues_group(&self) -> bool {
         self.drop_group == DropGroup::Rest
     }
 

@@ -1,11 +1,10 @@
 //! The open packet: <https://socket.io/docs/v4/engine-io-protocol/#handshake>.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::sid::Sid;
 
-/// The content of the open packet. `Display` writes it as JSON without the packet type, with the keys in
-/// Node's order.
+/// The content of the open packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenPacket<'a> {
     pub(crate) sid: &'a Sid,
@@ -15,12 +14,12 @@ pub(crate) struct OpenPacket<'a> {
     pub(crate) max_payload: usize,
 }
 
-impl fmt::Display for OpenPacket<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl OpenPacket<'_> {
+    /// The JSON of the packet without the packet type, with the keys in Node's order.
+    pub(crate) fn encode(&self) -> String {
         let upgrades = if self.may_upgrade { r#""websocket""# } else { "" };
         // No value needs an escape.
-        write!(
-            f,
+        format!(
             r#"{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
             self.sid.as_str(),
             self.ping_interval.as_millis(),
@@ -45,9 +44,9 @@ mod tests {
             max_payload: 1_000_000,
         };
         assert_eq!(
-            packet.to_string(),
+            packet.encode(),
             r#"{"sid":"abcdefghijklmnopqrst","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
         );
-        assert!(OpenPacket { may_upgrade: false, ..packet }.to_string().contains(r#""upgrades":[]"#));
+        assert!(OpenPacket { may_upgrade: false, ..packet }.encode().contains(r#""upgrades":[]"#));
     }
 }

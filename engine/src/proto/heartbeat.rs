@@ -12,34 +12,34 @@ pub(crate) enum Heartbeat {
     /// A ping is outstanding. The session ends unless data arrives by this instant.
     PongBy(Instant),
     /// The client sends the pings (protocol 3). The session ends unless data arrives by this instant.
-    HeardBy(Instant),
+    ClientPingBy(Instant),
 }
 
 impl Heartbeat {
     pub(crate) fn new(now: Instant, timing: &Timing, revision: Revision) -> Self {
         match revision {
             Revision::V4 => Self::PingAt(now + timing.ping_interval),
-            Revision::V3 => Self::HeardBy(now + timing.ping_interval + timing.ping_timeout),
+            Revision::V3 => Self::ClientPingBy(now + timing.ping_interval + timing.ping_timeout),
         }
     }
 
     /// Returns the time of the last pong, or of the start of the session. `None` while a ping is outstanding
     /// or if the client sends the pings.
-    pub(crate) fn begun(self, timing: &Timing) -> Option<Instant> {
+    pub(crate) fn last_pong(self, timing: &Timing) -> Option<Instant> {
         match self {
             Self::PingAt(at) => at.checked_sub(timing.ping_interval),
-            Self::PongBy(_) | Self::HeardBy(_) => None,
+            Self::PongBy(_) | Self::ClientPingBy(_) => None,
         }
     }
 
     pub(crate) fn deadline(self) -> Instant {
-        let (Self::PingAt(at) | Self::PongBy(at) | Self::HeardBy(at)) = self;
+        let (Self::PingAt(at) | Self::PongBy(at) | Self::ClientPingBy(at)) = self;
         at
     }
 
     /// Returns `true` if the client sends the pings (protocol 3).
-    pub(crate) fn is_of_client(self) -> bool {
-        matches!(self, Self::HeardBy(_))
+    pub(crate) fn client_pings(self) -> bool {
+        matches!(self, Self::ClientPingBy(_))
     }
 
     /// Extends the deadline when any byte arrives. In Node only the pong counts, so a client that is busy
@@ -48,7 +48,7 @@ impl Heartbeat {
         match self {
             Self::PingAt(_) => {}
             Self::PongBy(by) => *by = (*by).max(now + timing.ping_timeout),
-            Self::HeardBy(by) => *by = (*by).max(now + timing.ping_interval + timing.ping_timeout),
+            Self::ClientPingBy(by) => *by = (*by).max(now + timing.ping_interval + timing.ping_timeout),
         }
     }
 

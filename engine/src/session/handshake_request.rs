@@ -55,11 +55,11 @@ pub struct HandshakeRequest {
 impl HandshakeRequest {
     /// Copies the request, without its extensions.
     pub fn new(parts: &Parts) -> Self {
-        Self::keeping(parts, &[])
+        Self::with_extensions(parts, &[])
     }
 
     /// Copies the request, with the extensions that `kept` selects.
-    pub(crate) fn keeping(parts: &Parts, kept: &[KeepExtension]) -> Self {
+    pub(crate) fn with_extensions(parts: &Parts, kept: &[KeepExtension]) -> Self {
         let mut extensions = Extensions::new();
         for keep in kept {
             keep(&parts.extensions, &mut extensions);

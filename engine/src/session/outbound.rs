@@ -46,7 +46,7 @@ impl Outbound {
     ///
     /// Skips sessions whose queue is locked, because the caller holds one of these locks.
     #[cold]
-    pub(crate) fn relieve(&self, weight: u128) {
+    pub(crate) fn evict_heaviest(&self, weight: u128) {
         // Callers do not wait for a search in progress.
         let Some(mut last_search) = self.last_search.try_lock() else { return };
         let now = Instant::now();
@@ -57,10 +57,10 @@ impl Outbound {
         let now = now.into_std();
         let heavier =
             |session: SessionHandle| Some((session.weight(now).filter(|&its| its > weight)?, session));
-        let mut sessions: Vec<_> = self.registry.all().into_iter().filter_map(heavier).collect();
+        let mut sessions: Vec<_> = self.registry.open_sessions().into_iter().filter_map(heavier).collect();
         sessions.sort_unstable_by_key(|&(weight, _)| Reverse(weight));
         for (_, session) in sessions {
-            if self.budget.is_relieved() {
+            if self.budget.has_headroom() {
                 break;
             }
             session.evict();

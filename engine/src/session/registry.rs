@@ -58,11 +58,11 @@ impl Registry {
     }
 
     /// Returns `true` if the id is in use, also by a session that has ended and whose task still runs.
-    pub(crate) fn knows(&self, sid: &Sid) -> bool {
+    pub(crate) fn contains(&self, sid: &Sid) -> bool {
         self.shard(sid).read().contains_key(sid)
     }
 
-    /// Hides a session that has ended from requests. Its entry stays until [`task_ends`](Self::task_ends).
+    /// Hides a session that has ended from requests. Its entry stays until [`remove_task`](Self::remove_task).
     pub(crate) fn remove(&self, sid: &Sid) {
         if let Some(entry) = self.shard(sid).write().get_mut(sid)
             && !std::mem::replace(&mut entry.ended, true)
@@ -72,7 +72,7 @@ impl Registry {
     }
 
     /// Returns the open session whose id a client sent.
-    pub(crate) fn find(&self, id: &str) -> Option<SessionHandle> {
+    pub(crate) fn get(&self, id: &str) -> Option<SessionHandle> {
         let id: &[u8; LENGTH] = id.as_bytes().try_into().ok()?;
         self.shard(id).read().get(id).filter(|entry| !entry.ended).map(|entry| entry.session.clone())
     }
@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// Removes a session whose task has ended, including its handlers.
-    pub(crate) fn task_ends(&self, sid: &Sid) {
+    pub(crate) fn remove_task(&self, sid: &Sid) {
         self.remove(sid);
         let mut shard = self.shard(sid).write();
         shard.remove(sid);
@@ -94,7 +94,7 @@ impl Registry {
     }
 
     /// Completes when no session task is left.
-    pub(crate) async fn emptied(&self) {
+    pub(crate) async fn wait_empty(&self) {
         let mut emptied = std::pin::pin!(self.emptied.notified());
         // Registered before the count is read, so that a task that ends in between is not missed.
         emptied.as_mut().enable();
@@ -104,12 +104,12 @@ impl Registry {
     }
 
     /// Returns all open sessions.
-    pub(crate) fn all(&self) -> Vec<SessionHandle> {
+    pub(crate) fn open_sessions(&self) -> Vec<SessionHandle> {
         self.entries(|entry| !entry.ended)
     }
 
     /// Returns all sessions whose task still runs, including those that have ended.
-    pub(crate) fn unfinished(&self) -> Vec<SessionHandle> {
+    pub(crate) fn tasks(&self) -> Vec<SessionHandle> {
         self.entries(|_| true)
     }
 
@@ -146,7 +146,7 @@ mod tests {
             assert!(registry.insert(session));
         }
         for sid in &sids {
-            registry.task_ends(sid);
+            registry.remove_task(sid);
         }
         assert!(registry.shards.iter().all(|shard| shard.read().capacity() <= 16));
     }

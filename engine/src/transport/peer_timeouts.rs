@@ -21,9 +21,9 @@ pub(crate) struct PeerTimeouts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expired {
     /// Accepted none of the queued bytes.
-    Taking,
+    Write,
     /// Did not complete a message.
-    Sending,
+    Message,
 }
 
 /// The reaction to a ping.
@@ -38,7 +38,7 @@ pub(crate) enum PingVerdict {
 impl PeerTimeouts {
     /// Updates the write deadline after a write. `taken` is `true` if the client accepted any bytes, and
     /// `waiting` if more are queued.
-    pub(crate) fn offered(&mut self, now: Instant, timeout: Duration, taken: bool, waiting: bool) {
+    pub(crate) fn on_write(&mut self, now: Instant, timeout: Duration, taken: bool, waiting: bool) {
         if !waiting {
             self.write_by = None;
         } else if taken || self.write_by.is_none() {
@@ -47,12 +47,12 @@ impl PeerTimeouts {
     }
 
     /// Clears the message deadline: a message is complete.
-    pub(crate) fn completed(&mut self) {
+    pub(crate) fn on_message(&mut self) {
         self.complete_by = None;
     }
 
     /// Updates the message deadline after a read. `incomplete` is `true` if it ended within a message.
-    pub(crate) fn received(&mut self, now: Instant, timeout: Duration, incomplete: bool) {
+    pub(crate) fn on_read(&mut self, now: Instant, timeout: Duration, incomplete: bool) {
         if !incomplete {
             self.complete_by = None;
         } else if self.complete_by.is_none() {
@@ -76,17 +76,17 @@ impl PeerTimeouts {
         }
     }
 
-    /// Returns the instant at which to call [`late`](Self::late).
+    /// Returns the instant at which to call [`late`](Self::take_expired).
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.write_by.into_iter().chain(self.complete_by).min()
     }
 
     /// Returns a deadline that the client missed, and clears it.
-    pub(crate) fn late(&mut self, now: Instant) -> Option<Expired> {
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Expired> {
         if self.write_by.take_if(|by| *by <= now).is_some() {
-            return Some(Expired::Taking);
+            return Some(Expired::Write);
         }
-        self.complete_by.take_if(|by| *by <= now).map(|_| Expired::Sending)
+        self.complete_by.take_if(|by| *by <= now).map(|_| Expired::Message)
     }
 }
 
@@ -103,27 +103,27 @@ mod tests {
     #[test]
     fn a_client_that_takes_something_has_time_for_more() {
         let (mut timeouts, now) = (PeerTimeouts::default(), start());
-        timeouts.offered(now, TIMEOUT, true, false);
+        timeouts.on_write(now, TIMEOUT, true, false);
         assert_eq!(timeouts.deadline(), None);
-        timeouts.offered(now, TIMEOUT, false, true);
-        timeouts.offered(now + TIMEOUT / 2, TIMEOUT, false, true);
+        timeouts.on_write(now, TIMEOUT, false, true);
+        timeouts.on_write(now + TIMEOUT / 2, TIMEOUT, false, true);
         assert_eq!(timeouts.deadline(), Some(now + TIMEOUT));
-        timeouts.offered(now + TIMEOUT / 2, TIMEOUT, true, true);
-        assert_eq!(timeouts.late(now + TIMEOUT), None);
-        assert_eq!(timeouts.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Taking));
+        timeouts.on_write(now + TIMEOUT / 2, TIMEOUT, true, true);
+        assert_eq!(timeouts.take_expired(now + TIMEOUT), None);
+        assert_eq!(timeouts.take_expired(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Write));
         assert_eq!(timeouts.deadline(), None);
     }
 
     #[test]
     fn each_message_has_its_own_time() {
         let (mut timeouts, now) = (PeerTimeouts::default(), start());
-        timeouts.received(now, TIMEOUT, true);
-        timeouts.received(now + TIMEOUT / 2, TIMEOUT, true);
+        timeouts.on_read(now, TIMEOUT, true);
+        timeouts.on_read(now + TIMEOUT / 2, TIMEOUT, true);
         assert_eq!(timeouts.deadline(), Some(now + TIMEOUT));
-        timeouts.completed();
-        timeouts.received(now + TIMEOUT / 2, TIMEOUT, true);
-        assert_eq!(timeouts.late(now + TIMEOUT), None);
-        assert_eq!(timeouts.late(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Sending));
+        timeouts.on_message();
+        timeouts.on_read(now + TIMEOUT / 2, TIMEOUT, true);
+        assert_eq!(timeouts.take_expired(now + TIMEOUT), None);
+        assert_eq!(timeouts.take_expired(now + TIMEOUT / 2 + TIMEOUT), Some(Expired::Message));
     }
 
     #[test]

@@ -11,29 +11,29 @@ use crate::proto::{budget::Charge, payload::Payload};
 
 /// A GET that receives packets. The request is refused if this is dropped unanswered.
 pub(crate) struct PollRequest {
-    answer: oneshot::Sender<Packets>,
+    answer: oneshot::Sender<PollResponse>,
 }
 
 /// The response to a poll.
-pub(crate) struct Packets {
+pub(crate) struct PollResponse {
     pub(crate) body: Vec<u8>,
     /// The charge of a large body to the server's budget while it is written.
     pub(crate) charge: Option<Charge>,
 }
 
 impl PollRequest {
-    pub(crate) fn new() -> (Self, oneshot::Receiver<Packets>) {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<PollResponse>) {
         let (answer, receiver) = oneshot::channel();
         (Self { answer }, receiver)
     }
 
     /// Sends the response. `Err` if the client has disconnected.
-    pub(crate) fn answer(self, packets: Packets) -> Result<(), ()> {
+    pub(crate) fn answer(self, packets: PollResponse) -> Result<(), ()> {
         self.answer.send(packets).map_err(drop)
     }
 
     /// Returns `true` if the client has disconnected; otherwise registers the task to be woken when it does.
-    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll_disconnected(&mut self, cx: &mut Context<'_>) -> bool {
         self.answer.poll_closed(cx).is_ready()
     }
 }
@@ -45,9 +45,9 @@ pub(crate) struct PostRequest {
 }
 
 enum Body {
-    Arriving(oneshot::Receiver<Option<Payload>>),
+    Streaming(oneshot::Receiver<Option<Payload>>),
     /// A complete body; `None` if it is not UTF-8.
-    Here {
+    Complete {
         body: Option<Payload>,
         /// The start of the next packet.
         at: usize,
@@ -55,23 +55,23 @@ enum Body {
 }
 
 /// The HTTP side of a [`PostRequest`].
-pub(crate) struct PostTicket {
+pub(crate) struct PostResponder {
     pub(crate) body: oneshot::Sender<Option<Payload>>,
     pub(crate) done: oneshot::Receiver<()>,
 }
 
 impl PostRequest {
     /// Creates a request whose body is complete.
-    pub(crate) fn here(body: Option<Payload>) -> (Self, oneshot::Receiver<()>) {
+    pub(crate) fn complete(body: Option<Payload>) -> (Self, oneshot::Receiver<()>) {
         let (done, receiver) = oneshot::channel();
-        (Self { body: Body::Here { body, at: 0 }, done }, receiver)
+        (Self { body: Body::Complete { body, at: 0 }, done }, receiver)
     }
 
     /// Creates a request whose body has yet to arrive.
-    pub(crate) fn arriving() -> (Self, PostTicket) {
+    pub(crate) fn streaming() -> (Self, PostResponder) {
         let (body, arriving) = oneshot::channel();
         let (done, receiver) = oneshot::channel();
-        (Self { body: Body::Arriving(arriving), done }, PostTicket { body, done: receiver })
+        (Self { body: Body::Streaming(arriving), done }, PostResponder { body, done: receiver })
     }
 
     /// Returns the body and the start of its next packet, once it has arrived. `Err` if the client has
@@ -80,16 +80,16 @@ impl PostRequest {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Option<&Payload>, &mut usize), ()>> {
-        if let Body::Arriving(arriving) = &mut self.body {
+        if let Body::Streaming(arriving) = &mut self.body {
             match Pin::new(arriving).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
-                Poll::Ready(Ok(body)) => self.body = Body::Here { body, at: 0 },
+                Poll::Ready(Ok(body)) => self.body = Body::Complete { body, at: 0 },
             }
         }
         match &mut self.body {
-            Body::Arriving(_) => Poll::Pending,
-            Body::Here { body, at } => Poll::Ready(Ok((body.as_ref(), at))),
+            Body::Streaming(_) => Poll::Pending,
+            Body::Complete { body, at } => Poll::Ready(Ok((body.as_ref(), at))),
         }
     }
 

@@ -35,7 +35,7 @@ enum Io {
 
 impl Stream {
     /// Creates a stream from a connection of the crate's own accept loop.
-    pub(crate) fn accepted(io: impl ReadWrite + 'static, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn from_accepted(io: impl ReadWrite + 'static, permit: OwnedSemaphorePermit) -> Self {
         let mut io = Some(io);
         // The listener's type is generic, so a TCP stream is detected at run time.
         let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);

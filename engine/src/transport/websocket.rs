@@ -31,7 +31,7 @@ pub(crate) struct WebSocket {
     /// accepts no messages.
     pub(crate) tail: Vec<u8>,
     /// `true` if `tail` may hold a complete frame.
-    pub(crate) tail_ready: bool,
+    pub(crate) unread_ready: bool,
     /// `Some` if the client accepts compressed messages.
     deflate: Option<Box<Deflate>>,
     sending: VecDeque<Frame>,
@@ -41,9 +41,9 @@ pub(crate) struct WebSocket {
     unflushed: bool,
     /// The cost of the frames written since the last `take_written`.
     written: usize,
-    /// `true` if any byte was written since the last `watch_writing`.
+    /// `true` if any byte was written since the last `update_write_timeout`.
     moved: bool,
-    pub(crate) pace: PeerTimeouts,
+    pub(crate) timeouts: PeerTimeouts,
     closing: Option<Closing>,
 }
 
@@ -82,14 +82,14 @@ impl WebSocket {
             // Frames rewritten for an older client are not compressed; no client may request both.
             deflate: deflate.filter(|_| current).map(|agreed| Box::new(agreed.deflate())),
             dialect,
-            tail_ready: !rest.is_empty(),
+            unread_ready: !rest.is_empty(),
             tail: rest,
             sending,
             offset: 0,
             unflushed: false,
             written: 0,
             moved: false,
-            pace: PeerTimeouts::default(),
+            timeouts: PeerTimeouts::default(),
             closing: None,
         }
     }
@@ -122,7 +122,7 @@ impl WebSocket {
 
     /// Queues a control frame after other control frames and before all messages. Does nothing if an equal
     /// frame is queued, which then answers for both.
-    pub(crate) fn queue_first(&mut self, frame: Frame) {
+    pub(crate) fn queue_control(&mut self, frame: Frame) {
         let control = self.control_range();
         if !self.sending.range(control.clone()).any(|waiting| waiting.wire() == frame.wire()) {
             self.sending.insert(control.end, frame);
@@ -145,7 +145,7 @@ impl WebSocket {
     }
 
     /// Returns the allocation of the queue if it is empty, so that the mailbox can reuse a small one.
-    pub(crate) fn take_spare(&mut self) -> VecDeque<Frame> {
+    pub(crate) fn take_empty_queue(&mut self) -> VecDeque<Frame> {
         if self.sending.is_empty() { std::mem::take(&mut self.sending) } else { VecDeque::new() }
     }
 
@@ -219,15 +219,15 @@ impl WebSocket {
     }
 
     /// Updates the write timeout.
-    pub(crate) fn watch_writing(&mut self, now: Instant, timeout: Duration) {
+    pub(crate) fn update_write_timeout(&mut self, now: Instant, timeout: Duration) {
         let taken = std::mem::take(&mut self.moved);
-        self.pace.offered(now, timeout, taken, !self.is_flushed());
+        self.timeouts.on_write(now, timeout, taken, !self.is_flushed());
     }
 
     /// Updates the timeout of an incomplete message.
-    pub(crate) fn watch_reading(&mut self, now: Instant, timeout: Duration) {
-        let partial = !self.tail.is_empty() && !self.tail_ready;
-        self.pace.received(now, timeout, partial || self.decoder.is_within_message());
+    pub(crate) fn update_message_timeout(&mut self, now: Instant, timeout: Duration) {
+        let partial = !self.tail.is_empty() && !self.unread_ready;
+        self.timeouts.on_read(now, timeout, partial || self.decoder.is_within_message());
     }
 
     /// Queues the close frame after all messages, or instead of them if the client does not read.
@@ -237,7 +237,7 @@ impl WebSocket {
         }
         let client_done = client == PeerState::Closing && self.tail.is_empty();
         self.tail = Vec::new();
-        self.tail_ready = false;
+        self.unread_ready = false;
         if client == PeerState::Unresponsive {
             let mut begun = self.offset > 0;
             // Control frames stay: among them may be the handshake response, without which the rest is
@@ -254,7 +254,7 @@ impl WebSocket {
 
     /// Returns the next deadline of the client.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.closing.as_ref().map_or_else(|| self.pace.deadline(), |closing| Some(closing.by))
+        self.closing.as_ref().map_or_else(|| self.timeouts.deadline(), |closing| Some(closing.by))
     }
 
     /// Continues the close: sends the close frame, shuts down the sending side, and discards what the client

@@ -9,7 +9,7 @@ use crate::{
     connection::membership::Stage,
     event::{
         handshake::{ConnectError, Handshake},
-        legacy::{auth_of_query, is_legacy, split_query, unknown_namespace},
+        legacy::{auth_from_query, is_legacy, split_query, unknown_namespace},
     },
     metrics::log::Limit,
     proto::{encode::Encoder, json, packet::Violation},
@@ -25,7 +25,7 @@ impl Connection {
     ) -> Result<(), Violation> {
         if is_legacy(&self.session) {
             let (path, query) = split_query(namespace);
-            return self.join(path, &auth_of_query(query), cx);
+            return self.join(path, &auth_from_query(query), cx);
         }
         if namespace.len() > self.config.max_namespace_length {
             return Err(Violation::NameTooLong);
@@ -47,7 +47,7 @@ impl Connection {
             self.count_attempt()?;
         }
         if self.memberships.len() >= self.config.max_namespaces {
-            self.namespaces.others.warnings.limit_hit(path, Limit::MaxNamespaces);
+            self.namespaces.unknown.warnings.limit_hit(path, Limit::MaxNamespaces);
             return self.refuse(path, &ConnectError::new("too many namespaces"));
         }
         if !self.admit(path, auth) {
@@ -78,7 +78,7 @@ impl Connection {
     }
 
     pub(super) fn refuse(&mut self, path: &str, refuse: &ConnectError) -> Result<(), Violation> {
-        self.namespaces.refused(path, refuse);
+        self.namespaces.record_refused(path, refuse);
         self.count_attempt()?;
         let encoder = Encoder { namespace: path, parser: self.config.parser.as_deref() };
         let encode =

@@ -159,15 +159,15 @@ impl Connection {
         attachments: &mut [Bytes],
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let (name, args_at) = match event_name(payload, self.config.max_name_length) {
+        let (name, args_offset) = match event_name(payload, self.config.max_name_length) {
             Ok(name) => name,
             Err(Violation::NameTooLong) => {
-                self.memberships[at].member().inspect(|member| member.socket().fail_name(id));
+                self.memberships[at].member().inspect(|member| member.socket().reject_name(id));
                 return Ok(());
             }
             Err(violation) => return Err(violation),
         };
-        let raw = RawArgs { payload, args_at, attachments: attachments.into(), asked: id.is_some() };
+        let raw = RawArgs { payload, args_offset, attachments: attachments.into(), wants_ack: id.is_some() };
         let membership = &mut self.memberships[at];
         let Some(member) = membership.member() else { return Ok(()) };
         match member.event(membership.key, &name, id, raw) {
@@ -182,7 +182,7 @@ impl Connection {
             }
             Err(ArgsError::Malformed) => Err(Violation::InvalidPayload),
             Err(error @ ArgsError::Mismatch(_)) => {
-                member.socket().fail_arguments(&name, id, error);
+                member.socket().reject_arguments(&name, id, error);
                 Ok(())
             }
         }

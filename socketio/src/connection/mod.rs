@@ -29,10 +29,10 @@ use crate::{
     },
     hub::socket_core::ConnectionSignals,
     metrics::log::Limit,
-    namespace::dispatch::{Done, HandlerFuture},
+    namespace::dispatch::{Completed, HandlerFuture},
     proto::{
         packet::Violation,
-        parser::{Decoding, ParserLimits},
+        parser::{GuardedDecoder, ParserLimits},
     },
     registry::Namespaces,
 };
@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     memberships: Memberships,
     partial: Option<Box<PartialPacket>>,
     /// The decoder of a custom parser.
-    decoder: Option<Decoding>,
+    decoder: Option<GuardedDecoder>,
     /// Handlers that have not completed at their first poll.
     running: Option<Box<FuturesUnordered<HandlerFuture>>>,
     /// The deadline for joining a first namespace.
@@ -81,7 +81,7 @@ impl Connection {
         let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
         let limits =
             ParserLimits { max_bytes: config.engine.max_http_buffer_size, max_depth: config.max_json_depth };
-        let decoder = config.parser.as_deref().map(|parser| Decoding::new(parser, limits));
+        let decoder = config.parser.as_deref().map(|parser| GuardedDecoder::new(parser, limits));
         let mut connection = Self {
             namespaces,
             config,
@@ -122,19 +122,19 @@ impl Connection {
         }
     }
 
-    fn finish(&mut self, done: &Done, cx: &mut Context<'_>) -> Result<(), Violation> {
-        let (Done::Connected(key) | Done::Handled(key) | Done::Disconnected(key)) = *done;
+    fn finish(&mut self, done: &Completed, cx: &mut Context<'_>) -> Result<(), Violation> {
+        let (Completed::Connected(key) | Completed::Handled(key) | Completed::Disconnected(key)) = *done;
         let Some(at) = self.memberships.find_key(key) else { return Ok(()) };
         match done {
-            Done::Handled(_) => {
+            Completed::Handled(_) => {
                 self.memberships[at].in_flight -= 1;
                 Ok(())
             }
-            Done::Connected(_) => {
+            Completed::Connected(_) => {
                 self.memberships[at].open();
                 self.advance(at, cx)
             }
-            Done::Disconnected(_) => {
+            Completed::Disconnected(_) => {
                 self.memberships.remove(at, self.config.max_namespaces);
                 Ok(())
             }
@@ -194,7 +194,7 @@ impl Connection {
         if let Err(violation) = result
             && self.state != State::Closed
         {
-            self.namespaces.others.warnings.violation(violation);
+            self.namespaces.unknown.warnings.violation(violation);
             self.state = State::Rejected;
             self.session.close_for_violation();
         }
@@ -244,7 +244,7 @@ impl Connection {
 
     /// Disconnects all sockets and ends the session, if a socket has requested it.
     fn end_if_requested(&mut self) {
-        if self.signals.is_requested() && self.state != State::Closed {
+        if self.signals.close_requested() && self.state != State::Closed {
             self.memberships.members().for_each(|member| member.socket().disconnect());
             self.session.close();
         }
@@ -253,7 +253,7 @@ impl Connection {
 
 impl engineio::Connection for Connection {
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
-        if self.state == State::Open && !self.signals.is_requested() {
+        if self.state == State::Open && !self.signals.close_requested() {
             self.is_idle = false;
             self.receive(message, cx);
         }
@@ -269,7 +269,7 @@ impl engineio::Connection for Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.end_if_requested();
-        if self.signals.take_left() || !self.is_idle {
+        if self.signals.take_socket_left() || !self.is_idle {
             self.poll_running(cx);
             self.is_idle = self.poll_memberships(cx) && self.running.is_none();
         }
@@ -295,7 +295,7 @@ impl engineio::Connection for Connection {
     fn timeout(&mut self, now: Instant) {
         if self.join_by.is_some_and(|by| by <= now) {
             self.join_by = None;
-            self.namespaces.others.warnings.limit_hit("", Limit::ConnectTimeout);
+            self.namespaces.unknown.warnings.limit_hit("", Limit::ConnectTimeout);
             self.session.close();
         }
     }

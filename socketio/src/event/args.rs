@@ -112,9 +112,9 @@ impl Args {
             // Decodes as a packet without arguments: an `Option` is `None`.
             None => Ok(T::from_args(RawArgs {
                 payload: "[]",
-                args_at: 1,
+                args_offset: 1,
                 attachments: Attachments::NONE,
-                asked: false,
+                wants_ack: false,
             })?),
         }
     }
@@ -137,7 +137,7 @@ impl Args {
 
     /// Removes and returns the last argument, if it is a string.
     #[cfg(feature = "testing")]
-    pub(crate) fn pop_text(&mut self) -> Option<String> {
+    pub(crate) fn pop_str(&mut self) -> Option<String> {
         let mut arguments: Vec<&str> = Elements::new(&self.json).collect();
         let text = serde_json::from_str(arguments.pop()?).ok()?;
         *self = Self::new(format!("[{}]", arguments.join(",")).into(), std::mem::take(&mut self.attachments));
@@ -145,7 +145,7 @@ impl Args {
     }
 
     /// Returns the name and the arguments of an encoded event of a namespace.
-    pub(crate) fn of_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
+    pub(crate) fn from_event(namespace: &str, packet: &Frames) -> Option<(String, Self)> {
         let (json, attachments) = packet.parts(namespace);
         let mut elements = Elements::new(json);
         let name = serde_json::from_str(elements.next()?).ok()?;
@@ -158,9 +158,9 @@ impl Args {
     }
 
     /// Returns the arguments in the form in which a handler reads them.
-    pub(crate) fn as_raw(&mut self, asked: bool) -> RawArgs<'_> {
+    pub(crate) fn as_raw(&mut self, wants_ack: bool) -> RawArgs<'_> {
         let attachments = Attachments::from(&mut *self.attachments);
-        RawArgs { payload: &self.json, args_at: 1, attachments, asked }
+        RawArgs { payload: &self.json, args_offset: 1, attachments, wants_ack }
     }
 
     fn from_raw(raw: RawArgs<'_>, attachments: Box<[Bytes]>) -> Result<Self, ArgsError> {
@@ -168,12 +168,12 @@ impl Args {
             // The connection has checked the text of packets with attachments.
             json::check(raw.payload).map_err(|_| ArgsError::Malformed)?;
         }
-        let rest = raw.payload[raw.args_at..].trim_ascii_start();
+        let rest = raw.payload[raw.args_offset..].trim_ascii_start();
         Ok(Self::from_rest(rest.strip_prefix(',').unwrap_or(rest), attachments))
     }
 
     fn read<T: DeserializeOwned>(&self, argument: &str) -> Result<T, DecodeError> {
-        read_one(argument, Attachments::Kept(&self.attachments))
+        read_one(argument, Attachments::Shared(&self.attachments))
             .map_err(|error| ArgsError::Mismatch(error).into())
     }
 }
@@ -211,7 +211,7 @@ impl ToArgs for Args {
 /// use socketio::{Ack, WithAckFlag, Namespace};
 ///
 /// let chat = Namespace::new("/").on("sum", async |_, sum: WithAckFlag<(i32, i32)>| {
-///     sum.asked.then(|| Ack(sum.args.0 + sum.args.1))
+///     sum.wants_ack.then(|| Ack(sum.args.0 + sum.args.1))
 /// });
 /// ```
 #[derive(Debug, Clone)]
@@ -219,12 +219,12 @@ pub struct WithAckFlag<T> {
     /// The arguments.
     pub args: T,
     /// `true` if the client requested an acknowledgement.
-    pub asked: bool,
+    pub wants_ack: bool,
 }
 
 impl<T: FromArgs> FromArgs for WithAckFlag<T> {
     fn from_args(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
-        Ok(Self { args: T::from_args(raw)?, asked: raw.asked })
+        Ok(Self { args: T::from_args(raw)?, wants_ack: raw.wants_ack })
     }
 }
 
@@ -252,9 +252,9 @@ mod tests {
     fn an_argument_is_read_as_leniently_as_all_of_them() {
         let raw = RawArgs {
             payload: r#"["name" , "\ud83d" ,7.0, {"_placeholder":true,"num":0} ] "#,
-            args_at: 7,
-            attachments: Attachments::Kept(&[Bytes::from_static(b"x")]),
-            asked: false,
+            args_offset: 7,
+            attachments: Attachments::Shared(&[Bytes::from_static(b"x")]),
+            wants_ack: false,
         };
         let args = Args::from_args(raw).unwrap();
         assert_eq!(args.len(), 3);

@@ -24,7 +24,7 @@ const MAX_PARAMETERS: usize = 1000;
 
 /// Converts the query of a namespace into the auth payload of newer clients: an object of strings. As in
 /// Node, a repeated name has an array of all its values.
-pub(crate) fn auth_of_query(query: &str) -> String {
+pub(crate) fn auth_from_query(query: &str) -> String {
     let mut auth = Map::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS) {
         let value = Value::from(value.into_owned());
@@ -53,17 +53,17 @@ mod tests {
     fn queries_become_auth() {
         assert_eq!(split_query("/adm?a=1&b=?"), ("/adm", "a=1&b=?"));
         assert_eq!(split_query("/adm"), ("/adm", ""));
-        assert_eq!(auth_of_query(""), "{}");
-        assert_eq!(auth_of_query("token=1&u=%20b"), r#"{"token":"1","u":" b"}"#);
-        assert_eq!(auth_of_query("u=a+b&flag&e=%C3%A9%22"), r#"{"e":"é\"","flag":"","u":"a b"}"#);
-        assert_eq!(auth_of_query("a=1&b=x&a=2&a=3"), r#"{"a":["1","2","3"],"b":"x"}"#);
+        assert_eq!(auth_from_query(""), "{}");
+        assert_eq!(auth_from_query("token=1&u=%20b"), r#"{"token":"1","u":" b"}"#);
+        assert_eq!(auth_from_query("u=a+b&flag&e=%C3%A9%22"), r#"{"e":"é\"","flag":"","u":"a b"}"#);
+        assert_eq!(auth_from_query("a=1&b=x&a=2&a=3"), r#"{"a":["1","2","3"],"b":"x"}"#);
     }
 
     #[test]
     fn the_parameters_of_a_query_are_limited_exactly() {
         let count = |parameters: usize| {
             let query: Vec<String> = (0..parameters).map(|n| n.to_string()).collect();
-            serde_json::from_str::<Map<String, Value>>(&auth_of_query(&query.join("&"))).unwrap().len()
+            serde_json::from_str::<Map<String, Value>>(&auth_from_query(&query.join("&"))).unwrap().len()
         };
         assert_eq!((count(MAX_PARAMETERS), count(MAX_PARAMETERS + 1)), (MAX_PARAMETERS, MAX_PARAMETERS));
     }

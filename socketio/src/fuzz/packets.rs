@@ -25,7 +25,7 @@ pub fn socketio_packet(input: &[u8]) {
     let Ok(packet) = TextPacket::decode(text, CONFIG.packet_limits()) else { return };
     assert!(packet.attachments <= CONFIG.max_attachments);
     assert!(packet.namespace.starts_with('/') && text.ends_with(packet.payload));
-    let (name, args_at) = match packet.kind {
+    let (name, args_offset) = match packet.kind {
         Kind::Connect | Kind::Disconnect | Kind::ConnectError => return,
         Kind::Ack => ("".into(), 1),
         Kind::Event => match event_name(packet.payload, CONFIG.max_name_length) {
@@ -43,9 +43,9 @@ pub fn socketio_packet(input: &[u8]) {
     assert!(attachments.is_empty() || is_json);
     let raw = RawArgs {
         payload: &payload,
-        args_at,
-        attachments: Attachments::Kept(&attachments),
-        asked: packet.id.is_some(),
+        args_offset,
+        attachments: Attachments::Shared(&attachments),
+        wants_ack: packet.id.is_some(),
     };
     into_types(raw, is_json);
     given(raw, &attachments);
@@ -97,13 +97,13 @@ fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
         .expect("a packet");
     assert_eq!((read.kind, read.id), (packet.kind, packet.id));
     assert_eq!((read.namespace, read.attachments), (packet.namespace, packet.attachments));
-    let (again, args_at) = match read.kind {
+    let (again, args_offset) = match read.kind {
         Kind::Event => event_name(read.payload, CONFIG.max_name_length).expect("a name"),
         _ => ("".into(), 1),
     };
     assert_eq!(again, name);
-    let attachments = Attachments::Kept(unparsed.attachments());
-    let raw = RawArgs { payload: read.payload, args_at, attachments, asked: read.id.is_some() };
+    let attachments = Attachments::Shared(unparsed.attachments());
+    let raw = RawArgs { payload: read.payload, args_offset, attachments, wants_ack: read.id.is_some() };
     let again = Args::from_args(raw).expect("arguments");
     assert_eq!(again.json().trim_ascii(), unparsed.json().trim_ascii());
     assert_eq!(again.len(), unparsed.len());

@@ -15,7 +15,7 @@ use crate::{
     },
     hub::{
         Adapter, Flags,
-        cluster::{Body, Gathered, Op},
+        cluster::{Op, ReplyBody, Responses},
         rooms::{Room, Target},
         sending::encode_event,
     },
@@ -140,9 +140,9 @@ impl BroadcastOperator {
         let id = adapter.next_ack();
         let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
         adapter.hooks.metrics.broadcast();
-        let mut pending = adapter.ask(&self.target, &packet, id, self.flags);
+        let mut pending = adapter.deliver_with_ack(&self.target, &packet, id, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
-        adapter.ask_elsewhere(&mut pending, self.flags, |request| Op::Ask {
+        adapter.request_remote_acks(&mut pending, self.flags, |request| Op::BroadcastWithAck {
             request,
             target,
             packet: packet.into_plain(),
@@ -197,10 +197,10 @@ impl BroadcastOperator {
         let Some(adapter) = self.adapter else { return Ok(Vec::new()) };
         let mut found = adapter.summaries(&self.target);
         let target = self.target;
-        let Gathered { answers, missing } =
+        let Responses { answers, missing } =
             adapter.gather(self.flags, |request| Op::Fetch { request, target }).await;
         for (_, answer) in answers {
-            if let Body::Sockets(more) = answer {
+            if let ReplyBody::Sockets(more) = answer {
                 found.extend(more);
             }
         }
@@ -330,7 +330,7 @@ impl BroadcastOperator {
         let mut all = ServerAnswers { answers: Vec::new(), missing };
         for (server, body) in gathered.answers {
             let answer = match body {
-                Body::Answer(Some(args)) => args.read(),
+                ReplyBody::Answer(Some(args)) => args.read(),
                 _ => Err(AckError::Unanswered),
             };
             match answer {

@@ -42,7 +42,7 @@ impl<D: Send + Sync + 'static> Sockets<D> {
 
     /// Returns the socket with an id, if it is in the namespace.
     pub fn get(&self, id: &str) -> Option<Socket<D>> {
-        Socket::from_any(&self.adapter.socket(id)?)
+        Socket::downcast(&self.adapter.socket(id)?)
     }
 
     /// Returns all sockets.
@@ -56,7 +56,7 @@ impl<D: Send + Sync + 'static> Sockets<D> {
     }
 
     fn select(&self, target: &Target) -> Vec<Socket<D>> {
-        let sockets = self.adapter.select(target, |_, socket, _| Socket::from_any(socket));
+        let sockets = self.adapter.select(target, |_, socket, _| Socket::downcast(socket));
         sockets.into_iter().flatten().collect()
     }
 

@@ -16,7 +16,7 @@ use crate::{
     event::error::{AckError, EmitError},
     hub::{
         acks::AckArgs,
-        cluster::{Quorum, RemoteAckRequest, ServerId},
+        cluster::{RemoteAckRequest, RequestTargets, ServerId},
         socket_core::AnySocket,
     },
     proto::args::FromArgs,
@@ -101,7 +101,7 @@ fn wake(mut state: MutexGuard<'_, State>) {
 
 impl AckCollector {
     /// Adds a recipient and returns its index.
-    pub(crate) fn expect(&self, socket: &AnySocket) -> u32 {
+    pub(crate) fn add_recipient(&self, socket: &AnySocket) -> u32 {
         let mut state = self.0.lock();
         state.pending += 1;
         state.recipients.push(Recipient { id: socket.id(), location: Some(Location::Local(socket.clone())) });
@@ -141,7 +141,7 @@ impl AckCollector {
     }
 
     /// Stops waiting and removes the acknowledgements that are still pending under this id.
-    pub(crate) fn give_up(&self, id: u64) {
+    pub(crate) fn cancel(&self, id: u64) {
         for socket in self.expire() {
             socket.acks().remove(id);
         }
@@ -170,11 +170,11 @@ impl AckCollector {
 /// The methods for reports of other servers.
 impl AckCollector {
     /// Adds servers that take part in the broadcast.
-    pub(crate) fn expect_servers(&self, Quorum { waiting, missed }: Quorum) {
+    pub(crate) fn expect_servers(&self, RequestTargets { waiting, unreachable }: RequestTargets) {
         let mut state = self.0.lock();
         state.unreported += waiting.len();
         state.servers.extend(waiting.into_iter().map(|id| Server { id, recipients: None }));
-        state.missing.extend(missed);
+        state.missing.extend(unreachable);
     }
 
     /// Records the recipients that a server has sent the event to.
@@ -208,7 +208,7 @@ impl AckCollector {
     }
 
     /// Stops waiting for servers that are not in `present`. Their sockets count as disconnected.
-    pub(crate) fn servers_left(&self, present: &[ServerId]) {
+    pub(crate) fn retain_servers(&self, present: &[ServerId]) {
         let mut state = self.0.lock();
         let left: Vec<Server> =
             state.servers.extract_if(.., |server| !present.contains(&server.id)).collect();
@@ -229,7 +229,7 @@ impl AckCollector {
     }
 
     /// Returns `true` if no further report of another server is expected.
-    pub(crate) fn servers_are_done(&self) -> bool {
+    pub(crate) fn is_remote_done(&self) -> bool {
         let state = self.0.lock();
         state.servers.is_empty() || state.is_done()
     }
@@ -254,7 +254,7 @@ pub(crate) struct PendingBroadcast {
     pub(crate) id: u64,
     pub(crate) outcomes: Arc<AckCollector>,
     /// The request to the other servers, if any.
-    pub(crate) elsewhere: Option<RemoteAckRequest>,
+    pub(crate) remote: Option<RemoteAckRequest>,
 }
 
 impl PendingBroadcast {
@@ -265,8 +265,8 @@ impl PendingBroadcast {
 
     pub(crate) fn expire(&mut self) {
         // Dropped first: its `Drop` checks whether servers still have outcomes to report.
-        self.elsewhere = None;
-        self.outcomes.give_up(self.id);
+        self.remote = None;
+        self.outcomes.cancel(self.id);
     }
 }
 

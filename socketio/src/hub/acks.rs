@@ -22,7 +22,7 @@ pub(crate) struct AckArgs {
 impl AckArgs {
     pub(crate) fn read<A: FromArgs>(mut self) -> Result<A, AckError> {
         let attachments = self.attachments.as_mut_slice().into();
-        let raw = RawArgs { payload: &self.payload, args_at: 1, attachments, asked: false };
+        let raw = RawArgs { payload: &self.payload, args_offset: 1, attachments, wants_ack: false };
         A::from_args(raw).map_err(|error| AckError::Decode(error.into()))
     }
 }

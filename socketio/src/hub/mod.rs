@@ -36,7 +36,7 @@ use crate::{
     hub::{
         ack_collector::{AckCollector, Outcome, PendingBroadcast},
         acks::AckWaiter,
-        cluster::{Cluster, ClusterFull, Gathered, Op},
+        cluster::{Cluster, ClusterFull, Op, Responses},
         history::Recipients,
         recovery::{Recovery, RecoveryState},
         room_events::{RoomEvent, RoomEvents},
@@ -206,7 +206,7 @@ impl Adapter {
 
     /// Requests the other servers to take part in a broadcast with acknowledgements, after it was sent to the
     /// sockets of this server.
-    pub(crate) fn ask_elsewhere(
+    pub(crate) fn request_remote_acks(
         &self,
         pending: &mut PendingBroadcast,
         flags: Flags,
@@ -215,15 +215,15 @@ impl Adapter {
         if let Some(cluster) = &self.cluster
             && !flags.local
         {
-            pending.elsewhere = Some(cluster.ask(&self.path, &pending.outcomes, op));
+            pending.remote = Some(cluster.ask(&self.path, &pending.outcomes, op));
         }
     }
 
     /// Sends a request to the other servers and collects their responses.
-    pub(crate) async fn gather(&self, flags: Flags, op: impl FnOnce(u64) -> Op) -> Gathered {
+    pub(crate) async fn gather(&self, flags: Flags, op: impl FnOnce(u64) -> Op) -> Responses {
         match &self.cluster {
             Some(cluster) if !flags.local => cluster.gather(&self.path, op).await,
-            _ => Gathered { answers: Vec::new(), missing: Vec::new() },
+            _ => Responses { answers: Vec::new(), missing: Vec::new() },
         }
     }
 
@@ -254,7 +254,7 @@ impl Adapter {
                     self.each(target, |_, socket| match socket.recoverable() {
                         Some(recoverable) => {
                             queue(socket, stamped);
-                            recoverable.note_sent(position, flags);
+                            recoverable.record_sent(position, flags);
                         }
                         None => queue(socket, packet),
                     });
@@ -281,12 +281,18 @@ impl Adapter {
     }
 
     /// As [`deliver`](Self::deliver), for a packet that all recipients acknowledge under the same id.
-    pub(crate) fn ask(&self, target: &Target, packet: &Frames, id: u64, flags: Flags) -> PendingBroadcast {
+    pub(crate) fn deliver_with_ack(
+        &self,
+        target: &Target,
+        packet: &Frames,
+        id: u64,
+        flags: Flags,
+    ) -> PendingBroadcast {
         let outcomes = Arc::new(AckCollector::default());
         let mut observed = Vec::new();
         let mut limit_hit_by_any = false;
         self.each(target, |_, socket| {
-            let at = outcomes.expect(socket);
+            let at = outcomes.add_recipient(socket);
             let waiter = AckWaiter::Broadcast(outcomes.clone(), at);
             let sent = socket.acks().insert(id, waiter, self.config.max_pending_acks).and_then(|()| {
                 // The packet must not be dropped silently: the caller waits for its acknowledgement.
@@ -305,7 +311,7 @@ impl Adapter {
             self.hooks.warnings.limit_hit(&self.path, Limit::MaxPendingAcks);
         }
         self.notify(&observed, packet);
-        PendingBroadcast { id, outcomes, elsewhere: None }
+        PendingBroadcast { id, outcomes, remote: None }
     }
 
     /// Adds the sockets of the target to rooms. A socket with too many rooms is skipped; all others join.
@@ -320,7 +326,7 @@ impl Adapter {
                         }
                     }
                 };
-                move_socket(rooms, memory.as_deref(), slot, join_all);
+                change_rooms_of(rooms, memory.as_deref(), slot, join_all);
             }
         });
         // Log subscribers run foreign code, which must not run under the lock of the rooms.
@@ -335,7 +341,7 @@ impl Adapter {
         self.change(|rooms, memory| {
             for slot in rooms.select(target) {
                 let leave_all = |rooms: &mut Rooms<_>| names.iter().for_each(|name| rooms.leave(slot, name));
-                move_socket(rooms, memory.as_deref(), slot, leave_all);
+                change_rooms_of(rooms, memory.as_deref(), slot, leave_all);
             }
         });
     }
@@ -401,7 +407,7 @@ impl Adapter {
 }
 
 /// Changes the rooms of a socket, and records the change for connection state recovery.
-pub(crate) fn move_socket<T>(
+pub(crate) fn change_rooms_of<T>(
     rooms: &mut Rooms<AnySocket>,
     memory: Option<&RecoveryState>,
     slot: Slot,
@@ -413,7 +419,7 @@ pub(crate) fn move_socket<T>(
         && rooms.joined(slot) != before
         && let Some(recoverable) = rooms.socket(slot).and_then(|socket| socket.recoverable())
     {
-        recoverable.note_moved(memory);
+        recoverable.record_room_change(memory);
     }
     result
 }

@@ -84,12 +84,12 @@ pub(crate) struct Saved {
 
 /// The claim of a client that reconnects.
 #[derive(Deserialize)]
-pub(crate) struct Claim {
+pub(crate) struct RecoveryClaim {
     pid: String,
     offset: Option<String>,
 }
 
-impl Claim {
+impl RecoveryClaim {
     /// Parses the claim from the handshake; `None` if there is none, or if the client is of version 2.
     pub(crate) fn read(handshake: &Handshake, session: &SessionHandle) -> Option<Self> {
         let auth = handshake.auth_json().filter(|_| !is_legacy(session))?;
@@ -105,14 +105,14 @@ impl Recoverable {
 
     /// Records that an event was sent to this socket. A volatile event is not recorded: it need not be
     /// delivered.
-    pub(crate) fn note_sent(&self, position: Position, flags: Flags) {
+    pub(crate) fn record_sent(&self, position: Position, flags: Flags) {
         if !flags.volatile {
             self.sent.store(position, Ordering::Relaxed);
         }
     }
 
     /// Records that the rooms of this socket have changed.
-    pub(crate) fn note_moved(&self, memory: &RecoveryState) {
+    pub(crate) fn record_room_change(&self, memory: &RecoveryState) {
         self.moved.store(memory.history.position(), Ordering::Relaxed);
     }
 
@@ -236,7 +236,7 @@ impl Recovery {
     /// Takes the saved socket that a client claims, once.
     ///
     /// If the server has not noticed the disconnection yet, the old socket is removed first.
-    pub(crate) fn take(&self, claim: &Claim) -> Option<Saved> {
+    pub(crate) fn take(&self, claim: &RecoveryClaim) -> Option<Saved> {
         let pid = Sid::parse(&claim.pid)?;
         if let Some(socket) = self.with(|memory| memory.live.get(&pid).cloned()) {
             socket.replace();
@@ -267,7 +267,7 @@ impl RecoveryState {
     pub(crate) fn catch_up(
         &self,
         saved: &Saved,
-        claim: &Claim,
+        claim: &RecoveryClaim,
         next: &Recoverable,
         buffered: usize,
     ) -> Option<Vec<Frames>> {
@@ -283,7 +283,7 @@ impl RecoveryState {
     }
 
     /// Records that the next socket of a client has joined its namespace.
-    pub(crate) fn revive(&mut self, pid: Sid, socket: AnySocket) {
+    pub(crate) fn on_rejoin(&mut self, pid: Sid, socket: AnySocket) {
         self.live.insert(pid, socket);
     }
 

@@ -73,7 +73,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             };
             let is_sent = matches!(sent, Poll::Ready(Ok(())));
             if is_sent {
-                recoverable.note_sent(position, flags);
+                recoverable.record_sent(position, flags);
             }
             (is_sent.then_some(Recipients::Socket(self.id)), sent)
         });
@@ -103,52 +103,52 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Returns an error if the socket is disconnected.
     pub(crate) fn check(&self) -> Result<(), EmitError> {
-        let ended = self.left.get().is_some() || self.signals.is_requested();
+        let ended = self.left.get().is_some() || self.signals.close_requested();
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
     /// Acknowledges an event whose arguments do not match its handler with an error.
-    pub(crate) fn fail_arguments(&self, event: &str, id: Option<u64>, error: ArgsError) {
+    pub(crate) fn reject_arguments(&self, event: &str, id: Option<u64>, error: ArgsError) {
         let error = EventError::from(error);
         self.warnings().invalid_arguments(self.path(), event, error.message());
         // No event is handled while the queue is full, so this cannot fail with a full queue.
-        let _ = self.answer_error(id, &error);
+        let _ = self.send_error_ack(id, &error);
     }
 
     /// Acknowledges an event whose name is too long with an error.
-    pub(crate) fn fail_name(&self, id: Option<u64>) {
+    pub(crate) fn reject_name(&self, id: Option<u64>) {
         self.warnings().limit_hit(self.path(), Limit::MaxNameLength);
-        let _ = self.answer_error(id, &EventError::public("the name of the event is too long"));
+        let _ = self.send_error_ack(id, &EventError::public("the name of the event is too long"));
     }
 
     /// Logs a failed event and acknowledges it with the error, if the client expects an acknowledgement.
     /// Returns the packet if the queue is full.
-    pub(crate) fn fail(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
+    pub(crate) fn send_failure(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
         if let Some(cause) = error.cause() {
             engineio::__log!(warn, event, namespace, cause = %Chain(cause), "event handler failed");
         } else {
             tracing::debug!(event, namespace, error = clip(error.message()), "event refused");
         }
-        self.answer_error(id, error)
+        self.send_error_ack(id, error)
     }
 
     /// Sends an error acknowledgement, if the client expects one. Returns the packet if the queue is full.
-    fn answer_error(&self, id: Option<u64>, error: &EventError) -> Option<Frames> {
+    fn send_error_ack(&self, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let carrier = Carrier::Ack { id: id? };
         let answer = serde_json::json!({ "error": error.message() });
         let frames = self.encoder().args(carrier, &answer).ok()?;
-        self.answer(frames)
+        self.send_ack(frames)
     }
 
     /// Sends the acknowledgement of a handler. Returns it if the queue is full.
-    pub(crate) fn answer(&self, frames: Frames) -> Option<Frames> {
+    pub(crate) fn send_ack(&self, frames: Frames) -> Option<Frames> {
         // Other errors mean that the client is disconnected.
         matches!(self.send(&frames), Err(EmitError::Full)).then_some(frames)
     }
 
     /// Sends an acknowledgement as soon as the queue has space, so that none is lost.
-    pub(crate) async fn answer_wait(&self, frames: &Frames) {
+    pub(crate) async fn send_ack_wait(&self, frames: &Frames) {
         let mut waiting = self.session.send_waiter();
         let sent = poll_fn(|cx| match self.check() {
             Ok(()) => waiting.poll_send(cx, frames.as_slice()).map_err(EmitError::from),
@@ -165,7 +165,7 @@ pub(crate) fn notify_sent<'a, T: Observed + ?Sized + 'a>(
     packet: &Frames,
     sockets: impl IntoIterator<Item = &'a SocketCore<T>>,
 ) {
-    if let Some((name, args)) = Args::of_event(namespace, packet) {
+    if let Some((name, args)) = Args::from_event(namespace, packet) {
         sockets.into_iter().for_each(|socket| socket.typed.notify_outgoing(&name, &args));
     }
 }

@@ -27,17 +27,17 @@ use crate::{
 pub(crate) struct ConnectionSignals {
     /// A socket has requested to close the connection.
     requested: AtomicBool,
-    /// A socket has left its namespace since the last `take_left`.
+    /// A socket has left its namespace since the last `take_socket_left`.
     left: AtomicBool,
 }
 
 impl ConnectionSignals {
-    pub(crate) fn is_requested(&self) -> bool {
+    pub(crate) fn close_requested(&self) -> bool {
         self.requested.load(Ordering::Acquire)
     }
 
     /// Returns `true` if a socket has left since the last call.
-    pub(crate) fn take_left(&self) -> bool {
+    pub(crate) fn take_socket_left(&self) -> bool {
         self.left.load(Ordering::Relaxed) && self.left.swap(false, Ordering::AcqRel)
     }
 }
@@ -52,7 +52,7 @@ pub(crate) struct SocketCore<T: ?Sized> {
     pub(crate) handshake: Handshake,
     /// Set by the first call that removes the socket from its namespace.
     pub(crate) leaving: AtomicBool,
-    pub(crate) left: OnceLock<Left>,
+    pub(crate) left: OnceLock<LeaveInfo>,
     pub(crate) acks: PendingAcks,
     /// `Some` if connection state recovery is enabled and the client supports it.
     pub(crate) recoverable: Option<Box<Recoverable>>,
@@ -64,7 +64,7 @@ pub(crate) type AnySocket = Arc<SocketCore<dyn Erased>>;
 
 /// The reason why a socket left its namespace, and the rooms it was in.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct LeaveInfo {
     pub(crate) reason: DisconnectReason,
     pub(crate) rooms: Vec<Room>,
 }
@@ -134,7 +134,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
                     memory.save(recoverable.save(memory, self.id, &rooms));
                 }
             }
-            let first = self.left.set(Left { reason, rooms }).is_ok();
+            let first = self.left.set(LeaveInfo { reason, rooms }).is_ok();
             self.acks.clear();
             first
         });

@@ -38,10 +38,10 @@ use crate::{
 pub(crate) type MemberKey = u32;
 
 /// A running handler or hook of a membership. Resolves to what has completed.
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Done> + Send>>;
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Completed> + Send>>;
 
 /// The handler or hook that has completed.
-pub(crate) enum Done {
+pub(crate) enum Completed {
     /// The connect hook: events may be handled now.
     Connected(MemberKey),
     /// An event handler.
@@ -163,9 +163,9 @@ where
             let any = socket.any();
             let result = run(f, socket, args, Reply { encoder: any.encoder(), id }).await;
             if let Some(frames) = answer(&*any, &name, id, time, result) {
-                Box::pin(any.answer_wait(&frames)).await;
+                Box::pin(any.send_ack_wait(&frames)).await;
             }
-            Done::Handled(key)
+            Completed::Handled(key)
         }))
     }
 
@@ -207,8 +207,8 @@ pub(crate) fn answer<T: Observed + ?Sized>(
 ) -> Option<Frames> {
     time.done(&result);
     match result {
-        Ok(AckResponse(frames)) => socket.answer(frames?),
-        Err(error) => socket.fail(name, id, &error),
+        Ok(AckResponse(frames)) => socket.send_ack(frames?),
+        Err(error) => socket.send_failure(name, id, &error),
     }
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn traced(run: HandlerFuture, namespace: &str, event: &str) -> Handle
 }
 
 /// Makes a hook from an async function without a response.
-pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Done) -> HandlerFuture
+pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Completed) -> HandlerFuture
 where
     Fut: Future<Output: HookResult> + Send + 'static,
 {

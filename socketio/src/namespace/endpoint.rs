@@ -21,13 +21,13 @@ use crate::{
     },
     hub::{
         Adapter,
-        recovery::Claim,
+        recovery::RecoveryClaim,
         socket_core::{ConnectionSignals, Erased, SocketCore},
     },
     namespace::{
         dispatch::{ConnectFuture, Endpoint, Guard, HandlerFuture, Incoming, Member, MemberKey},
         restore,
-        table::Table,
+        table::HandlerTable,
     },
     proto::args::{ArgsError, RawArgs},
 };
@@ -35,7 +35,7 @@ use crate::{
 /// A namespace of a server. Implements [`Endpoint`] for its data type.
 pub(crate) struct NamespaceEndpoint<D> {
     pub(crate) adapter: Arc<Adapter>,
-    pub(crate) table: Arc<Table<D>>,
+    pub(crate) table: Arc<HandlerTable<D>>,
     pub(crate) observers: Arc<Observers<D>>,
 }
 
@@ -59,7 +59,7 @@ impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
             let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
             let parts = SocketParts { session, signals, adapter, handshake, observers };
             let recovery = self.adapter.recovery.as_ref();
-            let claim = recovery.and_then(|_| Claim::read(&parts.handshake, &parts.session));
+            let claim = recovery.and_then(|_| RecoveryClaim::read(&parts.handshake, &parts.session));
             let joined = |socket, guard| {
                 Ok(Box::new(MemberHandle { socket, table: self.table.clone(), _guard: guard }) as _)
             };
@@ -88,7 +88,7 @@ impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
 /// A socket and its handlers.
 struct MemberHandle<D> {
     socket: Socket<D>,
-    table: Arc<Table<D>>,
+    table: Arc<HandlerTable<D>>,
     /// Keeps a dynamic namespace alive.
     _guard: Option<Guard>,
 }
@@ -125,7 +125,7 @@ impl<D: Send + Sync + 'static> Member for MemberHandle<D> {
             let error = EventError::panicked("reading the arguments");
             self.table.metrics(name).failed(&error);
             // Events are not handled while the queue is full, so no frames are returned.
-            let _ = self.socket.0.fail(name, id, &error);
+            let _ = self.socket.0.send_failure(name, id, &error);
             Ok(None)
         })
     }

@@ -12,8 +12,8 @@ use crate::{
     event::{AckResponse, IntoAck, Reply, args::Args, error::EventError},
     handles::socket::Socket,
     namespace::{
-        dispatch::{self, AckFuture, Done, HandlerFuture, Incoming, MemberKey},
-        table::Table,
+        dispatch::{self, AckFuture, Completed, HandlerFuture, Incoming, MemberKey},
+        table::HandlerTable,
     },
     proto::args::{ArgsError, FromArgs},
 };
@@ -54,7 +54,7 @@ pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> AckFutu
 /// Nothing of this runs if it is dropped without a call of [`run`](Self::run).
 #[must_use = "the event is not handled unless it runs"]
 pub struct Next<D> {
-    table: Arc<Table<D>>,
+    table: Arc<HandlerTable<D>>,
     /// The number of middleware functions already entered.
     depth: usize,
     socket: Socket<D>,
@@ -126,7 +126,7 @@ where
 
 /// Passes an event through all middleware to its handler, and sends the response.
 pub(crate) fn start<D: Send + Sync + 'static>(
-    table: &Arc<Table<D>>,
+    table: &Arc<HandlerTable<D>>,
     socket: &Socket<D>,
     incoming: Incoming<'_>,
 ) -> Result<HandlerFuture, ArgsError> {
@@ -139,8 +139,8 @@ pub(crate) fn start<D: Send + Sync + 'static>(
     Ok(Box::pin(async move {
         let result = next.run(event).await;
         if let Some(frames) = dispatch::answer(&*socket.0, &name, id, time, result) {
-            Box::pin(socket.0.answer_wait(&frames)).await;
+            Box::pin(socket.0.send_ack_wait(&frames)).await;
         }
-        Done::Handled(key)
+        Completed::Handled(key)
     }))
 }

@@ -24,15 +24,15 @@ use crate::{
     handles::{
         broadcast::BroadcastOperator,
         observers::Observers,
-        socket::{Socket, data_of},
+        socket::{Socket, downcast_data},
     },
     hub::{Adapter, Hooks, room_events::RoomEvent},
     metrics::{EventMetrics, NamespaceMetrics, log::hook_returned},
     namespace::{
-        dispatch::{Done, Endpoint},
+        dispatch::{Completed, Endpoint},
         endpoint::NamespaceEndpoint,
         middleware::{Event, Next},
-        table::{Admit, Table},
+        table::{AdmitFn, HandlerTable},
     },
     proto::{args::FromArgs, packet::is_reserved},
 };
@@ -70,7 +70,7 @@ use crate::{
 pub struct Namespace<D = ()> {
     path: Arc<str>,
     slow_consumer: Option<SlowConsumerPolicy>,
-    table: Table<D>,
+    table: HandlerTable<D>,
     observers: Observers<D>,
     hooks: Hooks,
 }
@@ -164,11 +164,11 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         let path = path.into();
         assert!(path.starts_with('/'), "the path of a namespace begins with a slash: `{path}`");
         assert!(!path.contains(','), "a comma ends the path of a namespace on the wire: `{path}`");
-        let admit: Admit<D> = Box::new(move |handshake| {
+        let admit: AdmitFn<D> = Box::new(move |handshake| {
             let admit = admit.clone();
             Box::pin(async move { admit(handshake).await.map_err(Into::into) })
         });
-        let (table, observers) = (Table::new(&path, admit), Observers::default());
+        let (table, observers) = (HandlerTable::new(&path, admit), Observers::default());
         let hooks = Hooks { metrics: NamespaceMetrics::new(&path), ..Hooks::default() };
         Self { path: path.into(), slow_consumer: None, table, observers, hooks }
     }
@@ -323,7 +323,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         let path = self.path.clone();
         self.table.connected = Some(Box::new(move |socket, key| {
             let hook = hook.clone();
-            dispatch::hook("connect", &path, async move { hook(socket).await }, Done::Connected(key))
+            dispatch::hook("connect", &path, async move { hook(socket).await }, Completed::Connected(key))
         }));
         self
     }
@@ -346,7 +346,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self.table.disconnected = Some(Box::new(move |socket, reason, key| {
             let hook = hook.clone();
             let run = async move { hook(socket, reason).await };
-            dispatch::hook("disconnect", &path, run, Done::Disconnected(key))
+            dispatch::hook("disconnect", &path, run, Completed::Disconnected(key))
         }));
         self
     }
@@ -537,7 +537,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     where
         D: Serialize,
     {
-        self.hooks.share = Some(|socket| data_of::<D>(socket).map(serde_json::to_string));
+        self.hooks.share = Some(|socket| downcast_data::<D>(socket).map(serde_json::to_string));
         self
     }
 
@@ -554,7 +554,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
 
     /// Returns the hooks shared by all namespaces made from this one, and a function that makes such a
     /// namespace from its adapter.
-    pub(crate) fn into_host(
+    pub(crate) fn into_factory(
         self,
     ) -> (Arc<Hooks>, impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static) {
         let Self { slow_consumer, table, observers, hooks, .. } = self;

@@ -5,22 +5,22 @@ use crate::{
         observers::Data,
         socket::{Socket, SocketParts},
     },
-    hub::{history::cost, recovery::Claim},
+    hub::{history::cost, recovery::RecoveryClaim},
 };
 
 /// Recovers the socket of a returning client, after queueing the CONNECT response and the missed events.
 /// Returns `None` unless it is certain that nothing is lost.
 pub(crate) fn restore<D: Send + Sync + 'static>(
     parts: &SocketParts<D>,
-    claim: Option<&Claim>,
+    claim: Option<&RecoveryClaim>,
 ) -> Option<Socket<D>> {
     let claim = claim?;
     // Taken out of the recovery state, so that only one connection can recover it.
     let saved = parts.adapter.recovery.as_ref()?.take(claim)?;
     let data = saved.data().clone().downcast().ok()?;
     let recoverable = saved.recoverable();
-    let socket = Socket::make(parts.clone(), saved.sid(), Data::Shared(data), Some(recoverable));
-    let answer = socket.connect_answer().ok()?;
+    let socket = Socket::from_parts(parts.clone(), saved.sid(), Data::Shared(data), Some(recoverable));
+    let answer = socket.connect_response().ok()?;
     let session = &parts.session;
     parts.adapter.change(|rooms, memory| {
         let (memory, recoverable) = (memory?, socket.0.recoverable()?);
@@ -41,7 +41,7 @@ pub(crate) fn restore<D: Send + Sync + 'static>(
         for room in saved.rooms() {
             rooms.join(slot, room, usize::MAX);
         }
-        memory.revive(recoverable.pid, socket.any());
+        memory.on_rejoin(recoverable.pid, socket.any());
         Some(())
     })?;
     socket.count();

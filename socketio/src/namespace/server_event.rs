@@ -21,9 +21,9 @@ where
 {
     Box::new(move |adapter, raw| {
         let args = T::from_args(raw)?;
-        let (function, asked) = (function.clone(), raw.asked);
+        let (function, wants_ack) = (function.clone(), raw.wants_ack);
         Ok(Box::pin(async move {
-            let reply = Reply { encoder: Encoder::plain(ROOT), id: asked.then_some(0) };
+            let reply = Reply { encoder: Encoder::plain(ROOT), id: wants_ack.then_some(0) };
             let namespace = BroadcastOperator::new(Some(adapter));
             let run = async { function(namespace, args).await.into_ack(reply) };
             match AssertUnwindSafe(run).catch_unwind().await {

@@ -17,12 +17,12 @@ use crate::{
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub(crate) type Admit<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, ConnectError>> + Send + Sync>;
+pub(crate) type AdmitFn<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, ConnectError>> + Send + Sync>;
 type ConnectHook<D> = Box<dyn Fn(Socket<D>, MemberKey) -> HandlerFuture + Send + Sync>;
 type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, MemberKey) -> HandlerFuture + Send + Sync>;
 
-pub(crate) struct Table<D> {
-    pub(crate) admit: Admit<D>,
+pub(crate) struct HandlerTable<D> {
+    pub(crate) admit: AdmitFn<D>,
     /// A tree map: with few names, comparing is faster than hashing.
     pub(crate) events: BTreeMap<Box<str>, Box<dyn Handler<D>>>,
     /// Handles events that have no handler of their own.
@@ -36,8 +36,8 @@ pub(crate) struct Table<D> {
     pub(crate) other: EventMetrics,
 }
 
-impl<D: Send + Sync + 'static> Table<D> {
-    pub(crate) fn new(path: &str, admit: Admit<D>) -> Self {
+impl<D: Send + Sync + 'static> HandlerTable<D> {
+    pub(crate) fn new(path: &str, admit: AdmitFn<D>) -> Self {
         Self {
             admit,
             events: BTreeMap::new(),

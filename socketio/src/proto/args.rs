@@ -213,15 +213,15 @@ pub struct RawArgs<'a> {
     /// The text of the array. Its first element is the event name, except for an acknowledgement.
     pub(crate) payload: &'a str,
     /// The byte offset after the event name; 1 for an acknowledgement, which has none.
-    pub(crate) args_at: usize,
+    pub(crate) args_offset: usize,
     pub(crate) attachments: Attachments<'a>,
     /// `true` if the client expects an acknowledgement.
-    pub(crate) asked: bool,
+    pub(crate) wants_ack: bool,
 }
 
 impl RawArgs<'_> {
     fn has_name(&self) -> bool {
-        self.args_at > 1
+        self.args_offset > 1
     }
 }
 

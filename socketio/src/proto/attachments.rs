@@ -23,30 +23,30 @@ const START: &str = r#"{"_placeholder":true,"num":"#;
 #[derive(Clone, Copy)]
 pub(crate) enum Attachments<'a> {
     /// Attachments that are copied when they are read.
-    Kept(&'a [Bytes]),
+    Shared(&'a [Bytes]),
     /// Attachments that are taken out when they are read, without a copy if they are not shared.
-    Given(&'a [Cell<Bytes>]),
+    Owned(&'a [Cell<Bytes>]),
 }
 
 impl Attachments<'_> {
-    pub(crate) const NONE: Self = Self::Kept(&[]);
+    pub(crate) const NONE: Self = Self::Shared(&[]);
 
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Self::Kept(attachments) => attachments.is_empty(),
-            Self::Given(attachments) => attachments.is_empty(),
+            Self::Shared(attachments) => attachments.is_empty(),
+            Self::Owned(attachments) => attachments.is_empty(),
         }
     }
 
-    pub(super) fn are_given(&self) -> bool {
-        matches!(self, Self::Given(_))
+    pub(super) fn is_owned(&self) -> bool {
+        matches!(self, Self::Owned(_))
     }
 
     /// Returns shared handles of the attachments.
     pub(crate) fn share(&self) -> Box<[Bytes]> {
         match self {
-            Self::Kept(attachments) => (*attachments).into(),
-            Self::Given(attachments) => {
+            Self::Shared(attachments) => (*attachments).into(),
+            Self::Owned(attachments) => {
                 let share = |attachment: &Cell<Bytes>| {
                     let bytes = attachment.take();
                     attachment.set(bytes.clone());
@@ -60,8 +60,8 @@ impl Attachments<'_> {
     /// Returns the attachments, taken out if they are `Given`.
     pub(crate) fn take(&self) -> Box<[Bytes]> {
         match self {
-            Self::Kept(attachments) => (*attachments).into(),
-            Self::Given(attachments) => attachments.iter().map(Cell::take).collect(),
+            Self::Shared(attachments) => (*attachments).into(),
+            Self::Owned(attachments) => attachments.iter().map(Cell::take).collect(),
         }
     }
 
@@ -73,8 +73,8 @@ impl Attachments<'_> {
     {
         let missing = || E::custom("there is no such attachment");
         match self {
-            Self::Kept(attachments) => visitor.visit_bytes(attachments.get(num).ok_or_else(missing)?),
-            Self::Given(attachments) => {
+            Self::Shared(attachments) => visitor.visit_bytes(attachments.get(num).ok_or_else(missing)?),
+            Self::Owned(attachments) => {
                 visitor.visit_byte_buf(attachments.get(num).ok_or_else(missing)?.take().into())
             }
         }
@@ -83,15 +83,15 @@ impl Attachments<'_> {
 
 impl<'a> From<&'a mut [Bytes]> for Attachments<'a> {
     fn from(attachments: &'a mut [Bytes]) -> Self {
-        Self::Given(Cell::from_mut(attachments).as_slice_of_cells())
+        Self::Owned(Cell::from_mut(attachments).as_slice_of_cells())
     }
 }
 
 impl fmt::Debug for Attachments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, len) = match self {
-            Self::Kept(attachments) => ("Kept", attachments.len()),
-            Self::Given(attachments) => ("Given", attachments.len()),
+            Self::Shared(attachments) => ("Kept", attachments.len()),
+            Self::Owned(attachments) => ("Given", attachments.len()),
         };
         f.debug_tuple(kind).field(&len).finish()
     }
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn what_is_given_is_taken_and_what_is_kept_stays() {
         let mut attachments = [Bytes::from(vec![1; 100]), Bytes::from_static(b"static")];
-        assert_eq!(Attachments::Kept(&attachments).take()[0], attachments[0]);
+        assert_eq!(Attachments::Shared(&attachments).take()[0], attachments[0]);
         let given = Attachments::from(&mut attachments[..]);
         assert_eq!(given.share()[1], "static");
         assert_eq!(given.take()[1], "static");

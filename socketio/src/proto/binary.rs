@@ -406,15 +406,15 @@ mod tests {
     fn read<T: FromArgs>(payload: &str, attachments: &[Bytes]) -> Result<T, ArgsError> {
         T::from_args(RawArgs {
             payload,
-            args_at: 4,
-            attachments: Attachments::Kept(attachments),
-            asked: false,
+            args_offset: 4,
+            attachments: Attachments::Shared(attachments),
+            wants_ack: false,
         })
     }
 
     /// As `read`, for attachments that can be taken out.
     fn take<T: FromArgs>(payload: &str, attachments: &mut [Bytes]) -> Result<T, ArgsError> {
-        T::from_args(RawArgs { payload, args_at: 4, attachments: attachments.into(), asked: false })
+        T::from_args(RawArgs { payload, args_offset: 4, attachments: attachments.into(), wants_ack: false })
     }
 
     #[derive(Debug, PartialEq, serde::Deserialize)]

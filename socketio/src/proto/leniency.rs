@@ -29,7 +29,7 @@ pub(crate) fn read<T>(
     attachments: Attachments<'_>,
     read: impl Fn(&str, Attachments<'_>) -> Result<T, serde_json::Error>,
 ) -> Result<T, serde_json::Error> {
-    if attachments.is_empty() || !attachments.are_given() {
+    if attachments.is_empty() || !attachments.is_owned() {
         return read(text, attachments).or_else(|error| match relaxed(text) {
             Some(relaxed) => read(&relaxed, attachments),
             None => Err(error),
@@ -39,7 +39,7 @@ pub(crate) fn read<T>(
     // attempt is possible.
     let Some(relaxed) = relaxed(text) else { return read(text, attachments) };
     let shared = attachments.share();
-    read(text, Attachments::Kept(&shared)).or_else(|_| {
+    read(text, Attachments::Shared(&shared)).or_else(|_| {
         drop(shared);
         read(&relaxed, attachments)
     })

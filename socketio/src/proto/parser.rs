@@ -100,9 +100,9 @@ pub trait Decoder: Send {
 }
 
 /// The decoder of one connection. A panic of the decoder closes the connection, like an error.
-pub(crate) struct Decoding(Option<Box<dyn Decoder>>);
+pub(crate) struct GuardedDecoder(Option<Box<dyn Decoder>>);
 
-impl Decoding {
+impl GuardedDecoder {
     pub(crate) fn new(parser: &dyn Parser, limits: ParserLimits) -> Self {
         Self(catch_panic(|| parser.decoder(limits)).ok())
     }

@@ -62,7 +62,7 @@ impl Pattern {
     }
 
     /// Returns the parameters of a path if it matches the pattern.
-    fn read(&self, path: &str) -> Option<Params> {
+    fn match_path(&self, path: &str) -> Option<Params> {
         let mut rest = path.strip_prefix(&*self.start)?;
         let mut params = Vec::with_capacity(self.params.len());
         for (name, literal) in &self.params {
@@ -118,21 +118,21 @@ impl Dynamic {
         self
     }
 
-    pub(crate) fn is_of(&self, pattern: &str) -> bool {
+    pub(crate) fn has_pattern(&self, pattern: &str) -> bool {
         *self.pattern.text == *pattern
     }
 
-    pub(crate) fn read(&self, path: &str) -> Option<Params> {
-        self.pattern.read(path)
+    pub(crate) fn match_path(&self, path: &str) -> Option<Params> {
+        self.pattern.match_path(path)
     }
 
     /// Returns `true` if the predicate admits the client to this path, or if there is none. A panic counts as
     /// `false`.
     pub(crate) async fn accepts(&self, path: &str, handshake: &Handshake) -> bool {
         let Some(predicate) = &self.predicate else { return true };
-        let asked = catch_unwind(AssertUnwindSafe(|| predicate(path.to_owned(), handshake.clone())));
-        let answer = match asked {
-            Ok(asked) => AssertUnwindSafe(asked).catch_unwind().await.ok(),
+        let result = catch_unwind(AssertUnwindSafe(|| predicate(path.to_owned(), handshake.clone())));
+        let answer = match result {
+            Ok(result) => AssertUnwindSafe(result).catch_unwind().await.ok(),
             Err(_) => None,
         };
         answer.unwrap_or_else(|| {
@@ -154,7 +154,7 @@ pub(crate) struct ChildRef {
 
 impl Drop for ChildRef {
     fn drop(&mut self) {
-        self.namespaces.leave(self.adapter.path());
+        self.namespaces.release(self.adapter.path());
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
             ("/plain", "/plain", Some(vec![])),
             ("/plain", "/plainer", None),
         ] {
-            let read = Pattern::new(pattern).read(path);
+            let read = Pattern::new(pattern).match_path(path);
             let read = read.as_ref().map(|params| params.iter().map(|(_, value)| &**value).collect());
             assert_eq!(read, values, "{pattern} {path}");
         }

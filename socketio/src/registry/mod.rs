@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct Namespaces {
     config: Arc<ServerConfig>,
     /// Metrics and warnings of unknown namespaces and of the server as a whole.
-    pub(crate) others: Hooks,
+    pub(crate) unknown: Hooks,
     connect_errors: AtomicU64,
     registered: RwLock<Registered>,
 }
@@ -56,8 +56,8 @@ struct Entry {
 
 impl Namespaces {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
-        let others = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
-        Self { config, others, connect_errors: AtomicU64::new(0), registered: RwLock::default() }
+        let unknown = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
+        Self { config, unknown, connect_errors: AtomicU64::new(0), registered: RwLock::default() }
     }
 
     /// Returns the number of rejected connections to namespaces.
@@ -66,14 +66,14 @@ impl Namespaces {
     }
 
     /// Counts and logs a rejected connection to a namespace.
-    pub(crate) fn refused(&self, path: &str, error: &ConnectError) {
+    pub(crate) fn record_refused(&self, path: &str, error: &ConnectError) {
         self.connect_errors.fetch_add(1, Ordering::Relaxed);
         let registered = self.registered.read();
         let entry = registered.entries.get(path).map(|entry| &entry.endpoint.adapter().hooks);
-        let pattern = || registered.dynamic.iter().find(|dynamic| dynamic.read(path).is_some());
+        let pattern = || registered.dynamic.iter().find(|dynamic| dynamic.match_path(path).is_some());
         let hooks = entry.cloned().or_else(|| pattern().map(|dynamic| dynamic.hooks.clone()));
         drop(registered);
-        let hooks = hooks.as_deref().unwrap_or(&self.others);
+        let hooks = hooks.as_deref().unwrap_or(&self.unknown);
         hooks.metrics.connect_refused();
         hooks.warnings.connect_refused(path, error.message());
     }
@@ -83,7 +83,7 @@ impl Namespaces {
     }
 
     /// As [`adapter`](Self::adapter), if the data of its sockets is a `D`.
-    pub(crate) fn adapter_of<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {
+    pub(crate) fn typed_adapter<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {
         let registered = self.registered.read();
         let endpoint = &registered.entries.get(path)?.endpoint;
         (endpoint.data_type() == TypeId::of::<D>()).then(|| endpoint.adapter().clone())
@@ -94,7 +94,7 @@ impl Namespaces {
         let registered = self.registered.read();
         let is_child = |entry: &&Entry| {
             let parent = entry.parent.and_then(|parent| registered.dynamic.get(parent));
-            parent.is_some_and(|parent| parent.is_of(pattern))
+            parent.is_some_and(|parent| parent.has_pattern(pattern))
         };
         registered.entries.values().filter(is_child).map(|entry| entry.endpoint.adapter().clone()).collect()
     }
@@ -128,7 +128,7 @@ impl Namespaces {
         }
         let candidates = registered.dynamic.iter().enumerate();
         let candidates: Vec<_> = candidates
-            .filter_map(|(parent, dynamic)| Some((parent, dynamic.clone(), dynamic.read(path)?)))
+            .filter_map(|(parent, dynamic)| Some((parent, dynamic.clone(), dynamic.match_path(path)?)))
             .collect();
         drop(registered);
         if candidates.is_empty() {
@@ -137,11 +137,11 @@ impl Namespaces {
         let (namespaces, path) = (self.clone(), Box::<str>::from(path));
         Some(Box::pin(async move {
             let too_many =
-                |_: &ConnectError| namespaces.others.warnings.limit_hit(&path, Limit::MaxDynamicNamespaces);
+                |_: &ConnectError| namespaces.unknown.warnings.limit_hit(&path, Limit::MaxDynamicNamespaces);
             for (parent, dynamic, params) in candidates {
                 let handshake = handshake.with_params(params);
                 if dynamic.accepts(&path, &handshake).await
-                    && let Some(child) = namespaces.visit(parent, &dynamic, &path).inspect_err(too_many)?
+                    && let Some(child) = namespaces.acquire(parent, &dynamic, &path).inspect_err(too_many)?
                 {
                     let guard = ChildRef { namespaces: namespaces.clone(), adapter: child.adapter().clone() };
                     return child.admit(handshake, session, signals, Some(Box::new(guard))).await;
@@ -153,7 +153,7 @@ impl Namespaces {
 
     /// Returns the namespace of a path and takes a reference to it, making it if needed. While it exists, its
     /// path belongs to the dynamic namespace it was made from; for any other, returns `None`.
-    fn visit(
+    fn acquire(
         &self,
         parent: usize,
         dynamic: &Dynamic,
@@ -178,8 +178,8 @@ impl Namespaces {
     }
 
     /// Drops a reference, and removes the namespace at zero if `cleanup_empty_child_namespaces` is set.
-    /// Atomic with `visit`.
-    pub(crate) fn leave(&self, path: &str) {
+    /// Atomic with `acquire`.
+    pub(crate) fn release(&self, path: &str) {
         let registered = &mut *self.registered.write();
         let Some(entry) = registered.entries.get_mut(path) else { return };
         entry.refs -= 1;

@@ -7,18 +7,18 @@ use engineio::{Application, HandshakeRequest, SessionHandle};
 use crate::{config::ServerConfig, connection::Connection, registry::Namespaces};
 
 /// Creates the [`Connection`] of each engine session.
-pub(crate) struct Sessions {
+pub(crate) struct SocketIoApplication {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) config: Arc<ServerConfig>,
 }
 
-impl fmt::Debug for Sessions {
+impl fmt::Debug for SocketIoApplication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").finish_non_exhaustive()
+        f.debug_struct("SocketIoApplication").finish_non_exhaustive()
     }
 }
 
-impl Application for Sessions {
+impl Application for SocketIoApplication {
     type Connection = Connection;
 
     fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Connection {

@@ -50,7 +50,7 @@ impl ClientFiles {
         Self { folder: folder.to_owned(), etag, compress, compressed: Mutex::default() }
     }
 
-    pub(crate) fn known(name: &str) -> Option<&'static str> {
+    pub(crate) fn file_name(name: &str) -> Option<&'static str> {
         NAMES.into_iter().find(|&known| known == name)
     }
 

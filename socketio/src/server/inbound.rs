@@ -12,7 +12,7 @@ use crate::{
     hub::{
         Adapter, Flags,
         ack_collector::{AckCollector, PendingBroadcast},
-        cluster::{Body, Cluster, Inbound, Inbox, Message, Op, ServerId},
+        cluster::{Cluster, Inbound, Inbox, Message, Op, ReplyBody, ServerId},
     },
     proto::{args::RawArgs, encode::Frames, packet::event_name},
     registry::Namespaces,
@@ -33,7 +33,7 @@ impl Gathering {
     /// Stops collecting. The pending acknowledgements are released before the next message is handled.
     fn give_up(&self) {
         self.forward.abort();
-        self.outcomes.give_up(self.id);
+        self.outcomes.cancel(self.id);
     }
 }
 
@@ -76,7 +76,7 @@ impl Worker {
     }
 
     fn message(&mut self, message: &Message) {
-        if let Op::Forget { request } = message.op {
+        if let Op::CancelAcks { request } = message.op {
             if let Some(gathering) = self.gatherings.remove(&(message.from, request)) {
                 gathering.give_up();
             }
@@ -91,18 +91,21 @@ impl Worker {
                     engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
                 }
             }
-            (Op::Ask { request, target, packet, volatile, uncompressed }, Some(adapter))
+            (Op::BroadcastWithAck { request, target, packet, volatile, uncompressed }, Some(adapter))
                 if !self.is_full() =>
             {
                 let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
                 let id = adapter.next_ack();
                 let packet = packet.with_id(&message.namespace, id);
                 if let Some(packet) = translate(&adapter, packet, Some(id), flags) {
-                    self.gather((message.from, *request), adapter.ask(target, &packet, id, flags));
+                    self.gather(
+                        (message.from, *request),
+                        adapter.deliver_with_ack(target, &packet, id, flags),
+                    );
                 }
             }
-            (Op::Ask { request, .. }, None) => {
-                self.cluster.reply(message.from, *request, Body::Recipients(Vec::new()));
+            (Op::BroadcastWithAck { request, .. }, None) => {
+                self.cluster.reply(message.from, *request, ReplyBody::Recipients(Vec::new()));
             }
             (Op::Join { target, rooms }, Some(adapter)) => {
                 if let Err(error) = adapter.join(target, rooms) {
@@ -113,18 +116,18 @@ impl Worker {
             (Op::Disconnect { target, close }, Some(adapter)) => adapter.disconnect(target, *close),
             (Op::Fetch { request, target }, adapter) => {
                 let found = adapter.map_or_else(Vec::new, |adapter| adapter.summaries(target));
-                self.cluster.reply(message.from, *request, Body::Sockets(found));
+                self.cluster.reply(message.from, *request, ReplyBody::Sockets(found));
             }
             (Op::ServerEvent { request, packet }, adapter) => {
                 let started = adapter.is_some_and(|adapter| self.server_event(&adapter, message, packet));
                 if let (false, Some(request)) = (started, *request) {
-                    self.cluster.reply(message.from, request, Body::Answer(None));
+                    self.cluster.reply(message.from, request, ReplyBody::Answer(None));
                 }
             }
-            (Op::Ask { .. }, Some(_)) => {
+            (Op::BroadcastWithAck { .. }, Some(_)) => {
                 engineio::__log!(warn, server = %message.from, "too much runs for other servers: not taking part");
             }
-            (Op::Forget { .. }, _) | (_, None) => {}
+            (Op::CancelAcks { .. }, _) | (_, None) => {}
         }
     }
 
@@ -134,13 +137,13 @@ impl Worker {
 
     /// Forwards each acknowledgement to the requesting server, in batches if several are ready.
     fn gather(&mut self, (server, request): Key, mut pending: PendingBroadcast) {
-        self.cluster.reply(server, request, Body::Recipients(pending.outcomes.recipients()));
+        self.cluster.reply(server, request, ReplyBody::Recipients(pending.outcomes.recipients()));
         let (abort, registration) = AbortHandle::new_pair();
         let (id, outcomes) = (pending.id, pending.outcomes.clone());
         let cluster = self.cluster.clone();
         let forward = async move {
             while let Some(outcomes) = pending.next_batch().await {
-                cluster.reply(server, request, Body::AckCollector(outcomes));
+                cluster.reply(server, request, ReplyBody::Outcomes(outcomes));
             }
         };
         self.gatherings.insert((server, request), Gathering { id, outcomes, forward: abort });
@@ -158,15 +161,17 @@ impl Worker {
             return false;
         }
         let (payload, mut attachments) = packet.parts(&message.namespace);
-        let Ok((name, args_at)) = event_name(payload, adapter.config.max_name_length) else { return false };
+        let Ok((name, args_offset)) = event_name(payload, adapter.config.max_name_length) else {
+            return false;
+        };
         let attachments = attachments.as_mut_slice().into();
-        let raw = RawArgs { payload, args_at, attachments, asked: request.is_some() };
+        let raw = RawArgs { payload, args_offset, attachments, wants_ack: request.is_some() };
         let Some(handling) = adapter.server_event(&name, raw) else { return false };
         let (cluster, from) = (self.cluster.clone(), message.from);
         self.running.push(Box::pin(async move {
             let answer = handling.await;
             if let Some(request) = request {
-                cluster.reply(from, request, Body::Answer(answer));
+                cluster.reply(from, request, ReplyBody::Answer(answer));
             }
             None
         }));

@@ -37,7 +37,7 @@ use crate::{
         Namespaces,
         dynamic::{Dynamic, Pattern},
     },
-    server::{application::Sessions, client_files::ClientFiles, inbound::Worker},
+    server::{application::SocketIoApplication, client_files::ClientFiles, inbound::Worker},
 };
 
 /// A Socket.IO server: a handle that is cheap to clone, a tower service and a tower layer.
@@ -72,7 +72,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
-    engine: Engine<Sessions>,
+    engine: Engine<SocketIoApplication>,
 }
 
 struct Shared {
@@ -152,7 +152,7 @@ impl Server {
         }
         let client_files = (!config.serve_client.as_os_str().is_empty())
             .then(|| ClientFiles::new(&config.serve_client, config.engine.http_compression.is_some()));
-        let sessions = Sessions { namespaces: namespaces.clone(), config: config.clone() };
+        let sessions = SocketIoApplication { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
         // Requests of sessions may take as long as the shutdown of the sessions.
@@ -177,7 +177,7 @@ impl Server {
         let max = self.shared.config.max_namespace_length;
         assert!(path.len() <= max, "the path of a namespace has at most {max} bytes: `{path}`");
         let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.cluster.clone());
-        let (_, host) = namespace.into_host();
+        let (_, host) = namespace.into_factory();
         let free = self.shared.namespaces.insert(host(adapter));
         assert!(free, "there is a namespace `{path}` already");
         self
@@ -257,7 +257,7 @@ impl Server {
     fn host_dynamic<D: Send + Sync + 'static>(&self, namespace: Namespace<D>) -> Dynamic {
         let pattern = Pattern::new(namespace.path());
         let (config, cluster) = (self.shared.config.clone(), self.shared.cluster.clone());
-        let (hooks, host) = namespace.into_host();
+        let (hooks, host) = namespace.into_factory();
         Dynamic::new(pattern, hooks, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
     }
 
@@ -406,7 +406,7 @@ impl Server {
     /// }
     /// ```
     pub fn sockets<D: Send + Sync + 'static>(&self, path: &str) -> Option<Sockets<D>> {
-        self.shared.namespaces.adapter_of::<D>(path).map(Sockets::new)
+        self.shared.namespaces.typed_adapter::<D>(path).map(Sockets::new)
     }
 
     /// Accepts connections on an address until [`close`](Self::close). Responds to other paths with 404.
@@ -474,7 +474,7 @@ impl Server {
     }
 
     /// Returns `true` if [`close`](Self::close) was called: new sessions are refused with 503. A health check
-    /// can report it, so that the load balancer routes clients elsewhere.
+    /// can report it, so that the load balancer routes clients remote.
     pub fn is_closing(&self) -> bool {
         *self.shared.closed.borrow()
     }
@@ -541,7 +541,7 @@ impl Server {
     fn client_file(&self, path: &str) -> Option<(&ClientFiles, &'static str)> {
         let files = self.shared.client_files.as_ref()?;
         let name = path.strip_prefix(&*self.shared.path)?.trim_start_matches('/');
-        Some((files, ClientFiles::known(name)?))
+        Some((files, ClientFiles::file_name(name)?))
     }
 
     /// Responds to a request for which [`matches`](Self::matches) returned `true`.

@@ -116,10 +116,10 @@ struct Payload {
 }
 
 impl Payload {
-    /// Decodes the elements after the byte offset `args_at`.
-    fn read<T: FromArgs>(&self, args_at: usize) -> Result<T, crate::proto::args::ArgsError> {
-        let attachments = Attachments::Kept(&self.attachments);
-        T::from_args(RawArgs { payload: &self.json, args_at, attachments, asked: false })
+    /// Decodes the elements after the byte offset `args_offset`.
+    fn read<T: FromArgs>(&self, args_offset: usize) -> Result<T, crate::proto::args::ArgsError> {
+        let attachments = Attachments::Shared(&self.attachments);
+        T::from_args(RawArgs { payload: &self.json, args_offset, attachments, wants_ack: false })
     }
 }
 
@@ -462,12 +462,12 @@ impl Reader {
     }
 
     async fn event(&mut self, payload: &Payload, ack: Option<u64>) -> bool {
-        let Ok((name, args_at)) = event_name(&payload.json, self.wire.config().max_name_length) else {
+        let Ok((name, args_offset)) = event_name(&payload.json, self.wire.config().max_name_length) else {
             return false;
         };
-        let Ok(mut args) = payload.read::<Args>(args_at) else { return false };
+        let Ok(mut args) = payload.read::<Args>(args_offset) else { return false };
         // Events with an acknowledgement carry no offset.
-        let offset = (self.has_offsets && ack.is_none()).then(|| args.pop_text()).flatten();
+        let offset = (self.has_offsets && ack.is_none()).then(|| args.pop_str()).flatten();
         self.events.send(TestEvent { name: name.into_owned(), args, ack, offset }).await.is_ok()
     }
 

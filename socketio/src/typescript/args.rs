@@ -19,7 +19,7 @@ pub trait DescribeArgs {
     /// `true` if the handler knows whether the client expects an acknowledgement, which makes the callback
     /// optional.
     #[doc(hidden)]
-    const KNOWS_IF_ASKED: bool = false;
+    const HAS_ACK_FLAG: bool = false;
 
     /// Returns the parameters, and declares the types they refer to.
     #[doc(hidden)]
@@ -40,7 +40,7 @@ impl DescribeArgs for Args {
 }
 
 impl<T: DescribeArgs> DescribeArgs for WithAckFlag<T> {
-    const KNOWS_IF_ASKED: bool = true;
+    const HAS_ACK_FLAG: bool = true;
 
     fn parameters(types: &mut Types) -> Vec<String> {
         T::parameters(types)

@@ -162,7 +162,7 @@ impl Contract {
     {
         let parameters = T::parameters(&mut self.types);
         let callback = Fut::Output::callback(&mut self.types);
-        let callback = if T::KNOWS_IF_ASKED { callback.map(Callback::optional) } else { callback };
+        let callback = if T::HAS_ACK_FLAG { callback.map(Callback::optional) } else { callback };
         let signature = ack::listener(&parameters, callback);
         insert(&mut self.listens, event.name(), signature);
         self

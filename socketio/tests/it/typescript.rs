@@ -182,7 +182,7 @@ fn any_arguments_are_the_rest() {
 #[test]
 fn a_handler_that_knows_whether_it_is_asked_needs_no_callback() {
     async fn sum(_: Socket, sum: WithAckFlag<(u8, u8)>) -> Option<Ack<u8>> {
-        sum.asked.then_some(Ack(sum.args.0 + sum.args.1))
+        sum.wants_ack.then_some(Ack(sum.args.0 + sum.args.1))
     }
     async fn silent(_: Socket, _: WithAckFlag<Person>) -> NoAck {
         NoAck

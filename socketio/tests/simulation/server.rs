@@ -158,7 +158,7 @@ async fn up(socket: Socket<Seat>, event: WithAckFlag<Args>) -> Option<Ack<u32>> 
         event.args.get::<String>(1).is_ok_and(|text| text == expected.text(n))
             && event.args.len() == 2 + expected.attachments.len()
             && event.args.attachments().iter().map(Bytes::as_ref).eq(expected.bytes(n))
-            && event.asked == (expected.answer != Answer::NotAsked)
+            && event.wants_ack == (expected.answer != Answer::NotAsked)
     });
     if !is_right {
         seat.record.lock().wrong.push(format!("event {n} of the client arrived as {event:?}"));
@@ -168,5 +168,5 @@ async fn up(socket: Socket<Seat>, event: WithAckFlag<Args>) -> Option<Ack<u32>> 
     {
         sleep(*wait).await;
     }
-    event.asked.then_some(Ack(n))
+    event.wants_ack.then_some(Ack(n))
 }

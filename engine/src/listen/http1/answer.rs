@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Listener,
-    http::{reply::Reply, request::lists},
+    http::{reply::Reply, request::list_contains},
 };
 
 /// Maximum size of a body that is written together with its head.
@@ -31,13 +31,13 @@ const TYPICAL_HEAD: usize = 256;
 #[derive(Clone, Copy)]
 pub(super) struct ResponseContext {
     pub(super) is_head: bool,
-    pub(super) is_current: bool,
+    pub(super) is_http11: bool,
     pub(super) keep_alive: bool,
 }
 
 impl<L: Listener, S> Connection<L, S> {
     /// Writes a response. Returns `true` if the connection stays open.
-    pub(super) fn answer<B>(
+    pub(super) fn write_response<B>(
         &mut self,
         response: Response<B>,
         context: ResponseContext,
@@ -50,11 +50,15 @@ impl<L: Listener, S> Connection<L, S> {
         let framing = framing(head.status, &body, context);
         let keep_alive = context.keep_alive
             && framing != Framing::UntilClose
-            && !head.headers.get_all(header::CONNECTION).iter().any(|value| lists(value.as_bytes(), "close"))
-            && !self.drain.has_begun();
+            && !head
+                .headers
+                .get_all(header::CONNECTION)
+                .iter()
+                .any(|value| list_contains(value.as_bytes(), "close"))
+            && !self.drain.is_draining();
         if !keep_alive {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        } else if !context.is_current {
+        } else if !context.is_http11 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
         }
         let capacity = match framing {
@@ -74,11 +78,11 @@ impl<L: Listener, S> Connection<L, S> {
     }
 
     /// Writes a reply. Returns `true` if the connection stays open.
-    pub(super) async fn reply(&mut self, reply: Reply, keep_alive: bool) -> io::Result<bool> {
-        let Some(content) = reply.content.filter(|_| keep_alive && !self.drain.has_begun()) else {
-            let context = ResponseContext { is_head: false, is_current: true, keep_alive };
+    pub(super) async fn write_reply(&mut self, reply: Reply, keep_alive: bool) -> io::Result<bool> {
+        let Some(content) = reply.content.filter(|_| keep_alive && !self.drain.is_draining()) else {
+            let context = ResponseContext { is_head: false, is_http11: true, keep_alive };
             // Boxed, because this path is rare and would enlarge the future.
-            return Box::pin(self.answer(reply.into(), context)).await;
+            return Box::pin(self.write_response(reply.into(), context)).await;
         };
         let body = &*reply.body;
         let inline = if body.len() <= MAX_INLINE_BODY { body } else { &[] };
@@ -209,7 +213,7 @@ fn framing(status: StatusCode, body: &impl Body, context: ResponseContext) -> Fr
     }
     match body.size_hint().exact() {
         Some(length) => Framing::Length(length),
-        None if context.is_current => Framing::Chunked,
+        None if context.is_http11 => Framing::Chunked,
         None => Framing::UntilClose,
     }
 }

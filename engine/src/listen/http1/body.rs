@@ -52,12 +52,12 @@ struct Pipe {
 }
 
 impl RequestBody {
-    pub(super) fn here(bytes: Bytes) -> Self {
+    pub(super) fn complete(bytes: Bytes) -> Self {
         Self(Kind::Complete(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
     /// Creates a body that is received in parts, and its sending side.
-    pub(super) fn arriving(length: Length) -> (Self, BodySender) {
+    pub(super) fn streaming(length: Length) -> (Self, BodySender) {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
         let (known, decoder) = match length {
             Length::Known(length) => (Some(length), BodyDecoder::Sized(length)),
@@ -144,7 +144,7 @@ impl BodySender {
     }
 
     /// Completes when the service polls for more of the body.
-    pub(super) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_demand(&self, cx: &mut Context<'_>) -> Poll<()> {
         let pipe = &mut *self.pipe.lock();
         if pipe.wanted && pipe.end.is_none() {
             return Poll::Ready(());

@@ -27,7 +27,7 @@ use crate::{
     BoxFuture, ListenConfig, Listener, RequestError,
     engine::service::Shortcut,
     http::{
-        reply::{Reply, refusal},
+        reply::{Reply, json_error},
         request::RequestView,
     },
     listen::{HttpService, connections::Connections, drain::DrainSignal},
@@ -160,7 +160,7 @@ impl<L: Listener, S> Connection<L, S> {
                 Next::Request(parsed) => parsed,
                 Next::Reply { reply, is_safe, keep_alive } => {
                     let reply = self.wait_for(reply, is_safe, None).await?;
-                    if self.reply(reply, keep_alive).await? {
+                    if self.write_reply(reply, keep_alive).await? {
                         continue;
                     }
                     break End::Responded;
@@ -179,7 +179,7 @@ impl<L: Listener, S> Connection<L, S> {
                 Ok(switch) => return Ok(Some(switch)),
                 Err(response) => response,
             };
-            if !self.answer(response, context).await? {
+            if !self.write_response(response, context).await? {
                 break End::Responded;
             }
         };
@@ -192,7 +192,7 @@ impl<L: Listener, S> Connection<L, S> {
         self,
         Switch { on_upgrade, response_head }: Switch,
     ) -> Option<SessionTask> {
-        let stream = Stream::accepted(self.io, self.permit);
+        let stream = Stream::from_accepted(self.io, self.permit);
         on_upgrade(UpgradedParts { stream, answer: response_head, rest: self.input })
     }
 
@@ -214,7 +214,7 @@ impl<L: Listener, S> Connection<L, S> {
         }
         poll_fn(|cx| {
             loop {
-                if self.input.is_empty() && self.drain.has_begun() {
+                if self.input.is_empty() && self.drain.is_draining() {
                     return Poll::Ready(Ok(Next::Closed));
                 }
                 let was_idle = self.input.is_empty();
@@ -305,7 +305,7 @@ impl<L: Listener, S> Connection<L, S> {
         let mut body_sender = body_sender.filter(|body_sender| !body_sender.is_complete());
         let mut room = usize::MAX;
         if let Some(body_sender) = &mut body_sender {
-            ready!(body_sender.poll_wanted(cx));
+            ready!(body_sender.poll_demand(cx));
             if !self.input.is_empty() {
                 let used = body_sender.take(&self.input);
                 self.consume_input(used);
@@ -350,12 +350,12 @@ impl<L: Listener, S> Connection<L, S> {
     fn prepare(&mut self, ParsedRequest { mut request, info, body_sender }: ParsedRequest) -> Dispatched {
         let context = ResponseContext {
             is_head: request.method() == Method::HEAD,
-            is_current: request.version() == Version::HTTP_11,
+            is_http11: request.version() == Version::HTTP_11,
             keep_alive: info.keep_alive,
         };
         self.interim = if info.expects_continue { CONTINUE } else { &[] };
         L::describe(&self.address, request.extensions_mut());
-        let upgrade_slot = info.asks_upgrade.then(UpgradeSlot::default);
+        let upgrade_slot = info.wants_upgrade.then(UpgradeSlot::default);
         if let Some(upgrade_slot) = &upgrade_slot {
             request.extensions_mut().insert(upgrade_slot.clone());
         }
@@ -371,9 +371,9 @@ impl<L: Listener, S> Connection<L, S> {
                 return Ok(());
             }
             End::Invalid(error) => {
-                let context = ResponseContext { is_head: false, is_current: true, keep_alive: false };
+                let context = ResponseContext { is_head: false, is_http11: true, keep_alive: false };
                 // Boxed, because this path is rare and would enlarge the future.
-                Box::pin(self.answer(refused(error), context)).await?;
+                Box::pin(self.write_response(refused(error), context)).await?;
             }
             End::Responded => {}
         }
@@ -402,13 +402,13 @@ fn refused(error: HeadError) -> Response<Full<Bytes>> {
         HeadError::TooLarge => "Request header fields too large",
         HeadError::TooSlow => "Request timeout",
     };
-    refusal(error.status(), RequestError::BadRequest.code(), message)
+    json_error(error.status(), RequestError::BadRequest.code(), message)
 }
 
 /// Parses the next request if its head is complete. Returns the number of consumed bytes.
 fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (usize, Option<Next>) {
     let result = head::read(bytes, config.max_head, config.max_headers, |len, parsed| {
-        let info = HeadInfo::of(parsed)?;
+        let info = HeadInfo::new(parsed)?;
         let rest = &bytes[len..];
         let complete_body = match info.body {
             // The comparison bounds the length.
@@ -418,8 +418,8 @@ fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) 
         let used = len + complete_body.map_or(0, <[u8]>::len);
         if let Some(body) = complete_body
             && let Some(shortcut) = shortcut
-            && !info.asks_upgrade
-            && head::is_current(parsed)
+            && !info.wants_upgrade
+            && head::is_http11(parsed)
             // The `http` crate rejects some longer requests, such as those with a long target.
             && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
@@ -429,9 +429,9 @@ fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) 
         }
         let request = head::request(&bytes[..len], parsed)?;
         let (body, body_sender) = if let Some(body) = complete_body {
-            (RequestBody::here(Bytes::copy_from_slice(body)), None)
+            (RequestBody::complete(Bytes::copy_from_slice(body)), None)
         } else {
-            let (body, body_sender) = RequestBody::arriving(info.body);
+            let (body, body_sender) = RequestBody::streaming(info.body);
             (body, Some(body_sender))
         };
         let parsed = ParsedRequest { request: request.map(|()| body), info, body_sender };

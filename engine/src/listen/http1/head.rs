@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use memchr::memchr;
 
-use crate::http::request::lists;
+use crate::http::request::list_contains;
 
 /// Number of headers that are parsed on the stack, enough for most requests.
 const FEW_HEADERS: usize = 32;
@@ -20,7 +20,7 @@ pub(super) struct HeadInfo {
     /// `true` if the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
     /// `true` if the client requests an upgrade.
-    pub(super) asks_upgrade: bool,
+    pub(super) wants_upgrade: bool,
 }
 
 /// The length of a body.
@@ -102,7 +102,7 @@ pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Resul
     *request.uri_mut() = Uri::from_maybe_shared(share(target))
         .or_else(|_| Uri::from_maybe_shared(escaped(target)))
         .map_err(|_| HeadError::Malformed("invalid target"))?;
-    *request.version_mut() = if is_current(parsed) { Version::HTTP_11 } else { Version::HTTP_10 };
+    *request.version_mut() = if is_http11(parsed) { Version::HTTP_11 } else { Version::HTTP_10 };
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for part in parsed.headers.iter() {
         let name = HeaderName::from_bytes(part.name.as_bytes())
@@ -130,14 +130,14 @@ fn escaped(target: &[u8]) -> Bytes {
     escaped.into()
 }
 
-pub(super) fn is_current(parsed: &httparse::Request<'_, '_>) -> bool {
+pub(super) fn is_http11(parsed: &httparse::Request<'_, '_>) -> bool {
     parsed.version != Some(0)
 }
 
 impl HeadInfo {
-    pub(super) fn of(parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
-        let is_current = is_current(parsed);
-        let (mut keeps, mut closes, mut asks_upgrade) = (is_current, false, false);
+    pub(super) fn new(parsed: &httparse::Request<'_, '_>) -> Result<Self, HeadError> {
+        let is_http11 = is_http11(parsed);
+        let (mut keeps, mut closes, mut wants_upgrade) = (is_http11, false, false);
         let mut expectation = None;
         let (mut lengths, mut codings) = (Repeated::default(), Repeated::default());
         let mut hosts = 0_usize;
@@ -154,25 +154,25 @@ impl HeadInfo {
                     expectation.get_or_insert(value);
                 }
                 // Ignored in HTTP/1.0: RFC 9110, section 7.8.
-                7 if is("upgrade") => asks_upgrade = is_current,
+                7 if is("upgrade") => wants_upgrade = is_http11,
                 10 if is("connection") => {
-                    keeps = keeps || lists(value, "keep-alive");
-                    closes |= lists(value, "close");
+                    keeps = keeps || list_contains(value, "keep-alive");
+                    closes |= list_contains(value, "close");
                 }
                 14 if is("content-length") => lengths.add(value),
                 17 if is("transfer-encoding") => codings.add(value),
                 _ => {}
             }
         }
-        if hosts > 1 || (hosts == 0 && is_current) {
+        if hosts > 1 || (hosts == 0 && is_http11) {
             return Err(HeadError::Malformed("not one host"));
         }
         let continues = expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-        let body = length(&lengths, &codings, is_current)
+        let body = length(&lengths, &codings, is_http11)
             .ok_or(HeadError::Malformed("invalid length of the body"))?;
         // `close` takes precedence: RFC 9112, section 9.3.
         let keep_alive = keeps && !closes;
-        Ok(Self { body, keep_alive, expects_continue: is_current && continues, asks_upgrade })
+        Ok(Self { body, keep_alive, expects_continue: is_http11 && continues, wants_upgrade })
     }
 }
 
@@ -235,11 +235,11 @@ impl<'a> Repeated<'a> {
 
 /// Returns the length of the body, RFC 9112 section 6.3, or `None` if implementations could disagree about
 /// it.
-fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_current: bool) -> Option<Length> {
+fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_http11: bool) -> Option<Length> {
     match (codings.first, lengths.first) {
         (None, None) => Some(Length::Known(0)),
         (None, Some(length)) if !lengths.differ => number(length).map(Length::Known),
-        (Some(coding), None) if is_current && !codings.more => {
+        (Some(coding), None) if is_http11 && !codings.more => {
             coding.eq_ignore_ascii_case(b"chunked").then_some(Length::Chunked)
         }
         _ => None,
@@ -279,7 +279,7 @@ mod tests {
     fn parse_with(bytes: &str, max_headers: usize) -> Result<Option<(usize, Head)>, HeadError> {
         let bytes = bytes.as_bytes();
         read(bytes, MAX_LEN, max_headers, |len, parsed| {
-            Ok((len, Head { request: request(&bytes[..len], parsed)?, info: HeadInfo::of(parsed)? }))
+            Ok((len, Head { request: request(&bytes[..len], parsed)?, info: HeadInfo::new(parsed)? }))
         })
     }
 
@@ -301,7 +301,7 @@ mod tests {
             body: Length::Known(0),
             keep_alive: true,
             expects_continue: false,
-            asks_upgrade: false,
+            wants_upgrade: false,
         };
         assert_eq!(head.info, info);
     }

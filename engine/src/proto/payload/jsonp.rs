@@ -13,7 +13,7 @@ pub(crate) struct Jsonp(
 impl Jsonp {
     /// Parses the `j` query parameter: a number, after removing all characters but digits, as in Node. No
     /// other function name is possible.
-    pub(crate) fn of_query(j: &str) -> Option<Self> {
+    pub(crate) fn from_query(j: &str) -> Option<Self> {
         let digits: String = j.chars().filter(char::is_ascii_digit).collect();
         let number: u32 = digits.parse().ok()?;
         number.checked_add(1).and_then(NonZeroU32::new).map(Self)
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn wrap(j: &str, body: &str) -> String {
-        String::from_utf8(Jsonp::of_query(j).unwrap().wrap(body.as_bytes())).unwrap()
+        String::from_utf8(Jsonp::from_query(j).unwrap().wrap(body.as_bytes())).unwrap()
     }
 
     #[test]
@@ -91,9 +91,9 @@ mod tests {
     #[test]
     fn only_numbers_name_a_function() {
         for j in ["", "abc", "4294967295", "99999999999999999999"] {
-            assert_eq!(Jsonp::of_query(j), None, "{j}");
+            assert_eq!(Jsonp::from_query(j), None, "{j}");
         }
-        assert!(Jsonp::of_query("4294967294").is_some());
+        assert!(Jsonp::from_query("4294967294").is_some());
         assert_eq!(size_of::<Option<Jsonp>>(), 4);
     }
 

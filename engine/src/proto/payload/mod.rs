@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn forms_hold_packets_or_nothing() {
-        let dialect = Dialect { jsonp: jsonp::Jsonp::of_query("0"), ..Dialect::CURRENT };
+        let dialect = Dialect { jsonp: jsonp::Jsonp::from_query("0"), ..Dialect::CURRENT };
         let form = |body: &[u8]| Payload::new(body.to_vec(), dialect, false).unwrap();
         let payload = form(b"d=4a%1E2");
         let mut at = 0;

@@ -118,14 +118,14 @@ pub(crate) enum Request {
 pub(crate) enum Input {
     /// A request arrived. Unless [`Output::Accept`] follows, it must be refused.
     Arrived(Request),
-    /// Messages are queued while [`Session::route`] is [`Route::Answer`].
+    /// Messages are queued while [`Session::route`] is [`Route::Poll`].
     Deliver,
     /// All packets of the POST have been received.
     PostDone,
     /// A POST exceeded a limit; its response says so.
     PostRefused,
     /// The connection of the accepted poll or POST failed, or the WebSocket's connection ended.
-    Gone { request: Request, error: bool },
+    Disconnected { request: Request, error: bool },
     /// A malformed packet arrived.
     Malformed(TransportKind),
     /// The application or a limit closes the session.
@@ -140,7 +140,7 @@ pub(crate) enum Output {
     /// Keep the request that just arrived: it is accepted.
     Accept(Request),
     /// Respond to the accepted poll with a heartbeat if `ping` is set, all queued messages, and `end`.
-    Answer { ping: bool, end: Option<End> },
+    Respond { ping: bool, end: Option<End> },
     /// Write a heartbeat to the WebSocket: a ping, or in protocol 3 a pong.
     Ping,
     /// Write the pong that answers the probe to the WebSocket.
@@ -172,7 +172,7 @@ pub(crate) enum Route {
     /// None: the messages stay in the queue.
     Hold,
     /// The response to the parked poll, by [`Input::Deliver`].
-    Answer,
+    Poll,
     /// The WebSocket.
     WebSocket,
 }
@@ -314,7 +314,7 @@ impl Session {
                 }
             }
             Input::PostRefused => self.post_refused(now),
-            Input::Gone { request, error } => self.gone(now, request, error),
+            Input::Disconnected { request, error } => self.gone(now, request, error),
             Input::Malformed(via) => match (&self.state, via) {
                 (State::Polling { .. } | State::Closing { .. }, TransportKind::WebSocket) => {
                     self.abandon_upgrade();
@@ -343,7 +343,7 @@ impl Session {
 
     pub(crate) fn route(&self) -> Route {
         match self.state {
-            State::Polling { poll: true, .. } => Route::Answer,
+            State::Polling { poll: true, .. } => Route::Poll,
             State::WebSocket => Route::WebSocket,
             _ => Route::Hold,
         }
@@ -379,10 +379,10 @@ impl Session {
     fn current<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Message<'a>> {
         match packet {
             Packet::Message(message) => return Some(message),
-            Packet::Pong if !self.heartbeat.is_of_client() => {
+            Packet::Pong if !self.heartbeat.client_pings() => {
                 self.heartbeat.pong(now, self.timing.ping_interval);
             }
-            Packet::Ping { .. } if self.heartbeat.is_of_client() => self.beat(),
+            Packet::Ping { .. } if self.heartbeat.client_pings() => self.beat(),
             // Only the server pings in protocol 4, and only the client in protocol 3.
             Packet::Ping { .. } | Packet::Pong => self.close(now, CloseReason::TransportError),
             Packet::Close => self.closed_by_client(now),
@@ -394,7 +394,7 @@ impl Session {
 
     /// Handles a packet on a WebSocket that probes a polling session.
     fn probe(&mut self, now: Instant, packet: &Packet<'_>) {
-        let begun = self.heartbeat.begun(&self.timing);
+        let begun = self.heartbeat.last_pong(&self.timing);
         let State::Polling { upgrade, .. } = &mut self.state else { return };
         match (packet, *upgrade) {
             // A probe does not extend the upgrade timeout, and a second one is refused.
@@ -454,7 +454,7 @@ impl Session {
                 self.abandon_upgrade();
                 self.state = State::Closed;
                 self.out.push_front(Output::Accept(request));
-                self.out.push_back(Output::Answer { ping: false, end: Some(end) });
+                self.out.push_back(Output::Respond { ping: false, end: Some(end) });
             }
             _ => {}
         }
@@ -486,7 +486,7 @@ impl Session {
                 self.abandon_upgrade();
                 self.state = State::Closed;
                 if parked {
-                    self.out.push_back(Output::Answer { ping: false, end: Some(end) });
+                    self.out.push_back(Output::Respond { ping: false, end: Some(end) });
                 }
             }
             State::Polling {
@@ -507,8 +507,8 @@ impl Session {
                 };
                 self.beat();
             }
-            Heartbeat::HeardBy(by) if by <= now && self.paused => self.record_activity(now),
-            Heartbeat::PongBy(by) | Heartbeat::HeardBy(by) if by <= now => {
+            Heartbeat::ClientPingBy(by) if by <= now && self.paused => self.record_activity(now),
+            Heartbeat::PongBy(by) | Heartbeat::ClientPingBy(by) if by <= now => {
                 self.close(now, CloseReason::PingTimeout);
             }
             _ => {}
@@ -542,7 +542,7 @@ impl Session {
     fn answer(&mut self, end: Option<End>) {
         let State::Polling { poll, .. } = &mut self.state else { return };
         if std::mem::take(poll) {
-            self.out.push_back(Output::Answer { ping: std::mem::take(&mut self.ping_due), end });
+            self.out.push_back(Output::Respond { ping: std::mem::take(&mut self.ping_due), end });
         }
     }
 

@@ -79,10 +79,10 @@ impl Sim {
     }
 }
 
-const NOOP: Output = Output::Answer { ping: false, end: Some(End::Noop) };
-const CLOSE: Output = Output::Answer { ping: false, end: Some(End::Close) };
-const DATA: Output = Output::Answer { ping: false, end: None };
-const PING: Output = Output::Answer { ping: true, end: None };
+const NOOP: Output = Output::Respond { ping: false, end: Some(End::Noop) };
+const CLOSE: Output = Output::Respond { ping: false, end: Some(End::Close) };
+const DATA: Output = Output::Respond { ping: false, end: None };
+const PING: Output = Output::Respond { ping: true, end: None };
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -155,7 +155,7 @@ fn messages_go_into_the_answer_of_a_parked_poll() {
     assert_eq!(sim.session.route(), Route::Hold);
     assert_eq!(sim.feed(Input::Deliver), []);
     assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
-    assert_eq!(sim.session.route(), Route::Answer);
+    assert_eq!(sim.session.route(), Route::Poll);
     assert_eq!(sim.feed(Input::Deliver), [DATA]);
     assert_eq!(sim.session.route(), Route::Hold);
 }
@@ -186,7 +186,7 @@ fn an_aborted_request_ends_the_session_without_an_answer() {
         let mut sim = Sim::new(Polling);
         sim.feed(Input::Arrived(request));
         assert_eq!(
-            sim.feed(Input::Gone { request, error: true }),
+            sim.feed(Input::Disconnected { request, error: true }),
             [Output::Closed(CloseReason::TransportError)]
         );
     }
@@ -198,7 +198,7 @@ fn upgrades_and_releases_the_poll_in_time() {
     sim.feed(Input::Arrived(Request::Poll));
     sim.feed(Input::Arrived(Request::Probe));
     assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong]);
-    assert_eq!(sim.session.route(), Route::Answer);
+    assert_eq!(sim.session.route(), Route::Poll);
     assert_eq!(sim.deadline(), Some(Duration::from_millis(100)));
     assert_eq!(sim.wake(), [NOOP]);
     assert_eq!(sim.session.route(), Route::Hold);
@@ -253,7 +253,7 @@ fn the_poll_of_a_refused_post_waits() {
 
     let mut gone = parked();
     assert_eq!(gone.feed(Input::Arrived(Request::Post)), [Output::Accept(Request::Post)]);
-    assert_eq!(gone.feed(Input::Gone { request: Request::Poll, error: true }), []);
+    assert_eq!(gone.feed(Input::Disconnected { request: Request::Poll, error: true }), []);
     assert!(gone.session.is_closed());
 
     let mut again = parked();
@@ -272,7 +272,7 @@ fn a_client_that_goes_on_polling_while_it_upgrades_is_slowed_down() {
     }
     // Messages are delivered at once.
     assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
-    assert_eq!(sim.session.route(), Route::Answer);
+    assert_eq!(sim.session.route(), Route::Poll);
 }
 
 #[test]
@@ -289,8 +289,8 @@ fn the_heartbeat_outlives_the_upgrade() {
 #[test]
 fn a_failed_probe_leaves_polling_alone() {
     for end in [
-        Input::Gone { request: Request::Probe, error: false },
-        Input::Gone { request: Request::Probe, error: true },
+        Input::Disconnected { request: Request::Probe, error: false },
+        Input::Disconnected { request: Request::Probe, error: true },
         Input::Malformed(WebSocket),
     ] {
         let mut sim = Sim::probed();
@@ -423,7 +423,7 @@ fn close_by_the_application_in_every_state() {
     posting.feed(Input::Arrived(Request::Post));
     assert_eq!(posting.feed(close), [forced]);
     assert_eq!(posting.feed(Input::PostDone), []);
-    assert_eq!(posting.feed(Input::Gone { request: Request::Post, error: true }), []);
+    assert_eq!(posting.feed(Input::Disconnected { request: Request::Post, error: true }), []);
 }
 
 #[test]
@@ -439,6 +439,9 @@ fn a_malformed_packet_ends_the_session() {
 fn a_websocket_that_ends_tells_why() {
     for (error, reason) in [(false, CloseReason::TransportClose), (true, CloseReason::TransportError)] {
         let mut sim = Sim::new(WebSocket);
-        assert_eq!(sim.feed(Input::Gone { request: Request::Probe, error }), [Output::Closed(reason)]);
+        assert_eq!(
+            sim.feed(Input::Disconnected { request: Request::Probe, error }),
+            [Output::Closed(reason)]
+        );
     }
 }

@@ -67,13 +67,13 @@ fn any_byte_proves_life() {
 fn a_ping_over_polling_is_answered_by_the_poll() {
     let mut parked = sim(Polling);
     parked.feed(Input::Arrived(Request::Poll));
-    assert_eq!(parked.packet(Polling, "2"), [Output::Answer { ping: true, end: None }]);
+    assert_eq!(parked.packet(Polling, "2"), [Output::Respond { ping: true, end: None }]);
 
     let mut later = sim(Polling);
     assert_eq!(later.packet(Polling, "2"), []);
     assert_eq!(
         later.feed(Input::Arrived(Request::Poll)),
-        [Output::Accept(Request::Poll), Output::Answer { ping: true, end: None }]
+        [Output::Accept(Request::Poll), Output::Respond { ping: true, end: None }]
     );
 }
 
@@ -106,6 +106,6 @@ fn a_pong_from_the_client_is_an_error() {
 
     let mut parked = sim(Polling);
     parked.feed(Input::Arrived(Request::Poll));
-    let close = Output::Answer { ping: false, end: Some(End::Close) };
+    let close = Output::Respond { ping: false, end: Some(End::Close) };
     assert_eq!(parked.packet(Polling, "3"), [close, Output::Closed(CloseReason::TransportError)]);
 }

@@ -32,7 +32,7 @@ pub(crate) struct AddressPermit {
 impl Addresses {
     /// Admits another session of an address. `None` if it has `max` sessions, or opened `max` within the last
     /// second.
-    pub(super) fn enter(
+    pub(super) fn try_acquire(
         self: &Arc<Self>,
         address: IpAddr,
         max: u32,
@@ -90,7 +90,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sessions_and_their_rate_are_limited_exactly() {
         let addresses = Arc::<Addresses>::default();
-        let enter = |text| addresses.enter(address(text), 2, Instant::now());
+        let enter = |text| addresses.try_acquire(address(text), 2, Instant::now());
         let permits = [enter("10.0.0.1"), enter("10.0.0.1")];
         assert!(permits.iter().all(Option::is_some));
         assert!(enter("10.0.0.1").is_none(), "too many");
@@ -122,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn addresses_that_have_gone_are_forgotten() {
         let addresses = Arc::<Addresses>::default();
-        let enter = |n: u32| addresses.enter(IpAddr::from(n.to_be_bytes()), 10, Instant::now());
+        let enter = |n: u32| addresses.try_acquire(IpAddr::from(n.to_be_bytes()), 10, Instant::now());
         let permits: Vec<_> = (0..10_000).map(enter).collect();
         assert!(permits.iter().all(Option::is_some));
         drop(permits);

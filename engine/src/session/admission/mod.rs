@@ -73,7 +73,7 @@ impl<A> AdmissionGuard<A> {
             && let Some(RemoteAddr(address)) = request.get()
         {
             let max = config.max_sessions_per_address;
-            let entered = admission.addresses.enter(address.ip(), max, Instant::now());
+            let entered = admission.addresses.try_acquire(address.ip(), max, Instant::now());
             address_permit = Some(entered.ok_or(Limit::MaxSessionsPerAddress)?);
         }
         let opening = admission.opening.fetch_add(1, Ordering::Relaxed);
@@ -126,12 +126,12 @@ impl SessionPermit {
 
     /// Frees the place of the client's address when the client has closed the session, although a late poll
     /// may still arrive.
-    pub(crate) fn leave_address(&mut self) {
+    pub(crate) fn release_address(&mut self) {
         self.address_permit = None;
     }
 
     /// Frees all shares when the session has ended.
-    pub(crate) fn leave(&mut self, admission: &Admission) {
+    pub(crate) fn release(&mut self, admission: &Admission) {
         self.confirm(admission);
         self.address_permit = None;
     }

@@ -40,7 +40,7 @@ impl<A: Application> Driver<A> {
         let mut deadline = earliest(earliest(self.deadline, self.connection.deadline()), websocket);
         if self.pause.is_some() || self.handle.is_backlogged() {
             let pause = self.pause.as_ref().map(|pause| pause.until.min(pause.check_at));
-            deadline = earliest(earliest(deadline, pause), self.handle.slow_at());
+            deadline = earliest(earliest(deadline, pause), self.handle.slow_deadline());
         }
         match deadline.map(Instant::from_std) {
             Some(deadline) if !self.timer.is_set(now, deadline) => self.timer.poll(cx, deadline),
@@ -82,41 +82,41 @@ impl<A: Application> Driver<A> {
             (self.pause, self.unread) = (None, false);
         } else if pause.until <= now {
             (self.pause, self.unread) = (None, false);
-            self.handle.hit(Limit::ReadPauseTimeout);
+            self.handle.record_limit_hit(Limit::ReadPauseTimeout);
             self.session.handle(now, Input::Close(CloseReason::PingTimeout));
         } else if pause.check_at <= now {
             pause.check_at = now + CLOSED_CHECK_INTERVAL;
             if self.websocket.as_ref().is_some_and(|websocket| websocket.stream.is_closed()) {
                 self.websocket = None;
-                self.session.handle(now, Input::Gone { request: Request::Probe, error: false });
+                self.session.handle(now, Input::Disconnected { request: Request::Probe, error: false });
             }
         }
     }
 
     /// Ends the session of a client that does not read, or does not complete a message, in time.
     fn check_peer(&mut self, now: std::time::Instant) {
-        if self.handle.slow_at().is_some_and(|at| at <= now) && !self.session.has_ended() {
+        if self.handle.slow_deadline().is_some_and(|at| at <= now) && !self.session.has_ended() {
             return self.close_slow(now, Limit::SlowConsumerGrace);
         }
         let Self { shared, handle, session, connection, websocket, close, .. } = self;
         let Some(websocket) = websocket.as_mut().filter(|websocket| !websocket.is_closing()) else { return };
-        match websocket.pace.late(now) {
-            Some(Expired::Taking) if session.route() == Route::WebSocket => {
+        match websocket.timeouts.take_expired(now) {
+            Some(Expired::Write) if session.route() == Route::WebSocket => {
                 self.close_slow(now, Limit::WriteTimeout);
             }
             // The rest of the message may be waiting to be read.
-            Some(Expired::Sending) if !connection.ready() => {
-                websocket.watch_reading(now, shared.config.message_timeout);
+            Some(Expired::Message) if !connection.ready() => {
+                websocket.update_message_timeout(now, shared.config.message_timeout);
             }
-            Some(Expired::Sending) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
+            Some(Expired::Message) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
             // A WebSocket that only probes has the deadline of the upgrade.
-            Some(Expired::Taking) | None => {}
+            Some(Expired::Write) | None => {}
         }
     }
 
     /// Ends the session of a slow consumer.
     pub(super) fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
-        self.handle.hit(limit);
+        self.handle.record_limit_hit(limit);
         let setting = setting(limit, &self.shared.config);
         if let Some(left_out) = self.shared.warnings.allows() {
             let transport = self.handle.transport().as_str();
@@ -137,9 +137,9 @@ pub(super) fn refuse(
     fault: Fault,
 ) -> Frame {
     if let Some(limit) = limit_of(fault) {
-        handle.hit(limit);
+        handle.record_limit_hit(limit);
     }
-    session.handle(now, Input::Gone { request: Request::Probe, error: true });
+    session.handle(now, Input::Disconnected { request: Request::Probe, error: true });
     Frame::close(fault.close_code(), fault.reason())
 }
 

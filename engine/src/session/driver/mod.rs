@@ -233,14 +233,14 @@ impl<A: Application> Driver<A> {
     /// Prepares to sleep. Returns `false` if something has arrived that can be acted on now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.take_written();
-        let spare = self.websocket.as_mut().map(WebSocket::take_spare).unwrap_or_default();
+        let spare = self.websocket.as_mut().map(WebSocket::take_empty_queue).unwrap_or_default();
         let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
         let writable = match self.session.route() {
             Route::Hold => false,
-            Route::Answer => true,
+            Route::Poll => true,
             Route::WebSocket => flushed,
         };
-        self.handle.sleep(cx, written, writable, spare)
+        self.handle.park(cx, written, writable, spare)
     }
 
     /// Ends the pending state of the session once the application knows its client.
@@ -270,9 +270,9 @@ impl<A: Application> Driver<A> {
 impl<A: Application> Drop for Driver<A> {
     /// Removes the session also if its task is dropped with the runtime.
     fn drop(&mut self) {
-        self.handle.abandon();
-        self.permit.leave(&self.shared.admission);
-        self.shared.registry.task_ends(self.handle.id());
+        self.handle.task_ended();
+        self.permit.release(&self.shared.admission);
+        self.shared.registry.remove_task(self.handle.id());
     }
 }
 

@@ -26,11 +26,11 @@ impl<A: Application> Driver<A> {
                     self.deadline = deadline;
                     if self.session.is_closed() && self.open.take().is_some() {
                         self.shared.registry.remove(self.handle.id());
-                        self.permit.leave(&self.shared.admission);
+                        self.permit.release(&self.shared.admission);
                     }
                     return;
                 }
-                Output::Answer { ping, end } => self.answer(now, ping, end),
+                Output::Respond { ping, end } => self.answer(now, ping, end),
                 Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
@@ -52,7 +52,7 @@ impl<A: Application> Driver<A> {
 
     fn transmit(&mut self, frame: Frame) {
         if let Some(websocket) = &mut self.websocket {
-            websocket.queue_first(frame);
+            websocket.queue_control(frame);
         }
     }
 
@@ -61,7 +61,7 @@ impl<A: Application> Driver<A> {
         let mut commanded = true;
         match self.session.route() {
             Route::Hold => {}
-            Route::Answer => {
+            Route::Poll => {
                 if self.handle.has_frames() {
                     self.session.handle(now.into_std(), Input::Deliver);
                     self.outputs(now);
@@ -90,10 +90,10 @@ impl<A: Application> Driver<A> {
         };
         if let Poll::Ready(Err(_)) = websocket.poll_flush(cx) {
             self.websocket = None;
-            self.session.handle(now.into_std(), Input::Gone { request: Request::Probe, error: true });
+            self.session.handle(now.into_std(), Input::Disconnected { request: Request::Probe, error: true });
             self.outputs(now);
         } else {
-            websocket.watch_writing(now.into_std(), self.shared.config.write_timeout);
+            websocket.update_write_timeout(now.into_std(), self.shared.config.write_timeout);
         }
     }
 
@@ -105,7 +105,7 @@ impl<A: Application> Driver<A> {
         }
         self.handle.close_queue();
         if reason == CloseReason::TransportClose {
-            self.permit.leave_address();
+            self.permit.release_address();
         }
         if let Some(open) = &mut self.open {
             open.closed(reason);

@@ -12,16 +12,16 @@ use crate::{
         session::{End, Input, Request},
     },
     session::application::{Application, Connection},
-    transport::polling::Packets,
+    transport::polling::PollResponse,
 };
 
 impl<A: Application> Driver<A> {
     /// Drives the parked poll and the POST that is being received.
     pub(super) fn poll_requests(&mut self, cx: &mut Context<'_>, now: Instant) {
         let now = now.into_std();
-        if self.poll.as_mut().is_some_and(|poll| poll.poll_gone(cx)) {
+        if self.poll.as_mut().is_some_and(|poll| poll.poll_disconnected(cx)) {
             self.poll = None;
-            self.session.handle(now, Input::Gone { request: Request::Poll, error: true });
+            self.session.handle(now, Input::Disconnected { request: Request::Poll, error: true });
         }
         let Self { shared, session, connection, post: slot, turn, unread, .. } = self;
         let Some(post) = slot else { return };
@@ -34,7 +34,7 @@ impl<A: Application> Driver<A> {
             }
             Poll::Ready(Err(())) => {
                 *slot = None;
-                return session.handle(now, Input::Gone { request: Request::Post, error: true });
+                return session.handle(now, Input::Disconnected { request: Request::Post, error: true });
             }
         };
         while body.has_packet(*at) {
@@ -60,7 +60,7 @@ impl<A: Application> Driver<A> {
     pub(super) fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
         let frames = match end {
             Some(End::Close) => self.handle.take_frames(),
-            _ => self.handle.take_answer(),
+            _ => self.handle.take_poll_frames(),
         };
         self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
         let mut answer = PayloadWriter::new(self.handle.dialect(), &frames);
@@ -79,10 +79,10 @@ impl<A: Application> Driver<A> {
             _ => {}
         }
         let body = answer.into_body();
-        let packets = Packets { charge: self.handle.charge(body.len()), body };
+        let packets = PollResponse { charge: self.handle.charge(body.len()), body };
         let taken = self.poll.take().is_some_and(|poll| poll.answer(packets).is_ok());
         if !taken {
-            self.session.handle(now.into_std(), Input::Gone { request: Request::Poll, error: true });
+            self.session.handle(now.into_std(), Input::Disconnected { request: Request::Poll, error: true });
         }
     }
 }

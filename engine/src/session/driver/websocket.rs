@@ -32,21 +32,23 @@ impl<A: Application> Driver<A> {
         if let Some(websocket) = &mut self.websocket
             && read
         {
-            websocket.watch_reading(now.into_std(), self.shared.config.message_timeout);
+            websocket.update_message_timeout(now.into_std(), self.shared.config.message_timeout);
         }
         read
     }
 
     fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> bool {
         let Some(websocket) = &mut self.websocket else { return false };
-        if !websocket.tail_ready {
+        if !websocket.unread_ready {
             let fresh = match websocket.stream.poll_read(cx, scratch) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(read)) if read > 0 => &mut scratch[..read],
                 Poll::Ready(_) => {
                     self.websocket = None;
-                    self.session
-                        .handle(now.into_std(), Input::Gone { request: Request::Probe, error: false });
+                    self.session.handle(
+                        now.into_std(),
+                        Input::Disconnected { request: Request::Probe, error: false },
+                    );
                     return true;
                 }
             };
@@ -85,11 +87,11 @@ impl<A: Application> Driver<A> {
         let (config, metrics) = (&*shared.config, &shared.limits.metrics);
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
-        websocket.tail_ready = false;
+        websocket.unread_ready = false;
         while at < input.len() {
             *unread = is_paused(session, connection);
             if *turn == 0 || *unread {
-                websocket.tail_ready = true;
+                websocket.unread_ready = true;
                 break;
             }
             *turn -= 1;
@@ -108,7 +110,7 @@ impl<A: Application> Driver<A> {
                 };
             let packet = match event {
                 Some(Event::Text(text)) => {
-                    websocket.pace.completed();
+                    websocket.timeouts.on_message();
                     let packet = Packet::decode(&text, revision);
                     receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
@@ -118,13 +120,13 @@ impl<A: Application> Driver<A> {
                     continue;
                 }
                 Some(Event::Binary(bytes)) => {
-                    websocket.pace.completed();
+                    websocket.timeouts.on_message();
                     Packet::decode_binary(bytes, revision)
                 }
                 Some(Event::Ping(payload)) => {
-                    match websocket.pace.ping(now, config.max_pings_per_second) {
+                    match websocket.timeouts.ping(now, config.max_pings_per_second) {
                         PingVerdict::Answered => websocket.queue_pong(payload),
-                        PingVerdict::Ignored => handle.hit(Limit::MaxPingsPerSecond),
+                        PingVerdict::Ignored => handle.record_limit_hit(Limit::MaxPingsPerSecond),
                         PingVerdict::Abuse => {
                             *close = Some(refuse(handle, session, now, Fault::TooManyPings));
                             return input.len();
@@ -133,8 +135,8 @@ impl<A: Application> Driver<A> {
                     continue;
                 }
                 Some(Event::Close(code)) => {
-                    *close = Some(Frame::close_answer(code));
-                    session.handle(now, Input::Gone { request: Request::Probe, error: false });
+                    *close = Some(Frame::close_reply(code));
+                    session.handle(now, Input::Disconnected { request: Request::Probe, error: false });
                     break;
                 }
                 Some(Event::Pong) | None => continue,

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use self::queue::{BATCH, KEPT_FRAMES, Mailbox, Queue, State, UNCHARGED, has_room};
+use self::queue::{BATCH, MAX_IDLE_CAPACITY, MIN_CHARGED_BYTES, Mailbox, Queue, State, has_room};
 use crate::{
     SlowConsumerPolicy,
     metrics::limits::Limit,
@@ -95,7 +95,7 @@ impl SessionHandle {
             backlogged: AtomicBool::new(false),
             first: transport,
             dialect,
-            unchecked: outbound.config.max_buffered.min(UNCHARGED),
+            unchecked_bytes: outbound.config.max_buffered.min(MIN_CHARGED_BYTES),
             outbound,
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
@@ -194,7 +194,7 @@ impl SessionHandle {
             return Err(SendError::Closed);
         }
         let len: usize = frames.iter().map(Frame::cost).sum();
-        if queue.buffered + len > self.0.unchecked {
+        if queue.buffered + len > self.0.unchecked_bytes {
             self.0.check(queue, frames, len, policy)?;
         }
         if policy == Some(SlowConsumerPolicy::DropOldest) {
@@ -255,7 +255,7 @@ impl SessionHandle {
             queue.push(frames, frames.iter().map(Frame::cost).sum());
         }
         if !taken && !frames.is_empty() {
-            self.0.outbound.limits.drop_messages(1);
+            self.0.outbound.limits.count_dropped(1);
         }
         taken
     }
@@ -283,7 +283,7 @@ impl SessionHandle {
     }
 
     /// Counts a limit that this client hit.
-    pub(crate) fn hit(&self, limit: Limit) {
+    pub(crate) fn record_limit_hit(&self, limit: Limit) {
         self.0.outbound.limits.hit(limit);
     }
 
@@ -305,7 +305,7 @@ impl SessionHandle {
     /// Charges the budget for bytes in flight outside the queue. `None` for small sizes, which are not
     /// charged.
     pub(crate) fn charge(&self, bytes: usize) -> Option<Charge> {
-        (bytes > UNCHARGED).then(|| self.0.outbound.budget.charge(bytes))
+        (bytes > MIN_CHARGED_BYTES).then(|| self.0.outbound.budget.charge(bytes))
     }
 
     /// Returns `true` if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes are queued
@@ -317,7 +317,7 @@ impl SessionHandle {
     }
 
     /// Returns the instant at which the client becomes a slow consumer if it does not read enough before.
-    pub(crate) fn slow_at(&self) -> Option<Instant> {
+    pub(crate) fn slow_deadline(&self) -> Option<Instant> {
         if !self.is_backlogged() {
             return None;
         }
@@ -352,7 +352,7 @@ impl SessionHandle {
     /// response channel.
     pub(crate) fn command(&self, command: Command) {
         let queue = &mut *self.0.queue.lock();
-        if queue.state != State::Gone {
+        if queue.state != State::TaskEnded {
             queue.commands.push(command);
             queue.wake();
         }
@@ -390,7 +390,7 @@ impl SessionHandle {
     }
 
     /// Takes the frames for the response to a poll: at most `max_buffered` bytes, or one message.
-    pub(crate) fn take_answer(&self) -> VecDeque<Frame> {
+    pub(crate) fn take_poll_frames(&self) -> VecDeque<Frame> {
         self.0.queue.lock().take(self.0.outbound.config.max_buffered)
     }
 
@@ -406,7 +406,7 @@ impl SessionHandle {
     ///
     /// First accounts for `written` bytes. `spare` is an empty queue: a small one is kept so that the next
     /// message needs no allocation, and a larger one is freed.
-    pub(crate) fn sleep(
+    pub(crate) fn park(
         &self,
         cx: &Context<'_>,
         written: usize,
@@ -415,7 +415,7 @@ impl SessionHandle {
     ) -> bool {
         let queue = &mut *self.0.queue.lock();
         self.0.written(queue, written);
-        if queue.frames.capacity() == 0 && spare.capacity() <= KEPT_FRAMES {
+        if queue.frames.capacity() == 0 && spare.capacity() <= MAX_IDLE_CAPACITY {
             queue.frames = spare;
         }
         queue.writable = writable;
@@ -436,9 +436,9 @@ impl SessionHandle {
     }
 
     /// Called when the task ends: refuses commands too, and frees all that is queued.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn task_ended(&self) {
         let queue = &mut *self.0.queue.lock();
-        queue.close(State::Gone);
+        queue.close(State::TaskEnded);
         queue.waker = None;
         queue.frames = VecDeque::new();
         queue.backlog = None;
@@ -483,7 +483,7 @@ impl SendWaiter<'_> {
         if let Some(ticket) = ticket.take() {
             queue.waiters.leave(ticket);
         }
-        mailbox.grow(queue, frames, len);
+        mailbox.charge_backlog(queue, frames, len);
         queue.push(frames, len);
         mailbox.written(queue, 0);
         Poll::Ready(Ok(()))

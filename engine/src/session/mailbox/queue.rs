@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// The largest capacity that an idle queue keeps: the one allocated for its first message.
-pub(super) const KEPT_FRAMES: usize = 4;
+pub(super) const MAX_IDLE_CAPACITY: usize = 4;
 
 /// The number of bytes taken from the queue at once. Frames that were taken can no longer be dropped or
 /// evicted.
 pub(super) const BATCH: usize = 64 * 1024;
 
 /// The number of queued bytes up to which a session is not charged.
-pub(super) const UNCHARGED: usize = 16 * 1024;
+pub(super) const MIN_CHARGED_BYTES: usize = 16 * 1024;
 
 pub(super) struct Mailbox {
     pub(super) sid: Sid,
@@ -40,7 +40,7 @@ pub(super) struct Mailbox {
     pub(super) backlogged: AtomicBool,
     pub(super) dialect: Dialect,
     /// The number of queued bytes above which the queue is charged and its limits are checked.
-    pub(super) unchecked: usize,
+    pub(super) unchecked_bytes: usize,
     pub(super) outbound: Arc<Outbound>,
     pub(super) queue: Mutex<Queue>,
 }
@@ -64,7 +64,7 @@ pub(super) struct Queue {
     /// `true` if a message sent now can be written at once.
     pub(super) writable: bool,
     pub(super) state: State,
-    /// `Some` while the queue holds more than [`Mailbox::unchecked`] bytes.
+    /// `Some` while the queue holds more than [`Mailbox::unchecked_bytes`] bytes.
     pub(super) backlog: Option<Box<Backlog>>,
 }
 
@@ -83,7 +83,7 @@ pub(super) enum State {
     /// Messages are refused.
     Closed,
     /// The task has ended: commands are refused too.
-    Gone,
+    TaskEnded,
 }
 
 impl Queue {
@@ -91,7 +91,7 @@ impl Queue {
     pub(super) fn push(&mut self, frames: &[Frame], len: usize) {
         self.buffered += len;
         self.frames.extend(frames.iter().cloned());
-        self.offer();
+        self.wake_if_writable();
     }
 
     pub(super) fn push_droppable(&mut self, frames: &[Frame], len: usize) {
@@ -99,12 +99,12 @@ impl Queue {
         self.droppable += len;
         let copies = frames.iter().cloned().enumerate();
         self.frames.extend(copies.map(|(at, frame)| frame.droppable(at == 0)));
-        self.offer();
+        self.wake_if_writable();
     }
 
     /// Wakes the task if messages can be written. Otherwise the task takes them once the transport is
     /// writable, so a client that does not read costs no wakes.
-    pub(super) fn offer(&mut self) {
+    pub(super) fn wake_if_writable(&mut self) {
         if self.writable {
             self.wake();
         }
@@ -114,7 +114,7 @@ impl Queue {
     #[cold]
     pub(super) fn take_some(&mut self, bytes: usize) -> VecDeque<Frame> {
         let (mut batch, mut len) = (VecDeque::new(), 0);
-        while let Some(frame) = self.frames.pop_front_if(|next| len < bytes || next.belongs_to_previous()) {
+        while let Some(frame) = self.frames.pop_front_if(|next| len < bytes || next.continues_group()) {
             len += frame.cost();
             self.droppable -= if frame.is_droppable() { frame.cost() } else { 0 };
             batch.push_back(frame);
@@ -166,20 +166,20 @@ impl Mailbox {
     pub(super) fn written(&self, queue: &mut Queue, len: usize) {
         queue.buffered -= len;
         if queue.backlog.is_some() {
-            self.drained(queue, len);
+            self.update_backlog(queue, len);
         }
         queue.waiters.wake_first(|len| has_room(queue.buffered, len, self.outbound.config.max_buffered));
     }
 
     #[cold]
-    pub(super) fn drained(&self, queue: &mut Queue, len: usize) {
+    pub(super) fn update_backlog(&self, queue: &mut Queue, len: usize) {
         let max = self.outbound.config.max_buffered;
         if queue.buffered <= max && self.backlogged.swap(false, Ordering::Relaxed) {
             // The application may handle events of the client again.
             queue.woken = true;
         }
         let Some(backlog) = &mut queue.backlog else { return };
-        if queue.buffered <= self.unchecked {
+        if queue.buffered <= self.unchecked_bytes {
             queue.backlog = None;
         } else if queue.buffered <= max {
             backlog.above = None;
@@ -208,17 +208,17 @@ impl Mailbox {
                 Some(SlowConsumerPolicy::DropOldest) => self.make_room(queue, len)?,
             }
         }
-        self.relieve(queue, frames);
-        self.grow(queue, frames, len);
+        self.reserve_budget(queue, frames);
+        self.charge_backlog(queue, frames, len);
         Ok(())
     }
 
     /// Returns `true` if the budget has room for the frames, after ending heavier sessions if needed.
-    pub(super) fn relieve(&self, queue: &Queue, frames: &[Frame]) -> bool {
+    pub(super) fn reserve_budget(&self, queue: &Queue, frames: &[Frame]) -> bool {
         let Outbound { budget, .. } = &*self.outbound;
-        let has_room = || budget.has_room(uncharged(frames));
+        let has_room = || budget.has_room(uncharged_cost(frames));
         if !has_room() {
-            self.outbound.relieve(queue.weight(now()));
+            self.outbound.evict_heaviest(queue.weight(now()));
         }
         has_room()
     }
@@ -234,7 +234,7 @@ impl Mailbox {
         let Outbound { config, limits, .. } = &*self.outbound;
         let limit = if !has_room(queue.buffered, len, config.max_buffered_hard) {
             Limit::MaxBufferedHard
-        } else if !self.relieve(queue, frames) {
+        } else if !self.reserve_budget(queue, frames) {
             Limit::MaxBufferedTotal
         } else {
             return Ok(());
@@ -251,7 +251,7 @@ impl Mailbox {
 
     pub(super) fn drop_newest(&self, limit: Limit) -> SendError {
         self.outbound.limits.hit(limit);
-        self.outbound.limits.drop_messages(1);
+        self.outbound.limits.count_dropped(1);
         SendError::Full
     }
 
@@ -268,15 +268,15 @@ impl Mailbox {
         queue.buffered -= freed;
         queue.droppable -= freed;
         self.outbound.limits.hit(Limit::MaxBuffered);
-        self.outbound.limits.drop_messages(dropped);
+        self.outbound.limits.count_dropped(dropped);
         Ok(())
     }
 
     /// Charges a message that is about to be queued, and starts the grace period of a queue that grows beyond
     /// `max_buffered`.
-    pub(super) fn grow(&self, queue: &mut Queue, frames: &[Frame], len: usize) {
+    pub(super) fn charge_backlog(&self, queue: &mut Queue, frames: &[Frame], len: usize) {
         let Outbound { config, budget, .. } = &*self.outbound;
-        if queue.buffered + len <= self.unchecked {
+        if queue.buffered + len <= self.unchecked_bytes {
             return;
         }
         for frame in frames {
@@ -301,6 +301,6 @@ pub(super) fn now() -> Instant {
 }
 
 /// Returns the bytes that the frames would add to the budget.
-pub(super) fn uncharged(frames: &[Frame]) -> usize {
-    frames.iter().map(Frame::uncharged).sum()
+pub(super) fn uncharged_cost(frames: &[Frame]) -> usize {
+    frames.iter().map(Frame::uncharged_cost).sum()
 }

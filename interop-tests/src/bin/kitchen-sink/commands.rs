@@ -108,9 +108,9 @@ fn stats(socket: &Socket<State>) -> Ack<serde_json::Value> {
 
 async fn echo(
     socket: Socket<State>,
-    WithAckFlag { args, asked }: WithAckFlag<Args>,
+    WithAckFlag { args, wants_ack }: WithAckFlag<Args>,
 ) -> Result<Option<Ack<Args>>, EmitError> {
-    if asked {
+    if wants_ack {
         return Ok(Some(Ack(args)));
     }
     socket.emit("echo", &args)?;

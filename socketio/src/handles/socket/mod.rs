@@ -54,7 +54,7 @@ impl<D> Clone for SocketParts<D> {
 }
 
 /// Returns the data of an untyped socket, if it is a `D`.
-pub(crate) fn data_of<D: Send + Sync + 'static>(socket: &SocketCore<dyn Erased>) -> Option<&D> {
+pub(crate) fn downcast_data<D: Send + Sync + 'static>(socket: &SocketCore<dyn Erased>) -> Option<&D> {
     socket.typed.as_any().downcast_ref::<Typed<D>>().map(|typed| &*typed.data)
 }
 
@@ -91,20 +91,20 @@ impl<D> fmt::Debug for Socket<D> {
 
 impl<D: Send + Sync + 'static> Socket<D> {
     /// Returns the typed socket, if its data is a `D`.
-    pub(crate) fn from_any(socket: &AnySocket) -> Option<Self> {
+    pub(crate) fn downcast(socket: &AnySocket) -> Option<Self> {
         socket.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Self)
     }
 
     pub(crate) fn new(parts: SocketParts<D>, data: D) -> Self {
         if parts.adapter.recovery.is_none() || is_legacy(&parts.session) {
-            return Self::make(parts, Sid::random(), Data::Own(data), None);
+            return Self::from_parts(parts, Sid::random(), Data::Own(data), None);
         }
         let data = Arc::new(data);
         let recoverable = Recoverable::new(data.clone());
-        Self::make(parts, Sid::random(), Data::Shared(data), Some(recoverable))
+        Self::from_parts(parts, Sid::random(), Data::Shared(data), Some(recoverable))
     }
 
-    pub(crate) fn make(
+    pub(crate) fn from_parts(
         parts: SocketParts<D>,
         id: Sid,
         data: Data<D>,
@@ -134,7 +134,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
             // A recovered socket: `restore` has sent the response and inserted it.
             return Ok(());
         }
-        inner.session.send_with(self.connect_answer()?.as_slice(), SlowConsumerPolicy::Disconnect)?;
+        inner.session.send_with(self.connect_response()?.as_slice(), SlowConsumerPolicy::Disconnect)?;
         inner.adapter.change(|rooms, memory| {
             if let (Some(memory), Some(recoverable)) = (memory, inner.recoverable()) {
                 recoverable.enter(memory, self.any());
@@ -146,7 +146,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
     }
 
     /// Encodes the response to the CONNECT of the client.
-    pub(crate) fn connect_answer(&self) -> Result<Frames, EmitError> {
+    pub(crate) fn connect_response(&self) -> Result<Frames, EmitError> {
         let inner = &self.0;
         let answer = if is_legacy(&inner.session) {
             inner.encoder().connect_legacy()

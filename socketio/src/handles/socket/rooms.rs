@@ -5,7 +5,7 @@ use crate::{
     config::ServerConfig,
     event::error::JoinError,
     hub::{
-        move_socket,
+        change_rooms_of,
         rooms::{Room, Rooms, Slot},
         socket_core::{AnySocket, Observed, SocketCore},
     },
@@ -94,7 +94,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     fn change_rooms<R>(&self, change: impl FnOnce(&mut Rooms<AnySocket>, Slot) -> R) -> Option<R> {
         self.adapter.change(|rooms, memory| {
             let slot = *self.slot.get().filter(|_| self.left.get().is_none())?;
-            Some(move_socket(rooms, memory.as_deref(), slot, |rooms| change(rooms, slot)))
+            Some(change_rooms_of(rooms, memory.as_deref(), slot, |rooms| change(rooms, slot)))
         })
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{
     watch,
 };
 
-use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Quorum, Reply, ServerId};
+use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Reply, RequestTargets, ServerId};
 
 /// Connects several servers of one process to a cluster: one for each runtime of a thread-per-core
 /// application, or several in a test. Cheap to clone.
@@ -119,11 +119,11 @@ impl Backend for MemoryBackend {
         result
     }
 
-    fn request(&self, message: Arc<Message>) -> Quorum {
-        let mut quorum = Quorum { waiting: Vec::new(), missed: Vec::new() };
+    fn request(&self, message: Arc<Message>) -> RequestTargets {
+        let mut quorum = RequestTargets { waiting: Vec::new(), unreachable: Vec::new() };
         self.send_all(&message, |id, sent| match sent {
             Ok(()) => quorum.waiting.push(id),
-            Err(ClusterFull) => quorum.missed.push(id),
+            Err(ClusterFull) => quorum.unreachable.push(id),
         });
         quorum
     }

@@ -80,7 +80,7 @@ pub(crate) enum Op {
         uncompressed: bool,
     },
     /// A broadcast with acknowledgements. Each server assigns its own acknowledgement id.
-    Ask {
+    BroadcastWithAck {
         request: u64,
         target: Target,
         packet: Frames,
@@ -88,7 +88,7 @@ pub(crate) enum Op {
         uncompressed: bool,
     },
     /// The acknowledgements of this request are no longer needed.
-    Forget {
+    CancelAcks {
         request: u64,
     },
     Join {
@@ -118,15 +118,15 @@ pub(crate) enum Op {
 pub(crate) struct Reply {
     pub(crate) from: ServerId,
     pub(crate) request: u64,
-    pub(crate) body: Body,
+    pub(crate) body: ReplyBody,
 }
 
 #[derive(Debug)]
-pub(crate) enum Body {
-    /// First response to [`Op::Ask`]: the recipients of the event.
+pub(crate) enum ReplyBody {
+    /// First response to [`Op::BroadcastWithAck`]: the recipients of the event.
     Recipients(Vec<Sid>),
-    /// Further responses to [`Op::Ask`]: outcomes by recipient index.
-    AckCollector(Vec<(u32, Outcome)>),
+    /// Further responses to [`Op::BroadcastWithAck`]: outcomes by recipient index.
+    Outcomes(Vec<(u32, Outcome)>),
     /// Response to [`Op::Fetch`].
     Sockets(Vec<Summary>),
     /// Response to [`Op::ServerEvent`]; `None` if there is no handler, or if it sends no acknowledgement.
@@ -165,11 +165,11 @@ impl From<ClusterFull> for JoinError {
 }
 
 /// The servers that a request was sent to.
-pub(crate) struct Quorum {
+pub(crate) struct RequestTargets {
     /// Servers that will respond or leave.
     pub(crate) waiting: Vec<ServerId>,
     /// Servers that did not get the request because their queue is full.
-    pub(crate) missed: Vec<ServerId>,
+    pub(crate) unreachable: Vec<ServerId>,
 }
 
 /// A transport to other servers. No method blocks or waits; all queues are bounded.
@@ -178,7 +178,7 @@ pub(crate) trait Backend: Send + Sync {
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull>;
 
     /// As `publish`; atomically returns which servers got the message.
-    fn request(&self, message: Arc<Message>) -> Quorum;
+    fn request(&self, message: Arc<Message>) -> RequestTargets;
 
     /// Queues a response for the requesting server.
     fn reply(&self, to: ServerId, reply: Reply) -> Result<(), ClusterFull>;
@@ -202,12 +202,12 @@ pub(crate) struct Cluster {
 
 enum Request {
     Ask(Arc<AckCollector>),
-    Gather { waiting: Vec<ServerId>, answers: Vec<(ServerId, Body)>, done: Arc<Notify> },
+    Gather { waiting: Vec<ServerId>, answers: Vec<(ServerId, ReplyBody)>, done: Arc<Notify> },
 }
 
 /// The responses received in time, and the servers without one.
-pub(crate) struct Gathered {
-    pub(crate) answers: Vec<(ServerId, Body)>,
+pub(crate) struct Responses {
+    pub(crate) answers: Vec<(ServerId, ReplyBody)>,
     pub(crate) missing: Vec<ServerId>,
 }
 
@@ -220,7 +220,7 @@ impl Cluster {
         self.backend.publish(self.message(namespace, op))
     }
 
-    pub(crate) fn reply(&self, to: ServerId, request: u64, body: Body) {
+    pub(crate) fn reply(&self, to: ServerId, request: u64, body: ReplyBody) {
         if self.backend.reply(to, Reply { from: self.id, request, body }).is_err() {
             engineio::__log!(warn, server = %to, "an answer is lost: the queue to the server is full");
         }
@@ -254,27 +254,27 @@ impl Cluster {
     /// Sends a request to all other servers, and waits for their responses or for the timeout.
     ///
     /// A server that leaves is neither waited for nor missing: it has no sockets any more.
-    pub(crate) async fn gather(&self, namespace: &str, op: impl FnOnce(u64) -> Op) -> Gathered {
+    pub(crate) async fn gather(&self, namespace: &str, op: impl FnOnce(u64) -> Op) -> Responses {
         let request = self.next_request();
         let message = self.message(namespace, op(request));
         let done = Arc::new(Notify::new());
         let mut missing = {
             let mut requests = self.requests.lock();
-            let Quorum { waiting, missed } = self.backend.request(message);
+            let RequestTargets { waiting, unreachable } = self.backend.request(message);
             if waiting.is_empty() {
-                return Gathered { answers: Vec::new(), missing: missed };
+                return Responses { answers: Vec::new(), missing: unreachable };
             }
             requests.insert(request, Request::Gather { waiting, answers: Vec::new(), done: done.clone() });
-            missed
+            unreachable
         };
         let pending = Pending { cluster: self, request };
         // Returns on completion or timeout, with the answers received so far.
         let _ = tokio::time::timeout(self.timeout, done.notified()).await;
         let Some(Request::Gather { waiting, answers, .. }) = pending.take() else {
-            return Gathered { answers: Vec::new(), missing };
+            return Responses { answers: Vec::new(), missing };
         };
         missing.extend(waiting);
-        Gathered { answers, missing }
+        Responses { answers, missing }
     }
 
     /// Handles a response of another server. It is ignored if the request is no longer pending.
@@ -285,9 +285,9 @@ impl Cluster {
                 let outcomes = outcomes.clone();
                 drop(requests);
                 match body {
-                    Body::Recipients(recipients) => outcomes.server_recipients(from, &recipients),
-                    Body::AckCollector(arrived) => outcomes.server_outcomes(from, arrived),
-                    Body::Sockets(_) | Body::Answer(_) => {}
+                    ReplyBody::Recipients(recipients) => outcomes.server_recipients(from, &recipients),
+                    ReplyBody::Outcomes(arrived) => outcomes.server_outcomes(from, arrived),
+                    ReplyBody::Sockets(_) | ReplyBody::Answer(_) => {}
                 }
             }
             (Some(Request::Gather { waiting, answers, done }), body) => {
@@ -305,13 +305,13 @@ impl Cluster {
 
     /// Stops waiting for servers that have left.
     pub(crate) fn servers_changed(&self) {
-        let mut asked = Vec::new();
+        let mut collectors = Vec::new();
         let mut requests = self.requests.lock();
         // Read under the lock: a pending request was sent before any server that joins later.
         let present = self.backend.servers();
         for request in requests.values_mut() {
             match request {
-                Request::Ask(outcomes) => asked.push(outcomes.clone()),
+                Request::Ask(outcomes) => collectors.push(outcomes.clone()),
                 Request::Gather { waiting, done, .. } => {
                     waiting.retain(|server| present.contains(server));
                     if waiting.is_empty() {
@@ -321,8 +321,8 @@ impl Cluster {
             }
         }
         drop(requests);
-        for outcomes in asked {
-            outcomes.servers_left(&present);
+        for outcomes in collectors {
+            outcomes.retain_servers(&present);
         }
     }
 
@@ -364,8 +364,8 @@ impl Drop for RemoteAckRequest {
     fn drop(&mut self) {
         let request = self.cluster.requests.lock().remove(&self.request);
         if let Some(Request::Ask(outcomes)) = request
-            && !outcomes.servers_are_done()
-            && self.cluster.publish(&self.namespace, Op::Forget { request: self.request }).is_err()
+            && !outcomes.is_remote_done()
+            && self.cluster.publish(&self.namespace, Op::CancelAcks { request: self.request }).is_err()
         {
             engineio::__log!(warn, "a server still gathers acknowledgements: the queue to it is full");
         }

@@ -80,7 +80,7 @@ async fn middleware_may_change_the_event_and_answer_itself() {
                 .map_err(|error| EventError::public(format!("wrapped: {}", error.message())))
         })
         .on("pair", async |_, args: WithAckFlag<(Bytes, Bytes)>| {
-            assert!(args.asked);
+            assert!(args.wants_ack);
             Ack(args.args)
         })
         .on("fail", async |_, _: Args| Err::<(), _>(EventError::public("no")));

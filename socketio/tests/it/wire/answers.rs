@@ -111,8 +111,8 @@ async fn arguments_that_do_not_fit_are_answered_and_the_handler_does_not_run() {
 
 #[tokio::test]
 async fn a_handler_knows_whether_it_is_asked() {
-    let asked = async |socket: Socket, WithAckFlag { args, asked }: WithAckFlag<u8>| {
-        if asked {
+    let asked = async |socket: Socket, WithAckFlag { args, wants_ack }: WithAckFlag<u8>| {
+        if wants_ack {
             return Ok(Some(Ack(args)));
         }
         socket.emit("not asked", &args).map(|()| None)

@@ -181,9 +181,9 @@ async fn arguments_are_read_as_the_type_that_the_handler_takes() {
         ),
         (
             r#""args", 1e400 , "\ud800",[ ] "#,
-            r#"WithAckFlag { args: Args { json: "[ 1e400 , \"\\ud800\",[ ] ]", attachments: 0 }, asked: true }"#,
+            r#"WithAckFlag { args: Args { json: "[ 1e400 , \"\\ud800\",[ ] ]", attachments: 0 }, wants_ack: true }"#,
         ),
-        (r#""args""#, r#"WithAckFlag { args: Args { json: "[]", attachments: 0 }, asked: true }"#),
+        (r#""args""#, r#"WithAckFlag { args: Args { json: "[]", attachments: 0 }, wants_ack: true }"#),
         ("12", "()"),
         (r#""12""#, "()"),
         (r#""gr\u00f6\u00dfe \"1\"""#, "()"),

@@ -37,7 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => request().prop_map(Input::Arrived),
         3 => Just(Input::Deliver),
         3 => Just(Input::PostDone),
-        2 => (request(), any::<bool>()).prop_map(|(request, error)| Input::Gone { request, error }),
+        2 => (request(), any::<bool>()).prop_map(|(request, error)| Input::Disconnected { request, error }),
         1 => via().prop_map(Input::Malformed),
         1 => reason.prop_map(Input::Close),
         1 => Just(Input::PostRefused),
@@ -66,7 +66,7 @@ fn drain(sim: &mut Sim, was_closed: bool) -> bool {
         let last_poll = matches!(
             output,
             Output::Accept(Request::Poll | Request::Post)
-                | Output::Answer { ping: false, end: Some(End::Close | End::Noop) }
+                | Output::Respond { ping: false, end: Some(End::Close | End::Noop) }
                 | Output::DropProbe
                 | Output::Finish(_)
         );

@@ -119,7 +119,7 @@ impl Driver {
             }
             Item::Up(number, Wire::End) if self.websocket == Some(number) => {
                 self.websocket = None;
-                let gone = Input::Gone { request: Request::Probe, error: false };
+                let gone = Input::Disconnected { request: Request::Probe, error: false };
                 self.sim.session.handle(self.sim.now, gone);
             }
             // The item is for a request or WebSocket that has ended.
@@ -135,14 +135,14 @@ impl Driver {
                 self.output(output);
             }
             match self.sim.session.route() {
-                Route::Answer if !self.queue.is_empty() => {
+                Route::Poll if !self.queue.is_empty() => {
                     self.sim.session.handle(self.sim.now, Input::Deliver);
                 }
                 Route::WebSocket => break self.write_queue(),
-                Route::Answer | Route::Hold => break,
+                Route::Poll | Route::Hold => break,
             }
         }
-        assert_eq!(self.poll, self.sim.session.route() == Route::Answer);
+        assert_eq!(self.poll, self.sim.session.route() == Route::Poll);
         if self.phase == Phase::Probed && self.poll {
             let soon = self.now() + Duration::from_millis(100);
             assert!(self.deadline().is_some_and(|deadline| deadline <= soon), "the poll is not released");
@@ -170,12 +170,12 @@ impl Driver {
     fn output(&mut self, output: Output) {
         let last = matches!(
             output,
-            Output::Answer { end: Some(End::Close | End::Noop), .. } | Output::DropProbe | Output::Finish(_)
+            Output::Respond { end: Some(End::Close | End::Noop), .. } | Output::DropProbe | Output::Finish(_)
         );
         assert!(self.closed.is_none() || last, "{output:?} after the end");
         match output {
             Output::Accept(_) | Output::Timeout(_) => panic!("{output:?} out of place"),
-            Output::Answer { ping, end } => self.answer(ping, end),
+            Output::Respond { ping, end } => self.answer(ping, end),
             Output::Ping => self.write("2".into()),
             Output::ProbePong => {
                 self.phase = Phase::Probed;
