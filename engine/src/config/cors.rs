@@ -2,15 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::origin::Origin;
 
-const ANY: HeaderValue = HeaderValue::from_static("*");
-const TRUE: HeaderValue = HeaderValue::from_static("true");
-const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
-const VARY_REQUESTED: HeaderValue = HeaderValue::from_static("Access-Control-Request-Headers");
-pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The methods that polling uses.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 
@@ -38,17 +33,17 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 /// ```
 #[derive(Clone)]
 pub struct Cors {
-    origins: Origins,
-    credentials: bool,
-    methods: HeaderValue,
+    pub(crate) origins: Origins,
+    pub(crate) credentials: bool,
+    pub(crate) methods: HeaderValue,
     /// `None` to allow every header that the browser requests.
-    allowed_headers: Option<HeaderValue>,
-    exposed_headers: Option<HeaderValue>,
-    max_age: Option<HeaderValue>,
+    pub(crate) allowed_headers: Option<HeaderValue>,
+    pub(crate) exposed_headers: Option<HeaderValue>,
+    pub(crate) max_age: Option<HeaderValue>,
 }
 
 #[derive(Clone)]
-enum Origins {
+pub(crate) enum Origins {
     Own,
     These(Arc<[Box<str>]>),
     If(Predicate),
@@ -190,99 +185,6 @@ impl Cors {
         self.max_age = Some(age.as_secs().into());
         self
     }
-
-    /// Returns the CORS headers for a response to `request` that is not the engine's own, such as that of a
-    /// static file; for OPTIONS, including those of a preflight.
-    pub fn headers<B>(&self, request: &Request<B>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let grant = self.check(request).unwrap_or_else(|OriginRefused| self.grant_without_origin());
-        grant.write(self, &mut headers);
-        if self.is_preflight(request) {
-            self.write_preflight(request, &mut headers);
-        }
-        headers
-    }
-
-    /// Returns `true` if the request is a preflight. Always `false` with [`same_origin`](Self::same_origin),
-    /// which allows no other origins.
-    pub fn is_preflight<B>(&self, request: &Request<B>) -> bool {
-        request.method() == Method::OPTIONS && !matches!(self.origins, Origins::Own)
-    }
-
-    /// Returns `true` if a page of another origin loads this without an `Origin`, as with images and scripts.
-    /// Browsers indicate that by `Sec-Fetch-Site`, which does not name the page.
-    pub(crate) fn forbids_subresource<B>(&self, request: &Request<B>) -> bool {
-        let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
-        !matches!(self.origins, Origins::Any)
-            && request.headers().get(SEC_FETCH_SITE).is_some_and(is_foreign)
-            && !request.headers().contains_key(header::ORIGIN)
-    }
-
-    pub(crate) fn write_preflight<B>(&self, request: &Request<B>, headers: &mut HeaderMap) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
-        if let Some(names) = &self.allowed_headers {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
-        } else {
-            headers.append(header::VARY, VARY_REQUESTED);
-            if let Some(names) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
-            }
-        }
-        if let Some(age) = &self.max_age {
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, age.clone());
-        }
-    }
-
-    /// Decides whether the origin of a request is allowed.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Grant, OriginRefused> {
-        let values = request.headers().get_all(header::ORIGIN).iter();
-        self.check_origins(values.map(HeaderValue::as_bytes), |origin| {
-            origin.is_same_origin(request.headers(), request.uri())
-        })
-    }
-
-    /// Decides whether a request with these `Origin` headers is allowed.
-    pub(crate) fn check_origins<'a>(
-        &self,
-        mut values: impl Iterator<Item = &'a [u8]>,
-        is_own: impl FnOnce(Origin<'a>) -> bool,
-    ) -> Result<Grant, OriginRefused> {
-        let Some(value) = values.next() else { return Ok(self.grant_without_origin()) };
-        if matches!(self.origins, Origins::Any) {
-            return Ok(Grant::Any);
-        }
-        let (Ok(text), None) = (str::from_utf8(value), values.next()) else { return Err(OriginRefused) };
-        let origin = Origin::parse(text);
-        if self.names(text, origin) {
-            // A copy, because the value itself would keep hyper's read buffer alive while a poll waits.
-            return HeaderValue::from_bytes(value).map(Grant::Origin).map_err(|_| OriginRefused);
-        }
-        if origin.is_some_and(is_own) {
-            return Ok(self.grant_without_origin());
-        }
-        Err(OriginRefused)
-    }
-
-    fn names(&self, text: &str, origin: Option<Origin<'_>>) -> bool {
-        match &self.origins {
-            Origins::Own => false,
-            Origins::These(list) => list.iter().any(|each| match (Origin::parse(each), origin) {
-                (Some(each), Some(origin)) => each.is(&origin),
-                (None, None) => **each == *text,
-                _ => false,
-            }),
-            Origins::If(predicate) => predicate(text),
-            Origins::Any => true,
-        }
-    }
-
-    fn grant_without_origin(&self) -> Grant {
-        match self.origins {
-            Origins::Own => Grant::None,
-            Origins::Any => Grant::Any,
-            Origins::These(_) | Origins::If(_) => Grant::Vary,
-        }
-    }
 }
 
 impl Default for Cors {
@@ -322,47 +224,6 @@ pub(crate) fn suggested_setting(origin: &str) -> String {
     }
 }
 
-/// The origin of the request is not allowed.
-#[derive(Debug)]
-pub(crate) struct OriginRefused;
-
-/// The CORS headers of the response to one request.
-#[derive(Debug)]
-pub(crate) enum Grant {
-    /// None: no other origin is ever allowed.
-    None,
-    /// `Vary: Origin`, because the response depends on the origin.
-    Vary,
-    /// This origin may read the response.
-    Origin(HeaderValue),
-    /// Every origin may read the response.
-    Any,
-}
-
-impl Grant {
-    pub(crate) fn write(self, cors: &Cors, headers: &mut HeaderMap) {
-        let origin = match self {
-            Self::None => return,
-            Self::Vary => {
-                headers.append(header::VARY, VARY_ORIGIN);
-                return;
-            }
-            Self::Origin(origin) => {
-                headers.append(header::VARY, VARY_ORIGIN);
-                origin
-            }
-            Self::Any => ANY,
-        };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        if cors.credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
-        }
-        if let Some(names) = &cors.exposed_headers {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names.clone());
-        }
-    }
-}
-
 fn is_header(name: &str) -> bool {
     HeaderName::from_bytes(name.as_bytes()).is_ok()
 }
@@ -384,174 +245,4 @@ fn list(
     }
     // Tokens and commas are always a valid header value.
     HeaderValue::try_from(list).unwrap_or(const { HeaderValue::from_static("") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(origins: &[&str]) -> Request<()> {
-        let request = Request::get("/socket.io/").header("host", "server.example");
-        origins.iter().fold(request, |request, origin| request.header("origin", *origin)).body(()).unwrap()
-    }
-
-    /// Returns the headers granted to a request with these origins, in short form, or `None` if it is
-    /// rejected.
-    fn granted(cors: &Cors, origins: &[&str]) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        cors.check(&request(origins)).ok()?.write(cors, &mut headers);
-        let of = |name| {
-            headers.get(name).map_or("-", |value: &HeaderValue| str::from_utf8(value.as_bytes()).unwrap())
-        };
-        Some(format!("{} {}", of(header::ACCESS_CONTROL_ALLOW_ORIGIN), of(header::VARY)))
-    }
-
-    const OWN: &str = "https://server.example";
-
-    #[test]
-    fn by_default_only_the_own_origin_is_let_in_and_nothing_is_said() {
-        let cors = Cors::default();
-        assert_eq!(granted(&cors, &[]).unwrap(), "- -");
-        assert_eq!(granted(&cors, &[OWN]).unwrap(), "- -");
-        for refused in [&["https://evil.example"] as &[_], &["null"], &[""], &["*"], &["\t"], &[OWN, OWN]] {
-            assert_eq!(granted(&cors, refused), None, "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn listed_origins_are_compared_as_origins() {
-        let cors = Cors::origins(["https://App.example", "http://dev.example:8080", "capacitor://localhost"]);
-        for named in [
-            "https://app.example",
-            "https://app.example:443",
-            "HTTPS://APP.EXAMPLE",
-            "http://dev.example:8080",
-            "capacitor://localhost",
-        ] {
-            assert_eq!(granted(&cors, &[named]).unwrap(), format!("{named} Origin"));
-        }
-        for refused in [
-            "http://app.example",
-            "https://app.example:8443",
-            "https://app.example.",
-            "https://app.example/",
-            "https://sub.app.example",
-            "https://app.example.evil.example",
-            "https://app.example@evil.example",
-            "http://dev.example",
-            "ionic://localhost",
-            "null",
-        ] {
-            assert_eq!(granted(&cors, &[refused]), None, "{refused}");
-        }
-        assert_eq!(granted(&cors, &[]).unwrap(), "- Origin");
-        assert_eq!(granted(&cors, &[OWN]).unwrap(), "- Origin");
-    }
-
-    /// Values sent by Electron, Cordova, Qt and microcontrollers that are not web origins.
-    const ODD: [&str; 9] = [
-        "null",
-        "file://",
-        "qrc://",
-        "content://",
-        "resource://",
-        "app://.",
-        "http://192.168.4.1/",
-        "esp32",
-        "http://m\u{fc}nchen.example",
-    ];
-
-    #[test]
-    fn a_predicate_sees_whatever_the_header_says() {
-        let cors = Cors::predicate(|origin| origin == "https://a.example" || ODD.contains(&origin));
-        for allowed in ODD.into_iter().chain(["https://a.example"]) {
-            assert_eq!(granted(&cors, &[allowed]).unwrap(), format!("{allowed} Origin"));
-            assert_eq!(granted(&cors, &[allowed, allowed]), None);
-            assert_eq!(granted(&Cors::default(), &[allowed]), None);
-        }
-        for refused in ["http://a.test", "", "http://a.example", "NULL"] {
-            assert_eq!(granted(&cors, &[refused]), None, "{refused}");
-        }
-        let any = Cors::predicate(|_| true);
-        assert_eq!(granted(&any, &[""]).unwrap(), " Origin");
-        // Invalid text, and repeated headers.
-        let mut request = request(&[]);
-        request.headers_mut().insert("origin", HeaderValue::from_bytes(b"http://\xff").unwrap());
-        assert!(any.check(&request).is_err());
-        assert_eq!(granted(&any, &["http://a.example", "http://a.example"]), None);
-    }
-
-    #[test]
-    fn origins_that_are_none_of_the_web_may_be_listed() {
-        for listed in ["null", "file://", "qrc://", "content://", "resource://", "app://."] {
-            let cors = Cors::origins([listed]);
-            assert_eq!(granted(&cors, &[listed]).unwrap(), format!("{listed} Origin"));
-            for refused in ODD.into_iter().filter(|odd| *odd != listed) {
-                assert_eq!(granted(&cors, &[refused]), None, "{refused}");
-            }
-            for refused in ["https://a.example", "", "file:///", "null "] {
-                assert_eq!(granted(&cors, &[refused]), None, "{refused}");
-            }
-            assert_eq!(granted(&cors, &[OWN]).unwrap(), "- Origin");
-        }
-    }
-
-    #[test]
-    fn any_origin_is_let_in_when_it_says_so() {
-        for origins in [&[] as &[_], &["http://a.example"], &["null"], &["garbage"]] {
-            assert_eq!(granted(&Cors::any(), origins).unwrap(), "* -");
-        }
-    }
-
-    #[test]
-    fn preflights_are_told_what_is_allowed() {
-        let mut preflight = request(&["http://a.example"]);
-        *preflight.method_mut() = Method::OPTIONS;
-        preflight.headers_mut().insert("access-control-request-headers", HeaderValue::from_static("x-a,x-b"));
-        let cors = Cors::origins(["http://a.example"]);
-        let text = |cors: &Cors| {
-            let headers = cors.headers(&preflight);
-            let mut lines: Vec<_> =
-                headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-            lines.sort();
-            lines
-        };
-        let requested = [
-            "access-control-allow-headers: x-a,x-b",
-            "access-control-allow-methods: GET,POST",
-            "access-control-allow-origin: http://a.example",
-            "vary: Access-Control-Request-Headers",
-            "vary: Origin",
-        ];
-        assert_eq!(text(&cors), requested);
-        let cors = cors
-            .credentials(true)
-            .methods(["GET"])
-            .allowed_headers(["x-custom", "authorization"])
-            .exposed_headers(["x-seen"])
-            .max_age(Duration::from_mins(1));
-        let configured = [
-            "access-control-allow-credentials: true",
-            "access-control-allow-headers: x-custom,authorization",
-            "access-control-allow-methods: GET",
-            "access-control-allow-origin: http://a.example",
-            "access-control-expose-headers: x-seen",
-            "access-control-max-age: 60",
-            "vary: Origin",
-        ];
-        assert_eq!(text(&cors), configured);
-        assert!(!Cors::same_origin().is_preflight(&preflight));
-    }
-
-    #[test]
-    fn mistakes_are_found_while_building() {
-        let panics = |build: fn() -> Cors| std::panic::catch_unwind(build).is_err();
-        assert!(panics(|| Cors::origins(["*"])));
-        assert!(panics(|| Cors::origins([""])));
-        assert!(panics(|| Cors::origins(["app.example"])));
-        assert!(panics(|| Cors::origins(["https://app.example/"])));
-        assert!(panics(|| Cors::any().credentials(true)));
-        assert!(panics(|| Cors::any().methods(["GET POST"])));
-        assert!(panics(|| Cors::any().allowed_headers(["x custom"])));
-    }
 }

@@ -39,7 +39,8 @@ use crate::{
             Content, RETRY_AFTER_OVERLOAD, Reply, rejection, retry_later, shutting_down, status,
             switching_protocols, too_many_handshakes, with_cookie,
         },
-        request::{Intent, RequestView},
+        request::{Intent, WebSocketKey},
+        view::{RequestHead as _, RequestView},
     },
     metrics::limits::Limit,
     proto::{
@@ -213,23 +214,23 @@ impl<A: Application> Engine<A> {
     pub(crate) fn shortcut(&self, path: &str) -> Shortcut {
         let (engine, path) = (self.clone(), Box::<str>::from(path));
         Arc::new(move |request| {
-            let query = request.target.strip_prefix(&*path)?.strip_prefix('?')?;
-            engine.answer_view(request, query)
+            request.target.strip_prefix(&*path)?.strip_prefix('?')?;
+            engine.answer_view(request)
         })
     }
 
-    fn answer_view(&self, request: &RequestView<'_>, query: &str) -> Option<BoxFuture<Reply>> {
+    fn answer_view(&self, request: &RequestView<'_>) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
         // A fragment is no part of the query.
-        let has_fragment = memchr(b'#', query.as_bytes()).is_some();
+        let has_fragment = memchr(b'#', request.target.as_bytes()).is_some();
         if has_fragment || request.body.len() > config.max_http_buffer_size {
             return None;
         }
-        let (filter, intent) = RequestFilter::check_view(&self.shared, request, query)?;
+        let (filter, intent) = RequestFilter::check_view(&self.shared, request)?;
         let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
         Some(match intent {
             Intent::Poll(session) => Box::pin(async move { filter.finish_reply(poll(&session).await) }),
-            Intent::Post(session) if request.header("content-type").all(is_text) => {
+            Intent::Post(session) if request.values(&header::CONTENT_TYPE).all(is_text) => {
                 let payload = Payload::new(request.body, session.dialect(), false);
                 Box::pin(
                     async move { filter.finish_reply(Reply::post_response(submit(&session, payload).await)) },
@@ -348,7 +349,7 @@ impl<A: Application> Engine<A> {
     fn open_websocket(
         &self,
         admission: AdmissionGuard<A>,
-        key: &HeaderValue,
+        key: &WebSocketKey,
         dialect: Dialect,
         mut request: http::request::Parts,
     ) -> Response<Full<Bytes>> {

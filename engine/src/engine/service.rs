@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     Application, Engine,
-    http::{reply::Reply, request::RequestView},
+    http::{reply::Reply, view::RequestView},
 };
 
 /// A boxed future, as for a response.

@@ -3,22 +3,21 @@
 use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
     EngineConfig, RequestError, RequestKind,
     config::{
-        cors::{Cors, Grant, SEC_FETCH_SITE, suggested_setting},
+        cors::{Cors, suggested_setting},
         hooks::Hooks,
-        origin::{Origin, visible},
     },
     error::ConnectionError,
     http::{
+        cors::{Grant, OriginRefused, SEC_FETCH_SITE},
         reply::{MAX_LOGGED_LEN, Reply, rejection},
-        request::{Intent, RequestView},
+        request::Intent,
+        view::{RequestHead, RequestView},
     },
     metrics::{Metrics, rate_limit::RateLimit},
     session::shared::Shared,
@@ -75,50 +74,45 @@ impl RequestFilter {
 
     /// Checks the origin and the intent of a request.
     pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Rejection>) {
-        let cors = &shared.config.cors;
-        let filter = |grant| Self { config: shared.config.clone(), grant, headers: None };
-        let Ok(grant) = cors.check(request) else {
+        let not_allowed = || Err(Rejection::Error(RequestError::OriginNotAllowed.into()));
+        let Ok(filter) = Self::new(shared, request) else {
             warn(request, &shared.warnings);
-            return (filter(Grant::Vary), Err(Rejection::Error(RequestError::OriginNotAllowed.into())));
+            return (
+                Self { config: shared.config.clone(), grant: Grant::Vary, headers: None },
+                not_allowed(),
+            );
         };
+        let cors = &shared.config.cors;
         let intent = if cors.is_preflight(request) {
             Err(Rejection::Preflight(preflight(cors, request)))
         } else {
             match Intent::from_request(request, &shared.config, &shared.registry) {
                 Ok(intent) if intent.opens_session() && cors.forbids_subresource(request) => {
                     warn_subresource(request, &shared.warnings);
-                    Err(Rejection::Error(RequestError::OriginNotAllowed.into()))
+                    not_allowed()
                 }
                 intent => intent.map_err(|error| Rejection::Error(error.into())),
             }
         };
-        (filter(grant), intent)
+        (filter, intent)
     }
 
     /// Checks a poll or POST to an open session without constructing a [`Request`]. Returns `None` if the
     /// request needs the general path, [`check`](Self::check), which decides whether to reject it.
-    pub(crate) fn check_view<A>(
-        shared: &Shared<A>,
-        request: &RequestView<'_>,
-        query: &str,
-    ) -> Option<(Self, Intent)> {
+    pub(crate) fn check_view<A>(shared: &Shared<A>, request: &RequestView<'_>) -> Option<(Self, Intent)> {
         let config = &shared.config;
-        let method = match request.method {
-            "GET" => Method::GET,
-            "POST" => Method::POST,
-            _ => return None,
-        };
-        if !config.hooks.are_unset() || config.http_compression.is_some() {
+        let is_plain = matches!(request.method, "GET" | "POST");
+        if !is_plain || !config.hooks.are_unset() || config.http_compression.is_some() {
             return None;
         }
-        let intent = Intent::from_parts(&method, query, None, config, &shared.registry).ok()?;
-        let is_own = |origin: Origin<'_>| {
-            let mut hosts = request.header("host");
-            let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(visible);
-            host.is_some_and(|host| origin.matches(host))
-        };
-        let grant = config.cors.check_origins(request.header("origin"), is_own).ok()?;
-        Some((Self { config: config.clone(), grant, headers: None }, intent))
+        let intent = Intent::from_request(request, config, &shared.registry).ok()?;
+        Some((Self::new(shared, request).ok()?, intent))
+    }
+
+    /// Checks the origin of a request.
+    fn new<A>(shared: &Shared<A>, request: &impl RequestHead) -> Result<Self, OriginRefused> {
+        let grant = shared.config.cors.check(request)?;
+        Ok(Self { config: shared.config.clone(), grant, headers: None })
     }
 
     fn call_header_hooks(&mut self, hooks: &Hooks, intent: &Intent, request: &Parts) {

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     ConnectionError, Limit, RequestError,
-    http::extension,
+    http::{extension, request::WebSocketKey},
     proto::{
         budget::Charge,
         deflate::Negotiated,
@@ -188,7 +188,7 @@ pub(crate) fn with_cookie(
 }
 
 pub(crate) fn switching_protocols(
-    key: &HeaderValue,
+    key: &WebSocketKey,
     request: &HeaderMap,
     deflate: Option<Negotiated>,
 ) -> Response<Full<Bytes>> {

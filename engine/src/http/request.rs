@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
+use http::header;
 use memchr::memchr;
 
 use crate::{
     RequestError,
     config::engine::EngineConfig,
+    http::view::RequestHead,
     proto::{
         dialect::{Dialect, Revision},
         packet::TransportKind,
@@ -23,33 +24,33 @@ pub(crate) enum Intent {
     /// Opens a session over long-polling.
     Open(Dialect),
     /// Opens a session over WebSocket, with the client's key.
-    OpenWebSocket(HeaderValue, Dialect),
+    OpenWebSocket(WebSocketKey, Dialect),
     /// Receives the packets that a session sends.
     Poll(SessionHandle),
     /// Sends packets to a session.
     Post(SessionHandle),
     /// Upgrades a session to WebSocket, with the client's key.
-    Upgrade(SessionHandle, HeaderValue, Dialect),
+    Upgrade(SessionHandle, WebSocketKey, Dialect),
     /// Upgrades a session that is already on WebSocket, with the client's key. The WebSocket is closed at
     /// once.
-    UpgradedAlready(HeaderValue, Dialect),
+    UpgradedAlready(WebSocketKey, Dialect),
     /// Uses a method other than GET and POST on a session.
     Unsupported,
 }
 
-/// A complete HTTP/1.1 request that borrows from the read buffer, before it becomes a [`Request`].
-pub(crate) struct RequestView<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) target: &'a str,
-    pub(crate) headers: &'a [httparse::Header<'a>],
-    pub(crate) body: &'a [u8],
-}
+/// The key of a WebSocket handshake: 16 bytes in base64.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WebSocketKey([u8; 24]);
 
-impl<'a> RequestView<'a> {
-    /// Returns the values of a header.
-    pub(crate) fn header(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
-        self.headers.iter().filter(named).map(|header| header.value)
+impl WebSocketKey {
+    fn parse(value: &[u8]) -> Option<Self> {
+        let mut nonce = [0; 18];
+        let is_nonce = BASE64_STANDARD.decode_slice(value, &mut nonce).is_ok_and(|len| len == 16);
+        value.try_into().ok().filter(|_| is_nonce).map(Self)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -123,24 +124,13 @@ fn decoded(part: &str) -> Cow<'_, str> {
 
 impl Intent {
     /// Checks a request in the order of the Node.js server, so that the same error yields the same code.
-    pub(crate) fn from_request<B>(
-        request: &Request<B>,
+    pub(crate) fn from_request(
+        request: &impl RequestHead,
         config: &EngineConfig,
         sessions: &Registry,
     ) -> Result<Self, RequestError> {
-        let query = request.uri().query().unwrap_or_default();
-        Self::from_parts(request.method(), query, websocket_key(request), config, sessions)
-    }
-
-    /// Like [`of`](Self::of), for the relevant parts of a request: `key` is that of a WebSocket handshake.
-    pub(crate) fn from_parts(
-        method: &Method,
-        query: &str,
-        key: Option<Result<HeaderValue, RequestError>>,
-        config: &EngineConfig,
-        sessions: &Registry,
-    ) -> Result<Self, RequestError> {
-        let query = Query::parse(query);
+        let (method, key) = (request.method(), websocket_key(request));
+        let query = Query::parse(request.query());
         let transport = [TransportKind::Polling, TransportKind::WebSocket]
             .into_iter()
             .find(|transport| transport.as_str() == query.transport && config.transports.contains(transport))
@@ -169,21 +159,21 @@ impl Intent {
         if session.transport() != transport || transport == TransportKind::WebSocket {
             return Err(RequestError::TransportMismatch);
         }
-        Ok(match *method {
-            Method::GET => Self::Poll(session),
-            Method::POST => Self::Post(session),
+        Ok(match method {
+            "GET" => Self::Poll(session),
+            "POST" => Self::Post(session),
             _ => Self::Unsupported,
         })
     }
 
     fn open(
-        method: &Method,
+        method: &str,
         dialect: Dialect,
         transport: TransportKind,
-        key: Option<Result<HeaderValue, RequestError>>,
+        key: Option<Result<WebSocketKey, RequestError>>,
         config: &EngineConfig,
     ) -> Result<Self, RequestError> {
-        if method != Method::GET {
+        if method != "GET" {
             return Err(RequestError::BadHandshakeMethod);
         }
         let intent = match (transport, key) {
@@ -199,49 +189,31 @@ impl Intent {
 }
 
 /// Returns the key of a WebSocket handshake, RFC 6455 section 4.2.1, or `None` if the request is not one.
-fn websocket_key<B>(request: &Request<B>) -> Option<Result<HeaderValue, RequestError>> {
-    let headers = request.headers();
+fn websocket_key(request: &impl RequestHead) -> Option<Result<WebSocketKey, RequestError>> {
     // `Upgrade` is absent from most requests, so check it first.
-    if !has_token(headers, header::UPGRADE, "websocket")
-        || !has_token(headers, header::CONNECTION, "upgrade")
-        // RFC 9110, section 7.8.
-        || request.version() < Version::HTTP_11
+    if !request.has_token(&header::UPGRADE, "websocket")
+        || !request.has_token(&header::CONNECTION, "upgrade")
+        || !request.is_http11()
     {
         return None;
     }
-    if single_value(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if request.single_value(&header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != b"13") {
         return Some(Err(RequestError::WebSocketVersion));
     }
     // A body would be parsed as frames.
-    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
-    let key = single_value(headers, header::SEC_WEBSOCKET_KEY)
-        .filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
+    let has_body = request.values(&header::TRANSFER_ENCODING).next().is_some()
+        || request.values(&header::CONTENT_LENGTH).next().is_some_and(|length| length != b"0");
+    let key = request.single_value(&header::SEC_WEBSOCKET_KEY).and_then(WebSocketKey::parse);
     Some(match key {
-        Some(key) if request.method() == Method::GET && !has_body => Ok(key.clone()),
+        Some(key) if request.method() == "GET" && !has_body => Ok(key),
         _ => Err(RequestError::BadRequest),
     })
 }
 
-/// Returns the value of a header that occurs exactly once.
-fn single_value(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
-}
-
-/// Returns `true` if a list header contains the token, compared case-insensitively.
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|value| list_contains(value.as_bytes(), token))
-}
-
-/// Returns `true` if a list value contains the token, compared case-insensitively.
-pub(crate) fn list_contains(value: &[u8], token: &str) -> bool {
-    let mut items = value.split(|&byte| byte == b',');
-    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{Method, Request};
+
     use super::*;
     use crate::{proto::sid::Sid, session::outbound::Outbound};
 

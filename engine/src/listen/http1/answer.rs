@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Listener,
-    http::{reply::Reply, request::list_contains},
+    http::{reply::Reply, view::list_contains},
 };
 
 /// Maximum size of a body that is written together with its head.

@@ -28,7 +28,7 @@ use crate::{
     engine::service::Shortcut,
     http::{
         reply::{Reply, json_error},
-        request::RequestView,
+        view::RequestView,
     },
     listen::{HttpService, connections::Connections, drain::DrainSignal},
     session::admission::Pipelined,

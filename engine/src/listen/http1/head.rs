@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use memchr::memchr;
 
-use crate::http::request::list_contains;
+use crate::http::view::list_contains;
 
 /// Number of headers that are parsed on the stack, enough for most requests.
 const FEW_HEADERS: usize = 32;

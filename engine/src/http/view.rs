@@ -1,0 +1,138 @@
+//! The parts of a request that the engine reads, in either of its forms.
+
+use http::{HeaderName, HeaderValue, Request, Version, header};
+use memchr::memchr;
+
+/// The head of a request: of an [`http::Request`], or of one that is still in the read buffer.
+pub(crate) trait RequestHead {
+    fn method(&self) -> &str;
+
+    /// Returns the query without its `?`.
+    fn query(&self) -> &str;
+
+    /// Returns `false` for HTTP/1.0, which has no upgrades: RFC 9110, section 7.8.
+    fn is_http11(&self) -> bool;
+
+    /// Returns the values of a header.
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+
+    /// Returns the host that the request is addressed to.
+    fn host(&self) -> Option<&str>;
+
+    /// Returns the value of a header that occurs exactly once.
+    fn single_value<'a>(&'a self, name: &'a HeaderName) -> Option<&'a [u8]> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// Returns `true` if a list header contains the token, compared case-insensitively.
+    fn has_token(&self, name: &HeaderName, token: &str) -> bool {
+        self.values(name).any(|value| list_contains(value, token))
+    }
+}
+
+impl<B> RequestHead for Request<B> {
+    fn method(&self) -> &str {
+        self.method().as_str()
+    }
+
+    fn query(&self) -> &str {
+        self.uri().query().unwrap_or_default()
+    }
+
+    fn is_http11(&self) -> bool {
+        self.version() >= Version::HTTP_11
+    }
+
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.headers().get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+
+    fn host(&self) -> Option<&str> {
+        match self.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => visible(self.single_value(&header::HOST)?),
+        }
+    }
+}
+
+/// A complete HTTP/1.1 request that borrows from the read buffer. Its target is in origin form.
+pub(crate) struct RequestView<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a [httparse::Header<'a>],
+    pub(crate) body: &'a [u8],
+}
+
+impl RequestHead for RequestView<'_> {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn query(&self) -> &str {
+        memchr(b'?', self.target.as_bytes()).map_or("", |at| &self.target[at + 1..])
+    }
+
+    fn is_http11(&self) -> bool {
+        true
+    }
+
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name.as_str());
+        self.headers.iter().filter(named).map(|header| header.value)
+    }
+
+    fn host(&self) -> Option<&str> {
+        visible(self.single_value(&header::HOST)?)
+    }
+}
+
+/// Returns `true` if a list value contains the token, compared case-insensitively.
+pub(crate) fn list_contains(value: &[u8], token: &str) -> bool {
+    let mut items = value.split(|&byte| byte == b',');
+    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Returns a header value as text if it is visible ASCII.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |&byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    value.iter().all(is_visible).then(|| str::from_utf8(value).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts<const N: usize>(target: &str, hosts: [&str; N]) -> (Option<String>, Option<String>) {
+        let request = hosts.iter().fold(Request::get(target), |request, host| request.header("host", *host));
+        let request = request.header("x-forwarded-host", "evil.example").body(()).unwrap();
+        let headers = hosts.map(|host| httparse::Header { name: "Host", value: host.as_bytes() });
+        let view = RequestView { method: "GET", target, headers: &headers, body: b"" };
+        (request.host().map(str::to_owned), view.host().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let host = || Some("example.com".to_owned());
+        assert_eq!(hosts("/", ["example.com"]), (host(), host()));
+        assert_eq!(hosts("/", []), (None, None));
+        assert_eq!(hosts("/", ["example.com", "example.com"]), (None, None));
+        assert_eq!(hosts("/", ["b\u{fc}cher.example"]), (None, None));
+    }
+
+    #[test]
+    fn the_authority_of_the_target_precedes_the_header() {
+        assert_eq!(hosts("http://example.com/", ["evil.example"]).0.as_deref(), Some("example.com"));
+    }
+
+    #[test]
+    fn both_forms_have_the_same_query() {
+        for (target, query) in [("/socket.io/?a=b?c", "a=b?c"), ("/socket.io/", ""), ("/?", "")] {
+            let view = RequestView { method: "GET", target, headers: &[], body: b"" };
+            assert_eq!(
+                (view.query(), RequestHead::query(&Request::get(target).body(()).unwrap())),
+                (query, query)
+            );
+        }
+    }
+}
