@@ -192,7 +192,8 @@ __config! {
         /// `true` if clients of protocol 3, such as Socket.IO 2, are served too, as well as polling by
         /// scripts (JSONP) for old browsers. `false` by default. Old browsers let any page load such a script
         /// with the user's cookies, and do not send the origin of that page: with this option, do not let a
-        /// cookie alone authenticate a client. Node: `allowEIO3`; there, JSONP is always on for protocol 4.
+        /// cookie alone authenticate a client. Newer browsers report that the page has another origin, but not
+        /// which one: then only [`Cors::any`] accepts it. Node: `allowEIO3`; there, JSONP is always on for protocol 4.
         allow_eio3: bool = false,
         /// Options for compressing WebSocket messages, for clients that offer it. `None` by default: messages
         /// are not compressed. Needs the cargo feature `compression`. Node: `perMessageDeflate`.

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{dialect::Revision, session::Timing};
 
+/// The delay of a ping's timer that does not extend the deadline of the pong.
+const TIMER_SLACK: Duration = Duration::from_millis(10);
+
 /// The state of a session's heartbeat, independent of its transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
@@ -30,6 +33,12 @@ impl Heartbeat {
             Self::PingAt(at) => at.checked_sub(timing.ping_interval),
             Self::PongBy(_) | Self::ClientPingBy(_) => None,
         }
+    }
+
+    /// The state after a ping that was due at one instant and was sent at another.
+    pub(crate) fn ping_sent(due: Instant, now: Instant, timing: &Timing) -> Self {
+        let sent = if now < due + TIMER_SLACK { due } else { now };
+        Self::PongBy(sent + timing.ping_timeout)
     }
 
     pub(crate) fn deadline(self) -> Instant {

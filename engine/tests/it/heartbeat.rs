@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engineio::{CloseReason, EngineConfig, Frame};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 use crate::support::{Polling, Server, WebSocket, Wire, frame, payload};
 
@@ -58,6 +58,19 @@ async fn the_heartbeat_runs_over_sockets_too() {
     assert_eq!(client.text().await, "2");
     assert_eq!(client.close().await, (1008, "ping timeout".into()));
     assert_eq!(server.end().await, CloseReason::PingTimeout);
+}
+
+/// Whether the runtime looks at timers or at connections first is chance.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_arrives_when_the_time_is_over_is_too_late() {
+    for (rest, status) in [(18, 200), (19, 400)] {
+        let server = Server::in_memory(EngineConfig::default());
+        let mut client = Polling::open(&server).await;
+        sleep(26 * SECOND).await;
+        client.start_poll().await;
+        advance(rest * SECOND).await;
+        assert_eq!(client.get.answer().await.status, status, "{rest} s later");
+    }
 }
 
 #[tokio::test(start_paused = true)]

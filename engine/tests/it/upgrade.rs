@@ -235,6 +235,25 @@ async fn requests_after_the_upgrade_are_refused() {
     assert_eq!(server.engine.session_count(), 1);
 }
 
+/// Which of two connections the server looks at first is chance, so what the WebSocket has said comes first.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_arrives_together_with_the_upgrade_is_refused() {
+    let server = Server::in_memory(EngineConfig::default());
+    for packets in [&["5"] as &[_], &["2probe", "5"]] {
+        let mut client = Polling::open(&server).await;
+        let mut websocket = WebSocket::connect(&server, &client.upgrade_query()).await;
+        if packets.len() == 1 {
+            websocket.send("2probe").await;
+            assert_eq!(websocket.text().await, "3probe");
+        }
+        client.start_poll().await;
+        for packet in packets {
+            websocket.send(*packet).await;
+        }
+        assert_eq!(client.get.answer().await.status, 400);
+    }
+}
+
 /// As in Node, whose clients throw when the handshake is refused.
 #[tokio::test(start_paused = true)]
 async fn a_websocket_for_a_session_that_has_upgraded_is_closed() {

@@ -503,7 +503,7 @@ impl Session {
                 self.heartbeat = if self.paused && matches!(self.state, State::WebSocket) {
                     Heartbeat::PingAt(now + self.timing.ping_interval)
                 } else {
-                    Heartbeat::PongBy(now + self.timing.ping_timeout)
+                    Heartbeat::ping_sent(at, now, &self.timing)
                 };
                 self.beat();
             }

@@ -128,6 +128,16 @@ fn a_stalled_server_pings_once_when_it_wakes() {
 }
 
 #[test]
+fn a_timer_that_is_a_little_late_moves_no_deadline() {
+    for (late, by) in [(0, 45_000), (9, 45_000), (10, 45_010), (500, 45_500)] {
+        let mut sim = Sim::new(WebSocket);
+        sim.now += Duration::from_millis(25_000 + late);
+        assert_eq!(sim.feed(Input::Timeout), [Output::Ping]);
+        assert_eq!(sim.deadline(), Some(Duration::from_millis(by)), "late by {late} ms");
+    }
+}
+
+#[test]
 fn a_ping_waits_for_the_next_poll() {
     let mut sim = Sim::new(Polling);
     assert_eq!(sim.wake(), []);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::{
-    proto::session::{Input, Request},
+    proto::session::{Input, Request, Route},
     session::{application::Application, mailbox::Command},
 };
 
@@ -20,10 +20,28 @@ impl<A: Application> Driver<A> {
         ControlFlow::Continue(())
     }
 
+    /// Processes earlier input before a poll: a session whose deadline has passed has ended, and a client whose
+    /// WebSocket has completed the upgrade has left polling, although the poll arrived on another connection.
+    fn catch_up(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if self.deadline.is_some_and(|deadline| deadline <= now.into_std()) {
+            if let Some(heard) = self.handle.sync_activity() {
+                self.session.record_activity(heard);
+            }
+            self.session.handle(now.into_std(), Input::Timeout);
+            self.outputs(now);
+        }
+        if self.session.route() != Route::WebSocket && self.read(cx, now) {
+            self.outputs(now);
+        }
+    }
+
     fn command(&mut self, cx: &mut Context<'_>, now: Instant, command: Command) -> ControlFlow<()> {
         if let Command::Close(_) = command {
             // A parked poll takes what was sent before, and the next poll the close packet.
             self.flush(cx, now);
+        }
+        if let Command::Poll(_) = command {
+            self.catch_up(cx, now);
         }
         let instant = now.into_std();
         self.is_back |= matches!(command, Command::Poll(_) | Command::Post(_) | Command::Probe(_));
