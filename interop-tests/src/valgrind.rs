@@ -1,12 +1,19 @@
 //! Counting instructions, which do not depend on what else the machine does.
 
-use std::{env, error::Error, process::Command, thread};
+use std::{
+    env,
+    error::Error,
+    hint,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    thread,
+};
 
 /// What went wrong, for people.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// The instructions of one operation, if this program plays so many of them with the arguments `name` and their number:
-/// what `most` take more than `least`, so that the start of all counts nothing.
+/// Counts the instructions of one operation. This program plays a number of operations if its arguments are `name` and
+/// that number. The count is the difference of `most` and `least` operations, which leaves out the start of the program.
 ///
 /// # Errors
 ///
@@ -27,18 +34,40 @@ pub fn per_operation(name: &str, least: u64, most: u64) -> Result<u64, Failure> 
     Ok((added + (most - least) / 2) / (most - least))
 }
 
+/// Counts the instructions of each part of one run of this program with these arguments.
+///
+/// A part ends where the program calls [`end_part`]. The last part ends with the program.
+///
+/// # Errors
+///
+/// Returns an error if there is no valgrind, or if the program fails.
+pub fn per_part(args: &[&str]) -> Result<Vec<u64>, Failure> {
+    let mut run = Command::new("valgrind")
+        .args(["--quiet", "--tool=callgrind", "--callgrind-out-file=/dev/stdout"])
+        .args(["--combine-dumps=yes", "--dump-after=*::end_part"])
+        .arg(env::current_exe()?)
+        .args(args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("valgrind: {error}"))?;
+    let mut parts = Vec::new();
+    // There is a profile of each part. Profiles are large, and only their totals are kept.
+    for line in run.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        if let Some(total) = line?.strip_prefix("totals: ") {
+            parts.push(total.trim().parse()?);
+        }
+    }
+    if run.wait()?.success() { Ok(parts) } else { Err(format!("failed: {}", args.join(" ")).into()) }
+}
+
+/// Ends a part of what [`per_part`] counts.
+#[inline(never)]
+pub fn end_part() {
+    // A function that does nothing could be merged with others.
+    hint::black_box("the end of a part");
+}
+
 /// The instructions of a process.
 fn instructions(name: &str, operations: u64) -> Result<u64, Failure> {
-    let run = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(env::current_exe()?)
-        .args([name, &operations.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind: {error}"))?;
-    let report = String::from_utf8_lossy(&run.stderr);
-    let count = report.lines().find_map(|line| line.split_once("Collected :"));
-    match count {
-        Some((_, count)) if run.status.success() => Ok(count.trim().parse()?),
-        _ => Err(format!("{name}: {report}").into()),
-    }
+    Ok(per_part(&[name, &operations.to_string()])?.into_iter().sum())
 }

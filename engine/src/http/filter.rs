@@ -74,12 +74,12 @@ impl RequestFilter {
 
     /// Checks the origin and the intent of a request.
     pub(crate) fn check<A, B>(shared: &Shared<A>, request: &Request<B>) -> (Self, Result<Intent, Rejection>) {
-        let not_allowed = || Err(Rejection::Error(RequestError::OriginNotAllowed.into()));
+        let not_allowed = || Rejection::Error(RequestError::OriginNotAllowed.into());
         let Ok(filter) = Self::new(shared, request) else {
             warn(request, &shared.warnings);
             return (
                 Self { config: shared.config.clone(), grant: Grant::Vary, headers: None },
-                not_allowed(),
+                Err(not_allowed()),
             );
         };
         let cors = &shared.config.cors;
@@ -89,7 +89,7 @@ impl RequestFilter {
             match Intent::from_request(request, &shared.config, &shared.registry) {
                 Ok(intent) if intent.opens_session() && cors.forbids_subresource(request) => {
                     warn_subresource(request, &shared.warnings);
-                    not_allowed()
+                    Err(not_allowed())
                 }
                 intent => intent.map_err(|error| Rejection::Error(error.into())),
             }
@@ -196,13 +196,13 @@ fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
 
 /// Warns the operator, who may have forgotten to set `cors`.
 fn warn<B>(request: &Request<B>, limit: &RateLimit) {
-    let Some(left_out) = limit.allows() else { return };
+    let Some(permit) = limit.try_acquire() else { return };
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let origin = origins.next().filter(|_| origins.next().is_none());
     let origin = origin.and_then(|origin| str::from_utf8(origin.as_bytes()).ok());
     let setting = origin.filter(|origin| origin.len() <= MAX_LOGGED_LEN).map(suggested_setting);
     tracing::warn!(
-        left_out,
+        left_out = permit.left_out,
         origin = %loggable(request, header::ORIGIN),
         host = %loggable(request, header::HOST),
         cors = %setting.as_deref().unwrap_or("none for a header that is too long or no single text"),
@@ -212,9 +212,9 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
 
 /// Warns the operator that a page of another origin loads the server as an image or a script.
 fn warn_subresource<B>(request: &Request<B>, limit: &RateLimit) {
-    if let Some(left_out) = limit.allows() {
+    if let Some(permit) = limit.try_acquire() {
         tracing::warn!(
-            left_out,
+            left_out = permit.left_out,
             site = %loggable(request, SEC_FETCH_SITE),
             host = %loggable(request, header::HOST),
             "refused to a page of another origin, which its browser does not name"

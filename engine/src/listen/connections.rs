@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{config::listen::ListenConfig, metrics::rate_limit::RateLimit};
+use crate::{
+    config::listen::ListenConfig,
+    metrics::rate_limit::{LogPermit, RateLimit},
+};
 
 /// Maximum number of clients that are sent a 503 at the same time.
 const MAX_REJECTIONS: usize = 64;
@@ -83,8 +86,8 @@ impl Connections {
     }
 
     /// Returns `Some` if one more warning may be logged, with the number of those suppressed before it.
-    pub(super) fn may_warn(&self) -> Option<Option<u64>> {
-        self.0.warnings.allows()
+    pub(super) fn may_warn(&self) -> Option<LogPermit> {
+        self.0.warnings.try_acquire()
     }
 }
 

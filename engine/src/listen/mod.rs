@@ -231,8 +231,8 @@ async fn accept<L: Listener, S: HttpService>(
             },
             Err(error) if is_disconnect(&error) => {}
             Err(error) => {
-                if let Some(left_out) = connections.may_warn() {
-                    tracing::warn!(left_out, %error, "cannot accept connections");
+                if let Some(permit) = connections.may_warn() {
+                    tracing::warn!(left_out = permit.left_out, %error, "cannot accept connections");
                 }
                 tokio::time::sleep(connections.config().accept_back_off).await;
             }
@@ -310,8 +310,12 @@ impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
 
 /// Rejects a client with 503, unless too many rejections are in progress.
 fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    if let Some(left_out) = connections.may_warn() {
-        tracing::warn!(left_out, refused = connections.refused() + 1, "too many connections");
+    if let Some(permit) = connections.may_warn() {
+        tracing::warn!(
+            left_out = permit.left_out,
+            refused = connections.refused() + 1,
+            "too many connections"
+        );
     }
     let Some(permit) = connections.try_reject() else { return };
     tokio::spawn(async move {

@@ -17,15 +17,21 @@ struct Window {
     left_out: u64,
 }
 
+/// The permission to log a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPermit {
+    /// The number of lines left out since the last one, if any.
+    pub left_out: Option<u64>,
+}
+
 impl RateLimit {
     /// Creates an independent limit.
     pub const fn new() -> Self {
         Self(Mutex::new(Window { start: None, count: 0, left_out: 0 }))
     }
 
-    /// Returns `Some` if another line may be logged, with the number of lines left out since the last one, if
-    /// any.
-    pub fn allows(&self) -> Option<Option<u64>> {
+    /// Returns `Some` if another line may be logged.
+    pub fn try_acquire(&self) -> Option<LogPermit> {
         let now = Instant::now();
         let window = &mut *self.0.lock();
         // A start in the future comes from another clock, as in tests.
@@ -38,7 +44,8 @@ impl RateLimit {
             window.left_out += 1;
             return None;
         }
-        Some(Some(std::mem::take(&mut window.left_out)).filter(|&left_out| left_out > 0))
+        let left_out = Some(std::mem::take(&mut window.left_out)).filter(|&left_out| left_out > 0);
+        Some(LogPermit { left_out })
     }
 }
 
@@ -52,8 +59,8 @@ macro_rules! __log {
     (@ $level:ident, $($line:tt)+) => {
         if tracing::enabled!(tracing::Level::$level) {
             static LIMIT: $crate::__RateLimit = $crate::__RateLimit::new();
-            if let Some(left_out) = LIMIT.allows() {
-                tracing::event!(tracing::Level::$level, left_out, $($line)+);
+            if let Some(permit) = LIMIT.try_acquire() {
+                tracing::event!(tracing::Level::$level, left_out = permit.left_out, $($line)+);
             }
         }
     };
@@ -66,7 +73,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ten_per_second_are_allowed_and_the_others_counted() {
         let limit = RateLimit::new();
-        let allowed = || (0..20).filter_map(|_| limit.allows()).collect::<Vec<_>>();
+        let allowed =
+            || (0..20).filter_map(|_| limit.try_acquire().map(|permit| permit.left_out)).collect::<Vec<_>>();
         assert_eq!(allowed(), [None; 10]);
         assert_eq!(allowed(), []);
         tokio::time::advance(Duration::from_secs(1)).await;

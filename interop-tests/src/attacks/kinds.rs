@@ -1,4 +1,4 @@
-//! The kinds of input: every packet, request and handshake, and every kind of argument that a handler takes.
+//! The kinds of input: all packets, frames, requests and handshakes, and arguments for every kind of handler.
 
 use super::{
     Attack,
@@ -17,7 +17,7 @@ const RSV1: u8 = 0x40;
 /// An event with an object of 100 bytes.
 const ECHO: &str = r#"42["echo",{"id":123456,"from":"Ann","at":1700000000.5,"read":false,"text":"hello to all who are in this room"}]"#;
 
-/// All attacks. The first is an echo, which the others are measured by.
+/// All kinds. The first is an echo, which the others are compared with.
 pub fn all() -> Vec<Attack> {
     [echo(), events(), packets(), frames(), arguments(), other_encodings(), requests(), bodies()]
         .into_iter()
@@ -41,7 +41,7 @@ fn echo() -> Vec<Kind> {
     vec![kind("echo", WebSocket, text(ECHO))]
 }
 
-/// Packets of Socket.IO whose arguments do not matter.
+/// Packets of Socket.IO with few arguments.
 fn events() -> Vec<Kind> {
     let attachments = |event: &str, args: &str, count: usize| {
         let packet = format!(r#"45{count}-["{event}",{args}]"#);
@@ -116,24 +116,25 @@ fn frames() -> Vec<Kind> {
     ]
 }
 
-/// The same frame with another first byte.
+/// Replaces the first byte of a frame.
 fn head(first: u8, mut frame: Vec<u8>) -> Vec<u8> {
     frame[0] = first;
     frame
 }
 
-/// A compressed text frame: what begins it, a byte many times, what ends it. RFC 1951, section 3.2.6, and RFC 7692.
+/// A compressed text frame, as in RFC 1951, section 3.2.6, and RFC 7692. The text is `begin`, then `byte` about `count`
+/// times, then `end`.
 fn deflated(begin: &str, byte: u8, count: usize, end: &str) -> Vec<u8> {
     let mut bits: Vec<bool> = Vec::new();
     let mut code = |value: u32, len: u32| bits.extend((0..len).rev().map(|at| value >> at & 1 == 1));
-    // Not the last block, fixed codes: the bits of a number come with the lowest first.
+    // A block with fixed codes that is not the last one. The lowest bit of a number comes first.
     code(0b010, 3);
     let literal = |byte: u8| 0x30 + u32::from(byte);
     for byte in begin.bytes().chain([byte]) {
         code(literal(byte), 8);
     }
     for _ in 0..count / 258 {
-        // 258 bytes, from one byte before.
+        // Copies 258 bytes, from a distance of one byte.
         code(0b1100_0101, 8);
         code(0, 5);
     }
@@ -141,17 +142,17 @@ fn deflated(begin: &str, byte: u8, count: usize, end: &str) -> Vec<u8> {
         code(literal(byte), 8);
     }
     code(0, 7);
-    // An empty block without codes, whose last four bytes are left out.
+    // An empty block without codes. Its last four bytes are left out.
     code(0, 3);
+    // The last byte may have fewer than eight bits. They are its lowest bits.
     let payload: Vec<u8> = bits
         .chunks(8)
         .map(|bits| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit)))
         .collect();
-    // The bits of the last byte may be fewer than eight: the first ones are the lowest.
     head(FIN | RSV1 | TEXT, masked(TEXT, &payload))
 }
 
-/// Arguments of every form, for handlers of every kind.
+/// Events with arguments of every form, for handlers of every kind.
 fn arguments() -> Vec<Kind> {
     let list = |item: &str, count: usize| vec![item; count].join(",");
     let keys = |count: usize| (0..count).map(|n| format!(r#""k{n}":{n}"#)).collect::<Vec<_>>().join(",");
@@ -199,7 +200,7 @@ fn arguments() -> Vec<Kind> {
     kinds
 }
 
-/// Events as MessagePack.
+/// Events in MessagePack.
 fn other_encodings() -> Vec<Kind> {
     let packet = |event: &str, count: u16, args: &[u8]| {
         // {type: 2, nsp: "/", data: [event, ...]}
@@ -243,7 +244,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
 const UNKNOWN: &str = "/socket.io/?EIO=4&transport=polling&sid=abcdefghijklmnopqrst";
 
-/// Handshakes, and requests of which nothing comes.
+/// Handshakes, and requests that the server refuses.
 fn requests() -> Vec<Kind> {
     let get = |target: &str, headers: &str| request("GET", target, headers, "");
     let websocket = "/socket.io/?EIO=4&transport=websocket";
@@ -287,7 +288,7 @@ fn requests() -> Vec<Kind> {
     ]
 }
 
-/// What is posted to a session.
+/// Bodies of requests that are posted to a session.
 fn bodies() -> Vec<Kind> {
     let many = |packet: &str, count: usize| vec![packet; count].join("\u{1e}");
     let attachment = "451-[\"bytes\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQID";

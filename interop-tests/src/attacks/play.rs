@@ -1,4 +1,4 @@
-//! The client of an attack.
+//! The clients that send the floods.
 
 use super::{Attack, Way};
 use crate::{
@@ -18,17 +18,19 @@ pub(super) async fn play(attack: &Attack, units: usize) {
             exchange(client, &attack.unit, units, status).await;
         }
         Way::Connections(status) => {
-            for _ in 0..units {
-                let mut client = Client::open(&door).await;
+            let mut client = Client::open(&door).await;
+            let answer = ask(&mut client, &attack.unit, status).await;
+            for _ in 1..units {
+                client = Client::open(&door).await;
                 client.send(&attack.unit).await;
-                assert!(client.response().await.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+                client.take(&answer).await;
             }
         }
         Way::Posts(query) => post(attack, units, query, &door).await,
     }
 }
 
-/// Sends all at once on a WebSocket, and a last event whose answer shows that all has been taken.
+/// Sends all units at once over a WebSocket, and then an event. Its answer shows that the server has read all.
 async fn flood(attack: &Attack, units: usize, door: &Door) {
     let mut client = Client::open(door).await;
     let is_msgpack = attack.profile == super::Profile::Msgpack;
@@ -49,7 +51,7 @@ async fn flood(attack: &Attack, units: usize, door: &Door) {
     client.send(&upgrade).await;
     client.response().await;
     client.frame().await;
-    // One of protocol 3 is in the namespace without asking.
+    // A client of protocol 3 joins the namespace without asking.
     if attack.way != Way::Old {
         client.send(&connect).await;
     }
@@ -58,7 +60,7 @@ async fn flood(attack: &Attack, units: usize, door: &Door) {
     client.flood(&all, Some(marked)).await;
 }
 
-/// Sends all at once on a WebSocket beside a session that polls, which goes on whatever that does.
+/// Sends all units at once over a WebSocket that asks to upgrade a polling session. The session must survive this.
 async fn probe(attack: &Attack, units: usize, door: &Door) {
     let mut polls = Client::open(door).await;
     let sid = polls.handshake(&opening("EIO=4")).await;
@@ -75,7 +77,7 @@ async fn probe(attack: &Attack, units: usize, door: &Door) {
 async fn post(attack: &Attack, units: usize, query: &str, door: &Door) {
     let mut client = Client::open(door).await;
     let sid = client.handshake(&opening(query)).await;
-    // One of protocol 3 is in the namespace without asking.
+    // A client of protocol 3 joins the namespace without asking.
     if query == "EIO=4" {
         client.send(&posted(&sid, query, b"40")).await;
         assert!(client.response().await.ends_with(b"ok"));
@@ -83,26 +85,33 @@ async fn post(attack: &Attack, units: usize, query: &str, door: &Door) {
     exchange(client, &posted(&sid, query, &attack.unit), units, 200).await;
 }
 
-/// A request for a session that polls.
+/// A request that opens a polling session.
 fn opening(query: &str) -> Vec<u8> {
     format!("GET /socket.io/?{query}&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n").into()
 }
 
-fn posted(sid: &str, query: &str, body: &[u8]) -> Vec<u8> {
+/// A request that posts a body to a session.
+pub(super) fn posted(sid: &str, query: &str, body: &[u8]) -> Vec<u8> {
     let target = format!("/socket.io/?{query}&transport=polling&sid={sid}");
     let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Sends requests one by one, whose answers have the same length.
+/// Sends a request again and again on one connection.
 async fn exchange(mut client: Client, request: &[u8], count: usize, status: u16) {
-    client.send(request).await;
-    let first = client.response().await;
-    let shown = String::from_utf8_lossy(&first);
-    assert!(first.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{shown}");
-    let answer = Answer { len: first.len(), end: first[first.len() - 1..].to_vec() };
+    let answer = ask(&mut client, request, status).await;
     for _ in 1..count {
         client.send(request).await;
         client.take(&answer).await;
     }
+}
+
+/// Sends a request and checks the status of the answer. All answers to the request have the same length, so later ones
+/// can be read in few instructions.
+async fn ask(client: &mut Client, request: &[u8], status: u16) -> Answer {
+    client.send(request).await;
+    let answer = client.response().await;
+    let shown = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{shown}");
+    Answer { len: answer.len(), end: answer[answer.len() - 1..].to_vec() }
 }

@@ -1,4 +1,4 @@
-//! The server that is attacked: handlers of every kind of argument.
+//! The server that the floods are sent to. It has a handler for every kind of argument.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,16 +12,16 @@ use tokio::sync::mpsc;
 
 use crate::hot_paths::Door;
 
-/// What is not as it is by default.
+/// What the server has turned on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
-    /// Nothing but the rates: a flood is to be taken.
+    /// Nothing that is off by default.
     Default,
-    /// Clients of protocol 3 are served.
+    /// Clients of protocol 3.
     Old,
-    /// Messages may be compressed.
+    /// Compression of messages.
     Deflate,
-    /// Packets are MessagePack.
+    /// Packets in MessagePack.
     Msgpack,
 }
 
@@ -33,13 +33,13 @@ struct Note {
     text: Option<String>,
 }
 
-/// Starts the server: its task ends with the runtime.
+/// Starts the server without limits of rates, which would stop the floods. Its task ends with the runtime.
 pub(super) fn serve(profile: Profile) -> Door {
     let engine = EngineConfig::default()
         .ping_interval(Duration::from_hours(24))
         .max_handshakes_per_second(u32::MAX)
         .max_pings_per_second(u32::MAX / 10)
-        // Sessions that give way cost, too.
+        // Few, so that sessions are also ended and not only opened.
         .max_pending_sessions(16);
     let engine = match profile {
         Profile::Old => engine.allow_eio3(true),
@@ -59,7 +59,7 @@ pub(super) fn serve(profile: Profile) -> Door {
     door
 }
 
-/// Each event has the name of what its handler takes.
+/// Each event is named after the argument of its handler.
 fn namespace() -> Namespace {
     Namespace::new("/")
         .on("echo", async |socket: Socket, args: Args| socket.emit("echo", &args))

@@ -1,51 +1,87 @@
-//! What the bytes of a client cost, by their kind.
+//! Counts the instructions that a byte of each kind of input costs the server.
 //!
-//! * `attack-costs check`: prints a table, and ends with status 1 if a byte of any kind costs over 10 times as many
-//!   instructions as one of an echo. With a word behind it, only of the kinds whose names it is in.
-//! * `attack-costs NAME N`: sends so many units; this is what is counted, under valgrind.
+//! * `attack-costs check [WORD]`: prints a table. Ends with status 1 if a byte of any kind costs more than it may. With a
+//!   word, only the kinds whose names contain it are counted.
+//! * `attack-costs play PART [WORD]`: sends every second kind, from kind number PART on. `check` runs this under valgrind.
 #![expect(clippy::print_stdout, reason = "the report is for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of instructions are far below 2^52")]
 
-use std::{env, process::ExitCode};
+use std::{array, env, process::ExitCode, thread};
 
 use interop_tests::{
     attacks::{Attack, all},
-    valgrind::{Failure, per_operation},
+    valgrind::{Failure, end_part, per_part},
 };
 
-/// What so many bytes cost more than a third of them is counted. A third is more than the server reads at once.
-const BYTES: usize = 300_000;
+/// The bytes of the shorter and of the longer flood of a kind. The difference of the two is counted, which leaves out
+/// what it takes to start a server and to connect. Both are longer than the 64 KiB that a connection buffers.
+const FLOODS: [usize; 2] = [70_000, 120_000];
+/// How many processes share the kinds. They run at the same time.
+const PARTS: usize = 2;
 
 fn main() -> Result<ExitCode, Failure> {
     let words: Vec<String> = env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["check"] => Ok(if check("")? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        ["check", word] => Ok(if check(word)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        [name, units] => {
-            Attack::find(name).ok_or_else(|| format!("no attack {name}"))?.run(units.parse()?);
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => Err("usage: attack-costs check [WORD] | NAME N".into()),
+        ["check"] => check(""),
+        ["check", word] => check(word),
+        ["play", part] => Ok(play(part.parse()?, "")),
+        ["play", part, word] => Ok(play(part.parse()?, word)),
+        _ => Err("usage: attack-costs check [WORD] | play PART [WORD]".into()),
     }
 }
 
-/// Prints the table; says whether all is cheap enough.
-fn check(word: &str) -> Result<bool, Failure> {
+/// The kinds whose names contain the word, behind the echo that all are compared with.
+fn kinds(word: &str) -> impl Iterator<Item = Attack> {
+    let all = all().into_iter().enumerate();
+    all.filter(move |(at, attack)| *at == 0 || attack.name.contains(word)).map(|(_, attack)| attack)
+}
+
+/// The units of the shorter and of the longer flood.
+fn floods(attack: &Attack) -> [usize; 2] {
+    let [least, most] = FLOODS.map(|bytes| attack.units(bytes));
+    [least, most.max(least + 1)]
+}
+
+/// Sends the floods of one part of the kinds.
+fn play(part: usize, word: &str) -> ExitCode {
+    let kinds: Vec<_> = kinds(word).skip(part).step_by(PARTS).collect();
+    // The first part is the start of the program.
+    end_part();
+    for attack in kinds {
+        for units in floods(&attack) {
+            attack.run(units);
+            end_part();
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints the table. The status tells whether all kinds are cheap enough.
+fn check(word: &str) -> Result<ExitCode, Failure> {
+    let counts: [_; PARTS] = thread::scope(|scope| {
+        let count = |part: usize| scope.spawn(move || per_part(&["play", &part.to_string(), word]));
+        array::from_fn(count).map(|counts| counts.join().expect("counting does not panic"))
+    });
+    let mut parts = Vec::new();
+    for counts in counts {
+        parts.push(counts?.into_iter().skip(1));
+    }
     println!("| what is sent | bytes | instructions | for a byte | of an echo |");
     println!("|---|---|---|---|---|");
-    let (mut echo, mut holds) = (None, true);
-    for attack in all() {
-        if echo.is_some() && !attack.name.contains(word) {
-            continue;
-        }
-        let least = attack.units(BYTES / 3);
-        let count = per_operation(&attack.name, least as u64, attack.units(BYTES).max(least + 1) as u64)?;
+    let (mut echo, mut status) = (None, ExitCode::SUCCESS);
+    for (at, attack) in kinds(word).enumerate() {
+        let part = &mut parts[at % PARTS];
+        let (few, many) = part.next().zip(part.next()).ok_or("fewer parts were counted than played")?;
+        let [least, most] = floods(&attack);
+        let count = many.saturating_sub(few) / (most - least) as u64;
         let len = attack.unit_len();
         let each = count as f64 / len as f64;
         let times = each / *echo.get_or_insert(each);
-        let verdict = if times > attack.most() { " FAILED" } else { "" };
-        holds &= times <= attack.most();
+        let mut verdict = "";
+        if times > attack.most() {
+            (verdict, status) = (" FAILED", ExitCode::FAILURE);
+        }
         println!("| {} | {len} | {count} | {each:.0} | {times:.1}{verdict} |", attack.name);
     }
-    Ok(holds)
+    Ok(status)
 }

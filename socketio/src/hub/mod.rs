@@ -391,7 +391,7 @@ impl Adapter {
             }
             Ok(None) => {}
             Err(_) => {
-                engineio::__log!(error, namespace = &*self.path, "writing the data of a socket panicked")
+                engineio::__log!(error, namespace = &*self.path, "writing the data of a socket panicked");
             }
         }
         None

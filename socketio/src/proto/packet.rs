@@ -138,10 +138,7 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
 }
 
 /// Returns the name of an event, the first element of its payload, and the byte offset after it.
-pub(crate) fn event_name<'a>(
-    payload: &'a str,
-    max_name_length: usize,
-) -> Result<(Cow<'a, str>, usize), Violation> {
+pub(crate) fn event_name(payload: &str, max_name_length: usize) -> Result<(Cow<'_, str>, usize), Violation> {
     let bytes = payload.as_bytes();
     let space = bytes[1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
     let start = 1 + space;

@@ -153,7 +153,7 @@ pub struct Packet<'a> {
     /// The acknowledgement id: of an event that expects an acknowledgement, or of the acknowledgement itself.
     pub id: Option<u64>,
     /// JSON text: an array for an event, with its name first, and for an acknowledgement; an object or
-    /// nothing for a CONNECT; any value for a CONNECT_ERROR; nothing for a DISCONNECT. An attachment is
+    /// nothing for a CONNECT; any value for a `CONNECT_ERROR`; nothing for a DISCONNECT. An attachment is
     /// written as `{"_placeholder":true,"num":0}`. A key spelled with an escape, as `"\u005fplaceholder"`,
     /// does not mark a placeholder.
     pub payload: Cow<'a, str>,

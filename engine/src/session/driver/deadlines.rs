@@ -118,10 +118,10 @@ impl<A: Application> Driver<A> {
     pub(super) fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
         self.handle.record_limit_hit(limit);
         let setting = setting(limit, &self.shared.config);
-        if let Some(left_out) = self.shared.warnings.allows() {
+        if let Some(permit) = self.shared.warnings.try_acquire() {
             let transport = self.handle.transport().as_str();
             let buffered = self.handle.buffered();
-            tracing::warn!(left_out, %limit, setting, transport, buffered, "slow client disconnected");
+            tracing::warn!(left_out = permit.left_out, %limit, setting, transport, buffered, "slow client disconnected");
         }
         let text = format!("slow consumer: {limit} ({setting})");
         self.close = Some(Frame::close(close_code(Some(CloseReason::SlowConsumer)), &text));

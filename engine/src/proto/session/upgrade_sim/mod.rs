@@ -40,7 +40,7 @@ enum Lane {
 const LANES: [Lane; 7] =
     [Lane::Gets, Lane::Answers, Lane::Posts, Lane::Work, Lane::PostAnswers, Lane::Up, Lane::Down];
 
-/// An item in transit. WebSockets are numbered: a broken one may still be closing while the next one opens.
+/// An item in transit. `WebSocket`s are numbered: a broken one may still be closing while the next one opens.
 #[derive(Debug)]
 enum Item {
     Get,
