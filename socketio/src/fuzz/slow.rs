@@ -94,7 +94,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match u16::try_from(payload.len()) {
         Ok(len) if len < 126 => frame.push(0x80 | len as u8),
         Ok(len) => {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(len.to_be_bytes());
         }
         Err(_) => {
@@ -117,7 +117,7 @@ fn time(way: Way, bytes: &[u8]) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let begin = now();
     runtime.block_on(async { timeout(HANG, serve(way, bytes)).await.expect("it comes to an end") });
-    now() - begin
+    now().saturating_sub(begin)
 }
 
 async fn serve(way: Way, bytes: &[u8]) {

@@ -9,7 +9,7 @@ use crate::{
     support::{Host, Http},
 };
 
-const PENDING: usize = 500;
+const PENDING: u32 = 500;
 /// What a session that nobody uses may hold on to.
 const MAX_BYTES: i64 = 2048;
 
@@ -24,15 +24,15 @@ async fn open(host: Arc<Host>, count: usize) -> Http {
 
 #[test]
 fn a_flood_of_handshakes_holds_no_more_than_the_sessions_that_may_be_pending() {
-    let engine = EngineConfig::default().max_pending_sessions(PENDING);
+    let engine = EngineConfig::default().max_pending_sessions(PENDING as usize);
     let io = Server::with_config(ServerConfig::default().engine(engine)).namespace(Namespace::new("/"));
     let lab = Lab::new(io);
-    let (_, first) = lab.run(open(lab.host.clone(), PENDING));
-    let each = first.bytes_current / PENDING as i64;
+    let (_, first) = lab.run(open(lab.host.clone(), PENDING as usize));
+    let each = first.bytes_current / i64::from(PENDING);
     println!("{each} bytes for a pending session");
     assert!(each <= MAX_BYTES, "{each} bytes for a pending session");
-    let (_, more) = lab.run(open(lab.host.clone(), 4 * PENDING));
-    assert_eq!(lab.host.io.session_count(), PENDING);
-    let grown = more.bytes_current / PENDING as i64;
+    let (_, more) = lab.run(open(lab.host.clone(), 4 * PENDING as usize));
+    assert_eq!(lab.host.io.session_count(), PENDING as usize);
+    let grown = more.bytes_current / i64::from(PENDING);
     assert!(grown <= 64, "{grown} bytes more for each that may be pending");
 }

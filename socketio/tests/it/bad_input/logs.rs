@@ -118,7 +118,7 @@ async fn whatever_floods_there_are_a_few_lines_tell_of_them() {
     }
     for path in ["/panics", "/refuses", "/any"] {
         for _ in 0..3 {
-            send(&host, &text(&format!("40{path},")).repeat(20)).await;
+            send(&host, &text(format!("40{path},")).repeat(20)).await;
         }
         note(path);
     }
