@@ -8,6 +8,7 @@ pub(crate) mod ack_collector;
 pub(crate) mod acks;
 pub(crate) mod cluster;
 pub(crate) mod history;
+pub(crate) mod lifecycle;
 pub(crate) mod recovery;
 pub(crate) mod room_events;
 pub(crate) mod rooms;

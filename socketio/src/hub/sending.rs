@@ -103,7 +103,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Returns an error if the socket is disconnected.
     pub(crate) fn check(&self) -> Result<(), EmitError> {
-        let ended = self.left.get().is_some() || self.signals.close_requested();
+        let ended = self.lifecycle.left().is_some() || self.signals.close_requested();
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,8 +15,8 @@ use crate::{
     hub::{
         Adapter,
         acks::{AckArgs, PendingAcks},
+        lifecycle::{LeaveInfo, Lifecycle},
         recovery::Recoverable,
-        rooms::{Room, Slot},
     },
     metrics::{NamespaceMetrics, log::Warnings},
     proto::encode::Encoder,
@@ -45,14 +45,11 @@ impl ConnectionSignals {
 /// A socket, with or without the types of its namespace.
 pub(crate) struct SocketCore<T: ?Sized> {
     pub(crate) id: Sid,
-    pub(crate) slot: OnceLock<Slot>,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) session: SessionHandle,
     pub(crate) signals: Arc<ConnectionSignals>,
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) handshake: Handshake,
-    /// Set by the first call that removes the socket from its namespace.
-    pub(crate) leaving: AtomicBool,
-    pub(crate) left: OnceLock<LeaveInfo>,
     pub(crate) acks: PendingAcks,
     /// `Some` if connection state recovery is enabled and the client supports it.
     pub(crate) recoverable: Option<Box<Recoverable>>,
@@ -61,13 +58,6 @@ pub(crate) struct SocketCore<T: ?Sized> {
 
 /// A type-erased socket.
 pub(crate) type AnySocket = Arc<SocketCore<dyn Erased>>;
-
-/// The reason why a socket left its namespace, and the rooms it was in.
-#[derive(Debug)]
-pub(crate) struct LeaveInfo {
-    pub(crate) reason: DisconnectReason,
-    pub(crate) rooms: Vec<Room>,
-}
 
 impl<T: Observed + ?Sized> SocketCore<T> {
     pub(crate) fn id(&self) -> Sid {
@@ -108,7 +98,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Returns the reason why the socket has left its namespace, or `None` while it has not.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
-        self.left.get().map(|left| left.reason)
+        self.lifecycle.left().map(|left| left.reason)
     }
 
     /// Removes the socket from its namespace. Returns `false` if it had already left.
@@ -116,25 +106,26 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     /// The first caller notifies the observer, without holding a lock; concurrent callers return without
     /// waiting for it. The lock of the rooms serializes leaving with joining a room.
     pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
-        if self.leaving.swap(true, Ordering::AcqRel) {
+        if !self.lifecycle.start_leaving() {
             return false;
         }
         self.typed.notify_end(reason);
-        if self.slot.get().is_some() {
+        if self.lifecycle.slot().is_some() {
             self.metrics().socket_left();
             let (namespace, id) = (self.path(), self.id.as_str());
             tracing::debug!(namespace, id, reason = reason.as_str(), cause = ?reason, "socket left");
         }
         let first = self.adapter.change(|rooms, memory| {
-            let rooms = self.slot.get().map(|&slot| rooms.remove(slot)).unwrap_or_default();
-            if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), self.slot.get())
-            {
+            // Another thread may have joined the socket meanwhile.
+            let slot = self.lifecycle.slot();
+            let rooms = slot.map(|slot| rooms.remove(slot)).unwrap_or_default();
+            if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), slot) {
                 recoverable.leave(memory);
                 if reason.is_recoverable() {
                     memory.save(recoverable.save(memory, self.id, &rooms));
                 }
             }
-            let first = self.left.set(LeaveInfo { reason, rooms }).is_ok();
+            let first = self.lifecycle.leave(LeaveInfo { reason, rooms });
             self.acks.clear();
             first
         });

@@ -2,11 +2,7 @@
 
 mod rooms;
 
-use std::{
-    fmt,
-    future::Future,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
-};
+use std::{fmt, future::Future, sync::Arc};
 
 use engineio::{SessionHandle, Sid, SlowConsumerPolicy};
 use tokio::sync::oneshot;
@@ -23,6 +19,7 @@ use crate::{
     hub::{
         Adapter, Flags,
         acks::{AckWaiter, PendingAcks},
+        lifecycle::Lifecycle,
         recovery::Recoverable,
         rooms::{Room, Rooms, Slot},
         sending::encode_event,
@@ -113,13 +110,11 @@ impl<D: Send + Sync + 'static> Socket<D> {
         let SocketParts { session, signals, adapter, handshake, observers } = parts;
         Self(Arc::new_cyclic(|this| SocketCore {
             id,
-            slot: OnceLock::new(),
+            lifecycle: Lifecycle::default(),
             session,
             signals,
             adapter,
             handshake,
-            leaving: AtomicBool::new(false),
-            left: OnceLock::new(),
             acks: PendingAcks::default(),
             recoverable: recoverable.map(Box::new),
             typed: Typed { data, observers, this: this.clone() },
@@ -130,7 +125,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
     /// precedes the response.
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
-        if inner.slot.get().is_some() {
+        if inner.lifecycle.slot().is_some() {
             // A recovered socket: `restore` has sent the response and inserted it.
             return Ok(());
         }
@@ -164,7 +159,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
 
     /// Inserts the socket into the rooms, where others can find it. Called once.
     pub(crate) fn insert(&self, rooms: &mut Rooms<AnySocket>) -> Slot {
-        *self.0.slot.get_or_init(|| rooms.insert(self.0.id, self.any()))
+        self.0.lifecycle.join(|| rooms.insert(self.0.id, self.any()))
     }
 
     pub(crate) fn observers(&self) -> &Observers<D> {
@@ -305,7 +300,7 @@ impl<D> Socket<D> {
 
     /// Returns `true` while the socket is in its namespace. Node: `socket.connected`.
     pub fn connected(&self) -> bool {
-        self.0.left.get().is_none()
+        self.0.lifecycle.left().is_none()
     }
 
     /// Returns `true` if the client lost its connection and recovered its socket: the id, the

@@ -66,9 +66,9 @@ impl<D> Socket<D> {
     /// Returns the rooms of this socket, including that of its own id. After the socket has left the
     /// namespace, returns the rooms it was in at that moment.
     pub fn rooms(&self) -> Vec<Room> {
-        match (self.0.left.get(), self.0.slot.get()) {
+        match (self.0.lifecycle.left(), self.0.lifecycle.slot()) {
             (Some(left), _) => left.rooms.clone(),
-            (None, Some(&slot)) => self.0.adapter.rooms_of(slot),
+            (None, Some(slot)) => self.0.adapter.rooms_of(slot),
             (None, None) => Vec::new(),
         }
     }
@@ -93,7 +93,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     /// Changes the rooms of the socket. Returns `None` if it is not in its namespace.
     fn change_rooms<R>(&self, change: impl FnOnce(&mut Rooms<AnySocket>, Slot) -> R) -> Option<R> {
         self.adapter.change(|rooms, memory| {
-            let slot = *self.slot.get().filter(|_| self.left.get().is_none())?;
+            let slot = self.lifecycle.joined_slot()?;
             Some(change_rooms_of(rooms, memory.as_deref(), slot, |rooms| change(rooms, slot)))
         })
     }
