@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs every test: formatting, lints, documentation, Rust tests, and against our servers the official JavaScript
-# clients, in Node and in a browser, a frontend in TypeScript, and a client in Python; and counts what a message costs.
-# Installs what is missing: packages of npm and PyPI, and Chromium and valgrind where apt-get is there.
+# Runs all tests: formatting, lints, documentation and Rust tests; and against the servers of this repository the
+# official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client. Beside those, it counts
+# the instructions of messages and of hostile input. Installs missing packages: of npm and PyPI, and Chromium and valgrind
+# where apt-get exists.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 
 need() {
   command -v "$1" >/dev/null || { echo "test.sh: $1 is missing: $2" >&2; exit 1; }
@@ -23,6 +24,41 @@ for program in chromium valgrind; do
   $as_root apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$program" >/dev/null
 done
 
+log=$(mktemp -d)
+jobs=()
+trap 'kill "${jobs[@]}" 2>/dev/null || true; rm -rf "$log"' EXIT
+
+# Runs a function beside the steps that follow, until `finish` waits for it and prints its output.
+beside() {
+  "$1" >"$log/$1" 2>&1 &
+  jobs+=($!)
+}
+finish() {
+  local status=0
+  wait "$2" || status=$?
+  cat "$log/$1"
+  return "$status"
+}
+
+packages() {
+  for folder in examples/chat examples/typed-chat interop-tests; do
+    (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts --silent)
+  done
+  cd interop-tests/python
+  [ -x .venv/bin/python ] || python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+}
+
+# Other processes do not change the counts, so this runs beside tests that mostly wait.
+instructions() {
+  nice cargo build --release --package interop-tests --bin hot-paths --bin attack-costs --quiet
+  nice target/release/hot-paths check
+  nice target/release/attack-costs check
+}
+
+beside packages
+packages=$!
+
 step "formatting and lints"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -30,30 +66,25 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript --no-deps --quiet
 
-# Among them the program of `examples/table-game`, which an official client drives below.
+# Also builds the servers that the clients below use.
 step "Rust tests"
 cargo test --workspace --quiet
-# The workspace turns the feature `compression` on for all.
-cargo test --package engineio --quiet
+# Features of one package are on for the whole workspace, so the engine is tested without them separately.
+cargo test --package engineio --lib --quiet
+cargo build --package chat --package table-game --quiet
 
-step "the servers that are checked from outside"
-cargo build --release --package interop-tests --package chat --bins --quiet
-
-step "the instructions of the hot paths"
-target/release/hot-paths check
-
-step "what the bytes of a client cost"
-target/release/attack-costs check
+finish packages "$packages"
+beside instructions
+instructions=$!
 
 step "official clients"
-(cd examples/chat && npm ci --no-audit --no-fund --ignore-scripts --silent)
-(cd examples/typed-chat && npm ci --no-audit --no-fund --ignore-scripts --silent)
-cd interop-tests
-npm ci --no-audit --no-fund --ignore-scripts --silent
-npm test
+export PROFILE=debug
+(cd interop-tests && npm test)
 
 step "an independent client, python-socketio"
-cd python
-[ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
-.venv/bin/python -m unittest
+(cd interop-tests/python && .venv/bin/python -m unittest)
+
+step "the instructions of messages and of hostile input"
+finish instructions "$instructions"
+
+step "done"

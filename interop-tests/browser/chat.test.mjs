@@ -1,5 +1,5 @@
 // The chat example in a real browser, on a desktop and on a phone: `node --test browser/chat.test.mjs` after
-// `cargo build --release -p chat`. CHAT_BIN names another server, CHROMIUM another browser.
+// `cargo build --release -p chat`, or PROFILE=debug and `cargo build -p chat`. CHAT_BIN names another server, CHROMIUM another browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -9,9 +9,10 @@ import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { program } from "../official/helpers.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const binary = process.env.CHAT_BIN ?? here("../../target/release/chat");
+const binary = process.env.CHAT_BIN ?? program("chat");
 const screenshots = here("screenshots/");
 
 const DESKTOP = { viewport: { width: 1100, height: 720 } };

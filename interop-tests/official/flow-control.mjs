@@ -6,13 +6,12 @@ import { connect as dial, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, describe } from "node:test";
-import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { io } from "socket.io-client";
 import * as msgpack from "socket.io-msgpack-parser";
-import { within } from "./helpers.mjs";
+import { program, within } from "./helpers.mjs";
 
-const OURS = fileURLToPath(new URL("../../target/release/flow-control", import.meta.url));
+const OURS = program("flow-control");
 const [COMMAND, ...ARGS] = process.env.FLOW_CONTROL_SERVER?.split(" ") ?? [OURS];
 
 /** Whether it is our server, which has limits; those of Node.js have none. */

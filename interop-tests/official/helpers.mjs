@@ -1,8 +1,13 @@
 // What the suites share: deadlines instead of sleeps, and clients that end with their test.
 import { describe } from "node:test";
+import { fileURLToPath } from "node:url";
 import { io } from "socket.io-client";
 
 const DEADLINE = 5_000;
+
+/** The path of a program of this repository, built in the profile `PROFILE`: `release`, or `debug`. */
+export const program = (name) =>
+  fileURLToPath(new URL(`../../target/${process.env.PROFILE ?? "release"}/${name}`, import.meta.url));
 
 /** The promise's value, or an error that names what did not happen in time. */
 export function within(promise, what, ms = DEADLINE) {

@@ -3,14 +3,12 @@ import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
-import { fileURLToPath } from "node:url";
-import { within } from "./helpers.mjs";
+import { program, within } from "./helpers.mjs";
 
 // A profile listens on the first port plus its place in this list.
 const PROFILES = ["main", "fast", "strict", "recovery", "msgpack", "polling", "websocket", "recovery-msgpack"];
 const HOST = "127.0.0.1";
-const BINARY =
-  process.env.KITCHEN_SINK ?? fileURLToPath(new URL("../../target/release/kitchen-sink", import.meta.url));
+const BINARY = process.env.KITCHEN_SINK ?? program("kitchen-sink");
 
 const isFree = (port) =>
   new Promise((resolve) => {

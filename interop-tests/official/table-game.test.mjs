@@ -4,12 +4,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { client, next, within } from "./helpers.mjs";
+import { client, next, program, within } from "./helpers.mjs";
 
-// `cargo test` builds it beside the tests of its handlers.
-const BINARY =
-  process.env.TABLE_GAME ?? fileURLToPath(new URL("../../target/debug/table-game", import.meta.url));
+const BINARY = process.env.TABLE_GAME ?? program("table-game");
 
 let server;
 let url;

@@ -1,10 +1,9 @@
 // Starts the server of the promises for one test, ours or another: `PROMISES_SERVER` is its command.
 import { execFileSync, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { client, connected, until, within } from "../official/helpers.mjs";
+import { client, connected, program, until, within } from "../official/helpers.mjs";
 
-const OURS = fileURLToPath(new URL("../../target/release/promises", import.meta.url));
+const OURS = program("promises");
 const [COMMAND, ...ARGS] = process.env.PROMISES_SERVER?.split(" ") ?? [OURS];
 
 /** A server that ends with the test, and a client of it that looks on. */

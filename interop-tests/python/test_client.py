@@ -14,7 +14,7 @@ import socketio
 engineio.payload.Payload.max_decode_packets = 10_000
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("KITCHEN_SINK", ROOT / "target/release/kitchen-sink")
+BINARY = os.environ.get("KITCHEN_SINK", ROOT / "target" / os.environ.get("PROFILE", "release") / "kitchen-sink")
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 DEADLINE = 5
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::config::origin::Origin;
+use crate::config::web_origin::Origin;
 
 /// The methods that polling uses.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");

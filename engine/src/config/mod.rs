@@ -11,5 +11,5 @@ pub(crate) mod descriptors;
 pub(crate) mod engine;
 pub(crate) mod hooks;
 pub(crate) mod listen;
-pub(crate) mod origin;
 pub(crate) mod overflow;
+pub(crate) mod web_origin;

@@ -33,14 +33,15 @@ use crate::{
     http::{
         body::{BodyError, collect},
         coding::AcceptedCoding,
-        extension,
         filter::{Rejection, RequestFilter},
+        permessage_deflate,
         reply::{
             Content, RETRY_AFTER_OVERLOAD, Reply, rejection, retry_later, shutting_down, status,
-            switching_protocols, too_many_handshakes, with_cookie,
+            too_many_handshakes, with_cookie,
         },
-        request::{Intent, WebSocketKey},
+        request::Intent,
         view::{RequestHead as _, RequestView},
+        websocket_handshake::{WebSocketKey, switching_protocols},
     },
     metrics::limits::Limit,
     proto::{
@@ -284,7 +285,7 @@ impl<A: Application> Engine<A> {
                 Err(refused) => refused.into(),
             },
             Ok(Intent::Upgrade(session, key, dialect)) => {
-                let deflate = extension::negotiate(request.headers(), &self.shared.config);
+                let deflate = permessage_deflate::negotiate(request.headers(), &self.shared.config);
                 let response = switching_protocols(&key, request.headers(), deflate);
                 on_upgrade(request.extensions_mut(), move |parts| {
                     let websocket = WebSocket::new(parts, dialect, deflate);
@@ -354,7 +355,7 @@ impl<A: Application> Engine<A> {
         mut request: http::request::Parts,
     ) -> Response<Full<Bytes>> {
         let Some(sid) = self.generate_id(&request) else { return self.id_taken(&request) };
-        let deflate = extension::negotiate(&request.headers, &self.shared.config);
+        let deflate = permessage_deflate::negotiate(&request.headers, &self.shared.config);
         let response = switching_protocols(key, &request.headers, deflate);
         let handshake_request = self.handshake_request(&request);
         let engine = self.clone();

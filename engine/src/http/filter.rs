@@ -14,7 +14,7 @@ use crate::{
     },
     error::ConnectionError,
     http::{
-        cors::{Grant, OriginRefused, SEC_FETCH_SITE},
+        origin::{Grant, OriginRefused, SEC_FETCH_SITE},
         reply::{MAX_LOGGED_LEN, Reply, rejection},
         request::Intent,
         view::{RequestHead, RequestView},

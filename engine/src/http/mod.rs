@@ -7,10 +7,11 @@
 pub(crate) mod body;
 #[cfg_attr(not(feature = "compression"), path = "coding_off.rs")]
 pub(crate) mod coding;
-pub(crate) mod cors;
-#[cfg_attr(not(feature = "compression"), path = "extension_off.rs")]
-pub(crate) mod extension;
 pub(crate) mod filter;
+pub(crate) mod origin;
+#[cfg_attr(not(feature = "compression"), path = "permessage_deflate_off.rs")]
+pub(crate) mod permessage_deflate;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod view;
+pub(crate) mod websocket_handshake;

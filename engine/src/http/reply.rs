@@ -5,14 +5,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     ConnectionError, Limit, RequestError,
-    http::{extension, request::WebSocketKey},
     proto::{
         budget::Charge,
-        deflate::Negotiated,
         dialect::{Dialect, Revision},
         payload::v3,
     },
@@ -185,35 +182,6 @@ pub(crate) fn with_cookie(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
-}
-
-pub(crate) fn switching_protocols(
-    key: &WebSocketKey,
-    request: &HeaderMap,
-    deflate: Option<Negotiated>,
-) -> Response<Full<Bytes>> {
-    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(protocol) = subprotocol(request) {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
-    if let Some(deflate) = deflate {
-        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension::response_header(deflate));
-    }
-    response
-}
-
-/// Returns the first subprotocol that the client offers. The engine ignores it, as Node does, but browsers
-/// fail a handshake that accepts none of their offers.
-fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
-    let offered = request.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    let first = offered.split(',').next()?.trim();
-    if first.is_empty() { None } else { HeaderValue::from_str(first).ok() }
 }
 
 /// Logs a rejected request and creates its response.

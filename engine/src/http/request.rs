@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::header;
 use memchr::memchr;
 
 use crate::{
     RequestError,
     config::engine::EngineConfig,
-    http::view::RequestHead,
+    http::{
+        view::RequestHead,
+        websocket_handshake::{WebSocketKey, websocket_key},
+    },
     proto::{
         dialect::{Dialect, Revision},
         packet::TransportKind,
@@ -36,22 +37,6 @@ pub(crate) enum Intent {
     UpgradedAlready(WebSocketKey, Dialect),
     /// Uses a method other than GET and POST on a session.
     Unsupported,
-}
-
-/// The key of a WebSocket handshake: 16 bytes in base64.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WebSocketKey([u8; 24]);
-
-impl WebSocketKey {
-    fn parse(value: &[u8]) -> Option<Self> {
-        let mut nonce = [0; 18];
-        let is_nonce = BASE64_STANDARD.decode_slice(value, &mut nonce).is_ok_and(|len| len == 16);
-        value.try_into().ok().filter(|_| is_nonce).map(Self)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 /// The query parameters of the protocol. The last value counts if one is repeated.
@@ -186,28 +171,6 @@ impl Intent {
         }
         Ok(intent)
     }
-}
-
-/// Returns the key of a WebSocket handshake, RFC 6455 section 4.2.1, or `None` if the request is not one.
-fn websocket_key(request: &impl RequestHead) -> Option<Result<WebSocketKey, RequestError>> {
-    // `Upgrade` is absent from most requests, so check it first.
-    if !request.has_token(&header::UPGRADE, "websocket")
-        || !request.has_token(&header::CONNECTION, "upgrade")
-        || !request.is_http11()
-    {
-        return None;
-    }
-    if request.single_value(&header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != b"13") {
-        return Some(Err(RequestError::WebSocketVersion));
-    }
-    // A body would be parsed as frames.
-    let has_body = request.values(&header::TRANSFER_ENCODING).next().is_some()
-        || request.values(&header::CONTENT_LENGTH).next().is_some_and(|length| length != b"0");
-    let key = request.single_value(&header::SEC_WEBSOCKET_KEY).and_then(WebSocketKey::parse);
-    Some(match key {
-        Some(key) if request.method() == "GET" && !has_body => Ok(key),
-        _ => Err(RequestError::BadRequest),
-    })
 }
 
 #[cfg(test)]

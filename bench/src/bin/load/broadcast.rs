@@ -8,7 +8,7 @@ use bench::{
 
 use crate::{
     net::Net,
-    pace::Pace,
+    pace::Pacer,
     payload::event_argument,
     sockets::{Scenario, own_room},
 };
@@ -21,7 +21,7 @@ pub(crate) struct Broadcast {
     rooms: Vec<Room>,
     /// For each socket and slot the number of the publication that it has got last, counted from 1.
     received: Vec<Vec<usize>>,
-    pace: Option<Pace>,
+    pace: Option<Pacer>,
     deliveries: usize,
     /// Deliveries that others have overtaken. They are allowed, but told.
     overtaken: usize,
@@ -80,7 +80,7 @@ impl Broadcast {
         Ok(Self {
             rooms: (0..rooms).map(room).collect(),
             received: vec![vec![0; job.window]; job.connections],
-            pace: job.rate.map(Pace::new),
+            pace: job.rate.map(Pacer::new),
             deliveries: 0,
             overtaken: 0,
         })
@@ -94,7 +94,7 @@ impl Broadcast {
 }
 
 impl Room {
-    fn publish(&mut self, net: &mut Net, pace: &mut Option<Pace>) {
+    fn publish(&mut self, net: &mut Net, pace: &mut Option<Pacer>) {
         loop {
             let position = self.published % self.slots.len();
             let slot = &mut self.slots[position];

@@ -12,7 +12,7 @@ use crate::{
     disconnect::close_frame,
     http,
     net::{Actor, Net},
-    pace::Pace,
+    pace::Pacer,
 };
 
 const SEPARATOR: char = '\x1e';
@@ -28,7 +28,7 @@ pub(crate) struct Churn {
     owners: Vec<usize>,
     upgrades: bool,
     started: bool,
-    pace: Option<Pace>,
+    pace: Option<Pacer>,
     port: u16,
     frames: Frames,
 }
@@ -103,7 +103,7 @@ impl Churn {
             owners: Vec::new(),
             upgrades: job.kind == Kind::Upgrade,
             started: false,
-            pace: job.rate.map(Pace::new),
+            pace: job.rate.map(Pacer::new),
             port: job.port,
             frames: Frames {
                 connect: frame::text("40"),

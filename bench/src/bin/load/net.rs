@@ -89,7 +89,7 @@ impl Net {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("a new socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        // From one address there are only 28,000 ports, and one that was used rests for a minute.
+        // From one address there are only 28,000 ports, and one that was used is blocked for a minute.
         let [.., third, fourth] = (self.opened % 0xf000 + 0x101).to_be_bytes();
         self.opened += 1;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::new(127, 0, third, fourth), 0).into()).context("bind")?;

@@ -3,14 +3,14 @@
 use crate::meter::nanoseconds;
 
 /// Says when the next operation has to begin.
-pub(crate) struct Pace {
+pub(crate) struct Pacer {
     /// Seconds between two operations.
     interval: f64,
     start: u64,
     count: usize,
 }
 
-impl Pace {
+impl Pacer {
     pub(crate) fn new(per_second: f64) -> Self {
         Self { interval: 1.0 / per_second, start: 0, count: 0 }
     }
@@ -32,11 +32,11 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::Pace;
+    use super::Pacer;
 
     #[test]
     fn what_is_late_is_due_at_the_time_it_should_have_been() {
-        let mut pace = Pace::new(1000.0);
+        let mut pace = Pacer::new(1000.0);
         pace.start(5);
         assert_eq!(pace.due(4), None);
         assert_eq!(pace.due(2_000_004), Some((0, 5)));

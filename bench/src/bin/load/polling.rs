@@ -10,7 +10,7 @@ use crate::{
     memory::resident,
     meter::nanoseconds,
     net::{Actor, Net},
-    pace::Pace,
+    pace::Pacer,
     payload::event_argument,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Polling {
     start_at: u64,
     started: bool,
     echoes: bool,
-    pace: Option<Pace>,
+    pace: Option<Pacer>,
     event: String,
     port: u16,
     pid: i32,
@@ -75,7 +75,7 @@ impl Polling {
             start_at: u64::MAX,
             started: false,
             echoes: job.kind == Kind::Polling,
-            pace: job.rate.map(Pace::new),
+            pace: job.rate.map(Pacer::new),
             event: format!(r#"42["echo",{}]"#, event_argument(100)),
             port: job.port,
             pid: job.pid,

@@ -8,7 +8,7 @@ use bench::{
     job::{Job, Kind},
 };
 
-use crate::{net::Net, pace::Pace, payload::event_argument, sockets::Scenario};
+use crate::{net::Net, pace::Pacer, payload::event_argument, sockets::Scenario};
 
 /// Sockets that join and leave the same room.
 const SOCKETS_IN_A_ROOM: usize = 10;
@@ -38,8 +38,8 @@ pub(crate) struct RoundTrips {
     scripts: Vec<Vec<Call>>,
     sockets: Vec<Asker>,
     window: usize,
-    pace: Option<Pace>,
-    scratch: Vec<u8>,
+    pace: Option<Pacer>,
+    buffer: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -80,24 +80,24 @@ impl RoundTrips {
             scripts,
             sockets: (0..job.connections).map(|_| Asker::default()).collect(),
             window: job.window,
-            pace: job.rate.map(Pace::new),
-            scratch: Vec::new(),
+            pace: job.rate.map(Pacer::new),
+            buffer: Vec::new(),
         }
     }
 
     fn send(&mut self, net: &mut Net, socket: usize) {
         let asker = &mut self.sockets[socket];
         let script = &self.scripts[socket % self.scripts.len()];
-        self.scratch.clear();
+        self.buffer.clear();
         while asker.in_flight.len() < self.window
             && let Some(began) = asker.waiting.pop_front()
         {
-            self.scratch.extend_from_slice(&script[asker.next].request);
+            self.buffer.extend_from_slice(&script[asker.next].request);
             asker.next = (asker.next + 1) % script.len();
             asker.in_flight.push_back(began);
         }
-        if !self.scratch.is_empty() {
-            net.send(socket, &self.scratch);
+        if !self.buffer.is_empty() {
+            net.send(socket, &self.buffer);
         }
     }
 }

@@ -17,11 +17,9 @@ use tokio::{
 };
 
 use super::{
-    answer::ResponseContext,
     body::{BodySender, RequestBody},
     clock::Clock,
     head::{self, HeadError, HeadInfo, Length},
-    response::{Framing, write_head},
 };
 use crate::{
     BoxFuture, ListenConfig, Listener, RequestError,
@@ -30,7 +28,15 @@ use crate::{
         reply::{Reply, json_error},
         view::RequestView,
     },
-    listen::{HttpService, connections::Connections, drain::DrainSignal},
+    listen::{
+        HttpService,
+        connections::Connections,
+        drain::DrainSignal,
+        http1::{
+            response_head::{Framing, write_head},
+            writer::ResponseContext,
+        },
+    },
     session::admission::Pipelined,
     transport::{
         stream::Stream,

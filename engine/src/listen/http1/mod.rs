@@ -7,13 +7,13 @@
 //! It is strict where leniency enables request smuggling: a request has one length, `chunked` has one
 //! spelling, and a request never has both.
 
-mod answer;
 mod body;
 mod chunked;
 mod clock;
 mod connection;
 mod head;
-mod response;
+mod response_head;
+mod writer;
 
 pub use self::body::RequestBody;
 pub(super) use self::connection::{Connection, lingering_close};

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::{
         EngineConfig, PerMessageDeflate, SessionHandle, Sid, TransportKind,
-        http::extension::negotiate,
+        http::permessage_deflate::negotiate,
         proto::{
             deflate::Negotiated,
             websocket::{Decoder, Event},

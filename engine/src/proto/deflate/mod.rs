@@ -7,10 +7,10 @@
 mod codec;
 #[cfg(feature = "compression")]
 mod message;
-#[cfg(feature = "compression")]
-mod negotiated;
 #[cfg(not(feature = "compression"))]
 mod off;
+#[cfg(feature = "compression")]
+mod params;
 
 #[cfg(not(feature = "compression"))]
 pub(crate) use off::{Deflate, Inflate, Negotiated, Slot};
@@ -21,5 +21,5 @@ pub(crate) use self::message::History;
 pub(crate) use self::{
     codec::MAX_BITS,
     message::{Deflate, Inflate, Slot},
-    negotiated::Negotiated,
+    params::Negotiated,
 };

@@ -152,7 +152,7 @@ impl<A: Application> Driver<A> {
     pub(super) fn poll_close_websocket(&mut self, cx: &mut Context<'_>, now: Instant) {
         if let Some(websocket) = &mut self.websocket
             && websocket.is_closing()
-            && with_read_buffer(|scratch| websocket.poll_close(cx, now.into_std(), scratch)).is_ready()
+            && with_read_buffer(|buffer| websocket.poll_close(cx, now.into_std(), buffer)).is_ready()
         {
             self.websocket = None;
         }

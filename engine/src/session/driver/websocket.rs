@@ -28,7 +28,7 @@ impl<A: Application> Driver<A> {
             self.unread = true;
             return false;
         }
-        let read = with_read_buffer(|scratch| self.read_with(cx, now, scratch));
+        let read = with_read_buffer(|buffer| self.read_with(cx, now, buffer));
         if let Some(websocket) = &mut self.websocket
             && read
         {
@@ -37,12 +37,12 @@ impl<A: Application> Driver<A> {
         read
     }
 
-    fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> bool {
+    fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> bool {
         let Some(websocket) = &mut self.websocket else { return false };
         if !websocket.unread_ready {
-            let fresh = match websocket.stream.poll_read(cx, scratch) {
+            let fresh = match websocket.stream.poll_read(cx, buffer) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(read)) if read > 0 => &mut scratch[..read],
+                Poll::Ready(Ok(read)) if read > 0 => &mut buffer[..read],
                 Poll::Ready(_) => {
                     self.websocket = None;
                     self.session.handle(

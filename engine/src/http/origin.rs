@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use crate::{
     config::{
         cors::{Cors, Origins},
-        origin::Origin,
+        web_origin::Origin,
     },
     http::view::RequestHead,
 };

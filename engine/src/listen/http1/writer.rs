@@ -13,13 +13,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::{
-    connection::Connection,
-    response::{Framing, write_head, write_reply_head},
-};
+use super::connection::Connection;
 use crate::{
     Listener,
     http::{reply::Reply, view::list_contains},
+    listen::http1::response_head::{Framing, write_head, write_reply_head},
 };
 
 /// Maximum size of a body that is written together with its head.
