@@ -202,7 +202,7 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     let origin = origin.and_then(|origin| str::from_utf8(origin.as_bytes()).ok());
     let setting = origin.filter(|origin| origin.len() <= MAX_LOGGED_LEN).map(suggested_setting);
     tracing::warn!(
-        left_out = permit.left_out,
+        suppressed = permit.suppressed,
         origin = %loggable(request, header::ORIGIN),
         host = %loggable(request, header::HOST),
         cors = %setting.as_deref().unwrap_or("none for a header that is too long or no single text"),
@@ -214,7 +214,7 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
 fn warn_subresource<B>(request: &Request<B>, limit: &RateLimit) {
     if let Some(permit) = limit.try_acquire() {
         tracing::warn!(
-            left_out = permit.left_out,
+            suppressed = permit.suppressed,
             site = %loggable(request, SEC_FETCH_SITE),
             host = %loggable(request, header::HOST),
             "refused to a page of another origin, which its browser does not name"

@@ -232,7 +232,7 @@ async fn accept<L: Listener, S: HttpService>(
             Err(error) if is_disconnect(&error) => {}
             Err(error) => {
                 if let Some(permit) = connections.may_warn() {
-                    tracing::warn!(left_out = permit.left_out, %error, "cannot accept connections");
+                    tracing::warn!(suppressed = permit.suppressed, %error, "cannot accept connections");
                 }
                 tokio::time::sleep(connections.config().accept_back_off).await;
             }
@@ -312,7 +312,7 @@ impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
 fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     if let Some(permit) = connections.may_warn() {
         tracing::warn!(
-            left_out = permit.left_out,
+            suppressed = permit.suppressed,
             refused = connections.refused() + 1,
             "too many connections"
         );

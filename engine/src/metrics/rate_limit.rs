@@ -14,20 +14,20 @@ pub struct RateLimit(Mutex<Window>);
 struct Window {
     start: Option<Instant>,
     count: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 /// The permission to log a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPermit {
     /// The number of lines left out since the last one, if any.
-    pub left_out: Option<u64>,
+    pub suppressed: Option<u64>,
 }
 
 impl RateLimit {
     /// Creates an independent limit.
     pub const fn new() -> Self {
-        Self(Mutex::new(Window { start: None, count: 0, left_out: 0 }))
+        Self(Mutex::new(Window { start: None, count: 0, suppressed: 0 }))
     }
 
     /// Returns `Some` if another line may be logged.
@@ -41,11 +41,11 @@ impl RateLimit {
         }
         window.count = window.count.saturating_add(1);
         if window.count > PER_SECOND {
-            window.left_out += 1;
+            window.suppressed += 1;
             return None;
         }
-        let left_out = Some(std::mem::take(&mut window.left_out)).filter(|&left_out| left_out > 0);
-        Some(LogPermit { left_out })
+        let suppressed = Some(std::mem::take(&mut window.suppressed)).filter(|&suppressed| suppressed > 0);
+        Some(LogPermit { suppressed })
     }
 }
 
@@ -60,7 +60,7 @@ macro_rules! __log {
         if tracing::enabled!(tracing::Level::$level) {
             static LIMIT: $crate::__RateLimit = $crate::__RateLimit::new();
             if let Some(permit) = LIMIT.try_acquire() {
-                tracing::event!(tracing::Level::$level, left_out = permit.left_out, $($line)+);
+                tracing::event!(tracing::Level::$level, suppressed = permit.suppressed, $($line)+);
             }
         }
     };
@@ -73,8 +73,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ten_per_second_are_allowed_and_the_others_counted() {
         let limit = RateLimit::new();
-        let allowed =
-            || (0..20).filter_map(|_| limit.try_acquire().map(|permit| permit.left_out)).collect::<Vec<_>>();
+        let allowed = || {
+            (0..20).filter_map(|_| limit.try_acquire().map(|permit| permit.suppressed)).collect::<Vec<_>>()
+        };
         assert_eq!(allowed(), [None; 10]);
         assert_eq!(allowed(), []);
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -29,10 +29,10 @@ pub(crate) enum Expired {
 /// The reaction to a ping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PingVerdict {
-    Answered,
-    Ignored,
+    Reply,
+    Ignore,
     /// The session ends.
-    Abuse,
+    Close,
 }
 
 impl PeerTimeouts {
@@ -68,11 +68,11 @@ impl PeerTimeouts {
         }
         self.pings = self.pings.saturating_add(1);
         if self.pings <= per_second {
-            PingVerdict::Answered
+            PingVerdict::Reply
         } else if self.pings <= per_second.saturating_mul(ABUSE_FACTOR) {
-            PingVerdict::Ignored
+            PingVerdict::Ignore
         } else {
-            PingVerdict::Abuse
+            PingVerdict::Close
         }
     }
 
@@ -132,11 +132,11 @@ mod tests {
         let second = Duration::from_secs(1);
         for start in [now, now + second] {
             let verdicts: Vec<_> = (0..31).map(|_| timeouts.ping(start, 3)).collect();
-            assert_eq!(verdicts[..3], [PingVerdict::Answered; 3]);
-            assert_eq!(verdicts[3..30], [PingVerdict::Ignored; 27]);
-            assert_eq!(verdicts[30], PingVerdict::Abuse);
+            assert_eq!(verdicts[..3], [PingVerdict::Reply; 3]);
+            assert_eq!(verdicts[3..30], [PingVerdict::Ignore; 27]);
+            assert_eq!(verdicts[30], PingVerdict::Close);
         }
-        assert_eq!(timeouts.ping(now + second + second / 2, 3), PingVerdict::Abuse);
-        assert_eq!(timeouts.ping(now + second * 2, 3), PingVerdict::Answered);
+        assert_eq!(timeouts.ping(now + second + second / 2, 3), PingVerdict::Close);
+        assert_eq!(timeouts.ping(now + second * 2, 3), PingVerdict::Reply);
     }
 }

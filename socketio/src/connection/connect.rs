@@ -48,10 +48,10 @@ impl Connection {
         }
         if self.memberships.len() >= self.config.max_namespaces {
             self.namespaces.unknown.warnings.limit_hit(path, Limit::MaxNamespaces);
-            return self.refuse(path, &ConnectError::new("too many namespaces"));
+            return self.send_connect_error(path, &ConnectError::new("too many namespaces"));
         }
         if !self.admit(path, auth) {
-            return self.refuse(path, &unknown_namespace(&self.session));
+            return self.send_connect_error(path, &unknown_namespace(&self.session));
         }
         self.poll_admission(self.memberships.len() - 1, cx)
     }
@@ -77,13 +77,13 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn refuse(&mut self, path: &str, refuse: &ConnectError) -> Result<(), Violation> {
-        self.namespaces.record_refused(path, refuse);
+    pub(super) fn send_connect_error(&mut self, path: &str, error: &ConnectError) -> Result<(), Violation> {
+        self.namespaces.record_refused(path, error);
         self.count_attempt()?;
         let encoder = Encoder { namespace: path, parser: self.config.parser.as_deref() };
         let encode =
             if is_legacy(&self.session) { Encoder::connect_error_legacy } else { Encoder::connect_error };
-        if let Ok(frames) = encode(encoder, refuse.message(), refuse.details()) {
+        if let Ok(frames) = encode(encoder, error.message(), error.details()) {
             // Fails only if the session has ended.
             let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
         }
@@ -99,14 +99,14 @@ impl Connection {
             Ok(member) => member,
             Err(refuse) => {
                 let path = self.memberships.drop_membership(at);
-                return self.refuse(&path, &refuse);
+                return self.send_connect_error(&path, &refuse);
             }
         };
         if !member.enter() {
             self.memberships.drop_membership(at);
             return Ok(());
         }
-        self.join_by = None;
+        self.connect_deadline = None;
         tracing::debug!(namespace = &*membership.path, id = member.socket().id().as_str(), "socket joined");
         let hook = member.connected(membership.key);
         membership.stage = match hook {

@@ -32,7 +32,7 @@ impl Connection {
     /// Takes a message, and ends the session if it violates the protocol.
     pub(super) fn receive(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
         let result = match message {
-            message if self.decoder.is_some() => self.encoded(message, cx),
+            message if self.decoder.is_some() => self.custom_message(message, cx),
             Message::Text(text) => self.text(text, cx),
             Message::Binary(bytes) => self.binary(bytes.into_owned().into(), cx),
         };
@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// Takes a message of a custom parser.
-    fn encoded(&mut self, message: Message<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
+    fn custom_message(&mut self, message: Message<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
         let Some(decoder) = &mut self.decoder else { return Ok(()) };
         let packet = match decoder.decode(message) {
             Ok(Some(packet)) => packet,
@@ -83,7 +83,8 @@ impl Connection {
             if packet.attachments.is_empty() {
                 return self.connect(&packet.namespace, payload, cx);
             }
-            return self.refuse(&packet.namespace, &ConnectError::new("auth must not hold binary data"));
+            return self
+                .send_connect_error(&packet.namespace, &ConnectError::new("auth must not hold binary data"));
         }
         let at = self.membership_of(&packet.namespace)?;
         let attachments = packet.attachments.into_owned();
@@ -95,7 +96,7 @@ impl Connection {
     fn membership_of(&self, namespace: &str) -> Result<Option<usize>, Violation> {
         let (path, _) = if is_legacy(&self.session) { split_query(namespace) } else { (namespace, "") };
         let at = self.memberships.find(path);
-        if at.is_some() || self.memberships.knows(path) { Ok(at) } else { Err(Violation::NotConnected) }
+        if at.is_some() || self.memberships.is_known(path) { Ok(at) } else { Err(Violation::NotConnected) }
     }
 
     /// Handles a packet for a namespace that the client has joined. One that it has just left ignores the packet.
@@ -114,7 +115,7 @@ impl Connection {
         if max_depth < MAX_DEPTH && !payload.is_empty() {
             json::check_depth(payload, max_depth).map_err(|_| Violation::InvalidPayload)?;
         }
-        let held_back = self.is_held_back();
+        let backpressured = self.is_backpressured();
         let membership = &mut self.memberships[at];
         match kind {
             Kind::Ack => {
@@ -124,7 +125,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            Kind::Event if membership.may_start(held_back) => {
+            Kind::Event if membership.may_start(backpressured) => {
                 self.event(at, id, payload, &mut attachments, cx)
             }
             Kind::Event => {

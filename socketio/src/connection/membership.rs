@@ -20,10 +20,10 @@ pub(crate) struct Memberships {
     /// Searched linearly, because most clients have one.
     list: Vec<Membership>,
     /// The namespaces that the client has left, the latest last. Packets for them may still arrive.
-    left: VecDeque<Box<str>>,
+    recently_left: VecDeque<Box<str>>,
     next_key: MemberKey,
     /// The bytes of the queued packets of all memberships.
-    waiting_bytes: usize,
+    queued_bytes: usize,
 }
 
 pub(crate) struct Membership {
@@ -35,7 +35,7 @@ pub(crate) struct Membership {
     /// Packets that arrived before they could be handled.
     queue: VecDeque<QueuedItem>,
     /// The deadline after which the end does not wait for running handlers.
-    grace: Option<Instant>,
+    grace_deadline: Option<Instant>,
 }
 
 pub(crate) enum Stage {
@@ -96,9 +96,9 @@ impl Memberships {
     }
 
     /// Returns `true` if the client has joined the namespace or has recently left it.
-    pub(crate) fn knows(&self, path: &str) -> bool {
+    pub(crate) fn is_known(&self, path: &str) -> bool {
         self.list.iter().any(|membership| &*membership.path == path)
-            || self.left.iter().any(|left| &**left == path)
+            || self.recently_left.iter().any(|left| &**left == path)
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &dyn Member> {
@@ -107,19 +107,19 @@ impl Memberships {
 
     /// The earliest end of a grace period.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.list.iter().filter_map(|membership| membership.grace).min()
+        self.list.iter().filter_map(|membership| membership.grace_deadline).min()
     }
 
     /// Returns `true` if another packet may be queued, of any size.
     pub(crate) fn have_room(&self, config: &ServerConfig) -> bool {
-        self.waiting_bytes < config.max_waiting_bytes
+        self.queued_bytes < config.max_waiting_bytes
     }
 
     /// Adds a membership whose admission runs.
     pub(crate) fn add(&mut self, path: &str, admission: ConnectFuture) {
         let key = self.next_key;
         self.next_key = key.wrapping_add(1);
-        self.left.retain(|left| &**left != path);
+        self.recently_left.retain(|left| &**left != path);
         // Most clients join one namespace, and a vector would allocate four places.
         self.list.reserve_exact(1);
         self.list.push(Membership {
@@ -128,13 +128,13 @@ impl Memberships {
             stage: Stage::Admitting(admission),
             in_flight: 0,
             queue: VecDeque::new(),
-            grace: None,
+            grace_deadline: None,
         });
     }
 
     /// Removes a membership and its queue. Returns its path.
     pub(crate) fn drop_membership(&mut self, at: usize) -> Box<str> {
-        self.forget(at);
+        self.clear_queue(at);
         self.list.swap_remove(at).path
     }
 
@@ -142,11 +142,11 @@ impl Memberships {
     /// arrive; as many are remembered as a client may join.
     pub(crate) fn remove(&mut self, at: usize, max_namespaces: usize) {
         let path = self.drop_membership(at);
-        self.left.retain(|left| *left != path);
-        if self.left.len() >= max_namespaces {
-            self.left.pop_front();
+        self.recently_left.retain(|left| *left != path);
+        if self.recently_left.len() >= max_namespaces {
+            self.recently_left.pop_front();
         }
-        self.left.push_back(path);
+        self.recently_left.push_back(path);
     }
 
     /// Drops the admissions that run.
@@ -154,29 +154,29 @@ impl Memberships {
         self.list.retain(|membership| !matches!(membership.stage, Stage::Admitting(_)));
     }
 
-    pub(crate) fn enqueue(&mut self, at: usize, waiting: QueuedItem) {
-        self.waiting_bytes += waiting.cost();
-        self.list[at].queue.push_back(waiting);
+    pub(crate) fn enqueue(&mut self, at: usize, item: QueuedItem) {
+        self.queued_bytes += item.cost();
+        self.list[at].queue.push_back(item);
     }
 
     /// The next packet, if it may be handled now.
-    pub(crate) fn dequeue(&mut self, at: usize, held_back: bool) -> Option<QueuedItem> {
+    pub(crate) fn dequeue(&mut self, at: usize, backpressured: bool) -> Option<QueuedItem> {
         let membership = &mut self.list[at];
-        if membership.queue.is_empty() || !membership.may_dequeue(held_back) {
+        if membership.queue.is_empty() || !membership.may_dequeue(backpressured) {
             return None;
         }
-        let waiting = membership.queue.pop_front()?;
-        self.waiting_bytes -= waiting.cost();
+        let item = membership.queue.pop_front()?;
+        self.queued_bytes -= item.cost();
         if membership.queue.is_empty() {
             membership.queue = VecDeque::new();
         }
-        Some(waiting)
+        Some(item)
     }
 
     /// Discards the queue.
-    pub(crate) fn forget(&mut self, at: usize) {
+    pub(crate) fn clear_queue(&mut self, at: usize) {
         let queue = std::mem::take(&mut self.list[at].queue);
-        self.waiting_bytes -= queue.iter().map(QueuedItem::cost).sum::<usize>();
+        self.queued_bytes -= queue.iter().map(QueuedItem::cost).sum::<usize>();
     }
 
     /// Stops waiting for handlers and `on_connect` of a client that leaves, once the grace period is over.
@@ -189,7 +189,7 @@ impl Memberships {
             return;
         }
         membership.open();
-        self.forget(at);
+        self.clear_queue(at);
         if let Some(member) = self.list[at].member() {
             member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
         }
@@ -207,15 +207,15 @@ impl Memberships {
         let reason = member.socket().left()?;
         if reason != DisconnectReason::ClientNamespaceDisconnect && !closed {
             // Disconnected by the server: queued events are discarded.
-            self.forget(at);
+            self.clear_queue(at);
         }
         let membership = &mut self.list[at];
         if (membership.in_flight > 0 || !membership.queue.is_empty()) && !membership.grace_is_over(grace) {
             return None;
         }
-        self.forget(at);
+        self.clear_queue(at);
         let membership = &mut self.list[at];
-        membership.grace = None;
+        membership.grace_deadline = None;
         match std::mem::replace(&mut membership.stage, Stage::Leaving) {
             Stage::Open(member) => Some((member, reason)),
             _ => None,
@@ -261,14 +261,14 @@ impl Membership {
     }
 
     /// Returns `true` if an event that arrives now is handled at once.
-    pub(crate) fn may_start(&self, held_back: bool) -> bool {
-        self.queue.is_empty() && self.may_dequeue(held_back)
+    pub(crate) fn may_start(&self, backpressured: bool) -> bool {
+        self.queue.is_empty() && self.may_dequeue(backpressured)
     }
 
-    fn may_dequeue(&self, held_back: bool) -> bool {
+    fn may_dequeue(&self, backpressured: bool) -> bool {
         let Stage::Open(member) = &self.stage else { return false };
         let max = member.max_in_flight();
-        !held_back && (self.in_flight < max || self.in_flight < member.socket().max_handlers(max))
+        !backpressured && (self.in_flight < max || self.in_flight < member.socket().max_handlers(max))
     }
 
     fn has_left(&self) -> bool {
@@ -282,6 +282,6 @@ impl Membership {
     /// Returns `true` once the grace period has passed. The first call starts it.
     fn grace_is_over(&mut self, grace: Duration) -> bool {
         let now = tokio::time::Instant::now().into_std();
-        now >= *self.grace.get_or_insert(now + grace)
+        now >= *self.grace_deadline.get_or_insert(now + grace)
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     /// Handlers that have not completed at their first poll.
     running: Option<Box<FuturesUnordered<HandlerFuture>>>,
     /// The deadline for joining a first namespace.
-    join_by: Option<Instant>,
+    connect_deadline: Option<Instant>,
     failed_attempts: usize,
     /// Nothing can make progress before the next message or the end of a socket. Most wake-ups are for messages to
     /// the client, and then `poll` must not touch memory that is seldom in the caches.
@@ -78,7 +78,7 @@ impl Connection {
         session: SessionHandle,
         request: Arc<HandshakeRequest>,
     ) -> Self {
-        let join_by = tokio::time::Instant::now().into_std() + config.connect_timeout;
+        let connect_deadline = tokio::time::Instant::now().into_std() + config.connect_timeout;
         let limits =
             ParserLimits { max_bytes: config.engine.max_http_buffer_size, max_depth: config.max_json_depth };
         let decoder = config.parser.as_deref().map(|parser| GuardedDecoder::new(parser, limits));
@@ -92,7 +92,7 @@ impl Connection {
             partial: None,
             decoder,
             running: None,
-            join_by: Some(join_by),
+            connect_deadline: Some(connect_deadline),
             failed_attempts: 0,
             is_idle: false,
             state: State::Open,
@@ -107,7 +107,7 @@ impl Connection {
     fn join_root(&mut self) {
         if !self.admit("/", "") {
             // A first attempt cannot exceed a limit.
-            let _ = self.refuse("/", &unknown_namespace(&self.session));
+            let _ = self.send_connect_error("/", &unknown_namespace(&self.session));
         }
     }
 
@@ -144,23 +144,23 @@ impl Connection {
     /// Handles queued events, and completes the end of a socket that has left.
     fn advance(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         // Also after a violation: nothing else would complete the end of the socket.
-        let handled = self.handle_waiting(at, cx);
+        let handled = self.handle_queued(at, cx);
         handled.and(self.leave(at, cx))
     }
 
     /// Returns `true` while no event of the client may start, because it has not read the replies to earlier ones.
-    fn is_held_back(&self) -> bool {
+    fn is_backpressured(&self) -> bool {
         self.session.is_backlogged() && self.state != State::Closed
     }
 
-    fn handle_waiting(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
+    fn handle_queued(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         for _ in 0..MAX_AT_ONCE {
-            let Some(waiting) = self.memberships.dequeue(at, self.is_held_back()) else { return Ok(()) };
-            match waiting {
+            let Some(item) = self.memberships.dequeue(at, self.is_backpressured()) else { return Ok(()) };
+            match item {
                 QueuedItem::Event { id, payload, mut attachments } => {
                     if let Err(violation) = self.event(at, id, &payload, &mut attachments, cx) {
                         // Later packets are discarded.
-                        self.memberships.forget(at);
+                        self.memberships.clear_queue(at);
                         return Err(violation);
                     }
                 }
@@ -260,7 +260,7 @@ impl engineio::Connection for Connection {
     }
 
     fn is_established(&self) -> bool {
-        self.join_by.is_none()
+        self.connect_deadline.is_none()
     }
 
     fn ready(&self) -> bool {
@@ -279,7 +279,7 @@ impl engineio::Connection for Connection {
     fn closed(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.is_idle = false;
-        self.join_by = None;
+        self.connect_deadline = None;
         self.partial = None;
         self.memberships.end_admissions();
         for member in self.memberships.members() {
@@ -289,12 +289,12 @@ impl engineio::Connection for Connection {
 
     fn deadline(&self) -> Option<Instant> {
         let grace = if self.is_idle { None } else { self.memberships.deadline() };
-        grace.into_iter().chain(self.join_by).min()
+        grace.into_iter().chain(self.connect_deadline).min()
     }
 
     fn timeout(&mut self, now: Instant) {
-        if self.join_by.is_some_and(|by| by <= now) {
-            self.join_by = None;
+        if self.connect_deadline.is_some_and(|by| by <= now) {
+            self.connect_deadline = None;
             self.namespaces.unknown.warnings.limit_hit("", Limit::ConnectTimeout);
             self.session.close();
         }

@@ -105,7 +105,7 @@ impl BroadcastOperator {
     )]
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
-        let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), None, args)?);
+        let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
         adapter.deliver(&self.target, &packet, self.flags)?;
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
@@ -138,7 +138,7 @@ impl BroadcastOperator {
     ) -> Result<BroadcastAckRequest<A>, EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let id = adapter.next_ack();
-        let packet = self.flags.mark(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
+        let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
         adapter.hooks.metrics.broadcast();
         let mut pending = adapter.deliver_with_ack(&self.target, &packet, id, self.flags);
         let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);

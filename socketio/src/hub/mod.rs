@@ -79,7 +79,7 @@ pub(crate) struct Adapter {
 #[derive(Default)]
 pub(crate) struct Hooks {
     /// Serializes the data of a socket as JSON, which all servers can fetch.
-    pub(crate) share: Option<Share>,
+    pub(crate) share: Option<DataSerializer>,
     pub(crate) server_events: BTreeMap<Box<str>, ServerHandler>,
     pub(crate) room: Option<RoomHook>,
     pub(crate) metrics: NamespaceMetrics,
@@ -90,7 +90,7 @@ pub(crate) struct Hooks {
 pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
 
 /// Serializes the data of a socket; `None` if the data is of another type.
-pub(crate) type Share = fn(&AnySocket) -> Option<Result<String, serde_json::Error>>;
+pub(crate) type DataSerializer = fn(&AnySocket) -> Option<Result<String, serde_json::Error>>;
 
 /// The delivery options of an event.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,7 +102,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     /// Applies `uncompressed` to a packet.
-    pub(crate) fn mark(self, packet: Frames) -> Frames {
+    pub(crate) fn apply_to(self, packet: Frames) -> Frames {
         if self.uncompressed { packet.uncompressed() } else { packet }
     }
 }
@@ -245,7 +245,7 @@ impl Adapter {
             // On error, the policy has already been applied: the socket is being disconnected, or the loss
             // was counted.
             if send(socket, packet, flags, self.slow_consumer).is_ok() {
-                self.note(&mut observed, socket);
+                self.record_observed(&mut observed, socket);
             }
         };
         match &self.recovery {
@@ -269,7 +269,7 @@ impl Adapter {
     }
 
     /// Records a recipient, if the namespace has an observer of outgoing events.
-    fn note(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
+    fn record_observed(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
         if self.is_observed {
             observed.push(socket.clone());
         }
@@ -301,7 +301,7 @@ impl Adapter {
                     .inspect_err(|_| drop(socket.acks().remove(id)))
             });
             match sent {
-                Ok(()) => self.note(&mut observed, socket),
+                Ok(()) => self.record_observed(&mut observed, socket),
                 Err(error) => {
                     limit_hit_by_any |= matches!(error, EmitError::TooManyAcks);
                     outcomes.resolve(at, Outcome::Failed(error));
@@ -383,7 +383,7 @@ impl Adapter {
         slots.filter_map(|slot| Some(f(&rooms, rooms.socket(slot)?, slot))).collect()
     }
 
-    fn shared_data(&self, share: Share, socket: &AnySocket) -> Option<Box<str>> {
+    fn shared_data(&self, share: DataSerializer, socket: &AnySocket) -> Option<Box<str>> {
         let written = catch_unwind(AssertUnwindSafe(|| share(socket)));
         match written {
             Ok(Some(Ok(data))) => return Some(data.into()),

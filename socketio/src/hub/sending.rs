@@ -32,7 +32,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     /// Sends an event with the policy of the namespace, and notifies the observers.
     pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
-        let packet = flags.mark(packet);
+        let packet = flags.apply_to(packet);
         let mut lost = false;
         let sent = self.with_offset(&packet, flags, |frames| {
             if flags.volatile {

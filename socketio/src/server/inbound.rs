@@ -191,7 +191,7 @@ impl Worker {
 /// requesting server then reports this one as missing.
 fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -> Option<Frames> {
     match adapter.encoder().translate(packet, id) {
-        Ok(packet) => Some(flags.mark(packet)),
+        Ok(packet) => Some(flags.apply_to(packet)),
         Err(error) => {
             engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
             None

@@ -170,7 +170,7 @@ pub(crate) enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     /// None: the messages stay in the queue.
-    Hold,
+    None,
     /// The response to the parked poll, by [`Input::Deliver`].
     Poll,
     /// The WebSocket.
@@ -345,7 +345,7 @@ impl Session {
         match self.state {
             State::Polling { poll: true, .. } => Route::Poll,
             State::WebSocket => Route::WebSocket,
-            _ => Route::Hold,
+            _ => Route::None,
         }
     }
 

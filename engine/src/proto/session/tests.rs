@@ -150,7 +150,7 @@ fn a_ping_answers_a_parked_poll() {
     let mut sim = Sim::new(Polling);
     sim.feed(Input::Arrived(Request::Poll));
     assert_eq!(sim.wake(), [PING]);
-    assert_eq!(sim.session.route(), Route::Hold);
+    assert_eq!(sim.session.route(), Route::None);
 }
 
 #[test]
@@ -162,12 +162,12 @@ fn a_ping_from_the_client_is_an_error() {
 #[test]
 fn messages_go_into_the_answer_of_a_parked_poll() {
     let mut sim = Sim::new(Polling);
-    assert_eq!(sim.session.route(), Route::Hold);
+    assert_eq!(sim.session.route(), Route::None);
     assert_eq!(sim.feed(Input::Deliver), []);
     assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
     assert_eq!(sim.session.route(), Route::Poll);
     assert_eq!(sim.feed(Input::Deliver), [DATA]);
-    assert_eq!(sim.session.route(), Route::Hold);
+    assert_eq!(sim.session.route(), Route::None);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn upgrades_and_releases_the_poll_in_time() {
     assert_eq!(sim.session.route(), Route::Poll);
     assert_eq!(sim.deadline(), Some(Duration::from_millis(100)));
     assert_eq!(sim.wake(), [NOOP]);
-    assert_eq!(sim.session.route(), Route::Hold);
+    assert_eq!(sim.session.route(), Route::None);
     assert!(sim.message(Polling, "a POST before the upgrade"));
     assert_eq!(sim.packet(WebSocket, "5"), [Output::Upgraded]);
     assert_eq!(sim.session.route(), Route::WebSocket);
@@ -252,7 +252,7 @@ fn the_poll_of_a_refused_post_waits() {
         sim.feed(Input::Arrived(Request::Poll));
         sim.feed(Input::Arrived(Request::Post));
         assert_eq!(sim.feed(Input::PostRefused), [Output::DropProbe, closed]);
-        assert_eq!(sim.session.route(), Route::Hold);
+        assert_eq!(sim.session.route(), Route::None);
         assert_eq!(sim.feed(Input::PostRefused), []);
         sim
     };

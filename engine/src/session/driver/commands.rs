@@ -44,13 +44,13 @@ impl<A: Application> Driver<A> {
             self.catch_up(cx, now);
         }
         let instant = now.into_std();
-        self.is_back |= matches!(command, Command::Poll(_) | Command::Post(_) | Command::Probe(_));
+        self.has_followed_up |= matches!(command, Command::Poll(_) | Command::Post(_) | Command::Probe(_));
         match command {
             // The official client acts on the close packet at once and on messages a turn later. So the messages
             // get a response of their own.
             Command::Poll(poll) if self.session.has_ended() && self.handle.has_frames() => {
                 self.poll = Some(poll);
-                self.answer(now, false, None);
+                self.respond(now, false, None);
             }
             Command::Poll(poll) => {
                 self.session.handle(instant, Input::Arrived(Request::Poll));

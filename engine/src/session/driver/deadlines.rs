@@ -27,7 +27,7 @@ const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Paused reading.
 pub(super) struct Pause {
-    /// The session ends at this instant unless reading resumes.
+    /// The session ends at this instant unless reading take_read_ready.
     until: std::time::Instant,
     /// The next check for the end of the client.
     check_at: std::time::Instant,
@@ -49,7 +49,7 @@ impl<A: Application> Driver<A> {
     }
 
     /// Acts on the deadlines that have passed.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn handle_deadlines(&mut self, now: Instant) {
         if let Some(heard) = self.handle.sync_activity() {
             // Parts of a request have arrived that do not complete a packet.
             self.session.record_activity(heard);
@@ -61,7 +61,7 @@ impl<A: Application> Driver<A> {
         self.connection.timeout(now);
     }
 
-    /// Pauses reading, or resumes it.
+    /// Pauses reading, or take_read_ready it.
     #[cold]
     pub(super) fn toggle_pause(&mut self, now: Instant) {
         let instant = now.into_std();
@@ -79,9 +79,9 @@ impl<A: Application> Driver<A> {
     fn check_pause(&mut self, now: std::time::Instant) {
         let Some(pause) = &mut self.pause else { return };
         if self.session.has_ended() {
-            (self.pause, self.unread) = (None, false);
+            (self.pause, self.read_blocked) = (None, false);
         } else if pause.until <= now {
-            (self.pause, self.unread) = (None, false);
+            (self.pause, self.read_blocked) = (None, false);
             self.handle.record_limit_hit(Limit::ReadPauseTimeout);
             self.session.handle(now, Input::Close(CloseReason::PingTimeout));
         } else if pause.check_at <= now {
@@ -108,7 +108,7 @@ impl<A: Application> Driver<A> {
             Some(Expired::Message) if !connection.ready() => {
                 websocket.update_message_timeout(now, shared.config.message_timeout);
             }
-            Some(Expired::Message) => *close = Some(refuse(handle, session, now, Fault::TooSlow)),
+            Some(Expired::Message) => *close = Some(fail_websocket(handle, session, now, Fault::TooSlow)),
             // A WebSocket that only probes has the deadline of the upgrade.
             Some(Expired::Write) | None => {}
         }
@@ -117,11 +117,11 @@ impl<A: Application> Driver<A> {
     /// Ends the session of a slow consumer.
     pub(super) fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
         self.handle.record_limit_hit(limit);
-        let setting = setting(limit, &self.shared.config);
+        let setting = describe_limit(limit, &self.shared.config);
         if let Some(permit) = self.shared.warnings.try_acquire() {
             let transport = self.handle.transport().as_str();
             let buffered = self.handle.buffered();
-            tracing::warn!(left_out = permit.left_out, %limit, setting, transport, buffered, "slow client disconnected");
+            tracing::warn!(suppressed = permit.suppressed, %limit, setting, transport, buffered, "slow client disconnected");
         }
         let text = format!("slow consumer: {limit} ({setting})");
         self.close = Some(Frame::close(close_code(Some(CloseReason::SlowConsumer)), &text));
@@ -130,7 +130,7 @@ impl<A: Application> Driver<A> {
 }
 
 /// Ends a WebSocket for a fault of its client. Returns the close frame that names the fault.
-pub(super) fn refuse(
+pub(super) fn fail_websocket(
     handle: &SessionHandle,
     session: &mut Session,
     now: std::time::Instant,
@@ -162,7 +162,7 @@ fn limit_of(fault: Fault) -> Option<Limit> {
 }
 
 /// The value of the option behind a limit, with its unit, for the limits that a slow consumer exceeds.
-fn setting(limit: Limit, config: &EngineConfig) -> String {
+fn describe_limit(limit: Limit, config: &EngineConfig) -> String {
     match limit {
         Limit::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),
         Limit::MaxBufferedTotal => format!("{} bytes", config.max_buffered_total),

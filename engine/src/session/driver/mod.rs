@@ -42,10 +42,10 @@ use crate::{
 };
 
 /// The units of work of a turn: after them the task lets others run. A message is one unit.
-const TURN: u32 = 256;
+const TURN_BUDGET: u32 = 256;
 
 /// The units of a system call, and of a pass over the session.
-const ROUND: u32 = 8;
+const PASS_COST: u32 = 8;
 
 pub(crate) struct Driver<A: Application> {
     shared: Arc<Shared<A>>,
@@ -61,18 +61,18 @@ pub(crate) struct Driver<A: Application> {
     deadline: Option<std::time::Instant>,
     timer: Timer,
     /// The cost of the messages in responses to polls, since the mailbox was last told.
-    answered: usize,
+    responded_bytes: usize,
     /// `Some` until the session is removed from the registry.
     open: Option<OpenSession>,
-    /// Input was left unread because the application takes no messages.
-    unread: bool,
+    /// Input was left read_blocked because the application takes no messages.
+    read_blocked: bool,
     /// `Some` while reading is paused for that reason.
     pause: Option<Box<Pause>>,
     /// The units of work left in this turn.
-    turn: u32,
+    budget: u32,
     permit: SessionPermit,
     /// The client has sent a request after its handshake.
-    is_back: bool,
+    has_followed_up: bool,
     /// `Some` if the log of sessions is enabled.
     log: Option<Box<SessionLog>>,
 }
@@ -123,8 +123,8 @@ impl<A: Application> Driver<A> {
         if !shared.registry.insert(handle.clone()) {
             return None;
         }
-        let is_back = websocket.is_some();
-        let permit = opening.register(&handle, !(is_back && connection.is_established()));
+        let has_followed_up = websocket.is_some();
+        let permit = opening.register(&handle, !(has_followed_up && connection.is_established()));
         let open = OpenSession::new(&shared.limits.metrics, transport);
         if shared.is_closing() {
             // Raced with `close()`, which may have listed the sessions already.
@@ -142,13 +142,13 @@ impl<A: Application> Driver<A> {
             close: None,
             deadline: None,
             timer: Timer::default(),
-            answered: 0,
+            responded_bytes: 0,
             open: Some(open),
-            unread: false,
+            read_blocked: false,
             pause: None,
-            turn: TURN,
+            budget: TURN_BUDGET,
             permit,
-            is_back,
+            has_followed_up,
         })
     }
 
@@ -168,7 +168,7 @@ impl<A: Application> Driver<A> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut now = Instant::now();
-        self.turn = TURN;
+        self.budget = TURN_BUDGET;
         let mut next = Next::Pass;
         loop {
             if next == Next::Pass && self.take_commands(cx, now).is_break() {
@@ -194,17 +194,17 @@ impl<A: Application> Driver<A> {
         self.outputs(now);
         let was_closed = self.session.is_closed();
         let idle = self.connection.poll(cx).is_ready();
-        self.confirm();
-        let commanded = self.flush(cx, now);
+        self.mark_established();
+        let has_commands = self.flush(cx, now);
         self.poll_close_websocket(cx, now);
         if self.session.is_closed() && self.websocket.is_none() && idle {
             return Next::End;
         }
         // No waker covers these transitions, so poll again.
-        if self.resumes() || (!was_closed && self.session.is_closed()) {
+        if self.take_read_ready() || (!was_closed && self.session.is_closed()) {
             return Next::Pass;
         }
-        match (read, commanded) {
+        match (read, has_commands) {
             (true, true) => Next::Pass,
             (true, false) => Next::Read,
             (false, _) => Next::Wait,
@@ -213,12 +213,12 @@ impl<A: Application> Driver<A> {
 
     /// Waits until there is something to do. Yields first if the turn is used up.
     fn poll_wait(&mut self, cx: &mut Context<'_>, now: &mut Instant) -> Poll<()> {
-        if self.turn == 0 {
+        if self.budget == 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.turn = self.turn.saturating_sub(ROUND);
-        if self.unread != self.pause.is_some() {
+        self.budget = self.budget.saturating_sub(PASS_COST);
+        if self.read_blocked != self.pause.is_some() {
             self.toggle_pause(*now);
         }
         if !self.sleep(cx) {
@@ -226,7 +226,7 @@ impl<A: Application> Driver<A> {
         }
         ready!(self.poll_timer(cx, *now));
         *now = Instant::now();
-        self.expire(*now);
+        self.handle_deadlines(*now);
         Poll::Ready(())
     }
 
@@ -236,7 +236,7 @@ impl<A: Application> Driver<A> {
         let spare = self.websocket.as_mut().map(WebSocket::take_empty_queue).unwrap_or_default();
         let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
         let writable = match self.session.route() {
-            Route::Hold => false,
+            Route::None => false,
             Route::Poll => true,
             Route::WebSocket => flushed,
         };
@@ -244,9 +244,9 @@ impl<A: Application> Driver<A> {
     }
 
     /// Ends the pending state of the session once the application knows its client.
-    fn confirm(&mut self) {
+    fn mark_established(&mut self) {
         if self.permit.is_pending()
-            && self.is_back
+            && self.has_followed_up
             && !self.session.has_ended()
             && self.connection.is_established()
         {
@@ -254,16 +254,16 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Returns `true` if the application takes messages again after some were left unread.
-    fn resumes(&mut self) -> bool {
-        let resumes = self.unread && self.connection.ready();
-        self.unread &= !resumes;
-        resumes
+    /// Returns `true` if the application takes messages again after some were left read_blocked.
+    fn take_read_ready(&mut self) -> bool {
+        let ready = self.read_blocked && self.connection.ready();
+        self.read_blocked &= !ready;
+        ready
     }
 
     /// The cost of the messages that have left since the last call.
     fn take_written(&mut self) -> usize {
-        std::mem::take(&mut self.answered) + self.websocket.as_mut().map_or(0, WebSocket::take_written)
+        std::mem::take(&mut self.responded_bytes) + self.websocket.as_mut().map_or(0, WebSocket::take_written)
     }
 }
 

@@ -30,7 +30,7 @@ impl<A: Application> Driver<A> {
                     }
                     return;
                 }
-                Output::Respond { ping, end } => self.answer(now, ping, end),
+                Output::Respond { ping, end } => self.respond(now, ping, end),
                 Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
                 Output::ProbePong => self.transmit(Frame::probe_pong()),
                 Output::Accept(_) => {}
@@ -58,9 +58,9 @@ impl<A: Application> Driver<A> {
 
     /// Writes queued messages to the current transport. Returns `true` if commands may be pending.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut commanded = true;
+        let mut has_commands = true;
         match self.session.route() {
-            Route::Hold => {}
+            Route::None => {}
             Route::Poll => {
                 if self.handle.has_frames() {
                     self.session.handle(now.into_std(), Input::Deliver);
@@ -72,7 +72,7 @@ impl<A: Application> Driver<A> {
                     && websocket.is_flushed()
                 {
                     let frames;
-                    (frames, commanded) = self.handle.take_batch();
+                    (frames, has_commands) = self.handle.take_batch();
                     if !frames.is_empty() {
                         self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
                         websocket.queue(frames);
@@ -81,7 +81,7 @@ impl<A: Application> Driver<A> {
             }
         }
         self.flush_websocket(cx, now);
-        commanded
+        has_commands
     }
 
     fn flush_websocket(&mut self, cx: &mut Context<'_>, now: Instant) {

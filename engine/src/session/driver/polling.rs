@@ -23,7 +23,7 @@ impl<A: Application> Driver<A> {
             self.poll = None;
             self.session.handle(now, Input::Disconnected { request: Request::Poll, error: true });
         }
-        let Self { shared, session, connection, post: slot, turn, unread, .. } = self;
+        let Self { shared, session, connection, post: slot, budget, read_blocked, .. } = self;
         let Some(post) = slot else { return };
         let (body, at) = match post.poll_body(cx) {
             Poll::Pending => return,
@@ -38,11 +38,11 @@ impl<A: Application> Driver<A> {
             }
         };
         while body.has_packet(*at) {
-            *unread = !(connection.ready() || session.has_ended());
-            if *turn == 0 || *unread {
+            *read_blocked = !(connection.ready() || session.has_ended());
+            if *budget == 0 || *read_blocked {
                 return;
             }
-            *turn -= 1;
+            *budget -= 1;
             let packet = body.packet(at);
             if !receive(&shared.limits.metrics, session, connection, cx, now, TransportKind::Polling, packet)
             {
@@ -57,7 +57,7 @@ impl<A: Application> Driver<A> {
     }
 
     /// Responds to the parked poll with the queued messages.
-    pub(super) fn answer(&mut self, now: Instant, ping: bool, end: Option<End>) {
+    pub(super) fn respond(&mut self, now: Instant, ping: bool, end: Option<End>) {
         let frames = match end {
             Some(End::Close) => self.handle.take_frames(),
             _ => self.handle.take_poll_frames(),
@@ -69,7 +69,7 @@ impl<A: Application> Driver<A> {
             answer.push_heartbeat();
         }
         for frame in frames {
-            self.answered += frame.cost();
+            self.responded_bytes += frame.cost();
             answer.push(&frame);
             empty = false;
         }

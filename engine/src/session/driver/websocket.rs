@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{Driver, ROUND, deadlines::refuse, receive};
+use super::{Driver, PASS_COST, deadlines::fail_websocket, receive};
 use crate::{
     Limit,
     proto::{
@@ -21,11 +21,11 @@ impl<A: Application> Driver<A> {
     /// Reads once and dispatches every complete frame. Returns `true` if there was input.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(websocket) = &self.websocket else { return false };
-        if websocket.is_closing() || self.turn == 0 {
+        if websocket.is_closing() || self.budget == 0 {
             return false;
         }
         if is_paused(&self.session, &self.connection) {
-            self.unread = true;
+            self.read_blocked = true;
             return false;
         }
         let read = with_read_buffer(|buffer| self.read_with(cx, now, buffer));
@@ -52,7 +52,7 @@ impl<A: Application> Driver<A> {
                     return true;
                 }
             };
-            self.turn = self.turn.saturating_sub(ROUND);
+            self.budget = self.budget.saturating_sub(PASS_COST);
             self.session.record_activity(now.into_std());
             if websocket.tail.is_empty() {
                 let used = self.decode(cx, now, fresh);
@@ -83,18 +83,18 @@ impl<A: Application> Driver<A> {
             self.handle.written(written);
         }
         let revision = self.handle.dialect().revision;
-        let Self { shared, handle, session, connection, websocket, close, turn, unread, .. } = self;
+        let Self { shared, handle, session, connection, websocket, close, budget, read_blocked, .. } = self;
         let (config, metrics) = (&*shared.config, &shared.limits.metrics);
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.unread_ready = false;
         while at < input.len() {
-            *unread = is_paused(session, connection);
-            if *turn == 0 || *unread {
+            *read_blocked = is_paused(session, connection);
+            if *budget == 0 || *read_blocked {
                 websocket.unread_ready = true;
                 break;
             }
-            *turn -= 1;
+            *budget -= 1;
             let decoder = &mut websocket.decoder;
             let event =
                 match decoder.decode(&mut input[at..], config.max_http_buffer_size, config.max_fragments) {
@@ -104,7 +104,7 @@ impl<A: Application> Driver<A> {
                         event
                     }
                     Err(fault) => {
-                        *close = Some(refuse(handle, session, now, fault));
+                        *close = Some(fail_websocket(handle, session, now, fault));
                         return input.len();
                     }
                 };
@@ -125,10 +125,10 @@ impl<A: Application> Driver<A> {
                 }
                 Some(Event::Ping(payload)) => {
                     match websocket.timeouts.ping(now, config.max_pings_per_second) {
-                        PingVerdict::Answered => websocket.queue_pong(payload),
-                        PingVerdict::Ignored => handle.record_limit_hit(Limit::MaxPingsPerSecond),
-                        PingVerdict::Abuse => {
-                            *close = Some(refuse(handle, session, now, Fault::TooManyPings));
+                        PingVerdict::Reply => websocket.queue_pong(payload),
+                        PingVerdict::Ignore => handle.record_limit_hit(Limit::MaxPingsPerSecond),
+                        PingVerdict::Close => {
+                            *close = Some(fail_websocket(handle, session, now, Fault::TooManyPings));
                             return input.len();
                         }
                     }

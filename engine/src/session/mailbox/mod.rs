@@ -104,9 +104,9 @@ impl SessionHandle {
                 commands: Vec::new(),
                 waker: None,
                 waiters: Waiters::default(),
-                asleep: false,
-                woken: false,
-                heard: None,
+                parked: false,
+                notified: false,
+                last_activity: None,
                 writable: transport == TransportKind::WebSocket,
                 state: State::Open,
                 backlog: None,
@@ -278,7 +278,7 @@ impl SessionHandle {
     /// Makes the task of the session call [`Connection::poll`](crate::Connection::poll) soon.
     pub fn wake(&self) {
         let queue = &mut *self.0.queue.lock();
-        queue.woken = true;
+        queue.notified = true;
         queue.wake();
     }
 
@@ -290,11 +290,11 @@ impl SessionHandle {
     /// Records that bytes of a request have arrived. The task reads this with
     /// [`sync_activity`](Self::sync_activity) before it handles a timeout.
     pub(crate) fn record_activity(&self, now: Instant) {
-        self.0.queue.lock().heard = Some(now);
+        self.0.queue.lock().last_activity = Some(now);
     }
 
     pub(crate) fn sync_activity(&self) -> Option<Instant> {
-        self.0.queue.lock().heard.take()
+        self.0.queue.lock().last_activity.take()
     }
 
     /// Returns the number of queued bytes, including a small overhead for each message.
@@ -376,7 +376,7 @@ impl SessionHandle {
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
         self.0.written(queue, written);
-        queue.asleep = false;
+        queue.parked = false;
         std::mem::take(&mut queue.commands)
     }
 
@@ -419,11 +419,11 @@ impl SessionHandle {
             queue.frames = spare;
         }
         queue.writable = writable;
-        let woken = std::mem::take(&mut queue.woken);
-        if woken || !queue.commands.is_empty() || (writable && !queue.frames.is_empty()) {
+        let notified = std::mem::take(&mut queue.notified);
+        if notified || !queue.commands.is_empty() || (writable && !queue.frames.is_empty()) {
             return false;
         }
-        queue.asleep = true;
+        queue.parked = true;
         if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             queue.waker = Some(cx.waker().clone());
         }
@@ -463,7 +463,7 @@ pub struct SendWaiter<'a> {
 
 impl SendWaiter<'_> {
     /// Sends messages as a unit if there is room and no other sender is ahead. Otherwise registers the task
-    /// to be woken. The messages may differ from call to call if their cost stays the same.
+    /// to be notified. The messages may differ from call to call if their cost stays the same.
     ///
     /// # Errors
     ///

@@ -56,11 +56,11 @@ pub(super) struct Queue {
     /// Senders that wait for room.
     pub(super) waiters: Waiters,
     /// Set while the task is parked; the next push that it can act on wakes it.
-    pub(super) asleep: bool,
+    pub(super) parked: bool,
     /// Set to make the next attempt to park return at once.
-    pub(super) woken: bool,
+    pub(super) notified: bool,
     /// The last time bytes of an incomplete request arrived, until the task reads it.
-    pub(super) heard: Option<Instant>,
+    pub(super) last_activity: Option<Instant>,
     /// `true` if a message sent now can be written at once.
     pub(super) writable: bool,
     pub(super) state: State,
@@ -71,7 +71,7 @@ pub(super) struct Queue {
 /// The charges and timing of a large send queue.
 pub(super) struct Backlog {
     /// The charge for the memory of the queue itself. Frames are charged separately.
-    pub(super) places: Charge,
+    pub(super) queue_charge: Charge,
     /// The start of the current grace period above `max_buffered` bytes, and the bytes written since. The
     /// period restarts when these reach `max_buffered`.
     pub(super) above: Option<(Instant, usize)>,
@@ -147,7 +147,7 @@ impl Queue {
     }
 
     pub(super) fn wake(&mut self) {
-        if std::mem::take(&mut self.asleep)
+        if std::mem::take(&mut self.parked)
             && let Some(waker) = &self.waker
         {
             waker.wake_by_ref();
@@ -176,7 +176,7 @@ impl Mailbox {
         let max = self.outbound.config.max_buffered;
         if queue.buffered <= max && self.backlogged.swap(false, Ordering::Relaxed) {
             // The application may handle events of the client again.
-            queue.woken = true;
+            queue.notified = true;
         }
         let Some(backlog) = &mut queue.backlog else { return };
         if queue.buffered <= self.unchecked_bytes {
@@ -204,7 +204,7 @@ impl Mailbox {
         if !has_room(queue.buffered, len, config.max_buffered) {
             match policy {
                 None | Some(SlowConsumerPolicy::Disconnect) => self.check_hard(queue, frames, len, policy)?,
-                Some(SlowConsumerPolicy::DropNewest) => return Err(self.drop_newest(Limit::MaxBuffered)),
+                Some(SlowConsumerPolicy::DropNewest) => return Err(self.reject_newest(Limit::MaxBuffered)),
                 Some(SlowConsumerPolicy::DropOldest) => self.make_room(queue, len)?,
             }
         }
@@ -249,7 +249,7 @@ impl Mailbox {
         Err(SendError::Full)
     }
 
-    pub(super) fn drop_newest(&self, limit: Limit) -> SendError {
+    pub(super) fn reject_newest(&self, limit: Limit) -> SendError {
         self.outbound.limits.hit(limit);
         self.outbound.limits.count_dropped(1);
         SendError::Full
@@ -261,7 +261,7 @@ impl Mailbox {
         let kept = queue.buffered - queue.droppable;
         // If nothing else is kept, the message is accepted even above the limit.
         if kept > 0 && kept + len > max {
-            return Err(self.drop_newest(Limit::MaxBuffered));
+            return Err(self.reject_newest(Limit::MaxBuffered));
         }
         let needed = (queue.buffered + len - max).min(queue.droppable);
         let (dropped, freed) = drop_oldest(&mut queue.frames, needed);
@@ -282,15 +282,16 @@ impl Mailbox {
         for frame in frames {
             frame.charge(budget);
         }
-        let places = (queue.frames.len() + frames.len()).next_power_of_two() * size_of::<Frame>();
-        let backlog =
-            queue.backlog.get_or_insert_with(|| Box::new(Backlog { places: budget.charge(0), above: None }));
-        backlog.places.set(places);
+        let queue_charge = (queue.frames.len() + frames.len()).next_power_of_two() * size_of::<Frame>();
+        let backlog = queue
+            .backlog
+            .get_or_insert_with(|| Box::new(Backlog { queue_charge: budget.charge(0), above: None }));
+        backlog.queue_charge.set(queue_charge);
         if queue.buffered + len > config.max_buffered && backlog.above.is_none() {
             backlog.above = Some((now(), 0));
             self.backlogged.store(true, Ordering::Relaxed);
             // The task has to set its timer to the end of the grace period.
-            queue.woken = true;
+            queue.notified = true;
             queue.wake();
         }
     }

@@ -99,7 +99,7 @@ proptest! {
             let accepted = sim.session.accepted();
             prop_assert!(!(accepted && was_over), "accepted after the end");
             closed = drain(&mut sim, closed);
-            prop_assert!(!closed || sim.session.route() == Route::Hold);
+            prop_assert!(!closed || sim.session.route() == Route::None);
         }
     }
 }

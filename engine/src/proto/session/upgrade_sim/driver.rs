@@ -139,7 +139,7 @@ impl Driver {
                     self.sim.session.handle(self.sim.now, Input::Deliver);
                 }
                 Route::WebSocket => break self.write_queue(),
-                Route::Poll | Route::Hold => break,
+                Route::Poll | Route::None => break,
             }
         }
         assert_eq!(self.poll, self.sim.session.route() == Route::Poll);
