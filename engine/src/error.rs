@@ -4,8 +4,9 @@ use std::{borrow::Cow, fmt};
 
 use http::StatusCode;
 
-/// The reason for rejecting a request. Codes and messages are those of the Node.js server. They are sent as
-/// JSON with status 400, or 403 for code 4, on every transport and before any upgrade.
+/// The reason for rejecting a request. Codes and messages are the same as in the Node.js server. They are
+/// sent as JSON with status 400, or 403 for code 4. A rejected WebSocket handshake receives the same response
+/// and is not upgraded.
 ///
 /// # Examples
 ///
@@ -20,24 +21,26 @@ use http::StatusCode;
 pub enum RequestError {
     /// The `transport` parameter is missing, unknown, or names a disabled transport.
     UnknownTransport,
-    /// The `sid` parameter names no session on this server: the session has ended or lives on another server.
+    /// The `sid` parameter does not name a session on this server. The session may have ended or belong to
+    /// another server.
     UnknownSession,
     /// The method of a handshake request is not GET.
     BadHandshakeMethod,
-    /// A WebSocket handshake is missing or invalid where one is required, or present where none is.
+    /// A WebSocket handshake is invalid, missing where the transport requires one, or present where the
+    /// transport does not allow one.
     BadRequest,
-    /// The version of the WebSocket handshake is not 13. The response names the supported version.
+    /// The version of the WebSocket handshake is missing or not 13. The response names the supported version.
     WebSocketVersion,
-    /// The transport of the request differs from that of its session, or the request is an upgrade that is
-    /// not allowed.
+    /// The transport of the request differs from the transport of its session, or the request is an upgrade
+    /// that is not allowed.
     TransportMismatch,
-    /// The protocol revision of the request differs from that of its session.
+    /// The protocol revision of the request differs from the revision of its session.
     ProtocolMismatch,
     /// The id returned by [`generate_id`](crate::EngineConfig::generate_id) belongs to another session.
     IdTaken,
-    /// The origin of the page that makes the request is not allowed: see [`Cors`](crate::Cors).
+    /// The origin of the page that sent the request is not allowed by [`Cors`](crate::Cors).
     OriginNotAllowed,
-    /// Rejected by the application's [`allow_request`](crate::EngineConfig::allow_request).
+    /// The application's [`allow_request`](crate::EngineConfig::allow_request) hook rejected the request.
     Forbidden,
     /// The protocol revision of the client is not supported.
     UnsupportedProtocol,
@@ -96,8 +99,8 @@ impl std::error::Error for RequestError {}
 /// The error that [`connection_error`](crate::EngineConfig::connection_error) receives for a rejected
 /// request.
 ///
-/// Node's `context` corresponds to `error`, whose variants are finer than the codes, and to the request that
-/// the hook receives with it.
+/// In place of the `context` object of Node.js, `error` distinguishes more reasons than the codes do, and the
+/// hook receives the rejected request.
 ///
 /// # Examples
 ///
@@ -112,12 +115,14 @@ impl std::error::Error for RequestError {}
 pub struct ConnectionError {
     /// The reason for the rejection.
     pub error: RequestError,
-    /// The message sent to the client: that of `error`, or the one returned by the application.
+    /// The message sent to the client. This is the message of `error`, or the message returned by the
+    /// application.
     pub message: Cow<'static, str>,
 }
 
 impl ConnectionError {
-    /// Creates the error for a request that the application rejects. An empty message means the default one.
+    /// Creates the error for a request that the application rejects. An empty message selects the default
+    /// message.
     pub(crate) fn forbidden(message: Cow<'static, str>) -> Self {
         let error = RequestError::Forbidden;
         if message.is_empty() { error.into() } else { Self { error, message } }

@@ -2,10 +2,12 @@
 //!
 //! This is the layer below [`socketio`](https://docs.rs/socketio); most users want that crate instead. An
 //! [`Engine`] serves HTTP requests for an [`Application`], which creates a [`Connection`] for each session.
-//! One task per session calls the connection with each message and transmits what is sent through its
+//! One task per session calls the connection with each message and transmits the messages sent through the
 //! [`SessionHandle`].
 //!
-//! The crate implements revision 4 of the protocol, <https://socket.io/docs/v4/engine-io-protocol/>.
+//! The crate implements revision 4 of the Engine.IO protocol,
+//! <https://socket.io/docs/v4/engine-io-protocol/>, and revision 3 if
+//! [`allow_eio3`](field@EngineConfig::allow_eio3) is set.
 //!
 //! | feature | default | adds |
 //! |---|---|---|
@@ -42,7 +44,7 @@ pub use engine::{
     shutdown::Shutdown,
 };
 pub use error::{ConnectionError, RequestError};
-// `socketio` compresses the client bundles with these.
+// `socketio` uses these functions to compress the client bundles.
 #[doc(hidden)]
 pub use http::coding::{__encode_once, __preferred_coding};
 #[cfg(feature = "tls")]
@@ -64,6 +66,6 @@ pub use session::{
 };
 #[doc(hidden)]
 pub use shrink::Shrink as __Shrink;
-/// The version of rustls whose types [`Tls`] accepts.
+/// The rustls crate, in the version whose types [`Tls`] accepts.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

@@ -10,10 +10,10 @@ const MIN_CAPACITY: usize = 16;
 
 /// A collection that grows on insertion and shrinks on request.
 pub trait Shrink {
-    /// Releases unused capacity; to be called after each removal. Does nothing until less than a quarter of
-    /// the capacity is used, then reduces it to twice the number of entries. The next reallocation therefore
-    /// needs at least as many removals or insertions as half of the entries, so the cost per removal is
-    /// amortized like that of growth.
+    /// Releases unused capacity. Call this after each removal. Does nothing unless less than a quarter of the
+    /// capacity is used; otherwise reduces the capacity to twice the number of entries. The next reallocation
+    /// requires at least half as many removals or insertions as there are entries, so the cost per removal is
+    /// amortized, as for growth.
     fn shrink(&mut self);
 }
 
@@ -52,8 +52,8 @@ mod tests {
 
     const MANY: usize = 10_000;
 
-    /// Calls `remove` until the collection is empty; `remove` returns the length and the capacity. Checks
-    /// that the capacity never exceeds the need by much, and returns how often the collection shrank.
+    /// Calls `remove`, which returns the new length and capacity, until the collection is empty. Checks that
+    /// the capacity stays proportional to the length, and returns the number of times the collection shrank.
     fn shrinks(mut remove: impl FnMut(usize) -> (usize, usize)) -> usize {
         let (mut shrinks, mut before) = (0, MANY);
         for n in 0..MANY {
@@ -62,7 +62,7 @@ mod tests {
                 capacity <= MIN_CAPACITY || capacity < 4 * (len + 1),
                 "{capacity} places for {len} entries"
             );
-            // The capacity reported by a map varies by one, where a removal leaves a tombstone.
+            // The reported capacity of a map may decrease by one when a removal leaves a tombstone.
             shrinks += usize::from(capacity < before - before / 4);
             before = capacity;
         }

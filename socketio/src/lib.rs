@@ -1,4 +1,4 @@
-//! A Socket.IO server: namespaces, rooms, acknowledgements and typed events for the official clients.
+//! A Socket.IO server with namespaces, rooms, acknowledgements and typed events, for the official clients.
 //!
 //! ```no_run
 //! use socketio::{Ack, Namespace, Server};
@@ -17,69 +17,74 @@
 //!
 //! # Namespaces and sockets
 //!
-//! A [`Namespace`] holds its event handlers, which are registered once, before the server starts. Each client
-//! that joins it is represented by a [`Socket`]. [`Namespace::with_auth`] decides who may join, and its
-//! return value becomes the typed [`data`](Socket::data) of the socket. Pass application state through it, as
-//! an `Arc`.
+//! A [`Namespace`] holds event handlers, which are registered once, before the server starts. Each client
+//! that joins a namespace is represented by a [`Socket`]. The function passed to [`Namespace::with_auth`]
+//! decides whether a client may join, and its return value becomes the typed [`data`](Socket::data) of the
+//! socket. To share application state with handlers, return it as data, in an `Arc`.
 //!
 //! # Events
 //!
-//! A handler is an async function of the socket and the arguments of the event: `()` for no argument, a tuple
-//! for several, any other type for the first one, see [`FromArgs`]. [`ToArgs`] is the counterpart for
-//! sending. Code that does not know the types uses [`Args`]. Bytes inside types (`bytes::Bytes`,
-//! `serde_bytes`) are sent as binary attachments. A [`TypedEvent`] binds the name of an event to a type, once
-//! for both directions; with the feature `typescript`, the module `typescript` generates the TypeScript
-//! interfaces for a frontend.
+//! A handler is an async function that receives the socket and the arguments of the event. The argument type
+//! is `()` for no arguments, a tuple for several arguments, and any other type for the first argument; see
+//! [`FromArgs`]. The arguments of events to clients implement [`ToArgs`]. Code that does not know the
+//! argument types uses [`Args`]. Byte values inside arguments (`bytes::Bytes`, `serde_bytes`) are sent as
+//! binary attachments. A [`TypedEvent`] binds the name of an event to one argument type for both directions.
+//! With the feature `typescript`, the module `typescript` generates TypeScript interfaces of the events for a
+//! frontend.
 //!
-//! The handlers of one socket start in the order in which its events arrive and may run concurrently, at most
-//! [`max_in_flight`](Namespace::max_in_flight) at once; further events are queued. A panic in a handler is
-//! logged and acknowledged as an internal error. A handler that computes for a long time delays its own
-//! connection: move the computation to `tokio::task::spawn_blocking`.
+//! The handlers of one socket start in the order in which the events arrive. At most
+//! [`max_in_flight`](Namespace::max_in_flight) handlers of a socket run concurrently; further events are
+//! queued. A panic in a handler is logged and acknowledged as an internal error. A handler that computes for
+//! a long time delays all other work of its connection; move such computations to
+//! `tokio::task::spawn_blocking`.
 //!
 //! # Acknowledgements
 //!
-//! The return value of a handler is the acknowledgement, see [`IntoAck`]: nothing, [`Ack`], or an error, of
-//! which the client receives only the public message ([`EventError`]). In the other direction,
-//! [`Socket::emit_with_ack`] sends an event and resolves exactly once, to the acknowledgement of the client
-//! or to an error.
+//! The return value of a handler is sent as the acknowledgement; see [`IntoAck`]. A handler returns `()`, an
+//! [`Ack`] or an error. The client receives only the public message of an error; see [`EventError`]. In the
+//! other direction, [`Socket::emit_with_ack`] sends an event and resolves exactly once, either to the
+//! acknowledgement of the client or to an error.
 //!
-//! An acknowledgement and the events that its handler emits to the same socket arrive in the order in which
+//! An acknowledgement and the events that the handler emits to the same socket arrive in the order in which
 //! they were sent. The acknowledgement is sent when the handler returns, so an event emitted by another task
 //! may arrive before it.
 //!
 //! # Rooms and broadcasts
 //!
-//! [`Socket::join`] adds a socket to a room; each socket is also in the room named after its id.
-//! [`Socket::to`], [`Socket::broadcast`], [`Socket::namespace`] and [`Server::of`] select the recipients of
-//! an event, see [`BroadcastOperator`]. (Node's `in` is a synonym of `to`, and a keyword in Rust.)
+//! [`Socket::join`] adds a socket to a room. Each socket is also a member of the room named after the id of
+//! the socket. [`Socket::to`], [`Socket::broadcast`], [`Socket::namespace`] and [`Server::of`] select the
+//! recipients of an event; see [`BroadcastOperator`]. The Node.js method `in` is a synonym of `to`, and has
+//! no counterpart here because `in` is a keyword in Rust.
 //!
 //! # Serving
 //!
-//! [`Server::listen`] runs an accept loop with limits for an open port. [`Server`] is also a tower service
-//! and a layer, for axum and any other server on hyper. Insert a [`RemoteAddr`] into the extensions of the
-//! requests to provide [`Handshake::address`], and set `TCP_NODELAY` on the connections for long-polling. A
-//! clone of the server can emit from anywhere, including the handlers of its own namespaces.
+//! [`Server::listen`] runs an accept loop with the limits that a port open to the internet needs. [`Server`]
+//! is also a tower service and a tower layer, for use with axum and any other server based on hyper. With
+//! such a server, insert a [`RemoteAddr`] into the extensions of each request to provide
+//! [`Handshake::address`], and set `TCP_NODELAY` on the connections to avoid delays in long-polling. A clone
+//! of the server can emit from anywhere, including the handlers of its own namespaces.
 //!
-//! [`Server::serve`] accepts connections from any [`Listener`]: TCP, a Unix socket behind a proxy, or TLS on
-//! top of either (`Tls`, with the cargo feature `tls`). [`Server::close`] shuts everything down gracefully.
+//! [`Server::serve`] accepts connections from any [`Listener`], for example a TCP socket, a Unix socket
+//! behind a proxy, or TLS over either of them (`Tls`, with the cargo feature `tls`). [`Server::close`] shuts
+//! down the server gracefully.
 //!
 //! # Logs
 //!
-//! Both crates log through `tracing`. The first occurrence of each of these is a warning: an event without a
-//! handler, arguments of the wrong type, a refused connection, an exceeded limit.
-//! `RUST_LOG=info,engineio=debug,socketio=debug` also shows further occurrences, and when sessions and
-//! sockets open and close.
+//! The crates `engineio` and `socketio` log through `tracing`. An event without a handler, arguments of the
+//! wrong type, a rejected connection and an exceeded limit are each logged as a warning at the first
+//! occurrence. `RUST_LOG=info,engineio=debug,socketio=debug` also shows further occurrences, and the opening
+//! and closing of sessions and sockets.
 //!
 //! # Testing
 //!
 #![cfg_attr(feature = "testing", doc = "Handlers are tested with the clients of the module [`testing`],")]
 #![cfg_attr(not(feature = "testing"), doc = "Handlers are tested with the clients of the module `testing`,")]
-//! which run in the process of the test: real packets, no network sockets, and no real waiting under the
-//! paused clock of tokio.
+//! which run in the process of the test. The clients exchange real packets with the server without network
+//! sockets. Under the paused clock of tokio, timeouts elapse without real waiting.
 //!
 //! # Cargo features
 //!
-//! All are off by default, and none changes the behavior of another.
+//! All features are off by default. No feature changes the behavior of another feature.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -92,9 +97,10 @@
 //!
 //! # Limits
 //!
-//! All limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], with finite defaults.
-//! The messages queued for a client are bounded in bytes; a client that does not read them is disconnected or
-//! loses messages, see [`SlowConsumerPolicy`].
+//! Limits are fields of [`ServerConfig`], [`EngineConfig`] and [`ListenConfig`], except for
+//! [`Namespace::max_in_flight`]. All limits have finite defaults. The queue of messages for a client is
+//! bounded in bytes. A client that does not read its messages is disconnected or misses some of them,
+//! depending on the configured [`SlowConsumerPolicy`].
 
 mod config;
 mod connection;
@@ -158,7 +164,7 @@ pub use server::{
     Server,
     service::{BodyError, ResponseBody, ResponseFuture, ServerService},
 };
-/// Re-exports of the crates whose types appear in public signatures, in the versions used here.
+/// Re-exports the crates whose types appear in public signatures, in the versions that this crate uses.
 pub use {bytes, http, serde_json};
 
 /// Compiles the code in the deployment guide.

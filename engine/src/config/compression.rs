@@ -3,15 +3,17 @@
 use crate::config::engine::EngineConfig;
 
 crate::__config! {
-    /// Options of the WebSocket extension permessage-deflate, RFC 7692.
+    /// Options of the WebSocket extension permessage-deflate (RFC 7692).
     ///
-    /// Without context takeover, each message is compressed independently: the connection keeps no
+    /// Without context takeover, each message is compressed independently. The connection keeps no
     /// compression state, and a broadcast is compressed once for all recipients. With context takeover,
-    /// messages that resemble earlier ones shrink further, but each recipient needs a compression of its own,
-    /// and each direction up to 2^window bits bytes of memory: 32 KiB with 15 bits, 4 KiB with 12.
+    /// messages that resemble earlier messages shrink further, but a broadcast is compressed separately for
+    /// each recipient, and each direction of a connection uses up to 2^(window bits) bytes of memory: 32 KiB
+    /// with 15 bits, 4 KiB with 12.
     ///
-    /// By default, messages to the client use no context takeover. For messages from the client, the client
-    /// decides: most browsers use it, so a connection keeps the last 32 KiB of the compressed messages.
+    /// By default, messages to the client are compressed without context takeover. For messages from the
+    /// client, the client decides. Most browsers use context takeover, so a connection keeps the last 32 KiB
+    /// of the compressed messages in memory.
     ///
     /// # Examples
     ///
@@ -22,31 +24,34 @@ crate::__config! {
     ///     .per_message_deflate(PerMessageDeflate::default().threshold(4096_usize));
     /// ```
     PerMessageDeflate {
-        /// Minimum size of a message to be compressed, in bytes. 1,024 by default: smaller messages hardly
-        /// shrink without context takeover. Node: `threshold`.
+        /// The minimum size of a message to be compressed, in bytes. Defaults to 1,024, because smaller
+        /// messages hardly shrink without context takeover. Node.js calls this option `threshold`.
         threshold: usize = 1024,
-        /// Compression level, from 1 (fastest) to 9 (smallest). 6 by default. Node:
+        /// The compression level, from 1 (fastest) to 9 (smallest). Defaults to 6. Node.js calls this option
         /// `zlibDeflateOptions.level`.
         level: u32 = 6,
-        /// `true` if messages to the client are compressed without context takeover. `true` by default. Node:
-        /// `serverNoContextTakeover`, `false` by default.
+        /// `true` if messages to the client are compressed without context takeover. Defaults to `true`. In
+        /// Node.js: `serverNoContextTakeover`, default `false`.
         server_no_context_takeover: bool = true,
         /// `true` if the client must compress its messages without context takeover, so that the server keeps
-        /// none of them. `false` by default: the client decides. Some versions of Safari do not support the
-        /// parameter, and their connections fail. Node: `clientNoContextTakeover`.
+        /// no earlier messages in memory. Defaults to `false`: the client decides. Some versions of Safari do
+        /// not support the parameter, and their connections fail. Node.js calls this option
+        /// `clientNoContextTakeover`.
         client_no_context_takeover: bool = false,
-        /// Window size for messages to the client, as a power of two: 9 to 15, the default. Node:
-        /// `serverMaxWindowBits`.
+        /// The base-two logarithm of the window size for messages to the client, from 9 to 15. Defaults to
+        /// 15. Node.js calls this option `serverMaxWindowBits`.
         server_max_window_bits: u8 = 15,
-        /// Window size for messages from the client, as a power of two: 9 to 15, the default. A client that
-        /// does not support the parameter has to do without context takeover. Node: `clientMaxWindowBits`.
+        /// The base-two logarithm of the window size for messages from the client, from 9 to 15. Defaults to
+        /// 15. With a smaller window, a client that does not support the parameter must compress without
+        /// context takeover. Node.js calls this option `clientMaxWindowBits`.
         client_max_window_bits: u8 = 15,
     }
 }
 
 crate::__config! {
-    /// Options for compressing long-polling responses with gzip, deflate or br, whichever the client prefers;
-    /// gzip if it has no preference. `socketio` also compresses the client bundles, once for all clients.
+    /// Options for compressing long-polling responses with gzip, deflate or br. The client chooses the
+    /// coding; gzip is used if it has no preference. `socketio` also compresses the client bundles, once for
+    /// all clients.
     ///
     /// # Examples
     ///
@@ -56,10 +61,11 @@ crate::__config! {
     /// let config = EngineConfig::default().http_compression(HttpCompression::default());
     /// ```
     HttpCompression {
-        /// Minimum size of a response to be compressed, in bytes. 1,024 by default. Node: `threshold`.
+        /// The minimum size of a response to be compressed, in bytes. Defaults to 1,024. Node.js calls this
+        /// option `threshold`.
         threshold: usize = 1024,
-        /// Compression level of gzip and deflate, from 1 (fastest) to 9 (smallest). 6 by default. Node:
-        /// `level`.
+        /// The compression level of gzip and deflate, from 1 (fastest) to 9 (smallest). Defaults to 6.
+        /// Node.js calls this option `level`.
         level: u32 = 6,
     }
 }
@@ -68,7 +74,7 @@ crate::__config! {
 ///
 /// # Panics
 ///
-/// Panics if compression is enabled without the feature, or with an invalid level or window.
+/// Panics if compression is enabled without the feature `compression`, or with an invalid level or window.
 #[track_caller]
 pub(crate) fn check(config: &EngineConfig) {
     let asked = config.per_message_deflate.is_some() || config.http_compression.is_some();

@@ -1,4 +1,4 @@
-//! The session id cookie: <https://www.rfc-editor.org/rfc/rfc6265>.
+//! The session id cookie (<https://www.rfc-editor.org/rfc/rfc6265>).
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -6,37 +6,38 @@ use http::HeaderValue;
 
 use crate::Sid;
 
-/// The `SameSite` attribute of a cookie: the cross-site requests to which browsers add it.
+/// The `SameSite` attribute of a cookie, which selects the cross-site requests that include the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
-    /// No cross-site requests.
+    /// Browsers send the cookie with no cross-site requests.
     Strict,
-    /// Navigations only, as when the user follows a link.
+    /// Browsers send the cookie with cross-site navigations only, for example when the user follows a link.
     Lax,
-    /// All requests. The cookie must be [`secure`](Cookie::secure) too.
+    /// Browsers send the cookie with all requests. The cookie must also be [`secure`](Cookie::secure).
     None,
 }
 
-/// A cookie with the session id, by which a load balancer finds the server of the session: see
+/// A cookie with the session id, which allows a load balancer to find the server of the session. See
 /// [`EngineConfig::cookie`](field@crate::EngineConfig::cookie).
 ///
-/// The session id is a secret, so the cookie is hidden from scripts by default. The server never reads it. It
-/// is sent when a session opens, over long-polling or WebSocket. Node: `cookie`, which is not sent for a
-/// session that starts with a WebSocket.
+/// The session id is a secret, so the cookie is hidden from scripts by default. The cookie is sent when a
+/// session opens, over long-polling or WebSocket; the server never reads it. Node.js calls this option
+/// `cookie`, and does not send the cookie if a session starts over WebSocket.
 ///
-/// | | default | Node |
+/// | | default | Node.js |
 /// |---|---|---|
 /// | [`new`](Self::new) | `io` | `name` |
-/// | [`path`](Self::path) | `/` | `path`; `false` is [`no_path`](Self::no_path) |
-/// | [`domain`](Self::domain) | none: only the host itself | `domain` |
+/// | [`path`](Self::path) | `/` | `path`; `false` corresponds to [`no_path`](Self::no_path) |
+/// | [`domain`](Self::domain) | none: the host only | `domain` |
 /// | [`http_only`](Self::http_only) | `true` | `httpOnly` |
 /// | [`same_site`](Self::same_site) | [`SameSite::Lax`] | `sameSite` |
 /// | [`secure`](Self::secure) | `false` | `secure` |
 /// | [`partitioned`](Self::partitioned) | `false` | `partitioned` |
-/// | [`max_age`](Self::max_age) | none: until the browser ends | `maxAge` |
+/// | [`max_age`](Self::max_age) | none: until the browser closes | `maxAge` |
 ///
-/// Node's `expires` is a date that is fixed when the server starts, `encode` does not change an id, and only
-/// one browser supports `priority`. An application that needs them can write its own cookie with
+/// The Node.js options `expires`, `encode` and `priority` have no equivalent: `expires` is a fixed date,
+/// chosen when the server starts, `encode` does not change a session id, and only one browser supports
+/// `priority`. An application that needs these attributes can send its own cookie with
 /// [`initial_headers`](crate::EngineConfig::initial_headers).
 ///
 /// # Examples
@@ -80,7 +81,7 @@ impl Cookie {
         }
     }
 
-    /// Sets the path below which the browser sends the cookie. `/` by default.
+    /// Sets the path below which the browser sends the cookie. Defaults to `/`.
     ///
     /// # Panics
     ///
@@ -98,7 +99,7 @@ impl Cookie {
         self
     }
 
-    /// Omits the path: the browser uses the directory of the request that received the cookie.
+    /// Omits the path. The browser then uses the directory of the URL that set the cookie.
     #[must_use]
     pub fn no_path(mut self) -> Self {
         self.path = None;
@@ -106,11 +107,11 @@ impl Cookie {
     }
 
     /// Sets the domain that receives the cookie, including all its subdomains. By default, only the host
-    /// itself receives it.
+    /// receives the cookie.
     ///
     /// # Panics
     ///
-    /// Panics if the domain contains characters that are not allowed in a domain.
+    /// Panics if the domain is empty or contains characters that are not allowed in a domain.
     #[must_use]
     #[track_caller]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
@@ -124,36 +125,37 @@ impl Cookie {
         self
     }
 
-    /// Hides the cookie from scripts. `true` by default.
+    /// Hides the cookie from scripts. Defaults to `true`.
     #[must_use]
     pub fn http_only(mut self, hidden: bool) -> Self {
         self.http_only = hidden;
         self
     }
 
-    /// Sets which cross-site requests include the cookie. [`SameSite::Lax`] by default.
+    /// Sets which cross-site requests include the cookie. Defaults to [`SameSite::Lax`].
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Restricts the cookie to HTTPS. `false` by default.
+    /// Restricts the cookie to HTTPS. Defaults to `false`.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Partitions the cookie by the site that embeds the page. `false` by default. The cookie must be
-    /// [`secure`](Self::secure) too.
+    /// Partitions the cookie by the site that embeds the page. Defaults to `false`. The cookie must also be
+    /// [`secure`](Self::secure).
     #[must_use]
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
     }
 
-    /// Sets how long the browser keeps the cookie, in whole seconds. By default until the browser closes.
+    /// Sets how long the browser keeps the cookie, in whole seconds. By default, the cookie expires when the
+    /// browser closes.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age.as_secs());
@@ -171,7 +173,7 @@ impl Cookie {
         );
     }
 
-    /// Returns the `Set-Cookie` value for a session.
+    /// Returns the `Set-Cookie` header value for a session.
     pub(crate) fn header_value(&self, sid: &Sid) -> Option<HeaderValue> {
         let mut text = format!("{}={sid}", self.name);
         // Writing to a `String` never fails.
@@ -203,7 +205,7 @@ impl Default for Cookie {
     }
 }
 
-/// Returns `true` for the characters of a token: RFC 9110, section 5.6.2.
+/// Returns `true` for the characters of a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,4 +1,5 @@
-//! Access control by origin, and the CORS protocol: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! Access control by origin, and options of the CORS protocol
+//! (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,22 +7,23 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::web_origin::Origin;
 
-/// The methods that polling uses.
+/// The methods that long-polling uses.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 
-/// The origins of web pages that may connect: one setting for long-polling, WebSocket and upgrades.
+/// The origins of web pages that may connect. The setting applies to long-polling, WebSocket and upgrades.
 ///
-/// Browsers send the origin of the page that makes a request in the header `Origin`. By default only pages of
-/// the server itself may connect: host and port of the origin must equal those of `Host`. A request from a
-/// page of another origin is rejected with status 403, including WebSocket handshakes, which browsers let
-/// every page make, with the user's cookies. A request without `Origin` comes from a client that is no
-/// browser, or from a page of the server itself, and is accepted; but no session is opened if
-/// `Sec-Fetch-Site` shows that a page of another origin loads the server, as an image or a script. Pages of
-/// the server itself are always accepted. `X-Forwarded-Host` is not trusted: behind a proxy that changes
-/// `Host`, list the origin under which users see the site.
+/// Browsers send the origin of the page that makes a request in the header `Origin`. By default, only pages
+/// of the server itself may connect: the host and port of the origin must equal the host and port in `Host`.
+/// A request from a page of another origin is rejected with status 403. This includes WebSocket handshakes,
+/// which browsers allow every page to make with the user's cookies. A request without `Origin` comes from a
+/// client that is not a browser, or from a page of the server itself, and is accepted. However, no session is
+/// opened if `Sec-Fetch-Site` shows that a page of another origin loads the URL as an image or a script,
+/// unless [`any`](Self::any) origin is allowed. Pages of the server itself are always accepted.
+/// `X-Forwarded-Host` is not trusted. Behind a proxy that changes `Host`, list the origin under which users
+/// see the site.
 ///
-/// Node: `cors`, which leaves WebSocket open to every page, and only tells browsers which responses a page
-/// may read.
+/// Node.js calls this option `cors`. In Node.js, it does not apply to WebSocket, which every page may use,
+/// and only tells browsers which responses a page may read.
 ///
 /// # Examples
 ///
@@ -36,7 +38,7 @@ pub struct Cors {
     pub(crate) origins: Origins,
     pub(crate) credentials: bool,
     pub(crate) methods: HeaderValue,
-    /// `None` to allow every header that the browser requests.
+    /// `None` allows every header that the browser requests.
     pub(crate) allowed_headers: Option<HeaderValue>,
     pub(crate) exposed_headers: Option<HeaderValue>,
     pub(crate) max_age: Option<HeaderValue>,
@@ -53,22 +55,23 @@ pub(crate) enum Origins {
 type Predicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl Cors {
-    /// Allows pages of the server itself only: the default.
+    /// Allows only pages of the server itself. This is the default.
     pub fn same_origin() -> Self {
         Self::new(Origins::Own)
     }
 
-    /// Additionally allows pages of these origins, written as browsers do: `https://app.example:8443`,
-    /// without a path and in punycode. Node: `origin`, as an array.
+    /// Additionally allows pages of these origins. Write an origin as browsers do, without a path and in
+    /// punycode: `https://app.example:8443`. Equivalent to the option `origin` with an array in Node.js.
     ///
-    /// Applications that are not web pages send origins of their own, which may be listed too: `file://`
-    /// (Electron, Cordova), `qrc://` (Qt), `content://`, `resource://`, or `null`. Any web page can obtain
-    /// the origin `null` through a sandboxed frame: do not let a cookie alone authenticate a client then.
+    /// Applications that are not web pages send other origins, which may also be listed: `file://` (Electron,
+    /// Cordova), `qrc://` (Qt), `content://`, `resource://`, or `null`. Any web page can obtain the origin
+    /// `null` through a sandboxed frame. If `null` is listed, do not rely on a cookie alone to authenticate a
+    /// client.
     ///
     /// # Panics
     ///
-    /// Panics if an item is not an origin, such as `*` or a URL with a path. For clients that send anything
-    /// else, use [`predicate`](Self::predicate), which compares the text.
+    /// Panics if an item is not an origin, such as `*` or a URL with a path. Use
+    /// [`predicate`](Self::predicate) for clients that send any other text.
     #[track_caller]
     pub fn origins(origins: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let mut list = Vec::new();
@@ -84,10 +87,10 @@ impl Cors {
         Self::new(Origins::These(list.into()))
     }
 
-    /// Additionally allows pages of the origins for which `predicate` returns `true`. It receives the text of
-    /// the header `Origin`. Browsers send a scheme with a host, or `null`, which every web page can obtain;
-    /// other clients send any text. The predicate should therefore compare all of it, or the scheme and the
-    /// end of the host. Node: `origin`, as a function.
+    /// Additionally allows pages of the origins for which `predicate` returns `true`. The predicate receives
+    /// the text of the header `Origin`. Browsers send a scheme with a host, or `null`, which every web page
+    /// can obtain. Other clients may send any text. The predicate should therefore compare the whole text, or
+    /// the scheme and the end of the host. Equivalent to the option `origin` with a function in Node.js.
     ///
     /// # Examples
     ///
@@ -102,10 +105,10 @@ impl Cors {
         Self::new(Origins::If(Arc::new(predicate)))
     }
 
-    /// Allows all web pages, including sandboxed ones and local files.
+    /// Allows all web pages, including sandboxed pages and local files.
     ///
-    /// A WebSocket handshake carries the user's cookies, so this is only for servers that do not authenticate
-    /// users by cookie. Node: `origin: "*"`.
+    /// A WebSocket handshake includes the user's cookies, so use this only on servers that do not
+    /// authenticate users by cookie. Equivalent to `origin: "*"` in Node.js.
     pub fn any() -> Self {
         Self::new(Origins::Any)
     }
@@ -122,12 +125,12 @@ impl Cors {
     }
 
     /// Allows pages of other origins to poll with the user's cookies (`withCredentials` of the client).
-    /// `false` by default. Node: `credentials`.
+    /// Defaults to `false`. Node.js calls this option `credentials`.
     ///
     /// # Panics
     ///
-    /// Panics for [`any`](Self::any) origin: browsers reject that combination, because every site could act
-    /// in the user's name.
+    /// Panics if [`any`](Self::any) origin is allowed. Browsers reject that combination, because every site
+    /// could act in the user's name.
     #[must_use]
     #[track_caller]
     pub fn credentials(mut self, allow: bool) -> Self {
@@ -139,8 +142,8 @@ impl Cors {
         self
     }
 
-    /// Sets the methods in the response to a preflight. GET and POST by default, which is all that polling
-    /// uses. Node: `methods`, six of them by default.
+    /// Sets the methods in the response to a preflight. Defaults to GET and POST, the only methods that
+    /// long-polling uses. In Node.js: `methods`, with six methods by default.
     ///
     /// # Panics
     ///
@@ -152,12 +155,12 @@ impl Cors {
         self
     }
 
-    /// Sets the request headers in the response to a preflight. By default those that the page requests.
-    /// Node: `allowedHeaders`.
+    /// Sets the request headers in the response to a preflight. Defaults to the headers that the page
+    /// requests. Node.js calls this option `allowedHeaders`.
     ///
     /// # Panics
     ///
-    /// Panics if one is no header name.
+    /// Panics if an item is not a header name.
     #[must_use]
     #[track_caller]
     pub fn allowed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
@@ -165,12 +168,12 @@ impl Cors {
         self
     }
 
-    /// Sets the response headers that pages may read in addition to the safelisted ones. None by default.
-    /// Node: `exposedHeaders`.
+    /// Sets the response headers that pages may read in addition to the safelisted headers. By default, pages
+    /// may read no other headers. Node.js calls this option `exposedHeaders`.
     ///
     /// # Panics
     ///
-    /// Panics if one is no header name.
+    /// Panics if an item is not a header name.
     #[must_use]
     #[track_caller]
     pub fn exposed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
@@ -178,8 +181,8 @@ impl Cors {
         self
     }
 
-    /// Sets how long a browser may cache a preflight, in whole seconds; browsers use 5 seconds by default.
-    /// Unset by default. Node: `maxAge`.
+    /// Sets how long a browser may cache the response to a preflight, in whole seconds. Unset by default;
+    /// browsers then use 5 seconds. Node.js calls this option `maxAge`.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age.as_secs().into());
@@ -208,14 +211,15 @@ impl fmt::Debug for Cors {
     }
 }
 
-/// Returns `true` if [`Cors::origins`] accepts this: a web origin, or what native applications send instead.
+/// Returns `true` if [`Cors::origins`] accepts `origin`: a web origin, or an origin that native applications
+/// send.
 fn may_be_listed(origin: &str) -> bool {
     // A scheme without a host is checked by appending an arbitrary host.
     let is_scheme = || origin.ends_with("://") && Origin::parse(&format!("{origin}a")).is_some();
     origin == "null" || Origin::parse(origin).is_some() || is_scheme()
 }
 
-/// Returns the Rust code of the setting that allows this origin.
+/// Returns Rust code that allows this origin, for a log message.
 pub(crate) fn suggested_setting(origin: &str) -> String {
     if may_be_listed(origin) {
         format!("Cors::origins([{origin:?}])")

@@ -1,10 +1,10 @@
-//! The limit of open files of the process, from which the default number of connections follows.
+//! The default maximum number of connections, derived from the limit of open files of the process.
 
-/// Maximum of the default, whatever the number of descriptors.
+/// The upper bound of the default, for any number of descriptors.
 const MAX_DEFAULT: usize = 1_000_000;
 
-/// Returns the default maximum number of connections: nine tenths of the descriptors of the process, because
-/// the server needs some itself.
+/// Returns the default maximum number of connections: nine tenths of the file descriptors of the process. The
+/// rest is left for other files of the server.
 pub(crate) fn default_max_connections() -> usize {
     let descriptors = descriptors().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     (descriptors / 10 * 9).clamp(1, MAX_DEFAULT)

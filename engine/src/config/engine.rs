@@ -8,9 +8,9 @@ use crate::{
     proto::{frame::Frame, handshake::OpenPacket, packet::TransportKind, session::Timing, sid::Sid},
 };
 
-/// Defines a config struct from a table of fields, each with its type, default and documentation, and a
-/// consuming setter of the same name. Setters of numbers take the number type itself, all others `impl
-/// Into<T>`. Not public API: `socketio` defines its own options with it.
+/// Defines a config struct from a table of fields with their types, defaults and documentation. Each field
+/// has a consuming setter of the same name. Setters of numeric fields take the number type itself; other
+/// setters take `impl Into<T>`. Not public API: `socketio` defines its own options with this macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __config {
@@ -51,7 +51,8 @@ macro_rules! __config {
 }
 
 __config! {
-    /// The options of the Engine.IO layer. Every limit is finite by default.
+    /// The options of the Engine.IO layer. By default, every limit is finite except
+    /// [`max_sessions_per_address`](field@Self::max_sessions_per_address).
     ///
     /// # Examples
     ///
@@ -65,141 +66,152 @@ __config! {
     /// assert_eq!(config.ping_timeout, Duration::from_secs(20));
     /// ```
     EngineConfig {
-        /// Time between the client's last pong and the next ping. 25 seconds by default. Node:
-        /// `pingInterval`.
+        /// The time between the client's last pong and the next ping. Defaults to 25 seconds. Node.js calls
+        /// this option `pingInterval`.
         ping_interval: Duration = Duration::from_secs(25),
-        /// Time after a ping within which the client must send at least one byte; otherwise the session ends.
-        /// 20 seconds by default. Node: `pingTimeout`.
+        /// The time after a ping within which the client must send at least one byte; otherwise the session
+        /// is closed. Defaults to 20 seconds. Node.js calls this option `pingTimeout`.
         ping_timeout: Duration = Duration::from_secs(20),
-        /// Maximum duration of the upgrade of a polling session to WebSocket. 10 seconds by default. Node:
-        /// `upgradeTimeout`.
+        /// The maximum duration of the upgrade of a polling session to WebSocket. Defaults to 10 seconds.
+        /// Node.js calls this option `upgradeTimeout`.
         upgrade_timeout: Duration = Duration::from_secs(10),
-        /// Time that a session closed by the server waits for the poll that delivers the close packet, and
-        /// that a closed WebSocket waits for the client's close. 5 seconds by default; Node: 30 seconds,
-        /// fixed.
+        /// The time that a session closed by the server waits for the poll that delivers the close packet,
+        /// and that a closed WebSocket waits for the close frame of the client. Defaults to 5 seconds.
+        /// Node.js uses a fixed timeout of 30 seconds.
         close_timeout: Duration = Duration::from_secs(5),
-        /// Time that [`Engine::close`](crate::Engine::close) waits for the tasks of sessions after it has
-        /// closed them; then they are aborted. 10 seconds by default. Node does not wait.
+        /// The time that [`Engine::close`](crate::Engine::close) waits for the tasks of sessions after it has
+        /// closed all sessions. Tasks that still run after this time are aborted. Defaults to 10 seconds.
+        /// Node.js does not wait.
         shutdown_timeout: Duration = Duration::from_secs(10),
-        /// Time over which [`Engine::close`](crate::Engine::close) spreads the closing of WebSocket sessions,
-        /// each at a random moment, so that their clients do not all reconnect at once. Zero by default: all
-        /// are closed at once. Long-polling sessions are always closed at once.
+        /// The time over which [`Engine::close`](crate::Engine::close) spreads the closing of WebSocket
+        /// sessions. Each session is closed at a random moment, so that the clients do not all reconnect at
+        /// once. Defaults to zero: all sessions are closed at once. Long-polling sessions are always closed
+        /// at once.
         shutdown_spread: Duration = Duration::ZERO,
-        /// Maximum size of a message, and of the body of a POST, in bytes. 1,000,000 by default. A client
-        /// that sends more gets status 413 or close code 1009, and its session ends. Node:
-        /// `maxHttpBufferSize`.
+        /// The maximum size of a message, and of the body of a POST, in bytes. Defaults to 1,000,000. A
+        /// client that sends more receives status 413 or close code 1009, and its session is closed. Node.js
+        /// calls this option `maxHttpBufferSize`.
         max_http_buffer_size: usize = 1_000_000,
-        /// Number of bytes that may be queued for one client indefinitely. 1 MiB by default. A longer queue
-        /// does not make the client a slow consumer at once: it has
-        /// [`slow_consumer_grace`](field@Self::slow_consumer_grace) to catch up. Policies that drop messages
-        /// apply beyond this limit. An empty queue accepts a message of any size. Frames of a broadcast count
-        /// for each recipient, although they are stored once. Node has no limit.
+        /// The number of bytes that may be queued for one client indefinitely. Defaults to 1 MiB. A client
+        /// with a longer queue has [`slow_consumer_grace`](field@Self::slow_consumer_grace) to catch up
+        /// before it is disconnected as a slow consumer. Policies that drop messages apply beyond this limit.
+        /// An empty queue accepts a message of any size. Frames of a broadcast count for each recipient,
+        /// although they are stored once. Node.js has no such limit.
         max_buffered: usize = 1024 * 1024,
-        /// Time for which more than [`max_buffered`](field@Self::max_buffered) bytes may be queued for a
-        /// client that does not read as many in that time. 30 seconds by default; then the client is
-        /// disconnected as a slow consumer. A client that reads `max_buffered` bytes in each such period is
-        /// kept, whatever the size of its queue. Node has no limit.
+        /// The time for which more than [`max_buffered`](field@Self::max_buffered) bytes may be queued for a
+        /// client that does not read `max_buffered` bytes in that time. Defaults to 30 seconds; then the
+        /// client is disconnected as a slow consumer. A client that reads `max_buffered` bytes in each such
+        /// period stays connected, whatever the size of its queue. Node.js has no such limit.
         slow_consumer_grace: Duration = Duration::from_secs(30),
-        /// Maximum number of bytes queued for one client. 64 MiB by default. Beyond it,
+        /// The maximum number of bytes queued for one client. Defaults to 64 MiB. Beyond this limit,
         /// [`send`](crate::SessionHandle::send) fails, and a message that must not be lost silently, such as
-        /// a broadcast, ends the session. Node has no limit.
+        /// a broadcast, closes the session. Node.js has no such limit.
         max_buffered_hard: usize = 64 * 1024 * 1024,
-        /// Maximum number of bytes queued for all clients together. 512 MiB by default. The limit measures
-        /// memory: a broadcast counts once, whatever the number of clients it is queued for, and clients with
-        /// short queues do not count. Beyond it, the sessions with the longest queues that have read the
-        /// least are closed, and messages for clients above `max_buffered` are rejected as above
-        /// [`max_buffered_hard`](field@Self::max_buffered_hard). Node has no limit.
+        /// The maximum number of bytes queued for all clients together. Defaults to 512 MiB. The limit
+        /// measures memory: a broadcast counts once for all clients, and clients with short queues do not
+        /// count. Beyond this limit, the server closes the sessions that have the longest queues and have
+        /// read the least. Messages for clients above `max_buffered` are then rejected, as they are above
+        /// [`max_buffered_hard`](field@Self::max_buffered_hard). Node.js has no such limit.
         max_buffered_total: usize = 512 * 1024 * 1024,
-        /// Policy for droppable messages, such as events without an acknowledgement, when the client's queue
-        /// is full. The client is disconnected by default, and in any case if the message must not be lost.
-        /// Node has no such policy.
+        /// The policy for droppable messages, such as events without an acknowledgement, when the queue of
+        /// the client is full. By default, the client is disconnected. If the message must not be lost, the
+        /// client is disconnected whatever the policy. Node.js has no such policy.
         slow_consumer: SlowConsumerPolicy = SlowConsumerPolicy::Disconnect,
-        /// Maximum time for which a WebSocket client may read no byte while data is queued for it. 15 seconds
-        /// by default; then the client is disconnected as a slow consumer. Node has no limit but the
-        /// heartbeat.
+        /// The maximum time for which a WebSocket client may read no byte while data is queued for it.
+        /// Defaults to 15 seconds; then the client is disconnected as a slow consumer. Node.js has no such
+        /// limit except the heartbeat.
         write_timeout: Duration = Duration::from_secs(15),
-        /// Maximum number of fragments of one WebSocket message. 1,024 by default. More are accepted only if
-        /// they contain 32 bytes on average; otherwise the client is disconnected with close code 1008. Node:
-        /// 16,384, fixed.
+        /// The maximum number of fragments of one WebSocket message. Defaults to 1,024. More fragments are
+        /// accepted only if their average size is at least 32 bytes; otherwise the client is disconnected
+        /// with close code 1008. Node.js uses a fixed limit of 16,384.
         max_fragments: usize = 1024,
-        /// Maximum time to receive a WebSocket message, from its first byte to its last. 30 seconds by
-        /// default; then the client is disconnected with close code 1008. Time during which the application
-        /// accepts no messages does not count. Node has no limit.
+        /// The maximum time to receive a WebSocket message, from its first byte to its last. Defaults to 30
+        /// seconds; then the client is disconnected with close code 1008. Time during which the application
+        /// accepts no messages does not count. Node.js has no such limit.
         message_timeout: Duration = Duration::from_secs(30),
-        /// Number of WebSocket pings per second that are answered for one client. 10 by default; a client
-        /// that sends more than ten times as many is disconnected with close code 1008. The heartbeat does
-        /// not count: it consists of messages. Node has no limit.
+        /// The number of WebSocket pings per second to which the server responds for one client. Defaults to
+        /// 10. A client that sends more than ten times as many is disconnected with close code 1008. The
+        /// heartbeat does not count, because it consists of messages. Node.js has no such limit.
         max_pings_per_second: u32 = 10,
-        /// Maximum time for which a session may stop reading because the application accepts no more messages
-        /// from its client, for example while handlers do not return. 5 minutes by default; then the session
-        /// ends with a ping timeout, because a client that is not read from cannot be known to be alive.
-        /// Heartbeats are sent meanwhile. Node never stops reading.
+        /// The maximum time for which a session may stop reading because the application accepts no more
+        /// messages from its client, for example because handlers do not return. Defaults to 5 minutes; then
+        /// the session is closed with a ping timeout, because the server cannot detect whether the client is
+        /// alive without reading from it. The server continues to send heartbeats during the pause. Node.js
+        /// never stops reading.
         read_pause_timeout: Duration = Duration::from_mins(5),
-        /// Maximum pause while receiving the body of a POST. 30 seconds by default; then the client gets
-        /// status 408 and its session ends. Node has no limit.
+        /// The maximum pause while receiving the body of a POST. Defaults to 30 seconds; then the client
+        /// receives status 408 and its session is closed. Node.js has no such limit.
         body_timeout: Duration = Duration::from_secs(30),
-        /// Minimum rate of the body of a POST in bytes per second, on average since its start; the first
-        /// [`body_timeout`](field@Self::body_timeout) does not count. 1,024 by default, 0 for no limit; a
-        /// slower client gets status 408 and its session ends. Node has no limit.
+        /// The minimum rate of the body of a POST in bytes per second, averaged from its start; the first
+        /// [`body_timeout`](field@Self::body_timeout) does not count. Defaults to 1,024; zero disables the
+        /// limit. A slower client receives status 408 and its session is closed. Node.js has no such limit.
         min_body_rate: u32 = 1024,
-        /// Maximum number of sessions. By default 0.9 of the files that the process may open (the soft limit
-        /// `RLIMIT_NOFILE`), at most one million. Beyond it, a [pending](field@Self::max_pending_sessions)
-        /// session is evicted; if there is none, clients get status 503 with `Retry-After`, on every
-        /// transport and before any 101. Node has no limit.
+        /// The maximum number of sessions. Defaults to 0.9 of the files that the process may open (the soft
+        /// limit `RLIMIT_NOFILE`), but at most one million. Beyond this limit, a
+        /// [pending](field@Self::max_pending_sessions) session is evicted. If no session is pending, new
+        /// clients receive status 503 with `Retry-After`; a WebSocket handshake receives it instead of a 101.
+        /// Node.js has no such limit.
         max_sessions: usize = default_max_connections(),
-        /// Maximum number of pending sessions. 65,536 by default. Beyond it, and when
-        /// [`max_sessions`](field@Self::max_sessions) are open, the oldest pending session is evicted in
-        /// favor of a new one, with [`CloseReason::Evicted`](crate::CloseReason::Evicted). A session is
-        /// pending until its client has sent another request or has a WebSocket, and the application has
-        /// [confirmed](crate::Connection::is_established) it; `socketio` does so when the client has joined a
-        /// namespace. Must not be zero. Node has no limit.
+        /// The maximum number of pending sessions. Defaults to 65,536; must not be zero. Beyond this limit,
+        /// and when [`max_sessions`](field@Self::max_sessions) are open, a new session replaces the oldest
+        /// pending session, which is closed with [`CloseReason::Evicted`](crate::CloseReason::Evicted). A
+        /// session is pending until its client has sent another request or opened a WebSocket, and the
+        /// application has [confirmed](crate::Connection::is_established) the session. `socketio` confirms a
+        /// session when its client has joined a namespace. Node.js has no such limit.
         max_pending_sessions: usize = 65_536,
-        /// Maximum number of open sessions, and of new sessions per second, for one address; an IPv6 network
-        /// of 64 bits is one address. `u32::MAX`, which is no limit, by default. Beyond it, clients get
-        /// status 429 with `Retry-After`. The limit needs [`RemoteAddr`](crate::RemoteAddr). Behind a proxy,
-        /// whose address all clients would share, set it only if a layer provides the client's address. Node
-        /// has no limit.
+        /// The maximum number of open sessions, and of new sessions per second, for one address. An IPv6
+        /// network of 64 bits counts as one address. Defaults to `u32::MAX`, which disables the limit. Beyond
+        /// this limit, clients receive status 429 with `Retry-After`. The limit requires
+        /// [`RemoteAddr`](crate::RemoteAddr). Behind a proxy, all clients share the address of the proxy: set
+        /// this limit only if a layer provides the address of the client. Node.js has no such limit.
         max_sessions_per_address: u32 = u32::MAX,
-        /// Maximum number of new sessions per second, and the burst that is allowed after one idle second.
-        /// 50,000 by default, which is more than one core can open, so that the hardware is the limit; a
-        /// measured capacity is a better value. Beyond it, clients get status 503 with `Retry-After`. All
-        /// clients share the limit, and a single one could use it up unless
-        /// [`max_sessions_per_address`](field@Self::max_sessions_per_address) is set. Node has no limit.
+        /// The maximum number of new sessions per second, and of new sessions in a burst after one idle
+        /// second. Defaults to 50,000, which is more than one core can open, so the hardware is the limit; a
+        /// measured capacity is a better value. Beyond this limit, clients receive status 503 with
+        /// `Retry-After`. All clients share the limit, and a single client could exhaust it unless
+        /// [`max_sessions_per_address`](field@Self::max_sessions_per_address) is set. Node.js has no such
+        /// limit.
         max_handshakes_per_second: u32 = 50_000,
-        /// Maximum number of handshakes that one connection may pipeline, that is, send before it has
-        /// received the response to its previous request. 4 by default. Beyond it, the client gets status 429
-        /// with `Retry-After`, and the connection is closed. Requests that follow the response to the
-        /// previous one do not count, so a proxy may open any number of sessions for its users over one
-        /// connection: neither proxies nor browsers pipeline. Only the accept loop of [`serve`](crate::serve)
-        /// detects pipelining; behind another server there is no such limit. Node has no limit.
+        /// The maximum number of handshakes that one connection may pipeline, that is, send before it has
+        /// received the response to its previous request. Defaults to 4. Beyond this limit, the client
+        /// receives status 429 with `Retry-After`, and the connection is closed. Requests that follow the
+        /// response to the previous request do not count, so a proxy may open any number of sessions for its
+        /// users over one connection. Neither proxies nor browsers pipeline. Only the accept loop of
+        /// [`serve`](crate::serve) detects pipelining; behind another server, the limit has no effect.
+        /// Node.js has no such limit.
         max_pipelined_handshakes: u32 = 4,
-        /// Transports that clients may use. Both by default. Node: `transports`.
+        /// The transports that clients may use. Defaults to both. Node.js calls this option `transports`.
         transports: Vec<TransportKind> = vec![TransportKind::Polling, TransportKind::WebSocket],
-        /// `true` if a polling session may be upgraded to WebSocket. `true` by default. Node:
-        /// `allowUpgrades`, which only hides the upgrade from well-behaved clients; here, the server also
-        /// rejects it.
+        /// `true` if a polling session may be upgraded to WebSocket. Defaults to `true`. In Node.js:
+        /// `allowUpgrades`, default `true`, which only omits the upgrade from the handshake; this server also
+        /// rejects the upgrade request.
         allow_upgrades: bool = true,
-        /// Message that every client receives first, together with the open packet of its session. None by
-        /// default. Node: `initialPacket`.
+        /// The message that every client receives first, together with the open packet of its session.
+        /// `None`, the default, sends no such message. Node.js calls this option `initialPacket`.
         initial_packet: Option<Frame> = None,
-        /// Origins of web pages that may connect, over every transport. Only the server's own origin by
-        /// default. Node: `cors`.
+        /// The origins of web pages that may connect, over every transport. Defaults to only the origin of
+        /// the server itself. Node.js calls this option `cors`.
         cors: Cors = Cors::same_origin(),
-        /// Cookie that a client receives when its session opens. None by default. Node: `cookie`.
+        /// The cookie that a client receives when its session opens. `None`, the default, sends no cookie.
+        /// Node.js calls this option `cookie`.
         cookie: Option<Cookie> = None,
-        /// Hooks of the application that inspect requests. None by default; each has its own setter.
+        /// The hooks of the application that inspect requests. No hook is set by default. Each hook has its
+        /// own setter.
         hooks: Hooks = Hooks::default(),
-        /// `true` if clients of protocol 3, such as Socket.IO 2, are served too, as well as polling by
-        /// scripts (JSONP) for old browsers. `false` by default. Old browsers let any page load such a script
-        /// with the user's cookies, and do not send the origin of that page: with this option, do not let a
-        /// cookie alone authenticate a client. Newer browsers report that the page has another origin, but not
-        /// which one: then only [`Cors::any`] accepts it. Node: `allowEIO3`; there, JSONP is always on for protocol 4.
+        /// `true` if the server also supports clients of protocol 3, such as Socket.IO 2, and polling by
+        /// scripts (JSONP) for old browsers. Defaults to `false`. Old browsers allow any page to load such a
+        /// script with the user's cookies, and do not send the origin of that page. With this option, do not
+        /// rely on a cookie alone to authenticate a client. Newer browsers report that a script is loaded by
+        /// a page of another origin, but do not name the origin; only [`Cors::any`] accepts these requests.
+        /// Node.js calls this option `allowEIO3`, and always supports JSONP for protocol 4.
         allow_eio3: bool = false,
-        /// Options for compressing WebSocket messages, for clients that offer it. `None` by default: messages
-        /// are not compressed. Needs the cargo feature `compression`. Node: `perMessageDeflate`.
+        /// The options for compressing WebSocket messages, for clients that offer permessage-deflate. `None`,
+        /// the default, disables compression. Requires the cargo feature `compression`. Node.js calls this
+        /// option `perMessageDeflate`.
         per_message_deflate: Option<PerMessageDeflate> = None,
-        /// Options for compressing long-polling responses. `None` by default: responses are not compressed;
-        /// in Node they are. Needs the cargo feature `compression`. Node: `httpCompression`.
+        /// The options for compressing long-polling responses. `None`, the default, disables compression.
+        /// Requires the cargo feature `compression`. Node.js calls this option `httpCompression`, and
+        /// compresses responses by default.
         http_compression: Option<HttpCompression> = None,
     }
 }

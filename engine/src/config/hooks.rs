@@ -1,4 +1,4 @@
-//! Application hooks that inspect requests: access control, response headers, rejected requests.
+//! Application hooks for access control, session ids, response headers and rejected requests.
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -6,8 +6,8 @@ use http::{Extensions, HeaderMap, request::Parts};
 
 use crate::{EngineConfig, Sid, error::ConnectionError};
 
-/// The kind of request that [`allow_request`](EngineConfig::allow_request) decides about: an extension of the
-/// request.
+/// The kind of request for which [`allow_request`](EngineConfig::allow_request) is called. The hook finds it
+/// in the extensions of the request.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ type AllowRequest = Arc<dyn Fn(Parts) -> Answer + Send + Sync>;
 type HeaderHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
 type GenerateId = Arc<dyn Fn(&Parts) -> Sid + Send + Sync>;
 type ErrorHook = Arc<dyn Fn(&ConnectionError, &Parts) + Send + Sync>;
-/// A function that copies the extension of one type.
+/// Copies the extension of one type.
 pub(crate) type KeepExtension = fn(&Extensions, &mut Extensions);
 
 /// The hooks of an engine, each set by a method of [`EngineConfig`]:
@@ -56,9 +56,10 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Returns `true` if no hook is set that needs the parts of the request.
+    /// Returns `true` if no hook is set that requires the parts of the request before the request is
+    /// executed.
     pub(crate) fn are_unset(&self) -> bool {
-        // The engine calls the other hooks later.
+        // The engine calls `generate_id` and `extensions` when it opens a session.
         let Self { allow_request, generate_id: _, initial_headers, headers, connection_error, extensions: _ } =
             self;
         allow_request.is_none()
@@ -81,21 +82,21 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// Hooks. Setting a hook again replaces the earlier one; only
-/// [`keep_extension`](Self::keep_extension) accumulates. Hooks run in the task of the HTTP connection, so one
-/// that blocks or panics affects that connection.
+/// Setters of the hooks. Setting a hook again replaces the earlier hook; only
+/// [`keep_extension`](Self::keep_extension) accumulates. Hooks run in the task of the HTTP connection, so a
+/// hook that blocks or panics affects that connection.
 impl EngineConfig {
     /// Sets a hook that decides whether a client may connect. It is called for every request that opens a
-    /// session, by long-polling or WebSocket, and for every WebSocket that upgrades one; a [`RequestKind`] in
-    /// the extensions of the request tells which. By default, every client may connect. Node: `allowRequest`,
-    /// which is not called for upgrades.
+    /// session, by long-polling or WebSocket, and for every WebSocket that upgrades a session. The extensions
+    /// of the request contain the [`RequestKind`]. By default, every client may connect. Node.js calls this
+    /// option `allowRequest`, and does not call it for upgrades.
     ///
-    /// The hook is called after the engine's own checks. If it returns `Err`, the client gets status 403 with
-    /// its message, or `Forbidden` if the message is empty, and there is no session and no upgrade. The hook
-    /// is not called for polls and POSTs: the session id proves that the client was allowed when the session
-    /// was opened, and these requests are frequent. Data that the hook derives from the request, such as the
-    /// user of a token, is better left in the extensions by a tower layer. There is no timeout except the
-    /// client's own.
+    /// The hook is called after the engine's own checks. If it returns `Err`, the client receives status 403
+    /// with the message, or with `Forbidden` if the message is empty, and no session is opened or upgraded.
+    /// The hook is not called for polls and POSTs, because these requests are frequent and the session id
+    /// proves that the client was allowed when the session was opened. Use a tower layer to derive data from
+    /// the request, such as the user of a token, and to store it in the extensions. The server applies no
+    /// timeout to the hook; only the timeout of the client applies.
     ///
     /// # Examples
     ///
@@ -125,14 +126,14 @@ impl EngineConfig {
         self
     }
 
-    /// Sets a hook that returns the id of each new session. By default the id is [random](Sid::random). Node:
-    /// `generateId`.
+    /// Sets a hook that returns the id of each new session. By default, the id is [random](Sid::random).
+    /// Node.js calls this hook `generateId`.
     ///
-    /// The id is a secret: a client that guesses one controls the session. A hook that encodes something in
-    /// it, such as the number of the server for a load balancer, should take the rest from [`Sid::random`].
-    /// An id that another session has is rejected with status 400 and code 3. The hook is called after
-    /// `allow_request`. Asynchronous work belongs in a tower layer, which can leave its result in the
-    /// extensions of the request.
+    /// The id is a secret: a client that guesses the id of a session controls the session. A hook that
+    /// encodes data in the id, such as the number of the server for a load balancer, should fill the rest
+    /// from [`Sid::random`]. If another session already uses the id, the handshake is rejected with status
+    /// 400 and code 3. The hook is called after `allow_request`. Asynchronous work belongs in a tower layer,
+    /// which can store its result in the extensions of the request.
     ///
     /// # Examples
     ///
@@ -152,10 +153,10 @@ impl EngineConfig {
     }
 
     /// Sets a hook that adds headers to the response that opens a session: the first response of
-    /// long-polling, or the 101 of a WebSocket without a prior polling session. None by default. Node: the
-    /// event `initial_headers`.
+    /// long-polling, or the 101 of a WebSocket without a prior polling session. No hook is set by default.
+    /// Equivalent to the event `initial_headers` in Node.js.
     ///
-    /// The map is initially empty. Its headers replace those of the same name in the response, except
+    /// The map is initially empty. Its headers replace headers of the same name in the response, except
     /// `Set-Cookie` and `Vary`, which are appended.
     ///
     /// # Examples
@@ -175,11 +176,12 @@ impl EngineConfig {
     }
 
     /// Like [`initial_headers`](Self::initial_headers), but for every successful response to a GET or POST of
-    /// long-polling and for every 101. None by default. Node: the event `headers`.
+    /// long-polling and for every 101. No hook is set by default. Equivalent to the event `headers` in
+    /// Node.js.
     ///
-    /// The hook runs before a poll waits for messages, after `initial_headers` and with the same map. A value
-    /// cloned from the request would keep the whole request in memory while the poll waits: create a new
-    /// value instead.
+    /// The hook runs before a poll waits for messages, after `initial_headers` and with the same map. Do not
+    /// clone a value of the request: a clone would keep the whole request in memory while the poll waits.
+    /// Create a new value instead.
     ///
     /// # Examples
     ///
@@ -199,12 +201,14 @@ impl EngineConfig {
     }
 
     /// Keeps the extension of type `T` of the request that opens a session, so that the application can read
-    /// it with [`HandshakeRequest::extension`](crate::HandshakeRequest::extension): typically the result of a
-    /// layer in front of the engine, such as the user of a cookie. May be called for several types.
+    /// the extension with [`HandshakeRequest::extension`](crate::HandshakeRequest::extension). Typically, the
+    /// extension is the result of a layer in front of the engine, such as the user of a cookie. This method
+    /// may be called for several types.
     ///
-    /// The value is cloned, and dropped with the session. All other extensions are dropped with the response,
-    /// because they hold memory that an idle session does not need: a router, for example, stores parts of
-    /// the request there, which keep the read buffer of the connection alive. Node: `socket.request`.
+    /// The value is cloned, and is dropped with the session. All other extensions are dropped with the
+    /// response, because they hold memory that an idle session does not need. For example, a router stores
+    /// parts of the request in the extensions, and these keep the read buffer of the connection alive.
+    /// Equivalent to `socket.request` in Node.js.
     ///
     /// # Examples
     ///
@@ -227,7 +231,7 @@ impl EngineConfig {
     }
 
     /// Sets a hook that is called for every request rejected with a [`RequestError`](crate::RequestError),
-    /// before the response is sent. Node: the event `connection_error`.
+    /// before the response is sent. Equivalent to the event `connection_error` in Node.js.
     ///
     /// # Examples
     ///

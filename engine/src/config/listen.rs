@@ -17,48 +17,49 @@ crate::__config! {
     /// assert_eq!(Connections::new(config).open(), 0);
     /// ```
     ListenConfig {
-        /// Maximum time to receive the head of a request, from its first byte; for the first request of a
-        /// connection, from the time when the connection was accepted. 10 seconds by default. Then the
-        /// connection is closed, with status 408 if a part of the head has arrived. Node: `headersTimeout` of
-        /// the HTTP server.
+        /// The maximum time to receive the head of a request, measured from its first byte, or, for the first
+        /// request of a connection, from the time when the connection was accepted. Defaults to 10 seconds.
+        /// Then the connection is closed, with status 408 if a part of the head has arrived. Node.js calls
+        /// this option `headersTimeout` of the HTTP server.
         header_read_timeout: Duration = Duration::from_secs(10),
-        /// Maximum idle time of a connection between two requests. 75 seconds by default: load balancers keep
-        /// an idle connection for 60 seconds, and the server must not be the one that closes it, because a
-        /// request may be in transit, for which the client would get a 502. Node: `keepAliveTimeout` of the
-        /// HTTP server, 5 seconds.
+        /// The maximum idle time of a connection between two requests. Load balancers keep an idle connection
+        /// for 60 seconds. If the server closed the connection first, a request might be in transit, and its
+        /// client would receive a 502. The default is therefore 75 seconds. In Node.js: `keepAliveTimeout` of
+        /// the HTTP server, default 5 s.
         keep_alive_timeout: Duration = Duration::from_secs(75),
-        /// Maximum time for which a client may read nothing of a pending response. 15 seconds by default;
-        /// then its connection is closed.
+        /// The maximum time for which a client may read nothing of a pending response. Defaults to 15
+        /// seconds; then its connection is closed.
         write_timeout: Duration = Duration::from_secs(15),
-        /// Maximum size of a request head, in bytes. 16 KiB by default; beyond it, the status is 431. Node:
-        /// `maxHeaderSize` of the HTTP server.
+        /// The maximum size of a request head, in bytes. Defaults to 16 KiB. Larger heads are rejected with
+        /// status 431. Node.js calls this option `maxHeaderSize` of the HTTP server.
         max_head: usize = 16 * 1024,
-        /// Maximum number of request headers. 100 by default; beyond it, the status is 431. Node:
-        /// `maxHeadersCount` of the HTTP server.
+        /// The maximum number of request headers. Defaults to 100. Requests with more headers are rejected
+        /// with status 431. Node.js calls this option `maxHeadersCount` of the HTTP server.
         max_headers: usize = 100,
-        /// Maximum number of open connections, including those upgraded to WebSocket. By default nine tenths
-        /// of the descriptors that the process may open (the soft limit `RLIMIT_NOFILE` at the time of the
-        /// call), at most one million. Beyond it, a client gets status 503 with `Retry-After`, and its
-        /// connection is closed; while 64 clients are being rejected in this way, others are closed without a
-        /// response. Node: `maxConnections` of the HTTP server.
+        /// The maximum number of open connections, including connections upgraded to WebSocket. Defaults to
+        /// nine tenths of the descriptors that the process may open (the soft limit `RLIMIT_NOFILE` when the
+        /// config is created), but at most one million. Beyond this limit, a client receives status 503 with
+        /// `Retry-After`, and its connection is closed. At most 64 clients receive this response at the same
+        /// time; further connections are closed without a response. Node.js calls this option
+        /// `maxConnections` of the HTTP server.
         max_connections: usize = default_max_connections(),
-        /// Number of unsent bytes that the kernel buffers for a client. 64 KiB by default; further bytes wait
-        /// in the server, where [`max_buffered`](field@crate::EngineConfig::max_buffered) bounds them. Bytes
-        /// in flight do not count, so the option reduces no throughput; without it, Linux buffers up to 4 MiB
-        /// for a client that does not read. This is `TCP_NOTSENT_LOWAT` on Linux and Android; elsewhere it
-        /// has no effect. Node has no such option.
+        /// The number of unsent bytes that the kernel buffers for a client. Defaults to 64 KiB. Further bytes
+        /// wait in the server, where [`max_buffered`](field@crate::EngineConfig::max_buffered) limits them.
+        /// Bytes in flight do not count, so the option does not reduce throughput. Without it, Linux buffers
+        /// up to 4 MiB for a client that does not read. The option sets `TCP_NOTSENT_LOWAT` on Linux and
+        /// Android, and has no effect on other systems. Node.js has no such option.
         tcp_notsent_lowat: u32 = 64 * 1024,
-        /// Pause after a failed accept, for example when the process has no descriptor left: another attempt
-        /// would fail at once again. 50 milliseconds by default.
+        /// The pause after a failed accept. Another attempt would fail immediately, for example while the
+        /// process has no descriptor left. Defaults to 50 milliseconds.
         accept_back_off: Duration = Duration::from_millis(50),
-        /// Time that requests in progress have to finish after shutdown begins; then their connections are
-        /// dropped. 5 seconds by default.
+        /// The time that requests in progress have to finish after shutdown begins; then their connections
+        /// are dropped. Defaults to 5 seconds.
         drain_timeout: Duration = Duration::from_secs(5),
     }
 }
 
 impl ListenConfig {
-    /// Panics if a limit or timeout is zero.
+    /// Panics if a limit, or a timeout other than `drain_timeout`, is zero.
     #[track_caller]
     pub(crate) fn check(&self) {
         assert!(!self.header_read_timeout.is_zero(), "header_read_timeout must not be zero");

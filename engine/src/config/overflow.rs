@@ -1,15 +1,15 @@
-//! The policies for messages to a client that does not keep up.
+//! The policies for messages to a slow consumer.
 
 use std::collections::VecDeque;
 
 use crate::Frame;
 
-/// The policy for a message to a client whose queue already holds
+/// The policy for a message that would increase the queue of a client beyond
 /// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes.
 ///
 /// # Examples
 ///
-/// Positions, of which only the latest matter:
+/// Clients receive positions, and only the latest position matters:
 ///
 /// ```
 /// use engineio::{EngineConfig, SlowConsumerPolicy};
@@ -20,25 +20,26 @@ use crate::Frame;
 #[non_exhaustive]
 pub enum SlowConsumerPolicy {
     /// Disconnects the client with [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer), so that
-    /// it never misses a message unknowingly. The default.
+    /// the client never misses a message without noticing. This is the default.
     #[default]
     Disconnect,
     /// Rejects the message with [`SendError::Full`](crate::SendError::Full); the session continues.
     DropNewest,
-    /// Drops the oldest queued messages that were sent with this policy until the new one fits. If it does
-    /// not fit even then, rejects it as `DropNewest` does.
+    /// Drops the oldest queued messages that were sent with this policy until the new message fits. If
+    /// dropping all of them would not make enough room, rejects the new message as
+    /// [`DropNewest`](Self::DropNewest) does, and drops nothing.
     DropOldest,
 }
 
-/// Drops the oldest droppable packets, each as a whole, until `needed` of their cost is freed or none is
-/// left. Returns the number of dropped packets and their cost.
+/// Drops the oldest droppable packets until their total cost reaches `needed` or no droppable packet is left.
+/// The frames of a packet are dropped together. Returns the number of dropped packets and their cost.
 pub(crate) fn drop_oldest(frames: &mut VecDeque<Frame>, needed: usize) -> (u64, usize) {
     let (mut packets, mut freed, mut from) = (0, 0, 0);
     while freed < needed
         && let Some(start) = frames.iter().skip(from).position(Frame::starts_droppable).map(|at| from + at)
     {
         let mut end = start;
-        // Adjacent packets, which are the usual case, are removed in one pass.
+        // Adjacent packets are removed in one pass. Droppable packets are usually adjacent.
         while freed < needed && frames.get(end).is_some_and(Frame::starts_droppable) {
             packets += 1;
             freed += frames[end].cost();
@@ -70,7 +71,7 @@ mod tests {
         frames
     }
 
-    /// Frees the cost of `needed` frames. Returns the packets that remain and the result of the call.
+    /// Frees the cost of `needed` frames. Returns the remaining packets and the result of the call.
     fn left(packets: &[(bool, usize)], needed: usize) -> (String, u64, usize) {
         let mut frames = queue(packets);
         let cost = Frame::text("0").cost();

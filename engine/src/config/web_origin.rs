@@ -1,5 +1,5 @@
-//! Origins of web pages, <https://www.rfc-editor.org/rfc/rfc6454>, and their comparison with the server's
-//! own.
+//! Origins of web pages (<https://www.rfc-editor.org/rfc/rfc6454>), and their comparison with the origin of
+//! the server.
 
 use std::net::Ipv6Addr;
 
@@ -8,12 +8,12 @@ use std::net::Ipv6Addr;
 pub(crate) struct Origin<'a> {
     scheme: &'a str,
     host: &'a str,
-    /// The default port of the scheme if the header names none.
+    /// The port in the header, or the default port of the scheme.
     port: Option<u16>,
 }
 
 impl<'a> Origin<'a> {
-    /// Parses an origin. Returns `None` for everything else, including `null`.
+    /// Parses an origin. Returns `None` for any other text, including `null`.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let (first, rest) = scheme.as_bytes().split_first()?;
@@ -25,16 +25,16 @@ impl<'a> Origin<'a> {
         Some(Self { scheme, host, port: port.or(default_port(scheme)) })
     }
 
-    /// Returns `true` if the origin is that of a host, given as in `Host`.
+    /// Returns `true` if the origin has this host and port, given in the form of the `Host` header.
     pub(crate) fn matches(&self, host: &str) -> bool {
-        // Other schemes have no default port, and the server does not serve their pages.
+        // Schemes without a default port are rejected, because the server does not serve their pages.
         let (Some(default), Some((host, port))) = (default_port(self.scheme), host_and_port(host)) else {
             return false;
         };
         same_host(self.host, host) && self.port == Some(port.unwrap_or(default))
     }
 
-    /// Returns `true` if both are the same origin.
+    /// Returns `true` if both origins are the same.
     pub(crate) fn is(&self, other: &Origin<'_>) -> bool {
         self.scheme.eq_ignore_ascii_case(other.scheme)
             && self.port == other.port
@@ -42,8 +42,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// Returns the default port of a scheme. Pages never have a WebSocket scheme, but some native clients send
-/// one.
+/// Returns the default port of a scheme. Some native clients send a WebSocket scheme, which pages never have.
 fn default_port(scheme: &str) -> Option<u16> {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     if is("http") || is("ws") {
@@ -55,8 +54,8 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Splits `host`, `host:port` or `[IPv6]:port`. Returns `None` for anything else, such as user info, a path
-/// or whitespace.
+/// Splits `host`, `host:port` or `[IPv6]:port`. Returns `None` for any other text, such as a text with user
+/// info, a path or whitespace.
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let host_len = if text.starts_with('[') {
         let end = text.find(']')?;
@@ -75,7 +74,7 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
         return Some((host, None));
     }
     let digits = port.strip_prefix(':')?;
-    // `parse` accepts a sign.
+    // `parse` would accept a sign.
     let port = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
     Some((host, Some(port)))
 }

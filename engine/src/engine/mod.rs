@@ -1,9 +1,9 @@
-//! The engine: executes the intent of each request, starts one task per session, and closes all sessions at
-//! shutdown.
+//! The engine, which executes the intent of each request, starts one task per session, and closes all
+//! sessions at shutdown.
 //!
 //! The folder connects the layers below it, and contains the tower service. It may import `http`, `session`,
-//! `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `listen`: an engine also runs
-//! behind other servers, without the accept loop.
+//! `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `listen`, because an engine also
+//! runs behind other servers, without the accept loop.
 
 pub(crate) mod service;
 pub(crate) mod shutdown;
@@ -61,7 +61,8 @@ use crate::{
     transport::{polling, redundant, upgrade::on_upgrade, websocket::WebSocket},
 };
 
-/// An Engine.IO server for an [`Application`]: a handle that is cheap to clone, and a tower service.
+/// An Engine.IO server for an [`Application`]. This type is a handle that is cheap to clone, and a tower
+/// service.
 ///
 /// # Examples
 ///
@@ -99,9 +100,12 @@ impl<A: Application> Engine<A> {
     ///
     /// # Panics
     ///
-    /// Panics if an interval, a timeout or [`max_pending_sessions`](field@EngineConfig::max_pending_sessions)
-    /// of the configuration is zero, if it names no transport, if browsers would discard its cookie, or if it
-    /// enables compression without the cargo feature `compression` or with an invalid level or window.
+    /// Panics if the configuration is invalid: an interval,
+    /// [`max_pending_sessions`](field@EngineConfig::max_pending_sessions) or a timeout other than
+    /// [`close_timeout`](field@EngineConfig::close_timeout) and
+    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) is zero, there are no transports, browsers
+    /// would discard the cookie, or compression is enabled without the cargo feature `compression` or with an
+    /// invalid level or window.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
@@ -126,15 +130,15 @@ impl<A: Application> Engine<A> {
         self.shared.registry.len()
     }
 
-    /// Returns how often a limit was hit since the start.
+    /// Returns the number of times that a limit was hit since the engine was created.
     pub fn limit_hits(&self, limit: Limit) -> u64 {
         self.shared.limits.hits(limit)
     }
 
-    /// Returns the number of messages that were dropped because a client did not read them, while its session
-    /// continued: by the policy of a [slow consumer](crate::SlowConsumerPolicy), or because they were
-    /// [volatile](SessionHandle::send_volatile). Messages that were sent together count as one. Messages
-    /// still queued at the end of a session do not count.
+    /// Returns the number of messages that were dropped because a client did not read them, while the session
+    /// continued. Messages are dropped by a [`SlowConsumerPolicy`](crate::SlowConsumerPolicy), or because
+    /// they are [volatile](SessionHandle::send_volatile). Messages that were sent together count as one.
+    /// Messages that are still queued when a session closes do not count.
     pub fn dropped_messages(&self) -> u64 {
         self.shared.limits.dropped()
     }
@@ -149,18 +153,19 @@ impl<A: Application> Engine<A> {
         &self.shared.config
     }
 
-    /// Returns `true` if [`close`](Self::close) was called: new sessions are rejected.
+    /// Returns `true` if [`close`](Self::close) was called, after which new sessions are rejected.
     pub fn is_closing(&self) -> bool {
         self.shared.is_closing()
     }
 
     /// Closes all sessions with [`CloseReason::ServerShuttingDown`], and returns when all their tasks have
-    /// ended. Messages that were sent before are still delivered. New sessions are rejected from now on, with
-    /// status 503.
+    /// ended. Messages that were sent before are still delivered. After this call, new sessions are rejected
+    /// with status 503.
     ///
-    /// Sessions are closed over [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default.
-    /// Tasks that still run [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last session
-    /// was closed are aborted: handlers are dropped where they wait.
+    /// WebSocket sessions are closed over the time of
+    /// [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default. Tasks that still run
+    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last session was closed are
+    /// aborted; their handlers are dropped at the point where they wait.
     ///
     /// # Panics
     ///
@@ -168,7 +173,7 @@ impl<A: Application> Engine<A> {
     ///
     /// # Cancel safety
     ///
-    /// The shutdown continues if the future is dropped.
+    /// If the future is dropped, the shutdown continues in the background.
     ///
     /// # Examples
     ///
@@ -183,18 +188,18 @@ impl<A: Application> Engine<A> {
         self.shared.set_closing();
         let shared = self.shared.clone();
         let task = tokio::spawn(async move { shutdown::close(&*shared).await });
-        // The task fails only when its runtime shuts down, and all sessions with it.
+        // The task fails only when its runtime shuts down, which also drops all sessions.
         task.await.unwrap_or_default()
     }
 
-    /// Handles one request, whatever its path.
+    /// Handles one request. The path is not checked.
     ///
-    /// While a poll waits, only the data that its response needs is kept of the request.
+    /// While a poll waits, the engine keeps only the data of the request that the response requires.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future of a poll or a POST ends the session, because it means that the client has
-    /// disconnected.
+    /// If the future of a poll or a POST is dropped, the session is closed, because the engine assumes that
+    /// the client has disconnected.
     pub fn handle<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
         B: Body + Send + 'static,
@@ -211,7 +216,7 @@ impl<A: Application> Engine<A> {
         })
     }
 
-    /// Returns a shortcut that answers ordinary polls and POSTs to `path` for open sessions.
+    /// Returns a shortcut that responds to ordinary polls and POSTs to `path` for open sessions.
     pub(crate) fn shortcut(&self, path: &str) -> Shortcut {
         let (engine, path) = (self.clone(), Box::<str>::from(path));
         Arc::new(move |request| {
@@ -222,7 +227,7 @@ impl<A: Application> Engine<A> {
 
     fn answer_view(&self, request: &RequestView<'_>) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
-        // A fragment is no part of the query.
+        // A fragment is not part of the query.
         let has_fragment = memchr(b'#', request.target.as_bytes()).is_some();
         if has_fragment || request.body.len() > config.max_http_buffer_size {
             return None;
@@ -241,7 +246,8 @@ impl<A: Application> Engine<A> {
         })
     }
 
-    /// Executes the intent of a checked request: at once, or in a future that holds only what it needs.
+    /// Executes the intent of a checked request, either immediately or in a future that holds only the
+    /// required data.
     fn proceed<B>(
         &self,
         filter: RequestFilter,
@@ -346,7 +352,7 @@ impl<A: Application> Engine<A> {
         with_cookie(Reply::packets(dialect, packets).into(), cookie)
     }
 
-    /// Opens a session over WebSocket; it starts when the connection has been upgraded.
+    /// Opens a session over WebSocket. The session starts when the connection has been upgraded.
     fn open_websocket(
         &self,
         admission: AdmissionGuard<A>,
@@ -390,7 +396,7 @@ impl<A: Application> Engine<A> {
         Arc::new(HandshakeRequest::with_extensions(request, &self.shared.config.hooks.extensions))
     }
 
-    /// Returns an id for a new session, or `None` if the id returned by the hook is taken.
+    /// Returns an id for a new session, or `None` if another session uses the id returned by the hook.
     fn generate_id(&self, request: &http::request::Parts) -> Option<Sid> {
         match &self.shared.config.hooks.generate_id {
             None => Some(Sid::random()),
@@ -414,7 +420,7 @@ impl<A: Application> Engine<A> {
         SessionHandle::new(sid, transport, dialect, self.shared.outbound.clone())
     }
 
-    /// Checks the head of a POST. Returns `true` if its payload is binary.
+    /// Checks the head of a POST. Returns `true` if the payload is binary.
     fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, Reply> {
         let dialect = session.dialect();
         let is_binary = request
@@ -422,7 +428,7 @@ impl<A: Application> Engine<A> {
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value == Content::Binary.as_str());
         if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
-            // Binary payloads exist in protocol 3 only: in protocol 4, and in forms, binary packets are
+            // Only protocol 3 has binary payloads. In protocol 4 and in JSONP forms, binary packets are
             // encoded in base64.
             session.close_for(CloseReason::TransportError);
             return Err(Reply::refused(StatusCode::BAD_REQUEST));
@@ -459,8 +465,8 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
         session.command(Command::Post(post));
         let mut first_poll = Some(first_poll);
         let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
-            // The session responded before the body was complete: another POST is in progress, or the session
-            // has ended.
+            // The session responded before the body was complete, because another POST is in progress or the
+            // session has ended.
             Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
             Poll::Pending => match first_poll.take() {
                 Some(Poll::Ready(failed)) => Poll::Ready(Ok(failed)),
@@ -470,11 +476,11 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
         .await;
         match body {
             Ok(Ok(body)) => {
-                // If the receiver is gone, `done` is already resolved.
+                // If the receiver was dropped, `done` is already resolved.
                 let _ = ticket.body.send(payload(body));
                 Ok(ticket.done.await.is_ok())
             }
-            // The ticket is still alive, so the session processes this command before it sees the broken
+            // The ticket is still alive, so the session processes this command before it detects the broken
             // POST.
             Ok(Err(BodyError::Limit(limit))) => Err(limit_exceeded(session, limit)),
             Ok(Err(BodyError::Broken)) => Err(Reply::refused(StatusCode::BAD_REQUEST)),
@@ -484,14 +490,14 @@ async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config
     taken.map_or_else(|refused| refused, Reply::post_response)
 }
 
-/// Ends a session because a POST exceeds a limit.
+/// Closes a session because a POST exceeds a limit.
 fn limit_exceeded(session: &SessionHandle, limit: Limit) -> Reply {
     session.record_limit_hit(limit);
     session.command(Command::PostRefused);
     Reply::limit_exceeded(limit)
 }
 
-/// Passes the packets of a complete POST to the session. Returns `true` if it accepted them.
+/// Passes the packets of a complete POST to the session. Returns `true` if the session accepted them.
 async fn submit(session: &SessionHandle, payload: Option<Payload>) -> bool {
     let (post, done) = polling::PostRequest::complete(payload);
     session.command(Command::Post(post));

@@ -1,4 +1,4 @@
-//! [`Engine`] as a tower service.
+//! The implementation of the tower service for [`Engine`].
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use crate::{
     http::{reply::Reply, view::RequestView},
 };
 
-/// A boxed future, as for a response.
+/// A boxed future, such as the future of a response.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<A, B> Service<Request<B>> for Engine<A>
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// The response future of [`Engine`] as a service. It never fails.
+/// The response future of the tower service of [`Engine`]. It never returns an error.
 pub struct ResponseFuture(BoxFuture<Response<Full<Bytes>>>);
 
 impl Future for ResponseFuture {
@@ -59,6 +59,6 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// Answers some requests directly, without constructing a [`Request`]; returns `None` if the service has to
-/// answer.
+/// Responds to some requests directly, without constructing a [`Request`]. Returns `None` if the service must
+/// handle the request.
 pub(crate) type Shortcut = Arc<dyn Fn(&RequestView<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;

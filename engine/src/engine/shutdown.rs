@@ -1,4 +1,4 @@
-//! The shutdown of an engine: closes all sessions, and aborts tasks that exceed the timeout.
+//! The shutdown of an engine, which closes all sessions and aborts tasks that exceed the timeout.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     session::{mailbox::Command, registry::Registry, shared::Shared},
 };
 
-/// Time for aborted tasks to end. A task that computes without yielding is not interrupted.
+/// The time for aborted tasks to end. A task that computes without yielding cannot be interrupted.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The result of [`Engine::close`](crate::Engine::close).
@@ -24,13 +24,13 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// Number of sessions that were open and have been closed.
+    /// The number of sessions that were open and have been closed.
     pub sessions: usize,
-    /// Number of sessions with tasks, such as handlers, that still ran at the timeout and were aborted.
+    /// The number of sessions with tasks, such as handlers, that still ran at the timeout and were aborted.
     pub aborted: usize,
 }
 
-/// Closes all sessions. The engine must already reject new ones.
+/// Closes all sessions. The engine must already reject new sessions.
 pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
     let (websockets, polling): (Vec<_>, Vec<_>) = shared
         .registry
@@ -38,7 +38,8 @@ pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
         .into_iter()
         .partition(|session| session.transport() == TransportKind::WebSocket);
     let sessions = websockets.len() + polling.len();
-    // At once: polling sessions depend on new connections, which are no longer accepted.
+    // Close polling sessions immediately, because they depend on new connections, which are no longer
+    // accepted.
     for session in polling {
         session.close_for(CloseReason::ServerShuttingDown);
     }
@@ -50,8 +51,8 @@ pub(crate) async fn close<A: Application>(shared: &Shared<A>) -> Shutdown {
     Shutdown { sessions, aborted }
 }
 
-/// Divides the time into equal slices and closes each session at a random moment of its own slice, so that
-/// the clients do not all reconnect at once.
+/// Divides the time into equal slices and closes each session at a random moment within its own slice, so
+/// that the clients do not all reconnect at once.
 async fn close_in_turn(sessions: Vec<SessionHandle>, spread: Duration) {
     let slice = spread / u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
     let mut start = Instant::now();

@@ -1,4 +1,4 @@
-//! A complete server, from the first byte of a connection.
+//! A fuzz target for a complete server, starting with the first byte of a connection.
 
 use std::{
     sync::{
@@ -25,12 +25,13 @@ use crate::{
     SessionHandle,
 };
 
-/// Longer than all timeouts of a session together.
+/// The time after which a connection counts as hanging. It is longer than the sum of all timeouts of a
+/// session.
 const HANG: Duration = Duration::from_mins(2);
 const MAX_LEN: usize = 4096;
 const PATH: &str = "/socket.io/";
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
-/// The separator of the bytes of concurrent connections.
+/// The separator between the bytes of concurrent connections.
 const NEXT: &[u8] = b"\n---\n";
 /// The placeholder for the id of a polling session.
 const SID: &[u8] = b"{sid}";
@@ -41,9 +42,9 @@ thread_local! {
         Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
 }
 
-/// Serves up to three concurrent connections. The first byte sets the length of the pieces in which their
-/// bytes are sent. Each must be answered or closed, whatever it sends, and another client must still be
-/// served.
+/// Serves up to three concurrent connections. The first byte sets the length of the pieces in which the input
+/// is sent. The server must respond to or close each connection, regardless of the input, and must still
+/// serve another client.
 pub fn http(input: &[u8]) {
     let Some((&piece, bytes)) = input.split_first() else { return };
     RUNTIME.with(|runtime| runtime.block_on(serve(usize::from(piece), bytes)));
@@ -53,7 +54,7 @@ async fn serve(piece: usize, bytes: &[u8]) {
     let config = EngineConfig::default().max_http_buffer_size(MAX_LEN).allow_eio3(piece % 2 == 1);
     #[cfg(feature = "compression")]
     let config = config.per_message_deflate(crate::PerMessageDeflate::default());
-    // Without HTTP compression, polls of open sessions take the short path.
+    // Without HTTP compression, polls of open sessions are processed on the fast path.
     #[cfg(feature = "compression")]
     let config =
         if piece / 2 % 2 == 1 { config.http_compression(crate::HttpCompression::default()) } else { config };
@@ -69,7 +70,7 @@ async fn serve(piece: usize, bytes: &[u8]) {
         .collect();
     for connection in connections {
         let received = timeout(HANG, connection).await.expect("it is answered or closed").expect("no panic");
-        // Each request has a response of bounded size, and each message one echo.
+        // Each request has a response of bounded size, and each message has one echo.
         assert!(received.len() <= 64 * 1024 + bytes.len() * 64, "{} bytes", received.len());
     }
 
@@ -91,7 +92,7 @@ async fn open(engine: &Engine<Echo>) -> String {
     sid.expect("an open packet").to_owned()
 }
 
-/// Sends all bytes and closes its side, then reads until the server closes too.
+/// Sends all bytes, closes the sending side, and reads until the server closes the connection.
 async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
     let (client, server) = duplex(16 * 1024);
     let (end, ended) = oneshot::channel::<()>();
@@ -164,7 +165,7 @@ impl Connection for EchoConnection {
             Message::Binary(bytes) => bytes.len(),
         };
         assert!(len <= MAX_LEN);
-        // An ended session needs no echo.
+        // A closed session needs no echo.
         let _ = self.session.send(&[frame_of(&message)]);
     }
 

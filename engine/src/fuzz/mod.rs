@@ -1,5 +1,5 @@
-//! Fuzz targets, one function each: fed by libFuzzer (see `fuzz/`) and, with the corpora, by the unit tests.
-//! Not public API.
+//! Fuzz targets. Each target is a function, which is called by libFuzzer (see `fuzz/`) and, with the corpora,
+//! by the unit tests. The functions are not public API.
 
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
 
@@ -20,7 +20,7 @@ pub use self::{
 mod tests {
     use std::{fs, path::Path};
 
-    /// Feeds a target with its corpus.
+    /// Calls a target with each file of its corpus.
     fn replay(target: fn(&[u8]), corpus: &str) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
         let files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();

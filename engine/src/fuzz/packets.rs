@@ -1,4 +1,4 @@
-//! Single packets.
+//! A fuzz target for single packets.
 
 use std::borrow::Cow;
 

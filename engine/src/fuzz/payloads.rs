@@ -1,4 +1,4 @@
-//! Bodies of polling requests and responses.
+//! Fuzz targets for the bodies of polling requests and responses.
 
 use std::collections::VecDeque;
 
@@ -15,12 +15,12 @@ use crate::{
 const V4: Dialect = Dialect { revision: Revision::V4, base64: false, jsonp: None };
 const V3: Dialect = Dialect { revision: Revision::V3, ..V4 };
 
-/// Decodes a body of the current revision.
+/// Decodes a body in protocol revision 4.
 pub fn payload_v4(input: &[u8]) {
     body(input, V4, false);
 }
 
-/// Decodes a body of the older revision, as text and as bytes, for clients with and without binary support.
+/// Decodes a body in protocol revision 3, as text and as bytes, for clients with and without binary support.
 pub fn payload_v3(input: &[u8]) {
     for dialect in [V3, Dialect { base64: true, ..V3 }] {
         body(input, dialect, false);
@@ -41,7 +41,7 @@ pub fn jsonp(input: &[u8]) {
     assert_eq!(serde_json::from_str::<String>(literal.expect("a call")).expect("a literal"), text);
 }
 
-/// Decodes packets up to the first error. The messages among them must survive encoding and decoding.
+/// Decodes packets up to the first error. The decoded messages must survive encoding and decoding.
 fn body(input: &[u8], dialect: Dialect, is_binary: bool) {
     let Some(payload) = Payload::new(input.to_vec(), dialect, is_binary) else {
         return assert!(std::str::from_utf8(input).is_err(), "text was refused");

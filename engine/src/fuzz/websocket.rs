@@ -1,4 +1,5 @@
-//! The WebSocket decoder, with input in arbitrary pieces, and the session behind it.
+//! A fuzz target for the WebSocket decoder, with input in arbitrary pieces, and for a session that receives
+//! the decoded packets.
 
 use std::{
     sync::Arc,
@@ -17,11 +18,11 @@ use crate::{
 
 const MAX_LEN: usize = 4096;
 const MAX_FRAGMENTS: usize = 1024;
-/// The maximum number of outputs of one packet.
+/// The maximum number of outputs for one packet.
 const MAX_OUTPUTS: usize = 8;
 
-/// Decodes the input and feeds a session with the events. The first byte selects the kind of session, the
-/// second the length of the pieces. The result must not depend on the pieces.
+/// Decodes the input and feeds the events to a session. The first byte selects the kind of session, and the
+/// second byte selects the length of the pieces. The result must not depend on the pieces.
 pub fn websocket(input: &[u8]) {
     let [flags, pieces, bytes @ ..] = input else { return };
     let mut session = Sim::new(*flags);
@@ -32,7 +33,7 @@ pub fn websocket(input: &[u8]) {
 }
 
 /// Decodes the input piece by piece, like the session's task. Returns the events as text, and the fault that
-/// ended it.
+/// stopped decoding, if any.
 fn decode(
     flags: u8,
     bytes: &[u8],
@@ -88,7 +89,8 @@ fn check(event: &Event<'_>) {
     }
 }
 
-/// A session on a virtual clock, which either opened on the WebSocket or polls beside it.
+/// A session on a virtual clock, which was either opened on the WebSocket or is polling while the WebSocket
+/// probes.
 struct Sim {
     session: Session,
     revision: Revision,
@@ -141,7 +143,7 @@ impl Sim {
         self.drain();
     }
 
-    /// Drains the outputs of the session. It must end only once.
+    /// Drains the outputs of the session. The session must be closed only once.
     fn drain(&mut self) {
         for _ in 0..=MAX_OUTPUTS {
             match self.session.poll() {
@@ -156,7 +158,7 @@ impl Sim {
         panic!("outputs without end");
     }
 
-    /// Ends the connection. The session must then end too, whatever its state.
+    /// Disconnects the WebSocket. The session must then be closed, regardless of its state.
     fn end(&mut self, fault: Option<Fault>) {
         self.gone(fault.is_some());
         for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Reads the body of a POST, within limits of its size, pauses and rate.
+//! Reads the body of a POST and enforces limits on its size, pauses and rate.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,13 +18,13 @@ use crate::{EngineConfig, Limit, SessionHandle};
 pub(crate) enum BodyError {
     /// The body exceeded a limit.
     Limit(Limit),
-    /// The client has disconnected, or sent invalid HTTP.
+    /// The client disconnected or sent invalid HTTP.
     Broken,
 }
 
-/// Reads a body. If the client disconnects, the HTTP server drops the request together with this future.
+/// Reads a body. If the client disconnects, the HTTP server drops the request and this future.
 ///
-/// A body that has arrived with its head, as most have, is not copied and needs no timer.
+/// A body that arrived together with its head, the usual case, is not copied and needs no timer.
 pub(crate) async fn collect<B: Body>(
     body: B,
     config: &EngineConfig,
@@ -62,10 +62,10 @@ pub(crate) async fn collect<B: Body>(
     }
 }
 
-/// The timing of a body that has not arrived at once.
+/// The timing of a body that did not arrive together with its head.
 struct BodyDeadline {
     start: Instant,
-    /// The last time data arrived, and the length received by then.
+    /// The time when data last arrived.
     last: Instant,
     len: usize,
 }
@@ -76,7 +76,7 @@ impl BodyDeadline {
         Self { start: now, last: now, len: 0 }
     }
 
-    /// Records progress and returns the time by which more data must arrive, with the limit that applies.
+    /// Records progress. Returns the time by which more data must arrive, and the limit that sets this time.
     fn until(&mut self, config: &EngineConfig, session: &SessionHandle, len: usize) -> (Instant, Limit) {
         if len > self.len {
             self.len = len;
@@ -87,7 +87,7 @@ impl BodyDeadline {
     }
 }
 
-/// Returns the time by which more data must arrive, and the limit that sets it.
+/// Returns the time by which more data must arrive, and the limit that sets this time.
 fn deadline(config: &EngineConfig, start: Instant, last: Instant, len: usize) -> (Instant, Limit) {
     let pause = (last + config.body_timeout, Limit::BodyTimeout);
     let Some(millis) = (len as u64 * 1000).checked_div(config.min_body_rate.into()) else { return pause };

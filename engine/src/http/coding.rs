@@ -1,4 +1,4 @@
-//! Content coding of responses: RFC 9110, section 12.5.3.
+//! Content coding of responses (RFC 9110, section 12.5.3).
 
 use std::io::Write as _;
 
@@ -13,26 +13,28 @@ use http_body_util::{BodyExt, Full};
 
 use crate::config::engine::EngineConfig;
 
-/// Brotli quality with about the speed of gzip at its default level, and slightly smaller output.
+/// The Brotli quality for responses. It is about as fast as gzip at its default level, with slightly smaller
+/// output.
 const BROTLI_QUALITY: i32 = 4;
-/// Brotli quality for content that is compressed once. Higher values take ten times as long for a few
-/// percent.
+/// The Brotli quality for content that is compressed once. Higher values take ten times as long and save a
+/// few percent.
 const BROTLI_BEST: i32 = 9;
-/// Minimum size of a body that is compressed outside of the worker threads: it takes about a millisecond.
+/// The minimum size of a body that is compressed outside of the worker threads. Compressing a body of this
+/// size takes about a millisecond.
 const MIN_BLOCKING_LEN: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Gzip,
     Brotli,
-    /// The zlib format.
+    /// The zlib format, which HTTP calls `deflate`.
     Deflate,
 }
 
 impl Coding {
-    /// The order of preference among codings of equal weight: gzip costs least.
+    /// The order of preference among codings of equal weight, fastest first.
     const FASTEST: [Self; 3] = [Self::Gzip, Self::Brotli, Self::Deflate];
-    /// The order of preference for content that is compressed once.
+    /// The order of preference for content that is compressed once, smallest output first.
     const SMALLEST: [Self; 3] = [Self::Brotli, Self::Gzip, Self::Deflate];
 
     fn as_str(self) -> &'static str {
@@ -43,7 +45,7 @@ impl Coding {
         }
     }
 
-    /// Returns the coding that the client prefers, or `None` if it prefers no coding at all.
+    /// Returns the coding that the client prefers, or `None` if the client prefers an uncompressed response.
     fn accepted(headers: &HeaderMap, preferred: [Self; 3]) -> Option<Self> {
         let values = headers.get_all(header::ACCEPT_ENCODING);
         let elements: Vec<(&str, u16)> = values
@@ -64,7 +66,7 @@ impl Coding {
             .map(|(_, coding)| coding)
     }
 
-    /// Compresses the body. Returns `None` on failure.
+    /// Compresses the body. Returns `None` if compression fails.
     fn encode(self, body: &[u8], level: u32, quality: i32) -> Option<Vec<u8>> {
         let out = Vec::with_capacity(body.len() / 3);
         match self {
@@ -92,15 +94,16 @@ pub fn __preferred_coding(headers: &HeaderMap) -> Option<&'static str> {
     Coding::accepted(headers, Coding::SMALLEST).map(Coding::as_str)
 }
 
-/// Not public API. Compresses the body to about the smallest size. Returns `None` on failure.
+/// Not public API. Compresses the body with the best compression. Returns `None` if compression fails or the
+/// coding is unknown.
 #[doc(hidden)]
 pub fn __encode_once(coding: &str, body: &[u8]) -> Option<Vec<u8>> {
     let coding = Coding::SMALLEST.into_iter().find(|known| known.as_str() == coding)?;
     coding.encode(body, Compression::best().level(), BROTLI_BEST)
 }
 
-/// Parses one element of `Accept-Encoding`: a coding and its weight in thousandths. Returns `None` if it is
-/// malformed.
+/// Parses one element of `Accept-Encoding`: a coding and its weight in thousandths. Returns `None` if the
+/// element is malformed.
 fn element(element: &str) -> Option<(&str, u16)> {
     let (name, weight) = match element.split_once(';') {
         None => (element, None),
@@ -111,7 +114,7 @@ fn element(element: &str) -> Option<(&str, u16)> {
         Some(weight) => {
             let value = weight.strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('=')?.trim_start();
             let value: f32 = value.parse().ok().filter(|value| (0.0..=1.0).contains(value))?;
-            // Between 0 and 1000.
+            // The product is between 0 and 1000.
             #[allow(clippy::cast_sign_loss, reason = "checked above")]
             let thousandths = (value * 1000.0).round() as u16;
             thousandths
@@ -120,7 +123,7 @@ fn element(element: &str) -> Option<(&str, u16)> {
     Some((name.trim(), weight)).filter(|(name, _)| !name.is_empty())
 }
 
-/// The compression options for the response to one request, kept while the response is pending.
+/// The compression options for the response to one request. They are kept while the response is pending.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AcceptedCoding {
     threshold: usize,
@@ -129,14 +132,14 @@ pub(crate) struct AcceptedCoding {
 }
 
 impl AcceptedCoding {
-    /// Reads `Accept-Encoding`. Returns `None` if the server does not compress responses.
+    /// Parses `Accept-Encoding`. Returns `None` if the server does not compress responses.
     pub(crate) fn from_headers(headers: &HeaderMap, config: &EngineConfig) -> Option<Self> {
         let options = config.http_compression.as_ref()?;
         let coding = Coding::accepted(headers, Coding::FASTEST);
         Some(Self { threshold: options.threshold, level: options.level, coding })
     }
 
-    /// Compresses the body if it is large enough and the client accepts a coding.
+    /// Compresses the body if it is large enough and the client accepts a supported coding.
     pub(crate) async fn apply(self, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
         let (mut parts, body) = response.into_parts();
         let Ok(body) = body.collect().await;

@@ -1,4 +1,4 @@
-//! Content coding without the feature `compression`.
+//! A stub of content coding for builds without the feature `compression`.
 
 use std::{convert::Infallible, future::Ready};
 
@@ -8,13 +8,13 @@ use http_body_util::Full;
 
 use crate::config::engine::EngineConfig;
 
-/// Not public API.
+/// Not public API. Always returns `None`.
 #[doc(hidden)]
 pub fn __preferred_coding(_: &HeaderMap) -> Option<&'static str> {
     None
 }
 
-/// Not public API.
+/// Not public API. Always returns `None`.
 #[doc(hidden)]
 pub fn __encode_once(_: &str, _: &[u8]) -> Option<Vec<u8>> {
     None

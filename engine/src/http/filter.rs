@@ -1,4 +1,4 @@
-//! Checks every request before the engine executes it, and adds headers to its response.
+//! Checks every request before the engine executes it, and adds headers to the response.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -23,8 +23,7 @@ use crate::{
     session::shared::Shared,
 };
 
-/// The headers to add to the response. Keeps nothing of the request itself, because a poll may wait for a
-/// long time.
+/// The headers to add to the response. Keeps no part of the request, because a poll may wait for a long time.
 pub(crate) struct RequestFilter {
     config: Arc<EngineConfig>,
     grant: Grant,
@@ -32,16 +31,16 @@ pub(crate) struct RequestFilter {
     headers: Option<Box<HeaderMap>>,
 }
 
-/// A request that the engine does not execute.
+/// A request that the engine does not execute, with the reason.
 pub(crate) enum Rejection {
-    /// A CORS preflight, with its response.
+    /// A CORS preflight, with the response to send.
     Preflight(Response<Full<Bytes>>),
     Error(ConnectionError),
 }
 
 impl RequestFilter {
-    /// Checks the origin and the intent of a request, then calls the hooks. [`check`](Self::check) suffices
-    /// if no hook is set.
+    /// Checks the origin and the intent of a request, and calls the hooks. Use [`check`](Self::check) if no
+    /// hook is set.
     pub(crate) async fn check_with_hooks<A, B>(
         shared: &Shared<A>,
         request: Request<B>,
@@ -97,8 +96,8 @@ impl RequestFilter {
         (filter, intent)
     }
 
-    /// Checks a poll or POST to an open session without constructing a [`Request`]. Returns `None` if the
-    /// request needs the general path, [`check`](Self::check), which decides whether to reject it.
+    /// Checks a poll or POST of an open session without constructing a [`Request`]. Returns `None` if the
+    /// request requires the general path. [`check`](Self::check) then decides whether to reject the request.
     pub(crate) fn check_view<A>(shared: &Shared<A>, request: &RequestView<'_>) -> Option<(Self, Intent)> {
         let config = &shared.config;
         let is_plain = matches!(request.method, "GET" | "POST");
@@ -126,7 +125,7 @@ impl RequestFilter {
         }
     }
 
-    /// Adds the CORS headers, and those of the hooks if the request has succeeded.
+    /// Adds the CORS headers and, if the request succeeded, the headers of the hooks.
     pub(crate) fn finish_response(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
         let succeeds = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(headers) = self.headers.filter(|_| succeeds) {
@@ -136,7 +135,7 @@ impl RequestFilter {
         response
     }
 
-    /// Adds the CORS headers to the reply to a request that [`check_view`](Self::check_view) has accepted.
+    /// Adds the CORS headers to the reply to a request that [`check_view`](Self::check_view) accepted.
     pub(crate) fn finish_reply(self, mut reply: Reply) -> Reply {
         if !matches!(self.grant, Grant::None) {
             self.grant.write(&self.config.cors, reply.headers.get_or_insert_default());
@@ -151,8 +150,8 @@ impl Intent {
         matches!(self, Self::Open(_) | Self::OpenWebSocket(..))
     }
 
-    /// Returns `true` if `allow_request` decides about the request. Later requests of a polling session
-    /// present a secret instead.
+    /// Returns `true` if the request must pass `allow_request`. Later requests of a polling session are
+    /// authenticated by the session id instead.
     fn needs_permission(&self) -> bool {
         self.opens_session() || matches!(self, Self::Upgrade(..))
     }
@@ -170,13 +169,13 @@ impl Rejection {
     }
 }
 
-/// Adds headers to a response. They replace those of the same name, except `Set-Cookie` and `Vary`, which are
-/// appended.
+/// Adds headers to a response. They replace headers of the same name, except `Set-Cookie` and `Vary`, which
+/// are appended.
 fn merge(headers: &mut HeaderMap, added: HeaderMap) {
     let mut last = None;
     for (name, value) in added {
         let is_first = name.is_some();
-        // The iterator yields a name only with the first of its values.
+        // The iterator yields a name only with the first value of a header.
         last = name.or(last);
         let Some(name) = &last else { continue };
         if is_first && *name != header::SET_COOKIE && *name != header::VARY {
@@ -194,7 +193,7 @@ fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
     response
 }
 
-/// Warns the operator, who may have forgotten to set `cors`.
+/// Warns the operator that the origin of a request was rejected, because `cors` may be misconfigured.
 fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     let Some(permit) = limit.try_acquire() else { return };
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
@@ -210,7 +209,7 @@ fn warn<B>(request: &Request<B>, limit: &RateLimit) {
     );
 }
 
-/// Warns the operator that a page of another origin loads the server as an image or a script.
+/// Warns the operator that a page of another origin loads the URL of the server as an image or a script.
 fn warn_subresource<B>(request: &Request<B>, limit: &RateLimit) {
     if let Some(permit) = limit.try_acquire() {
         tracing::warn!(

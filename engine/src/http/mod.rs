@@ -1,8 +1,8 @@
-//! The HTTP side of the engine: parses and filters requests, reads bodies, and builds responses. An
-//! [`Intent`](request::Intent) is the result for a request; its execution is the engine's task. The folder
-//! may import `session`, `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `engine` or
-//! `listen`. It does not read from or write to connections: the accept loop in `listen`, or a server such as
-//! hyper, does that.
+//! The HTTP side of the engine. This folder parses and filters requests, reads bodies, and builds responses.
+//! A checked request becomes an [`Intent`](request::Intent), which the engine executes. The folder may import
+//! `session`, `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `engine` or `listen`.
+//! It does not read from or write to connections. The accept loop in `listen`, or a server such as hyper,
+//! does that.
 
 pub(crate) mod body;
 #[cfg_attr(not(feature = "compression"), path = "coding_off.rs")]

@@ -1,4 +1,4 @@
-//! The CORS protocol: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! Origin checks and the headers of the CORS protocol (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 
@@ -17,8 +17,8 @@ const VARY_REQUESTED: HeaderValue = HeaderValue::from_static("Access-Control-Req
 pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Cors {
-    /// Returns the CORS headers for a response to `request` that is not the engine's own, such as that of a
-    /// static file; for OPTIONS, including those of a preflight.
+    /// Returns the CORS headers for a response that the application creates itself, such as a static file.
+    /// For an OPTIONS request, they include the headers of the response to a preflight.
     pub fn headers<B>(&self, request: &Request<B>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let grant = self.check(request).unwrap_or_else(|OriginRefused| self.grant_without_origin());
@@ -29,14 +29,15 @@ impl Cors {
         headers
     }
 
-    /// Returns `true` if the request is a preflight. Always `false` with [`same_origin`](Self::same_origin),
-    /// which allows no other origins.
+    /// Returns `true` if the request is a preflight. Always returns `false` with
+    /// [`same_origin`](Self::same_origin), which allows no other origins.
     pub fn is_preflight<B>(&self, request: &Request<B>) -> bool {
         request.method() == Method::OPTIONS && !matches!(self.origins, Origins::Own)
     }
 
-    /// Returns `true` if a page of another origin loads this without an `Origin`, as with images and scripts.
-    /// Browsers indicate that by `Sec-Fetch-Site`, which does not name the page.
+    /// Returns `true` if a page of another origin loads this URL without an `Origin` header, as an image or a
+    /// script. Browsers then send `Sec-Fetch-Site`, which does not name the page. Always returns `false` if
+    /// any origin is allowed.
     pub(crate) fn forbids_subresource<B>(&self, request: &Request<B>) -> bool {
         let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
         !matches!(self.origins, Origins::Any)
@@ -59,7 +60,8 @@ impl Cors {
         }
     }
 
-    /// Decides whether the origin of a request is allowed.
+    /// Returns the CORS headers to add to the response, or an error if the origin of the request is not
+    /// allowed.
     pub(crate) fn check(&self, request: &impl RequestHead) -> Result<Grant, OriginRefused> {
         let mut values = request.values(&header::ORIGIN);
         let Some(value) = values.next() else { return Ok(self.grant_without_origin()) };
@@ -69,12 +71,14 @@ impl Cors {
         let (Ok(text), None) = (str::from_utf8(value), values.next()) else { return Err(OriginRefused) };
         let origin = Origin::parse(text);
         if self.names(text, origin) {
-            // A copy, because the value itself would keep hyper's read buffer alive while a poll waits.
+            // Copy the value. A clone would share, and keep alive, the read buffer of hyper while a poll
+            // waits.
             return HeaderValue::from_bytes(value).map(Grant::Origin).map_err(|_| OriginRefused);
         }
-        // Pages of the server itself. Behind a proxy that terminates TLS, the server knows neither its scheme nor
-        // its port, so `Host` decides: if it names no port, the origin must have the default port of its own
-        // scheme. `X-Forwarded-Host` is ignored, because any client that reaches the server directly can set it.
+        // Allow pages of the server itself. Behind a proxy that terminates TLS, the server does not know the
+        // scheme and port that the client uses, so the origin is compared with `Host`. If `Host` names no
+        // port, the origin must have the default port of its own scheme. `X-Forwarded-Host` is ignored,
+        // because any client that reaches the server directly can set it.
         if let (Some(origin), Some(host)) = (origin, request.host())
             && origin.matches(host)
         {
@@ -112,9 +116,9 @@ pub(crate) struct OriginRefused;
 /// The CORS headers of the response to one request.
 #[derive(Debug)]
 pub(crate) enum Grant {
-    /// None: no other origin is ever allowed.
+    /// The response includes no headers, because the server does not allow other origins.
     None,
-    /// `Vary: Origin`, because the response depends on the origin.
+    /// The response includes `Vary: Origin`, because the response depends on the origin.
     Vary,
     /// This origin may read the response.
     Origin(HeaderValue),
@@ -157,8 +161,8 @@ mod tests {
         origins.iter().fold(request, |request, origin| request.header("origin", *origin)).body(()).unwrap()
     }
 
-    /// Returns the headers granted to a request with these origins, in short form, or `None` if it is
-    /// rejected.
+    /// Returns the headers granted to a request with these `Origin` headers, in short form, or `None` if the
+    /// request is rejected.
     fn granted(cors: &Cors, origins: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         cors.check(&request(origins)).ok()?.write(cors, &mut headers);
@@ -210,7 +214,7 @@ mod tests {
         assert_eq!(granted(&cors, &[OWN]).unwrap(), "- Origin");
     }
 
-    /// Values sent by Electron, Cordova, Qt and microcontrollers that are not web origins.
+    /// Values that Electron, Cordova, Qt and microcontrollers send and that are not web origins.
     const ODD: [&str; 9] = [
         "null",
         "file://",
@@ -236,7 +240,7 @@ mod tests {
         }
         let any = Cors::predicate(|_| true);
         assert_eq!(granted(&any, &[""]).unwrap(), " Origin");
-        // Invalid text, and repeated headers.
+        // Test invalid text and repeated headers.
         let mut request = request(&[]);
         request.headers_mut().insert("origin", HeaderValue::from_bytes(b"http://\xff").unwrap());
         assert!(any.check(&request).is_err());

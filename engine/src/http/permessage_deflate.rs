@@ -1,4 +1,4 @@
-//! The negotiation of permessage-deflate: RFC 6455 section 9.1, RFC 7692 sections 5 and 7.1.
+//! The negotiation of permessage-deflate (RFC 6455, section 9.1; RFC 7692, sections 5 and 7.1).
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,8 @@ use crate::{
 
 const NAME: &str = "permessage-deflate";
 
-/// Accepts the first offer that the server supports. Without one, the WebSocket works uncompressed.
+/// Accepts the first offer that the server supports. Returns `None`, for an uncompressed WebSocket, if there
+/// is no such offer.
 pub(crate) fn negotiate(headers: &HeaderMap, config: &EngineConfig) -> Option<Negotiated> {
     let options = config.per_message_deflate.as_ref()?;
     headers
@@ -44,7 +45,8 @@ pub(crate) fn response_header(negotiated: Negotiated) -> HeaderValue {
     HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(NAME))
 }
 
-/// An offer of the client. `client_max_window_bits` without a value declares support of the parameter.
+/// An offer of the client. `client_max_window_bits` without a value declares support of the parameter and is
+/// stored as [`MAX_BITS`].
 #[derive(Debug, Default)]
 struct Offer {
     server_no_context_takeover: bool,
@@ -54,8 +56,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// Parses the parameters of an offer. Returns `None` if one is unknown, repeated, or has an invalid
-    /// value: RFC 7692, section 7.1.
+    /// Parses the parameters of an offer. Returns `None` if a parameter is unknown, repeated, or has an
+    /// invalid value (RFC 7692, section 7.1).
     fn of(parameters: &[(&str, Option<&str>)]) -> Option<Self> {
         let mut offer = Self::default();
         for &(name, value) in parameters {
@@ -105,7 +107,7 @@ impl Offer {
     }
 }
 
-/// Parses a number from 8 to 15 without leading zeros.
+/// Parses a number from 8 to 15. Rejects leading zeros and signs.
 fn window_bits(value: &str) -> Option<u8> {
     let bits = value.parse().ok().filter(|bits| (8..=MAX_BITS).contains(bits))?;
     (!value.starts_with(['0', '+'])).then_some(bits)
@@ -152,7 +154,7 @@ impl<'a> Extensions<'a> {
         Some(&rest[..end]).filter(|token| !token.is_empty())
     }
 
-    /// Parses a token, quoted or not. Escapes are not supported, because no client uses them.
+    /// Parses a token, which may be quoted. Escapes are not supported, because no client uses them.
     fn value(&mut self) -> Option<&'a str> {
         let quoted = self.eat('"');
         let token = self.token()?;
@@ -202,7 +204,7 @@ mod tests {
             let expected = format!("{SERVER}{bits}");
             assert_eq!(answer(offer, PerMessageDeflate::default()), Some(expected), "{offer}");
         }
-        // The server requires it if configured to.
+        // The server requires the parameter if configured.
         let none = PerMessageDeflate::default().client_no_context_takeover(true);
         assert_eq!(answer("permessage-deflate", none).as_deref(), Some(BOTH));
     }

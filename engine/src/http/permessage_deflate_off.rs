@@ -1,4 +1,4 @@
-//! The negotiation of permessage-deflate without the feature `compression`.
+//! A stub of the permessage-deflate negotiation for builds without the feature `compression`.
 
 use http::{HeaderMap, HeaderValue};
 

@@ -16,16 +16,16 @@ use crate::{
     transport::polling::PollResponse,
 };
 
-/// Maximum number of bytes that are logged of a text from a client.
+/// The maximum number of bytes of a client-supplied text that are logged.
 pub(crate) const MAX_LOGGED_LEN: usize = 256;
 
-/// `Retry-After`, in seconds, of a response to an overload.
+/// The value of `Retry-After`, in seconds, sent when a limit is exceeded.
 pub(crate) const RETRY_AFTER_OVERLOAD: HeaderValue = HeaderValue::from_static("1");
-/// `Retry-After`, in seconds, while the server shuts down.
+/// The value of `Retry-After`, in seconds, sent while the server shuts down.
 const RETRY_AFTER_CLOSE: HeaderValue = HeaderValue::from_static("5");
-/// `Cache-Control` of every response of a session.
+/// The value of `Cache-Control` sent with each response to a poll or POST that has a body.
 pub(crate) const NO_STORE: &str = "no-store";
-/// `X-Content-Type-Options` of scripts.
+/// The value of `X-Content-Type-Options` sent with scripts.
 pub(crate) const NO_SNIFF: &str = "nosniff";
 
 /// The content type of a body.
@@ -35,8 +35,8 @@ pub(crate) enum Content {
     Binary,
     Html,
     Json,
-    /// The response to a JSONP poll. [`NO_SNIFF`] is sent with it, so that no other response is run as a
-    /// script.
+    /// The content type of the response to a JSONP poll. [`NO_SNIFF`] is sent with it, so that browsers do
+    /// not guess another type.
     Script,
 }
 
@@ -52,13 +52,13 @@ impl Content {
     }
 }
 
-/// The response to a poll or a POST, small enough to be written without becoming a [`Response`].
+/// The response to a poll or a POST. Small enough to be written without conversion to a [`Response`].
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    /// The content type, `None` if there is no body.
+    /// The content type, or `None` if there is no body.
     pub(crate) content: Option<Content>,
     pub(crate) body: Cow<'static, [u8]>,
-    /// The charge of the body in the server's buffer budget.
+    /// The charge of the body on the shared buffer budget.
     charge: Option<Charge>,
     /// The CORS headers.
     pub(crate) headers: Option<Box<HeaderMap>>,
@@ -76,7 +76,7 @@ impl Reply {
         Self { charge, ..reply }
     }
 
-    /// Creates the response to a POST, depending on whether the session accepted its packets.
+    /// Creates the response to a POST. `taken` is `true` if the session accepted the packets.
     pub(crate) fn post_response(taken: bool) -> Self {
         if taken { Self::new(Content::Html, b"ok") } else { Self::refused(StatusCode::BAD_REQUEST) }
     }
@@ -130,7 +130,7 @@ impl From<Reply> for Response<Full<Bytes>> {
     }
 }
 
-/// A body that is charged to the budget until it has been written.
+/// A body that is charged to the buffer budget until it has been written.
 struct Charged {
     body: Vec<u8>,
     _charge: Charge,
@@ -146,7 +146,7 @@ pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-        // The request body stays unread, so the connection cannot be reused.
+        // The request body is not read, so the connection cannot be reused.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -167,7 +167,7 @@ pub(crate) fn too_many_handshakes() -> Response<Full<Bytes>> {
     response
 }
 
-/// Creates the response to a client that should connect to another server.
+/// Creates the response to a client that should reconnect to another server.
 pub(crate) fn shutting_down() -> Response<Full<Bytes>> {
     let mut response = retry_later(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER_CLOSE);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -195,7 +195,7 @@ pub(crate) fn rejection(error: &ConnectionError) -> Response<Full<Bytes>> {
     response
 }
 
-/// Creates a response with the reason for a rejection in JSON.
+/// Creates a response that contains the reason for a rejection as JSON.
 pub(crate) fn json_error(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(json_error_body(code, message)));
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! Parses HTTP requests to a checked intent, or to an error of the protocol.
+//! Parses an HTTP request into a checked intent or a protocol error.
 
 use std::borrow::Cow;
 
@@ -24,22 +24,22 @@ use crate::{
 pub(crate) enum Intent {
     /// Opens a session over long-polling.
     Open(Dialect),
-    /// Opens a session over WebSocket, with the client's key.
+    /// Opens a session over WebSocket, with the key of the client.
     OpenWebSocket(WebSocketKey, Dialect),
-    /// Receives the packets that a session sends.
+    /// Polls for the packets that a session sends.
     Poll(SessionHandle),
-    /// Sends packets to a session.
+    /// Posts packets to a session.
     Post(SessionHandle),
-    /// Upgrades a session to WebSocket, with the client's key.
+    /// Upgrades a session to WebSocket, with the key of the client.
     Upgrade(SessionHandle, WebSocketKey, Dialect),
-    /// Upgrades a session that is already on WebSocket, with the client's key. The WebSocket is closed at
-    /// once.
+    /// Attempts to upgrade a session that already uses WebSocket, with the key of the client. The new
+    /// WebSocket is closed immediately.
     UpgradedAlready(WebSocketKey, Dialect),
     /// Uses a method other than GET and POST on a session.
     Unsupported,
 }
 
-/// The query parameters of the protocol. The last value counts if one is repeated.
+/// The query parameters of the protocol. If a parameter is repeated, its last value is used.
 #[derive(Debug, Default)]
 struct Query<'a> {
     transport: Cow<'a, str>,
@@ -52,7 +52,8 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        // Most queries contain no escapes. The loop has no early exit, so that it is vectorized.
+        // Most queries contain no escapes. The check has no early exit, so that the compiler can vectorize
+        // it.
         let escaped = query.bytes().fold(0, |escaped, byte| escaped | u8::from(matches!(byte, b'%' | b'+')));
         let escaped = escaped != 0;
         let decoded = |part| if escaped { decoded(part) } else { Cow::Borrowed(part) };
@@ -74,8 +75,8 @@ impl<'a> Query<'a> {
     }
 
     fn dialect(&self, transport: TransportKind, config: &EngineConfig) -> Dialect {
-        // Scripts are not subject to the same-origin policy, so JSONP is accepted only together with old
-        // browsers.
+        // Scripts are not subject to the same-origin policy, so JSONP requires the option that allows old
+        // clients.
         let jsonp = self.jsonp.filter(|_| config.allow_eio3 && transport == TransportKind::Polling);
         let revision = Revision::from_query(&self.protocol);
         Dialect { revision, base64: self.base64 || jsonp.is_some(), jsonp }
@@ -97,7 +98,7 @@ fn split(text: &str, at: u8) -> (&str, &str) {
     }
 }
 
-/// Decodes a part of a query. Costs more than all other checks of a poll together.
+/// Decodes a part of a query. This is more expensive than all other checks of a poll together.
 fn decoded(part: &str) -> Cow<'_, str> {
     let value = format!("={part}");
     form_urlencoded::parse(value.as_bytes())
@@ -108,7 +109,8 @@ fn decoded(part: &str) -> Cow<'_, str> {
 }
 
 impl Intent {
-    /// Checks a request in the order of the Node.js server, so that the same error yields the same code.
+    /// Checks a request in the same order as the Node.js server, so that an invalid request yields the same
+    /// code.
     pub(crate) fn from_request(
         request: &impl RequestHead,
         config: &EngineConfig,

@@ -1,31 +1,32 @@
-//! The parts of a request that the engine reads, in either of its forms.
+//! The parts of a request that the engine reads, from an [`http::Request`] or from the read buffer.
 
 use http::{HeaderName, HeaderValue, Request, Version, header};
 use memchr::memchr;
 
-/// The head of a request: of an [`http::Request`], or of one that is still in the read buffer.
+/// The head of a request, implemented for [`http::Request`] and for [`RequestView`].
 pub(crate) trait RequestHead {
     fn method(&self) -> &str;
 
     /// Returns the query without its `?`.
     fn query(&self) -> &str;
 
-    /// Returns `false` for HTTP/1.0, which has no upgrades: RFC 9110, section 7.8.
+    /// Returns `false` for HTTP/1.0, which does not support upgrades (RFC 9110, section 7.8).
     fn is_http11(&self) -> bool;
 
     /// Returns the values of a header.
     fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
 
-    /// Returns the host that the request is addressed to.
+    /// Returns the host to which the request is addressed, from the target or from `Host`.
     fn host(&self) -> Option<&str>;
 
-    /// Returns the value of a header that occurs exactly once.
+    /// Returns the value of a header, or `None` unless it occurs exactly once.
     fn single_value<'a>(&'a self, name: &'a HeaderName) -> Option<&'a [u8]> {
         let mut values = self.values(name);
         values.next().filter(|_| values.next().is_none())
     }
 
-    /// Returns `true` if a list header contains the token, compared case-insensitively.
+    /// Returns `true` if a header that contains a list includes the token. The comparison is
+    /// case-insensitive.
     fn has_token(&self, name: &HeaderName, token: &str) -> bool {
         self.values(name).any(|value| list_contains(value, token))
     }
@@ -56,7 +57,7 @@ impl<B> RequestHead for Request<B> {
     }
 }
 
-/// A complete HTTP/1.1 request that borrows from the read buffer. Its target is in origin form.
+/// A complete HTTP/1.1 request that borrows from the read buffer. The request target is in origin form.
 pub(crate) struct RequestView<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
@@ -87,13 +88,13 @@ impl RequestHead for RequestView<'_> {
     }
 }
 
-/// Returns `true` if a list value contains the token, compared case-insensitively.
+/// Returns `true` if a comma-separated list includes the token. The comparison is case-insensitive.
 pub(crate) fn list_contains(value: &[u8], token: &str) -> bool {
     let mut items = value.split(|&byte| byte == b',');
     items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Returns a header value as text if it is visible ASCII.
+/// Returns a header value as text, or `None` if it contains bytes other than visible ASCII, spaces and tabs.
 fn visible(value: &[u8]) -> Option<&str> {
     let is_visible = |&byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
     value.iter().all(is_visible).then(|| str::from_utf8(value).ok()).flatten()

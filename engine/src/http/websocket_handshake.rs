@@ -1,4 +1,4 @@
-//! The WebSocket handshake: RFC 6455, section 4.2.
+//! The WebSocket handshake (RFC 6455, section 4.2).
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -28,7 +28,8 @@ impl WebSocketKey {
     }
 }
 
-/// Returns the key of a WebSocket handshake, RFC 6455 section 4.2.1, or `None` if the request is not one.
+/// Returns the key of a WebSocket handshake (RFC 6455, section 4.2.1), or `None` if the request is not a
+/// WebSocket handshake.
 pub(crate) fn websocket_key(request: &impl RequestHead) -> Option<Result<WebSocketKey, RequestError>> {
     // `Upgrade` is absent from most requests, so check it first.
     if !request.has_token(&header::UPGRADE, "websocket")
@@ -71,8 +72,8 @@ pub(crate) fn switching_protocols(
     response
 }
 
-/// Returns the first subprotocol that the client offers. The engine ignores it, as Node does, but browsers
-/// fail a handshake that accepts none of their offers.
+/// Returns the first subprotocol that the client offers. The engine does not use subprotocols, and neither
+/// does Node.js, but browsers fail a handshake in which the server selects none of the offered subprotocols.
 fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
     let offered = request.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     let first = offered.split(',').next()?.trim();

@@ -15,11 +15,11 @@ use crate::{
     metrics::rate_limit::{LogPermit, RateLimit},
 };
 
-/// Maximum number of clients that are sent a 503 at the same time.
+/// The maximum number of clients that are sent a 503 at the same time.
 const MAX_REJECTIONS: usize = 64;
 
-/// The options and counters of a server's connections, over one or several listeners. A handle that is cheap
-/// to clone.
+/// The options and counters of the connections of a server, which may have several listeners. This type is a
+/// handle that is cheap to clone.
 ///
 /// # Examples
 ///
@@ -45,7 +45,8 @@ impl Connections {
     ///
     /// # Panics
     ///
-    /// Panics if a limit or timeout is zero.
+    /// Panics if a limit, or a timeout other than [`drain_timeout`](field@ListenConfig::drain_timeout), is
+    /// zero.
     #[track_caller]
     pub fn new(config: ListenConfig) -> Self {
         config.check();
@@ -58,7 +59,7 @@ impl Connections {
         }))
     }
 
-    /// Returns the number of open connections, including those upgraded to WebSocket.
+    /// Returns the number of open connections, including connections upgraded to WebSocket.
     pub fn open(&self) -> usize {
         self.0.config.max_connections.saturating_sub(self.0.permits.available_permits())
     }
@@ -74,18 +75,20 @@ impl Connections {
         &self.0.config
     }
 
-    /// Returns a permit for one more connection, to be held until it closes, or `None` at the limit.
+    /// Returns a permit for one more connection, or `None` at the limit. The permit must be held until the
+    /// connection closes.
     pub(super) fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
         self.0.permits.clone().try_acquire_owned().ok()
     }
 
-    /// Counts a rejected connection. Returns a permit to send it a 503, or `None` if too many are being sent.
+    /// Counts a rejected connection. Returns a permit to send a 503 to the client, or `None` if too many 503
+    /// responses are being sent.
     pub(super) fn try_reject(&self) -> Option<OwnedSemaphorePermit> {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
         self.0.rejections.clone().try_acquire_owned().ok()
     }
 
-    /// Returns `Some` if one more warning may be logged, with the number of those suppressed before it.
+    /// Returns `Some` if a warning may be logged, with the number of warnings suppressed before it.
     pub(super) fn may_warn(&self) -> Option<LogPermit> {
         self.0.warnings.try_acquire()
     }

@@ -1,4 +1,4 @@
-//! The signal by which the accept loop drains its connections at shutdown.
+//! The signal with which the accept loop drains its connections at shutdown.
 
 use tokio::sync::watch;
 
@@ -22,13 +22,13 @@ impl DrainSignal {
         (sender, Self(receiver))
     }
 
-    /// Returns `true` if connections must close after their current request, also if the accept loop itself
-    /// was dropped. Takes no lock.
+    /// Returns `true` if connections must close after their current request. This is the case while the
+    /// accept loop drains them and after its future was dropped. Takes no lock.
     pub(super) fn is_draining(&self) -> bool {
         self.0.has_changed().unwrap_or(true)
     }
 
-    /// Completes when connections must be dropped; never, if the accept loop itself was dropped.
+    /// Completes when connections must be dropped. Never completes if the accept loop is dropped before that.
     pub(super) async fn over(mut self) {
         if self.0.wait_for(|&phase| phase == Phase::Over).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! Sources of connections.
+//! The sources of connections for the accept loop.
 
 use std::{future::Future, io};
 
@@ -11,12 +11,13 @@ use tokio::{
 
 use crate::{config::listen::ListenConfig, session::handshake_request::RemoteAddr};
 
-/// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS on top of either, or a custom
-/// one.
+/// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS over another listener, or a
+/// custom implementation.
 ///
 /// # Examples
 ///
-/// A channel is a listener too. Another task, such as a test, sends it connections from memory:
+/// The receiver of a channel is also a listener. Another task, such as a test, sends in-memory connections
+/// through the channel:
 ///
 /// ```
 /// use engineio::Listener;
@@ -38,13 +39,13 @@ pub trait Listener: Send + 'static {
     /// The type of the peer addresses.
     type Addr: Send + Sync + 'static;
 
-    /// Applies the socket options of the configuration. [`serve`](crate::serve) calls it once, before it
-    /// accepts the first connection. Does nothing by default.
+    /// Applies the socket options of the configuration. [`serve`](crate::serve) calls this method once,
+    /// before it accepts the first connection. The default implementation does nothing.
     ///
     /// # Errors
     ///
-    /// Returns an error if the system does not support an option. The error is logged, and connections are
-    /// accepted nevertheless.
+    /// Returns an error if the system does not support an option. [`serve`](crate::serve) logs the error and
+    /// accepts connections nevertheless.
     fn prepare(&self, config: &ListenConfig) -> io::Result<()> {
         let _ = config;
         Ok(())
@@ -54,34 +55,35 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if accepting fails; [`serve`](crate::serve) retries.
+    /// Returns an error if no connection could be accepted. [`serve`](crate::serve) then retries.
     ///
     /// # Cancel safety
     ///
-    /// Must be cancel-safe: dropping the future must not lose a connection.
+    /// Implementations must be cancel safe: dropping the future must not lose a connection.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
     /// Returns the local address.
     ///
     /// # Errors
     ///
-    /// Returns an error if the system does not provide it.
+    /// Returns an error if the system does not provide the address.
     fn local_addr(&self) -> io::Result<Self::Addr>;
 
-    /// Adds extensions that describe the connection to a request, such as [`RemoteAddr`]. Does nothing by
-    /// default.
+    /// Adds extensions that describe the connection, such as [`RemoteAddr`], to a request. The default
+    /// implementation does nothing.
     fn describe(address: &Self::Addr, extensions: &mut Extensions) {
         let _ = (address, extensions);
     }
 }
 
-/// Length of the accept queue: enough for a burst of reconnecting clients.
+/// The length of the accept queue, enough for a burst of reconnecting clients.
 const BACKLOG: u32 = 4096;
 
 impl ListenConfig {
-    /// Binds a listener with the socket options of this configuration. [`serve`](crate::serve) would set them
-    /// later, so connections that arrive before would lack them. Up to 4,096 connections may wait to be
-    /// accepted, or `somaxconn` of the system if that is less.
+    /// Binds a listener with the socket options of this configuration. On a listener that is bound in another
+    /// way, [`serve`](crate::serve) sets the options later, and connections that have already arrived lack
+    /// the options. Up to 4,096 connections may wait to be accepted, or `somaxconn` of the system if that is
+    /// less.
     ///
     /// # Errors
     ///
@@ -89,7 +91,7 @@ impl ListenConfig {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it completes, no listener remains.
+    /// Cancel safe. If the future is dropped before it completes, no listener remains bound.
     ///
     /// # Examples
     ///
@@ -108,7 +110,8 @@ impl ListenConfig {
         for address in lookup_host(address).await? {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;
-            // If this fails, it fails again in `prepare`, and is logged there.
+            // An error is ignored here, because the same call in `prepare` fails again and its error is
+            // logged.
             #[cfg(any(target_os = "android", target_os = "linux"))]
             let _ = set_inherited(&socket2::SockRef::from(&socket), self);
             match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
@@ -120,8 +123,7 @@ impl ListenConfig {
     }
 }
 
-/// Sets the options that connections inherit from their listener, so that they cost no system call per
-/// connection.
+/// Sets the options on the listener. Connections inherit them, which saves a system call per connection.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn set_inherited(socket: &socket2::SockRef<'_>, config: &ListenConfig) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
@@ -129,7 +131,8 @@ fn set_inherited(socket: &socket2::SockRef<'_>, config: &ListenConfig) -> io::Re
 }
 
 /// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](field@ListenConfig::tcp_notsent_lowat), and provides the
-/// [`RemoteAddr`]. Connections that arrive before would lack the options: see [`ListenConfig::bind`].
+/// [`RemoteAddr`] of each connection. Connections that arrive before [`serve`](crate::serve) is called lack
+/// the options unless the listener was bound with [`ListenConfig::bind`].
 impl Listener for TcpListener {
     type Io = TcpStream;
     type Addr = std::net::SocketAddr;
@@ -141,7 +144,7 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
         let (stream, address) = Self::accept(self).await?;
-        // Without `TCP_NODELAY`, small messages would wait for the acknowledgement of earlier ones.
+        // Without `TCP_NODELAY`, small messages would wait for the TCP acknowledgement of earlier messages.
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
         let _ = stream.set_nodelay(true);
         Ok((stream, address))
@@ -156,7 +159,7 @@ impl Listener for TcpListener {
     }
 }
 
-/// Provides no address, because the client is a process on the same machine, such as a proxy.
+/// Provides no [`RemoteAddr`], because the peer is a process on the same machine, such as a proxy.
 #[cfg(unix)]
 impl Listener for tokio::net::UnixListener {
     type Io = tokio::net::UnixStream;
@@ -171,7 +174,8 @@ impl Listener for tokio::net::UnixListener {
     }
 }
 
-/// Accepts connections that are sent to the channel. Stays pending when all senders are dropped.
+/// Accepts the connections that are sent through the channel. [`accept`](Listener::accept) stays pending when
+/// all senders are dropped.
 impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Listener for mpsc::Receiver<Io> {
     type Io = Io;
     type Addr = ();

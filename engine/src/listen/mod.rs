@@ -1,9 +1,9 @@
-//! The accept loop: HTTP/1.1 with the limits that an open port needs.
+//! The accept loop, which serves HTTP/1.1 with the limits that an open port needs.
 //!
-//! The folder accepts connections, parses requests, calls a service, and hands upgraded connections to
+//! The folder accepts connections, parses requests, calls a service, and passes upgraded connections to
 //! sessions. It is the uppermost folder: it may import all others (`engine`, `http`, `session`, `transport`,
-//! `config`, `metrics`, `proto`, `error`, `shrink`), and none of them may import it. Servers such as axum
-//! replace it as a whole.
+//! `config`, `metrics`, `proto`, `error`, `shrink`), and none of them may import it. A server such as axum
+//! replaces the whole folder.
 
 use std::{
     convert::Infallible,
@@ -38,24 +38,24 @@ pub(crate) mod listener;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
-/// The response to a client above `max_connections`.
+/// The response to a client that connects above `max_connections`.
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
                          Content-Length: 0\r\n\r\n";
 
-/// Maximum number of connections accepted before the loop yields. A burst of clients would otherwise fill the
-/// local queue of the worker, and tasks beyond its capacity wait long.
+/// The maximum number of connections accepted before the loop yields. Without the limit, a burst of clients
+/// would fill the local queue of the worker, and the tasks of further clients would wait long.
 const ACCEPTS_IN_A_ROW: usize = 8;
 
 /// Serves HTTP/1.1 with WebSocket upgrades on `listener` until `shutdown` completes.
 ///
-/// Only the engine can upgrade connections here. A service that does so itself needs another server, such as
-/// axum's, with the engine as one of its services.
+/// Only the engine can upgrade connections here. A service that performs upgrades itself requires another
+/// server, such as axum, with the engine as one of its services.
 ///
-/// Over TCP, each request has a [`RemoteAddr`](crate::RemoteAddr) extension. The limits are those of
-/// [`ListenConfig`](crate::ListenConfig); loops that share a [`Connections`] share its limit. After
-/// `shutdown`, requests in progress have [`drain_timeout`](field@crate::ListenConfig::drain_timeout) to
-/// finish. A failed accept, as when the process has no descriptor left, is retried. A failed connection does
-/// not affect others.
+/// Over TCP, each request has a [`RemoteAddr`](crate::RemoteAddr) extension. The limits are set by
+/// [`ListenConfig`](crate::ListenConfig). Several loops that share a [`Connections`] handle share its limit
+/// on the number of connections. After `shutdown`, requests in progress have
+/// [`drain_timeout`](field@crate::ListenConfig::drain_timeout) to finish. A failed accept is retried, for
+/// example when the process has no descriptor left. A failed connection does not affect other connections.
 ///
 /// # Errors
 ///
@@ -63,8 +63,8 @@ const ACCEPTS_IN_A_ROW: usize = 8;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future stops accepting soon after. Requests in progress continue, and their connections close
-/// after them.
+/// If the future is dropped, the loop stops accepting soon after. Requests in progress continue, and each
+/// connection closes after its current request.
 ///
 /// # Examples
 ///
@@ -86,21 +86,22 @@ where
 }
 
 impl<A: Application> Engine<A> {
-    /// Serves HTTP/1.1 like [`serve`](crate::serve). The engine answers polls and POSTs to `path` for open
-    /// sessions directly from the read buffer, and `service` answers all other requests. The direct path
-    /// avoids the construction of requests and responses, which is a third of the cost outside of the kernel.
+    /// Serves HTTP/1.1 like [`serve`](crate::serve), with a direct path. The engine responds to polls and
+    /// POSTs to `path` for open sessions directly from the read buffer. `service` handles all other requests.
+    /// The direct path does not construct requests and responses, which saves a third of the cost outside of
+    /// the kernel.
     ///
-    /// `service` must pass all other requests for `path` to this engine. They include polls and POSTs that
-    /// need the whole request: with [hooks](crate::EngineConfig::allow_request), with response compression,
-    /// or if they are unusual.
+    /// `service` must pass all other requests for `path` to this engine. They include polls and POSTs for
+    /// which the engine requires the whole request, because a [hook](crate::EngineConfig::allow_request) is
+    /// set, responses are compressed, or the request is unusual.
     ///
     /// # Errors
     ///
-    /// As [`serve`](crate::serve).
+    /// See [`serve`](crate::serve).
     ///
     /// # Cancel safety
     ///
-    /// As [`serve`](crate::serve).
+    /// See [`serve`](crate::serve).
     ///
     /// # Examples
     ///
@@ -109,7 +110,7 @@ impl<A: Application> Engine<A> {
     /// # use engineio::{Application, Connections, Engine};
     /// async fn listen<A: Application>(engine: Engine<A>) -> io::Result<()> {
     ///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    ///     // The engine alone answers every path.
+    ///     // The engine handles all paths.
     ///     engine.serve(listener, "/engine.io/", engine.clone(), Connections::default(), pending()).await
     /// }
     /// ```
@@ -133,7 +134,7 @@ impl<A: Application> Engine<A> {
     }
 }
 
-/// The bounds of the services that [`serve`] accepts.
+/// A service that [`serve`] accepts.
 trait HttpService:
     Service<Request<RequestBody>, Response = Response<Self::Body>, Error = Infallible, Future: Send>
     + Clone
@@ -154,7 +155,7 @@ where
     type Body = B;
 }
 
-/// Like [`serve`]. A shortcut, if present, is tried before the service.
+/// Like [`serve`], with an optional shortcut, which is tried before the service.
 async fn serve_with<L: Listener, S: HttpService>(
     listener: L,
     service: (S, Option<Shortcut>),
@@ -165,8 +166,8 @@ async fn serve_with<L: Listener, S: HttpService>(
         tracing::warn!(%error, "cannot set an option of the listener");
     }
     let (phase, drain) = DrainSignal::channel();
-    // In a task of its own: a runtime polls the future passed to `block_on` on another thread than its tasks,
-    // so each connection would have to move to a worker.
+    // The loop runs in a task of its own. A runtime polls the future passed to `block_on` on a thread that is
+    // not a worker, so each connection would have to move to a worker.
     let mut accepting = JoinSet::new();
     accepting.spawn(accept(listener, service, connections.clone(), drain));
     let mut shutdown = pin!(shutdown);
@@ -180,7 +181,7 @@ async fn serve_with<L: Listener, S: HttpService>(
     {
         std::panic::resume_unwind(panic);
     }
-    // From now on the kernel rejects new clients, which then find another server.
+    // From now on, the kernel rejects new clients, which can then connect to another server.
     accepting.shutdown().await;
     phase.send_replace(Phase::Draining);
     if tokio::time::timeout(connections.config().drain_timeout, phase.closed()).await.is_err() {
@@ -245,7 +246,7 @@ async fn accept<L: Listener, S: HttpService>(
 struct Batch(usize);
 
 impl Batch {
-    /// Ends a batch. A worker of tokio runs the most recently spawned task first; spawning an empty one last
+    /// Ends a batch. A worker of tokio runs the most recently spawned task first. Spawning an empty task last
     /// keeps requests in the order of their connections.
     fn end(&mut self) {
         if std::mem::take(&mut self.0) > 1 {
@@ -262,7 +263,7 @@ fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: D
             let mut over = pin!(drain.clone().over());
             let mut registered = false;
             poll_fn(|cx| {
-                // One registration of the waker suffices within a task; polling for each request would take a
+                // One registration of the waker suffices within a task. Polling for each request would take a
                 // lock each time.
                 if !registered || drain.is_draining() {
                     registered = true;
@@ -285,8 +286,8 @@ fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: D
     tokio::spawn(Task::Http(Box::pin(http)));
 }
 
-/// The task of a connection: serves requests until the connection closes or becomes a session. Both futures
-/// are boxed, so that a session does not keep the memory of HTTP.
+/// The task of a connection. It serves requests until the connection closes, or runs a session after an
+/// upgrade. Both futures are boxed, so that a session does not retain the memory of the HTTP connection.
 enum Task<F> {
     Http(Pin<Box<F>>),
     Session(SessionTask),
@@ -308,7 +309,7 @@ impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
     }
 }
 
-/// Rejects a client with 503, unless too many rejections are in progress.
+/// Rejects a client with 503, or without a response if too many rejections are in progress.
 fn refuse(connections: &Connections, mut io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     if let Some(permit) = connections.may_warn() {
         tracing::warn!(

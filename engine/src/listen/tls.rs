@@ -1,4 +1,4 @@
-//! TLS on top of another listener.
+//! TLS over another listener.
 
 use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
@@ -21,11 +21,11 @@ use tokio_rustls::{
 use super::listener::Listener;
 use crate::{config::listen::ListenConfig, session::handshake_request::Secure};
 
-/// Minimum age of a handshake that is aborted in favor of a new client.
+/// The minimum age at which a handshake is aborted in favor of a new client.
 const MIN_ABORT_AGE: Duration = Duration::from_secs(1);
 
 crate::__config! {
-    /// Limits of TLS handshakes. Every limit is finite by default.
+    /// The limits of TLS handshakes. Every limit is finite by default.
     ///
     /// # Examples
     ///
@@ -36,20 +36,21 @@ crate::__config! {
     /// let config = TlsConfig::default().handshake_timeout(Duration::from_secs(5));
     /// ```
     TlsConfig {
-        /// Maximum duration of a handshake. 10 seconds by default; then the connection is closed. Node:
-        /// `handshakeTimeout` of the HTTPS server, 120 seconds.
+        /// The maximum duration of a handshake. Defaults to 10 seconds; then the connection is closed. In
+        /// Node.js: `handshakeTimeout` of the HTTPS server, default 120 s.
         handshake_timeout: Duration = Duration::from_secs(10),
-        /// Maximum number of concurrent handshakes. 256 by default. Beyond it, new clients wait in the accept
-        /// queue of the system, and the oldest handshake is aborted in favor of one of them if it has taken
-        /// more than a second.
+        /// The maximum number of concurrent handshakes. Defaults to 256. Beyond this limit, new clients wait
+        /// in the accept queue of the system. If the oldest handshake has taken more than a second, it is
+        /// aborted in favor of a waiting client.
         max_handshakes: usize = 256,
     }
 }
 
-/// A server's certificate and private key: a handle by which they can be replaced while the server runs.
+/// The certificate and private key of a server. This type is a handle, with which the certificate can be
+/// replaced while the server runs.
 ///
-/// Provides TLS 1.2 and 1.3 through rustls. The cryptography is that of `ring`, unless the process has
-/// installed another default [`CryptoProvider`], or the [`ServerConfig`] was built with one.
+/// Provides TLS 1.2 and 1.3 through rustls. The cryptography is provided by `ring`, unless the process has
+/// installed another default [`CryptoProvider`], or the [`ServerConfig`] was built with another provider.
 ///
 /// # Examples
 ///
@@ -75,8 +76,8 @@ struct Inner {
 }
 
 impl Tls {
-    /// Creates a handle from the configuration of rustls. The ALPN protocols are set to `http/1.1`, the only
-    /// supported one.
+    /// Creates a handle from a rustls configuration. The ALPN protocols are set to `http/1.1`, the only
+    /// supported protocol.
     pub fn new(server: ServerConfig) -> Self {
         Self::with_config(server, TlsConfig::default())
     }
@@ -93,18 +94,19 @@ impl Tls {
         Self(Arc::new(Inner { limits, server: RwLock::new(over_http1(server)) }))
     }
 
-    /// Creates a handle from PEM text: a certificate chain, the server's certificate first, and its private
-    /// key.
+    /// Creates a handle from PEM text: a certificate chain that begins with the certificate of the server,
+    /// and the private key.
     ///
     /// # Errors
     ///
-    /// Returns an error if either cannot be parsed, or if they do not match.
+    /// Returns an error if the certificates or the key cannot be parsed, or if the key does not match the
+    /// certificate.
     pub fn from_pem(certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> io::Result<Self> {
         Ok(Self::new(server_config(certificates.as_ref(), key.as_ref())?))
     }
 
-    /// Replaces the certificate and all other options of rustls for new connections. Open connections keep
-    /// the old ones.
+    /// Replaces the certificate and all other rustls options for new connections. Open connections keep the
+    /// previous options.
     pub fn reload(&self, server: ServerConfig) {
         *self.0.server.write() = over_http1(server);
     }
@@ -113,7 +115,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem); the old certificate is kept then.
+    /// Returns an error in the same cases as [`from_pem`](Self::from_pem). The previous certificate is then
+    /// kept.
     pub fn reload_pem(&self, certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> io::Result<()> {
         self.reload(server_config(certificates.as_ref(), key.as_ref())?);
         Ok(())
@@ -164,19 +167,19 @@ fn invalid(message: String) -> io::Error {
 /// A connection with a completed handshake.
 type Accepted<L> = (TlsStream<<L as Listener>::Io>, <L as Listener>::Addr);
 
-/// A listener with TLS, created by [`Tls::listener`]. Handshakes run in tasks of their own, which are aborted
-/// when it is dropped.
+/// A listener with TLS, created by [`Tls::listener`]. Each handshake runs in its own task. These tasks are
+/// aborted when the listener is dropped.
 pub struct TlsListener<L: Listener> {
     inner: L,
     tls: Tls,
     handshakes: JoinSet<io::Result<Accepted<L>>>,
-    /// The handshakes in the order of their start, including some that have ended.
+    /// The handshakes in the order of their start, including some that have completed.
     started: VecDeque<(Instant, AbortHandle)>,
 }
 
 impl<L: Listener> TlsListener<L> {
-    /// Returns when another handshake may start: `None` for at once, or the time when the oldest may be
-    /// aborted.
+    /// Returns the time when another handshake may start because the oldest may then be aborted, or `None` if
+    /// a handshake may start immediately.
     fn next_start(&mut self) -> Option<Instant> {
         if self.handshakes.len() < self.tls.0.limits.max_handshakes {
             return None;
@@ -202,7 +205,7 @@ impl<L: Listener> TlsListener<L> {
     }
 }
 
-/// Marks requests as [`Secure`], and adds the extensions of the inner listener.
+/// Adds [`Secure`] and the extensions of the inner listener to each request.
 impl<L: Listener> Listener for TlsListener<L> {
     type Io = TlsStream<L::Io>;
     type Addr = L::Addr;
@@ -224,7 +227,7 @@ impl<L: Listener> Listener for TlsListener<L> {
                 Some(handshake) = self.handshakes.join_next() => match handshake {
                     Ok(Ok(accepted)) => return Ok(accepted),
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                    // Aborted in favor of another.
+                    // The handshake was aborted in favor of a new client.
                     Err(_) => {}
                 },
                 accepted = inner => {

@@ -7,11 +7,11 @@ use std::{
 
 use crate::metrics::Metrics;
 
-/// Defines the limits from one table: the documentation of a hit and the name of the option.
+/// Defines the limits from a table with the documentation of each limit and the name of the option.
 macro_rules! limits {
     ($( $(#[$doc:meta])* $limit:ident = $name:literal, )*) => {
-        /// A limit that a client can hit. Named after the option of [`EngineConfig`](crate::EngineConfig)
-        /// that sets it.
+        /// A limit that a client can hit. Each limit has the name of the option of
+        /// [`EngineConfig`](crate::EngineConfig) that sets the limit.
         ///
         /// # Examples
         ///
@@ -51,8 +51,8 @@ limits! {
     /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard).
     MaxBufferedHard = "max_buffered_hard",
     /// The queues of all clients together would have exceeded
-    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), and this client had the largest
-    /// load.
+    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), so the sessions with the
+    /// largest load were closed or the message was rejected.
     MaxBufferedTotal = "max_buffered_total",
     /// A client accepted no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
     WriteTimeout = "write_timeout",
@@ -70,20 +70,20 @@ limits! {
     /// The body of a POST arrived more slowly than
     /// [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
     MinBodyRate = "min_body_rate",
-    /// A session was refused, or a pending one evicted, because there were
-    /// [`max_sessions`](field@crate::EngineConfig::max_sessions).
+    /// A session was rejected, or a pending session was evicted, because there were
+    /// [`max_sessions`](field@crate::EngineConfig::max_sessions) sessions.
     MaxSessions = "max_sessions",
-    /// A pending session was evicted because there were
-    /// [`max_pending_sessions`](field@crate::EngineConfig::max_pending_sessions).
+    /// A pending session was evicted because there were more than
+    /// [`max_pending_sessions`](field@crate::EngineConfig::max_pending_sessions) pending sessions.
     MaxPendingSessions = "max_pending_sessions",
-    /// A session was refused because its address had
+    /// A session was rejected because its address had
     /// [`max_sessions_per_address`](field@crate::EngineConfig::max_sessions_per_address) sessions, or had
     /// opened that many within a second.
     MaxSessionsPerAddress = "max_sessions_per_address",
-    /// A session was refused because there were more handshakes than
+    /// A session was rejected because there were more handshakes than
     /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
     MaxHandshakesPerSecond = "max_handshakes_per_second",
-    /// A session was refused because its connection had pipelined more than
+    /// A session was rejected because its connection had pipelined more than
     /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) handshakes ahead of
     /// the responses.
     MaxPipelinedHandshakes = "max_pipelined_handshakes",
@@ -105,7 +105,7 @@ pub(crate) struct LimitCounters {
 
 impl LimitCounters {
     /// Counts a hit. Only the first hit of each limit is logged as a warning, because clients can cause any
-    /// number of them.
+    /// number of hits.
     pub(crate) fn hit(&self, limit: Limit) {
         let before = self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
         self.metrics.hit(limit);

@@ -1,9 +1,11 @@
-//! Metrics, counters of limit hits, and rate limits for the log. `docs/observability.md` lists all of them.
-//! This folder may import `proto`, `error` and `shrink`, but not `config`, `transport`, `session`, `http`,
-//! `engine` or `listen`, all of which may record metrics.
+//! Metrics, counters of limit hits, and rate limits for the log. See `docs/observability.md` for a list of
+//! all metrics.
 //!
-//! Without the feature `metrics`, the same types are empty and do nothing, so no other module depends on the
-//! feature.
+//! This folder may import `proto`, `error` and `shrink`, but not `config`, `transport`, `session`, `http`,
+//! `engine` or `listen`. These folders may record metrics.
+//!
+//! Without the feature `metrics`, the same types are empty and do nothing, so most other modules need no
+//! `cfg` for the feature.
 
 pub(crate) mod limits;
 #[cfg(not(feature = "metrics"))]

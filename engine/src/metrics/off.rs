@@ -1,4 +1,4 @@
-//! Zero-sized replacements for the metrics without the feature `metrics`.
+//! Zero-sized replacements for the metrics, used without the feature `metrics`.
 
 #![allow(clippy::unused_self, reason = "with the feature it is used")]
 

@@ -1,4 +1,5 @@
-//! Handles of the recorder that is installed when the engine is created. No metric is looked up later.
+//! Handles to the metrics of the recorder that is installed when the engine is created. All metrics are
+//! looked up at that time.
 
 use std::{array, collections::VecDeque, sync::Arc};
 
@@ -9,9 +10,9 @@ use metrics::{
 
 use crate::{CloseReason, Frame, Limit, Message, RequestError, TransportKind};
 
-/// All transports, in the order of their variants.
+/// All transports, in the order of declaration.
 const TRANSPORTS: [TransportKind; 2] = [TransportKind::Polling, TransportKind::WebSocket];
-/// The codes of [`RequestError`] as labels.
+/// The codes of [`RequestError`], used as labels.
 const CODES: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
 
 /// The metrics of an engine.
@@ -103,7 +104,7 @@ impl Metrics {
         self.sent_bytes.increment(frames.iter().map(len).sum::<usize>() as u64);
     }
 
-    /// Like [`sent`](Self::sent), and records the queued bytes.
+    /// Counts messages like [`sent`](Self::sent), and records the number of queued bytes.
     pub(crate) fn flushed(&self, buffered: usize, frames: &VecDeque<Frame>) {
         if !frames.is_empty() {
             self.queued_bytes.record(u32::try_from(buffered).unwrap_or(u32::MAX));
@@ -139,7 +140,8 @@ impl OpenSession {
         let sessions = metrics.sessions.clone();
         sessions.open[transport as usize].increment(1);
         sessions.opened[transport as usize].increment(1);
-        // The default if `closed` is not called, because the task was dropped with its runtime.
+        // This reason is the default. It is counted if the task is dropped with the runtime before `closed`
+        // is called.
         Self { sessions, transport, reason: CloseReason::ForcedClose }
     }
 

@@ -3,7 +3,8 @@
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
-/// Enough to see what happens, too few to fill a disk.
+/// The maximum number of log lines per second. It is high enough for diagnosis and low enough not to fill a
+/// disk.
 const PER_SECOND: u32 = 10;
 
 /// A limit of ten log lines per second.
@@ -17,15 +18,15 @@ struct Window {
     suppressed: u64,
 }
 
-/// The permission to log a line.
+/// A permit to log one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPermit {
-    /// The number of lines left out since the last one, if any.
+    /// The number of lines suppressed since the last logged line, if any.
     pub suppressed: Option<u64>,
 }
 
 impl RateLimit {
-    /// Creates an independent limit.
+    /// Creates a new, independent limit.
     pub const fn new() -> Self {
         Self(Mutex::new(Window { start: None, count: 0, suppressed: 0 }))
     }
@@ -34,7 +35,7 @@ impl RateLimit {
     pub fn try_acquire(&self) -> Option<LogPermit> {
         let now = Instant::now();
         let window = &mut *self.0.lock();
-        // A start in the future comes from another clock, as in tests.
+        // A start in the future was read from a different clock, which happens in tests.
         if window.start.is_none_or(|start| start > now || now - start >= Duration::from_secs(1)) {
             window.start = Some(now);
             window.count = 0;
@@ -49,8 +50,8 @@ impl RateLimit {
     }
 }
 
-/// Logs a line that clients can cause: at most ten per second from each call site, with the number of lines
-/// left out before. Not public API; `socketio` uses it too.
+/// Logs a line that clients can cause. Each call site logs at most ten lines per second, together with the
+/// number of lines suppressed before. This macro is not public API and is also used by `socketio`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {

@@ -5,10 +5,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A counter of the bytes in memory. A frame counts once, however many sessions hold it.
+/// A counter of the bytes in memory. A frame that is queued for several sessions is counted once.
 ///
-/// Only sessions with a backlog charge their frames, so a message to a client that keeps up costs nothing
-/// here.
+/// Only sessions with a backlog charge their frames. Messages to clients that keep up are not counted.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
@@ -24,24 +23,24 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if `bytes` more stay within the limit.
+    /// Returns `true` if the budget has room for `bytes` more bytes.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.used() + bytes <= self.max
     }
 
-    /// Returns `true` if an eighth of the budget is free.
+    /// Returns `true` if at least an eighth of the budget is free.
     pub(crate) fn has_headroom(&self) -> bool {
         self.used() <= self.max - self.max / 8
     }
 
-    /// Charges bytes until the returned [`Charge`] is dropped.
+    /// Charges `bytes` to the budget until the returned [`Charge`] is dropped.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Charge { budget: self.clone(), bytes }
     }
 }
 
-/// Bytes charged to a [`Budget`] until dropped.
+/// A number of bytes charged to a [`Budget`]. Dropping the charge subtracts the bytes from the budget.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
@@ -51,7 +50,7 @@ pub(crate) struct Charge {
 impl Charge {
     /// Replaces the number of charged bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
-        // Wrapping addition also subtracts.
+        // The addition wraps around, so it can also reduce the counter.
         self.budget.used.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
         self.bytes = bytes;
     }
@@ -63,7 +62,7 @@ impl Drop for Charge {
     }
 }
 
-/// The charge of a value with several holders. Only the first call of [`set`](Self::set) charges.
+/// The charge for a value with several owners. Only the first call to [`set`](Self::set) charges the budget.
 #[derive(Debug, Default)]
 pub(crate) struct SharedCharge(OnceLock<Charge>);
 
@@ -78,7 +77,7 @@ impl SharedCharge {
 }
 
 impl Clone for SharedCharge {
-    /// Returns an empty charge: a copy has its own memory, which is not charged yet.
+    /// Returns an empty charge, because the memory of the copy is not charged yet.
     fn clone(&self) -> Self {
         Self::default()
     }

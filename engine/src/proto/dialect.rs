@@ -1,20 +1,20 @@
-//! The dialect of a client, which the first request of its session determines.
+//! The protocol dialect of a client, which is determined by the first request of its session.
 
 use crate::proto::payload::jsonp::Jsonp;
 
 /// A revision of the Engine.IO protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Revision {
-    /// The revision of the version 2 clients of Socket.IO:
+    /// Revision 3, used by Socket.IO clients of version 2. See
     /// <https://github.com/socketio/engine.io-protocol/tree/v3>.
     V3,
-    /// The current revision.
+    /// Revision 4, the current revision.
     V4,
 }
 
 impl Revision {
-    /// Parses the `EIO` parameter. The first clients did not send it, so any value other than the current
-    /// revision means revision 3, as in Node.
+    /// Parses the `EIO` parameter. The first clients did not send the parameter. As in Node.js, any value
+    /// other than the current revision selects revision 3.
     pub(crate) fn from_query(eio: &str) -> Self {
         if eio == "4" { Self::V4 } else { Self::V3 }
     }
@@ -27,12 +27,13 @@ impl Revision {
     }
 }
 
-/// The encoding that a client uses for packets, from the query that opened its session.
+/// The packet encoding of a client, selected by the query string of the request that opened the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) revision: Revision,
-    /// `true` if the client cannot read binary data, so binary messages are sent as base64. Long-polling in
-    /// revision 4 always uses base64. A WebSocket upgrade brings its own value.
+    /// `true` if the client cannot read binary data. Binary messages are then sent as base64. Long-polling in
+    /// revision 4 uses base64 regardless of this field. The WebSocket request of an upgrade has its own
+    /// value.
     pub(crate) base64: bool,
     /// `Some` if responses to polls are scripts (JSONP).
     pub(crate) jsonp: Option<Jsonp>,

@@ -1,4 +1,4 @@
-//! Outgoing messages, each encoded once and shared by all its recipients.
+//! Outgoing messages. Each message is encoded once and shared by all recipients.
 
 use std::sync::Arc;
 
@@ -18,15 +18,16 @@ const OPCODE_BINARY: u8 = 0x2;
 const OPCODE_CLOSE: u8 = 0x8;
 const OPCODE_PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
-/// Marks a compressed message: RFC 7692, section 6.
+/// The bit that marks a compressed message. See RFC 7692, section 6.
 #[cfg(feature = "compression")]
 const RSV1: u8 = 0x40;
 
 /// A message to a client, encoded for every transport and cheap to clone.
 ///
-/// A text message is one buffer, `[WebSocket header][packet type][text]`: a WebSocket recipient gets all of
-/// it, a polling recipient the part after the header. A binary message keeps the caller's [`Bytes`]
-/// unchanged. A broadcast encodes one frame and clones it for each recipient, without copying or allocating.
+/// A text message is stored in one buffer, `[WebSocket header][packet type][text]`. A WebSocket client
+/// receives the whole buffer, and a polling client receives the part after the header. A binary message
+/// shares the caller's [`Bytes`]. A broadcast encodes one frame and clones it for each recipient, without
+/// copying or allocating.
 ///
 /// # Examples
 ///
@@ -42,11 +43,11 @@ pub struct Frame {
     drop_group: DropGroup,
 }
 
-/// The content of a frame, shared by all clones, so that a queued frame is little more than a pointer.
+/// The content of a frame, shared by all clones. A queued frame is therefore little more than a pointer.
 #[derive(Debug, Clone)]
 struct Body {
-    /// The header of a binary message, followed by the packet type if there is one. Empty for text, whose
-    /// header is part of `bytes`.
+    /// The header of a binary message, followed by the packet type in protocol 3. Unused if the header is
+    /// part of `bytes`, as in text frames.
     head: [u8; WS_HEADER_MAX + 1],
     head_len: u8,
     /// The length of the header inside `bytes`.
@@ -55,7 +56,7 @@ struct Body {
     bytes: Bytes,
     #[cfg_attr(not(feature = "compression"), expect(dead_code, reason = "nothing is ever there"))]
     compressed: Slot,
-    /// Excluded from compression.
+    /// `true` if the message is excluded from compression.
     uncompressed: bool,
     /// Set once the frame is queued for a client with a backlog.
     charge: SharedCharge,
@@ -78,14 +79,14 @@ enum Kind {
     Binary,
     /// A control frame of the engine.
     Control,
-    /// A binary message rewritten as text for an older client. It costs nothing, because its cost was already
-    /// returned.
+    /// A binary message rewritten as base64 text. The cost of the frame is 0, because the cost of the binary
+    /// message already counts as written.
     Rewritten,
 }
 
 impl Frame {
-    /// The free space that [`Frame::from_headroom`] needs before the text: the longest WebSocket header and
-    /// the packet type.
+    /// The number of bytes that [`Frame::from_headroom`] needs before the text, for the longest WebSocket
+    /// header and the packet type.
     pub const HEADROOM: usize = WS_HEADER_MAX + 1;
 
     /// Creates a frame from a text message.
@@ -95,8 +96,8 @@ impl Frame {
         Self::from_headroom(&mut buffer, Self::HEADROOM)
     }
 
-    /// Creates a frame from the text in `buffer[start..]`, with one copy into an allocation of exactly its
-    /// size.
+    /// Creates a frame from the text in `buffer[start..]`. The text is copied once, into an allocation of the
+    /// exact size.
     ///
     /// The bytes before `start` are overwritten. The text must be valid UTF-8, because clients reject other
     /// text frames.
@@ -117,7 +118,7 @@ impl Frame {
         Self::new(kind, head_len, Bytes::copy_from_slice(&buffer[first..]))
     }
 
-    /// Creates a frame whose bytes begin with their header.
+    /// Creates a frame whose bytes begin with the WebSocket header.
     fn new(kind: Kind, skip: u8, bytes: Bytes) -> Self {
         Self::of([0; WS_HEADER_MAX + 1], 0, skip, kind, bytes)
     }
@@ -139,8 +140,8 @@ impl Frame {
         Self { body: Arc::new(body), drop_group: DropGroup::None }
     }
 
-    /// Excludes the message from permessage-deflate: for data that is already compressed, or whose compressed
-    /// length would leak its content. Node: `compress: false`.
+    /// Excludes the message from permessage-deflate. Use this for data that is already compressed, or whose
+    /// compressed length would reveal its content. Equivalent to `compress: false` in Node.js.
     ///
     /// # Examples
     ///
@@ -156,7 +157,7 @@ impl Frame {
         self
     }
 
-    /// Creates the open packet, the first of a session.
+    /// Creates the open packet, which is the first packet of a session.
     pub(crate) fn open(handshake: &str) -> Self {
         let mut buffer = Vec::with_capacity(Self::HEADROOM + handshake.len());
         buffer.resize(Self::HEADROOM, 0);
@@ -172,12 +173,12 @@ impl Frame {
         }))
     }
 
-    /// Creates the pong that answers a probe.
+    /// Creates the pong for a probe.
     pub(crate) fn probe_pong() -> Self {
         Self::framed(Bytes::from_static(b"\x81\x063probe"))
     }
 
-    /// Creates a close frame, the last one on a WebSocket.
+    /// Creates a close frame, which is the last frame on a WebSocket.
     pub(crate) fn close(code: u16, reason: &str) -> Self {
         let mut bytes = Vec::with_capacity(4 + reason.len());
         bytes.extend([FIN | OPCODE_CLOSE, 2 + reason.len() as u8]);
@@ -219,14 +220,14 @@ impl Frame {
         self.body.kind != Kind::Control
     }
 
-    /// Returns the two consecutive parts of the frame on a WebSocket.
+    /// Returns the two parts that form the frame on a WebSocket, in order.
     pub(crate) fn wire(&self) -> (&[u8], &[u8]) {
         (&self.body.head[..usize::from(self.body.head_len)], &self.body.bytes)
     }
 
-    /// Returns the cost of the frame against [`max_buffered`](field@crate::EngineConfig::max_buffered), the
-    /// limit of a client's queue: its bytes and its memory overhead. The few control frames of the engine
-    /// cost nothing.
+    /// Returns the number of bytes that the frame counts against
+    /// [`max_buffered`](field@crate::EngineConfig::max_buffered), the limit of a client's queue. The memory
+    /// overhead of the frame is included. Control frames of the engine have a cost of 0.
     ///
     /// # Examples
     ///
@@ -243,7 +244,7 @@ impl Frame {
         }
     }
 
-    /// Returns the bytes that the frame would add to the server's budget.
+    /// Returns the number of bytes that the frame would add to the server's budget.
     pub(crate) fn uncharged_cost(&self) -> usize {
         if self.body.charge.is_set() { 0 } else { self.cost() }
     }
@@ -253,19 +254,20 @@ impl Frame {
         self.body.charge.set(budget, self.cost());
     }
 
-    /// Returns the same message without its charge, for callers that keep it outside the queues under their
-    /// own limit.
+    /// Returns the same message without its charge to the server's budget. Callers that keep messages outside
+    /// the send queues limit the memory for these messages themselves.
     ///
-    /// The bytes stay shared.
+    /// The bytes remain shared.
     #[must_use]
     pub fn detached(&self) -> Self {
         Self { body: Arc::new(Body::clone(&self.body)), drop_group: self.drop_group }
     }
 
-    /// Rewrites a binary message for the WebSocket of an older client. Does nothing to other frames.
+    /// Rewrites a binary message for the WebSocket of a client with protocol 3 or without binary support.
+    /// Does nothing to other frames.
     ///
-    /// In protocol 3 the packet type precedes the bytes, which stay shared, and the cost is unchanged. In
-    /// base64 it becomes a separate frame without cost.
+    /// In protocol 3, the packet type is inserted before the bytes. The bytes remain shared, and the cost
+    /// does not change. With `base64`, the message is copied into a new text frame with a cost of 0.
     pub(crate) fn rewrite(&mut self, revision: Revision, base64: bool) {
         if !self.is_binary() {
             return;
@@ -286,7 +288,8 @@ impl Frame {
         }
     }
 
-    /// Marks the frame as droppable, as the `first` frame of a group or a later one.
+    /// Marks the frame as droppable. `first` selects whether the frame starts a group or belongs to the same
+    /// group as the previous frame.
     pub(crate) fn droppable(mut self, first: bool) -> Self {
         self.drop_group = if first { DropGroup::First } else { DropGroup::Rest };
         self
@@ -306,7 +309,7 @@ impl Frame {
         self.drop_group == DropGroup::Rest
     }
 
-    /// Returns the length on a WebSocket in bytes.
+    /// Returns the length of the frame on a WebSocket, in bytes.
     pub(crate) fn wire_len(&self) -> usize {
         usize::from(self.body.head_len) + self.body.bytes.len()
     }
@@ -336,7 +339,7 @@ impl Frame {
     }
 }
 
-/// Encodes the header of an unmasked, unfragmented frame: RFC 6455, section 5.2.
+/// Encodes the header of an unmasked, unfragmented frame. See RFC 6455, section 5.2.
 fn header(opcode: u8, len: usize) -> ([u8; WS_HEADER_MAX + 1], u8) {
     let mut head = [0; WS_HEADER_MAX + 1];
     head[0] = FIN | opcode;

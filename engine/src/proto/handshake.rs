@@ -1,4 +1,4 @@
-//! The open packet: <https://socket.io/docs/v4/engine-io-protocol/#handshake>.
+//! The open packet. See <https://socket.io/docs/v4/engine-io-protocol/#handshake>.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ pub(crate) struct OpenPacket<'a> {
 }
 
 impl OpenPacket<'_> {
-    /// The JSON of the packet without the packet type, with the keys in Node's order.
+    /// Returns the JSON of the packet, without the packet type. The keys are in the same order as in Node.js.
     pub(crate) fn encode(&self) -> String {
         let upgrades = if self.may_upgrade { r#""websocket""# } else { "" };
-        // No value needs an escape.
+        // None of the values needs escaping.
         format!(
             r#"{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
             self.sid.as_str(),

@@ -1,10 +1,11 @@
-//! The heartbeat: <https://socket.io/docs/v4/engine-io-protocol/#heartbeat>.
+//! The heartbeat of a session. See <https://socket.io/docs/v4/engine-io-protocol/#heartbeat>.
 
 use std::time::{Duration, Instant};
 
 use super::{dialect::Revision, session::Timing};
 
-/// The delay of a ping's timer that does not extend the deadline of the pong.
+/// A ping that is sent less than this long after it was due counts as sent on time. A late timer therefore
+/// does not extend the deadline of the pong.
 const TIMER_SLACK: Duration = Duration::from_millis(10);
 
 /// The state of a session's heartbeat, independent of its transport.
@@ -12,9 +13,9 @@ const TIMER_SLACK: Duration = Duration::from_millis(10);
 pub(crate) enum Heartbeat {
     /// The next ping is sent at this instant.
     PingAt(Instant),
-    /// A ping is outstanding. The session ends unless data arrives by this instant.
+    /// A ping is outstanding. The session is closed unless data arrives by this instant.
     PongBy(Instant),
-    /// The client sends the pings (protocol 3). The session ends unless data arrives by this instant.
+    /// The client sends the pings (protocol 3). The session is closed unless data arrives by this instant.
     ClientPingBy(Instant),
 }
 
@@ -26,8 +27,8 @@ impl Heartbeat {
         }
     }
 
-    /// Returns the time of the last pong, or of the start of the session. `None` while a ping is outstanding
-    /// or if the client sends the pings.
+    /// Returns the time of the last pong, or the start of the session if there was no pong yet. Returns
+    /// `None` while a ping is outstanding or if the client sends the pings.
     pub(crate) fn last_pong(self, timing: &Timing) -> Option<Instant> {
         match self {
             Self::PingAt(at) => at.checked_sub(timing.ping_interval),
@@ -35,7 +36,7 @@ impl Heartbeat {
         }
     }
 
-    /// The state after a ping that was due at one instant and was sent at another.
+    /// Returns the state after a ping that was due at `due` and was sent at `now`.
     pub(crate) fn ping_sent(due: Instant, now: Instant, timing: &Timing) -> Self {
         let sent = if now < due + TIMER_SLACK { due } else { now };
         Self::PongBy(sent + timing.ping_timeout)
@@ -51,8 +52,8 @@ impl Heartbeat {
         matches!(self, Self::ClientPingBy(_))
     }
 
-    /// Extends the deadline when any byte arrives. In Node only the pong counts, so a client that is busy
-    /// with a long upload loses its session there.
+    /// Extends the deadline when any byte arrives. Node.js counts only pongs, and therefore disconnects a
+    /// client that is busy with a long upload.
     pub(crate) fn record_activity(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::PingAt(_) => {}

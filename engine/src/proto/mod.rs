@@ -1,9 +1,9 @@
 //! The Engine.IO protocol as pure state machines and codecs.
 //!
-//! Nothing here performs I/O, reads a clock or spawns tasks: time and bytes are arguments. The driver feeds
-//! [`session::Session`] with inputs and carries out its outputs, so every interleaving of transports can be
-//! tested on a virtual clock without a socket. This folder may import `error` and `shrink` only, except in
-//! tests.
+//! This module performs no I/O, reads no clock and spawns no tasks. Time and bytes are passed as arguments.
+//! The driver feeds inputs to [`session::Session`] and executes the outputs, so every interleaving of
+//! transports can be tested on a virtual clock without a socket. This folder may import only `error` and
+//! `shrink`, except in tests.
 
 #![deny(clippy::disallowed_methods)]
 

@@ -1,4 +1,4 @@
-//! Engine.IO packets: <https://socket.io/docs/v4/engine-io-protocol/#packet-encoding>.
+//! Engine.IO packets. See <https://socket.io/docs/v4/engine-io-protocol/#packet-encoding>.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,14 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::dialect::Revision;
 
-/// The transport that carries the packets of a session.
+/// The transport over which the packets of a session are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// HTTP long-polling: a pending GET receives packets of the server, a POST sends packets of the client.
+    /// HTTP long-polling. The client receives packets in the response to a pending GET, and sends packets in
+    /// the body of a POST.
     Polling,
-    /// A WebSocket, with one WebSocket message for each packet.
+    /// A WebSocket. Each packet is one WebSocket message.
     WebSocket,
 }
 
@@ -49,9 +50,10 @@ impl TransportKind {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Text, without the packet type.
+    /// A text message, without the packet type.
     Text(&'a str),
-    /// Bytes: borrowed from a WebSocket frame, or owned if decoded from base64.
+    /// A binary message. The bytes are borrowed from the receive buffer where possible, and owned if they had
+    /// to be decoded, for example from base64.
     Binary(Cow<'a, [u8]>),
 }
 
@@ -67,15 +69,16 @@ pub(crate) enum Packet<'a> {
     Noop,
 }
 
-/// The type of a message in the binary encoding of protocol 3: a number, not a digit.
+/// The packet type of a message in the binary encoding of protocol 3. It is a byte value, not an ASCII digit.
 pub(crate) const BINARY_MESSAGE: u8 = 4;
 
-/// A packet that cannot be decoded. The session ends with `parse error`.
+/// The error for a packet that cannot be decoded. The session is closed with the reason `parse error`. If the
+/// packet arrived on a probing WebSocket, only the upgrade is canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 impl<'a> Packet<'a> {
-    /// Decodes a text packet: its type, then its data.
+    /// Decodes a text packet, which consists of the packet type and the data.
     pub(crate) fn decode(text: &'a str, revision: Revision) -> Result<Self, Malformed> {
         let kind = text.as_bytes().first().ok_or(Malformed)?;
         // A first byte that matches below is ASCII, so the slice after it starts at a character boundary.
@@ -90,7 +93,7 @@ impl<'a> Packet<'a> {
             b'b' => {
                 let base64 = match revision {
                     Revision::V4 => &text[1..],
-                    // In protocol 3 the packet type follows.
+                    // In protocol 3, the packet type follows the `b`.
                     Revision::V3 => text[1..].strip_prefix('4').ok_or(Malformed)?,
                 };
                 let bytes = BASE64_STANDARD.decode(base64).map_err(|_| Malformed)?;
@@ -100,7 +103,8 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// Decodes a binary packet. In protocol 3 it begins with its type, and only messages are accepted.
+    /// Decodes a binary packet. In protocol 3, the packet begins with its type, and only messages are
+    /// accepted.
     pub(crate) fn decode_binary(bytes: Cow<'a, [u8]>, revision: Revision) -> Result<Self, Malformed> {
         let bytes = match (revision, bytes) {
             (Revision::V4, bytes) => bytes,

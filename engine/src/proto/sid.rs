@@ -1,18 +1,21 @@
-//! Session ids: secrets of 120 random bits.
+//! Session ids, which are secrets of 120 random bits.
 
 use std::{borrow::Borrow, fmt};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::Rng;
 
-/// The number of random bytes in an id. Fifteen bytes are twenty characters of base64 without padding.
+/// The number of random bytes in an id. Fifteen bytes are encoded as twenty characters of base64 without
+/// padding.
 const RANDOM_BYTES: usize = 15;
 pub(crate) const LENGTH: usize = 20;
 
-/// The id of an Engine.IO session: 120 bits from a cryptographically secure generator, as 20 characters.
+/// The id of an Engine.IO session. It consists of 120 bits from a cryptographically secure generator, encoded
+/// as 20 characters.
 ///
-/// Whoever knows the id can read and write the session over long-polling, so it is a secret: never show it to
-/// other clients and never log it. (Node's ids have the same length and alphabet, with 96 random bits.)
+/// The id is a secret, because anyone who has it can read and write the session over long-polling. Do not
+/// show it to other clients, and do not log it. The ids of the Node.js server have the same length and
+/// alphabet, but only 96 random bits.
 ///
 /// # Examples
 ///
@@ -37,7 +40,7 @@ impl Sid {
         Self(text)
     }
 
-    /// Parses an id that a client sent. `None` if it does not have the form of an id.
+    /// Parses an id sent by a client. Returns `None` if `text` is not a well-formed id.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; LENGTH] = text.as_bytes().try_into().ok()?;
         let valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -51,7 +54,7 @@ impl Sid {
     }
 }
 
-/// Allows a lookup by the bytes that a client sent, without validating them first.
+/// Allows a lookup by the bytes sent by a client, without validating these bytes first.
 impl Borrow<[u8; LENGTH]> for Sid {
     fn borrow(&self) -> &[u8; LENGTH] {
         &self.0

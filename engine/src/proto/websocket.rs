@@ -1,7 +1,7 @@
-//! An in-place decoder of WebSocket frames: the server side of RFC 6455.
+//! An in-place decoder for WebSocket frames. It implements the server side of RFC 6455.
 //!
-//! tungstenite parses the frame header. The decoding loop is implemented here because it must neither copy a
-//! message nor keep a buffer for an idle connection.
+//! tungstenite parses the frame header. The decoding loop is implemented in this module, because decoding
+//! must not copy messages and must not keep a buffer for an idle connection.
 
 use std::{borrow::Cow, io::Cursor};
 
@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 use super::session::CloseReason;
 use crate::proto::deflate::Inflate;
 
-/// The average fragment size from which the number of fragments is not limited.
+/// The number of fragments in a message is not limited if their average size is at least this number of
+/// bytes.
 const SENSIBLE_FRAGMENT: usize = 32;
 const MAX_CONTROL_LEN: u64 = 125;
 
@@ -24,11 +25,12 @@ pub(crate) enum Event<'a> {
     Binary(Cow<'a, [u8]>),
     Ping(&'a [u8]),
     Pong,
-    /// A close frame, with its code if there is one.
+    /// A close frame, with the status code if present.
     Close(Option<u16>),
 }
 
-/// A violation or exceeded limit that ends the connection. Maps to the code and reason of the close frame.
+/// A protocol violation or an exceeded limit that closes the connection. It determines the code and the
+/// reason in the close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Protocol,
@@ -53,14 +55,14 @@ impl Fault {
         })
     }
 
-    /// Returns the reason in the close frame. It is empty for messages that are too large, as in Node.
+    /// Returns the reason for the close frame. As in Node.js, the reason is empty if a message is too large.
     pub(crate) fn reason(self) -> &'static str {
         if self == Self::TooLarge { "" } else { CloseReason::TransportError.as_str() }
     }
 }
 
-/// Returns the code of the close frame for a session that ended for this reason; `None` is a WebSocket that
-/// only probed. See RFC 6455, section 7.4.1.
+/// Returns the code of the close frame for a session that was closed for this reason. `None` selects the code
+/// for a WebSocket that is closed while its session continues. See RFC 6455, section 7.4.1.
 pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
     match reason {
         None | Some(CloseReason::ForcedClose | CloseReason::TransportClose) => 1000,
@@ -71,8 +73,8 @@ pub(crate) fn close_code(reason: Option<CloseReason>) -> u16 {
     }
 }
 
-/// A decoder of the frames of one client. Holds only the fragments of an incomplete message, and the
-/// decompressor if negotiated.
+/// A decoder for the frames of one client. It stores only the fragments of an incomplete message and, if
+/// compression was negotiated, the decompressor.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     fragments: Option<Box<Fragments>>,
@@ -93,17 +95,18 @@ impl Decoder {
         Self { fragments: None, inflate: inflate.map(Box::new) }
     }
 
-    /// Returns `true` if a message has begun and is incomplete.
+    /// Returns `true` if fragments of an incomplete message have been decoded.
     pub(crate) fn is_within_message(&self) -> bool {
         self.fragments.is_some()
     }
 
-    /// Decodes the frame at the start of `input` and returns its length, or `None` if it is incomplete. A
-    /// frame that completes no message yields no event.
+    /// Decodes the frame at the start of `input`. Returns the length of the frame and the resulting event, or
+    /// `None` if the frame is incomplete. A frame that does not complete a message has no event.
     ///
-    /// A message larger than `max_len` is refused by its header, a compressed one once that many bytes are
-    /// decompressed. `max_fragments` applies only to small fragments: an endless series of one-byte fragments
-    /// would cost CPU without reaching the size limit.
+    /// A message larger than `max_len` is rejected as soon as its header is decoded. A compressed message is
+    /// rejected once more than `max_len` bytes are decompressed. The limit `max_fragments` applies only to
+    /// small fragments, because an endless series of one-byte fragments would use CPU time without reaching
+    /// the size limit.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -116,7 +119,7 @@ impl Decoder {
         };
         let start = cursor.position() as usize;
         let mask = self.check(&header, len, max_len)?;
-        // `check` has compared the length to a limit of type `usize`.
+        // `check` has verified that the length fits into a `usize`.
         let end = start + len as usize;
         if input.len() < end {
             return Ok(None);
@@ -135,7 +138,7 @@ impl Decoder {
     /// Checks the header before any payload is buffered, and returns the mask.
     fn check(&self, header: &FrameHeader, len: u64, max_len: usize) -> Result<[u8; 4], Fault> {
         let starts = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
-        // RFC 7692, section 6: RSV1 on the first frame of a message marks it as compressed.
+        // RSV1 on the first frame marks a message as compressed. See RFC 7692, section 6.
         let may_compress = starts && self.inflate.is_some();
         let reserved_bits = (header.rsv1 && !may_compress) || header.rsv2 || header.rsv3;
         let mask = header.mask.filter(|_| !reserved_bits).ok_or(Fault::Protocol)?;
@@ -192,14 +195,14 @@ impl Decoder {
     }
 
     fn compressed<'a>(&mut self, text: bool, payload: &[u8], max_len: usize) -> Result<Event<'a>, Fault> {
-        // `check` accepts the bit only if there is a decompressor.
+        // `check` accepts RSV1 only if there is a decompressor.
         let inflate = self.inflate.as_mut().ok_or(Fault::Protocol)?;
         owned(text, inflate.inflate(payload, max_len)?)
     }
 }
 
-/// Returns the largest compressed size of a message: compression can enlarge it by an eighth at worst (zlib's
-/// `deflateBound`).
+/// Returns the largest compressed size of a message of `max_len` bytes. According to `deflateBound` of zlib,
+/// compression enlarges a message by at most an eighth, a 64th and a few bytes.
 fn max_compressed_len(max_len: usize) -> usize {
     max_len.saturating_add(max_len / 8 + max_len / 64 + 16)
 }
@@ -220,15 +223,15 @@ fn whole(text: bool, payload: &mut [u8]) -> Result<Event<'_>, Fault> {
     Ok(Event::Text(Cow::Borrowed(text)))
 }
 
-/// Decodes a close frame: empty, or a valid code and a reason in UTF-8.
+/// Decodes the payload of a close frame, which is empty or consists of a valid code and a reason in UTF-8.
 fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
     match payload {
         [] => Ok(Event::Close(None)),
         [_] => Err(Fault::Protocol),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            // The codes of RFC 6455, section 7.4.1, and those that IANA has registered since; from 3000,
-            // those of libraries and applications.
+            // The valid codes are defined in RFC 6455, section 7.4.1, or have been registered with IANA
+            // since. Codes from 3000 are defined by libraries and applications.
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(Fault::Protocol);
             }
@@ -238,7 +241,7 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Fault> {
     }
 }
 
-/// Removes the mask, eight bytes at a time.
+/// Unmasks the payload, eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -260,7 +263,7 @@ mod tests {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     const MAX_FRAGMENTS: usize = 100;
 
-    /// A masked frame, as a client sends it.
+    /// Encodes a masked frame, like a client does.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![first];
         match payload.len() {
@@ -279,7 +282,7 @@ mod tests {
         bytes
     }
 
-    /// Decodes all of `bytes`, as text like `T:hello`.
+    /// Decodes all of `bytes` and returns the events as text, for example `T:hello`.
     fn decode_all(mut bytes: Vec<u8>, max_len: usize) -> Result<Vec<String>, Fault> {
         let mut decoder = Decoder::default();
         let mut at = 0;

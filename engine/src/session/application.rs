@@ -8,11 +8,11 @@ use std::{
 
 use crate::{CloseReason, HandshakeRequest, Message, SessionHandle};
 
-/// The application of an [`Engine`](crate::Engine). Makes one [`Connection`] for each session.
+/// The application of an [`Engine`](crate::Engine). It creates one [`Connection`] for each session.
 ///
 /// # Examples
 ///
-/// An echo server:
+/// The following application is an echo server:
 ///
 /// ```
 /// use std::{sync::Arc, task::{Context, Poll}};
@@ -41,42 +41,44 @@ use crate::{CloseReason, HandshakeRequest, Message, SessionHandle};
 /// }
 /// ```
 pub trait Application: Send + Sync + 'static {
-    /// The application's state of one session.
+    /// The application's state for one session.
     type Connection: Connection;
 
-    /// Called when a session opens. The open packet precedes every message that is sent from here on.
+    /// Called when a session opens. The open packet is sent before any message that is queued from now on.
     fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Self::Connection;
 }
 
 /// The application's side of one session. All calls come from the session's task, in order.
 pub trait Connection: Send + 'static {
-    /// Handles a message. Messages sent meanwhile are written once all messages of the same read are handled.
+    /// Handles a message. Messages sent by the handler are written once all messages of the same read are
+    /// handled.
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>);
 
-    /// Returns `true` if another message may be delivered. While it returns `false`, the session stops
-    /// reading, and TCP applies backpressure to the client.
+    /// Returns `true` if another message may be delivered. While this method returns `false`, the session
+    /// does not read, and TCP applies backpressure to the client.
     fn ready(&self) -> bool {
         true
     }
 
-    /// Returns `true` once the application recognizes the client, for example after a login. Called each time
-    /// the session's task has run, until it returns `true`. Until then, the session is
+    /// Returns `true` once the application recognizes the client, for example after a login. While this
+    /// method returns `false`, it is called each time the session's task has run, and the session is
     /// [pending](field@crate::EngineConfig::max_pending_sessions).
     fn is_established(&self) -> bool {
         true
     }
 
-    /// Drives the work of the connection. Called whenever the session's task runs. Returns `Ready` when no
-    /// work is left: after [`closed`](Self::closed), the task then ends.
+    /// Drives the work of the connection. Called whenever the session's task runs. Returns `Ready` if no work
+    /// is left. After [`closed`](Self::closed) was called, the session's task completes as soon as this
+    /// method returns `Ready`.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// Called once when the session has ended. No message follows.
+    /// Called once when the session is closed. No further message is delivered.
     fn closed(&mut self, reason: CloseReason);
 
-    /// Returns the instant at which [`timeout`](Self::timeout) is called, if any.
+    /// Returns the instant at which [`timeout`](Self::timeout) must be called, if any.
     fn deadline(&self) -> Option<Instant> {
         None
     }

@@ -11,22 +11,22 @@ use http::{Extensions, HeaderName, HeaderValue, request::Parts};
 
 use crate::config::hooks::KeepExtension;
 
-/// The address of the client, as a request extension.
+/// A request extension with the address of the client.
 ///
-/// [`serve`](crate::serve) sets it. Behind another server, a layer can insert it.
-/// [`HandshakeRequest::address`] returns it.
+/// [`serve`](crate::serve) sets this extension. Behind another server, a layer can insert it.
+/// [`HandshakeRequest::address`] returns the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
-/// Marks a request that came over TLS, as a request extension.
+/// A request extension that marks a request as received over TLS.
 ///
-/// `TlsListener` sets it. Behind another server with TLS, a layer can insert it. [`HandshakeRequest::secure`]
-/// then returns `true`.
+/// `TlsListener` sets this extension. Behind another server with TLS, a layer can insert it.
+/// [`HandshakeRequest::secure`] then returns `true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Secure;
 
-/// The HTTP request that opened a session, stored as one block of text. A header map would keep the whole
-/// read buffer of the connection alive.
+/// The HTTP request that opened a session. The request is stored as one block of text, because a header map
+/// would keep the whole read buffer of the connection alive.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub struct Secure;
 /// assert_eq!(request.header("User-Agent"), Some("test"));
 /// ```
 pub struct HandshakeRequest {
-    /// The request target, then one line `name: value` for each header.
+    /// The request target, followed by one line `name: value` for each header.
     text: Box<str>,
     address: Option<SocketAddr>,
     secure: bool,
@@ -77,7 +77,7 @@ impl HandshakeRequest {
             text.push('\n');
             text.push_str(name.as_str());
             text.push_str(": ");
-            // A value holds no line break.
+            // Header values do not contain line breaks.
             match std::str::from_utf8(value.as_bytes()) {
                 Ok(value) => text.push_str(value),
                 Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
@@ -93,7 +93,7 @@ impl HandshakeRequest {
         }
     }
 
-    /// Returns the request target: path and query.
+    /// Returns the request target, which consists of path and query.
     pub fn url(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
@@ -103,7 +103,7 @@ impl HandshakeRequest {
         self.text.split('\n').skip(1).filter_map(|line| line.split_once(": "))
     }
 
-    /// Returns the first header of this name, ignoring case.
+    /// Returns the value of the first header with this name. The case of the name is ignored.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value))
     }
@@ -114,17 +114,18 @@ impl HandshakeRequest {
         form_urlencoded::parse(query.as_bytes())
     }
 
-    /// Returns the query parameter of this name; the last one if it is repeated.
+    /// Returns the decoded value of the query parameter with this name. If the parameter is repeated, returns
+    /// the last value.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.queries().filter_map(|(key, value)| (key == name).then_some(value)).last()
     }
 
-    /// Returns the address of the client, if known. Behind a proxy it is the address of the proxy.
+    /// Returns the address of the client, if known. Behind a proxy, this is the address of the proxy.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Returns `true` if the request came over TLS, as far as the server itself can see.
+    /// Returns `true` if the request was received over TLS. TLS between a client and a proxy is not detected.
     pub fn secure(&self) -> bool {
         self.secure
     }
@@ -135,14 +136,14 @@ impl HandshakeRequest {
     }
 
     /// Returns a value that a layer in front of the engine put into the request extensions, if
-    /// [`keep_extension`](crate::EngineConfig::keep_extension) names its type.
+    /// [`keep_extension`](crate::EngineConfig::keep_extension) was called for the type of the value.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
 }
 
 impl fmt::Debug for HandshakeRequest {
-    /// Omits the headers, which hold cookies and tokens.
+    /// Omits the headers, because they may contain cookies and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandshakeRequest").field("address", &self.address).finish_non_exhaustive()
     }

@@ -1,9 +1,11 @@
-//! Sessions: admission and registry, the mailbox behind each [`SessionHandle`](mailbox::SessionHandle), the
-//! traits of the application, and the driver, which is the one task of a session. The order of the folders is
-//! `listen` > `engine` > `http` > `session` > `transport` > `config` > `metrics` > `proto` > `error`,
-//! `shrink`, and each imports only lower ones. This folder may import `transport`, `config`, `metrics`,
-//! `proto`, `error` and `shrink`, but not `http`, `engine` or `listen`: a request reaches a session as a
-//! command in its mailbox.
+//! This folder contains the sessions: admission, the registry, the mailbox behind each
+//! [`SessionHandle`](mailbox::SessionHandle), the traits of the application, and the driver, which is the
+//! single task of a session.
+//!
+//! The folders are ordered from high to low: `listen`, `engine`, `http`, `session`, `transport`, `config`,
+//! `metrics`, `proto`, and last `error` and `shrink`. Each folder imports only lower folders. This folder may
+//! import `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `http`, `engine` or
+//! `listen`. Requests reach a session as commands in the mailbox.
 
 pub(crate) mod admission;
 pub(crate) mod application;

@@ -1,4 +1,4 @@
-//! The state that the send queues of all sessions of a server share.
+//! The state shared by the send queues of all sessions of a server.
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     session::registry::Registry,
 };
 
-/// The minimum time between two searches for room in the budget.
+/// The minimum time between two searches for sessions to evict.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The options, counters and budget of the send queues of a server.
@@ -34,17 +34,18 @@ impl Outbound {
         Arc::new(Self { config, limits, budget, registry, last_search: Mutex::default() })
     }
 
-    /// For tests: allows `max_buffered` bytes for each client.
+    /// Creates a value for tests, with a limit of `max_buffered` bytes for each client.
     #[cfg(test)]
     pub(crate) fn for_test(max_buffered: usize) -> Arc<Self> {
         let config = EngineConfig::default().max_buffered(max_buffered);
         Self::new(Arc::new(config), Arc::default(), Arc::new(Registry::new()))
     }
 
-    /// Ends sessions whose weight exceeds `weight`, heaviest first, until an eighth of the budget is free.
-    /// The weight grows with the queued bytes and with the time since the client last read.
+    /// Evicts sessions whose weight exceeds `weight`, heaviest first, until an eighth of the budget is free.
+    /// The weight grows with the number of queued bytes and with the time since the start of the grace
+    /// period.
     ///
-    /// Skips sessions whose queue is locked, because the caller holds one of these locks.
+    /// Skips sessions whose queue is locked, because the caller holds the lock of one queue.
     #[cold]
     pub(crate) fn evict_heaviest(&self, weight: u128) {
         // Callers do not wait for a search in progress.

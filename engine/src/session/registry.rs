@@ -15,7 +15,7 @@ use crate::{
     shrink::Shrink,
 };
 
-/// Enough that two worker threads rarely contend for a lock.
+/// The number of shards, which is large enough that two worker threads rarely contend for a lock.
 const SHARDS: usize = 32;
 
 /// The sessions of a server. Every polling request looks up its session here.
@@ -31,7 +31,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     session: SessionHandle,
-    /// Requests no longer find the session; its task may still run.
+    /// `true` if requests no longer find the session. The task of the session may still be running.
     ended: bool,
 }
 
@@ -45,7 +45,7 @@ impl Registry {
         }
     }
 
-    /// Adds a session and counts its task. Returns `false` if the id is taken.
+    /// Adds a session and counts its task. Returns `false` if the id is already in use.
     pub(crate) fn insert(&self, session: SessionHandle) -> bool {
         let sid = *session.id();
         match self.shard(&sid).write().entry(sid) {
@@ -57,12 +57,14 @@ impl Registry {
         true
     }
 
-    /// Returns `true` if the id is in use, also by a session that has ended and whose task still runs.
+    /// Returns `true` if the id is in use. The id of a closed session remains in use until its task has
+    /// completed.
     pub(crate) fn contains(&self, sid: &Sid) -> bool {
         self.shard(sid).read().contains_key(sid)
     }
 
-    /// Hides a session that has ended from requests. Its entry stays until [`remove_task`](Self::remove_task).
+    /// Hides a closed session from requests. The entry of the session remains until
+    /// [`remove_task`](Self::remove_task) is called.
     pub(crate) fn remove(&self, sid: &Sid) {
         if let Some(entry) = self.shard(sid).write().get_mut(sid)
             && !std::mem::replace(&mut entry.ended, true)
@@ -71,7 +73,7 @@ impl Registry {
         }
     }
 
-    /// Returns the open session whose id a client sent.
+    /// Returns the open session with this id, which was sent by a client.
     pub(crate) fn get(&self, id: &str) -> Option<SessionHandle> {
         let id: &[u8; LENGTH] = id.as_bytes().try_into().ok()?;
         self.shard(id).read().get(id).filter(|entry| !entry.ended).map(|entry| entry.session.clone())
@@ -81,7 +83,7 @@ impl Registry {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Removes a session whose task has ended, including its handlers.
+    /// Removes a session whose task has completed, including all handlers.
     pub(crate) fn remove_task(&self, sid: &Sid) {
         self.remove(sid);
         let mut shard = self.shard(sid).write();
@@ -96,7 +98,8 @@ impl Registry {
     /// Completes when no session task is left.
     pub(crate) async fn wait_empty(&self) {
         let mut emptied = std::pin::pin!(self.emptied.notified());
-        // Registered before the count is read, so that a task that ends in between is not missed.
+        // The notification is enabled before the count is read, so a task that completes in between is not
+        // missed.
         emptied.as_mut().enable();
         if self.tasks.load(Ordering::Acquire) > 0 {
             emptied.await;
@@ -108,7 +111,7 @@ impl Registry {
         self.entries(|entry| !entry.ended)
     }
 
-    /// Returns all sessions whose task still runs, including those that have ended.
+    /// Returns all sessions whose task is still running, including closed sessions.
     pub(crate) fn tasks(&self) -> Vec<SessionHandle> {
         self.entries(|_| true)
     }
@@ -123,7 +126,7 @@ impl Registry {
     }
 
     fn shard(&self, id: &impl Borrow<[u8; LENGTH]>) -> &RwLock<HashMap<Sid, Entry>> {
-        // A character carries six random bits, but the low bits of the 64 character codes are not uniform.
+        // A character contains six random bits, but the low bits of the 64 character codes are not uniform.
         let [first, second, ..] = id.borrow();
         &self.shards[(usize::from(*first) + 31 * usize::from(*second)) % SHARDS]
     }

@@ -1,4 +1,4 @@
-//! The state that all sessions of an engine share.
+//! The state shared by all sessions of an engine.
 
 use std::sync::{
     Arc,
@@ -23,7 +23,7 @@ pub(crate) struct Shared<A> {
     pub(crate) limits: Arc<LimitCounters>,
     pub(crate) admission: Admission,
     pub(crate) application: A,
-    /// Set once the engine refuses new sessions.
+    /// Set once the engine rejects new sessions.
     closing: AtomicBool,
 }
 
@@ -47,12 +47,13 @@ impl<A> Shared<A> {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Refuses new sessions from now on.
+    /// Rejects new sessions from now on.
     pub(crate) fn set_closing(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Evicts a session to make room for another. Its place is free at once, and requests no longer find it.
+    /// Evicts a session to make room for another. The capacity is available immediately, and requests no
+    /// longer find the evicted session.
     pub(crate) fn evict(&self, session: &SessionHandle, limit: Limit) {
         self.limits.hit(limit);
         self.registry.remove(session.id());

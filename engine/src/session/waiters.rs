@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, task::Waker};
 
-/// The waiters of one session. An empty list takes one pointer.
+/// The waiters of one session. An empty list occupies one pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Option<Box<WaitList>>);
 
@@ -15,7 +15,7 @@ struct WaitList {
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
-    /// The cost of its messages.
+    /// The cost of the messages to be sent.
     len: usize,
     waker: Waker,
 }
@@ -26,7 +26,7 @@ impl Waiters {
         self.first().is_none_or(|first| Some(first.ticket) == ticket)
     }
 
-    /// Appends a waiter, or updates the waker of the one with this ticket.
+    /// Appends a waiter, or updates the waker of the waiter with this ticket.
     pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, len: usize, waker: &Waker) {
         let list = self.0.get_or_insert_default();
         if let Some(waiter) = list.waiting.iter_mut().find(|waiter| Some(waiter.ticket) == *ticket) {
@@ -48,7 +48,7 @@ impl Waiters {
         }
     }
 
-    /// Wakes the first waiter if there is room for it.
+    /// Wakes the first waiter if there is room for its messages.
     pub(crate) fn wake_first(&self, has_room: impl FnOnce(usize) -> bool) {
         if let Some(first) = self.first()
             && has_room(first.len)
@@ -57,7 +57,7 @@ impl Waiters {
         }
     }
 
-    /// Wakes and removes all waiters, because the session has ended.
+    /// Wakes and removes all waiters, because the session is closed.
     pub(crate) fn wake_all(&mut self) {
         for waiter in self.0.take().into_iter().flat_map(|list| list.waiting) {
             waiter.waker.wake();

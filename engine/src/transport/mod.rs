@@ -1,7 +1,8 @@
-//! Transports, which carry the packets of a session: the requests of long-polling, and the byte stream of a
-//! WebSocket with its write queue and timeouts. This folder may import `config`, `metrics`, `proto`, `error`
-//! and `shrink`, but neither `session`, which drives the transports, nor `http`, `engine` or `listen` above
-//! it.
+//! The transports of a session, which are the requests of long-polling, and the byte stream of a WebSocket
+//! with its write queue and timeouts.
+//!
+//! This folder may import `config`, `metrics`, `proto`, `error` and `shrink`, but neither `session`, which
+//! drives the transports, nor the higher folders `http`, `engine` and `listen`.
 
 pub(crate) mod peer_timeouts;
 pub(crate) mod polling;

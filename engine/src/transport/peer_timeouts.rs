@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The multiple of the ping limit that ends the session.
+/// The multiple of the ping limit above which the session is closed.
 const ABUSE_FACTOR: u32 = 10;
 
 /// The deadlines of a WebSocket client and its ping counter.
@@ -10,7 +10,7 @@ const ABUSE_FACTOR: u32 = 10;
 pub(crate) struct PeerTimeouts {
     /// The deadline for accepting another byte. Set only while bytes are queued.
     write_by: Option<Instant>,
-    /// The deadline for completing a message. Set only while one has arrived in part.
+    /// The deadline for completing a message. Set only while part of a message has arrived.
     complete_by: Option<Instant>,
     /// The start of the second in which pings are counted.
     second: Option<Instant>,
@@ -20,9 +20,9 @@ pub(crate) struct PeerTimeouts {
 /// The deadline that a client missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expired {
-    /// Accepted none of the queued bytes.
+    /// The client accepted none of the queued bytes in time.
     Write,
-    /// Did not complete a message.
+    /// The client did not complete a message in time.
     Message,
 }
 
@@ -31,13 +31,13 @@ pub(crate) enum Expired {
 pub(crate) enum PingVerdict {
     Reply,
     Ignore,
-    /// The session ends.
+    /// The session is closed.
     Close,
 }
 
 impl PeerTimeouts {
     /// Updates the write deadline after a write. `taken` is `true` if the client accepted any bytes, and
-    /// `waiting` if more are queued.
+    /// `waiting` is `true` if bytes are still queued.
     pub(crate) fn on_write(&mut self, now: Instant, timeout: Duration, taken: bool, waiting: bool) {
         if !waiting {
             self.write_by = None;
@@ -46,12 +46,12 @@ impl PeerTimeouts {
         }
     }
 
-    /// Clears the message deadline: a message is complete.
+    /// Clears the message deadline, because a message is complete.
     pub(crate) fn on_message(&mut self) {
         self.complete_by = None;
     }
 
-    /// Updates the message deadline after a read. `incomplete` is `true` if it ended within a message.
+    /// Updates the message deadline after a read. `incomplete` is `true` if the read ended within a message.
     pub(crate) fn on_read(&mut self, now: Instant, timeout: Duration, incomplete: bool) {
         if !incomplete {
             self.complete_by = None;
@@ -76,12 +76,12 @@ impl PeerTimeouts {
         }
     }
 
-    /// Returns the instant at which to call [`late`](Self::take_expired).
+    /// Returns the instant at which [`take_expired`](Self::take_expired) must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.write_by.into_iter().chain(self.complete_by).min()
     }
 
-    /// Returns a deadline that the client missed, and clears it.
+    /// Returns a deadline that the client missed, and clears that deadline.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Expired> {
         if self.write_by.take_if(|by| *by <= now).is_some() {
             return Some(Expired::Write);

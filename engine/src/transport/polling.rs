@@ -1,4 +1,4 @@
-//! The requests of a polling session: one parked GET, and one POST with packets.
+//! The requests of a polling session, which are one parked GET and one POST with packets.
 
 use std::{
     pin::Pin,
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::proto::{budget::Charge, payload::Payload};
 
-/// A GET that receives packets. The request is refused if this is dropped unanswered.
+/// A GET that receives packets. Dropping the value without a response rejects the request.
 pub(crate) struct PollRequest {
     answer: oneshot::Sender<PollResponse>,
 }
@@ -27,18 +27,20 @@ impl PollRequest {
         (Self { answer }, receiver)
     }
 
-    /// Sends the response. `Err` if the client has disconnected.
+    /// Sends the response. Returns `Err` if the client has disconnected.
     pub(crate) fn answer(self, packets: PollResponse) -> Result<(), ()> {
         self.answer.send(packets).map_err(drop)
     }
 
-    /// Returns `true` if the client has disconnected; otherwise registers the task to be woken when it does.
+    /// Returns `true` if the client has disconnected. Otherwise, registers the task to be woken on a
+    /// disconnect.
     pub(crate) fn poll_disconnected(&mut self, cx: &mut Context<'_>) -> bool {
         self.answer.poll_closed(cx).is_ready()
     }
 }
 
-/// A POST that sends packets. The request is refused if this is dropped unfinished.
+/// A POST that sends packets. Dropping the value without calling [`finish`](Self::finish) rejects the
+/// request.
 pub(crate) struct PostRequest {
     body: Body,
     done: oneshot::Sender<()>,
@@ -46,7 +48,7 @@ pub(crate) struct PostRequest {
 
 enum Body {
     Streaming(oneshot::Receiver<Option<Payload>>),
-    /// A complete body; `None` if it is not UTF-8.
+    /// A complete body. `body` is `None` if the text is not valid UTF-8.
     Complete {
         body: Option<Payload>,
         /// The start of the next packet.
@@ -67,15 +69,15 @@ impl PostRequest {
         (Self { body: Body::Complete { body, at: 0 }, done }, receiver)
     }
 
-    /// Creates a request whose body has yet to arrive.
+    /// Creates a request whose body has not arrived yet.
     pub(crate) fn streaming() -> (Self, PostResponder) {
         let (body, arriving) = oneshot::channel();
         let (done, receiver) = oneshot::channel();
         (Self { body: Body::Streaming(arriving), done }, PostResponder { body, done: receiver })
     }
 
-    /// Returns the body and the start of its next packet, once it has arrived. `Err` if the client has
-    /// disconnected.
+    /// Returns the body and the start of the next packet in the body, once the body has arrived. Returns
+    /// `Err` if the client has disconnected.
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -95,7 +97,7 @@ impl PostRequest {
 
     /// Responds that all packets have been received.
     pub(crate) fn finish(self) {
-        // A client that has disconnected learns it from its next request.
+        // If the client has disconnected, its next request reports the state of the session.
         let _ = self.done.send(());
     }
 }

@@ -1,4 +1,4 @@
-//! The close of a WebSocket whose session already has one.
+//! Closing of a redundant WebSocket, whose session already has another WebSocket.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Sends a close frame, and waits up to `timeout` for the client to close its side.
+/// Sends a close frame, and waits up to `timeout` for the client to close the connection.
 pub(crate) fn close(parts: UpgradedParts, dialect: Dialect, timeout: Duration) -> SessionTask {
     let mut websocket = WebSocket::new(parts, dialect, None);
     let by = Instant::now() + timeout;

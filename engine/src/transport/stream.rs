@@ -15,7 +15,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-/// A byte stream.
+/// The trait of a byte stream.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Any + Send + Unpin> ReadWrite for T {}
@@ -23,12 +23,13 @@ impl<T: AsyncRead + AsyncWrite + Any + Send + Unpin> ReadWrite for T {}
 /// A stream taken over from HTTP.
 pub(crate) struct Stream {
     io: Io,
-    /// The permit of the connection limit, for connections of the crate's own accept loop.
+    /// The permit of the connection limit. `None` unless the connection was accepted by the crate's own
+    /// accept loop.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 enum Io {
-    /// The common case, without a box and virtual calls.
+    /// A TCP stream, which is the common case. Reads and writes need no box and no virtual calls.
     Tcp(TcpStream),
     Other(Box<dyn ReadWrite>),
 }
@@ -37,21 +38,22 @@ impl Stream {
     /// Creates a stream from a connection of the crate's own accept loop.
     pub(crate) fn from_accepted(io: impl ReadWrite + 'static, permit: OwnedSemaphorePermit) -> Self {
         let mut io = Some(io);
-        // The listener's type is generic, so a TCP stream is detected at run time.
+        // The type of the listener is generic, so a TCP stream is detected at run time.
         let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);
         let other = io.map(|io| Io::Other(Box::new(io)));
         let Some(io) = tcp.map(Io::Tcp).or(other) else { unreachable!("it is one or the other") };
         Self { io, _permit: Some(permit) }
     }
 
-    /// Takes the raw stream out of a connection that hyper has upgraded, with the bytes read beyond the
-    /// request.
+    /// Extracts the raw stream from a connection upgraded by hyper, and returns it with the bytes read beyond
+    /// the request.
     ///
-    /// hyper's wrapper costs a box and a virtual call for each read, and its buffer of extra bytes keeps 8
-    /// KiB allocated even when empty, so the bytes are copied and the buffer is dropped.
+    /// The wrapper of hyper costs a box and a virtual call for each read. The buffer for extra bytes in the
+    /// wrapper keeps 8 KiB allocated even when empty, so the bytes are copied and the buffer is dropped.
     ///
-    /// Sets `TCP_NODELAY` on TCP streams, which servers often leave unset: without it, a message waits for
-    /// the TCP acknowledgement of the previous one, which clients delay by 40 milliseconds.
+    /// Sets `TCP_NODELAY` on TCP streams, which servers often leave unset. Without this option, a message is
+    /// delayed until the previous message is acknowledged by TCP, and clients delay the acknowledgement by 40
+    /// milliseconds.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
         let upgraded = match downcast::<TcpStream>(upgraded) {
             Ok((stream, rest)) => {
@@ -79,8 +81,8 @@ impl Stream {
         Self { io, _permit: None }
     }
 
-    /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of offering
-    /// it to a client that does not read.
+    /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of
+    /// continuing to send it to a client that does not read.
     pub(crate) fn reset_on_drop(&self) {
         if let Io::Tcp(stream) = &self.io {
             let _ = stream.set_zero_linger();
@@ -103,8 +105,8 @@ impl Stream {
         }
     }
 
-    /// Returns `true` if dropping the stream is equivalent to a shutdown when no unread data is left. TLS has
-    /// to send `close_notify` first.
+    /// Returns `true` if dropping the stream is equivalent to a shutdown when no unread data is left. A TLS
+    /// stream must send `close_notify` first.
     pub(crate) fn ends_on_drop(&self) -> bool {
         matches!(self.io, Io::Tcp(_))
     }
@@ -116,7 +118,7 @@ impl Stream {
         }
     }
 
-    /// Reads into the buffer and returns the number of bytes; 0 is the end of the stream.
+    /// Reads into the buffer and returns the number of bytes. The number is 0 at the end of the stream.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = tokio::io::ReadBuf::new(buffer);
         let read = match &mut self.io {
@@ -152,7 +154,7 @@ fn tcp_of(stream: &dyn ReadWrite) -> Option<&TcpStream> {
     stream.downcast_ref()
 }
 
-/// Returns the stream below a connection that hyper or hyper-util has upgraded, and the bytes read beyond the
+/// Returns the stream below a connection upgraded by hyper or hyper-util, and the bytes read beyond the
 /// request.
 fn downcast<T>(upgraded: Upgraded) -> Result<(T, Vec<u8>), Upgraded>
 where

@@ -1,8 +1,9 @@
-//! Read and write buffers of the worker thread, so that an idle connection owns none.
+//! Read and write buffers of each worker thread. Idle connections therefore need no buffers.
 
 use std::cell::Cell;
 
-/// Large enough for hundreds of small messages in one system call, small enough to stay in the L2 cache.
+/// The size of each buffer in bytes. It is large enough for hundreds of small messages in one system call,
+/// and small enough to stay in the L2 cache.
 const SIZE: usize = 64 * 1024;
 
 thread_local! {
@@ -12,7 +13,8 @@ thread_local! {
 
 /// Calls `f` with the read buffer of this thread.
 ///
-/// The buffer is taken out during the call, because handlers run meanwhile: a nested call allocates its own.
+/// The buffer is removed from the thread-local storage during the call. If `f` runs a handler that calls this
+/// function, the nested call allocates another buffer.
 pub(crate) fn with_read_buffer<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = READ.take().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
     let result = f(&mut buffer);

@@ -11,22 +11,22 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// A timer that wakes its task at a deadline, which usually moves before it expires.
+/// A timer that wakes its task at a deadline. The deadline usually moves before the timer fires.
 ///
-/// It is reset lazily: an early wake costs a look at the clock, but a reset on every packet would lock the
-/// runtime's timer wheel.
+/// The timer is reset lazily. An early wake-up only costs a reading of the clock, whereas a reset for every
+/// packet would lock the runtime's timer wheel.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     /// `None` until the first wait.
     sleep: Option<Pin<Box<Sleep>>>,
-    /// The instant at which the registered waker fires. Registering once is enough, because the task always
-    /// has the same waker.
+    /// The instant at which the registered waker fires. A single registration is sufficient, because the task
+    /// always has the same waker.
     due: Option<Instant>,
 }
 
 impl Timer {
     /// Returns `true` if the task will be woken by the deadline, so [`poll`](Self::poll) is not needed. This
-    /// does not touch the runtime's memory, which is rarely in the CPU caches.
+    /// check does not access the runtime's memory, which is rarely in the CPU caches.
     pub(crate) fn is_set(&self, now: Instant, deadline: Instant) -> bool {
         self.due.is_some_and(|due| now < due && due <= deadline)
     }
@@ -41,7 +41,7 @@ impl Timer {
         if self.due.is_some() {
             return Poll::Pending;
         }
-        // Without coop budget, `Sleep` does not register the task but wakes it to poll again.
+        // Without coop budget, `Sleep` does not register the task but wakes it immediately.
         self.due = has_budget_remaining().then(|| sleep.deadline());
         sleep.as_mut().poll(cx)
     }

@@ -11,20 +11,21 @@ use super::stream::Stream;
 /// A stream after the HTTP upgrade.
 pub(crate) struct UpgradedParts {
     pub(crate) stream: Stream,
-    /// The response to the request, if it is not written yet: it is sent with the first frames.
+    /// The response to the request. It is sent with the first frames. Empty if the response is already
+    /// written.
     pub(crate) answer: Vec<u8>,
-    /// The bytes that the client has sent after its request.
+    /// The bytes that the client has sent after the request.
     pub(crate) rest: Vec<u8>,
 }
 
-/// The future of a session, which the task of the connection runs to its end.
+/// The future of a session, which the task of the connection runs to completion.
 pub(crate) type SessionTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A callback that takes the stream and returns the session that it opens, if any.
+/// A callback that takes over the stream and returns the future of the opened session, if any.
 pub(crate) type OnUpgradeFn = Box<dyn FnOnce(UpgradedParts) -> Option<SessionTask> + Send>;
 
-/// A slot for the callback that takes over the stream. An extension of requests that ask for another
-/// protocol.
+/// A slot for the callback that takes over the stream. The slot is an extension of requests for a protocol
+/// upgrade.
 #[derive(Clone, Default)]
 pub(crate) struct UpgradeSlot(Arc<Mutex<Option<OnUpgradeFn>>>);
 
@@ -34,8 +35,9 @@ impl UpgradeSlot {
     }
 }
 
-/// Calls `then` once the request with these extensions has been answered with 101, by the crate's own accept
-/// loop or by hyper. `then` is dropped if the client disconnects before.
+/// Calls `then` with the stream once the crate's own accept loop or hyper has produced the response 101 to
+/// the request with these extensions. The accept loop passes the unwritten response on in
+/// [`UpgradedParts::answer`]. `then` is dropped without a call if the client disconnects first.
 pub(crate) fn on_upgrade(
     request: &mut Extensions,
     then: impl FnOnce(UpgradedParts) -> Option<SessionTask> + Send + 'static,

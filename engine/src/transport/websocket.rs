@@ -1,4 +1,4 @@
-//! A WebSocket: a stream, its decoder, and its queue of outgoing frames.
+//! A WebSocket, which consists of a stream, a decoder, and a queue of outgoing frames.
 
 use std::{
     collections::VecDeque,
@@ -19,25 +19,25 @@ use crate::{
     transport::{peer_timeouts::PeerTimeouts, thread_buffers::with_write_buffer, upgrade::UpgradedParts},
 };
 
-/// The maximum number of queued control frames. Beyond it, WebSocket pings get no pong; at most one frame of
-/// every other kind is queued.
+/// The maximum number of queued control frames. When the maximum is reached, no pongs are sent for WebSocket
+/// pings. Of all other kinds of control frames, at most one frame is queued.
 const MAX_CONTROL_FRAMES: usize = 16;
 
 pub(crate) struct WebSocket {
     pub(crate) stream: Stream,
     pub(crate) decoder: Decoder,
     dialect: Dialect,
-    /// Bytes received and not decoded yet: the start of a frame, or frames held back while the application
-    /// accepts no messages.
+    /// Bytes that are received but not decoded yet. They are the start of a frame, or frames that remain
+    /// undecoded while the application does not accept messages.
     pub(crate) tail: Vec<u8>,
     /// `true` if `tail` may hold a complete frame.
     pub(crate) unread_ready: bool,
     /// `Some` if the client accepts compressed messages.
     deflate: Option<Box<Deflate>>,
     sending: VecDeque<Frame>,
-    /// The number of bytes written of the first frame.
+    /// The number of bytes of the first frame that are written.
     offset: usize,
-    /// `true` if the stream, such as TLS, still buffers written bytes.
+    /// `true` if the stream, for example a TLS stream, still buffers written bytes.
     unflushed: bool,
     /// The cost of the frames written since the last `take_written`.
     written: usize,
@@ -52,18 +52,18 @@ struct Closing {
     /// The deadline for the client to close its side.
     by: Instant,
     shut_down: bool,
-    /// `true` if the client has sent its close frame, and nothing after it.
+    /// `true` if the client has sent its close frame and no bytes after the close frame.
     client_done: bool,
 }
 
 /// The expected behavior of the client when a WebSocket closes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PeerState {
-    /// The client does not read, so queued messages are discarded.
+    /// The client is not expected to read, so queued messages are discarded.
     Unresponsive,
-    /// The client reads the messages sent before the close, and may still send.
+    /// The client reads the messages sent before the close, and may still send bytes.
     Open,
-    /// The client has sent its close frame, and reads up to the reply.
+    /// The client has sent its close frame, and reads until it receives the reply.
     Closing,
 }
 
@@ -72,14 +72,15 @@ impl WebSocket {
         let UpgradedParts { stream, answer, rest } = parts;
         let mut sending = VecDeque::new();
         if !answer.is_empty() {
-            // Its slot in the queue is reused by later frames.
+            // Later frames reuse the slot of the response in the queue.
             sending.push_back(Frame::raw(answer));
         }
         let current = dialect.revision == Revision::V4 && !dialect.base64;
         Self {
             stream,
             decoder: Decoder::new(deflate.map(Negotiated::inflate)),
-            // Frames rewritten for an older client are not compressed; no client may request both.
+            // Rewritten frames are not compressed, so compression is disabled for clients that need rewritten
+            // frames.
             deflate: deflate.filter(|_| current).map(|agreed| Box::new(agreed.deflate())),
             dialect,
             unread_ready: !rest.is_empty(),
@@ -94,13 +95,14 @@ impl WebSocket {
         }
     }
 
-    /// Queues the frames of the session. All previous messages must have been written.
+    /// Appends the messages of the session to the queue.
     pub(crate) fn queue(&mut self, mut frames: VecDeque<Frame>) {
         if self.dialect.revision == Revision::V3 || self.dialect.base64 {
             self.rewrite(&mut frames);
         }
         if let Some(deflate) = &mut self.deflate {
-            // The saved bytes count as written now, the remaining cost once the frame is written.
+            // The saved bytes count as written immediately, and the remaining cost counts once the frame is
+            // written.
             self.written += deflate.compress(&mut frames);
         }
         if self.sending.is_empty() {
@@ -110,8 +112,8 @@ impl WebSocket {
         }
     }
 
-    /// Rewrites messages for an older client. The cost that a frame loses counts as written; this is one
-    /// batch at most.
+    /// Rewrites messages for a client with protocol 3 or without binary support. If the cost of a frame
+    /// decreases, the difference counts as written. The total difference is at most the cost of one batch.
     fn rewrite(&mut self, frames: &mut VecDeque<Frame>) {
         for frame in frames {
             let cost = frame.cost();
@@ -121,7 +123,7 @@ impl WebSocket {
     }
 
     /// Queues a control frame after other control frames and before all messages. Does nothing if an equal
-    /// frame is queued, which then answers for both.
+    /// frame is already queued.
     pub(crate) fn queue_control(&mut self, frame: Frame) {
         let control = self.control_range();
         if !self.sending.range(control.clone()).any(|waiting| waiting.wire() == frame.wire()) {
@@ -137,7 +139,7 @@ impl WebSocket {
     }
 
     /// Returns the range of the control frames at the front of the queue, without a partially written frame.
-    /// They are few.
+    /// There are only few control frames.
     fn control_range(&self) -> Range<usize> {
         let begun = usize::from(self.offset > 0);
         let control = self.sending.iter().skip(begun).take_while(|frame| !frame.is_message()).count();
@@ -176,7 +178,8 @@ impl WebSocket {
         flushed
     }
 
-    /// Writes once: a single text frame without a copy, anything else gathered in the thread's buffer.
+    /// Writes once. A single text frame and the rest of a large frame are written without a copy. Otherwise,
+    /// the frames are gathered in the thread's buffer.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { stream, sending, offset, .. } = self;
         let Some(first) = sending.front() else { return Poll::Ready(Ok(0)) };
@@ -230,7 +233,8 @@ impl WebSocket {
         self.timeouts.on_read(now, timeout, partial || self.decoder.is_within_message());
     }
 
-    /// Queues the close frame after all messages, or instead of them if the client does not read.
+    /// Queues the close frame after all messages. If the client is not expected to read, the close frame
+    /// replaces the messages.
     pub(crate) fn close(&mut self, close: Frame, by: Instant, client: PeerState) {
         if self.closing.is_some() {
             return;
@@ -240,8 +244,8 @@ impl WebSocket {
         self.unread_ready = false;
         if client == PeerState::Unresponsive {
             let mut begun = self.offset > 0;
-            // Control frames stay: among them may be the handshake response, without which the rest is
-            // unreadable.
+            // Control frames are kept, because the handshake response may be one of these frames, and without
+            // the response the client cannot read the close frame.
             self.sending.retain(|frame| std::mem::take(&mut begun) || !frame.is_message());
         }
         self.sending.push_back(close);
@@ -252,13 +256,13 @@ impl WebSocket {
         self.closing.is_some()
     }
 
-    /// Returns the next deadline of the client.
+    /// Returns the next deadline for the client.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.closing.as_ref().map_or_else(|| self.timeouts.deadline(), |closing| Some(closing.by))
     }
 
-    /// Continues the close: sends the close frame, shuts down the sending side, and discards what the client
-    /// still sends until it closes its side. Closing a socket with unread bytes would reset the connection,
+    /// Continues the close. Sends the close frame, shuts down the sending side, and discards received bytes
+    /// until the client closes the connection. Closing a socket with unread bytes would reset the connection,
     /// and the client might lose the last messages.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> Poll<()> {
         if self.closing.as_ref().is_none_or(|closing| closing.by <= now) {

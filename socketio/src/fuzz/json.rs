@@ -1,4 +1,4 @@
-//! JSON text that is passed on unparsed.
+//! Fuzzes the functions for JSON text that is passed on undecoded.
 
 use std::borrow::Cow;
 
@@ -12,18 +12,19 @@ use crate::proto::{
     leniency,
 };
 
-/// The check must agree with `serde_json`, except for the depth of ignored values.
+/// Asserts that validation agrees with `serde_json`, except for the depth of ignored values.
 pub fn json(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let valid = serde_json::from_str::<IgnoredAny>(text).is_ok();
     assert_eq!(check(text).is_ok(), valid && depth(text) <= 128, "{text}");
-    // Resolving never makes invalid text valid, and it is idempotent.
+    // Resolving placeholders never makes invalid text valid, and is idempotent.
     if let Ok(resolved) = resolve(text, 2) {
         assert!(valid && check(&resolved).is_ok(), "{text}");
         assert!(matches!(resolve(&resolved, 2), Ok(Cow::Borrowed(_))), "{text} {resolved}");
         assert!(resolved.len() <= 2 * text.len(), "{text}");
     }
-    // Lenient reading accepts only valid JSON, and agrees with the strict result if there is one.
+    // Lenient decoding accepts only valid JSON, and returns the same value as strict decoding if strict
+    // decoding succeeds.
     if let Ok(value) = leniency::from_str::<Value>(text) {
         assert!(valid, "{text}");
         assert!(serde_json::from_str::<Value>(text).map_or(true, |strict| strict == value), "{text}");

@@ -1,7 +1,7 @@
-//! Fuzz targets, one function each, which libFuzzer runs (see `fuzz/`) and the unit tests replay on the
-//! corpora. Not public API.
+//! Defines the fuzz targets. Each target is a function, which libFuzzer runs (see `fuzz/`) and the unit tests
+//! run on the corpora. This module is not part of the public API.
 //!
-//! This module may import all layers. No other module may import it.
+//! This module may import all layers. No other module may import this module.
 
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
 
@@ -26,7 +26,7 @@ pub use self::{json::json, packets::socketio_packet, session::socketio_session};
 mod tests {
     use std::{fs, path::Path};
 
-    /// Runs a target on its corpus.
+    /// Runs a target on each file of its corpus.
     fn replay(target: fn(&[u8]), corpus: &str) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
         let files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();

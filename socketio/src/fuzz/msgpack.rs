@@ -1,4 +1,4 @@
-//! MessagePack packets.
+//! Fuzzes the encoding and decoding of MessagePack packets.
 
 use engineio::Message;
 
@@ -7,13 +7,13 @@ use crate::{
     proto::{attachments::resolve, json::check, packet},
 };
 
-/// The maximum length of a placeholder.
+/// The maximum length of a placeholder in JSON, in bytes.
 const PLACEHOLDER: usize = 40;
-/// The maximum growth from a byte of input to JSON, as documented.
+/// The documented maximum number of bytes of JSON per byte of input.
 const GROWTH: usize = 6;
 
-/// Whatever is decoded must be JSON of bounded length, and stable under encoding and decoding. JSON text can
-/// always be encoded.
+/// Asserts that decoded packets contain JSON of bounded length and do not change when they are encoded and
+/// decoded again, and that all JSON text can be encoded.
 pub fn msgpack(input: &[u8]) {
     let parser = MsgpackParser::default();
     if let Ok(text) = std::str::from_utf8(input) {
@@ -29,7 +29,7 @@ pub fn msgpack(input: &[u8]) {
         "{payload}"
     );
     assert!(payload.len() <= GROWTH * input.len() + PLACEHOLDER * attachments.len(), "{payload}");
-    // A connection accepts only some of them; the check must not panic on any.
+    // A connection rejects some of these packets, but the check must not panic on any of them.
     let _ = packet::check(packet.kind, packet.id, payload);
     let written = write(&parser, &packet);
     let again = read(&mut *decoder, written.payload()).expect("what was written is read");

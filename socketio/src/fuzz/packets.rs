@@ -1,4 +1,4 @@
-//! Single packets with their arguments.
+//! Fuzzes the decoding of single packets and their arguments.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,8 @@ use crate::{
 
 static CONFIG: LazyLock<ServerConfig> = LazyLock::new(ServerConfig::default);
 
-/// Decodes a packet into several types. Arguments that were read unparsed must survive encoding and decoding.
+/// Decodes the arguments of a packet into several types. Asserts that undecoded arguments do not change when
+/// they are encoded and decoded again.
 pub fn socketio_packet(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Ok(packet) = TextPacket::decode(text, CONFIG.packet_limits()) else { return };
@@ -35,8 +36,8 @@ pub fn socketio_packet(input: &[u8]) {
     };
     assert!(name.len() <= CONFIG.max_name_length);
     let attachments: Vec<_> = (0..packet.attachments).map(|n| Bytes::from(vec![n as u8; n])).collect();
-    // The connection resolves placeholders once all attachments have arrived; the event name keeps its
-    // position.
+    // The connection resolves placeholders when all attachments have arrived. This does not change the
+    // position of the event name.
     let Ok(payload) = resolve(packet.payload, attachments.len()) else { return };
     let packet = TextPacket { payload: &payload, ..packet };
     let is_json = check(&payload).is_ok();
@@ -55,11 +56,11 @@ pub fn socketio_packet(input: &[u8]) {
     }
 }
 
-/// Checks that the result of validation does not depend on the type.
+/// Checks that the same text is malformed or well-formed for all types.
 fn into_types(raw: RawArgs<'_>, is_json: bool) {
     fn read<T: FromArgs>(raw: RawArgs<'_>, is_json: bool) {
         match T::from_args(raw) {
-            // `serde_json` skips ignored values at any depth.
+            // `serde_json` ignores the depth of skipped values.
             Ok(_) => {
                 assert!(serde_json::from_str::<IgnoredAny>(raw.payload).is_ok(), "more than JSON was read");
             }
@@ -75,7 +76,7 @@ fn into_types(raw: RawArgs<'_>, is_json: bool) {
     read::<(u8, String)>(raw, is_json);
 }
 
-/// Checks that a type reads the same value whether or not the attachments are taken out.
+/// Checks that shared and owned attachments are decoded to the same value.
 fn given(raw: RawArgs<'_>, attachments: &[Bytes]) {
     let kept = <Vec<Bytes>>::from_args(raw).ok();
     let mut attachments = attachments.to_vec();
@@ -83,7 +84,7 @@ fn given(raw: RawArgs<'_>, attachments: &[Bytes]) {
     assert_eq!(<Vec<Bytes>>::from_args(raw).ok(), kept);
 }
 
-/// Encodes the packet with its arguments, and decodes it again.
+/// Encodes the packet with its arguments, and checks that decoding returns the same packet.
 fn again(packet: &TextPacket<'_>, name: &str, unparsed: &Args) {
     let carrier = match (packet.kind, packet.id) {
         (Kind::Ack, Some(id)) => Carrier::Ack { id },

@@ -1,4 +1,4 @@
-//! A whole session: packets and attachments in any order.
+//! Fuzzes a whole session with packets and attachments in any order.
 
 use std::{
     sync::{
@@ -19,20 +19,20 @@ use tower_service::Service;
 
 use crate::{Ack, Args, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 
-/// Longer than all timeouts of a session together.
+/// A timeout that is longer than the sum of all timeouts of a session.
 const HANG: Duration = Duration::from_mins(2);
 const MAX_LEN: usize = 4096;
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
-/// The separator of the packets in a body.
+/// The separator of the packets in a request or response body.
 const SEPARATOR: char = '\u{1e}';
 
 thread_local! {
-    // The paused clock advances when all tasks are idle.
+    // A paused clock advances when all tasks are idle.
     static RUNTIME: Runtime =
         Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
 }
 
-/// Counters of the handlers.
+/// The counters that the handlers increment.
 #[derive(Default)]
 struct Seen {
     connects: AtomicUsize,
@@ -42,9 +42,9 @@ struct Seen {
     over: AtomicUsize,
 }
 
-/// Each line is a message; a line that begins with `b` is binary, of a length given by the line. Empty lines
-/// separate requests. For any input, the session is served or closed, another session is not affected, and no
-/// state remains at the end.
+/// Sends each line of the input as a message, and asserts that another session is not affected and that no
+/// state remains at the end. A line that begins with `b` is sent as a binary message whose length depends on
+/// the length of the line. Requests are separated by empty lines.
 pub fn socketio_session(input: &[u8]) {
     RUNTIME.with(|runtime| {
         runtime.block_on(async { timeout(HANG, run(input)).await.expect("it comes to an end") });
@@ -65,7 +65,8 @@ async fn run(input: &[u8]) {
         let packets: Vec<String> = messages.lines().map(packet).collect();
         client.post(&packets.join(&SEPARATOR.to_string())).await;
     }
-    // Not a packet in any state of the session: everything queued for the client is sent before the close.
+    // This message is invalid in every state of the session, so the session is closed after all queued
+    // messages were sent.
     client.post("49").await;
     while client.poll().await.is_some() {}
 
@@ -115,7 +116,7 @@ fn hooked(namespace: Namespace<()>, seen: &Arc<Seen>) -> Namespace<()> {
             let len: usize = attachments.iter().map(Bytes::len).sum();
             args.over.fetch_add(usize::from(attachments.len() > 10 || len > MAX_LEN), Relaxed);
             tokio::task::yield_now().await;
-            // The client may be disconnected.
+            // An error means that the client is disconnected.
             let _ = socket.emit("args", &received);
         })
         .on("bytes", async |_, bytes: Bytes| Ack(bytes))
@@ -143,7 +144,7 @@ impl Client {
         let _ = self.io.call(request.expect("a request")).await;
     }
 
-    /// Returns the body of the next response; `None` if the session is closed.
+    /// Returns the body of the next response, or `None` if the session is closed.
     async fn poll(&mut self) -> Option<String> {
         let request = Request::get(&self.target).body(Full::<Bytes>::default()).expect("a request");
         let response = self.io.call(request).await.expect("an answer");
@@ -153,10 +154,10 @@ impl Client {
     }
 }
 
-/// Returns the Engine.IO packet of a line.
+/// Returns the Engine.IO packet for a line of the input.
 fn packet(line: &str) -> String {
     match line.strip_prefix('b') {
-        // Three bytes per character.
+        // Each character is mapped to three bytes.
         Some(rest) => format!("b{}", "AAAA".repeat(rest.len())),
         None => format!("4{line}"),
     }

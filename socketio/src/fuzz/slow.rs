@@ -1,4 +1,4 @@
-//! Input that takes disproportionate CPU time.
+//! Searches for input that uses disproportionate CPU time.
 
 use std::{collections::HashMap, future::Future, sync::OnceLock, time::Duration};
 
@@ -18,40 +18,41 @@ use tower_service::Service;
 
 use crate::{Ack, Args, EngineConfig, Namespace, Server, ServerConfig, Socket};
 
-/// Longer than all timeouts of a session together.
+/// A timeout that is longer than the sum of all timeouts of a session.
 const HANG: Duration = Duration::from_mins(2);
-/// The input is repeated up to this size, so that quadratic costs show.
+/// The size in bytes to which the input is repeated, so that quadratic costs become measurable.
 const BYTES: usize = 64 * 1024;
-/// The maximum CPU time per byte, as a multiple of that of an echo. `attack-costs` of `interop-tests` is more
-/// exact and stricter.
+/// The maximum CPU time per byte, as a multiple of the CPU time per byte of an echo. The test `attack-costs`
+/// in `interop-tests` measures more precisely and has a lower limit.
 const MAX_FACTOR: u32 = 20;
 const ECHO: &str =
     r#"2["echo",{"id":123456,"from":"Ann","text":"hello to all who are in this room, and to others"}]"#;
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
-/// The placeholder for the id of a polling session.
+/// The text in the input that is replaced by the id of a polling session.
 const SID: &str = "{sid}";
 
-/// The way in which the input is sent to the server.
+/// Specifies how the input is sent to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Each line is a message on a WebSocket in the namespace `/`; those that begin with `b` are binary.
+    /// Each line is a message on a WebSocket in the namespace `/`. Lines that begin with `b` are binary
+    /// messages.
     Messages,
     /// Each line is a packet on a WebSocket in the namespace `/`.
     Packets,
-    /// As `Packets`, on a WebSocket of protocol 3.
+    /// Like `Packets`, but on a WebSocket of protocol 3.
     OldPackets,
     /// Each line is a packet on a WebSocket that probes the upgrade of a polling session.
     Probe,
-    /// Raw bytes after the WebSocket upgrade.
+    /// The input is sent as raw bytes after the WebSocket upgrade.
     Frames,
-    /// Raw bytes on a new connection.
+    /// The input is sent as raw bytes on a new connection.
     Requests,
 }
 
 const WAYS: [Way; 6] = [Way::Messages, Way::Packets, Way::OldPackets, Way::Probe, Way::Frames, Way::Requests];
 
-/// The first byte selects how the rest is sent. A byte of it must not take much longer than a byte of an
-/// echo.
+/// Asserts that the CPU time per byte of input is at most `MAX_FACTOR` times the CPU time per byte of an
+/// echo. The first byte selects how the remaining bytes are sent.
 pub fn slow(input: &[u8]) {
     static OF_ECHO: OnceLock<Duration> = OnceLock::new();
     let Some((&way, input)) = input.split_first() else { return };
@@ -64,12 +65,12 @@ pub fn slow(input: &[u8]) {
         times[2]
     });
     let most = echo * MAX_FACTOR * u32::try_from(bytes.len().div_ceil(BYTES)).unwrap_or(u32::MAX);
-    // Retried, because other processes may disturb the measurement.
+    // Measure several times, because other processes may disturb a measurement.
     let times: Vec<_> = (0..5).map(|_| time(way, &bytes)).take_while(|&time| time > most).collect();
     assert!(times.len() < 5, "{times:?} for {} bytes by {way:?}, where an echo takes {echo:?}", bytes.len());
 }
 
-/// Repeats the input up to [`BYTES`].
+/// Repeats the input up to a size of [`BYTES`].
 fn repeat(way: Way, input: &[u8]) -> Vec<u8> {
     let lines = input.split(|&byte| byte == b'\n');
     let unit = match way {
@@ -80,7 +81,7 @@ fn repeat(way: Way, input: &[u8]) -> Vec<u8> {
     unit.repeat((BYTES / unit.len().max(1)).max(1))
 }
 
-/// Returns the WebSocket frame of a line: text with its packet type, or binary.
+/// Returns the WebSocket frame for a line, which is either a text frame with a packet type or a binary frame.
 fn message(line: &[u8], packet_type: &str) -> Vec<u8> {
     match line.strip_prefix(b"b") {
         Some(rest) => frame(0x82, rest),
@@ -88,7 +89,7 @@ fn message(line: &[u8], packet_type: &str) -> Vec<u8> {
     }
 }
 
-/// Returns a frame with a zero mask.
+/// Returns a WebSocket frame with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u16::try_from(payload.len()) {
@@ -107,13 +108,13 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Returns the CPU time that serving these bytes takes.
+/// Returns the CPU time that is used to serve the given bytes.
 fn time(way: Way, bytes: &[u8]) -> Duration {
     let now = || {
         let now = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
     };
-    // The paused clock advances when all tasks are idle.
+    // A paused clock advances when all tasks are idle.
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let begin = now();
     runtime.block_on(async { timeout(HANG, serve(way, bytes)).await.expect("it comes to an end") });
@@ -148,12 +149,12 @@ async fn serve(way: Way, bytes: &[u8]) {
     }
 }
 
-/// Sends the parts, closes the write side, and reads until the server closes.
+/// Sends the parts, closes the write side, and reads until the server closes the connection.
 async fn exchange(client: DuplexStream, parts: &[&[u8]]) {
     let (mut read, mut write) = split(client);
     let writing = async {
         for part in parts {
-            // The server may have closed the connection already.
+            // An error means that the server has already closed the connection.
             let _ = write.write_all(part).await;
         }
         let _ = write.shutdown().await;
@@ -197,8 +198,8 @@ fn server() -> Server {
         .on("tuple", |_, tuple: (String, Option<u8>, Vec<bool>)| read(tuple))
         .on("join", async |socket: Socket, room: String| socket.join(room))
         .on("leave", async |socket: Socket, room: String| socket.leave(&room));
-    // Creating a session is far more expensive than its few bytes, so the number of sessions is limited: it
-    // is not measured here.
+    // Creating a session is far more expensive per byte than an echo. The number of sessions is limited,
+    // because the cost of creating sessions is not measured here.
     let engine = EngineConfig::default().allow_eio3(true).max_handshakes_per_second(10);
     Server::with_config(ServerConfig::default().engine(engine))
         .namespace(namespace)

@@ -1,4 +1,4 @@
-//! The acknowledgement request of one socket.
+//! The request for an acknowledgement from one socket.
 
 use std::{
     fmt,
@@ -16,15 +16,17 @@ use crate::{
     proto::args::FromArgs,
 };
 
-/// A sent event whose acknowledgement is pending; await it to get the acknowledgement.
+/// A sent event whose acknowledgement is pending. Await the request to receive the acknowledgement. Returned
+/// by [`Socket::emit_with_ack`](crate::Socket::emit_with_ack).
 ///
-/// It resolves exactly once: to the acknowledgement, or to an error at the [timeout](Self::timeout) or when
-/// the socket disconnects.
+/// The request resolves exactly once, either to the acknowledgement or to an [error](AckError), for example
+/// after the [timeout](Self::timeout) or when the socket disconnects.
 ///
 /// # Cancel safety
 ///
-/// The event is sent before the first await. Dropping the future discards the acknowledgement and frees its
-/// entry in [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
+/// The event is sent before the request is awaited. Dropping the request or its future discards the
+/// acknowledgement, which then no longer counts toward
+/// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
 ///
 /// # Examples
 ///
@@ -48,8 +50,8 @@ impl<A> AckRequest<A> {
         Self { state, timeout, answer: PhantomData }
     }
 
-    /// Sets how long to wait. [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout) by
-    /// default.
+    /// Sets the time to wait for the acknowledgement, starting at the first poll. Defaults to
+    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -80,7 +82,7 @@ impl<A> fmt::Debug for AckRequest<A> {
     }
 }
 
-/// An entry in the table of pending acknowledgements of a socket. Removed on drop.
+/// An entry in the table of pending acknowledgements of a socket. Dropping the value removes the entry.
 pub(crate) struct PendingAck {
     pub(crate) socket: AnySocket,
     pub(crate) id: u64,

@@ -1,4 +1,4 @@
-//! Emitting to many sockets.
+//! Broadcasts to the sockets of a namespace.
 
 use std::{fmt, sync::Arc};
 
@@ -25,7 +25,8 @@ use crate::{
     },
 };
 
-/// Selects the recipients of an event. Each socket receives it once, even if it is in several of the rooms.
+/// Selects the recipients of an event. A socket that is in several of the selected rooms receives the event
+/// once.
 ///
 /// # Examples
 ///
@@ -54,8 +55,8 @@ impl BroadcastOperator {
         self
     }
 
-    /// Adds a room: the event is sent to the sockets in any of the rooms, or to all sockets if no room is
-    /// named. The id of a socket is also a room.
+    /// Selects a room. The event is sent to the sockets in any of the selected rooms, or to all sockets of
+    /// the namespace if no room is selected. The id of a socket is also the name of a room.
     pub fn to(mut self, room: impl Into<Room>) -> Self {
         self.target.rooms.push(room.into());
         self
@@ -67,42 +68,41 @@ impl BroadcastOperator {
         self
     }
 
-    /// Drops the event for clients that cannot take it at once: those with earlier messages queued, and
-    /// long-polling clients without a pending poll.
+    /// Drops the event for clients to which it cannot be written immediately. These are clients with queued
+    /// messages and long-polling clients without a pending poll.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self
     }
 
-    /// Restricts the event to this server in a cluster.
+    /// Restricts the operation to this server. Other servers of a cluster are not notified.
     pub fn local(mut self) -> Self {
         self.flags.local = true;
         self
     }
 
     /// Sets whether permessage-deflate may compress the event, provided that it is large enough and the
-    /// client negotiated the extension. `true` by default.
+    /// client negotiated the extension. Defaults to `true`.
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.uncompressed = !compress;
         self
     }
 
-    /// Sends the event. It is encoded once, and the call never waits for a client.
+    /// Sends the event to the selected sockets. The event is encoded once, and the call never waits for a
+    /// client.
     ///
-    /// All members of a room on this server receive its broadcasts in the same order. A client that does not
-    /// read its messages is disconnected or loses some, according to its
-    /// [`SlowConsumerPolicy`](crate::SlowConsumerPolicy), and does not affect other clients.
+    /// All members of a room on this server receive the broadcasts to that room in the same order. A client
+    /// that does not read its messages is disconnected or misses some of them, depending on the configured
+    /// [`SlowConsumerPolicy`](crate::SlowConsumerPolicy); other clients are unaffected.
     ///
     /// # Errors
     ///
-    /// [`EmitError::Encode`] if the arguments cannot be written, [`EmitError::ReservedEvent`],
-    /// [`EmitError::UnknownNamespace`]: nothing was sent. [`EmitError::ClusterFull`] if the queue to another
-    /// server of the cluster is full: the event was sent to the sockets of this server and is lost for those
-    /// of the other one.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
+    /// Returns [`EmitError::Encode`] if the arguments cannot be encoded, [`EmitError::ReservedEvent`] if the
+    /// name of the event is reserved, and [`EmitError::UnknownNamespace`] if the namespace does not exist.
+    /// After any of these errors, nothing was sent.
+    ///
+    /// Returns [`EmitError::ClusterFull`] if the queue to another server of the cluster is full. The event
+    /// was sent to the sockets of this server, but is lost for the sockets of the other server.
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), None, args)?);
@@ -113,24 +113,22 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, op)?)
     }
 
-    /// Sends the event at once, awaited or not, and returns a request for the acknowledgements of all
-    /// recipients.
+    /// Sends the event immediately and returns a request for the acknowledgements of all recipients. The
+    /// event is sent even if the request is not awaited.
     ///
-    /// The request is a stream of acknowledgements, or resolves to all of them when awaited: see
-    /// [`BroadcastAckRequest`]. They are decoded as `A`, by the rules of [`FromArgs`](crate::FromArgs). Each
-    /// one counts against the [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its
-    /// socket. A socket at that limit does not receive the event and is reported missing with
-    /// [`EmitError::TooManyAcks`]. A socket for which a volatile event was dropped is reported missing with
-    /// [`EmitError::Full`].
+    /// The request is a stream of acknowledgements, and resolves to all acknowledgements when awaited; see
+    /// [`BroadcastAckRequest`]. The acknowledgements are decoded as `A` by the rules of
+    /// [`FromArgs`](crate::FromArgs). Each pending acknowledgement counts toward the
+    /// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its socket. A socket that has
+    /// reached the limit does not receive the event, and is reported as missing with
+    /// [`EmitError::TooManyAcks`]. A socket for which a volatile event was dropped is reported as missing
+    /// with [`EmitError::Full`].
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit): nothing was sent. A full queue to another server is not an error: the server
-    /// is listed in [`missing_servers`](crate::BroadcastAnswers::missing_servers).
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
+    /// Returns the same errors as [`emit`](Self::emit), except [`EmitError::ClusterFull`]. After an error,
+    /// nothing was sent. If the queue to another server is full, the server is listed in
+    /// [`missing_servers`](crate::BroadcastAnswers::missing_servers).
     pub fn emit_with_ack<A, T: ToArgs + ?Sized>(
         self,
         event: impl EventName<T>,
@@ -154,8 +152,9 @@ impl BroadcastOperator {
 }
 
 impl BroadcastOperator {
-    /// Returns the number of sockets on this server that an event would be sent to, or 0 if there is no such
-    /// namespace. Takes constant time for one room or for all sockets; otherwise the sockets are counted.
+    /// Returns the number of selected sockets on this server, or 0 if the namespace does not exist. The call
+    /// takes constant time if at most one room is selected and no socket is excluded; otherwise it visits
+    /// each selected socket.
     ///
     /// # Examples
     ///
@@ -169,19 +168,21 @@ impl BroadcastOperator {
     }
 }
 
-/// Operations on sockets of this server and of the other servers.
+/// Operations on the selected sockets of all servers of a cluster.
 impl BroadcastOperator {
-    /// Returns the sockets that an event would be sent to, or none if there is no such namespace.
+    /// Returns the selected sockets, or an empty list if the namespace does not exist.
     ///
     /// # Errors
     ///
-    /// Returns [`FetchError`], with the sockets that are known and the servers that are missing, if a server
-    /// of the cluster does not respond within
-    /// [`requests_timeout`](field@crate::ServerConfig::requests_timeout). Never fails without a cluster.
+    /// Returns [`FetchError`] if a server of the cluster does not respond within
+    /// [`requests_timeout`](field@crate::ServerConfig::requests_timeout), or if the queue to a server is
+    /// full. The error contains the sockets of the servers that responded, and the ids of the servers that
+    /// did not respond. Without a cluster, the call never fails.
     ///
     /// # Cancel safety
     ///
-    /// The future can be dropped at any time; nothing is lost.
+    /// The future can be dropped at any time. Dropping the future discards the responses and has no other
+    /// effect.
     ///
     /// # Examples
     ///
@@ -208,15 +209,21 @@ impl BroadcastOperator {
         if missing.is_empty() { Ok(sockets) } else { Err(FetchError { sockets, missing }) }
     }
 
-    /// Adds the sockets to rooms.
+    /// Adds the selected sockets to rooms.
     ///
     /// # Errors
     ///
-    /// [`JoinError::NameTooLong`] beyond [`max_name_length`](field@crate::ServerConfig::max_name_length),
-    /// [`JoinError::UnknownNamespace`]: no socket joined. [`JoinError::TooManyRooms`] if a socket on this
-    /// server reached [`max_rooms`](field@crate::ServerConfig::max_rooms): it joined only the rooms up to the
-    /// limit, and all others joined. (Another server only logs it.) [`JoinError::ClusterFull`] if the queue
-    /// to another server is full: its sockets did not join.
+    /// Returns [`JoinError::NameTooLong`] if a name exceeds
+    /// [`max_name_length`](field@crate::ServerConfig::max_name_length), and [`JoinError::UnknownNamespace`]
+    /// if the namespace does not exist. After either error, no socket joined a room.
+    ///
+    /// Returns [`JoinError::TooManyRooms`] if a socket on this server reached
+    /// [`max_rooms`](field@crate::ServerConfig::max_rooms). The socket joined only the rooms up to the limit;
+    /// all other sockets joined all rooms. If a socket on another server reaches the limit, the other server
+    /// logs a warning, and no error is returned.
+    ///
+    /// Returns [`JoinError::ClusterFull`] if the queue to another server is full. The sockets of the other
+    /// server did not join the rooms.
     ///
     /// # Examples
     ///
@@ -237,12 +244,13 @@ impl BroadcastOperator {
         joined
     }
 
-    /// Removes the sockets from rooms.
+    /// Removes the selected sockets from rooms.
     ///
     /// # Errors
     ///
-    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if the queue to another server is full:
-    /// its sockets do not leave the rooms.
+    /// Returns [`EmitError::UnknownNamespace`] if the namespace does not exist, and
+    /// [`EmitError::ClusterFull`] if the queue to another server is full. The sockets of the other server
+    /// then remain in the rooms.
     pub fn sockets_leave(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitError> {
         let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
@@ -251,13 +259,14 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, || Op::Leave { target, rooms })?)
     }
 
-    /// Disconnects the sockets from the namespace. With `close`, disconnects all sockets of their clients and
-    /// closes their connections.
+    /// Disconnects the selected sockets from the namespace. If `close` is `true`, disconnects all sockets of
+    /// the selected clients and closes the connections of these clients.
     ///
     /// # Errors
     ///
-    /// [`EmitError::UnknownNamespace`]. [`EmitError::ClusterFull`] if the queue to another server is full:
-    /// its sockets are not disconnected.
+    /// Returns [`EmitError::UnknownNamespace`] if the namespace does not exist, and
+    /// [`EmitError::ClusterFull`] if the queue to another server is full. The sockets of the other server are
+    /// then not disconnected.
     pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.disconnect(&self.target, close);
@@ -266,19 +275,15 @@ impl BroadcastOperator {
     }
 }
 
-/// Messages between the servers of a cluster.
+/// Events between the servers of a cluster.
 impl BroadcastOperator {
-    /// Sends an event to this namespace on all other servers of the cluster, where
-    /// [`on_server`](crate::Namespace::on_server) handles it. Rooms are ignored, because they select sockets.
-    /// Without a cluster it does nothing.
+    /// Sends an event to this namespace on all other servers of the cluster. Handlers are registered with
+    /// [`Namespace::on_server`](crate::Namespace::on_server). Selected rooms are ignored, because they apply
+    /// only to sockets. Without a cluster, nothing is sent.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
+    /// Returns the same errors as [`emit`](Self::emit).
     pub fn server_side_emit<T: ToArgs + ?Sized>(
         self,
         event: impl EventName<T>,
@@ -289,21 +294,22 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, || Op::ServerEvent { request: None, packet })?)
     }
 
-    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answers of all other servers. The
-    /// event is sent by the first poll.
+    /// Sends an event like [`server_side_emit`](Self::server_side_emit), and waits for the responses of all
+    /// other servers. The event is sent when the future is first polled.
     ///
-    /// Answers are decoded as `A`. A server that leaves the cluster is not waited for; one that does not
-    /// answer within [`requests_timeout`](field@crate::ServerConfig::requests_timeout) is reported missing.
-    /// Without another server the result is empty and ready at once.
+    /// Responses are decoded as `A`. The call does not wait for a server that leaves the cluster. A server
+    /// that does not respond within [`requests_timeout`](field@crate::ServerConfig::requests_timeout) is
+    /// reported as missing. Without other servers, the result is empty and returned immediately.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit): nothing was sent. A full queue to another server is not an error: the server
-    /// is reported missing.
+    /// Returns the same errors as [`emit`](Self::emit), except [`EmitError::ClusterFull`]. After an error,
+    /// nothing was sent. If the queue to another server is full, the server is reported as missing.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future discards the answers; the event is sent once the future has been polled.
+    /// Dropping the future discards the responses. The event has been sent if the future was polled at least
+    /// once.
     ///
     /// # Examples
     ///
@@ -313,10 +319,6 @@ impl BroadcastOperator {
     /// Ok(loads.answers.iter().map(|(_, load)| load).sum())
     /// # }
     /// ```
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
     pub async fn server_side_emit_with_ack<A: FromArgs, T: ToArgs + ?Sized>(
         self,
         event: impl EventName<T>,

@@ -1,4 +1,5 @@
-//! The acknowledgements of a broadcast: one id for all recipients, one outcome for each.
+//! The acknowledgements of a broadcast. All recipients share one acknowledgement id, and each recipient has
+//! its own outcome.
 
 use std::{
     fmt,
@@ -22,20 +23,20 @@ use crate::{
     proto::args::FromArgs,
 };
 
-/// A sent broadcast whose acknowledgements are pending. Made by
+/// A sent broadcast whose acknowledgements are pending. Returned by
 /// [`BroadcastOperator::emit_with_ack`](crate::BroadcastOperator::emit_with_ack).
 ///
-/// As a [`Stream`] it yields the id of each recipient with its acknowledgement, in order of arrival, and ends
-/// after one item per recipient. Awaited, it resolves to all of them. Either way each recipient resolves
-/// exactly once: to its acknowledgement, or to an error when it disconnects or at the
-/// [timeout](Self::timeout), which starts at the first poll. Without recipients the result is empty and ready
-/// at once.
+/// The request is a [`Stream`] that yields one item per recipient, with the id of the recipient and its
+/// acknowledgement, in order of arrival. When awaited, the request resolves to all acknowledgements. In both
+/// cases, each recipient resolves exactly once, either to its acknowledgement or to an error, for example
+/// when the recipient disconnects or after the [timeout](Self::timeout). Without recipients, the result is
+/// empty and available immediately.
 ///
 /// # Cancel safety
 ///
-/// The event has been sent. Polling can stop and resume. Dropping the request or its future discards all
-/// acknowledgements and frees their entries in
-/// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
+/// The event is sent before the request is polled. Polling can stop and resume without losing
+/// acknowledgements. Dropping the request or its future discards all acknowledgements, which then no longer
+/// count toward [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
 ///
 /// # Examples
 ///
@@ -60,7 +61,7 @@ use crate::{
 pub struct BroadcastAckRequest<A> {
     pending: PendingBroadcast,
     timeout: Duration,
-    /// `Some` once polling has had to wait.
+    /// The timer of the timeout. `None` until a poll has to wait.
     deadline: Option<Pin<Box<Sleep>>>,
     metrics: NamespaceMetrics,
     answer: PhantomData<fn() -> A>,
@@ -71,16 +72,17 @@ impl<A> BroadcastAckRequest<A> {
         Self { pending, timeout, deadline: None, metrics, answer: PhantomData }
     }
 
-    /// Sets how long to wait for the slowest recipient.
-    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout) by default; Node: 1 millisecond.
+    /// Sets the time to wait for the slowest recipient, starting at the first poll that has to wait. Defaults
+    /// to [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout). In Node.js, the default is 1
+    /// millisecond.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self.deadline = None;
         self
     }
 
-    /// Returns the servers that did not report their recipients, because they did not respond in time or the
-    /// queue to them was full. The stream yields nothing for their sockets.
+    /// Returns the servers that did not report their recipients, because they did not respond in time or
+    /// because the queue to them was full. The stream yields no items for the sockets of these servers.
     pub fn missing_servers(&self) -> Vec<ServerId> {
         self.pending.outcomes.missing_servers()
     }
@@ -131,26 +133,26 @@ impl<A> fmt::Debug for BroadcastAckRequest<A> {
     }
 }
 
-/// The acknowledgements of a broadcast, by the ids of the recipients.
+/// The acknowledgements of a broadcast. Recipients are identified by the ids of their sockets.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BroadcastAnswers<A> {
-    /// The acknowledgements, in order of arrival.
+    /// The received acknowledgements, in order of arrival.
     pub answers: Vec<(String, A)>,
-    /// The recipients without an acknowledgement, with the reason.
+    /// The recipients without a valid acknowledgement, each with the reason.
     pub missing: Vec<(String, AckError)>,
     /// The servers of the cluster that did not report their recipients, because they did not respond in time
-    /// or the queue to them was full.
+    /// or because the queue to them was full.
     pub missing_servers: Vec<ServerId>,
 }
 
-/// The answers of other servers to an event. Made by
+/// The responses of other servers to an event. Returned by
 /// [`BroadcastOperator::server_side_emit_with_ack`](crate::BroadcastOperator::server_side_emit_with_ack).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ServerAnswers<A> {
-    /// The answers, in order of arrival.
+    /// The received responses, in order of arrival.
     pub answers: Vec<(ServerId, A)>,
-    /// The servers without an answer, with the reason.
+    /// The servers without a valid response, each with the reason.
     pub missing: Vec<(ServerId, AckError)>,
 }

@@ -1,4 +1,4 @@
-//! Emitting to one socket with options.
+//! Options for emitting to one socket.
 
 use crate::{
     event::{EventName, error::EmitError},
@@ -7,7 +7,7 @@ use crate::{
     proto::args::ToArgs,
 };
 
-/// Options for an event to one socket. Made by [`Socket::volatile`] and [`Socket::compress`].
+/// Emits an event to one socket with options. Returned by [`Socket::volatile`] and [`Socket::compress`].
 ///
 /// # Examples
 ///
@@ -30,13 +30,13 @@ impl<'a, D> EmitOperator<'a, D> {
         Self { socket, flags: Flags::default() }
     }
 
-    /// As [`Socket::volatile`].
+    /// Drops the event if it cannot be written immediately. See [`Socket::volatile`].
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self
     }
 
-    /// As [`Socket::compress`].
+    /// Sets whether the event may be compressed. See [`Socket::compress`].
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.uncompressed = !compress;
         self
@@ -46,11 +46,7 @@ impl<'a, D> EmitOperator<'a, D> {
     ///
     /// # Errors
     ///
-    /// As [`Socket::emit`]. A dropped volatile event is not an error.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
+    /// Returns the same errors as [`Socket::emit`]. Dropping a volatile event is not an error.
     pub fn emit<T: ToArgs + ?Sized>(self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         let packet = encode_event(self.socket.0.encoder(), event.name(), None, args)?;
         self.socket.0.send_event(packet, self.flags)

@@ -1,6 +1,6 @@
 //! Handles for user code: sockets, broadcast operators, remote sockets, acknowledgement requests and
-//! observers. May import `hub` and the folders below it (`metrics`, `event`, `config`, `proto`); not
-//! `namespace`, `registry`, `connection`, `server`, `testing` or `typescript`.
+//! observers. This module may import `hub` and the folders below it (`metrics`, `event`, `config`, `proto`),
+//! but not `namespace`, `registry`, `connection`, `server`, `testing` or `typescript`.
 
 pub(crate) mod ack;
 pub(crate) mod broadcast;

@@ -1,4 +1,4 @@
-//! Observers of a namespace: called before a socket leaves, and for its events in both directions.
+//! Observers of a namespace. They are called before a socket leaves, and for each event from or to a client.
 
 use std::{
     any::Any,
@@ -31,7 +31,7 @@ impl<D> Default for Observers<D> {
 }
 
 impl<D> Observers<D> {
-    /// Calls the observers of incoming events. Called before the handler of each event.
+    /// Calls the observers of incoming events, before the handler of the event is started.
     pub(crate) fn notify_incoming(
         &self,
         socket: &Socket<D>,
@@ -50,7 +50,8 @@ impl<D> Observers<D> {
 /// The data of a socket.
 pub(crate) enum Data<D> {
     Own(D),
-    /// Shared with recovery, which passes it to the next socket of the same client.
+    /// Data shared with connection state recovery, which passes the data to the next socket of the same
+    /// client.
     Shared(Arc<D>),
 }
 
@@ -65,11 +66,11 @@ impl<D> Deref for Data<D> {
     }
 }
 
-/// The part of a socket that depends on the types of its namespace.
+/// The part of a socket that depends on the data type of its namespace.
 pub(crate) struct Typed<D> {
     pub(crate) data: Data<D>,
     pub(crate) observers: Arc<Observers<D>>,
-    /// The socket itself, to pass to observers.
+    /// The socket that contains this value. Observers are called with the socket.
     pub(crate) this: Weak<SocketCore<Self>>,
 }
 

@@ -1,4 +1,4 @@
-//! A socket of any server of the cluster.
+//! Sockets on any server of a cluster.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -15,10 +15,11 @@ use crate::{
     proto::args::ToArgs,
 };
 
-/// A socket on this server or on another one: a snapshot of its state, and operations on it. Made by
-/// [`BroadcastOperator::fetch_sockets`]. Cheap to clone except for its rooms. Node: `RemoteSocket`.
+/// A socket on this server or on another server of the cluster, with a snapshot of the state of the socket.
+/// Returned by [`BroadcastOperator::fetch_sockets`]. Cloning copies the rooms and the data. Equivalent to
+/// `RemoteSocket` in Node.js.
 ///
-/// Operations address the room named after its id.
+/// Operations are sent to the room named after the id of the socket.
 ///
 /// # Examples
 ///
@@ -56,35 +57,36 @@ impl RemoteSocket {
         &self.summary.handshake
     }
 
-    /// Returns the rooms of the socket at the time of the snapshot, including the room of its own id.
+    /// Returns the rooms of the socket at the time of the snapshot, including the room named after its id.
     pub fn rooms(&self) -> &[Room] {
         &self.summary.rooms
     }
 
-    /// Decodes its data, if the namespace [shares](crate::Namespace::share_data) it.
+    /// Decodes the data of the socket, if the namespace [shares](crate::Namespace::share_data) the data.
     ///
     /// # Errors
     ///
-    /// Returns an error if the data is not a `T`. Data that is not shared is `null`.
+    /// Returns an error if the data is not a `T`. Data that is not shared decodes as `null`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.summary.data.as_deref().unwrap_or("null"))
     }
 
-    /// Sends an event to its client.
+    /// Sends an event to the client of the socket.
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::emit`]. It is not an error if the socket has left.
+    /// Returns the same errors as [`BroadcastOperator::emit`]. Emitting to a socket that has left is not an
+    /// error.
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         self.operator().emit(event, args)
     }
 
-    /// Sends an event to its client and returns a request for the acknowledgement. The result is empty if the
-    /// socket has left.
+    /// Sends an event to the client of the socket and returns a request for the acknowledgement. The result
+    /// is empty if the socket has left.
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::emit_with_ack`].
+    /// Returns the same errors as [`BroadcastOperator::emit_with_ack`].
     pub fn emit_with_ack<A, T: ToArgs + ?Sized>(
         &self,
         event: impl EventName<T>,
@@ -97,7 +99,7 @@ impl RemoteSocket {
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::sockets_join`].
+    /// Returns the same errors as [`BroadcastOperator::sockets_join`].
     pub fn join(&self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), JoinError> {
         self.operator().sockets_join(rooms)
     }
@@ -106,17 +108,17 @@ impl RemoteSocket {
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::sockets_leave`].
+    /// Returns the same errors as [`BroadcastOperator::sockets_leave`].
     pub fn leave(&self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitError> {
         self.operator().sockets_leave(rooms)
     }
 
-    /// Disconnects the socket from its namespace. With `close`, disconnects all sockets of its client and
-    /// closes the connection.
+    /// Disconnects the socket from its namespace. If `close` is `true`, disconnects all sockets of the client
+    /// and closes the connection.
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::disconnect_sockets`].
+    /// Returns the same errors as [`BroadcastOperator::disconnect_sockets`].
     pub fn disconnect(&self, close: bool) -> Result<(), EmitError> {
         self.operator().disconnect_sockets(close)
     }
@@ -127,7 +129,7 @@ impl RemoteSocket {
 }
 
 impl fmt::Debug for RemoteSocket {
-    /// Omits the data.
+    /// Omits the handshake and the data, because they may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteSocket")
             .field("id", &self.summary.id)
@@ -136,8 +138,8 @@ impl fmt::Debug for RemoteSocket {
     }
 }
 
-/// Some servers of a cluster did not report their sockets, because they did not respond in time or the queue
-/// to them was full.
+/// The error returned if some servers of a cluster did not report their sockets, because they did not respond
+/// in time or because the queue to them was full.
 ///
 /// # Examples
 ///

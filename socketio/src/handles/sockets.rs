@@ -10,11 +10,12 @@ use crate::{
     },
 };
 
-/// The sockets of a namespace on this server, with their [data](Socket::data). Made by [`Socket::sockets`]
-/// and [`Server::sockets`](crate::Server::sockets). Cheap to clone. Node: `namespace.sockets`.
+/// The sockets of a namespace on this server, with their [data](Socket::data). Returned by
+/// [`Socket::sockets`] and [`Server::sockets`](crate::Server::sockets). Cheap to clone. Equivalent to
+/// `namespace.sockets` in Node.js.
 ///
-/// Each result is a snapshot: sockets may join and leave concurrently. For the sockets of all servers of a
-/// cluster, see [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets).
+/// Each result is a snapshot, because sockets may join and leave concurrently. For the sockets of all servers
+/// of a cluster, see [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets).
 ///
 /// # Examples
 ///
@@ -40,7 +41,7 @@ impl<D: Send + Sync + 'static> Sockets<D> {
         Self { adapter, data: PhantomData }
     }
 
-    /// Returns the socket with an id, if it is in the namespace.
+    /// Returns the socket with an id, or `None` if the namespace has no such socket on this server.
     pub fn get(&self, id: &str) -> Option<Socket<D>> {
         Socket::downcast(&self.adapter.socket(id)?)
     }
@@ -60,17 +61,17 @@ impl<D: Send + Sync + 'static> Sockets<D> {
         sockets.into_iter().flatten().collect()
     }
 
-    /// Returns the number of sockets. Does not iterate or allocate.
+    /// Returns the number of sockets, in constant time.
     pub fn len(&self) -> usize {
         self.adapter.len()
     }
 
-    /// Returns `true` if there is no socket.
+    /// Returns `true` if the namespace has no sockets on this server.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the number of sockets in a room. Does not iterate or allocate.
+    /// Returns the number of sockets in a room, in constant time.
     pub fn count_in(&self, room: &str) -> usize {
         self.adapter.count_in(room)
     }

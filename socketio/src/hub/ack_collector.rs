@@ -1,4 +1,4 @@
-//! Collects the acknowledgements of one broadcast, from this server and from others.
+//! Collects the acknowledgements of one broadcast from the sockets of this server and of other servers.
 
 use std::{
     collections::VecDeque,
@@ -42,14 +42,15 @@ impl Outcome {
     }
 }
 
-/// Collects the outcomes of a broadcast. Each recipient gets exactly one; later ones are ignored.
+/// Collects the outcomes of a broadcast. Exactly one outcome is recorded per recipient; later outcomes are
+/// ignored.
 #[derive(Default)]
 pub(crate) struct AckCollector(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     recipients: Vec<Recipient>,
-    /// Outcomes that were not polled yet, with the index of the recipient.
+    /// The outcomes that have not been polled, with the indices of their recipients.
     ready: VecDeque<(u32, Outcome)>,
     pending: usize,
     servers: Vec<Server>,
@@ -61,7 +62,7 @@ struct State {
 
 struct Recipient {
     id: Sid,
-    /// `Some` until the outcome is known.
+    /// Specifies where the socket is. `None` after the outcome was recorded.
     location: Option<Location>,
 }
 
@@ -70,10 +71,11 @@ enum Location {
     Remote,
 }
 
-/// Another server that takes part in the broadcast.
+/// Another server that the broadcast was sent to.
 struct Server {
     id: ServerId,
-    /// Its range in `State::recipients`; `None` until the server reports it.
+    /// The range of the server's recipients in `State::recipients`. `None` until the server reports its
+    /// recipients.
     recipients: Option<Range<usize>>,
 }
 
@@ -90,7 +92,7 @@ impl State {
     }
 }
 
-/// Wakes the task that polls the outcomes. The waker runs without the lock.
+/// Wakes the task that polls the outcomes. The lock is unlocked before the waker is called.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);
@@ -108,12 +110,12 @@ impl AckCollector {
         (state.recipients.len() - 1) as u32
     }
 
-    /// Records the outcome of a recipient, unless it already has one.
+    /// Records the outcome of a recipient. Ignored if the recipient already has an outcome.
     pub(crate) fn resolve(&self, at: u32, outcome: Outcome) {
         let mut state = self.0.lock();
         let location = state.resolve(at as usize, outcome);
         wake(state);
-        // May drop the data of a socket, which must not happen under the lock.
+        // This may drop the data of a socket, which must not happen under the lock.
         drop(location);
     }
 
@@ -122,7 +124,7 @@ impl AckCollector {
         self.0.lock().recipients.iter().map(|recipient| recipient.id).collect()
     }
 
-    /// Polls for the next outcome; `None` when all recipients have one and all were returned.
+    /// Polls for the next outcome. Returns `None` after the outcomes of all recipients were returned.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Sid, Outcome)>> {
         let mut state = self.0.lock();
         if let Some((at, outcome)) = state.ready.pop_front() {
@@ -131,7 +133,8 @@ impl AckCollector {
         poll_end(&mut state, cx).map(|()| None)
     }
 
-    /// Polls for all outcomes that are ready, with the index of the recipient.
+    /// Polls for outcomes and returns all that are ready, with the indices of their recipients. Returns
+    /// `None` after the outcomes of all recipients were returned.
     pub(crate) fn poll_batch(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<(u32, Outcome)>>> {
         let mut state = self.0.lock();
         if !state.ready.is_empty() {
@@ -140,14 +143,14 @@ impl AckCollector {
         poll_end(&mut state, cx).map(|()| None)
     }
 
-    /// Stops waiting and removes the acknowledgements that are still pending under this id.
+    /// Stops waiting, and removes the acknowledgements that are still pending under this id from the sockets.
     pub(crate) fn cancel(&self, id: u64) {
         for socket in self.expire() {
             socket.acks().remove(id);
         }
     }
 
-    /// Resolves all pending recipients as timed out. Returns those of this server.
+    /// Resolves all pending recipients as timed out. Returns the sockets of this server that were pending.
     fn expire(&self) -> Vec<AnySocket> {
         let state = &mut *self.0.lock();
         state.pending = 0;
@@ -167,9 +170,9 @@ impl AckCollector {
     }
 }
 
-/// The methods for reports of other servers.
+/// Methods that handle the reports of other servers.
 impl AckCollector {
-    /// Adds servers that take part in the broadcast.
+    /// Adds the servers that the broadcast was sent to.
     pub(crate) fn expect_servers(&self, RequestTargets { waiting, unreachable }: RequestTargets) {
         let mut state = self.0.lock();
         state.unreported += waiting.len();
@@ -194,7 +197,8 @@ impl AckCollector {
         wake(state);
     }
 
-    /// Records outcomes of the recipients of a server.
+    /// Records the outcomes of recipients of another server. The indices are relative to the recipients of
+    /// that server.
     pub(crate) fn server_outcomes(&self, from: ServerId, outcomes: Vec<(u32, Outcome)>) {
         let mut state = self.0.lock();
         let server = state.servers.iter().find(|server| server.id == from);
@@ -207,7 +211,8 @@ impl AckCollector {
         wake(state);
     }
 
-    /// Stops waiting for servers that are not in `present`. Their sockets count as disconnected.
+    /// Stops waiting for servers that are not in `present`. The pending recipients on those servers are
+    /// resolved as disconnected.
     pub(crate) fn retain_servers(&self, present: &[ServerId]) {
         let mut state = self.0.lock();
         let left: Vec<Server> =
@@ -223,12 +228,12 @@ impl AckCollector {
         wake(state);
     }
 
-    /// Returns the servers that have not reported their recipients.
+    /// Returns the servers that could not be reached or did not report their recipients in time.
     pub(crate) fn missing_servers(&self) -> Vec<ServerId> {
         self.0.lock().missing.clone()
     }
 
-    /// Returns `true` if no further report of another server is expected.
+    /// Returns `true` if no further report from another server is needed.
     pub(crate) fn is_remote_done(&self) -> bool {
         let state = self.0.lock();
         state.servers.is_empty() || state.is_done()
@@ -249,22 +254,23 @@ impl fmt::Debug for AckCollector {
     }
 }
 
-/// The pending acknowledgements of one broadcast, removed from the sockets on drop.
+/// The pending acknowledgements of one broadcast. On drop, they are removed from the sockets.
 pub(crate) struct PendingBroadcast {
     pub(crate) id: u64,
     pub(crate) outcomes: Arc<AckCollector>,
-    /// The request to the other servers, if any.
+    /// The request to the other servers. `None` if the broadcast is local or there is no cluster.
     pub(crate) remote: Option<RemoteAckRequest>,
 }
 
 impl PendingBroadcast {
-    /// Waits for outcomes and returns all that are ready; `None` after the last.
+    /// Waits for outcomes and returns all that are ready, or `None` after the last outcome.
     pub(crate) async fn next_batch(&mut self) -> Option<Vec<(u32, Outcome)>> {
         poll_fn(|cx| self.outcomes.poll_batch(cx)).await
     }
 
     pub(crate) fn expire(&mut self) {
-        // Dropped first: its `Drop` checks whether servers still have outcomes to report.
+        // Drop the request first, because its `Drop` checks whether other servers still have outcomes to
+        // report.
         self.remote = None;
         self.outcomes.cancel(self.id);
     }

@@ -1,4 +1,4 @@
-//! The acknowledgements that are expected from clients.
+//! Tracks the acknowledgements that are expected from clients.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     proto::args::{FromArgs, RawArgs},
 };
 
-/// The arguments of an acknowledgement as received. `payload` is valid JSON.
+/// The undecoded arguments of an acknowledgement. `payload` is valid JSON.
 #[derive(Debug)]
 pub(crate) struct AckArgs {
     pub(crate) payload: Box<str>,
@@ -27,12 +27,12 @@ impl AckArgs {
     }
 }
 
-/// The receiver of an acknowledgement.
+/// Receives an acknowledgement.
 #[derive(Debug)]
 pub(crate) enum AckWaiter {
-    /// An emit to one socket.
+    /// The sender for a caller that has emitted to one socket.
     Request(oneshot::Sender<AckArgs>),
-    /// A broadcast, and the index of the socket among its recipients.
+    /// The collector of a broadcast, and the index of the socket among the recipients.
     Broadcast(Arc<AckCollector>, u32),
 }
 
@@ -54,7 +54,7 @@ impl PendingAcks {
         self.0.lock().len()
     }
 
-    /// Removes an entry. An empty table is deallocated.
+    /// Removes an entry. If the table becomes empty, its memory is freed.
     pub(crate) fn remove(&self, id: u64) -> Option<AckWaiter> {
         let mut pending = self.0.lock();
         let waiter = pending.remove(&id);
@@ -64,7 +64,7 @@ impl PendingAcks {
         waiter
     }
 
-    /// Resolves an acknowledgement. It is ignored if no receiver waits for it.
+    /// Resolves an acknowledgement. An acknowledgement that is not expected is ignored.
     pub(crate) fn resolve(&self, id: u64, args: AckArgs) {
         match self.remove(id) {
             Some(AckWaiter::Request(sender)) => {
@@ -75,7 +75,7 @@ impl PendingAcks {
         }
     }
 
-    /// Resolves all pending acknowledgements as disconnected, because the socket has left.
+    /// Resolves all pending acknowledgements as disconnected. Called when the socket has left its namespace.
     pub(crate) fn clear(&self) {
         let pending = std::mem::take(&mut *self.0.lock());
         for waiter in pending.into_values() {

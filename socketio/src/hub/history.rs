@@ -1,4 +1,4 @@
-//! The last events of a namespace with their offsets, for clients that have missed some.
+//! Stores the last events of a namespace with their offsets, for clients that have missed events.
 
 use std::{collections::VecDeque, io::Write as _, time::Instant};
 
@@ -10,12 +10,12 @@ use crate::{
     proto::encode::{Encoder, Frames},
 };
 
-/// The length of the prefix that identifies the server. A client may still hold an offset from before a
-/// restart.
+/// The length of the prefix that identifies the server. The prefix is needed because a client may send an
+/// offset from before a restart.
 const EPOCH: usize = 6;
 const DIGITS: usize = 12;
 
-/// An offset on the wire. All have the same length, so that one can be overwritten in place.
+/// An offset on the wire. All offsets have the same length, so an offset can be overwritten in place.
 pub(crate) type Offset = [u8; EPOCH + DIGITS];
 
 /// The sequence number of an event of a namespace. The first event has position 1.
@@ -63,7 +63,7 @@ impl Stored {
     }
 }
 
-/// Returns the size of the frames in the queue of a client.
+/// Returns the number of bytes that the frames occupy in the queue of a client.
 pub(crate) fn cost(frames: &Frames) -> usize {
     frames.as_slice().iter().map(Frame::cost).sum()
 }
@@ -92,17 +92,17 @@ impl History {
         self.last
     }
 
-    /// Returns the offset of a client that has seen all events up to `position`.
+    /// Returns the offset of the event at `position`.
     pub(crate) fn offset(&self, position: Position) -> Offset {
         let mut offset = [b'0'; EPOCH + DIGITS];
         offset[..EPOCH].copy_from_slice(&self.epoch);
-        // 12 hex digits suffice for thousands of years.
+        // At a thousand events per second, 12 hex digits suffice for thousands of years.
         let _ = write!(&mut offset[EPOCH..], "{position:012x}");
         offset
     }
 
-    /// Returns the position of an offset from a client; `None` if the offset is invalid or in the future. The
-    /// offset of another server maps to 0, because its client has seen no event of this one.
+    /// Returns the position of an offset from a client, or `None` if the offset is invalid or in the future.
+    /// An offset from another server is mapped to 0, because the client has seen no event of this server.
     pub(crate) fn read(&self, offset: &str) -> Option<Position> {
         let offset: &Offset = offset.as_bytes().try_into().ok()?;
         let (epoch, digits) = offset.split_at(EPOCH);
@@ -146,8 +146,8 @@ impl History {
         first.is_some()
     }
 
-    /// Returns the events after a position that were sent to a socket; `None` if some of them were already
-    /// dropped, or if they exceed the limits or `max_bytes`.
+    /// Returns the events after a position that were sent to a socket, or `None` if some of these events were
+    /// already dropped, or if their number or size exceeds the limits or `max_bytes`.
     pub(crate) fn missed(
         &self,
         after: Position,
@@ -174,7 +174,7 @@ impl History {
     }
 }
 
-/// An encoded event with space for the offset, which is filled in when the event is queued.
+/// An encoded event with space for the offset. The offset is written when the event is queued.
 #[derive(Debug)]
 pub(crate) struct OffsetTemplate<'a> {
     encoder: Encoder<'a>,
@@ -187,10 +187,10 @@ pub(crate) struct OffsetTemplate<'a> {
 }
 
 impl<'a> OffsetTemplate<'a> {
-    /// Appends space for an offset to the arguments of an event that this encoder has encoded.
+    /// Appends space for an offset to the arguments of an event that `encoder` has encoded.
     pub(crate) fn new(encoder: Encoder<'a>, packet: &Frames, uncompressed: bool) -> Self {
         let (text, attachments) = packet.plain().split_first().map_or((&[][..], &[][..]), |(text, rest)| {
-            // Strips the packet type of the message at the start and the bracket of the array at the end.
+            // Strip the message type at the start and the closing bracket of the array at the end.
             let payload = text.payload();
             (&payload[1..payload.len() - 1], rest)
         });
@@ -204,7 +204,8 @@ impl<'a> OffsetTemplate<'a> {
         Self { encoder, text: buffer, at, attachments: attachments.to_vec(), uncompressed }
     }
 
-    /// Returns the event with this offset, encoded for the clients. A custom parser may fail to encode it.
+    /// Returns the event with the given offset, encoded for the clients. Fails if a custom parser cannot
+    /// encode the event.
     pub(crate) fn stamp(&mut self, offset: Offset) -> Result<Frames, serde_json::Error> {
         self.text[self.at..self.at + offset.len()].copy_from_slice(&offset);
         let text = Frame::from_headroom(&mut self.text, Frame::HEADROOM);

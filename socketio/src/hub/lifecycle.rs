@@ -1,4 +1,4 @@
-//! The lifecycle of a socket in its namespace.
+//! Defines the lifecycle of a socket in its namespace.
 
 use std::sync::{
     OnceLock,
@@ -10,56 +10,58 @@ use crate::{
     hub::rooms::{Room, Slot},
 };
 
-/// The state of a socket: *admitted*, then *joined*, *leaving* and *left*. A socket that is never joined skips to
-/// *leaving*. States are never revisited.
+/// The lifecycle state of a socket. The states are *admitted*, *joined*, *leaving* and *left*, in this order.
+/// A socket that never joins goes from *admitted* to *leaving*. No state is entered twice.
 ///
-/// Joining and the last step happen under the lock of the rooms, so a socket that has left is in no room and can join
-/// none.
+/// *Joined* and *left* are entered under the lock of the rooms, so a socket in state *left* is in no room and
+/// cannot join a room.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
-    /// Set when the socket joins.
+    /// Set when the socket enters *joined*.
     slot: OnceLock<Slot>,
-    /// Set by the first caller that makes the socket leave.
+    /// Set when the socket enters *leaving*.
     leaving: AtomicBool,
-    /// Set when the socket has left.
+    /// Set when the socket enters *left*.
     left: OnceLock<LeaveInfo>,
 }
 
-/// How a socket left its namespace.
+/// Describes how a socket left its namespace.
 #[derive(Debug)]
 pub(crate) struct LeaveInfo {
     pub(crate) reason: DisconnectReason,
-    /// The rooms that the socket was in.
+    /// The rooms that the socket was in when it left.
     pub(crate) rooms: Vec<Room>,
 }
 
 impl Lifecycle {
-    /// Enters *joined*, with the slot that `insert` returns. Returns the earlier slot if the socket has joined before.
+    /// Enters *joined* with the slot that `insert` returns. If the socket has already joined, returns the
+    /// existing slot without calling `insert`.
     pub(crate) fn join(&self, insert: impl FnOnce() -> Slot) -> Slot {
         *self.slot.get_or_init(insert)
     }
 
-    /// Enters *leaving*. Returns `false` if another caller already has.
+    /// Enters *leaving*. Returns `false` if the socket was already in this state.
     pub(crate) fn start_leaving(&self) -> bool {
         !self.leaving.swap(true, Ordering::AcqRel)
     }
 
-    /// Enters *left*.
+    /// Enters *left*. Returns `false` if the socket was already in this state.
     pub(crate) fn leave(&self, info: LeaveInfo) -> bool {
         self.left.set(info).is_ok()
     }
 
-    /// The slot among the rooms, once the socket has joined. It stays after the socket has left.
+    /// Returns the slot of the socket, or `None` if the socket has not joined. The slot is kept after the
+    /// socket has left.
     pub(crate) fn slot(&self) -> Option<Slot> {
         self.slot.get().copied()
     }
 
-    /// The slot of a socket that has joined and has not left.
+    /// Returns the slot of the socket if it has joined and has not left.
     pub(crate) fn joined_slot(&self) -> Option<Slot> {
         self.slot().filter(|_| self.left.get().is_none())
     }
 
-    /// `Some` once the socket has left.
+    /// Returns the reason and the rooms of a socket that has left, or `None` if the socket has not left.
     pub(crate) fn left(&self) -> Option<&LeaveInfo> {
         self.left.get()
     }

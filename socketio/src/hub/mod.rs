@@ -1,8 +1,8 @@
-//! The sockets of one namespace, and broadcasts to them: on this server, and on other servers through a
-//! cluster backend.
+//! Manages the sockets of one namespace and sends broadcasts to them. Broadcasts reach sockets of other
+//! servers through a cluster backend.
 //!
 //! This module may import `metrics`, `event`, `config` and `proto`. It must not import `handles` or any layer
-//! above it: sockets are type-erased here.
+//! above `handles`, because sockets are type-erased here.
 
 pub(crate) mod ack_collector;
 pub(crate) mod acks;
@@ -57,13 +57,13 @@ use crate::{
     },
 };
 
-/// The sockets and rooms of one namespace, and its connection to the other servers.
+/// The sockets and rooms of one namespace, and the connection of the namespace to the other servers.
 ///
-/// Local delivery comes first and never waits for or depends on another server.
+/// Events are delivered to local sockets first. Local delivery never waits for another server.
 pub(crate) struct Adapter {
     path: Box<str>,
     pub(crate) config: Arc<ServerConfig>,
-    /// The policy for clients that do not keep up.
+    /// The policy for clients that read too slowly.
     pub(crate) slow_consumer: SlowConsumerPolicy,
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
@@ -78,7 +78,8 @@ pub(crate) struct Adapter {
 /// The namespace-wide hooks and counters.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    /// Serializes the data of a socket as JSON, which all servers can fetch.
+    /// Serializes the data of a socket as JSON for other servers. `None` if the namespace does not share its
+    /// data.
     pub(crate) share: Option<DataSerializer>,
     pub(crate) server_events: BTreeMap<Box<str>, ServerHandler>,
     pub(crate) room: Option<RoomHook>,
@@ -89,7 +90,7 @@ pub(crate) struct Hooks {
 /// A hook that is called with room events.
 pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
 
-/// Serializes the data of a socket; `None` if the data is of another type.
+/// Serializes the data of a socket. Returns `None` if the data has another type.
 pub(crate) type DataSerializer = fn(&AnySocket) -> Option<Result<String, serde_json::Error>>;
 
 /// The delivery options of an event.
@@ -101,7 +102,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Applies `uncompressed` to a packet.
+    /// Disables compression for the packet if `uncompressed` is set.
     pub(crate) fn apply_to(self, packet: Frames) -> Frames {
         if self.uncompressed { packet.uncompressed() } else { packet }
     }
@@ -160,7 +161,7 @@ impl Adapter {
         self.rooms.read().find(id).cloned()
     }
 
-    /// Changes rooms under the lock, and calls the room hook after the lock is released.
+    /// Changes rooms under the lock, and calls the room hook after unlocking.
     pub(crate) fn change<T>(
         &self,
         change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut RecoveryState>) -> T,
@@ -192,12 +193,13 @@ impl Adapter {
         self.rooms.read().rooms_of(slot)
     }
 
-    /// Returns a new acknowledgement id, unique in the namespace as in Node.
+    /// Returns a new acknowledgement id, which is unique in the namespace as in Node.js.
     pub(crate) fn next_ack(&self) -> u64 {
         self.next_ack.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Publishes an operation to the other servers, after it was applied here.
+    /// Publishes an operation to the other servers. The caller must have applied the operation to this
+    /// server.
     pub(crate) fn publish(&self, flags: Flags, op: impl FnOnce() -> Op) -> Result<(), ClusterFull> {
         match &self.cluster {
             Some(cluster) if !flags.local => cluster.publish(&self.path, op()),
@@ -205,8 +207,8 @@ impl Adapter {
         }
     }
 
-    /// Requests the other servers to take part in a broadcast with acknowledgements, after it was sent to the
-    /// sockets of this server.
+    /// Requests the other servers to deliver a broadcast and to collect its acknowledgements. The caller must
+    /// have sent the broadcast to the sockets of this server.
     pub(crate) fn request_remote_acks(
         &self,
         pending: &mut PendingBroadcast,
@@ -220,7 +222,8 @@ impl Adapter {
         }
     }
 
-    /// Sends a request to the other servers and collects their responses.
+    /// Sends a request to the other servers and collects their responses. Without a cluster, or if `flags`
+    /// contains `local`, the result is empty.
     pub(crate) async fn gather(&self, flags: Flags, op: impl FnOnce(u64) -> Op) -> Responses {
         match &self.cluster {
             Some(cluster) if !flags.local => cluster.gather(&self.path, op).await,
@@ -228,7 +231,7 @@ impl Adapter {
         }
     }
 
-    /// Starts the handler of an event from another server, if there is one.
+    /// Starts the handler of an event from another server. Returns `None` if the event has no handler.
     pub(crate) fn server_event(self: &Arc<Self>, name: &str, raw: RawArgs<'_>) -> Option<ServerEventFuture> {
         let handler = self.hooks.server_events.get(name)?;
         Some(server_event::start(handler, self.clone(), raw))
@@ -236,14 +239,14 @@ impl Adapter {
 
     /// Sends a packet to the sockets of the target on this server.
     ///
-    /// Packets are queued under a lock, so that all members of a room receive broadcasts in the same order.
-    /// The critical section is short: one reference count on the shared frames and at most one wake-up per
-    /// socket. If this returns an error, nothing was queued.
+    /// Packets are queued under a lock, so all members of a room receive broadcasts in the same order. The
+    /// critical section is short: per socket, it increments one reference count of the shared frames and
+    /// wakes at most one task. If this method returns an error, nothing was queued.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
         let mut observed = Vec::new();
         let mut queue = |socket: &AnySocket, packet: &Frames| {
-            // On error, the policy has already been applied: the socket is being disconnected, or the loss
-            // was counted.
+            // On error, the session has already applied the policy: the socket is being disconnected, or the
+            // dropped packet was counted.
             if send(socket, packet, flags, self.slow_consumer).is_ok() {
                 self.record_observed(&mut observed, socket);
             }
@@ -268,7 +271,7 @@ impl Adapter {
         Ok(())
     }
 
-    /// Records a recipient, if the namespace has an observer of outgoing events.
+    /// Adds a recipient to `observed` if the namespace has an observer of outgoing events.
     fn record_observed(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
         if self.is_observed {
             observed.push(socket.clone());
@@ -281,7 +284,7 @@ impl Adapter {
         }
     }
 
-    /// As [`deliver`](Self::deliver), for a packet that all recipients acknowledge under the same id.
+    /// Like [`deliver`](Self::deliver), but for a packet that all recipients acknowledge under the same id.
     pub(crate) fn deliver_with_ack(
         &self,
         target: &Target,
@@ -296,7 +299,7 @@ impl Adapter {
             let at = outcomes.add_recipient(socket);
             let waiter = AckWaiter::Broadcast(outcomes.clone(), at);
             let sent = socket.acks().insert(id, waiter, self.config.max_pending_acks).and_then(|()| {
-                // The packet must not be dropped silently: the caller waits for its acknowledgement.
+                // The packet must not be dropped silently, because the caller waits for its acknowledgement.
                 send(socket, packet, flags, SlowConsumerPolicy::Disconnect)
                     .inspect_err(|_| drop(socket.acks().remove(id)))
             });
@@ -315,7 +318,8 @@ impl Adapter {
         PendingBroadcast { id, outcomes, remote: None }
     }
 
-    /// Adds the sockets of the target to rooms. A socket with too many rooms is skipped; all others join.
+    /// Adds the sockets of the target to rooms. A room that would exceed the limit of a socket is skipped for
+    /// this socket, and an error is returned at the end.
     pub(crate) fn join(&self, target: &Target, names: &[Room]) -> Result<(), JoinError> {
         let mut all_joined = Ok(());
         self.change(|rooms, memory| {
@@ -330,7 +334,8 @@ impl Adapter {
                 change_rooms_of(rooms, memory.as_deref(), slot, join_all);
             }
         });
-        // Log subscribers run foreign code, which must not run under the lock of the rooms.
+        // Log after unlocking, because subscribers are foreign code, which must not run under the lock of the
+        // rooms.
         if all_joined.is_err() {
             self.hooks.warnings.limit_hit(&self.path, Limit::MaxRooms);
         }
@@ -349,7 +354,7 @@ impl Adapter {
 
     /// Disconnects the sockets of the target.
     pub(crate) fn disconnect(&self, target: &Target, close: bool) {
-        // Collected first: `close` and `disconnect` take the lock of the rooms.
+        // Collect the sockets first, because `close` and `disconnect` lock the rooms.
         let sockets = self.select(target, |_, socket, _| socket.clone());
         for socket in sockets {
             if close {
@@ -362,7 +367,7 @@ impl Adapter {
 
     /// Returns the summaries of the sockets of the target.
     pub(crate) fn summaries(&self, target: &Target) -> Vec<Summary> {
-        // Serializing the data runs the user's `Serialize`, which must not run under the lock.
+        // Serialize the data after unlocking, because it runs the user's `Serialize`.
         let found = self.select(target, |rooms, socket, slot| (socket.clone(), rooms.rooms_of(slot)));
         let summary = |(socket, rooms): (AnySocket, Vec<Room>)| Summary {
             id: Room::from(socket.id().as_str()),

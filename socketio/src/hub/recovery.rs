@@ -1,4 +1,5 @@
-//! Connection state recovery: the sockets of clients that reconnect after a short interruption.
+//! Implements connection state recovery, which restores the sockets of clients that reconnect after a short
+//! interruption.
 
 use std::{
     any::Any,
@@ -26,44 +27,46 @@ use crate::{
     proto::encode::{Encoder, Frames},
 };
 
-/// The data of a socket, shared with its successor.
+/// The data of a socket, which is shared with the next socket of the client.
 pub(crate) type SharedData = Arc<dyn Any + Send + Sync>;
 
 /// The recovery state of a namespace.
 ///
-/// The lock order is this one first, then the rooms. Events are queued while the lock is held, so that all
-/// recipients receive them in the order of their offsets, and no event is lost between a socket and its
-/// successor.
+/// This lock must be acquired before the lock of the rooms. Events are queued while the lock is held, so all
+/// recipients receive events in the order of their offsets, and no event is lost between a socket and the
+/// next socket of its client.
 pub(crate) struct Recovery {
     pub(crate) skip_middlewares: bool,
     memory: Mutex<RecoveryState>,
 }
 
-/// The state under the lock.
+/// The part of [`Recovery`] that is protected by the lock.
 pub(crate) struct RecoveryState {
     limits: ConnectionStateRecovery,
     max_buffered: usize,
     history: History,
-    /// The connected sockets that can be recovered, by the secret of their client.
+    /// The connected sockets that can be recovered, by the secret of the client.
     live: HashMap<Sid, AnySocket>,
-    /// The disconnected sockets, the oldest first.
+    /// The saved state of disconnected sockets. The socket that was disconnected first has the lowest ticket.
     saved: BTreeMap<u64, Saved>,
     tickets: HashMap<Sid, u64>,
     next_ticket: u64,
-    /// Dropped after the lock is released, because the data of a socket is of a user type.
+    /// Removed states, which are dropped after unlocking because the data of a socket has a user-defined
+    /// type.
     forgotten: Vec<Saved>,
 }
 
-/// The position of a socket among the events of its namespace. Changed under the lock of [`RecoveryState`].
+/// The position of a socket among the events of its namespace. Changed only while the [`RecoveryState`] is
+/// locked.
 #[derive(Debug)]
 pub(crate) struct Recoverable {
-    /// The secret with which the client claims its socket.
+    /// The secret that a client must send to recover its socket.
     pub(crate) pid: Sid,
     pub(crate) recovered: bool,
     data: SharedData,
-    /// The client has received all events for it up to this position.
+    /// The position up to which the client is known to have received all events for this socket.
     seen: AtomicU64,
-    /// The position of the last event for this socket.
+    /// The position of the last event that was sent to this socket.
     sent: AtomicU64,
     /// The position at which the socket last joined or left a room.
     moved: AtomicU64,
@@ -82,7 +85,7 @@ pub(crate) struct Saved {
     left: Position,
 }
 
-/// The claim of a client that reconnects.
+/// The claim of a reconnecting client to its old socket.
 #[derive(Deserialize)]
 pub(crate) struct RecoveryClaim {
     pid: String,
@@ -90,7 +93,8 @@ pub(crate) struct RecoveryClaim {
 }
 
 impl RecoveryClaim {
-    /// Parses the claim from the handshake; `None` if there is none, or if the client is of version 2.
+    /// Parses the claim from the handshake. Returns `None` if the handshake contains no valid claim, or if
+    /// the client is of version 2.
     pub(crate) fn read(handshake: &Handshake, session: &SessionHandle) -> Option<Self> {
         let auth = handshake.auth_json().filter(|_| !is_legacy(session))?;
         serde_json::from_str(auth).ok()
@@ -103,8 +107,8 @@ impl Recoverable {
         Self { pid: Sid::random(), recovered: false, data, seen, sent, moved }
     }
 
-    /// Records that an event was sent to this socket. A volatile event is not recorded: it need not be
-    /// delivered.
+    /// Records that an event was sent to this socket. Volatile events are not recorded, because they need not
+    /// be delivered.
     pub(crate) fn record_sent(&self, position: Position, flags: Flags) {
         if !flags.volatile {
             self.sent.store(position, Ordering::Relaxed);
@@ -131,7 +135,7 @@ impl Recoverable {
         memory.live.shrink();
     }
 
-    /// Returns the state to save for the client.
+    /// Returns the state that is saved when the socket is disconnected.
     pub(crate) fn save(&self, memory: &RecoveryState, sid: Sid, rooms: &[Room]) -> Saved {
         Saved {
             at: now(),
@@ -165,17 +169,18 @@ impl Saved {
         Recoverable { pid: self.pid, recovered: true, ..Recoverable::new(self.data.clone()) }
     }
 
-    /// Returns the position after which the client has missed events; `None` if that is unknown.
+    /// Returns the position after which the client has missed events, or `None` if the position is unknown.
     fn missed_after(&self, seen: Position) -> Option<Position> {
         let seen = seen.max(self.seen);
         if seen > self.left {
             return None;
         }
         if seen >= self.sent {
-            // No event between `seen` and its disconnection was for it.
+            // No event between `seen` and the disconnection was sent to the socket.
             return Some(self.left);
         }
-        // Events before its last room change cannot be matched, because the rooms at that time are unknown.
+        // Recipients of events before the last room change are unknown, because only the last rooms are
+        // saved.
         (seen >= self.moved).then_some(seen)
     }
 }
@@ -197,7 +202,7 @@ impl Recovery {
         }
     }
 
-    /// Changes the state, after expired state was removed.
+    /// Removes expired state, then calls `change` with the state.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut RecoveryState) -> T) -> T {
         let mut memory = self.memory.lock();
         memory.purge(now());
@@ -208,9 +213,9 @@ impl Recovery {
         result
     }
 
-    /// Assigns an offset to an event, queues it, and stores it with its recipients.
+    /// Assigns an offset to an event, queues the event, and stores it with its recipients.
     ///
-    /// A custom parser encodes the event under the lock, because its offset is known only then. If encoding
+    /// A custom parser encodes the event under the lock, because the offset is known only then. If encoding
     /// fails, nothing is queued.
     pub(crate) fn send<T>(
         &self,
@@ -222,7 +227,7 @@ impl Recovery {
         let mut template = OffsetTemplate::new(encoder, packet, flags.uncompressed);
         self.with(|memory| {
             let RecoveryState { history, limits, .. } = memory;
-            // A volatile event is not stored, so it repeats the offset of the last event.
+            // A volatile event is not stored. It is sent with the offset of the last stored event.
             let position = history.position() + u64::from(!flags.volatile);
             let frames = template.stamp(history.offset(position))?;
             let (recipients, result) = queue(&frames, position);
@@ -233,9 +238,9 @@ impl Recovery {
         })
     }
 
-    /// Takes the saved socket that a client claims, once.
+    /// Removes and returns the saved socket that a client claims. A socket can be claimed only once.
     ///
-    /// If the server has not noticed the disconnection yet, the old socket is removed first.
+    /// If the server has not yet detected that the client was disconnected, the old socket is removed first.
     pub(crate) fn take(&self, claim: &RecoveryClaim) -> Option<Saved> {
         let pid = Sid::parse(&claim.pid)?;
         if let Some(socket) = self.with(|memory| memory.live.get(&pid).cloned()) {
@@ -261,9 +266,9 @@ impl RecoveryState {
         }
     }
 
-    /// Returns the events that a client has missed, for a queue that already holds `buffered` bytes; `None`
-    /// if they are not known or exceed a limit. Initializes the next socket of the client with the position
-    /// after them.
+    /// Returns the events that a client has missed, or `None` if they are unknown or exceed a limit. The
+    /// queue of the client already contains `buffered` bytes. Initializes the positions of `next`, the next
+    /// socket of the client.
     pub(crate) fn catch_up(
         &self,
         saved: &Saved,

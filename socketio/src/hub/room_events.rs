@@ -1,11 +1,11 @@
-//! Room events, delivered to the room hook in the order in which they occur.
+//! Queues room events and delivers them to the room hook in the order in which they occur.
 
 use std::collections::VecDeque;
 
 use crate::hub::rooms::Room;
 
-/// An event of a room of a namespace on this server, including the room of a socket's own id. Node: the
-/// events of `namespace.adapter`.
+/// An event of a room of a namespace on this server. Events of the room of a socket's own id are included.
+/// Equivalent to the events of `namespace.adapter` in Node.js.
 ///
 /// # Examples
 ///
@@ -21,13 +21,13 @@ use crate::hub::rooms::Room;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomEvent {
-    /// The first socket is about to join. Node: `create-room`.
+    /// The first socket is about to join the room. Equivalent to `create-room` in Node.js.
     #[non_exhaustive]
     Created {
         /// The room.
         room: Room,
     },
-    /// A socket has joined. Node: `join-room`.
+    /// A socket has joined the room. Equivalent to `join-room` in Node.js.
     #[non_exhaustive]
     Joined {
         /// The room.
@@ -35,7 +35,7 @@ pub enum RoomEvent {
         /// The id of the socket.
         id: String,
     },
-    /// A socket has left. Node: `leave-room`.
+    /// A socket has left the room. Equivalent to `leave-room` in Node.js.
     #[non_exhaustive]
     Left {
         /// The room.
@@ -43,14 +43,14 @@ pub enum RoomEvent {
         /// The id of the socket.
         id: String,
     },
-    /// The last socket has left. Node: `delete-room`.
+    /// The last socket has left the room. Equivalent to `delete-room` in Node.js.
     #[non_exhaustive]
     Deleted {
         /// The room.
         room: Room,
     },
-    /// Events were dropped, because more than [`max_room_events`](field@crate::ServerConfig::max_room_events)
-    /// were queued.
+    /// Events were dropped, because [`max_room_events`](field@crate::ServerConfig::max_room_events) events
+    /// were already queued.
     #[non_exhaustive]
     Missed {
         /// The number of dropped events.
@@ -64,7 +64,7 @@ pub(crate) struct RoomEvents {
     queue: VecDeque<RoomEvent>,
     max: usize,
     missed: u64,
-    /// `true` while a thread delivers the events.
+    /// `true` while a thread delivers events to the hook.
     delivering: bool,
 }
 
@@ -81,8 +81,9 @@ impl RoomEvents {
         }
     }
 
-    /// Takes the queued events; `None` if there are none, or if another thread delivers them. The delivering
-    /// thread repeats the call with `begun` set until it returns `None`.
+    /// Removes and returns the queued events. Returns `None` if no events are queued, or if another thread is
+    /// delivering events. The delivering thread must repeat the call with `begun` set to `true` until the
+    /// call returns `None`.
     pub(crate) fn take(&mut self, begun: bool) -> Option<VecDeque<RoomEvent>> {
         if self.delivering && !begun {
             return None;

@@ -1,4 +1,4 @@
-//! Sends packets to a socket: events, acknowledgements and errors.
+//! Sends events, acknowledgements and errors to a socket.
 
 use std::{future::poll_fn, task::Poll};
 
@@ -23,13 +23,13 @@ use crate::{
 };
 
 impl<T: Observed + ?Sized> SocketCore<T> {
-    /// Sends a packet, or returns an error if it was not queued.
+    /// Sends a packet. Returns an error if the packet was not queued.
     pub(crate) fn send(&self, frames: &Frames) -> Result<(), EmitError> {
         self.check()?;
         Ok(self.session.send(frames.as_slice())?)
     }
 
-    /// Sends an event with the policy of the namespace, and notifies the observers.
+    /// Sends an event according to the configured [`SlowConsumerPolicy`], and notifies the observers.
     pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
         let packet = flags.apply_to(packet);
@@ -39,7 +39,8 @@ impl<T: Observed + ?Sized> SocketCore<T> {
                 lost = !self.session.send_volatile(frames);
                 return Poll::Ready(Ok(()));
             }
-            // The caller gets an error if the queue is full, so the client need not be disconnected.
+            // If the queue is full, an error is returned to the caller, so the client need not be
+            // disconnected.
             let sent = match self.adapter.slow_consumer {
                 SlowConsumerPolicy::Disconnect => self.session.send(frames),
                 policy => self.session.send_with(frames, policy),
@@ -55,7 +56,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         Ok(())
     }
 
-    /// Queues an event, with its offset if the socket is recoverable.
+    /// Queues an event. If the socket is recoverable, an offset is added to the event.
     fn with_offset(
         &self,
         packet: &Frames,
@@ -66,7 +67,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             return queue(packet.as_slice());
         };
         let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
-            // The lock is held, so the socket cannot leave before the event is queued.
+            // The lock of the recovery state is held, so the socket cannot leave before the event is queued.
             let sent = match self.check() {
                 Ok(()) => queue(stamped.as_slice()),
                 Err(error) => Poll::Ready(Err(error)),
@@ -83,7 +84,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     /// Sends an event as soon as the queue has space.
     pub(crate) async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
         let mut waiting = self.session.send_waiter();
-        // The socket may leave during the wait.
+        // Check before each poll, because the socket may be disconnected while the event waits for space.
         poll_fn(|cx| match self.check() {
             Ok(()) => self.with_offset(packet, Flags::default(), |frames| {
                 waiting.poll_send(cx, frames).map_err(EmitError::from)
@@ -107,21 +108,21 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         if ended { Err(EmitError::Disconnected) } else { Ok(()) }
     }
 
-    /// Acknowledges an event whose arguments do not match its handler with an error.
+    /// Sends an error acknowledgement for an event whose arguments do not match the handler.
     pub(crate) fn reject_arguments(&self, event: &str, id: Option<u64>, error: ArgsError) {
         let error = EventError::from(error);
         self.warnings().invalid_arguments(self.path(), event, error.message());
-        // No event is handled while the queue is full, so this cannot fail with a full queue.
+        // No event is handled while the queue is full, so the queue has space for the acknowledgement.
         let _ = self.send_error_ack(id, &error);
     }
 
-    /// Acknowledges an event whose name is too long with an error.
+    /// Sends an error acknowledgement for an event whose name is too long.
     pub(crate) fn reject_name(&self, id: Option<u64>) {
         self.warnings().limit_hit(self.path(), Limit::MaxNameLength);
         let _ = self.send_error_ack(id, &EventError::public("the name of the event is too long"));
     }
 
-    /// Logs a failed event and acknowledges it with the error, if the client expects an acknowledgement.
+    /// Logs a failed event. If the client expects an acknowledgement, sends the error as the acknowledgement.
     /// Returns the packet if the queue is full.
     pub(crate) fn send_failure(&self, event: &str, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let (event, namespace) = (clip(event), self.path());
@@ -133,7 +134,8 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         self.send_error_ack(id, error)
     }
 
-    /// Sends an error acknowledgement, if the client expects one. Returns the packet if the queue is full.
+    /// Sends an error acknowledgement if the client expects an acknowledgement. Returns the packet if the
+    /// queue is full.
     fn send_error_ack(&self, id: Option<u64>, error: &EventError) -> Option<Frames> {
         let carrier = Carrier::Ack { id: id? };
         let answer = serde_json::json!({ "error": error.message() });
@@ -141,13 +143,13 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         self.send_ack(frames)
     }
 
-    /// Sends the acknowledgement of a handler. Returns it if the queue is full.
+    /// Sends the acknowledgement of a handler. Returns the packet if the queue is full.
     pub(crate) fn send_ack(&self, frames: Frames) -> Option<Frames> {
         // Other errors mean that the client is disconnected.
         matches!(self.send(&frames), Err(EmitError::Full)).then_some(frames)
     }
 
-    /// Sends an acknowledgement as soon as the queue has space, so that none is lost.
+    /// Sends an acknowledgement as soon as the queue has space.
     pub(crate) async fn send_ack_wait(&self, frames: &Frames) {
         let mut waiting = self.session.send_waiter();
         let sent = poll_fn(|cx| match self.check() {
@@ -159,7 +161,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     }
 }
 
-/// Notifies the observers of each socket that an event was sent to.
+/// Notifies the observers of each given socket that an event was sent to the socket.
 pub(crate) fn notify_sent<'a, T: Observed + ?Sized + 'a>(
     namespace: &str,
     packet: &Frames,
@@ -170,7 +172,7 @@ pub(crate) fn notify_sent<'a, T: Observed + ?Sized + 'a>(
     }
 }
 
-/// Encodes an event. Fails if its name is reserved.
+/// Encodes an event. Fails if the event name is reserved.
 pub(crate) fn encode_event<T: ToArgs + ?Sized>(
     encoder: Encoder<'_>,
     name: &str,

@@ -1,4 +1,4 @@
-//! Type-erased handlers of events from other servers.
+//! Runs the type-erased handlers of events from other servers.
 
 use std::{
     future::Future,
@@ -18,18 +18,18 @@ use crate::{
     },
 };
 
-/// The future of a handler, which resolves to its acknowledgement.
+/// The future of a handler. It resolves to the acknowledgement, or to `None` if the handler sends none.
 pub(crate) type ServerEventFuture = Pin<Box<dyn Future<Output = Option<AckArgs>> + Send>>;
 
 /// A type-erased handler.
 pub(crate) type ServerHandler =
     Box<dyn Fn(Arc<Adapter>, RawArgs<'_>) -> Result<ServerEventFuture, ArgsError> + Send + Sync>;
 
-/// Acknowledgements stay inside the cluster and are encoded for the namespace `/`, whose name is omitted on
-/// the wire.
+/// The namespace for which acknowledgements are encoded. They are not sent to clients, and the name of the
+/// namespace `/` is omitted in the encoding.
 pub(crate) const ROOT: &str = "/";
 
-/// Starts a handler. Invalid arguments are acknowledged with an error.
+/// Starts a handler. If the arguments are invalid, the event is acknowledged with an error.
 pub(crate) fn start(handler: &ServerHandler, adapter: Arc<Adapter>, raw: RawArgs<'_>) -> ServerEventFuture {
     // Decoding the arguments runs the user's `Deserialize`, which may panic.
     let error = match catch_unwind(AssertUnwindSafe(|| handler(adapter, raw))) {

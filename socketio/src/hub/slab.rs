@@ -1,16 +1,16 @@
-//! A table of values with dense keys that shrinks when values are removed.
+//! Defines a table of values with dense keys that shrinks when values are removed.
 
 use std::collections::BTreeSet;
 
 use engineio::__Shrink as Shrink;
 
-/// Values under stable numeric keys.
+/// A table that stores values under stable numeric keys.
 ///
-/// The lowest free key is reused first, and trailing free places are released. The table therefore shrinks
-/// under churn, although no value ever moves.
+/// The lowest free key is reused first, and free places at the end are removed. The table therefore shrinks
+/// under churn, although no value is moved.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    /// The last place is occupied.
+    /// The values by key. The last place is never empty.
     places: Vec<Option<T>>,
     free: BTreeSet<u32>,
 }
@@ -48,7 +48,8 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let value = self.places.get_mut(number as usize)?.take()?;
         self.free.insert(number);
-        // Each released place was added by one insertion, so the loop is amortized.
+        // Each removed place was added by one insertion, so the cost of the loop is amortized over the
+        // insertions.
         while let Some(None) = self.places.last() {
             self.places.pop();
             self.free.pop_last();
@@ -97,7 +98,7 @@ mod tests {
     fn who_comes_later_takes_the_places_of_those_who_left() {
         let mut slab = Slab::default();
         let mut live: Vec<u32> = (0..1000).map(|value| slab.insert(value)).collect();
-        // The ten newest values are kept for a while.
+        // Keep the ten newest values.
         for number in live.drain(..990) {
             slab.remove(number);
         }

@@ -1,4 +1,4 @@
-//! The part of a socket that does not depend on the types of its namespace.
+//! Defines the part of a socket that does not depend on the types of its namespace.
 
 use std::{
     any::Any,
@@ -22,12 +22,12 @@ use crate::{
     proto::encode::Encoder,
 };
 
-/// Signals from the sockets of one connection to the connection.
+/// Signals that the sockets of a connection send to the connection.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionSignals {
-    /// A socket has requested to close the connection.
+    /// `true` if a socket has requested that the connection be closed.
     requested: AtomicBool,
-    /// A socket has left its namespace since the last `take_socket_left`.
+    /// `true` if a socket has left its namespace since the last call of `take_socket_left`.
     left: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ impl ConnectionSignals {
     }
 }
 
-/// A socket, with or without the types of its namespace.
+/// A socket. `T` is either the `Typed` part of the namespace or a trait object that erases its type.
 pub(crate) struct SocketCore<T: ?Sized> {
     pub(crate) id: Sid,
     pub(crate) lifecycle: Lifecycle,
@@ -96,15 +96,17 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         &self.adapter.hooks.warnings
     }
 
-    /// Returns the reason why the socket has left its namespace, or `None` while it has not.
+    /// Returns the reason why the socket has left its namespace, or `None` if the socket has not left.
     pub(crate) fn left(&self) -> Option<DisconnectReason> {
         self.lifecycle.left().map(|left| left.reason)
     }
 
-    /// Removes the socket from its namespace. Returns `false` if it had already left.
+    /// Removes the socket from its namespace. Returns `false` if another caller has already started to remove
+    /// the socket.
     ///
-    /// The first caller notifies the observer, without holding a lock; concurrent callers return without
-    /// waiting for it. The lock of the rooms serializes leaving with joining a room.
+    /// The first caller notifies the observer without holding a lock; concurrent callers return without
+    /// waiting for the observer. Leaving the namespace and joining a room are serialized by the lock of the
+    /// rooms.
     pub(crate) fn leave_namespace(&self, reason: DisconnectReason) -> bool {
         if !self.lifecycle.start_leaving() {
             return false;
@@ -116,7 +118,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             tracing::debug!(namespace, id, reason = reason.as_str(), cause = ?reason, "socket left");
         }
         let first = self.adapter.change(|rooms, memory| {
-            // Another thread may have joined the socket meanwhile.
+            // Another thread may have joined the socket since the check above.
             let slot = self.lifecycle.slot();
             let rooms = slot.map(|slot| rooms.remove(slot)).unwrap_or_default();
             if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), slot) {
@@ -133,10 +135,10 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         first
     }
 
-    /// Disconnects the socket and sends DISCONNECT to its client.
+    /// Disconnects the socket and sends a DISCONNECT packet to its client.
     pub(crate) fn disconnect(&self) {
         if self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect) {
-            // An error means that the session is closed, so the packet is not needed.
+            // If sending fails, the session is closed and the client does not need the packet.
             if let Ok(frames) = self.encoder().disconnect() {
                 let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
             }
@@ -144,22 +146,23 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         }
     }
 
-    /// Disconnects the socket and requests the connection to close, which disconnects its other sockets.
+    /// Disconnects the socket and requests that its connection be closed, which disconnects the other sockets
+    /// of the connection.
     pub(crate) fn close(&self) {
         self.disconnect();
         self.signals.requested.store(true, Ordering::Release);
         self.session.wake();
     }
 
-    /// Removes the socket of a client that has reconnected, and closes its dead connection.
+    /// Removes the old socket of a client that has reconnected, and closes the connection of the old socket.
     pub(crate) fn replace(&self) {
         self.leave_namespace(DisconnectReason::Closed(CloseReason::TransportClose));
         self.session.close();
     }
 
-    /// Returns how many handlers of the socket may run, given the limit for handlers that do not wait for the
-    /// client. A handler that waits for an acknowledgement does not count, because the acknowledgement may
-    /// arrive behind many events.
+    /// Returns the maximum number of handlers of the socket that may run, where `max_in_flight` limits the
+    /// handlers that do not wait for the client. A handler that waits for an acknowledgement is not counted,
+    /// because the acknowledgement may arrive after many events.
     pub(crate) fn max_handlers(&self, max_in_flight: usize) -> usize {
         if max_in_flight == 1 {
             // Events are handled strictly one after the other.
@@ -175,18 +178,19 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     }
 }
 
-/// The typed part of a socket, type-erased.
+/// The typed part of a socket behind a trait object.
 pub(crate) trait Erased: Observed + Send + Sync {
-    /// Returns the [`Typed`].
+    /// Returns the `Typed` part for downcasting.
     fn as_any(&self) -> &(dyn Any + Send + Sync);
 }
 
-/// The observers of a type-erased socket. They are called without a lock; a panic is caught and logged.
+/// Calls the observers of a type-erased socket. No lock is held during a call; a panic of an observer is
+/// caught and logged.
 pub(crate) trait Observed {
-    /// The socket is about to leave its rooms.
+    /// Notifies the observers that the socket is about to leave its rooms.
     fn notify_end(&self, reason: DisconnectReason);
     /// Returns `true` if an observer of outgoing events is registered.
     fn has_outgoing(&self) -> bool;
-    /// An event has been sent to the socket.
+    /// Notifies the observers that an event has been sent to the socket.
     fn notify_outgoing(&self, name: &str, args: &Args);
 }

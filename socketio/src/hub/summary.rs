@@ -1,13 +1,14 @@
-//! The description of a socket for other servers.
+//! Defines the snapshot of a socket that is sent to other servers.
 
 use crate::{event::handshake::Handshake, hub::rooms::Room};
 
-/// A snapshot of a socket.
+/// A snapshot of the state of a socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) id: Room,
     pub(crate) handshake: Handshake,
     pub(crate) rooms: Vec<Room>,
-    /// The data as JSON, if the namespace shares it.
+    /// The data as JSON. `None` if the namespace does not share its data, or if the data cannot be
+    /// serialized.
     pub(crate) data: Option<Box<str>>,
 }

@@ -1,7 +1,7 @@
-//! Log lines that report why an operation failed.
+//! Logs why operations failed.
 //!
-//! Clients can cause any number of them. The first line of a kind is a warning; further ones are logged at
-//! the level `debug`.
+//! Clients can cause any number of failures. The first failure of a kind is logged as a warning; further
+//! failures of the same kind are logged at the level `debug`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,22 +10,24 @@ use crate::{
     proto::packet::Violation,
 };
 
-/// Returns the start of a text from outside, at most 256 bytes.
+/// Returns at most the first 256 bytes of an untrusted text.
 pub(crate) fn clip(text: &str) -> &str {
     &text[..text.floor_char_boundary(256)]
 }
 
-/// The kinds of warnings already logged for a namespace or for the server, one bit for each kind.
+/// The kinds of warnings that were already logged for a namespace or for the server, with one bit per kind.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(AtomicU32);
 
-// Bit assignment: one bit per `Limit` from bit 0, one per `Violation` from this bit, then the other kinds.
+// The bits from 0 are assigned to `Limit`, the bits from `FIRST_VIOLATION` to `Violation`, and the last bits
+// to the other kinds.
 const FIRST_VIOLATION: u32 = 8;
 const UNHANDLED_EVENT: u32 = 29;
 const INVALID_ARGUMENTS: u32 = 30;
 const CONNECT_REFUSED: u32 = 31;
 
-/// A limit of the [config](crate::ServerConfig). Exceeding any other limit is a [`Violation`].
+/// A limit of the [config](crate::ServerConfig) that is logged under its name. Packets that exceed a limit of
+/// the protocol decoder are logged as a [`Violation`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
     ConnectTimeout,
@@ -49,7 +51,7 @@ impl Limit {
     }
 }
 
-/// Logs a line, as a warning if it is the first of its kind.
+/// Logs a message. The first message of a kind is logged as a warning.
 macro_rules! warn_first {
     ($warnings:expr, $bit:expr, $message:literal, $($fields:tt)*) => {
         if $warnings.is_first($bit) {
@@ -60,7 +62,7 @@ macro_rules! warn_first {
     };
 }
 
-/// Logs the error of a hook, if it returned one.
+/// Logs the error of a hook if `result` is an error.
 pub(crate) fn hook_returned(hook: &'static str, namespace: &str, result: Result<(), EventError>) {
     if let Err(error) = result {
         let error =

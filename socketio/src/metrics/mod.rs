@@ -1,8 +1,8 @@
-//! Metrics and log lines for operators; `docs/observability.md` lists them all.
+//! Provides the metrics and log lines for operators, which are listed in `docs/observability.md`.
 //!
-//! This module may import `event` and `proto`. It must not import `hub` or any layer above it. Without the
-//! feature `metrics`, the same types are zero-sized and do nothing, so that callers do not depend on the
-//! feature.
+//! This module may import `event` and `proto`. It must not import `hub` or any layer above `hub`. Without the
+//! feature `metrics`, the metrics types are zero-sized and their methods do nothing, so callers do not depend
+//! on the feature.
 
 pub(crate) mod log;
 #[cfg(not(feature = "metrics"))]

@@ -1,4 +1,4 @@
-//! Zero-sized replacements of the metrics without the feature `metrics`.
+//! Defines zero-sized replacements of the metrics, which are used without the feature `metrics`.
 
 #![allow(clippy::unused_self, reason = "with the feature it is used")]
 

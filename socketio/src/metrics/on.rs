@@ -1,5 +1,5 @@
-//! Handles of the recorder that is installed when a namespace is created and its handlers are registered.
-//! They are looked up only once.
+//! Holds handles of the metrics recorder. They are looked up only once, so the recorder must be installed
+//! before a namespace is created and its handlers are registered.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct NamespaceMetrics {
 }
 
 impl Default for NamespaceMetrics {
-    /// Returns metrics without a recorder.
+    /// Returns metrics that are not recorded.
     fn default() -> Self {
         Self {
             sockets: Gauge::noop(),
@@ -84,7 +84,7 @@ fn describe() {
     describe_counter!("socketio_handler_failures_total", Unit::Count, "Events that ended with an error.");
 }
 
-/// The metrics of an event with a handler, or of all other events. Cheap to clone.
+/// The metrics of an event with a handler, or of all events without a handler. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct EventMetrics(Arc<EventRecorders>);
 
@@ -123,7 +123,8 @@ impl EventMetrics {
         self.0.received.increment(1);
     }
 
-    /// Counts an event that was answered with an error because of the client.
+    /// Counts an event that was rejected because of the client, for example because its arguments are
+    /// invalid.
     pub(crate) fn refused(&self) {
         self.0.refused.increment(1);
     }

@@ -184,10 +184,6 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     /// Panics if the event already has a handler, or if its name is reserved. Use
     /// [`on_connect`](Self::on_connect) and [`on_disconnect`](Self::on_disconnect) for `connection` and
     /// `disconnect`.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
     #[track_caller]
     pub fn on<T, F, Fut>(mut self, event: impl EventName<T>, handler: F) -> Self
     where
@@ -488,10 +484,6 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     ///     })
     ///     .on_server("sum", async |_, (a, b): (i32, i32)| Ack(a + b));
     /// ```
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
     #[track_caller]
     pub fn on_server<T, F, Fut>(mut self, event: impl EventName<T>, handler: F) -> Self
     where

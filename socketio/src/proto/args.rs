@@ -1,5 +1,5 @@
-//! Encoding and decoding of event and acknowledgement arguments with serde: `()` is no argument, a tuple is
-//! several, any other type is one.
+//! Encodes and decodes the arguments of events and acknowledgements with serde. `()` represents no arguments,
+//! a tuple represents several arguments, and any other type represents a single argument.
 
 use std::{fmt, marker::PhantomData};
 
@@ -19,10 +19,10 @@ use super::{
 
 /// Types that can be sent as the arguments of an event or an acknowledgement.
 ///
-/// Implemented for every type that implements [`Serialize`]: `()` is no argument, a tuple has one argument
-/// per element, any other type is a single argument. Bytes inside (`bytes::Bytes`, `serde_bytes`) become
-/// binary attachments. [`Args`](crate::Args) is sent unchanged. (A fixed-size array is a tuple to serde; a
-/// slice or a `Vec` is not.)
+/// This trait is implemented for every type that implements [`Serialize`]. `()` is sent as no arguments, a
+/// tuple as one argument per element, and any other type as a single argument. Serde treats a fixed-size
+/// array as a tuple, but not a slice or a `Vec`. Bytes inside the arguments (`bytes::Bytes`, `serde_bytes`)
+/// are sent as binary attachments. [`Args`](crate::Args) is sent unchanged.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as the arguments of an event",
     note = "implement `serde::Serialize` for it"
@@ -66,7 +66,7 @@ impl Formatter for Placeholders<'_> {
         write!(writer, r#"{{"_placeholder":true,"num":{num}}}"#)
     }
 
-    /// Escapes a user key that looks like the mark of a placeholder, see [`ESCAPED_PLACEHOLDER`].
+    /// Escapes a user key that looks like the mark of a placeholder. See [`ESCAPED_PLACEHOLDER`].
     fn write_string_fragment<W: ?Sized + std::io::Write>(
         &mut self,
         writer: &mut W,
@@ -77,10 +77,11 @@ impl Formatter for Placeholders<'_> {
     }
 }
 
-/// Serializes only the types that are not a single argument: unit and tuples.
+/// Serializes only unit and tuples, which are the types that do not represent a single argument.
 ///
-/// Any other type fails at its first call with [`Shape::One`] and is then serialized by `serde_json` itself.
-/// A wrapper of all serializer types, only to insert commas, would take hundreds of lines.
+/// For any other type, the first call of a method returns [`Shape::One`], and the type is then serialized by
+/// `serde_json`. The alternative, a wrapper of all serializer types that inserts commas, would need hundreds
+/// of lines.
 struct ShapeSerializer<'a> {
     json: &'a mut Vec<u8>,
     attachments: &'a mut Vec<Bytes>,
@@ -207,12 +208,12 @@ impl<'a> ser::Serializer for ShapeSerializer<'a> {
     }
 }
 
-/// Undecoded arguments.
+/// The undecoded arguments of an event or an acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub struct RawArgs<'a> {
-    /// The text of the array. Its first element is the event name, except for an acknowledgement.
+    /// The JSON text of an array. The first element is the event name, except in an acknowledgement.
     pub(crate) payload: &'a str,
-    /// The byte offset after the event name; 1 for an acknowledgement, which has none.
+    /// The byte offset after the event name, or 1 for an acknowledgement, which has no event name.
     pub(crate) args_offset: usize,
     pub(crate) attachments: Attachments<'a>,
     /// `true` if the client expects an acknowledgement.
@@ -229,14 +230,14 @@ impl RawArgs<'_> {
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum ArgsError {
-    /// The payload is not JSON, or nested too deeply: a protocol violation.
+    /// The payload is not JSON or is nested too deeply, which is a protocol violation.
     Malformed,
     /// The arguments do not match the type of the handler.
     Mismatch(serde_json::Error),
 }
 
 impl ArgsError {
-    /// Distinguishes invalid JSON from JSON that the type cannot hold, such as `1e400`.
+    /// Distinguishes invalid JSON from valid JSON that the type cannot represent, such as `1e400`.
     fn new(error: serde_json::Error, raw: RawArgs<'_>) -> Self {
         if error.is_data() || json::check(raw.payload).is_ok() {
             Self::Mismatch(error)
@@ -248,11 +249,12 @@ impl ArgsError {
 
 /// Types that can be decoded from the arguments of an event or an acknowledgement.
 ///
-/// Implemented for every type that implements [`serde::Deserialize`]: `()` takes no argument, a tuple takes
-/// one per element, any other type takes the first one. Additional arguments are ignored, as in JavaScript.
-/// Attachments are decoded as bytes; `bytes::Bytes` and `serde_bytes::ByteBuf` take them without a copy.
-/// Integers may be written as `7.0` or `1e3`, and a lone surrogate is read as U+FFFD. [`Args`](crate::Args)
-/// takes all arguments undecoded.
+/// This trait is implemented for every type that implements
+/// [`DeserializeOwned`](serde::de::DeserializeOwned). `()` is decoded from no arguments, a tuple from one
+/// argument per element, and any other type from the first argument. Additional arguments are ignored, as in
+/// JavaScript. Attachments are decoded as bytes; `bytes::Bytes` and `serde_bytes::ByteBuf` are decoded
+/// without a copy. Integers may be written as `7.0` or `1e3`, and a lone surrogate is decoded as U+FFFD.
+/// [`Args`](crate::Args) contains all arguments undecoded.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from the arguments of an event",
     note = "implement `serde::Deserialize` for it, or take `socketio::Args`"
@@ -313,7 +315,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ArgsVisitor<'_, T> {
     }
 }
 
-/// Presents the arguments to a type by the rules of [`FromArgs`].
+/// Deserializes a type from the arguments according to the rules of [`FromArgs`].
 struct ArgsDeserializer<'a, A> {
     seq: &'a mut A,
     attachments: &'a Attachments<'a>,
@@ -405,7 +407,7 @@ impl<'de, A: SeqAccess<'de>> de::Deserializer<'de> for ArgsDeserializer<'_, A> {
         visitor.visit_seq(Attached::new(self.seq, self.attachments))
     }
 
-    /// A missing argument is `None`, as an omitted parameter is `undefined` in JavaScript.
+    /// Decodes a missing argument as `None`, because an omitted parameter is `undefined` in JavaScript.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
         let mut visitor = Some(visitor);
         let seed = OptionSeed(&mut visitor, self.attachments);
@@ -450,7 +452,7 @@ impl<'de, A: SeqAccess<'de>> de::Deserializer<'de> for ArgsDeserializer<'_, A> {
     }
 }
 
-/// A seed that takes the visitor only if there is an element.
+/// A seed that uses the visitor only if there is an element.
 struct OptionSeed<'a, V>(&'a mut Option<V>, &'a Attachments<'a>);
 
 impl<'de, V: Visitor<'de>> de::DeserializeSeed<'de> for OptionSeed<'_, V> {

@@ -1,4 +1,4 @@
-//! The attachments of a packet, and the placeholders in its JSON text:
+//! Handles the attachments of a packet and the placeholders in its JSON text:
 //! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
 
 use std::{borrow::Cow, cell::Cell, fmt, fmt::Write as _, ops::Range};
@@ -13,18 +13,19 @@ use super::{
 
 /// The key that marks an object as a placeholder.
 pub(crate) const PLACEHOLDER: &str = "_placeholder";
-/// The spelling of a user key with the same name: the same key to any JSON parser, but not a mark to this
-/// crate.
+/// The spelling of a user key that is equal to [`PLACEHOLDER`]. A JSON parser decodes the same key, but this
+/// crate does not treat the key as the mark of a placeholder.
 pub(crate) const ESCAPED_PLACEHOLDER: &str = r"\u005fplaceholder";
-/// The start of a placeholder, up to its index, as this crate and most clients write it.
+/// The text of a placeholder before its index, as written by this crate and most clients.
 const START: &str = r#"{"_placeholder":true,"num":"#;
 
-/// The attachments of a packet during decoding.
+/// The attachments of a packet that is being decoded.
 #[derive(Clone, Copy)]
 pub(crate) enum Attachments<'a> {
-    /// Attachments that are copied when they are read.
+    /// Attachments that are copied when they are decoded.
     Shared(&'a [Bytes]),
-    /// Attachments that are taken out when they are read, without a copy if they are not shared.
+    /// Attachments that are moved out when they are decoded. They are not copied unless their memory is
+    /// shared.
     Owned(&'a [Cell<Bytes>]),
 }
 
@@ -42,7 +43,7 @@ impl Attachments<'_> {
         matches!(self, Self::Owned(_))
     }
 
-    /// Returns shared handles of the attachments.
+    /// Returns handles that share the memory of the attachments.
     pub(crate) fn share(&self) -> Box<[Bytes]> {
         match self {
             Self::Shared(attachments) => (*attachments).into(),
@@ -57,7 +58,7 @@ impl Attachments<'_> {
         }
     }
 
-    /// Returns the attachments, taken out if they are `Given`.
+    /// Returns the attachments. `Owned` attachments are moved out.
     pub(crate) fn take(&self) -> Box<[Bytes]> {
         match self {
             Self::Shared(attachments) => (*attachments).into(),
@@ -97,13 +98,13 @@ impl fmt::Debug for Attachments<'_> {
     }
 }
 
-/// Validates the text of a packet with attachments: it must be JSON of bounded depth, and each placeholder
-/// must refer to an attachment of its own. Without attachments, the text is not checked, and no object is a
-/// placeholder.
+/// Validates the text of a packet with attachments. The text must be JSON of bounded depth, and each
+/// placeholder must refer to a different attachment. If there are no attachments, the text is not validated,
+/// and no object is a placeholder.
 ///
-/// The returned text has all placeholders in the same form, and the key of any other object with that name is
-/// escaped, so that the first key identifies a placeholder. An attachment without a placeholder is accepted;
-/// clients send such attachments for objects that omit parts of themselves.
+/// In the returned text, all placeholders have the same form, and the key `_placeholder` is escaped in all
+/// other objects. Therefore, the first key of an object identifies a placeholder. An attachment without a
+/// placeholder is accepted, because clients send such attachments if an object omits some of its parts.
 pub(crate) fn resolve(text: &str, attachments: usize) -> Result<Cow<'_, str>, Invalid> {
     if attachments == 0 {
         return Ok(Cow::Borrowed(text));
@@ -116,23 +117,27 @@ pub(crate) fn resolve(text: &str, attachments: usize) -> Result<Cow<'_, str>, In
     Ok(if edits.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(apply_edits(text, edits)) })
 }
 
-/// Processes each object of a text while it is scanned.
+/// Processes the objects of a text while the text is scanned.
 pub(super) struct Resolver<'a> {
     text: &'a str,
     attachments: usize,
-    /// The number of placeholders so far, while they are in the order of their indices.
+    /// The number of placeholders found so far. Counted only while the placeholders are in the order of their
+    /// indices.
     next: usize,
-    /// The attachments with a placeholder, once they are out of order. Empty before.
+    /// For each attachment, `true` if a placeholder refers to it. Empty while the placeholders are in the
+    /// order of their indices.
     used: Vec<bool>,
-    /// The edits do not overlap.
+    /// The changes of the text. They do not overlap.
     edits: Vec<Edit>,
 }
 
 /// A change of the text.
 enum Edit {
-    /// A placeholder in another form, and its index.
+    /// Rewrites a placeholder that is not in canonical form. The fields are the range of the object and its
+    /// index.
     Placeholder(Range<usize>, usize),
-    /// The start of a key, with its quotes, that is equal to the mark but is in another object.
+    /// Escapes a key that is equal to the mark but does not mark a placeholder. The field is the position of
+    /// the opening quote.
     Key(usize),
 }
 
@@ -148,20 +153,20 @@ impl Edit {
 /// The state of a partially scanned object.
 pub(super) struct Object {
     start: usize,
-    /// The number of edits before it.
+    /// The number of edits that were recorded before the object.
     edits: usize,
-    /// The position of the mark, and `true` if its value is `true`.
+    /// The position of the mark, and whether its value is `true`.
     mark: Option<(usize, bool)>,
     num: Option<usize>,
 }
 
 impl Resolver<'_> {
-    /// Starts an object.
+    /// Records the start of an object.
     pub(super) fn open(&self, start: usize) -> Object {
         Object { start, edits: self.edits.len(), mark: None, num: None }
     }
 
-    /// Records an entry. Of several entries with the same key, the last one counts.
+    /// Records an entry. If an object has several entries with the same key, the last entry is used.
     pub(super) fn entry(&mut self, object: &mut Object, at: usize, key: &[u8], value: Range<usize>) {
         if key == PLACEHOLDER.as_bytes() {
             let mark = (at, &self.text[value] == "true");
@@ -178,7 +183,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Ends an object.
+    /// Records the end of an object.
     pub(super) fn close(&mut self, object: &Object, end: usize) -> Result<(), Invalid> {
         match object.mark {
             None => {}
@@ -195,8 +200,8 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Records that a placeholder refers to an attachment. Fails if there is no such attachment, or if it
-    /// already has a placeholder.
+    /// Records that a placeholder refers to an attachment. Fails if the attachment does not exist, or if
+    /// another placeholder refers to it.
     fn mark_used(&mut self, num: usize) -> Result<(), Invalid> {
         if num >= self.attachments {
             return Err(Invalid);
@@ -212,14 +217,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Returns `true` if a placeholder is in the form of this crate.
+/// Returns `true` if a placeholder has the form that this crate writes.
 fn is_canonical(placeholder: &str) -> bool {
     let num = placeholder.strip_prefix(START).and_then(|rest| rest.strip_suffix('}'));
     num.is_some_and(|num| num.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn apply_edits(text: &str, mut edits: Vec<Edit>) -> String {
-    // Edits of an outer object may be added after those of the objects inside.
+    // The edits of an object may be recorded after the edits of the objects inside.
     edits.sort_unstable_by_key(Edit::start);
     let longer = ESCAPED_PLACEHOLDER.len() - PLACEHOLDER.len();
     let mut out = String::with_capacity(text.len() + longer * edits.len());
@@ -278,7 +283,7 @@ mod tests {
                 assert_eq!(resolve(&text, 2), Err(Invalid), "{text}");
             }
         }
-        // Of duplicate keys the last one counts; a key with an escape never does.
+        // If a key is repeated, the last entry is used. A key with an escape is ignored.
         for (text, is_valid) in [
             (r#"[{"_placeholder":true,"num":1,"num":0},{"_placeholder":true,"num":0}]"#, false),
             (r#"[{"_placeholder":true,"num":0,"num":1},{"_placeholder":true,"num":0}]"#, true),

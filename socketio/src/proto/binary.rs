@@ -1,4 +1,4 @@
-//! Serde adapters that replace placeholders in the JSON by attachments where a type expects bytes.
+//! Defines serde adapters that replace placeholders in the JSON by attachments where a type expects bytes.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,7 +9,7 @@ use serde::de::{
 
 use super::attachments::{Attachments, PLACEHOLDER};
 
-/// Wraps any part of a deserialization.
+/// Wraps any serde deserializer, visitor, seed or access.
 pub(crate) struct Attached<'a, T> {
     inner: T,
     attachments: &'a Attachments<'a>,
@@ -41,14 +41,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Attached<'_, D> {
         self.deserialize_byte_buf(visitor)
     }
 
-    /// JSON has no byte type: bytes are a placeholder, an array of numbers or a string.
+    /// Decodes bytes from a placeholder, an array of numbers or a string, because JSON has no byte type.
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let visitor = self.wrap(BytesVisitor(visitor));
         self.inner.deserialize_any(visitor)
     }
 
-    /// A self-describing type also gets the bytes: a value, or one of serde's buffers for flattened, untagged
-    /// and internally tagged types.
+    /// Decodes placeholders as bytes also for types that accept any value, which includes serde's buffers for
+    /// flattened, untagged and internally tagged types.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         if self.attachments.is_empty() {
             let visitor = self.wrap(visitor);
@@ -236,7 +236,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Attached<'_, A> {
     }
 }
 
-/// The visitor of a type that expects bytes: resolves a placeholder, and forwards any other value.
+/// The visitor of a type that expects bytes. Placeholders are replaced by attachments; strings and arrays are
+/// forwarded to the inner visitor.
 struct BytesVisitor<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
@@ -262,7 +263,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, BytesVisitor<V>> {
     }
 }
 
-/// The visitor of a type that accepts any value, in a packet with attachments.
+/// The visitor of a type that accepts any value. Used only for packets with attachments.
 struct AnyVisitor<V>(V);
 
 impl<'a, 'de, V: Visitor<'de>> Attached<'a, AnyVisitor<V>> {
@@ -314,8 +315,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Attached<'_, AnyVisitor<V>> {
     }
 }
 
-/// An object, classified by its first key. In a packet with attachments, only a placeholder starts with the
-/// mark, and it contains nothing else but its index: see [`resolve`](super::attachments::resolve).
+/// An object that is classified by its first key. In a packet with attachments, the mark is the first key
+/// only in placeholders, which contain no other entry except the index. See
+/// [`resolve`](super::attachments::resolve).
 enum Object<'de, A> {
     Placeholder(usize),
     Data(Replay<'de, A>),
@@ -339,7 +341,7 @@ impl<'de, A: MapAccess<'de>> Object<'de, A> {
     }
 }
 
-/// A map whose first key was already read.
+/// A map whose first key was already read and is returned again.
 struct Replay<'de, A> {
     first: Option<Cow<'de, str>>,
     map: A,
@@ -360,7 +362,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<'de, A> {
     }
 }
 
-/// The key of an entry of an object.
+/// The first key of an object.
 enum Key<'de> {
     Placeholder,
     Other(Cow<'de, str>),
@@ -381,12 +383,12 @@ impl<'de> Visitor<'de> for KeyVisitor {
         f.write_str("a key")
     }
 
-    /// A key without escapes.
+    /// Handles a key without escapes, which may mark a placeholder.
     fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
         Ok(if key == PLACEHOLDER { Key::Placeholder } else { Key::Other(key.into()) })
     }
 
-    /// A key with an escape does not mark a placeholder, see
+    /// Handles a key with an escape, which does not mark a placeholder. See
     /// [`ESCAPED_PLACEHOLDER`](super::attachments::ESCAPED_PLACEHOLDER).
     fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
         Ok(Key::Other(key.to_owned().into()))
@@ -412,7 +414,7 @@ mod tests {
         })
     }
 
-    /// As `read`, for attachments that can be taken out.
+    /// Like `read`, but for owned attachments.
     fn take<T: FromArgs>(payload: &str, attachments: &mut [Bytes]) -> Result<T, ArgsError> {
         T::from_args(RawArgs { payload, args_offset: 4, attachments: attachments.into(), wants_ack: false })
     }
@@ -473,7 +475,7 @@ mod tests {
         for payload in [r#"["a""#, r#"["a",]"#, r#"["a",1"#, r#"["a",1]x"#, r#"["a",1,{]"#] {
             assert!(matches!(read::<()>(payload, &[]), Err(ArgsError::Malformed)), "{payload}");
         }
-        // The array of the packet is the first of 128 levels.
+        // The array of the packet is one of the 128 levels.
         assert!(read::<serde_json::Value>(&deep(126), &[]).is_ok());
         assert!(matches!(read::<serde_json::Value>(&deep(128), &[]), Err(ArgsError::Malformed)));
         assert!(matches!(read::<serde_json::Value>(&deep(100_000), &[]), Err(ArgsError::Malformed)));
@@ -502,14 +504,14 @@ mod tests {
         assert_eq!((&*one, &**map["x"]), (&[2; 100][..], &[1; 100][..]));
         assert_eq!(attachments, ["", ""]);
 
-        // Nor if the text is decoded twice.
+        // Attachments are not copied even if the text is decoded twice.
         let mut attachments = made();
         let places = attachments.each_ref().map(|bytes| bytes.as_ptr());
         let (one, seven, text, map): (Bytes, u8, String, Map) = take(&relaxed, &mut attachments).unwrap();
         assert_eq!((one.as_ptr(), map["x"].as_ptr()), (places[1], places[0]));
         assert_eq!((seven, &*text), (7, "\u{fffd}"));
 
-        // A shared attachment is not taken out.
+        // An attachment whose memory is shared is copied.
         let mut attachments = made();
         let shared = attachments.clone();
         let (one, _): (Bytes, Map) = take(payload, &mut attachments).unwrap();
@@ -523,7 +525,7 @@ mod tests {
         let (plain, bytes): (serde_json::Value, Bytes) = read(payload, &attachments).unwrap();
         assert_eq!((plain["_placeholder"].clone(), bytes), (true.into(), "zero".into()));
         assert!(matches!(read::<Bytes>(payload, &attachments), Err(ArgsError::Mismatch(_))));
-        // Text that the connection would have refused or rewritten is an error.
+        // Text that the connection would have rejected or rewritten causes an error.
         for odd in [
             r#"["a",{"_placeholder":true,"num":1}]"#,
             r#"["a",{"_placeholder":true,"num":0,"x":1}]"#,
@@ -554,7 +556,7 @@ mod tests {
             read::<(Plain, Plain)>(&variant, &attachments).unwrap(),
             (Plain::File(ByteBuf::from(b"zero")), Plain::Pair { a: "one".into() })
         );
-        // A type that cannot hold bytes fails instead of ignoring them.
+        // Decoding into a type that cannot contain bytes fails.
         assert!(matches!(read::<serde_json::Value>(&one, &attachments), Err(ArgsError::Mismatch(_))));
         let beside: (serde_json::Value, Bytes) =
             read(&format!(r#"["a",{{"x":[1]}},{}]"#, p(0)), &attachments).unwrap();

@@ -2,14 +2,14 @@
 
 use super::json::plain;
 
-/// The number of elements per index entry; the elements between are scanned. The index is therefore smaller
-/// than the text, even if all elements are single digits.
+/// The number of elements per index entry. Elements between index entries are found by scanning. The index is
+/// therefore smaller than the text, even if all elements are single digits.
 const STEP: usize = 8;
 
-/// An iterator over the texts of the elements of an array, which must be valid JSON.
+/// An iterator over the texts of the elements of a JSON array. The array must be valid JSON.
 pub(crate) struct Elements<'a> {
     array: &'a str,
-    /// The byte offset after the bracket or comma before the next element.
+    /// The byte offset after the bracket or comma that precedes the next element.
     at: usize,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Elements<'a> {
         Self { array, at: 1 }
     }
 
-    /// Returns the remaining elements, including the closing bracket.
+    /// Returns the text of the remaining elements, including the closing bracket.
     pub(crate) fn rest(&self) -> &'a str {
         self.array.get(self.at..).unwrap_or("]")
     }
@@ -31,14 +31,14 @@ impl<'a> Iterator for Elements<'a> {
         let rest = self.array.get(self.at..)?;
         let len = element_len(rest.as_bytes())?;
         let element = rest.get(..len)?.trim_ascii();
-        // After the last element, moves past the end so that further calls return `None`.
+        // After the last element, move past the end of the array, so that further calls return `None`.
         self.at += if rest.as_bytes()[len] == b',' { len + 1 } else { rest.len() + 1 };
-        // Only an empty array has an element without text.
+        // An element is empty only if the array is empty.
         (!element.is_empty()).then_some(element)
     }
 }
 
-/// Returns the number of bytes up to the comma or bracket after an element.
+/// Returns the number of bytes before the comma or bracket that follows an element.
 fn element_len(bytes: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0_usize);
     loop {
@@ -66,7 +66,7 @@ fn string_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The length of an array, and the positions of some of its elements.
+/// The length of an array and the positions of some of its elements.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     len: usize,
@@ -94,12 +94,12 @@ impl Index {
         self.len
     }
 
-    /// Returns the element at `at`. `array` must be the text that the index was built from.
+    /// Returns the element at index `at`. `array` must be the text that the index was built from.
     pub(crate) fn get<'a>(&self, array: &'a str, at: usize) -> Option<&'a str> {
         self.from(array, at).next()
     }
 
-    /// Returns an iterator over the elements from `at` on.
+    /// Returns an iterator over the elements from index `at` on.
     pub(crate) fn from<'a>(&self, array: &'a str, at: usize) -> Elements<'a> {
         let place = self.places.get(at / STEP).filter(|_| at < self.len);
         let mut elements = Elements { array, at: place.copied().unwrap_or(array.len() + 1) };
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(elements(r#"["é\u00e9,","",[[]],null]"#), [r#""é\u00e9,""#, r#""""#, "[[]]", "null"]);
         let many: Vec<String> = (0..100).map(|n| n.to_string()).collect();
         assert_eq!(elements(&format!("[{}]", many.join(","))), many);
-        // Deeper than any decoder accepts.
+        // This array is nested deeper than any decoder accepts.
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(elements(&format!("[{deep},1]")), [&*deep, "1"]);
     }

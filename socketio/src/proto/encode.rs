@@ -1,5 +1,5 @@
-//! Encodes packets into frames. Each packet is encoded once, in a thread-local buffer, and shared by all its
-//! recipients.
+//! Encodes packets into frames. Each packet is encoded once, in a thread-local buffer, and its frames are
+//! shared by all recipients.
 
 use std::{cell::Cell, io::Write as _};
 
@@ -13,22 +13,24 @@ use super::{
     parser::{self, Packet, Parser},
 };
 
-/// The maximum length of a header without its namespace: type, attachment count, id and punctuation.
+/// The maximum length of a header without its namespace. It includes the type, the attachment count, the id
+/// and the punctuation.
 const HEADER_MAX: usize = 32;
-/// A buffer with more capacity is freed, so that a large packet does not keep its memory in the thread.
+/// The maximum capacity of the thread-local buffer. A larger buffer is freed, so that a large packet does not
+/// occupy memory permanently.
 const KEEP: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The frames of one packet: its text, followed by its attachments.
+/// The frames of one packet. The text is first, followed by the attachments.
 #[derive(Debug, Clone)]
 pub(crate) enum Frames {
     One([Frame; 1]),
     Many(Vec<Frame>),
-    /// An event in the encoding of a custom parser, and in that of the protocol for observers and other
-    /// servers.
+    /// An event in the encoding of a custom parser for the clients, and in the encoding of the protocol for
+    /// observers and other servers.
     Translated {
         plain: Box<Self>,
         wire: Vec<Frame>,
@@ -61,7 +63,7 @@ impl Frames {
     }
 
     /// Returns the JSON text and the attachments of an event, or of an acknowledgement in the encoding of the
-    /// protocol. `namespace` must be the one it was encoded for.
+    /// protocol. `namespace` must be the namespace that the packet was encoded for.
     pub(crate) fn parts(&self, namespace: &str) -> (&str, Vec<Bytes>) {
         let plain = self.plain();
         let mut frames = plain.iter();
@@ -79,7 +81,7 @@ impl Frames {
         (json, frames.map(|frame| Bytes::copy_from_slice(frame.payload())).collect())
     }
 
-    /// Returns the event in the encoding of the protocol, with an acknowledgement id.
+    /// Returns the event in the encoding of the protocol with the given acknowledgement id.
     pub(crate) fn with_id(&self, namespace: &str, id: u64) -> Self {
         let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
         let attachments = self.plain().get(1..).unwrap_or_default();
@@ -103,7 +105,7 @@ impl Frames {
         }
     }
 
-    /// Returns a copy of the packet that may outlive the queues of the sessions.
+    /// Returns a copy of the packet that may be kept longer than the queues of the sessions.
     pub(crate) fn detached(&self) -> Self {
         let detach = |frames: &[Frame]| frames.iter().map(Frame::detached).collect();
         match self {
@@ -127,7 +129,7 @@ impl Frames {
     }
 }
 
-/// The packet that carries the arguments: an event with its name, or an acknowledgement.
+/// The kind of the packet that contains the arguments, which is an event or an acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Carrier<'a> {
     Event { name: &'a str, id: Option<u64> },
@@ -144,12 +146,13 @@ impl From<Frame> for Frames {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Encoder<'a> {
     pub(crate) namespace: &'a str,
-    /// `None` for the encoding of the protocol.
+    /// The custom parser. `None` selects the encoding of the protocol.
     pub(crate) parser: Option<&'a dyn Parser>,
 }
 
 impl<'a> Encoder<'a> {
-    /// Returns an encoder for the encoding of the protocol, for observers and other servers.
+    /// Returns an encoder that uses the encoding of the protocol. The result is used for observers and other
+    /// servers.
     pub(crate) fn plain(namespace: &'a str) -> Self {
         Self { namespace, parser: None }
     }
@@ -162,7 +165,7 @@ impl Encoder<'_> {
         carrier: Carrier<'_>,
         args: &T,
     ) -> Result<Frames, serde_json::Error> {
-        // Taken out of the thread-local, because `Serialize` is user code and may emit events.
+        // Move the buffer out of the thread-local, because `Serialize` is user code and may emit events.
         let mut buffer = BUFFER.take();
         let frames = self.write(&mut buffer, carrier, args);
         if buffer.capacity() <= KEEP {
@@ -177,8 +180,8 @@ impl Encoder<'_> {
         carrier: Carrier<'_>,
         args: &T,
     ) -> Result<Frames, serde_json::Error> {
-        // The header depends on the number of attachments, which is known only after serialization. The JSON
-        // is therefore written after space for the longest header, and the header is filled in afterwards.
+        // The header depends on the number of attachments, which is known only after serialization.
+        // Therefore, space for the longest header is reserved, and the header is written after the JSON.
         let json = Frame::HEADROOM + HEADER_MAX + self.namespace.len();
         buffer.clear();
         buffer.resize(json, 0);
@@ -191,7 +194,7 @@ impl Encoder<'_> {
         let mut attachments = Vec::new();
         args.write(buffer, &mut attachments)?;
         if buffer.len() == first && matches!(carrier, Carrier::Event { .. }) {
-            // No argument follows the name.
+            // There are no arguments, so remove the comma after the name.
             buffer.pop();
         }
         buffer.push(b']');
@@ -199,7 +202,7 @@ impl Encoder<'_> {
         let wire = match (self.parser, carrier) {
             (None, _) => None,
             (Some(parser), Carrier::Event { id, .. }) => Some(parse(parser, Kind::Event, id)?),
-            // Acknowledgements are sent only to the client, so the encoding of the protocol is not needed.
+            // Acknowledgements are sent only to a client, so the encoding of the protocol is not needed.
             (Some(parser), Carrier::Ack { id }) => {
                 return parse(parser, Kind::Ack, Some(id)).map(Frames::Many);
             }
@@ -217,7 +220,8 @@ impl Encoder<'_> {
         Ok(plain.with_wire(wire))
     }
 
-    /// Encodes an event of another server with the custom parser, if there is one.
+    /// Encodes an event of another server with the custom parser. Returns the event unchanged if there is no
+    /// custom parser.
     pub(crate) fn translate(self, plain: Frames, id: Option<u64>) -> Result<Frames, serde_json::Error> {
         let Some(parser) = self.parser else { return Ok(plain) };
         let (json, attachments) = plain.parts(self.namespace);
@@ -225,16 +229,16 @@ impl Encoder<'_> {
         Ok(plain.with_wire(Some(wire)))
     }
 
-    /// Encodes the CONNECT of a client. `auth` is JSON, or empty.
+    /// Encodes the CONNECT packet of a client. `auth` must be JSON or empty.
     #[cfg(feature = "testing")]
     pub(crate) fn ask(self, auth: &str) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |text| text.extend_from_slice(auth.as_bytes()))
     }
 
-    /// Encodes the response to a CONNECT.
+    /// Encodes the response to a CONNECT packet.
     pub(crate) fn connect(self, sid: &str, pid: Option<&str>) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |text| {
-            // Ids consist of letters, digits, `-` and `_`: no escapes are needed.
+            // Ids consist of letters, digits, `-` and `_`, so no escapes are needed.
             let _ = match pid {
                 Some(pid) => write!(text, r#"{{"sid":"{sid}","pid":"{pid}"}}"#),
                 None => write!(text, r#"{{"sid":"{sid}"}}"#),
@@ -242,7 +246,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// Encodes the refusal of a CONNECT.
+    /// Encodes the refusal of a CONNECT packet.
     pub(crate) fn connect_error(
         self,
         message: &str,
@@ -260,13 +264,14 @@ impl Encoder<'_> {
         })
     }
 
-    /// Encodes the response to a CONNECT for revision 4 of the protocol, whose clients compute their ids
-    /// themselves.
+    /// Encodes the response to a CONNECT packet for revision 4 of the protocol. The response contains no id,
+    /// because these clients compute their ids themselves.
     pub(crate) fn connect_legacy(self) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |_| {})
     }
 
-    /// Encodes the refusal of a CONNECT for revision 4 of the protocol: the data, or else only the message.
+    /// Encodes the refusal of a CONNECT packet for revision 4 of the protocol. The payload is `data` if
+    /// present, and `message` otherwise.
     pub(crate) fn connect_error_legacy(
         self,
         message: &str,
@@ -281,7 +286,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// Encodes a DISCONNECT.
+    /// Encodes a DISCONNECT packet.
     pub(crate) fn disconnect(self) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Disconnect, |_| {})
     }
@@ -294,7 +299,7 @@ impl Encoder<'_> {
                 engineio::__log!(warn, ?kind, %error, "the parser cannot encode what the protocol needs");
             });
         }
-        // Most payloads are only an id.
+        // Most payloads contain only an id.
         let mut text = Vec::with_capacity(Frame::HEADROOM + 64);
         text.resize(Frame::HEADROOM, 0);
         text.push(match kind {
@@ -327,7 +332,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Writes the header so that it ends at `json`, and returns its start.
+/// Writes the header so that it ends at the index `json`. Returns the start of the header.
 fn write_header(
     buffer: &mut [u8],
     json: usize,
@@ -358,7 +363,7 @@ fn write_header(
     at
 }
 
-/// Writes decimal digits so that they end at `end`, and returns their start.
+/// Writes decimal digits so that they end at the index `end`. Returns the start of the digits.
 fn write_number(buffer: &mut [u8], end: usize, mut number: u64) -> usize {
     let mut at = end;
     loop {

@@ -1,15 +1,15 @@
-//! Validates JSON text without building values, for arguments that are passed on undecoded.
+//! Validates JSON text of undecoded arguments without building values.
 //!
-//! `serde_json` would reject text that JavaScript accepts, such as a lone surrogate or a number beyond the
-//! range of doubles, and skips ignored values at any depth.
+//! `serde_json` is not used because it rejects text that JavaScript accepts, such as a lone surrogate or a
+//! number beyond the range of doubles, and does not limit the depth of ignored values.
 
 use super::attachments::Resolver;
 
-/// The maximum nesting depth, as in `serde_json`.
+/// The maximum nesting depth. `serde_json` has the same limit.
 pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Returns the length of the prefix without quotes, backslashes and control characters. Checks eight bytes at
-/// a time within a word.
+/// a time.
 pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
@@ -19,8 +19,8 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
         let control = word.wrapping_sub(ONES * 0x20);
         let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
         let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-        // Bytes below zero have their high bit set now. A borrow may set higher ones, but only after a
-        // correct one.
+        // The high bit is now set in each byte whose subtraction underflowed. A borrow may set further high
+        // bits, but only in bytes after a match.
         let found = (control | quote | backslash) & !word & HIGH;
         if found != 0 {
             return at * 8 + found.trailing_zeros() as usize / 8;
@@ -30,8 +30,8 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
 }
 
-/// The text is not JSON or nested too deeply, or a placeholder refers to no attachment or to that of another
-/// one.
+/// The error that the text is not JSON or is nested too deeply, that a placeholder refers to a missing
+/// attachment, or that two placeholders refer to the same attachment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
@@ -40,7 +40,7 @@ pub(crate) fn check(text: &str) -> Result<(), Invalid> {
     check_depth(text, MAX_DEPTH)
 }
 
-/// As [`check`], with a custom depth limit.
+/// Like [`check`], but with a custom depth limit.
 pub(crate) fn check_depth(text: &str, max_depth: usize) -> Result<(), Invalid> {
     let mut scanner = Scanner::new(text);
     scanner.value(max_depth)?;
@@ -51,7 +51,7 @@ pub(crate) fn check_depth(text: &str, max_depth: usize) -> Result<(), Invalid> {
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     pub(crate) at: usize,
-    /// Processes the objects of a packet with attachments.
+    /// Processes the objects of a packet with attachments. `None` if the text is only validated.
     resolver: Option<Resolver<'a>>,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Enters an array or object. Returns the remaining depth.
+    /// Scans the opening bracket of an array or object. Returns the remaining depth.
     pub(crate) fn open(&mut self, depth: usize) -> Result<usize, Invalid> {
         self.at += 1;
         self.space();

@@ -1,9 +1,9 @@
-//! Lenient JSON decoding for values that other languages write: lone surrogates, and integers with a
-//! fraction.
+//! Decodes JSON leniently, so that lone surrogates and integers with a fraction are accepted.
 //!
-//! JavaScript strings may contain half of a surrogate pair, for which JSON has an escape; many languages
-//! write the number 7 as `7.0`. Rust types reject both. If decoding fails, such values are rewritten and the
-//! text is decoded again; text that decodes at once has no overhead.
+//! JavaScript strings may contain half of a surrogate pair, which JSON represents with an escape, and many
+//! languages write the number 7 as `7.0`. Rust types reject both values. If decoding fails, such values are
+//! rewritten and the text is decoded again. Text without attachments that can be decoded strictly has no
+//! overhead.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::{
     json::{self, Scanner},
 };
 
-/// The replacement of a lone surrogate, of the same length.
+/// The replacement of a lone surrogate. It has the same length as the escape of a surrogate.
 const REPLACEMENT: &str = r"\ufffd";
 
 /// Decodes a value from JSON text.
@@ -22,8 +22,8 @@ pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json:
     read(text, Attachments::NONE, |text, _| serde_json::from_str(text))
 }
 
-/// Decodes text and attachments with `read`. On failure, rewrites the text and calls `read` again, if there
-/// is anything to rewrite.
+/// Decodes text and attachments with `read`. If decoding fails and the text contains values to rewrite,
+/// rewrites the text and calls `read` again.
 pub(crate) fn read<T>(
     text: &str,
     attachments: Attachments<'_>,
@@ -35,8 +35,8 @@ pub(crate) fn read<T>(
             None => Err(error),
         });
     }
-    // The first attempt takes attachments out, which a second one would miss. Check first whether a second
-    // attempt is possible.
+    // The first call of `read` moves owned attachments out, so they would be missing in a second call. Check
+    // first whether a second call is possible.
     let Some(relaxed) = relaxed(text) else { return read(text, attachments) };
     let shared = attachments.share();
     read(text, Attachments::Shared(&shared)).or_else(|_| {
@@ -45,8 +45,8 @@ pub(crate) fn read<T>(
     })
 }
 
-/// Returns the text with each lone surrogate replaced, and with integers written without a fraction. `None`
-/// if there is nothing to rewrite, or if the text is not JSON.
+/// Returns the text with each lone surrogate replaced, and with integers written without a fraction. Returns
+/// `None` if there is nothing to rewrite, or if the text is not JSON.
 #[cold]
 fn relaxed(text: &str) -> Option<String> {
     // Rewriting must not turn invalid text into valid JSON, such as `7.0.0` without its fraction.
@@ -119,8 +119,8 @@ fn unit(text: &str, at: usize) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Returns the digits of an integer that is written with a fraction or an exponent. With an exponent, its
-/// absolute value must fit in 64 bits.
+/// Returns the digits of an integer that is written with a fraction or an exponent, or is `-0`. Returns
+/// `None` for any other number. If the number has an exponent, its absolute value must fit in 64 bits.
 pub(super) fn whole(number: &str) -> Option<Cow<'_, str>> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -142,7 +142,7 @@ pub(super) fn whole(number: &str) -> Option<Cow<'_, str>> {
     if value == 0 {
         return Some("0".into());
     }
-    // The power of ten by which the value, without its trailing zeros, is multiplied.
+    // `value` without its trailing zeros is multiplied by ten to this power.
     let power = exponent.parse::<i64>().ok()?.checked_add(zeros.into())?;
     let power = power.checked_sub(fraction.len().try_into().ok()?)?;
     let value = value.checked_mul(10_u64.checked_pow(power.try_into().ok()?)?)?;
@@ -193,7 +193,7 @@ mod tests {
             ("18446744073709551615.0", "18446744073709551615"),
             ("-9223372036854775808.0", "-9223372036854775808"),
             ("1844674407370955161.5e1", "18446744073709551615"),
-            // Too large for any integer type, which is detected when it is decoded.
+            // The number is too large for 64 bits, which is detected when it is decoded.
             ("18446744073709551616.0", "18446744073709551616"),
         ] {
             assert_eq!(whole(number).as_deref(), Some(expected), "{number}");

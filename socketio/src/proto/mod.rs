@@ -1,4 +1,4 @@
-//! The Socket.IO protocol as pure codecs: <https://socket.io/docs/v4/socket-io-protocol/>.
+//! Implements the Socket.IO protocol as codecs without I/O: <https://socket.io/docs/v4/socket-io-protocol/>.
 //!
 //! This module may use the frame and message types of `engineio`. It must not import any other module of this
 //! crate, do I/O, read a clock or depend on sessions.

@@ -1,11 +1,11 @@
-//! The header of a packet, read in one pass from borrowed text:
+//! Decodes the header of a packet in one pass over borrowed text:
 //! <https://socket.io/docs/v4/socket-io-protocol/#packet-encoding>.
 
 use std::borrow::Cow;
 
 use super::leniency;
 
-/// Reserved event names, which the official clients refuse to emit too.
+/// The reserved event names. The official clients refuse to emit events with these names.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
@@ -14,23 +14,23 @@ pub(crate) fn is_reserved(event: &str) -> bool {
     RESERVED.contains(&event)
 }
 
-/// The type of a [packet](crate::Packet). Node: `PacketType`, which has separate types for packets with
-/// attachments.
+/// The type of a [packet](crate::Packet). Equivalent to `PacketType` in Node.js, which has separate types for
+/// packets with attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A request of a client to join a namespace, or the response of the server.
+    /// A request from a client to join a namespace, or the response of the server.
     Connect,
-    /// One side leaves the namespace.
+    /// One side disconnects from the namespace.
     Disconnect,
     /// An event.
     Event,
     /// The acknowledgement of an event.
     Ack,
-    /// The refusal of a request to join a namespace. Sent only by servers.
+    /// The refusal of a request to join a namespace. Only servers send packets of this type.
     ConnectError,
 }
 
-/// The limits of a packet; see the options of the same names.
+/// The limits of a packet. See the [`ServerConfig`](crate::ServerConfig) options with the same names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PacketLimits {
     pub(crate) max_attachments: usize,
@@ -44,11 +44,12 @@ pub(crate) struct TextPacket<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) id: Option<u64>,
     pub(crate) attachments: usize,
-    /// The JSON text: an array for an event or acknowledgement, an object or nothing for a CONNECT.
+    /// The JSON text. It is an array for an event or acknowledgement, an object or empty for a CONNECT, and
+    /// empty for a DISCONNECT.
     pub(crate) payload: &'a str,
 }
 
-/// A protocol violation of the client, which closes its connection.
+/// A protocol violation by a client. The connection of the client is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// A custom parser could not decode the message.
@@ -92,11 +93,12 @@ impl<'a> TextPacket<'a> {
         };
         let mut namespace = "/";
         if bytes.get(at) == Some(&b'/') {
-            // All bytes before are ASCII, so `at` is a character boundary.
+            // All bytes before `at` are ASCII, so `at` is a character boundary.
             let len = text[at..].find(',').unwrap_or(text.len() - at);
             namespace = &text[at..at + len];
             at = (at + len + 1).min(text.len());
-            // A version 2 client sends its auth payload there, as a query after the name.
+            // A version 2 client sends its auth payload as a query after the name. The query does not count
+            // against the limit.
             let max = limits.max_namespace_length;
             if namespace.len() > max && namespace.find('?').is_none_or(|name| name > max) {
                 return Err(Violation::NameTooLong);
@@ -112,8 +114,8 @@ impl<'a> TextPacket<'a> {
     }
 }
 
-/// Checks that the parts of a packet from a client fit its kind. The payload is validated as JSON only when
-/// it is read.
+/// Checks that the id and the start of the payload of a packet from a client are valid for its kind. The
+/// payload is not validated as JSON here, but when it is decoded.
 pub(crate) fn check(kind: Kind, id: Option<u64>, payload: &str) -> Result<(), Violation> {
     let first = payload.as_bytes().first();
     let valid = match kind {
@@ -126,7 +128,7 @@ pub(crate) fn check(kind: Kind, id: Option<u64>, payload: &str) -> Result<(), Vi
     if valid { Ok(()) } else { Err(Violation::InvalidPayload) }
 }
 
-/// Parses decimal digits; `None` if there are none or the number is too large.
+/// Parses decimal digits. Returns `None` if there are no digits or the number is too large.
 fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let start = *at;
     let mut value: u64 = 0;
@@ -137,7 +139,8 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<u64> {
     (*at > start).then_some(value)
 }
 
-/// Returns the name of an event, the first element of its payload, and the byte offset after it.
+/// Returns the name of an event, which is the first element of the payload, and the byte offset after the
+/// name.
 pub(crate) fn event_name(payload: &str, max_name_length: usize) -> Result<(Cow<'_, str>, usize), Violation> {
     let bytes = payload.as_bytes();
     let space = bytes[1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
@@ -160,7 +163,8 @@ pub(crate) fn event_name(payload: &str, max_name_length: usize) -> Result<(Cow<'
     Ok((name, end))
 }
 
-/// Parses the JSON string at `start`: borrowed unless it contains an escape.
+/// Parses the JSON string at `start`. Returns the string and the byte offset after it. The string is borrowed
+/// unless it contains an escape.
 fn string(payload: &str, start: usize) -> Result<(Cow<'_, str>, usize), Violation> {
     let bytes = payload.as_bytes();
     let mut escaped = false;
@@ -281,7 +285,7 @@ mod tests {
         assert_eq!(name_of("[\"a\",1]"), Ok(("a".into(), 4)));
         assert_eq!(name_of("[ \"a\" ]"), Ok(("a".into(), 5)));
         assert_eq!(name_of(r#"["a\"\u00e9b"]"#), Ok(("a\"éb".into(), 13)));
-        // A name truncated within a surrogate pair.
+        // This name was truncated within a surrogate pair.
         assert_eq!(name_of(r#"["a\ud83d"]"#), Ok(("a\u{fffd}".into(), 10)));
         assert_eq!(name_of("[12,1]"), Ok(("12".into(), 3)));
         for bad in ["[]", "[", "[null]", "[{\"toString\":\"foo\"}]", "[true,\"foo\"]", "[\"a", "[\"a\\", "[1"]

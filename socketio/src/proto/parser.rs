@@ -1,4 +1,4 @@
-//! Custom packet encodings, as an alternative to the JSON of the protocol.
+//! Defines custom packet encodings, which replace the JSON encoding of the protocol.
 
 use std::{
     borrow::Cow,
@@ -12,16 +12,15 @@ use engineio::{Frame, Message};
 use super::json::MAX_DEPTH;
 pub use super::packet::Kind as PacketKind;
 
-/// A custom packet encoding, which all clients of the server must use. Node: `parser`.
+/// A custom packet encoding, which all clients of the server must use. Node.js calls this option `parser`.
 ///
-/// It translates at the edge of the server: handlers and broadcasts do not depend on it. A broadcast is
-/// encoded once for all its recipients. With [connection state recovery](crate::ConnectionStateRecovery), an
-/// event is encoded a second time with its offset, under a lock of its namespace, where a parser must
-/// not emit.
+/// Handlers and broadcasts do not depend on the parser. A broadcast is encoded once for all recipients. If
+/// [connection state recovery](crate::ConnectionStateRecovery) is enabled, an event is encoded a second time
+/// with its offset, while its namespace is locked. A parser must therefore not emit events.
 ///
 /// # Examples
 ///
-/// Packets as four lines of text:
+/// This parser encodes a packet as four lines of text:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -70,36 +69,37 @@ pub use super::packet::Kind as PacketKind;
 /// let io = Server::with_config(ServerConfig::default().parser(Arc::new(Lines) as Arc<dyn Parser>));
 /// ```
 pub trait Parser: fmt::Debug + Send + Sync + 'static {
-    /// Encodes a packet into the messages that carry it, in order; at least one. All their bytes count
+    /// Encodes a packet into one or more messages, which are sent in order. The bytes of all messages count
     /// against [`max_buffered`](field@crate::EngineConfig::max_buffered) and the limits of connection state
-    /// recovery, so a long message has the same effect as a long event.
+    /// recovery.
     ///
     /// # Errors
     ///
-    /// Returns an error if the format cannot carry the packet. Nothing is sent then, and `emit` returns
-    /// [`EmitError::Encode`](crate::EmitError::Encode).
+    /// Returns an error if the format cannot represent the packet. The packet is then not sent, and `emit`
+    /// returns [`EmitError::Encode`](crate::EmitError::Encode).
     fn encode(&self, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError>;
 
     /// Creates the decoder for the messages of one connection.
     fn decoder(&self, limits: ParserLimits) -> Box<dyn Decoder>;
 }
 
-/// Decodes the messages of one connection. Created by a [`Parser`].
+/// Decodes the messages of one connection. A `Decoder` is created by a [`Parser`].
 pub trait Decoder: Send {
-    /// Decodes the next message; `None` if the packet needs more messages.
+    /// Decodes the next message. Returns `None` if further messages are needed to complete the packet.
     ///
-    /// The server validates the packet afterwards: the payload must be JSON of bounded depth that fits the
-    /// kind, each placeholder must refer to an attachment of its own, and the event name must not be
-    /// reserved. The decoder must bound the size of the packet: each message is within
-    /// [`ParserLimits::max_bytes`], but a format that expands its input needs a limit of its own.
+    /// The server validates the returned packet. The payload must be JSON of bounded depth that is valid for
+    /// the kind, each placeholder must refer to a different attachment, and the event name must not be
+    /// reserved. The decoder must limit the size of the packet. Each message has at most
+    /// [`ParserLimits::max_bytes`], but a decoder of a format that expands its input must enforce an
+    /// additional limit.
     ///
     /// # Errors
     ///
-    /// Returns an error if the message violates the format: the connection is closed.
+    /// Returns an error if the message violates the format. The connection is then closed.
     fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError>;
 }
 
-/// The decoder of one connection. A panic of the decoder closes the connection, like an error.
+/// The decoder of one connection. A panic of the decoder is treated as an error, so the connection is closed.
 pub(crate) struct GuardedDecoder(Option<Box<dyn Decoder>>);
 
 impl GuardedDecoder {
@@ -113,7 +113,7 @@ impl GuardedDecoder {
     }
 }
 
-/// Encodes a packet with a parser. A panic is an error.
+/// Encodes a packet with a parser. Returns an error if the parser panics.
 pub(crate) fn encode(parser: &dyn Parser, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError> {
     let frames = catch_panic(|| parser.encode(packet))??;
     // A packet without messages would be lost silently.
@@ -133,31 +133,32 @@ const PANICKED: ParseError = ParseError::new("the parser panicked");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParserLimits {
-    /// The maximum size in bytes of a packet that consists of several messages:
+    /// The maximum size in bytes of a packet that consists of several messages. This is the value of
     /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which also bounds each
     /// message.
     pub max_bytes: usize,
-    /// The maximum nesting depth of arrays and objects in a payload:
+    /// The maximum nesting depth of arrays and objects in a payload. This is the value of
     /// [`max_json_depth`](field@crate::ServerConfig::max_json_depth).
     pub max_depth: usize,
 }
 
-/// A packet, as a [`Parser`] encodes and decodes it.
+/// A packet that a [`Parser`] encodes and decodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Packet<'a> {
     /// The packet type.
     pub kind: PacketKind,
-    /// The namespace, `/` by default.
+    /// The namespace. The default namespace is `/`.
     pub namespace: Cow<'a, str>,
-    /// The acknowledgement id: of an event that expects an acknowledgement, or of the acknowledgement itself.
+    /// The acknowledgement id. Set on an acknowledgement, and on an event that requests an acknowledgement.
     pub id: Option<u64>,
-    /// JSON text: an array for an event, with its name first, and for an acknowledgement; an object or
-    /// nothing for a CONNECT; any value for a `CONNECT_ERROR`; nothing for a DISCONNECT. An attachment is
-    /// written as `{"_placeholder":true,"num":0}`. A key spelled with an escape, as `"\u005fplaceholder"`,
+    /// The JSON text. It is an array for an event, whose first element is the event name, and for an
+    /// acknowledgement. It is an object or empty for a CONNECT, any value for a `CONNECT_ERROR`, and empty
+    /// for a DISCONNECT. An attachment is represented by a placeholder such as
+    /// `{"_placeholder":true,"num":0}`. A key that is written with an escape, such as `"\u005fplaceholder"`,
     /// does not mark a placeholder.
     pub payload: Cow<'a, str>,
-    /// The attachments that the placeholders refer to by index. Without attachments, no object is a
+    /// The attachments that the placeholders refer to by index. If there are no attachments, no object is a
     /// placeholder.
     pub attachments: Cow<'a, [Bytes]>,
 }

@@ -1,4 +1,4 @@
-//! The [`Application`] of the engine, which creates a connection for each session.
+//! Implements the [`Application`] of the engine, which creates a connection for each session.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use engineio::{Application, HandshakeRequest, SessionHandle};
 
 use crate::{config::ServerConfig, connection::Connection, registry::Namespaces};
 
-/// Creates the [`Connection`] of each engine session.
+/// An [`Application`] that creates the [`Connection`] of each engine session.
 pub(crate) struct SocketIoApplication {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) config: Arc<ServerConfig>,

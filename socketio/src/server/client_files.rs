@@ -1,4 +1,4 @@
-//! The official client's bundles, served under the path. Node: `serveClient`.
+//! Serves the bundles of the official client, like the option `serveClient` in Node.js.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use parking_lot::Mutex;
 
-/// The bundles of the npm package `socket.io-client`; no other file of its directory is served.
+/// The bundles of the npm package `socket.io-client`. No other file in the directory is served.
 const NAMES: [&str; 8] = [
     "socket.io.js",
     "socket.io.js.map",
@@ -22,21 +22,21 @@ const NAMES: [&str; 8] = [
     "socket.io.msgpack.min.js.map",
 ];
 
-/// A directory of bundles. The package version is the entity tag.
+/// A directory of bundles. The version of the npm package is used as the entity tag.
 #[derive(Debug)]
 pub(crate) struct ClientFiles {
     folder: PathBuf,
     etag: Option<HeaderValue>,
     compress: bool,
-    /// Compressed bundles by file name and content coding.
+    /// The compressed bundles by file name and content coding.
     compressed: Mutex<HashMap<(&'static str, &'static str), Compressed>>,
 }
 
-/// The original file and its compressed form.
+/// A file and the compressed content of the file.
 type Compressed = (Bytes, Bytes);
 
 impl ClientFiles {
-    /// Reads the version from the `package.json` next to the directory.
+    /// Reads the package version from the file `package.json` in the parent of the directory.
     pub(crate) fn new(folder: &Path, compress: bool) -> Self {
         let version = || {
             let package = std::fs::read(folder.parent()?.join("package.json")).ok()?;
@@ -92,7 +92,8 @@ impl ClientFiles {
         response
     }
 
-    /// Returns the compressed file from the cache, or compresses it again if the file has changed.
+    /// Returns the compressed file from the cache. If the file is not cached or has changed, compresses the
+    /// file.
     async fn compressed(&self, name: &'static str, coding: &'static str, file: &Bytes) -> Option<Bytes> {
         if let Some((of, compressed)) = self.compressed.lock().get(&(name, coding))
             && of == file
@@ -134,7 +135,7 @@ mod tests {
             assert!(first.len() < 200);
             assert_eq!(first.as_ptr(), get(accept).await.1.as_ptr());
         }
-        // A replaced file is served at once.
+        // A changed file is served immediately.
         let (_, before) = get("br").await;
         std::fs::write(folder.join("socket.io.js"), "let y = 2;\n".repeat(1000)).unwrap();
         assert_ne!(get("br").await.1, before);

@@ -22,7 +22,7 @@ use crate::{
 type Key = (ServerId, u64);
 type Running = Pin<Box<dyn Future<Output = Option<Key>> + Send>>;
 
-/// Acknowledgements that are collected for another server.
+/// A broadcast of another server whose acknowledgements are being collected.
 struct Gathering {
     id: u64,
     outcomes: Arc<AckCollector>,
@@ -30,21 +30,21 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// Stops collecting. The pending acknowledgements are released before the next message is handled.
+    /// Stops collecting, and removes the pending acknowledgements.
     fn give_up(&self) {
         self.forward.abort();
         self.outcomes.cancel(self.id);
     }
 }
 
-/// The task that executes the requests of other servers, in order.
+/// The task that executes the requests of other servers in the order in which they arrive.
 pub(crate) struct Worker {
     cluster: Arc<Cluster>,
     namespaces: Arc<Namespaces>,
-    /// Long-running requests, which run concurrently.
+    /// Long-running requests. They are executed concurrently.
     running: FuturesUnordered<Running>,
     max_running: usize,
-    /// The collected acknowledgements among `running`.
+    /// The requests in `running` that collect acknowledgements.
     gatherings: HashMap<Key, Gathering>,
 }
 
@@ -58,7 +58,8 @@ impl Worker {
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         loop {
             tokio::select! {
-                // `biased`: a server that has left may have replied before it left.
+                // Use `biased` to read queued responses first, because a server may have responded before it
+                // left.
                 biased;
                 inbound = inbox.inbound.recv() => match inbound {
                     Some(Inbound::Message(message)) => self.message(&message),
@@ -135,7 +136,8 @@ impl Worker {
         self.running.len() >= self.max_running
     }
 
-    /// Forwards each acknowledgement to the requesting server, in batches if several are ready.
+    /// Forwards each acknowledgement to the requesting server. Acknowledgements that are ready at the same
+    /// time are forwarded as one batch.
     fn gather(&mut self, (server, request): Key, mut pending: PendingBroadcast) {
         self.cluster.reply(server, request, ReplyBody::Recipients(pending.outcomes.recipients()));
         let (abort, registration) = AbortHandle::new_pair();
@@ -153,7 +155,8 @@ impl Worker {
         }));
     }
 
-    /// Starts the handler of a server event. Returns `false` if there is none, or if too many requests run.
+    /// Starts the handler of a server event. Returns `false` if the event has no handler, or if too many
+    /// requests are running.
     fn server_event(&mut self, adapter: &Arc<Adapter>, message: &Message, packet: &Frames) -> bool {
         let Op::ServerEvent { request, .. } = message.op else { return false };
         if self.is_full() {
@@ -187,8 +190,8 @@ impl Worker {
     }
 }
 
-/// Encodes an event of another server for the clients of this one. Returns `None` if that fails; the
-/// requesting server then reports this one as missing.
+/// Encodes an event of another server for the clients of this server. Returns `None` if encoding fails; for a
+/// broadcast with acknowledgements, the requesting server then reports this server as missing.
 fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -> Option<Frames> {
     match adapter.encoder().translate(packet, id) {
         Ok(packet) => Some(flags.apply_to(packet)),
@@ -200,7 +203,8 @@ fn translate(adapter: &Adapter, packet: Frames, id: Option<u64>, flags: Flags) -
 }
 
 impl Drop for Worker {
-    /// Also runs when the task is dropped with its runtime, so that no server waits for this one.
+    /// Leaves the cluster. This also happens when the task is dropped with its runtime, so no server waits
+    /// for this server.
     fn drop(&mut self) {
         self.cluster.leave();
     }

@@ -1,4 +1,5 @@
-//! The public [`Server`]: namespaces under one path, served as a tower service or by its own accept loop.
+//! Defines the public [`Server`], which serves namespaces under one path as a tower service or with its own
+//! accept loop.
 //!
 //! This module may import all layers from `connection` downwards. It must not import `testing` or
 //! `typescript`.
@@ -40,11 +41,12 @@ use crate::{
     server::{application::SocketIoApplication, client_files::ClientFiles, inbound::Worker},
 };
 
-/// A Socket.IO server: a handle that is cheap to clone, a tower service and a tower layer.
+/// A Socket.IO server, which is a tower service and a tower layer. A `Server` is a handle that is cheap to
+/// clone.
 ///
 /// # Examples
 ///
-/// Standalone:
+/// Running a standalone server:
 ///
 /// ```no_run
 /// use socketio::{Namespace, Server};
@@ -55,9 +57,9 @@ use crate::{
 /// # }
 /// ```
 ///
-/// For TLS, or a Unix socket behind a proxy, see [`serve`](Self::serve).
+/// To use TLS, or a Unix socket behind a proxy, see [`serve`](Self::serve).
 ///
-/// In an axum application, with a clone that emits from elsewhere:
+/// Using the server in an axum application, with a clone of the handle that emits from another route:
 ///
 /// ```
 /// use socketio::{Namespace, Server};
@@ -82,7 +84,7 @@ struct Shared {
     path: Box<str>,
     client_files: Option<ClientFiles>,
     cluster: Option<Arc<Cluster>>,
-    /// Becomes `true` when the server closes.
+    /// Set to `true` when the server is closed.
     closed: watch::Sender<bool>,
 }
 
@@ -106,26 +108,28 @@ impl Server {
         Self::with_config(ServerConfig::default())
     }
 
-    /// Creates a server.
+    /// Creates a server with the given options.
     ///
     /// # Panics
     ///
-    /// Panics if an interval, a timeout, a limit of the accept loop or a queue limit is zero, if no transport
-    /// is enabled, if the path does not begin with a slash, or if the cookie is one that no browser accepts.
+    /// Panics if an interval, a timeout, a limit of the accept loop or a queue limit is zero, if
+    /// [`max_json_depth`](field@ServerConfig::max_json_depth) is zero or greater than 128, if no transport is
+    /// enabled, if the path does not begin with a slash, or if the options of the cookie are such that
+    /// browsers reject the cookie.
     #[track_caller]
     pub fn with_config(config: ServerConfig) -> Self {
         let config = Arc::new(config);
         Self::build(config.clone(), Arc::new(Namespaces::new(config)), None)
     }
 
-    /// Creates a server that shares its namespaces and rooms with the other servers of this process on `bus`:
-    /// broadcasts reach the sockets of all of them. The server leaves the bus when it is
+    /// Creates a server that shares its namespaces and rooms with the other servers of this process on `bus`.
+    /// Broadcasts reach the sockets of all servers on the bus. The server leaves the bus when it is
     /// [closed](Self::close) or dropped.
     ///
     /// # Panics
     ///
-    /// As [`with_config`](Self::with_config), and outside of a Tokio runtime: a spawned task receives the
-    /// messages of the other servers.
+    /// Panics under the same conditions as [`with_config`](Self::with_config). Panics if called outside of a
+    /// Tokio runtime, because the messages of the other servers are received by a spawned task.
     #[track_caller]
     pub fn with_bus(config: ServerConfig, bus: &MemoryBus) -> Self {
         let runtime = tokio::runtime::Handle::current();
@@ -155,7 +159,7 @@ impl Server {
         let sessions = SocketIoApplication { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
-        // Requests of sessions may take as long as the shutdown of the sessions.
+        // Requests of sessions may remain open until the sessions are shut down.
         let shutdown = config.engine.shutdown_spread.saturating_add(config.engine.shutdown_timeout);
         let drain_timeout = config.listen.drain_timeout.max(shutdown);
         let connections = Connections::new(config.listen.clone().drain_timeout(drain_timeout));
@@ -164,11 +168,11 @@ impl Server {
         Self { shared: Arc::new(shared), engine }
     }
 
-    /// Adds a namespace. Node: `io.of(path)`.
+    /// Adds a namespace. Equivalent to `io.of(path)` in Node.js.
     ///
     /// # Panics
     ///
-    /// Panics if the path is already taken, or longer than
+    /// Panics if the server already has a namespace with this path, or if the path is longer than
     /// [`max_namespace_length`](field@ServerConfig::max_namespace_length).
     #[track_caller]
     #[must_use]
@@ -183,22 +187,25 @@ impl Server {
         self
     }
 
-    /// Adds a dynamic namespace: its path is a pattern with parameters in braces, such as `/game-{id}`. A
-    /// parameter matches one or more characters other than a slash; `{*rest}` at the end matches slashes too.
-    /// Node: `io.of(/^\/game-.+$/)`.
+    /// Adds a dynamic namespace, whose path is a pattern with parameters in braces, such as `/game-{id}`. A
+    /// parameter matches one or more characters other than a slash; a parameter `{*rest}` at the end of the
+    /// pattern can also match slashes. Equivalent to `io.of(/^\/game-.+$/)` in Node.js.
     ///
-    /// Each matching path is a child namespace with its own rooms and the handlers of `namespace`. It is
-    /// created when the first client joins and removed when the last one leaves, unless
-    /// [`cleanup_empty_child_namespaces`](field@ServerConfig::cleanup_empty_child_namespaces) is off; there
-    /// are at most [`max_dynamic_namespaces`](field@ServerConfig::max_dynamic_namespaces). While it exists,
-    /// [`of`](Self::of) finds it. [`Handshake::param`](crate::Handshake::param) returns the parameters.
+    /// Each matching path is a child namespace with its own rooms and the handlers of `namespace`. A child
+    /// namespace is created when the first client joins. It is removed when the last client leaves, unless
+    /// [`cleanup_empty_child_namespaces`](field@ServerConfig::cleanup_empty_child_namespaces) is `false`. At
+    /// most [`max_dynamic_namespaces`](field@ServerConfig::max_dynamic_namespaces) child namespaces exist at
+    /// a time. [`of`](Self::of) selects the sockets of an existing child namespace, and
+    /// [`Handshake::param`](crate::Handshake::param) returns the value of a parameter.
     ///
-    /// A static namespace takes precedence; of several matching patterns, the one that was added first.
+    /// If a path also belongs to a static namespace, the static namespace is used. If several patterns match
+    /// a path, the pattern that was added first is used.
     ///
     /// # Panics
     ///
-    /// Panics if a brace is unbalanced, if a parameter name is empty or repeated, if it contains anything but
-    /// letters, digits, `_` and `-`, if two parameters are adjacent, or if `{*rest}` is not at the end.
+    /// Panics if a brace is unbalanced, if a parameter name is empty or repeated, if a parameter name
+    /// contains anything except letters, digits, `_` and `-`, if two parameters are adjacent, or if `{*rest}`
+    /// is not at the end.
     ///
     /// # Examples
     ///
@@ -218,16 +225,17 @@ impl Server {
         self
     }
 
-    /// As [`dynamic`](Self::dynamic), restricted to the paths that an async predicate accepts. The predicate
-    /// is called for each client that connects, with the path and the handshake. Node:
-    /// `io.of((name, auth, next) => ...)`.
+    /// Like [`dynamic`](Self::dynamic), but restricted to the paths that an async predicate accepts. The
+    /// predicate is called with the path and the handshake of each client that connects. Equivalent to
+    /// `io.of((name, auth, next) => ...)` in Node.js.
     ///
-    /// If it returns `false` or panics, the next dynamic namespace is tried; after the last one, the client
-    /// is refused. While a path has clients, it belongs to the dynamic namespace that they joined.
+    /// If the predicate returns `false` or panics, the next matching dynamic namespace is tried. If no
+    /// dynamic namespace accepts the path, the client is refused. While a path has clients, further clients
+    /// with the same path can join only the dynamic namespace of these clients.
     ///
     /// # Panics
     ///
-    /// As [`dynamic`](Self::dynamic).
+    /// Panics under the same conditions as [`dynamic`](Self::dynamic).
     ///
     /// # Examples
     ///
@@ -261,8 +269,8 @@ impl Server {
         Dynamic::new(pattern, hooks, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
     }
 
-    /// Returns the existing child namespaces of the [dynamic](Self::dynamic) namespaces with this pattern, to
-    /// emit to all of them. Node: `emit` of the parent namespace.
+    /// Returns the existing child namespaces of the [dynamic](Self::dynamic) namespaces with this pattern.
+    /// Emitting to each of them is equivalent to `emit` of the parent namespace in Node.js.
     ///
     /// # Examples
     ///
@@ -278,46 +286,48 @@ impl Server {
         children.into_iter().map(|adapter| BroadcastOperator::new(Some(adapter)))
     }
 
-    /// Selects all sockets of a namespace. Node: `io.of(path)`.
+    /// Selects all sockets of a namespace. Equivalent to `io.of(path)` in Node.js.
     pub fn of(&self, path: &str) -> BroadcastOperator {
         BroadcastOperator::new(self.shared.namespaces.adapter(path))
     }
 
-    /// Selects the sockets in a room of the namespace `/`. Node: `io.to(room)`.
+    /// Selects the sockets in a room of the namespace `/`. Equivalent to `io.to(room)` in Node.js.
     pub fn to(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.of("/").to(room)
     }
 
-    /// Selects the sockets of the namespace `/` that are not in a room. Node: `io.except(room)`.
+    /// Selects the sockets of the namespace `/` that are not in a room. Equivalent to `io.except(room)` in
+    /// Node.js.
     pub fn except(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.of("/").except(room)
     }
 
-    /// Selects the sockets of the namespace `/` on this server of a cluster. Node: `io.local`.
+    /// Selects the sockets of the namespace `/` on this server only. Equivalent to `io.local` in Node.js.
     pub fn local(&self) -> BroadcastOperator {
         self.of("/").local()
     }
 
-    /// Selects all sockets of the namespace `/` for a volatile event: see [`BroadcastOperator::volatile`].
-    /// Node: `io.volatile`.
+    /// Selects all sockets of the namespace `/` for a volatile event. See [`BroadcastOperator::volatile`].
+    /// Equivalent to `io.volatile` in Node.js.
     pub fn volatile(&self) -> BroadcastOperator {
         self.of("/").volatile()
     }
 
-    /// Sends an event to all sockets of the namespace `/`. Node: `io.emit(event, ...)`.
+    /// Sends an event to all sockets of the namespace `/`. Equivalent to `io.emit(event, ...)` in Node.js.
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::emit`].
+    /// Returns the same errors as [`BroadcastOperator::emit`].
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         self.of("/").emit(event, args)
     }
 
-    /// Sends an event to the namespace `/` on all other servers of the cluster. Node: `io.serverSideEmit(event, ...)`.
+    /// Sends an event to the namespace `/` on all other servers of the cluster. Equivalent to
+    /// `io.serverSideEmit(event, ...)` in Node.js.
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::server_side_emit`].
+    /// Returns the same errors as [`BroadcastOperator::server_side_emit`].
     pub fn server_side_emit<T: ToArgs + ?Sized>(
         &self,
         event: impl EventName<T>,
@@ -326,16 +336,16 @@ impl Server {
         self.of("/").server_side_emit(event, args)
     }
 
-    /// As [`server_side_emit`](Self::server_side_emit), and waits for the acknowledgements. Node:
-    /// `io.serverSideEmitWithAck(event, ...)`.
+    /// Sends an event like [`server_side_emit`](Self::server_side_emit), and waits for the acknowledgements.
+    /// Equivalent to `io.serverSideEmitWithAck(event, ...)` in Node.js.
     ///
     /// # Errors
     ///
-    /// As [`BroadcastOperator::server_side_emit_with_ack`].
+    /// See [`BroadcastOperator::server_side_emit_with_ack`].
     ///
     /// # Cancel safety
     ///
-    /// As [`BroadcastOperator::server_side_emit_with_ack`].
+    /// See [`BroadcastOperator::server_side_emit_with_ack`].
     pub async fn server_side_emit_with_ack<A: FromArgs, T: ToArgs + ?Sized>(
         &self,
         event: impl EventName<T>,
@@ -344,54 +354,55 @@ impl Server {
         self.of("/").server_side_emit_with_ack(event, args).await
     }
 
-    /// Returns the number of servers in the cluster, including this one; 1 without a cluster. Node:
-    /// `adapter.serverCount()`.
+    /// Returns the number of servers in the cluster, including this server, or 1 if there is no cluster.
+    /// Equivalent to `adapter.serverCount()` in Node.js.
     pub fn server_count(&self) -> usize {
         self.shared.cluster.as_ref().map_or(1, |cluster| cluster.servers().len().max(1))
     }
 
-    /// Returns the id of this server in its cluster, or `None` without a cluster.
+    /// Returns the id of this server in its cluster, or `None` if there is no cluster.
     pub fn server_id(&self) -> Option<ServerId> {
         self.shared.cluster.as_ref().map(|cluster| cluster.id)
     }
 
-    /// Returns the number of sessions. Node: `io.engine.clientsCount`.
+    /// Returns the number of open Engine.IO sessions. Equivalent to `io.engine.clientsCount` in Node.js.
     pub fn session_count(&self) -> usize {
         self.engine.session_count()
     }
 
-    /// Returns how often clients have hit a limit of the engine since the start.
+    /// Returns how often clients have hit a limit of the engine since the server was created.
     pub fn limit_hits(&self, limit: Limit) -> u64 {
         self.engine.limit_hits(limit)
     }
 
-    /// Returns the number of packets dropped on open connections because the client was too slow. Each
-    /// recipient of a broadcast counts. Packets that are still queued when a connection closes do not count.
+    /// Returns the number of packets dropped on open connections because the client was too slow. A broadcast
+    /// is counted once per recipient. Packets that are still queued when a connection is closed are not
+    /// counted.
     pub fn dropped_packets(&self) -> u64 {
         self.engine.dropped_messages()
     }
 
-    /// Returns the number of connection attempts to a namespace that were refused: by its
-    /// [auth function](Namespace::with_auth), for an unknown namespace, or by a limit. Each of them is
-    /// answered with `connect_error`.
+    /// Returns the number of refused requests to join a namespace. A request is refused by the [auth
+    /// function](Namespace::with_auth) of the namespace, because the namespace is unknown, or because of a
+    /// limit. The client receives a `connect_error` for each refused request.
     pub fn connect_errors(&self) -> u64 {
         self.shared.namespaces.connect_errors()
     }
 
-    /// Returns the counters of the connections accepted by [`listen`](Self::listen) and
-    /// [`serve`](Self::serve): open and refused ones.
+    /// Returns the counters of open and refused connections of [`listen`](Self::listen) and
+    /// [`serve`](Self::serve).
     pub fn connections(&self) -> &Connections {
         &self.shared.connections
     }
 
-    /// Returns the number of sockets in a namespace; 0 if the namespace does not exist.
+    /// Returns the number of sockets of a namespace on this server, or 0 if the namespace does not exist.
     pub fn socket_count(&self, path: &str) -> usize {
         self.shared.namespaces.adapter(path).map_or(0, |adapter| adapter.len())
     }
 
-    /// Returns the sockets of a namespace on this server, with their [data](crate::Socket::data). `None` if
-    /// the namespace does not exist, or if the data of its sockets is not of type `D`. Node:
-    /// `io.of(path).sockets`.
+    /// Returns the sockets of a namespace on this server, with their [data](crate::Socket::data). Returns
+    /// `None` if the namespace does not exist, or if the data of its sockets is not of type `D`. Equivalent
+    /// to `io.of(path).sockets` in Node.js.
     ///
     /// # Examples
     ///
@@ -409,7 +420,8 @@ impl Server {
         self.shared.namespaces.typed_adapter::<D>(path).map(Sockets::new)
     }
 
-    /// Accepts connections on an address until [`close`](Self::close). Responds to other paths with 404.
+    /// Accepts connections on an address until [`close`](Self::close) is called. Responds with 404 to
+    /// requests for paths that the server does not serve.
     ///
     /// # Errors
     ///
@@ -417,24 +429,25 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops accepting; open connections continue.
+    /// If the future is dropped, no further connections are accepted; open connections are not closed.
     pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
         let listener = self.shared.connections.config().bind(address).await?;
         self.serve(listener).await
     }
 
-    /// Accepts connections from a listener until [`close`](Self::close). Responds to other paths with 404.
+    /// Accepts connections from a listener until [`close`](Self::close) is called. Responds with 404 to
+    /// requests for paths that the server does not serve.
     ///
-    /// The listener is a [`TcpListener`](tokio::net::TcpListener), a `UnixListener`, either of them with TLS
-    /// (`Tls`, with the cargo feature `tls`), or a custom [`Listener`].
+    /// The listener is a [`TcpListener`](tokio::net::TcpListener), a `UnixListener`, a `Tls` that wraps
+    /// either of them (cargo feature `tls`), or a custom [`Listener`].
     ///
     /// # Errors
     ///
-    /// As [`engineio::serve`].
+    /// Returns the same errors as [`engineio::serve`].
     ///
     /// # Cancel safety
     ///
-    /// As [`listen`](Self::listen).
+    /// See [`listen`](Self::listen).
     ///
     /// # Examples
     ///
@@ -452,15 +465,16 @@ impl Server {
         engine.serve(listener, &shared.path, self, connections, closed).await
     }
 
-    /// As [`serve`](Self::serve), with a fallback service for all other paths.
+    /// Accepts connections like [`serve`](Self::serve), but passes requests for all other paths to a fallback
+    /// service.
     ///
     /// # Errors
     ///
-    /// As [`engineio::serve`].
+    /// Returns the same errors as [`engineio::serve`].
     ///
     /// # Cancel safety
     ///
-    /// As [`listen`](Self::listen).
+    /// See [`listen`](Self::listen).
     pub async fn serve_with<S, B>(self, listener: impl Listener, fallback: S) -> io::Result<()>
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -473,27 +487,29 @@ impl Server {
         self.engine.serve(listener, &self.shared.path, self.layer(fallback), connections, closed).await
     }
 
-    /// Returns `true` if [`close`](Self::close) was called: new sessions are refused with 503. A health check
-    /// can report it, so that the load balancer routes clients remote.
+    /// Returns `true` if [`close`](Self::close) was called. New sessions are then refused with 503. A health
+    /// check can report this state so that a load balancer routes new clients to other servers.
     pub fn is_closing(&self) -> bool {
         *self.shared.closed.borrow()
     }
 
-    /// Closes all connections with the reason "server shutting down", and stops [`listen`](Self::listen) and
-    /// [`serve`](Self::serve). Returns when all their tasks have finished. Node: `io.close()`.
+    /// Closes all sessions with the reason "server shutting down", and stops [`listen`](Self::listen) and
+    /// [`serve`](Self::serve). Returns when the tasks of all sessions have finished. Equivalent to
+    /// `io.close()` in Node.js.
     ///
-    /// No DISCONNECT packet is sent, so that clients reconnect, to another server if there is one. The closes
-    /// are spread over [`shutdown_spread`](field@engineio::EngineConfig::shutdown_spread), zero by default.
-    /// Handlers that still run [`shutdown_timeout`](field@engineio::EngineConfig::shutdown_timeout) after the
-    /// last close, 10 seconds by default, are dropped.
+    /// No DISCONNECT packet is sent, so clients reconnect, possibly to another server. Sessions are closed at
+    /// intervals over the duration [`shutdown_spread`](field@engineio::EngineConfig::shutdown_spread), which
+    /// is zero by default. Handlers that are still running
+    /// [`shutdown_timeout`](field@engineio::EngineConfig::shutdown_timeout) after the last session was
+    /// closed, 10 seconds by default, are dropped.
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime.
+    /// Panics if called outside of a Tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// The shutdown continues if the future is dropped.
+    /// If the future is dropped, the shutdown continues.
     ///
     /// # Examples
     ///
@@ -517,7 +533,7 @@ impl Server {
     fn closed(&self) -> impl Future<Output = ()> + use<> {
         let mut closed = self.shared.closed.subscribe();
         async move {
-            // The sender is dropped with the server, which also counts as closed.
+            // An error means that the server was dropped, which also counts as closed.
             let _ = closed.wait_for(|closed| *closed).await;
         }
     }
@@ -544,7 +560,7 @@ impl Server {
         Some((files, ClientFiles::file_name(name)?))
     }
 
-    /// Responds to a request for which [`matches`](Self::matches) returned `true`.
+    /// Responds to a request, for which [`matches`](Self::matches) must have returned `true`.
     pub(crate) fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
     where
         B: Body + Send + 'static,

@@ -1,4 +1,4 @@
-//! [`Server`] as a tower service and as a layer.
+//! Implements the tower service and the tower layer of a [`Server`].
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::server::{Server, status};
 
 pin_project! {
-    /// The body of a response of a [`Server`], or of the service inside its [layer](ServerService).
+    /// The response body of a [`Server`], or of the inner service of a [layer](ServerService).
     #[derive(Debug)]
     pub struct ResponseBody<B = Empty<Bytes>> {
         #[pin]
@@ -61,7 +61,8 @@ where
     }
 }
 
-/// An error of a body of the service inside a [`Server`] layer. Bodies of the server itself never fail.
+/// The error of a response body of the inner service in a [`Server`] layer. Response bodies of the server
+/// itself never fail.
 #[derive(Debug)]
 pub struct BodyError(Box<dyn Error + Send + Sync>);
 
@@ -77,7 +78,7 @@ impl Error for BodyError {
     }
 }
 
-/// The future of a [`Server`] as a service. It never fails.
+/// The response future of a [`Server`]. It never resolves to an error.
 pub struct ResponseFuture(engineio::BoxFuture<Response<Full<Bytes>>>);
 
 impl Future for ResponseFuture {
@@ -124,7 +125,8 @@ impl<S> Layer<S> for Server {
     }
 }
 
-/// A service wrapped by a [`Server`] layer: the inner service handles the requests for all other paths.
+/// A service wrapped by a [`Server`] layer. The server handles the requests for its paths; the inner service
+/// handles all other requests.
 #[derive(Debug, Clone)]
 pub struct ServerService<S> {
     server: Server,

@@ -1,4 +1,4 @@
-//! A client of the server under test.
+//! Implements a client of the server under test.
 
 use std::{
     collections::HashMap,
@@ -38,10 +38,11 @@ use crate::{
 
 /// The timeout for events that should arrive immediately.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The maximum number of queued events; beyond it, the client stops polling.
+/// The maximum number of queued events. When the limit is reached, the client stops polling.
 const MAX_WAITING: usize = 1024;
 
-/// A client in a namespace. Dropping it drops its connection, as a closed browser does.
+/// A client that has joined a namespace. Dropping a `TestClient` drops its connection, as when a browser is
+/// closed.
 ///
 /// # Examples
 ///
@@ -81,13 +82,14 @@ pub struct TestEvent {
     pub name: String,
     /// The arguments, without the offset of connection state recovery.
     pub args: Args,
-    /// The id of the acknowledgement, if the server expects one; see [`TestClient::answer`].
+    /// The acknowledgement id if the server expects an acknowledgement. Use [`TestClient::answer`] to
+    /// acknowledge the event.
     pub ack: Option<u64>,
     offset: Option<String>,
 }
 
 impl TestEvent {
-    /// Decodes the arguments. Panics if they are of another type.
+    /// Decodes the arguments. Panics if they do not match `T`.
     fn read<T: FromArgs>(&self) -> T {
         let payload =
             Payload { json: self.args.json().to_owned(), attachments: self.args.attachments().to_vec() };
@@ -95,11 +97,11 @@ impl TestEvent {
     }
 }
 
-/// The claim of a client that reconnects with connection state recovery.
+/// The claim of a reconnecting client to its old socket, for connection state recovery.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
     pub(super) pid: Option<Box<str>>,
-    /// The offset of the last event that the test has received.
+    /// The offset of the last event that the test has read.
     pub(super) offset: Option<String>,
 }
 
@@ -109,7 +111,7 @@ struct Joined {
     pid: Option<Box<str>>,
 }
 
-/// The JSON array of a packet, with its attachments.
+/// The JSON array of a packet and the attachments of the packet.
 struct Payload {
     json: String,
     attachments: Vec<Bytes>,
@@ -157,33 +159,33 @@ impl TestClient {
         Ok(Self { wire, namespace, id: sid, claim, recovered, next_ack, acks, events, reader })
     }
 
-    /// Returns the id of the socket, as [`Socket::id`](crate::Socket::id) on the server.
+    /// Returns the id of the socket, which is equal to [`Socket::id`](crate::Socket::id) on the server.
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Returns `true` if the client has recovered the socket of the client passed to
-    /// [`recover`](super::Connect::recover). Node: `socket.recovered` of the client.
+    /// [`recover`](super::Connect::recover). Equivalent to `socket.recovered` of the official client.
     pub fn recovered(&self) -> bool {
         self.recovered
     }
 
-    /// Drops the connection and returns the claim to its socket.
+    /// Drops the connection and returns the claim to the socket of the client.
     pub(super) fn leave_claim(mut self) -> Claim {
         std::mem::take(&mut self.claim)
     }
 
-    /// Sends an event. When this returns, the server has received the event; its handler may still run.
+    /// Sends an event. When this method returns, the server has received the event, but the handler may still
+    /// be running.
     ///
     /// # Errors
     ///
-    /// Returns [`EmitError::Disconnected`] if the client is disconnected, [`EmitError::Encode`] if the
+    /// Returns [`EmitError::Disconnected`] if the client is disconnected, or [`EmitError::Encode`] if the
     /// arguments cannot be encoded.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may drop the connection.
-    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    /// If the future is dropped, the connection may be dropped.
     pub async fn emit<T: ToArgs + ?Sized>(
         &self,
         event: impl EventName<T>,
@@ -192,17 +194,18 @@ impl TestClient {
         self.send(Carrier::Event { name: event.name(), id: None }, args).await
     }
 
-    /// Sends an event and waits for its acknowledgement, for at most 5 seconds.
+    /// Sends an event and waits at most 5 seconds for its acknowledgement.
     ///
     /// # Errors
     ///
-    /// Returns [`AckError::Timeout`], [`AckError::Disconnected`], [`AckError::Decode`] if the acknowledgement
-    /// is of another type, such as `{"error": ...}`, or [`AckError::Emit`].
+    /// Returns [`AckError::Timeout`] if the acknowledgement does not arrive in time,
+    /// [`AckError::Disconnected`] if the client is disconnected, [`AckError::Decode`] if the acknowledgement
+    /// does not match `A` (for example, because it is `{"error": ...}`), or [`AckError::Emit`] if the event
+    /// cannot be sent.
     ///
     /// # Cancel safety
     ///
-    /// As [`emit`](Self::emit).
-    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    /// See [`emit`](Self::emit).
     pub async fn emit_with_ack<A: FromArgs, T: ToArgs + ?Sized>(
         &self,
         event: impl EventName<T>,
@@ -225,7 +228,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
+    /// Returns the same errors as [`emit`](Self::emit).
     ///
     /// # Panics
     ///
@@ -233,7 +236,7 @@ impl TestClient {
     ///
     /// # Cancel safety
     ///
-    /// As [`emit`](Self::emit).
+    /// See [`emit`](Self::emit).
     pub async fn answer<T: ToArgs + ?Sized>(&self, event: &TestEvent, args: &T) -> Result<(), EmitError> {
         let Some(id) = event.ack else { panic!("`{}` wants no acknowledgement", event.name) };
         self.send(Carrier::Ack { id }, args).await
@@ -244,7 +247,7 @@ impl TestClient {
         if self.wire.send(frames.as_slice()).await { Ok(()) } else { Err(EmitError::Disconnected) }
     }
 
-    /// Waits for the next event. Events arrive in the order of the server.
+    /// Waits for the next event. Events are returned in the order in which the server sent them.
     ///
     /// # Panics
     ///
@@ -252,7 +255,7 @@ impl TestClient {
     ///
     /// # Cancel safety
     ///
-    /// No event is lost if the future is dropped.
+    /// If the future is dropped, no event is lost.
     pub async fn event(&mut self) -> TestEvent {
         match timeout(TIMEOUT, self.events.recv()).await {
             Ok(Some(event)) => {
@@ -264,32 +267,32 @@ impl TestClient {
         }
     }
 
-    /// Waits for the next event, which must be `event`, and returns its arguments.
+    /// Waits for the next event, which must have the name of `event`, and returns its arguments.
     ///
     /// # Panics
     ///
-    /// Panics if another event arrives, if its arguments are of another type, or as [`event`](Self::event).
+    /// Panics if the next event has another name, if its arguments do not match `T`, if no event arrives
+    /// within 5 seconds, or if the client is disconnected.
     ///
     /// # Cancel safety
     ///
-    /// As [`event`](Self::event).
-    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
+    /// See [`event`](Self::event).
     pub async fn expect<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
         let received = self.event().await;
         assert!(received.name == event.name(), "not `{}` but {received:?}", event.name());
         received.read()
     }
 
-    /// Waits for the next event of this name and returns its arguments. Skips other events.
+    /// Waits for the next event with the name of `event` and returns its arguments. Discards other events.
     ///
     /// # Panics
     ///
-    /// Panics if the event does not arrive within 5 seconds, if its arguments are of another type, or if the
+    /// Panics if the event does not arrive within 5 seconds, if its arguments do not match `T`, or if the
     /// client is disconnected.
     ///
     /// # Cancel safety
     ///
-    /// Skipped events are lost if the future is dropped; the expected event is not.
+    /// If the future is dropped, the events discarded so far are lost. The expected event is not lost.
     ///
     /// # Examples
     ///
@@ -308,7 +311,6 @@ impl TestClient {
     /// assert_eq!(client.wait_for::<String>("turn").await, "x");
     /// # }
     /// ```
-    #[allow(clippy::needless_pass_by_value, reason = "as in `Socket::emit`")]
     pub async fn wait_for<T: FromArgs>(&mut self, event: impl EventName<T>) -> T {
         let found = timeout(TIMEOUT, async {
             loop {
@@ -324,7 +326,8 @@ impl TestClient {
         }
     }
 
-    /// Waits for the duration, during which no event may arrive. With a paused clock, this takes no time.
+    /// Waits for the given duration, during which no event may arrive. Takes no real time if the clock is
+    /// paused.
     ///
     /// # Panics
     ///
@@ -332,22 +335,22 @@ impl TestClient {
     ///
     /// # Cancel safety
     ///
-    /// As [`event`](Self::event).
+    /// See [`event`](Self::event).
     pub async fn expect_nothing(&mut self, during: Duration) {
         if let Ok(Some(event)) = timeout(during, self.events.recv()).await {
             panic!("an event came: {event:?}");
         }
     }
 
-    /// Waits until the client is disconnected, by the server or by a closed connection.
+    /// Waits until the server disconnects the client or the connection is closed.
     ///
     /// # Panics
     ///
-    /// Panics if an event arrives first, or if nothing happens within 5 seconds.
+    /// Panics if an event arrives first, or if the client is still connected after 5 seconds.
     ///
     /// # Cancel safety
     ///
-    /// As [`event`](Self::event).
+    /// See [`event`](Self::event).
     pub async fn disconnected(&mut self) {
         match timeout(TIMEOUT, self.events.recv()).await {
             Ok(None) => {}
@@ -356,11 +359,12 @@ impl TestClient {
         }
     }
 
-    /// Leaves the namespace and closes the connection, as `socket.disconnect()` of the official client does.
+    /// Disconnects from the namespace and closes the connection, like `socket.disconnect()` of the official
+    /// client.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the connection.
+    /// If the future is dropped, the connection is dropped.
     pub async fn disconnect(self) {
         if let Ok(frames) = self.wire.encoder(&self.namespace).disconnect() {
             self.wire.send(frames.as_slice()).await;
@@ -384,12 +388,12 @@ impl fmt::Debug for TestClient {
     }
 }
 
-/// The task of a client that polls continuously.
+/// The task of a client that polls the server continuously.
 struct Reader {
     wire: Wire,
-    /// `None` for the encoding of the protocol.
+    /// The decoder of a custom parser. `None` selects the encoding of the protocol.
     decoder: Option<Box<dyn Decoder>>,
-    /// `true` if events carry their offset as the last argument.
+    /// `true` if the last argument of an event is its offset.
     has_offsets: bool,
     acks: Acks,
     events: mpsc::Sender<TestEvent>,
@@ -400,7 +404,7 @@ impl Reader {
     async fn run(mut self) {
         while let Some(messages) = self.wire.poll().await {
             let mut messages = messages.into_iter();
-            // The messages of one packet are in the same response.
+            // All messages of a packet are in the same response.
             while let Some(message) = messages.next()
                 && self.message(message, &mut messages).await
             {}
@@ -411,8 +415,8 @@ impl Reader {
         *self.acks.lock() = None;
     }
 
-    /// Handles a message and the attachments that follow. Returns `true` while the client is in the
-    /// namespace.
+    /// Handles a message and the attachments that follow it. Returns `false` if the client is no longer in
+    /// the namespace.
     async fn message(&mut self, message: Message, more: &mut impl Iterator<Item = Message>) -> bool {
         let Some(decoder) = &mut self.decoder else {
             return match message {
@@ -453,7 +457,7 @@ impl Reader {
             }
             Kind::Ack => {
                 let waits = id.and_then(|id| self.acks.lock().as_mut()?.remove(&id));
-                // The caller may have been dropped.
+                // An error means that the caller no longer waits.
                 waits.map(|answer| answer.send(payload));
                 true
             }
@@ -466,7 +470,7 @@ impl Reader {
             return false;
         };
         let Ok(mut args) = payload.read::<Args>(args_offset) else { return false };
-        // Events with an acknowledgement carry no offset.
+        // Events that request an acknowledgement have no offset.
         let offset = (self.has_offsets && ack.is_none()).then(|| args.pop_str()).flatten();
         self.events.send(TestEvent { name: name.into_owned(), args, ack, offset }).await.is_ok()
     }
@@ -479,7 +483,7 @@ impl Reader {
         self.tell(Ok(joined))
     }
 
-    /// `text` begins with the namespace.
+    /// Reports a refusal to the caller of `join`. `text` may begin with the namespace.
     fn refused(&mut self, text: &str) -> bool {
         let json = text.find('{').map_or("", |at| &text[at..]);
         let mut error: Value = serde_json::from_str(json).unwrap_or_default();

@@ -1,11 +1,12 @@
-//! Clients for tests of handlers, in the process of the server, without network sockets and sleeps.
+//! Provides clients to test handlers in the process of the server, without network sockets and sleeps.
 //!
-//! This module may import `server` and all layers below it. No other module may import it.
+//! This module may import `server` and all layers below `server`. No other module may import this module.
 //!
-//! A [`TestServer`] wraps the unmodified [`Server`](crate::Server) of the application. Its clients speak the
+//! A [`TestServer`] wraps the unmodified [`Server`](crate::Server) of the application. Its clients use the
 //! real protocol: each request passes through the same service as a network request, including origin checks,
-//! hooks and authentication, and each event is encoded as a packet. They use long-polling, which needs only
-//! requests. All timeouts use the clock of tokio, so with a paused clock a timeout of a minute takes no time:
+//! hooks and authentication, and each event is encoded as a packet. The clients use long-polling, which needs
+//! only requests. All timeouts use the clock of Tokio, so if the clock is paused, a timeout of a minute takes
+//! no real time:
 //!
 //! ```
 //! use socketio::{Ack, EventError, Namespace, Server, Socket, testing::TestServer};
@@ -35,9 +36,10 @@
 //! # }
 //! ```
 //!
-//! Wait for events, not for time: an acknowledgement means that the handler has returned,
-//! [`expect`](TestClient::expect) that an event has arrived. To check that an event does not arrive, check
-//! that the next event is another one, or use [`expect_nothing`](TestClient::expect_nothing).
+//! Tests should wait for events instead of sleeping. When an acknowledgement arrives, the handler has
+//! returned; when [`expect`](TestClient::expect) returns, the event has arrived. To check that an event does
+//! not arrive, check that the next event has another name, or use
+//! [`expect_nothing`](TestClient::expect_nothing).
 
 mod client;
 mod server;

@@ -1,4 +1,4 @@
-//! The server under test, and the builder of its clients.
+//! Defines the server under test and the builder of its clients.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{event::handshake::ConnectError, server::Server};
 
-/// Wraps a [`Server`] for clients in the same process.
+/// A wrapper of a [`Server`] that connects clients in the same process.
 ///
 /// # Examples
 ///
@@ -26,7 +26,8 @@ impl TestServer {
         Self(server)
     }
 
-    /// Returns the wrapped server, to emit from outside of handlers, to read counters, or to close it.
+    /// Returns the wrapped server, which can be used to emit from outside of handlers, to read counters, or
+    /// to close the server.
     pub fn server(&self) -> &Server {
         &self.0
     }
@@ -35,7 +36,7 @@ impl TestServer {
     ///
     /// # Panics
     ///
-    /// Panics if the client is refused; use [`client`](Self::client) if a refusal is expected.
+    /// Panics if the client is refused. Use [`client`](Self::client) if a refusal is expected.
     pub async fn connect(&self, namespace: &str) -> TestClient {
         match self.client(namespace).connect().await {
             Ok(client) => client,
@@ -43,7 +44,7 @@ impl TestServer {
         }
     }
 
-    /// Returns a builder for a client with an auth payload, headers or a query.
+    /// Returns a builder for a client, which can set an auth payload, headers and query parameters.
     pub fn client(&self, namespace: &str) -> Connect {
         let (headers, query) = (HeaderMap::new(), String::from("EIO=4&transport=polling"));
         Connect {
@@ -89,7 +90,7 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// Sets the `auth` payload, which must serialize as an object.
+    /// Sets the `auth` payload, which must be serialized as a JSON object.
     ///
     /// # Panics
     ///
@@ -102,9 +103,9 @@ impl Connect {
         self
     }
 
-    /// Drops the connection of `client`, and requests recovery of its socket and of all events that the test
-    /// has not received, as the official client does when it reconnects. [`TestClient::recovered`] returns
-    /// whether the recovery succeeded; see [`ConnectionStateRecovery`](crate::ConnectionStateRecovery).
+    /// Drops the connection of `client`, and requests the recovery of its socket and of all events that the
+    /// test has not read, like the official client when it reconnects. [`TestClient::recovered`] returns
+    /// `true` if the recovery succeeded. See [`ConnectionStateRecovery`](crate::ConnectionStateRecovery).
     ///
     /// # Examples
     ///
@@ -141,7 +142,7 @@ impl Connect {
         self
     }
 
-    /// Adds an extension to every request, in place of the layer that sets it.
+    /// Adds an extension to every request. This replaces a layer that sets the extension in production.
     pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
@@ -154,16 +155,16 @@ impl Connect {
         self
     }
 
-    /// Connects, and waits for the response of the namespace.
+    /// Connects the client and waits for the response of the namespace.
     ///
     /// # Errors
     ///
-    /// Returns the refusal of the namespace, as a client gets it in `connect_error`; or that of the HTTP
-    /// request, with the response body as its message.
+    /// Returns an error with the content of `connect_error` if the namespace refuses the client. If the HTTP
+    /// request is refused, returns an error with the response body as its message.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the connection.
+    /// If the future is dropped, the connection is dropped.
     pub async fn connect(self) -> Result<TestClient, ConnectError> {
         let wire = Wire::open(self.server, self.query, self.headers, self.extensions)
             .await
@@ -173,7 +174,8 @@ impl Connect {
     }
 }
 
-/// Returns the `auth` payload. As with the official client, the fields set by the user take precedence.
+/// Returns the `auth` payload with the fields of the claim. As in the official client, fields that the user
+/// has set take precedence.
 fn auth_of(auth: &str, claim: &Claim) -> String {
     let Some(pid) = &claim.pid else { return auth.to_owned() };
     let mut all: Map<String, Value> = serde_json::from_str(auth).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The client side of a polling session, which sends requests to the tower service of the server.
+//! Implements the client side of a polling session, which sends requests to the tower service of the server.
 
 use std::sync::Arc;
 
@@ -28,19 +28,19 @@ pub(super) enum Message {
     Binary(Bytes),
 }
 
-/// A polling session. Clones share it.
+/// A polling session. All clones of a `Wire` use the same session.
 #[derive(Clone)]
 pub(super) struct Wire {
     server: Server,
     target: Arc<str>,
     headers: HeaderMap,
     extensions: Extensions,
-    /// Held during a POST: concurrent POSTs would close the session.
+    /// Locked during a POST request, because concurrent POST requests close the session.
     posting: Arc<Mutex<()>>,
 }
 
 impl Wire {
-    /// Opens a session. On refusal, returns the body of the response.
+    /// Opens a session. If the session is refused, returns the body of the response.
     pub(super) async fn open(
         server: Server,
         query: String,
@@ -58,7 +58,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Sends the messages of one packet. Returns `true` if the session accepted them.
+    /// Sends the messages of one packet. Returns `true` if the session accepted the messages.
     pub(super) async fn send(&self, frames: &[Frame]) -> bool {
         let packets: Vec<String> = frames
             .iter()
@@ -79,7 +79,7 @@ impl Wire {
         Encoder { namespace, parser: self.config().parser.as_deref() }
     }
 
-    /// Returns the decoder of the custom parser, if there is one.
+    /// Returns the decoder of the custom parser, or `None` if there is no custom parser.
     pub(super) fn decoder(&self) -> Option<Box<dyn Decoder>> {
         self.config().parser.as_ref().map(|parser| parser.decoder(ParserLimits::default()))
     }
@@ -94,7 +94,7 @@ impl Wire {
         self.request(Method::POST, body).await.0 == StatusCode::OK
     }
 
-    /// Polls for messages and answers heartbeats; `None` when the session is closed.
+    /// Polls for messages and responds to heartbeats. Returns `None` when the session is closed.
     pub(super) async fn poll(&self) -> Option<Vec<Message>> {
         let (status, body) = self.request(Method::GET, String::new()).await;
         if status != StatusCode::OK {

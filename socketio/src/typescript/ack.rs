@@ -1,4 +1,4 @@
-//! The acknowledgement callback of an event.
+//! Converts the return types of handlers to TypeScript callbacks.
 
 use super::{
     args::{DescribeArgs, REST},
@@ -6,33 +6,34 @@ use super::{
 };
 use crate::event::{Ack, IntoAck, NoAck};
 
-/// The return type of a handler as a TypeScript callback. Implemented for each type that implements
-/// [`IntoAck`], if its content implements [`DescribeArgs`].
+/// Return types of handlers that can be described as a TypeScript callback. This trait is implemented for
+/// each type that implements [`IntoAck`] and whose content implements [`DescribeArgs`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as an acknowledgement",
     label = "what this handler answers is not known to `ts_rs`",
     note = "implement `ts_rs::TS` for what is in the `Ack`"
 )]
 pub trait DescribeAck: IntoAck {
-    /// Returns the callback, and declares the types it refers to; `None` if the handler never acknowledges.
+    /// Returns the callback, and declares the types that the callback refers to. Returns `None` if the
+    /// handler never sends an acknowledgement.
     #[doc(hidden)]
     #[track_caller]
     fn callback(types: &mut Types) -> Option<Callback>;
 }
 
-/// The callback of an event.
+/// The acknowledgement callback of an event.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Callback {
     parameters: Vec<String>,
-    /// `true` if it may be called with an error instead.
+    /// `true` if the callback may be called with an error instead of the parameters.
     fails: bool,
     /// `true` if the client must pass the callback.
     required: bool,
 }
 
 impl Callback {
-    /// Creates a callback that is required if it has parameters.
+    /// Creates a callback. The callback is required if it has parameters.
     pub(super) fn new(parameters: Vec<String>) -> Self {
         Self { required: !parameters.is_empty(), parameters, fails: false }
     }
@@ -49,7 +50,7 @@ impl Callback {
         let parameters = match (self.fails, &self.parameters[..]) {
             (false, parameters) => labelled(parameters).join(", "),
             (true, []) => "error?: ErrorAnswer".to_owned(),
-            // `any[]` includes an error.
+            // The type `any[]` includes the error.
             (true, [one]) if is_rest(one) => labelled(&self.parameters).join(", "),
             (true, [one]) => format!("arg0: {one} | ErrorAnswer"),
             (true, several) => {
@@ -70,15 +71,15 @@ pub(super) fn listener(parameters: &[String], callback: Option<Callback>) -> Str
     if callback.required && !is_rest(&without) {
         format!("({with}) => void")
     } else if callback.required {
-        // A rest parameter must come last in a parameter list, so use a tuple.
+        // A rest parameter must be the last parameter of a list, so use a tuple.
         format!("(...args: [{with}]) => void")
     } else {
-        // Not `callback?`: with it, the types of the official client lose the other parameters.
+        // Do not use `callback?`, because the types of the official client then omit the other parameters.
         format!("(...args: [{without}] | [{with}]) => void")
     }
 }
 
-/// Labels the parameters, as TypeScript requires. The Rust names are not known.
+/// Adds the labels that TypeScript requires to the parameters. The names of the Rust parameters are unknown.
 fn labelled(types: &[String]) -> Vec<String> {
     let label = |(at, name): (usize, &String)| match name.strip_prefix(REST) {
         Some(rest) => format!("{REST}args: {rest}"),
@@ -124,7 +125,7 @@ where
     Self: IntoAck,
 {
     fn callback(types: &mut Types) -> Option<Callback> {
-        // Without an acknowledgement on success, only the error remains.
+        // If success is not acknowledged, the callback is called only with an error.
         let callback = A::callback(types).unwrap_or_else(|| Callback::new(Vec::new()));
         types.declare::<ErrorAnswer>();
         Some(Callback { fails: true, ..callback })

@@ -1,4 +1,4 @@
-//! The parameters of an event.
+//! Converts the arguments of events to TypeScript parameters.
 
 use ts_rs::TS;
 
@@ -8,20 +8,21 @@ use crate::event::args::{Args, WithAckFlag};
 /// The prefix of a rest parameter.
 pub(super) const REST: &str = "...";
 
-/// The arguments of a handler or an event as TypeScript parameters. Implemented for every type that
-/// implements [`TS`], for [`Args`], and for [`WithAckFlag`] of one of them.
+/// Types of event arguments that can be described as TypeScript parameters. This trait is implemented for
+/// every type that implements [`TS`], for [`Args`], and for [`WithAckFlag<T>`](WithAckFlag) if `T` implements
+/// this trait.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as the arguments of an event",
     label = "these arguments are not known to `ts_rs`",
     note = "implement `ts_rs::TS` for them"
 )]
 pub trait DescribeArgs {
-    /// `true` if the handler knows whether the client expects an acknowledgement, which makes the callback
+    /// `true` if the handler is told whether the client expects an acknowledgement. The callback is then
     /// optional.
     #[doc(hidden)]
     const HAS_ACK_FLAG: bool = false;
 
-    /// Returns the parameters, and declares the types they refer to.
+    /// Returns the parameters, and declares the types that the parameters refer to.
     #[doc(hidden)]
     #[track_caller]
     fn parameters(types: &mut Types) -> Vec<String>;

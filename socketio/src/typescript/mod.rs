@@ -1,12 +1,14 @@
-//! TypeScript types of the events, with which the compiler checks what a frontend sends and receives. Cargo
-//! feature `typescript`.
+//! Generates TypeScript types of the events, with which the TypeScript compiler checks the events that a
+//! frontend sends and receives. Requires the Cargo feature `typescript`.
 //!
-//! This module may import `namespace` and the layers below it. No other module may import it.
+//! This module may import `namespace` and the layers below `namespace`. No other module may import this
+//! module.
 //!
 //! # From a `TypedEvent` to the frontend
 //!
-//! Bind the events to their types, which implement [`TS`](ts_rs::TS) (from the crate [`ts_rs`], which maps
-//! Rust types to TypeScript and respects serde's attributes), and register the handlers as functions:
+//! Define the events as typed events whose argument types implement [`TS`](ts_rs::TS), and register the
+//! handlers as functions. The trait is from the crate [`ts_rs`], which maps Rust types to TypeScript and
+//! respects serde's attributes.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -58,8 +60,8 @@
 //! # Ok::<_, std::io::Error>(())
 //! ```
 //!
-//! Pass both interfaces to the official client; a renamed event or a field of another type no longer
-//! compiles:
+//! Pass both interfaces to the official client. If an event is renamed or the type of a field changes, the
+//! frontend no longer compiles.
 //!
 //! ```typescript
 //! import { io, type Socket } from "socket.io-client";
@@ -83,14 +85,15 @@
 //! | `WithAckFlag<T>` | as `T`, and the callback is optional |
 //! | dates, UUIDs, and the like | `string`, with the features of `ts-rs` named after their crates |
 //!
-//! A type with `#[serde(transparent)]` around a tuple is sent as several arguments, but described as one: use
-//! the tuple itself.
+//! Do not use a type with `#[serde(transparent)]` around a tuple: it is sent as several arguments, but
+//! described as a single argument. Use the tuple itself.
 //!
-//! The acknowledgement of a handler is the `callback`, which the frontend must pass, directly or with
-//! `emitWithAck`. A handler that returns `()` acknowledges too, so there the callback is optional. One that
-//! returns a `Result` may acknowledge with `{ error: string }` instead of its value. (Every handler does so
-//! if it panics, or if the arguments do not match the contract; the callback type of an infallible handler
-//! does not include that.) With `NoAck` there is no callback.
+//! The acknowledgement of a handler is described as the parameter `callback`, which the frontend must pass,
+//! either directly or by calling `emitWithAck`. The callback is optional if the handler returns `()`, which
+//! sends an empty acknowledgement, and is omitted if the handler returns `NoAck`. The callback of a handler
+//! that returns a `Result` accepts either the value or `{ error: string }`. Any event is acknowledged with `{
+//! error: string }` if its handler panics or its arguments do not match the handler; the callback type of an
+//! infallible handler does not include this error.
 
 mod ack;
 mod args;
@@ -110,11 +113,12 @@ use self::{ack::Callback, types::Types};
 pub use self::{ack::DescribeAck, args::DescribeArgs, types::Binary};
 use crate::{event::EventName, handles::socket::Socket, namespace::Namespace, proto::packet::is_reserved};
 
-/// The events of a namespace in TypeScript: the interfaces `ServerToClientEvents` and `ClientToServerEvents`
-/// of the official client, and the types they refer to. [`Display`](fmt::Display) formats the file.
+/// The TypeScript description of the events of a namespace. It consists of the interfaces
+/// `ServerToClientEvents` and `ClientToServerEvents` for the official client, and of the types that the
+/// interfaces refer to. [`Display`](fmt::Display) formats the content of the TypeScript file.
 ///
-/// See the [module](self) for the complete setup. Events and types are sorted by name, so the text is
-/// deterministic. Use a separate contract, and file, for a namespace with other events.
+/// See the [module](self) for the complete setup. Events and types are sorted by name, so the output is
+/// deterministic. Use a separate contract and a separate file for each namespace with different events.
 ///
 /// # Examples
 ///
@@ -143,14 +147,14 @@ impl Contract {
         Self::default()
     }
 
-    /// Adds an event that clients send, with the arguments that [`Namespace::on`] takes. The handler is not
-    /// called; only its argument and return types are used. A closure must name the type of its socket.
+    /// Adds an event that clients send. The parameters are the same as those of [`Namespace::on`]. The
+    /// handler is not called; only its argument and return types are used. A closure must declare the type of
+    /// its socket parameter.
     ///
     /// # Panics
     ///
     /// Panics if the event is already in the contract, if its name is reserved, or if two types have the same
     /// name.
-    #[expect(clippy::needless_pass_by_value, reason = "the same form as `Namespace::on`")]
     #[track_caller]
     #[must_use]
     pub fn listens<D, T, F, Fut>(mut self, event: impl EventName<T>, _handler: F) -> Self
@@ -172,8 +176,7 @@ impl Contract {
     ///
     /// # Panics
     ///
-    /// As [`listens`](Self::listens).
-    #[expect(clippy::needless_pass_by_value, reason = "the same form as `Socket::emit`")]
+    /// Panics under the same conditions as [`listens`](Self::listens).
     #[track_caller]
     #[must_use]
     pub fn emits<T: DescribeArgs + ?Sized>(mut self, event: impl EventName<T>) -> Self {
@@ -187,7 +190,7 @@ impl Contract {
     ///
     /// # Panics
     ///
-    /// As [`listens`](Self::listens).
+    /// Panics under the same conditions as [`listens`](Self::listens).
     ///
     /// # Examples
     ///
@@ -199,7 +202,6 @@ impl Contract {
     /// let contract = Contract::new().emits_with_ack::<bool, _>(VOTE);
     /// assert!(contract.to_string().contains("vote: (arg0: string, callback: (arg0: boolean) => void) => void;"));
     /// ```
-    #[expect(clippy::needless_pass_by_value, reason = "the same form as `Socket::emit_with_ack`")]
     #[track_caller]
     #[must_use]
     pub fn emits_with_ack<A: DescribeArgs, T: DescribeArgs + ?Sized>(
@@ -216,7 +218,8 @@ impl Contract {
     ///
     /// # Panics
     ///
-    /// Panics with the names of the events that differ.
+    /// Panics if an event is only in the contract or only in the namespace. The message contains the names of
+    /// these events.
     #[track_caller]
     #[must_use]
     pub fn covers<D: Send + Sync + 'static>(self, namespace: &Namespace<D>) -> Self {
@@ -228,8 +231,8 @@ impl Contract {
         self
     }
 
-    /// Writes the file if its content would change. Returns `true` if it was written, which in a test means
-    /// that the file was out of date.
+    /// Writes the contract to a file, unless the file already has the same content. Returns `true` if the
+    /// file was written. In a test, this means that the file was out of date.
     ///
     /// # Errors
     ///
@@ -281,7 +284,7 @@ impl fmt::Debug for Contract {
     }
 }
 
-/// The key of a property, quoted if it is not an identifier.
+/// The key of a property. `Display` quotes a key that is not an identifier.
 struct Key<'a>(&'a str);
 
 impl fmt::Display for Key<'_> {

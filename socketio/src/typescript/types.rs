@@ -9,23 +9,24 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ts_rs::{Config, TS, TypeVisitor};
 
-/// The named TypeScript types, collected from all events.
+/// The named TypeScript types of all events.
 #[derive(Debug, Default)]
 #[doc(hidden)]
 pub struct Types {
     seen: HashSet<TypeId>,
-    /// Sorted by name, so that the output is deterministic.
+    /// The declarations by name. They are sorted so that the output is deterministic.
     pub(super) declarations: BTreeMap<String, String>,
 }
 
 impl Types {
-    /// Returns the parameters of a type, by the rule of [`ToArgs`](crate::ToArgs) and
-    /// [`FromArgs`](crate::FromArgs), and declares the types they refer to.
+    /// Returns the parameters of a type, according to the rule of [`ToArgs`](crate::ToArgs) and
+    /// [`FromArgs`](crate::FromArgs), and declares the types that the parameters refer to.
     #[track_caller]
     pub(super) fn parameters<T: TS + ?Sized + 'static>(&mut self) -> Vec<String> {
         self.declare::<T>();
         let name = T::name(&config());
-        // Only the unit type has this name: a unit struct, which serde treats as an argument, has its own.
+        // Only the unit type has this name. A unit struct, which serde treats as an argument, has a name of
+        // its own.
         if name == "null" {
             return Vec::new();
         }
@@ -37,7 +38,7 @@ impl Types {
         if !self.seen.insert(TypeId::of::<T>()) {
             return;
         }
-        // Types that derive `TS` are the ones with an output path, and the ones with a name.
+        // Only types that derive `TS` have an output path, and only they have a name to declare.
         if T::output_path().is_some() {
             let config = config();
             let name = T::ident(&config);
@@ -64,12 +65,14 @@ impl TypeVisitor for Types {
     }
 }
 
-/// `JSON.parse` reads every integer as a number, whatever its size.
+/// Returns the `ts_rs` configuration. Integers of every size are mapped to `number`, because `JSON.parse`
+/// returns numbers.
 fn config() -> Config {
     Config::new().with_large_int("number")
 }
 
-/// Returns the element types of a tuple, which is several arguments; `None` for any other type.
+/// Returns the element types of a tuple, which is sent as several arguments. Returns `None` for any other
+/// type.
 fn elements(name: &str) -> Option<Vec<String>> {
     let inner = name.strip_prefix('[')?.strip_suffix(']')?;
     let mut elements = vec![String::new()];
@@ -77,8 +80,8 @@ fn elements(name: &str) -> Option<Vec<String>> {
     for char in inner.chars() {
         match char {
             '[' | '{' | '(' | '<' => depth += 1,
-            // The outer bracket is closed before the end: the type is not a tuple but, for example, a union
-            // of two.
+            // The outer bracket is closed before the end of the text, so the type is not a tuple but, for
+            // example, a union of two tuples.
             ']' | '}' | ')' | '>' => depth = depth.checked_sub(1)?,
             ',' if depth == 0 => {
                 elements.push(String::new());
@@ -92,12 +95,12 @@ fn elements(name: &str) -> Option<Vec<String>> {
     Some(elements.filter(|element| !element.is_empty()).collect())
 }
 
-/// Bytes, as a type that the frontend knows: `ArrayBuffer | Uint8Array` in TypeScript.
+/// Bytes that are described as `ArrayBuffer | Uint8Array` in TypeScript.
 ///
 /// The official client receives an `ArrayBuffer` in a browser and a `Buffer`, which is a `Uint8Array`, in
-/// Node; it may send both. Annotate a field of another type that serde serializes as bytes, such as
-/// `bytes::Bytes`, with `#[ts(as = "socketio::typescript::Binary")]`. (A `Vec<u8>` is an array of numbers to
-/// serde, and is sent as one.)
+/// Node.js. It may send both types. Annotate a field of another type that serde serializes as bytes, such as
+/// `bytes::Bytes`, with `#[ts(as = "socketio::typescript::Binary")]`. Serde serializes a `Vec<u8>` as an
+/// array of numbers, so it is not sent as binary data.
 ///
 /// # Examples
 ///
@@ -116,7 +119,7 @@ impl From<Bytes> for Binary {
     }
 }
 
-/// The acknowledgement of a failed event.
+/// The acknowledgement of a failed event, `{ error: string }` in TypeScript.
 pub(super) struct ErrorAnswer;
 
 /// Implements [`TS`] for a type with a handwritten declaration.

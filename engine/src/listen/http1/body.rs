@@ -1,4 +1,4 @@
-//! The body of a request, and its sending side, which the connection holds.
+//! The body of a request, and the sending side of the body, which the connection holds.
 
 use std::{
     fmt, io,
@@ -16,11 +16,12 @@ use super::{
     head::Length,
 };
 
-/// The body of a request that [`serve`](crate::serve) has read, or reads on demand.
+/// The body of a request to [`serve`](crate::serve). A body that has not arrived with the head is read on
+/// demand.
 ///
 /// # Examples
 ///
-/// A service in front of the engine:
+/// A service that echoes request bodies:
 ///
 /// ```
 /// use engineio::RequestBody;
@@ -34,14 +35,14 @@ use super::{
 pub struct RequestBody(Kind);
 
 enum Kind {
-    /// The body arrived with the head; `None` once it has been read.
+    /// A body that arrived with the head. `None` once it has been read.
     Complete(Option<Bytes>),
     /// A body that is received in parts, with the number of remaining bytes if it is known.
     Streaming(Arc<Mutex<Pipe>>, Option<u64>),
 }
 
-/// The channel between a connection and a body. Holds at most one part; the connection reads the next when
-/// the service polls for it.
+/// The channel between a connection and a body. It holds at most one part. The connection reads the next part
+/// when the service polls for it.
 #[derive(Default)]
 struct Pipe {
     part: Option<Bytes>,
@@ -56,7 +57,7 @@ impl RequestBody {
         Self(Kind::Complete(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
-    /// Creates a body that is received in parts, and its sending side.
+    /// Creates a body that is received in parts, and the sending side of the body.
     pub(super) fn streaming(length: Length) -> (Self, BodySender) {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
         let (known, decoder) = match length {
@@ -132,7 +133,7 @@ pub(super) struct BodySender {
 }
 
 enum BodyDecoder {
-    /// The number of bytes that remain.
+    /// A body of known length, with the number of remaining bytes.
     Sized(u64),
     Chunked(Chunked),
 }
@@ -153,7 +154,7 @@ impl BodySender {
         Poll::Pending
     }
 
-    /// Consumes bytes of the body from `input`. Returns how many.
+    /// Consumes bytes of the body from `input`. Returns the number of consumed bytes.
     pub(super) fn take(&mut self, input: &[u8]) -> usize {
         let (used, part, end) = match &mut self.decoder {
             BodyDecoder::Sized(left) => {
@@ -177,8 +178,8 @@ impl BodySender {
 }
 
 impl Chunked {
-    /// Joins all data of the input. Returns the number of consumed bytes, the data, and the result if the
-    /// body has ended.
+    /// Joins all data in the input. Returns the number of consumed bytes, the data, and the result if the
+    /// body is complete or malformed.
     fn join(&mut self, input: &[u8]) -> (usize, Bytes, Option<Result<(), Malformed>>) {
         let (mut at, mut joined) = (0, Vec::new());
         loop {

@@ -1,15 +1,17 @@
-//! A decoder of the chunked transfer coding: RFC 9112, section 7.1.
+//! A decoder of the chunked transfer coding (RFC 9112, section 7.1).
 
 use std::ops::Range;
 
-/// Maximum length of a line with a chunk size. Chunk extensions are ignored.
+/// The maximum length of a line with a chunk size. Chunk extensions are ignored, but count towards the
+/// length.
 const MAX_SIZE_LINE: usize = 256;
-/// Maximum length of the trailer section, which is ignored.
+/// The maximum length of the trailer section, which is ignored.
 const MAX_TRAILER: usize = 4096;
-/// Maximum chunk size: the largest that an implementation with signed numbers accepts too.
+/// The maximum chunk size. Larger sizes are rejected, because implementations with signed numbers cannot
+/// represent them.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
-/// The input is not chunked, or its extensions or trailers are too long.
+/// The input is not valid chunked coding, or its extensions or trailers are too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -20,7 +22,7 @@ pub(super) enum ChunkPart {
     Data(Range<usize>),
     /// The body ends at this position of the input.
     End(usize),
-    /// The input ends before the body does.
+    /// The input ends before the end of the body.
     More,
 }
 
@@ -28,15 +30,15 @@ pub(super) enum ChunkPart {
 #[derive(Debug)]
 pub(super) struct Chunked {
     state: State,
-    /// The length so far of the current line or of the trailer section.
+    /// The number of bytes received of the current line or of the trailer section.
     line: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In the digits of a chunk size; `None` before the first.
+    /// In the digits of a chunk size. `None` before the first digit.
     Size(Option<u64>),
-    /// In whitespace after the digits, which must be followed by an extension.
+    /// In whitespace after the digits. An extension must follow.
     Blank(u64),
     Extension(u64),
     /// After the CR of the size line.
@@ -62,7 +64,8 @@ impl Chunked {
         Self { state: State::Size(None), line: 0 }
     }
 
-    /// Returns the next part of `input[at..]`. The input up to the end of that part is consumed.
+    /// Returns the next part of `input[at..]`. The decoder has then consumed the input up to the end of this
+    /// part.
     pub(super) fn next(&mut self, input: &[u8], mut at: usize) -> Result<ChunkPart, Malformed> {
         while let Some(&byte) = input.get(at) {
             if let State::Data(left) = self.state {
@@ -124,12 +127,12 @@ impl Chunked {
     }
 }
 
-/// Returns `true` for the bytes of a field name.
+/// Returns `true` for the characters of a field name.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Returns `true` for the bytes of a field value.
+/// Returns `true` for the characters of a field value.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }
@@ -138,7 +141,8 @@ fn is_text(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Decodes the input in parts of a given size. Returns the body and the number of consumed bytes.
+    /// Decodes the input in parts of the given size. Returns the body and the number of consumed bytes, or
+    /// `None` if the body is incomplete.
     fn decode(input: &[u8], part: usize) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
         let (mut chunked, mut body, mut taken) = (Chunked::new(), Vec::new(), 0);
         for part in input.chunks(part) {
@@ -210,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(decode(input.as_bytes(), 100), Err(Malformed), "{input:?}");
         }
-        // The largest size that fits a signed number is accepted.
+        // The decoder accepts the largest size that fits a signed number.
         assert_eq!(decode(b"7fffffffffffffff\r\n", 100), Ok(None));
         assert_eq!(decode(b"1;\xe9\r\na\r\n0\r\nA: \xe9\t\r\n\r\n", 100).unwrap().unwrap().0, b"a");
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::transport::timer::Timer;
 
-/// The deadline of the current wait, with its timer.
+/// The deadline of the current wait, and its timer.
 pub(super) struct Clock {
     timer: Timer,
     deadline: Instant,

@@ -46,10 +46,10 @@ use crate::{
 };
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Time for the client to read the last response before the connection is closed.
+/// The maximum time for the client to read the last response before the connection is closed.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection, from its accept until it closes or is upgraded.
+/// A connection, from the accept until it closes or is upgraded.
 pub(in crate::listen) struct Connection<L: Listener, S> {
     pub(super) io: L::Io,
     address: L::Addr,
@@ -58,14 +58,14 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
     pub(super) connections: Connections,
     permit: OwnedSemaphorePermit,
     pub(super) drain: DrainSignal,
-    /// Received bytes that have not been consumed.
+    /// Bytes that were received and have not been consumed.
     input: Vec<u8>,
     pub(super) clock: Clock,
     /// Unwritten bytes of `100 Continue`.
     interim: &'static [u8],
-    /// The last write returned `Pending`.
+    /// `true` if the last write or flush returned `Pending`.
     pub(super) stalled: bool,
-    /// The client has shut down its sending side.
+    /// `true` if the client has shut down its sending side.
     read_closed: bool,
     /// `Some` once the client has pipelined a request.
     pipelined: Option<Pipelined>,
@@ -74,7 +74,7 @@ pub(in crate::listen) struct Connection<L: Listener, S> {
 /// The next event on a connection.
 enum Next {
     Request(Box<ParsedRequest>),
-    /// A request that the shortcut answers.
+    /// A request that the shortcut handles.
     Reply {
         reply: BoxFuture<Reply>,
         is_safe: bool,
@@ -85,7 +85,7 @@ enum Next {
 }
 
 /// Returns `true` for a safe method (RFC 9110, section 9.2.1). If the client of a safe request shuts down its
-/// side of the connection, the response is abandoned, as in Node. Any other request is processed once it is
+/// sending side, the request is aborted, as in Node.js. Any other request is processed once its body is
 /// complete.
 fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
@@ -99,7 +99,7 @@ struct ParsedRequest {
     body_sender: Option<BodySender>,
 }
 
-/// A request ready for the service, and what the connection keeps of it.
+/// A request for the service, and the data that the connection needs to write the response.
 struct Dispatched {
     request: Request<RequestBody>,
     body_sender: Option<BodySender>,
@@ -114,7 +114,7 @@ pub(in crate::listen) struct Switch {
     response_head: Vec<u8>,
 }
 
-/// The reason why no request follows.
+/// The reason why the connection serves no further request.
 enum End {
     /// The client sent an invalid request.
     Invalid(HeadError),
@@ -152,7 +152,7 @@ impl<L: Listener, S> Connection<L, S> {
 
     /// Serves requests until the connection closes or is to be upgraded.
     ///
-    /// Values that are only inspected are passed to functions, because here they would take space in the
+    /// Values that are only inspected are passed to functions, because local variables would enlarge the
     /// future.
     pub(in crate::listen) async fn run(&mut self) -> io::Result<Option<Switch>>
     where
@@ -204,7 +204,7 @@ impl<L: Listener, S> Connection<L, S> {
 
     /// Returns the next request.
     async fn next_request(&mut self, is_first: bool) -> io::Result<Next> {
-        // The input may already contain a pipelined request.
+        // The input may already contain the next request, which the client has pipelined.
         if !self.input.is_empty()
             && let Some(mut next) = self.parse_input()
         {
@@ -241,7 +241,7 @@ impl<L: Listener, S> Connection<L, S> {
         .await
     }
 
-    /// Reads once. Returns `None` if the head is still incomplete.
+    /// Reads once and parses the input. Returns `None` if the head is still incomplete.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
         with_read_buffer(|buffer| {
             let received = ready!(poll_read(&mut self.io, cx, buffer))?;
@@ -256,8 +256,8 @@ impl<L: Listener, S> Connection<L, S> {
             }
             let complete = received.contains(&b'\n') || self.input.len() + received.len() >= config.max_head;
             self.input.extend_from_slice(received);
-            // Parse only at the end of a line, so that a head received byte by byte is not parsed for each
-            // byte.
+            // Parse only after the end of a line. Otherwise, a head received byte by byte would be parsed
+            // once per byte.
             Poll::Ready(Ok(if complete { self.parse_input() } else { None }))
         })
     }
@@ -277,8 +277,8 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Waits for the response of the service. Meanwhile, reads the body on demand, or detects that the client
-    /// has disconnected.
+    /// Waits for the response of the service. During the wait, reads the body on demand, or detects that the
+    /// client has disconnected.
     async fn wait_for<F, R>(
         &mut self,
         response: F,
@@ -300,8 +300,9 @@ impl<L: Listener, S> Connection<L, S> {
         .await
     }
 
-    /// Reads once: the body, if the service polls for it, or else subsequent requests, up to the size of a
-    /// head, because only a read detects a disconnect. Fails if the client has disconnected.
+    /// Reads once. While the body is incomplete, waits until the service polls for more of it, and reads the
+    /// body. Otherwise reads subsequent requests, up to the size of a head, because only a read detects a
+    /// disconnect. Fails if the client has disconnected.
     pub(super) fn poll_client(
         &mut self,
         cx: &mut Context<'_>,
@@ -368,17 +369,17 @@ impl<L: Listener, S> Connection<L, S> {
         Dispatched { request, body_sender, context, upgrade_slot }
     }
 
-    /// Closes the stream as the reason requires.
+    /// Closes the stream. Responds first if the last request was invalid.
     async fn end(&mut self, end: End) -> io::Result<()> {
         match end {
             End::Closed => {
-                // TLS sends a close alert.
+                // With TLS, this sends a close alert.
                 let _ = tokio::time::timeout(LINGER_TIMEOUT, self.io.shutdown()).await;
                 return Ok(());
             }
             End::Invalid(error) => {
                 let context = ResponseContext { is_head: false, is_http11: true, keep_alive: false };
-                // Boxed, because this path is rare and would enlarge the future.
+                // The future is boxed, because this path is rare and would enlarge the outer future.
                 Box::pin(self.write_response(refused(error), context)).await?;
             }
             End::Responded => {}
@@ -388,7 +389,7 @@ impl<L: Listener, S> Connection<L, S> {
     }
 }
 
-/// Returns the switch of protocols if the service has accepted an upgrade, otherwise the response.
+/// Returns the protocol switch if the service has accepted an upgrade; otherwise returns the response.
 fn take_switch<B>(response: Response<B>, upgrade_slot: Option<UpgradeSlot>) -> Result<Switch, Response<B>> {
     let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let Some(on_upgrade) = upgrade_slot.filter(|_| is_switching).and_then(|upgrade_slot| upgrade_slot.take())
@@ -417,7 +418,7 @@ fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) 
         let info = HeadInfo::new(parsed)?;
         let rest = &bytes[len..];
         let complete_body = match info.body {
-            // The comparison bounds the length.
+            // The guard ensures that the cast does not truncate.
             Length::Known(length) if length <= rest.len() as u64 => Some(&rest[..length as usize]),
             _ => None,
         };
@@ -426,7 +427,7 @@ fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) 
             && let Some(shortcut) = shortcut
             && !info.wants_upgrade
             && head::is_http11(parsed)
-            // The `http` crate rejects some longer requests, such as those with a long target.
+            // The `http` crate rejects some longer requests, such as requests with a long target.
             && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
             && let Some(reply) = shortcut(&RequestView { method, target, headers: parsed.headers, body })
@@ -462,9 +463,9 @@ fn poll_read<'a>(
     Poll::Ready(Ok(&space[..len]))
 }
 
-/// Shuts down the sending side of a stream and reads until the client closes its own: closing with unread
-/// bytes would send a reset, which may overtake the response. The amount is not limited, because most of an
-/// oversized body may already be in transit.
+/// Shuts down the sending side of a stream, and reads until the client closes its side. Closing with unread
+/// bytes would send a reset, which may overtake the response. The number of bytes is not limited, because
+/// most of an oversized body may already be in transit.
 pub(in crate::listen) async fn lingering_close(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let closed = async {
         io.shutdown().await?;

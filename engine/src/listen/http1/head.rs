@@ -1,4 +1,4 @@
-//! Parsing of request heads.
+//! The parser of request heads.
 
 use std::{mem::MaybeUninit, net::Ipv6Addr};
 
@@ -8,11 +8,11 @@ use memchr::memchr;
 
 use crate::http::view::list_contains;
 
-/// Number of headers that are parsed on the stack, enough for most requests.
+/// The number of headers that are parsed on the stack. Most requests have fewer.
 const FEW_HEADERS: usize = 32;
 
-/// The properties of a head that the connection needs. They are collected in one pass, because a lookup per
-/// header would dominate the cost.
+/// The properties of a head that the connection needs. They are collected in one pass, because looking up
+/// each header would dominate the cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HeadInfo {
     pub(super) body: Length,
@@ -33,9 +33,9 @@ pub(super) enum Length {
 /// The reason for rejecting a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeadError {
-    /// The syntax is invalid, as described.
+    /// The syntax is invalid. Contains a description.
     Malformed(&'static str),
-    /// The head exceeds the limit of bytes or headers.
+    /// The head exceeds the maximum size or number of headers.
     TooLarge,
     /// The head was not complete before the timeout.
     TooSlow,
@@ -51,7 +51,7 @@ impl HeadError {
     }
 }
 
-/// Parses a head if it is complete, and calls `then` with its length and the result.
+/// Parses a head. If the head is complete, calls `then` with its length and the parsed head.
 pub(super) fn read<T>(
     bytes: &[u8],
     max_len: usize,
@@ -87,7 +87,7 @@ fn fault(error: httparse::Error) -> &'static str {
     }
 }
 
-/// Creates a request from a head. All its parts share one copy of the bytes.
+/// Creates a request from a head. All parts of the request share one copy of the bytes.
 pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Result<Request<()>, HeadError> {
     let shared = Bytes::copy_from_slice(bytes);
     let share = |part: &[u8]| {
@@ -115,7 +115,8 @@ pub(super) fn request(bytes: &[u8], parsed: &httparse::Request<'_, '_>) -> Resul
     Ok(request)
 }
 
-/// Escapes a target as browsers do: some clients escape nothing, and the `http` crate rejects these bytes.
+/// Escapes characters in a target as browsers do. Some clients do not escape them, and the `http` crate
+/// rejects them.
 fn escaped(target: &[u8]) -> Bytes {
     let mut escaped = Vec::with_capacity(target.len() + 16);
     for &byte in target {
@@ -153,7 +154,7 @@ impl HeadInfo {
                 6 if is("expect") => {
                     expectation.get_or_insert(value);
                 }
-                // Ignored in HTTP/1.0: RFC 9110, section 7.8.
+                // HTTP/1.0 does not support upgrades (RFC 9110, section 7.8).
                 7 if is("upgrade") => wants_upgrade = is_http11,
                 10 if is("connection") => {
                     keeps = keeps || list_contains(value, "keep-alive");
@@ -170,14 +171,14 @@ impl HeadInfo {
         let continues = expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         let body = length(&lengths, &codings, is_http11)
             .ok_or(HeadError::Malformed("invalid length of the body"))?;
-        // `close` takes precedence: RFC 9112, section 9.3.
+        // `close` takes precedence (RFC 9112, section 9.3).
         let keep_alive = keeps && !closes;
         Ok(Self { body, keep_alive, expects_continue: is_http11 && continues, wants_upgrade })
     }
 }
 
-/// Returns `true` for a valid value of `Host`: RFC 9110, section 7.2. It may be empty, because a `reg-name`
-/// may.
+/// Returns `true` for a valid value of `Host` (RFC 9110, section 7.2). The host may be empty, as a `reg-name`
+/// may be.
 fn is_host(value: &[u8]) -> bool {
     let port = if let Some(literal) = value.strip_prefix(b"[") {
         let Some(end) = memchr(b']', literal) else { return false };
@@ -196,7 +197,7 @@ fn is_host(value: &[u8]) -> bool {
     port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
 }
 
-/// Returns `true` for a `reg-name`: RFC 3986, section 3.2.2.
+/// Returns `true` for a `reg-name` (RFC 3986, section 3.2.2).
 fn is_name(mut rest: &[u8]) -> bool {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = match (byte, tail) {
@@ -211,13 +212,13 @@ fn is_name(mut rest: &[u8]) -> bool {
     true
 }
 
-/// A header that should occur once.
+/// The values of a header that should occur once.
 #[derive(Default)]
 struct Repeated<'a> {
     first: Option<&'a [u8]>,
     /// `true` if the header is repeated.
     more: bool,
-    /// `true` if their values differ.
+    /// `true` if the values differ.
     differ: bool,
 }
 
@@ -233,8 +234,8 @@ impl<'a> Repeated<'a> {
     }
 }
 
-/// Returns the length of the body, RFC 9112 section 6.3, or `None` if implementations could disagree about
-/// it.
+/// Returns the length of the body (RFC 9112, section 6.3), or `None` if implementations could disagree about
+/// the length.
 fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_http11: bool) -> Option<Length> {
     match (codings.first, lengths.first) {
         (None, None) => Some(Length::Known(0)),
@@ -246,8 +247,8 @@ fn length(lengths: &Repeated<'_>, codings: &Repeated<'_>, is_http11: bool) -> Op
     }
 }
 
-/// Parses digits only: `str::parse` accepts a sign. The maximum is that of implementations with signed
-/// numbers.
+/// Parses a number of digits only, unlike `str::parse`, which accepts a sign. Numbers above `i64::MAX` are
+/// rejected, as by implementations with signed numbers.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -322,7 +323,7 @@ mod tests {
         let old = |headers| parse(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap().unwrap().1;
         assert!(!old("").info.keep_alive);
         assert!(old("Connection: Keep-Alive\r\n").info.keep_alive);
-        // `close` takes precedence, RFC 9112 section 9.3, in any order and over several headers.
+        // `close` takes precedence (RFC 9112, section 9.3), in any order and across several headers.
         for both in [
             "Connection: keep-alive, close\r\n",
             "Connection: close, keep-alive\r\n",
@@ -406,7 +407,7 @@ mod tests {
         assert_eq!(parse(&long(MAX_LEN + 1)[..MAX_LEN]).unwrap_err(), HeadError::TooLarge);
 
         let many = |count| head(&"A: b\r\n".repeat(count)).map(|head| head.request.headers().len());
-        // `Host` counts too.
+        // The count includes `Host`.
         for count in [FEW_HEADERS, FEW_HEADERS + 1, MAX_HEADERS] {
             assert_eq!(many(count - 1), Ok(count));
         }

@@ -1,11 +1,11 @@
-//! HTTP/1.1 for the accept loop: the subset that a server for polls and WebSocket upgrades needs.
+//! HTTP/1.1 for the accept loop, limited to what polls and WebSocket upgrades require.
 //!
-//! hyper keeps two buffers of 8 KiB per connection, and accounts for half of the cost of a poll. Here, a
-//! connection that waits for a request or a response owns no buffer at all. Other servers, such as axum, do
+//! hyper keeps two buffers of 8 KiB per connection, and accounts for half of the cost of a poll. A connection
+//! of this module has no buffer while it waits for a request or a response. Other servers, such as axum, do
 //! not use this module.
 //!
-//! It is strict where leniency enables request smuggling: a request has one length, `chunked` has one
-//! spelling, and a request never has both.
+//! The parser is strict where leniency enables request smuggling: a request has one length, `chunked` has one
+//! spelling, and a request never has both a length and `chunked`.
 
 mod body;
 mod chunked;

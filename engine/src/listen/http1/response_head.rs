@@ -1,4 +1,4 @@
-//! Encoding of response heads.
+//! The encoder of response heads.
 
 use std::{cell::RefCell, time::SystemTime};
 
@@ -6,12 +6,13 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::http::reply::{Content, NO_SNIFF, NO_STORE, Reply};
 
-/// How the end of a body is indicated.
+/// The way in which the end of a body is indicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// No body, and no header that indicates its length: RFC 9110, section 8.6.
+    /// There is no body, and no header that indicates its length (RFC 9110, section 8.6).
     None,
-    /// No body, as in the response to HEAD. `Content-Length` may be that of the response to GET.
+    /// There is no body, because the request method is HEAD. `Content-Length` may be the length of the body
+    /// in the response to GET.
     Head,
     Length(u64),
     Chunked,
@@ -44,7 +45,7 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the remaining headers and ends the head.
+/// Writes the remaining headers and the empty line.
 fn write_headers(out: &mut Vec<u8>, headers: Option<&HeaderMap>, framing: Framing) {
     let mut is_dated = false;
     for (name, value) in headers.into_iter().flatten() {
@@ -77,7 +78,7 @@ fn write_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Capitalizes the name of a header as in the RFCs: some clients on microcontrollers compare names
+/// Capitalizes the name of a header as in the RFCs, because some clients on microcontrollers compare names
 /// case-sensitively.
 fn capitalize(name: &mut [u8]) {
     let mut starts = true;
@@ -92,7 +93,7 @@ fn capitalize(name: &mut [u8]) {
     }
 }
 
-/// Writes the `Date` header, which each thread caches for one second.
+/// Writes the `Date` header. Each thread caches the header for one second.
 fn write_date(out: &mut Vec<u8>) {
     thread_local! {
         static WRITTEN: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };

@@ -1,4 +1,4 @@
-//! Writing responses.
+//! The writer of responses.
 
 use std::{
     error::Error,
@@ -20,12 +20,12 @@ use crate::{
     listen::http1::response_head::{Framing, write_head, write_reply_head},
 };
 
-/// Maximum size of a body that is written together with its head.
+/// The maximum size of a body that is written together with its head.
 const MAX_INLINE_BODY: usize = 16 * 1024;
-/// Capacity that suffices for most heads.
+/// A capacity that suffices for most heads.
 const TYPICAL_HEAD: usize = 256;
 
-/// The properties of the request that determine how its response is written.
+/// The properties of the request that determine how the response is written.
 #[derive(Clone, Copy)]
 pub(super) struct ResponseContext {
     pub(super) is_head: bool,
@@ -65,7 +65,7 @@ impl<L: Listener, S> Connection<L, S> {
         };
         let mut out = Vec::with_capacity(TYPICAL_HEAD + capacity);
         write_head(&mut out, head.status, &head.headers, framing);
-        // The parts of the head are dropped before the future is created, so that it does not hold them.
+        // Drop the parts of the head before the future is created, so that the future does not contain them.
         async move {
             let has_body = !matches!(framing, Framing::None | Framing::Head);
             let is_whole = !has_body || self.write_body(body, framing, &mut out).await?;
@@ -79,7 +79,7 @@ impl<L: Listener, S> Connection<L, S> {
     pub(super) async fn write_reply(&mut self, reply: Reply, keep_alive: bool) -> io::Result<bool> {
         let Some(content) = reply.content.filter(|_| keep_alive && !self.drain.is_draining()) else {
             let context = ResponseContext { is_head: false, is_http11: true, keep_alive };
-            // Boxed, because this path is rare and would enlarge the future.
+            // The future is boxed, because this path is rare and would enlarge the outer future.
             return Box::pin(self.write_response(reply.into(), context)).await;
         };
         let body = &*reply.body;
@@ -95,8 +95,8 @@ impl<L: Listener, S> Connection<L, S> {
         Ok(true)
     }
 
-    /// Writes a body after the bytes in `out`, which keeps the last of it unwritten. A body longer than its
-    /// declared length is truncated. Returns `false` in that case.
+    /// Writes the bytes in `out`, then the body. Leaves the last bytes in `out`, unwritten. If the body is
+    /// longer than its declared length, truncates it and returns `false`.
     async fn write_body<B>(&mut self, body: B, framing: Framing, out: &mut Vec<u8>) -> io::Result<bool>
     where
         B: Body<Data = Bytes>,
@@ -109,7 +109,8 @@ impl<L: Listener, S> Connection<L, S> {
             let frame = poll_fn(|cx| {
                 let frame = body.as_mut().poll_frame(cx);
                 if frame.is_pending() {
-                    // Meanwhile, write what is available, and detect a client that disconnects.
+                    // While the body is pending, write the bytes available so far and detect a client that
+                    // disconnects.
                     ready!(self.poll_write(cx, out, &mut at))?;
                     while let Poll::Ready(seen) = self.poll_client(cx, false, None) {
                         seen?;
@@ -166,7 +167,7 @@ impl<L: Listener, S> Connection<L, S> {
         poll_fn(|cx| self.poll_write(cx, bytes, &mut at)).await
     }
 
-    /// Writes the bytes from `at` on. Fails if the client reads none of them within the write timeout.
+    /// Writes the bytes from `at` on. Fails if the client reads nothing for the write timeout.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], at: &mut usize) -> Poll<io::Result<()>> {
         while *at < bytes.len() {
             match Pin::new(&mut self.io).poll_write(cx, &bytes[*at..])? {
@@ -181,7 +182,7 @@ impl<L: Listener, S> Connection<L, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Flushes data that the stream buffers, as TLS does.
+    /// Flushes data that the stream buffers, for example with TLS.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_flush(cx) {
             Poll::Pending => self.poll_stalled(cx),
@@ -192,7 +193,7 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Fails once the client has read nothing for the write timeout.
+    /// Fails when the client has read nothing for the write timeout.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.stalled, true) {
             self.clock.set(self.connections.config().write_timeout);
@@ -201,7 +202,7 @@ impl<L: Listener, S> Connection<L, S> {
     }
 }
 
-/// Returns how the end of the body is indicated to the client.
+/// Returns the framing of a response body.
 fn framing(status: StatusCode, body: &impl Body, context: ResponseContext) -> Framing {
     if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Framing::None;

@@ -1,6 +1,7 @@
-//! DEFLATE with one compressor and one decompressor for each worker thread: RFC 7692, section 7.2.
+//! DEFLATE with one compressor and one decompressor for each worker thread. See RFC 7692, section 7.2.
 //!
-//! Context takeover keeps no zlib state: the bytes that a message may refer to are passed as a dictionary.
+//! Context takeover does not keep zlib state. Instead, the bytes that a message may refer to are passed to
+//! zlib as a dictionary.
 
 use std::cell::Cell;
 
@@ -8,17 +9,18 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::proto::websocket::Fault;
 
-/// The largest window: 32 KiB.
+/// The base-two logarithm of the largest window size, 32 KiB.
 pub(crate) const MAX_BITS: u8 = 15;
-/// The end of an empty block, which a sender removes and a receiver appends.
+/// The last four bytes of an empty uncompressed block. The sender removes these bytes from the end of each
+/// message, and the receiver appends them.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// An empty final block. It ends the stream of a decompressor that stands between two blocks, as it must
-/// after a message.
+/// An empty final block. It completes the stream of a decompressor that is at a block boundary, which is
+/// where every valid message ends.
 const END: [u8; 2] = [0x03, 0];
-/// The maximum number of final blocks in one message. Each resets the decompressor, which costs more than its
-/// two bytes.
+/// The maximum number of final blocks in one message. Each final block resets the decompressor, which is
+/// expensive compared to the two bytes of an empty final block.
 const MAX_STREAMS: u32 = 1024;
-/// The minimum free space in the output. With less, zlib repeats the flush marker.
+/// The minimum free space in the output buffer. With less space, zlib repeats the flush marker.
 const MIN_ROOM: usize = 64;
 
 /// The parameters of the compressor.
@@ -71,8 +73,8 @@ fn deflate_with(raw: &mut Compress, message: &[u8], history: &[u8], out: &mut Ve
     flushed
 }
 
-/// Decompresses a message of at most `max_len` bytes. Stops as soon as it exceeds the limit, so a
-/// decompression bomb costs no more than `max_len`.
+/// Decompresses a message of at most `max_len` bytes. Stops as soon as the output exceeds the limit, so a
+/// decompression bomb uses no more memory than a message of `max_len` bytes.
 pub(crate) fn inflate(payload: &[u8], history: &[u8], max_len: usize) -> Result<Vec<u8>, Fault> {
     let mut raw = DECOMPRESSOR.take().unwrap_or_else(|| Decompress::new(false));
     raw.reset(false);
@@ -92,7 +94,7 @@ fn inflate_with(
     }
     let out = Vec::with_capacity(payload.len().saturating_mul(4).clamp(MIN_ROOM, max_len.max(MIN_ROOM)));
     let mut run = Run { raw, out, max_len, streams: 0 };
-    // A message may be empty, or end with a final block and nothing after it.
+    // The payload may be empty, or may end with a final block.
     if payload.is_empty() || run.feed(payload)? {
         return Ok(run.out);
     }
@@ -111,13 +113,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Decompresses a part of the message. Returns `true` if it ended with a final block.
+    /// Decompresses a part of the message. Returns `true` if the part ended with a final block.
     fn feed(&mut self, mut input: &[u8]) -> Result<bool, Fault> {
         let mut ended = false;
         loop {
             if self.out.len() == self.out.capacity() {
-                // One byte of room beyond the limit distinguishes a message of exactly that size from a
-                // larger one.
+                // One spare byte beyond the limit distinguishes a message of exactly `max_len` bytes from a
+                // larger message.
                 let max = self.max_len.saturating_add(1);
                 let target = self.out.len().saturating_mul(2).clamp(MIN_ROOM, max.max(MIN_ROOM));
                 self.out.reserve_exact(target.saturating_sub(self.out.len()));
@@ -162,11 +164,11 @@ mod tests {
         out
     }
 
-    /// The examples of RFC 7692, section 7.2.3.
+    /// See the examples of RFC 7692, section 7.2.3.
     #[test]
     fn reads_the_examples_of_the_rfc() {
         let hello: [&[u8]; 4] = [
-            // One block, an uncompressed block, a final block, and two blocks.
+            // The payloads consist of one block, an uncompressed block, a final block, and two blocks.
             &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
             &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
             &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
@@ -177,7 +179,7 @@ mod tests {
             assert_eq!(inflate(payload, b"", 4), Err(Fault::TooLarge), "{payload:x?}");
         }
         assert_eq!(deflated(b"Hello", b"", 15), hello[0]);
-        // A message may end with a final block; an empty message is one byte, or none.
+        // A message may end with a final block. An empty message is encoded as one byte or as no bytes.
         assert_eq!(inflate(&hello[2][..7], b"", 5).unwrap(), b"Hello");
         assert_eq!(inflate(&[0], b"", 0).unwrap(), b"");
         assert_eq!(inflate(&[], b"", 0).unwrap(), b"");
@@ -196,7 +198,7 @@ mod tests {
         for bad in [&[0xff_u8; 20][..], &[0x06], &[0xf2, 0x48], &[0x00, 0x05, 0x00, 0xfa, 0xff]] {
             assert_eq!(inflate(bad, b"", 10_000), Err(Fault::InvalidDeflate), "{bad:x?}");
         }
-        // Too many final blocks.
+        // The number of final blocks is limited.
         assert!(inflate(&END.repeat(MAX_STREAMS as usize), b"", 10).is_ok());
         assert_eq!(inflate(&END.repeat(MAX_STREAMS as usize + 1), b"", 10), Err(Fault::InvalidDeflate));
     }

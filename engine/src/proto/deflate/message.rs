@@ -5,10 +5,12 @@ use std::{collections::VecDeque, sync::OnceLock};
 use super::codec::{self, CompressionParams, MAX_BITS};
 use crate::proto::{frame::Frame, websocket::Fault};
 
-/// The cached compressed form of a frame. `Some(None)` means that compression does not make it smaller.
+/// The cached compressed form of a frame. A cached `None` means that compression does not make the frame
+/// smaller.
 pub(crate) type Slot = OnceLock<Option<Frame>>;
 
-/// The last bytes of all compressed messages: the dictionary of the next one.
+/// The last bytes of the messages compressed or decompressed so far. They are the dictionary for the next
+/// message.
 #[derive(Debug)]
 pub(crate) struct History {
     bytes: Vec<u8>,
@@ -30,17 +32,17 @@ impl History {
     }
 }
 
-/// The compressor of the messages to one client.
+/// The compressor for messages to one client.
 #[derive(Debug)]
 pub(crate) struct Deflate {
     pub(crate) threshold: usize,
     pub(crate) params: CompressionParams,
-    /// `Some` with context takeover.
+    /// `Some` if context takeover is in use.
     pub(crate) history: Option<History>,
 }
 
 impl Deflate {
-    /// Compresses the frames that reach the threshold. Returns the cost saved.
+    /// Compresses the frames whose payload reaches the threshold. Returns the cost that was saved.
     pub(crate) fn compress(&mut self, frames: &mut VecDeque<Frame>) -> usize {
         let mut saved = 0;
         for frame in frames {
@@ -71,7 +73,7 @@ impl Deflate {
     }
 }
 
-/// Returns the compressed form of a frame, or `None` if it is not smaller.
+/// Returns the compressed form of a frame, or `None` if the compressed form is not smaller.
 fn compress(frame: &Frame, history: &[u8], params: CompressionParams) -> Option<Frame> {
     let mut buffer = vec![0; Frame::HEADROOM];
     buffer.reserve(frame.payload().len() / 4);
@@ -80,10 +82,10 @@ fn compress(frame: &Frame, history: &[u8], params: CompressionParams) -> Option<
     (done && smaller).then(|| frame.deflated(&mut buffer, Frame::HEADROOM))
 }
 
-/// The decompressor of the messages of one client.
+/// The decompressor for messages from one client.
 #[derive(Debug)]
 pub(crate) struct Inflate {
-    /// `Some` with context takeover.
+    /// `Some` if context takeover is in use.
     pub(crate) history: Option<History>,
 }
 
@@ -136,7 +138,7 @@ mod tests {
         out
     }
 
-    /// A masked frame, as a client sends it.
+    /// Encodes a masked frame, like a client does.
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first, 0xff];
         frame.extend((payload.len() as u64).to_be_bytes());
@@ -145,7 +147,7 @@ mod tests {
         frame
     }
 
-    /// The messages in the frames, as bytes.
+    /// Decodes the frames and returns the messages as bytes.
     fn decode(decoder: &mut Decoder, frames: &[Vec<u8>], max_len: usize) -> Result<Vec<Vec<u8>>, Fault> {
         let mut bytes = frames.concat();
         let (mut at, mut messages) = (0, Vec::new());
@@ -165,7 +167,7 @@ mod tests {
         decode(&mut Decoder::new(Some(inflate)), frames, max_len)
     }
 
-    /// Decodes a server frame with the crate's own decoder as the client.
+    /// Decodes a server frame with the crate's own decoder in the role of the client.
     fn sent(decoder: &mut Decoder, frame: &Frame) -> Vec<u8> {
         let (head, body) = frame.wire();
         let whole = [head, body].concat();
@@ -234,7 +236,7 @@ mod tests {
         let larger = compressed(&noise);
         assert!(larger.len() > noise.len());
         assert_eq!(received(&[masked(0xc2, &larger)], noise.len()).unwrap(), [noise]);
-        // A message that cannot fit is refused by its header alone.
+        // A message that cannot fit is rejected as soon as its header is decoded.
         assert_eq!(received(&[masked(0xc2, &[0; 200])[..14].to_vec()], 100), Err(Fault::TooLarge));
     }
 
@@ -271,13 +273,13 @@ mod tests {
         assert_eq!(written(&first), written(&second));
     }
 
-    /// Messages that repeat earlier content, near and far.
+    /// Returns a message that repeats content of earlier messages, some of it far back.
     fn alike(round: u32) -> String {
         let words = (0..round * 7 + 60).map(|i| format!("{:x}", i.wrapping_mul(2_654_435_761)));
         words.collect::<Vec<_>>().concat()
     }
 
-    /// Tests against a zlib that keeps its state from message to message, as clients do.
+    /// Tests against a zlib stream that keeps its state between messages, like clients do.
     #[test]
     fn context_takeover_is_understood_by_a_stream_that_goes_on() {
         for bits in [9, 12, 15] {

@@ -1,7 +1,8 @@
-//! permessage-deflate: RFC 7692.
+//! The permessage-deflate extension. See RFC 7692.
 //!
-//! Without the feature `compression`, the same types exist but are uninhabited. No other module depends on
-//! the feature, and the compiler removes the code for compression.
+//! Without the feature `compression`, the same types exist, but the compressor and the decompressor are
+//! uninhabited. Most other modules therefore need no `cfg` for the feature, and the compiler removes the code
+//! for compression.
 
 #[cfg(feature = "compression")]
 mod codec;

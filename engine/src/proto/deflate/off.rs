@@ -1,4 +1,5 @@
-//! The uninhabited types of permessage-deflate without the feature `compression`.
+//! Replacements for the types of permessage-deflate without the feature `compression`. They are uninhabited,
+//! except for [`Slot`].
 
 use std::{collections::VecDeque, convert::Infallible};
 

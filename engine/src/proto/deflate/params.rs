@@ -1,11 +1,11 @@
-//! The negotiated parameters of permessage-deflate: RFC 7692, section 7.1.
+//! The negotiated parameters of permessage-deflate. See RFC 7692, section 7.1.
 
 use super::{
     codec::CompressionParams,
     message::{Deflate, History, Inflate},
 };
 
-/// The parameters of one WebSocket.
+/// The parameters negotiated for one WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Negotiated {
     pub(crate) threshold: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Negotiated {
     pub(crate) client_takeover: bool,
     pub(crate) server_bits: u8,
     pub(crate) client_bits: u8,
-    /// The client offered `server_max_window_bits`, so the response names the value in use.
+    /// `true` if the client offered `server_max_window_bits`. The response then contains the value in use.
     pub(crate) server_bits_offered: bool,
 }
 

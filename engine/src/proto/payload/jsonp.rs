@@ -1,18 +1,18 @@
-//! JSONP polling for old browsers without cross-origin requests: responses are scripts that call a function,
-//! and packets are sent as a form field.
+//! JSONP polling, for old browsers without cross-origin requests. Responses are scripts that call a function,
+//! and clients send packets in a form field.
 
 use std::{fmt::Write as _, num::NonZeroU32};
 
 /// The JavaScript function that receives the responses: `___eio[<number>]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Jsonp(
-    /// The number plus one, so that `Option<Jsonp>` takes four bytes in each session.
+    /// The number plus one, which allows `Option<Jsonp>` to be stored in four bytes.
     NonZeroU32,
 );
 
 impl Jsonp {
-    /// Parses the `j` query parameter: a number, after removing all characters but digits, as in Node. No
-    /// other function name is possible.
+    /// Parses the query parameter `j`. As in Node.js, all characters except digits are removed first. The
+    /// function name can therefore contain only a number.
     pub(crate) fn from_query(j: &str) -> Option<Self> {
         let digits: String = j.chars().filter(char::is_ascii_digit).collect();
         let number: u32 = digits.parse().ok()?;
@@ -22,12 +22,13 @@ impl Jsonp {
     /// Wraps the body of a response to a poll in a script.
     pub(crate) fn wrap(self, body: &[u8]) -> Vec<u8> {
         let mut script = format!("___eio[{}](", self.0.get() - 1);
-        // A string always serializes, and packets are text.
+        // Serializing a string cannot fail, and packets are text.
         let text = serde_json::to_string(&String::from_utf8_lossy(body)).unwrap_or_default();
         for char in text.chars() {
             match char {
                 // Old engines treat U+2028 and U+2029 as line terminators, which a literal must not contain.
-                // In an HTML page, `</script` would end the script, and `<!--` would hide its end.
+                // In an HTML page, `</script` would end the script, and `<!--` would hide the end of the
+                // script.
                 '\u{2028}' | '\u{2029}' | '<' => drop(write!(script, "\\u{:04x}", u32::from(char))),
                 _ => script.push(char),
             }
@@ -37,15 +38,15 @@ impl Jsonp {
     }
 }
 
-/// Returns the packets in a form. `None` unless there is exactly one field `d`.
+/// Returns the packets in a form. Returns `None` unless the form has exactly one field `d`.
 pub(crate) fn unwrap(form: &[u8]) -> Option<String> {
     let mut fields = form_urlencoded::parse(form).filter_map(|(name, value)| (name == "d").then_some(value));
     let field = fields.next()?;
     fields.next().is_none().then(|| unescape(&field))
 }
 
-/// Reverts the escaping of clients, needed because forms change line endings: a newline is sent as `\n`, and
-/// `\n` as `\\n`.
+/// Reverts the escaping of clients. Forms change line endings, so clients send a newline as `\n`, and the
+/// text `\n` as `\\n`.
 fn unescape(field: &str) -> String {
     let mut text = String::with_capacity(field.len());
     let mut rest = field;
@@ -83,7 +84,7 @@ mod tests {
         assert_eq!(wrap("x4](alert", "6:4a\"\\\nb"), r#"___eio[4]("6:4a\"\\\nb");"#);
         assert_eq!(wrap("12", "2\u{1e}4é"), r#"___eio[12]("2\u001e4é");"#);
         assert_eq!(wrap("007", "\u{2028}\u{2029}"), r#"___eio[7]("\u2028\u2029");"#);
-        // In an HTML page, these would end the script or hide its end.
+        // In an HTML page, these messages would end the script or hide the end of the script.
         assert_eq!(wrap("1", "4</script>"), r#"___eio[1]("4\u003c/script>");"#);
         assert_eq!(wrap("1", "4<!--<script"), r#"___eio[1]("4\u003c!--\u003cscript");"#);
     }
@@ -125,9 +126,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_clients_escape_is_what_they_meant(text: String, tricky in "[\\\\n\ra]{0,20}") {
-            // The client encodes a backslash before a newline ambiguously; JSON never contains one.
+            // The client encodes a backslash before a newline ambiguously. JSON never contains this sequence.
             for meant in [text, tricky].into_iter().filter(|meant| !meant.contains("\\\n")) {
-                // The escaping of the official client.
+                // This is the escaping of the official client.
                 let sent = meant.replace(r"\n", "\\\n").replace('\n', r"\n");
                 prop_assert_eq!(unescape(&sent), meant);
             }

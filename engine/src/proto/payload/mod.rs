@@ -1,4 +1,4 @@
-//! The body of a polling request or response: packets joined by the record separator,
+//! The body of a polling request or response, which consists of packets joined by the record separator. See
 //! <https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1>.
 
 pub(crate) mod jsonp;
@@ -29,7 +29,7 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// Returns `None` if the body is text but not valid UTF-8.
+    /// Creates a payload from the body of a POST. Returns `None` if the body is text but not valid UTF-8.
     pub(crate) fn new<'a>(body: impl Into<Cow<'a, [u8]>>, dialect: Dialect, is_binary: bool) -> Option<Self> {
         let body = body.into();
         if is_binary {
@@ -50,8 +50,8 @@ impl Payload {
         })
     }
 
-    /// Returns `true` if a packet starts at `at`, well-formed or not. Every body except `Nothing` has one at
-    /// its start.
+    /// Returns `true` if a packet starts at `at`, well-formed or not. Every body except `Nothing` has a
+    /// packet at its start.
     pub(crate) fn has_packet(&self, at: usize) -> bool {
         match self {
             // An empty packet follows a trailing separator.
@@ -73,8 +73,8 @@ impl Payload {
     }
 }
 
-/// Returns the text between `at` and the next separator. A body that is empty or ends with a separator has an
-/// empty packet there, which no decoder accepts.
+/// Returns the text between `at` and the next separator. A body that is empty or ends with a separator
+/// contains an empty packet, which the decoder rejects.
 fn packet_at<'a>(body: &'a str, at: &mut usize) -> &'a str {
     let rest = body.get(*at..).unwrap_or_default();
     let end = memchr(SEPARATOR, rest.as_bytes()).unwrap_or(rest.len());
@@ -138,7 +138,7 @@ impl PayloadWriter {
             let start = self.body.len();
             let bytes = frame.payload();
             self.body.resize(start + bytes.len().div_ceil(3) * 4, 0);
-            // The space is the exact length of the padded encoding, so it cannot fail.
+            // The space is the exact length of the padded encoding, so the encoding cannot fail.
             let _ = BASE64_STANDARD.encode_slice(bytes, &mut self.body[start..]);
         } else {
             self.body.extend_from_slice(frame.payload());

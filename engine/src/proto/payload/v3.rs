@@ -1,4 +1,4 @@
-//! Payloads of protocol 3, which prefix each packet with its length:
+//! Payloads of protocol 3, in which each packet is prefixed with its length. See
 //! <https://github.com/socketio/engine.io-protocol/tree/v3#payload>.
 
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ const END_OF_LEN: u8 = 0xff;
 
 /// Decodes the packet at `at` of a text body and advances `at` past it.
 ///
-/// The length counts UTF-16 code units, as in JavaScript. An empty batch is written as an empty packet.
+/// The length counts UTF-16 code units, as in JavaScript. Clients encode an empty batch as an empty packet.
 pub(crate) fn text_packet<'a>(body: &'a str, at: &mut usize) -> Result<Packet<'a>, Malformed> {
     let rest = body.get(*at..).ok_or(Malformed)?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -54,8 +54,8 @@ pub(crate) fn binary_packet<'a>(body: &'a [u8], at: &mut usize) -> Result<Packet
     }
 }
 
-/// Returns the length in bytes of the first `units` UTF-16 code units. `None` if there are fewer, or if a
-/// surrogate pair would be split.
+/// Returns the length in bytes of the first `units` UTF-16 code units. Returns `None` if the text has fewer
+/// code units, or if a surrogate pair would be split.
 fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     if text.as_bytes().get(..units)?.is_ascii() {
         return Some(units);
@@ -70,8 +70,8 @@ fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     (left == 0).then_some(text.len())
 }
 
-/// Returns the number of UTF-16 code units of UTF-8 text: one for each character, and a second one for those
-/// of four bytes.
+/// Returns the number of UTF-16 code units of UTF-8 text. A character of four bytes has two code units, and
+/// any other character has one code unit.
 fn utf16_len(text: &[u8]) -> usize {
     text.iter().map(|&byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
 }
@@ -94,7 +94,7 @@ pub(crate) fn push(body: &mut Vec<u8>, frame: &Frame) {
     body.extend_from_slice(b":b4");
     let start = body.len();
     body.resize(start + len, 0);
-    // The space is the exact length of the padded encoding, so it cannot fail.
+    // The space is the exact length of the padded encoding, so the encoding cannot fail.
     let _ = BASE64_STANDARD.encode_slice(bytes, &mut body[start..]);
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     type Reader<'a, B> = fn(&'a B, &mut usize) -> Result<Packet<'a>, Malformed>;
 
-    /// Returns the packets before the first error, and `true` if there was one.
+    /// Returns the packets before the first error, and `true` if there was an error.
     fn all<'a, B: AsRef<[u8]> + ?Sized>(body: &'a B, reader: Reader<'a, B>) -> (Vec<Packet<'a>>, bool) {
         let (mut packets, mut at) = (Vec::new(), 0);
         while at < body.as_ref().len() {
@@ -202,7 +202,7 @@ mod tests {
         {
             assert!(read(bad).1, "{bad}");
         }
-        // Half of a surrogate pair.
+        // The length splits a surrogate pair.
         assert_eq!(read("2:4😀").0, []);
         assert_eq!(read("99999999999999999999:4"), (vec![], true));
         assert_eq!(read("18446744073709551615:4"), (vec![], true));

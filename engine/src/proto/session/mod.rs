@@ -1,4 +1,5 @@
-//! The state machine of one Engine.IO session: transports, upgrade, heartbeat and close.
+//! The state machine of one Engine.IO session. It handles the transports, the upgrade, the heartbeat and the
+//! close.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,15 +21,16 @@ use super::{
     packet::{Message, Packet, TransportKind},
 };
 
-/// The interval at which the poll of an upgrading client is answered if no messages are queued. Node uses the
-/// same interval, and waits for it before the first time.
+/// During an upgrade, the interval at which an idle poll is completed with a NOOP packet. Node.js uses the
+/// same interval but also waits for it before the first NOOP.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
-/// The time after the start of a session, or the last pong, from which a probe releases the poll at once. An
-/// earlier probe waits, at most for the interval: the test suites of the official clients do not expect an
-/// extra packet that soon. Clients with a longer round trip are not delayed.
+/// If a probe arrives at least this long after the start of the session or the last pong, the idle poll is
+/// completed immediately. After an earlier probe, the poll is completed once this time has passed, but no
+/// later than [`RELEASE_INTERVAL`] after the probe, because the test suites of the official clients do not
+/// expect an extra packet so early. Clients with a longer round trip are not delayed.
 const SETTLING: Duration = Duration::from_millis(150);
 
-/// The reason for the end of a session.
+/// The reason for which a session was closed.
 ///
 /// # Examples
 ///
@@ -42,27 +44,30 @@ pub enum CloseReason {
     TransportClose,
     /// The client violated the protocol of its transport, or its connection failed.
     TransportError,
-    /// The client did not answer a ping in time.
+    /// The client did not respond to a ping in time, or, in protocol 3, did not send a ping in time. The
+    /// reason is the same if the application accepted no message of the client for
+    /// [`read_pause_timeout`](field@crate::EngineConfig::read_pause_timeout).
     PingTimeout,
     /// The client sent data that is not an Engine.IO packet.
     ParseError,
     /// The application closed the session.
     ForcedClose,
-    /// The application closed the session because the client violated the application's protocol. Node does
-    /// not distinguish it from a [forced close](Self::ForcedClose).
+    /// The application closed the session because the client violated the application's protocol. Node.js
+    /// does not distinguish this reason from a [forced close](Self::ForcedClose).
     Violation,
-    /// The server is shutting down. Clients reconnect, to another server if there is one.
+    /// The server is shutting down. Clients reconnect, to another server if one is available.
     ServerShuttingDown,
     /// The client did not read its messages in time, or its queue was full.
     SlowConsumer,
-    /// The session was [pending](field@crate::EngineConfig::max_pending_sessions) and was evicted for a newer
-    /// one.
+    /// The session was [pending](field@crate::EngineConfig::max_pending_sessions) and was evicted to make
+    /// room for a newer session.
     Evicted,
 }
 
 impl CloseReason {
-    /// Returns the reason as the Node.js server names it. Node has no name for a slow consumer, whose
-    /// transport fails to deliver: `transport error`. An evicted session is a `forced close`.
+    /// Returns the name of the reason in the Node.js server. Reasons that do not exist in Node.js have the
+    /// name of a similar reason: `transport error` for a slow consumer, and `forced close` for a violation or
+    /// an evicted session.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TransportClose => "transport close",
@@ -76,7 +81,7 @@ impl CloseReason {
 }
 
 impl CloseReason {
-    /// All reasons, in the order of their variants.
+    /// All reasons, in the order of declaration.
     #[cfg(feature = "metrics")]
     pub(crate) const ALL: [Self; Self::Evicted as usize + 1] = [
         Self::TransportClose,
@@ -90,7 +95,7 @@ impl CloseReason {
         Self::Evicted,
     ];
 
-    /// Returns `true` if the server ends the session of a client that is still connected and reading.
+    /// Returns `true` if the server closes the session of a client that is still connected and reading.
     pub(crate) const fn is_graceful(self) -> bool {
         matches!(self, Self::ForcedClose | Self::Violation | Self::ServerShuttingDown)
     }
@@ -102,7 +107,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// A request of a client to its session.
+/// A client request that belongs to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
     /// A GET that receives packets.
@@ -116,17 +121,17 @@ pub(crate) enum Request {
 /// An input of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// A request arrived. Unless [`Output::Accept`] follows, it must be refused.
+    /// A request arrived. The caller must reject the request unless [`Output::Accept`] follows.
     Arrived(Request),
-    /// Messages are queued while [`Session::route`] is [`Route::Poll`].
+    /// Messages were queued while [`Session::route`] is [`Route::Poll`].
     Deliver,
     /// All packets of the POST have been received.
     PostDone,
-    /// A POST exceeded a limit; its response says so.
+    /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
-    /// The connection of the accepted poll or POST failed, or the WebSocket's connection ended.
+    /// The connection of the accepted poll or POST failed, or the connection of the WebSocket was closed.
     Disconnected { request: Request, error: bool },
-    /// A malformed packet arrived.
+    /// A malformed packet arrived on this transport.
     Malformed(TransportKind),
     /// The application or a limit closes the session.
     Close(CloseReason),
@@ -137,21 +142,22 @@ pub(crate) enum Input {
 /// An instruction to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Keep the request that just arrived: it is accepted.
+    /// Keep the request that just arrived, because it is accepted.
     Accept(Request),
-    /// Respond to the accepted poll with a heartbeat if `ping` is set, all queued messages, and `end`.
+    /// Respond to the accepted poll with a heartbeat if `ping` is set, the queued messages, and `end`.
     Respond { ping: bool, end: Option<End> },
     /// Write a heartbeat to the WebSocket: a ping, or in protocol 3 a pong.
     Ping,
-    /// Write the pong that answers the probe to the WebSocket.
+    /// Write the pong for the probe to the WebSocket.
     ProbePong,
-    /// Close the probing WebSocket; the session continues without it.
+    /// Close the probing WebSocket. The session is not affected.
     DropProbe,
-    /// The WebSocket carries the session from now on.
+    /// The upgrade is complete. The WebSocket is now the transport of the session.
     Upgraded,
-    /// The session has ended: notify the application, and close the WebSocket if it carried the session.
+    /// The session is closed. Notify the application, and close the WebSocket if it is the transport of the
+    /// session.
     Closed(CloseReason),
-    /// Write all queued messages to the WebSocket and close it.
+    /// Write all queued messages to the WebSocket and close the WebSocket.
     Finish(CloseReason),
     /// Wait until this instant or the next input.
     Timeout(Option<Instant>),
@@ -160,20 +166,20 @@ pub(crate) enum Output {
 /// The last packet of the response to a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A noop, needed only if the response would be empty.
+    /// A NOOP packet, sent only if the response would otherwise be empty.
     Noop,
-    /// The session has ended.
+    /// A CLOSE packet. The session is closed.
     Close,
 }
 
 /// The destination of queued messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// None: the messages stay in the queue.
+    /// Messages stay in the queue.
     None,
-    /// The response to the parked poll, by [`Input::Deliver`].
+    /// Messages are sent in the response to the parked poll. [`Input::Deliver`] completes the poll.
     Poll,
-    /// The WebSocket.
+    /// Messages are written to the WebSocket.
     WebSocket,
 }
 
@@ -185,14 +191,15 @@ enum State {
         upgrade: Upgrade,
     },
     WebSocket,
-    /// Closed for the application. The next poll receives the remaining messages and the last packet.
+    /// The session is closed for the application. The next poll receives the remaining messages and the last
+    /// packet.
     Closing {
         by: Instant,
         end: End,
-        /// A parked poll is answered at `by`, not before.
+        /// `true` if a poll is parked. The poll is completed at `by`, not earlier.
         parked: bool,
-        /// The reason for the close frame, if a WebSocket has probed. The client may have stopped polling
-        /// already, and its upgrade packet may arrive instead of the next poll.
+        /// The reason for the close frame, if a WebSocket has sent its probe. The client may have stopped
+        /// polling already, and its upgrade packet may arrive instead of the next poll.
         probed: Option<CloseReason>,
     },
     Closed,
@@ -205,10 +212,11 @@ enum Upgrade {
     Attached {
         give_up: Instant,
     },
-    /// The WebSocket has probed: polls are released so that the client can stop polling.
+    /// The WebSocket has sent its probe. Idle polls are completed, so that the client can stop polling.
     Probed {
         give_up: Instant,
-        /// The earliest release of the next poll. It sets the pace of polling until the upgrade.
+        /// The earliest instant at which the next idle poll is completed. This limits the polling rate until
+        /// the upgrade.
         release: Instant,
     },
 }
@@ -224,14 +232,14 @@ pub(crate) struct Timing {
 
 /// The server side of one Engine.IO session.
 ///
-/// Feed it with [`handle`](Self::handle) or [`receive`](Self::receive), then call [`poll`](Self::poll) until
-/// it returns [`Output::Timeout`] before feeding it again.
+/// Inputs are passed to [`handle`](Self::handle) or [`receive`](Self::receive). After each input, call
+/// [`poll`](Self::poll) until it returns [`Output::Timeout`].
 #[derive(Debug)]
 pub(crate) struct Session {
     timing: Arc<Timing>,
     state: State,
     heartbeat: Heartbeat,
-    /// A heartbeat is due with the next poll: a ping, or in protocol 3 a pong.
+    /// `true` if the response to the next poll must contain a heartbeat: a ping, or in protocol 3 a pong.
     ping_due: bool,
     /// `true` while the caller does not read from the client, because the application accepts no messages.
     paused: bool,
@@ -258,8 +266,9 @@ impl Session {
         self.heartbeat.record_activity(now, &self.timing);
     }
 
-    /// Marks the client as not being read. Pings continue, because the client expects them. On a WebSocket, a
-    /// missing pong is ignored meanwhile; on long-polling, a poll counts as the pong.
+    /// Marks reading from the client as paused. Pings continue, because the client expects them. While
+    /// reading is paused, a missing pong is ignored on a WebSocket, and a poll counts as the pong on
+    /// long-polling.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.paused = true;
         if let (State::WebSocket, Heartbeat::PongBy(by)) = (&self.state, self.heartbeat) {
@@ -268,15 +277,15 @@ impl Session {
         }
     }
 
-    /// Marks the client as being read again.
+    /// Marks reading from the client as resumed.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.paused = false;
         self.record_activity(now);
     }
 
-    /// Processes a packet. Returns its message if it is one for the application.
+    /// Processes a packet. Returns the message if the packet is a message for the application.
     ///
-    /// The message is returned instead of being queued as an output, because it borrows the read buffer.
+    /// The message is returned instead of being queued as an output, because it borrows from the read buffer.
     pub(crate) fn receive<'a>(
         &mut self,
         now: Instant,
@@ -335,8 +344,8 @@ impl Session {
         self.out.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
-    /// Returns `true` if the request of the [`Input::Arrived`] just fed was accepted, and consumes that
-    /// output.
+    /// Returns `true` if the request of the [`Input::Arrived`] just fed was accepted, and consumes the
+    /// [`Output::Accept`].
     pub(crate) fn accepted(&mut self) -> bool {
         self.out.pop_front_if(|output| matches!(output, Output::Accept(_))).is_some()
     }
@@ -349,12 +358,12 @@ impl Session {
         }
     }
 
-    /// Returns `true` once [`Output::Closed`] is emitted. A last request may still arrive.
+    /// Returns `true` once [`Output::Closed`] has been queued. A last poll or POST may still be accepted.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::Closing { .. } | State::Closed)
     }
 
-    /// Returns `true` once the session accepts nothing more, not even a last poll.
+    /// Returns `true` once the session rejects all requests, including a last poll.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
@@ -375,7 +384,7 @@ impl Session {
         }
     }
 
-    /// Handles a packet on the transport that carries the session.
+    /// Handles a packet on the current transport of the session.
     fn current<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Message<'a>> {
         match packet {
             Packet::Message(message) => return Some(message),
@@ -386,7 +395,7 @@ impl Session {
             // Only the server pings in protocol 4, and only the client in protocol 3.
             Packet::Ping { .. } | Packet::Pong => self.close(now, CloseReason::TransportError),
             Packet::Close => self.closed_by_client(now),
-            // Meaningless on an open session, but harmless.
+            // These packets have no meaning on an open session and are ignored.
             Packet::Open | Packet::Upgrade | Packet::Noop => {}
         }
         None
@@ -397,7 +406,7 @@ impl Session {
         let begun = self.heartbeat.last_pong(&self.timing);
         let State::Polling { upgrade, .. } = &mut self.state else { return };
         match (packet, *upgrade) {
-            // A probe does not extend the upgrade timeout, and a second one is refused.
+            // A probe does not extend the upgrade timeout. A second probe is rejected.
             (Packet::Ping { probe: true }, Upgrade::Attached { give_up }) => {
                 let release = begun.map_or(now, |begun| begun + SETTLING);
                 let release = release.clamp(now, now + RELEASE_INTERVAL);
@@ -442,11 +451,12 @@ impl Session {
                 *upgrade = Upgrade::Attached { give_up: now + self.timing.upgrade_timeout };
                 self.out.push_back(Output::Accept(request));
             }
-            // Two polls or two POSTs at once: the order of packets is undefined.
+            // With two polls or two POSTs at the same time, the order of packets is undefined.
             (State::Polling { .. }, Request::Poll | Request::Post) => {
                 self.close(now, CloseReason::TransportError);
             }
-            // Its packets are ignored, but a refusal would make the client give up before its last poll.
+            // The packets of the POST are ignored. The POST is accepted nevertheless, because the client
+            // would not send its last poll after a rejection.
             (State::Closing { end: End::Close, .. }, Request::Post) => {
                 self.out.push_back(Output::Accept(request));
             }
@@ -463,13 +473,14 @@ impl Session {
     fn gone(&mut self, now: Instant, request: Request, error: bool) {
         match (&self.state, request) {
             (State::Polling { .. }, Request::Poll | Request::Post) => {
-                // The poll's connection is gone, so there is nothing to respond to.
+                // The connection of the poll is closed, so no response can be sent.
                 if let (State::Polling { poll, .. }, Request::Poll) = (&mut self.state, request) {
                     *poll = false;
                 }
                 self.close(now, CloseReason::TransportError);
             }
-            // The client has already received the response to its POST.
+            // The client has already received the response to its POST, so the response to the poll is not
+            // needed.
             (State::Closing { parked: true, .. }, Request::Poll) => self.state = State::Closed,
             (State::Polling { .. } | State::Closing { .. }, Request::Probe) => self.abandon_upgrade(),
             (State::WebSocket, Request::Probe) => {
@@ -515,8 +526,8 @@ impl Session {
         }
     }
 
-    /// Sends a heartbeat: at once on a WebSocket, otherwise with the next poll. One heartbeat answers all
-    /// pings received before it is sent.
+    /// Sends a heartbeat, either immediately on a WebSocket or in the response to the next poll. In protocol
+    /// 3, one pong is sent for all pings that are received before the pong is sent.
     fn beat(&mut self) {
         if self.route() == Route::WebSocket {
             if !self.out.contains(&Output::Ping) {
@@ -528,7 +539,7 @@ impl Session {
         }
     }
 
-    /// Releases the parked poll of an upgrading client if its release time has passed.
+    /// Completes the parked poll of an upgrading client if the release time has passed.
     fn release(&mut self, now: Instant) {
         if let State::Polling { poll: true, upgrade: Upgrade::Probed { release, .. }, .. } = &mut self.state
             && *release <= now
@@ -538,7 +549,7 @@ impl Session {
         }
     }
 
-    /// Responds to the parked poll, if there is one.
+    /// Responds to the parked poll, if any.
     fn answer(&mut self, end: Option<End>) {
         let State::Polling { poll, .. } = &mut self.state else { return };
         if std::mem::take(poll) {
@@ -560,7 +571,7 @@ impl Session {
 
     fn closed_by_client(&mut self, now: Instant) {
         let next = match self.state {
-            // A poll may be on its way over another connection.
+            // A poll may be in flight on another connection.
             State::Polling { poll: false, .. } => self.closing(now, End::Noop, None),
             _ => State::Closed,
         };
@@ -568,8 +579,8 @@ impl Session {
         self.end(next, CloseReason::TransportClose);
     }
 
-    /// Ends the session of a client whose POST was refused. The official client reports whichever response
-    /// arrives first, and only the response to the POST states the reason, so the poll stays parked.
+    /// Closes the session of a client whose POST was rejected. The poll stays parked, because the official
+    /// client reports the first response that arrives, and only the response to the POST contains the reason.
     fn post_refused(&mut self, now: Instant) {
         let next = match self.state {
             State::Polling { poll: true, .. } => {

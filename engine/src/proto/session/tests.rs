@@ -230,7 +230,7 @@ fn a_probe_that_comes_later_releases_the_poll_at_once() {
         sim.feed(Input::Arrived(Request::Probe));
         if delay == 0 {
             assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong, NOOP], "{age}");
-            // The client may have polled again before it received the answer to its probe.
+            // The client may have polled again before it received the response to its probe.
             assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll), NOOP]);
         } else {
             assert_eq!(sim.packet(WebSocket, "2probe"), [Output::ProbePong], "{age}");
@@ -280,7 +280,7 @@ fn a_client_that_goes_on_polling_while_it_upgrades_is_slowed_down() {
         assert_eq!(sim.wake(), [NOOP]);
         assert_eq!(sim.now - start, Duration::from_millis(100));
     }
-    // Messages are delivered at once.
+    // Messages are delivered immediately.
     assert_eq!(sim.feed(Input::Arrived(Request::Poll)), [Output::Accept(Request::Poll)]);
     assert_eq!(sim.session.route(), Route::Poll);
 }

@@ -1,4 +1,5 @@
-//! Tests of a protocol 3 session on a virtual clock. Only the direction of the heartbeat differs.
+//! Tests of a protocol 3 session on a virtual clock. Only the direction of the heartbeat differs from
+//! protocol 4.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::rate::TokenBucket;
 use crate::shrink::Shrink;
 
-/// The addresses that have sessions, or had some recently.
+/// The addresses that have sessions or have opened sessions recently.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Mutex<HashMap<IpAddr, AddressState>>);
 
@@ -22,7 +22,7 @@ struct AddressState {
     rate: TokenBucket,
 }
 
-/// The place of one session, freed on drop.
+/// A permit for one session of an address. Dropping the permit allows another session of the address.
 #[derive(Debug)]
 pub(crate) struct AddressPermit {
     addresses: Arc<Addresses>,
@@ -30,8 +30,8 @@ pub(crate) struct AddressPermit {
 }
 
 impl Addresses {
-    /// Admits another session of an address. `None` if it has `max` sessions, or opened `max` within the last
-    /// second.
+    /// Admits another session of an address. Returns `None` if the address has `max` sessions, or has opened
+    /// `max` sessions within the last second.
     pub(super) fn try_acquire(
         self: &Arc<Self>,
         address: IpAddr,
@@ -53,7 +53,7 @@ impl Addresses {
 }
 
 /// Removes addresses without sessions whose token bucket is full, before the table grows. Then reserves room
-/// for as many entries as it keeps, so the amortized cost of an insertion is constant.
+/// for as many new entries as remain, so the amortized cost of an insertion is constant.
 fn forget(states: &mut HashMap<IpAddr, AddressState>, now: Instant) {
     states.retain(|_, state| state.sessions > 0 || !state.rate.is_full(now));
     states.shrink();
@@ -68,8 +68,8 @@ impl Drop for AddressPermit {
     }
 }
 
-/// Returns the key of an address: IPv4-mapped addresses become IPv4, and an IPv6 address becomes its /64
-/// network, the least that a customer is assigned.
+/// Returns the key of an address. IPv4-mapped addresses are converted to IPv4. An IPv6 address is reduced to
+/// its /64 network, which is the smallest network that a customer is assigned.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

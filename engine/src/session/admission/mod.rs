@@ -1,4 +1,4 @@
-//! Admission of new sessions: the limits on sessions, and the eviction of pending ones.
+//! Admission of new sessions, which enforces the limits on sessions and evicts pending sessions.
 
 mod addresses;
 mod pending;
@@ -21,13 +21,13 @@ use self::{
 use super::shared::Shared;
 use crate::{Limit, RemoteAddr, SessionHandle};
 
-/// A request extension, set on a request that arrived before the previous response was written. Counts the
-/// handshakes that were pipelined in this way on the connection.
+/// A request extension, set on each request that arrived before the previous response was written. It counts
+/// the pipelined handshakes of the connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pipelined(Arc<AtomicU32>);
 
 impl Pipelined {
-    /// Counts one more handshake. Returns `true` if it is one of the first `max`.
+    /// Counts one more handshake. Returns `true` for the first `max` handshakes.
     pub(crate) fn allows(&self, max: u32) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed) < max
     }
@@ -36,21 +36,21 @@ impl Pipelined {
 /// The state of admission, shared by all sessions of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
-    /// The number of [`AdmissionGuard`]s: sessions that are admitted and not yet registered.
+    /// The number of [`AdmissionGuard`]s, which are the sessions that are admitted but not yet registered.
     opening: AtomicUsize,
     rate: Mutex<TokenBucket>,
     pending: Mutex<Pending>,
     addresses: Arc<Addresses>,
 }
 
-/// An admitted session. Counts against `max_sessions` until it is dropped; once registered, the session
-/// itself counts.
+/// A guard for an admitted session. It counts against `max_sessions` until it is dropped. Once the session is
+/// registered, the session itself counts.
 pub(crate) struct AdmissionGuard<A> {
     pub(crate) shared: Arc<Shared<A>>,
     address_permit: Option<Box<AddressPermit>>,
 }
 
-/// The shares of a registered session in the server's limits.
+/// The permit of a registered session, which counts against the server's limits.
 #[derive(Debug)]
 pub(crate) struct SessionPermit {
     /// `Some` while the session is pending.
@@ -60,8 +60,8 @@ pub(crate) struct SessionPermit {
 }
 
 impl<A> AdmissionGuard<A> {
-    /// Admits a session, or returns the limit that forbids it. At `max_sessions`, the oldest pending session
-    /// is evicted.
+    /// Admits a session, or returns the limit that was exceeded. At `max_sessions`, the oldest pending
+    /// session is evicted.
     pub(crate) fn new(shared: &Arc<Shared<A>>, request: &Extensions) -> Result<Self, Limit> {
         let Shared { config, admission, registry, .. } = &**shared;
         let pipelined = request.get::<Pipelined>();
@@ -90,7 +90,7 @@ impl<A> AdmissionGuard<A> {
     }
 
     /// Turns the guard into the permit of a registered session. A pending session is tracked until it is
-    /// confirmed or has ended.
+    /// confirmed or closed.
     pub(crate) fn register(mut self, session: &SessionHandle, is_pending: bool) -> SessionPermit {
         let address_permit = self.address_permit.take();
         if !is_pending {
@@ -124,13 +124,13 @@ impl SessionPermit {
         }
     }
 
-    /// Frees the place of the client's address when the client has closed the session, although a late poll
-    /// may still arrive.
+    /// Releases the permit of the client's address. Called when the client has closed the session, although a
+    /// late poll may still arrive.
     pub(crate) fn release_address(&mut self) {
         self.address_permit = None;
     }
 
-    /// Frees all shares when the session has ended.
+    /// Releases all permits. Called when the session is closed.
     pub(crate) fn release(&mut self, admission: &Admission) {
         self.confirm(admission);
         self.address_permit = None;

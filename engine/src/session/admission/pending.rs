@@ -15,7 +15,7 @@ pub(super) struct Pending {
 pub(super) type PendingKey = u64;
 
 impl Pending {
-    /// Adds a session. Returns the oldest one if there are now more than `max`.
+    /// Adds a session. Removes and returns the oldest session if there are now more than `max` sessions.
     pub(super) fn push(&mut self, session: SessionHandle, max: usize) -> (PendingKey, Option<SessionHandle>) {
         let pending_key = self.next;
         self.next += 1;
@@ -27,7 +27,7 @@ impl Pending {
         self.sessions.pop_first().map(|(_, session)| session)
     }
 
-    /// Removes a session, if it is still pending.
+    /// Removes a session if it is still pending.
     pub(super) fn remove(&mut self, pending_key: PendingKey) {
         self.sessions.remove(&pending_key);
     }

@@ -1,4 +1,4 @@
-//! A rate limit as a token bucket.
+//! A rate limit, implemented as a token bucket.
 
 use std::time::Duration;
 

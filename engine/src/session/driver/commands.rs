@@ -1,4 +1,4 @@
-//! The commands that other tasks leave in the mailbox.
+//! Execution of the commands that other tasks send through the mailbox.
 
 use std::{ops::ControlFlow, task::Context};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl<A: Application> Driver<A> {
-    /// Executes the commands. Breaks if the task has to end at once.
+    /// Executes the queued commands. Returns `Break` if the task must stop immediately.
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> ControlFlow<()> {
         let written = self.take_written();
         for command in self.handle.take_commands(written) {
@@ -20,8 +20,9 @@ impl<A: Application> Driver<A> {
         ControlFlow::Continue(())
     }
 
-    /// Processes earlier input before a poll: a session whose deadline has passed has ended, and a client whose
-    /// WebSocket has completed the upgrade has left polling, although the poll arrived on another connection.
+    /// Processes earlier input before a poll. The deadline of the session may have passed, or the packet that
+    /// completes the upgrade may have arrived on the WebSocket. In either case, the session may no longer
+    /// accept the poll.
     fn catch_up(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.deadline.is_some_and(|deadline| deadline <= now.into_std()) {
             if let Some(heard) = self.handle.sync_activity() {
@@ -37,7 +38,8 @@ impl<A: Application> Driver<A> {
 
     fn command(&mut self, cx: &mut Context<'_>, now: Instant, command: Command) -> ControlFlow<()> {
         if let Command::Close(_) = command {
-            // A parked poll takes what was sent before, and the next poll the close packet.
+            // A parked poll receives the messages sent before the close, and the next poll receives the close
+            // packet.
             self.flush(cx, now);
         }
         if let Command::Poll(_) = command {
@@ -46,8 +48,8 @@ impl<A: Application> Driver<A> {
         let instant = now.into_std();
         self.has_followed_up |= matches!(command, Command::Poll(_) | Command::Post(_) | Command::Probe(_));
         match command {
-            // The official client acts on the close packet at once and on messages a turn later. So the messages
-            // get a response of their own.
+            // The official client processes a close packet immediately but messages one event loop turn
+            // later. Therefore, messages are sent in a separate response.
             Command::Poll(poll) if self.session.has_ended() && self.handle.has_frames() => {
                 self.poll = Some(poll);
                 self.respond(now, false, None);
@@ -69,7 +71,7 @@ impl<A: Application> Driver<A> {
                 if self.session.accepted() {
                     self.websocket = Some(*websocket);
                 } else {
-                    // Writes the 101, for which the buffer of a new stream has room.
+                    // This writes the response 101, which fits into the buffer of a new stream.
                     let _ = websocket.poll_flush(cx);
                 }
             }
@@ -79,7 +81,7 @@ impl<A: Application> Driver<A> {
             Command::PostRefused => self.session.handle(instant, Input::PostRefused),
             Command::Abort => return ControlFlow::Break(()),
         }
-        // The next command may concern the same poll, so its response must be on its way first.
+        // The next command may concern the same poll, so the response must be sent first.
         self.outputs(now);
         self.flush(cx, now);
         ControlFlow::Continue(())

@@ -1,4 +1,5 @@
-//! The deadlines of a session: heartbeat, paused reading, slow clients, and the application's own.
+//! The deadlines of a session, which are those of the heartbeat, paused reading, slow clients and the
+//! application.
 
 use std::{
     task::{Context, Poll},
@@ -22,14 +23,14 @@ use crate::{
     transport::{peer_timeouts::Expired, websocket::WebSocket},
 };
 
-/// The interval at which a connection that is not read is checked for the end of the client.
+/// While reading is paused, the interval at which the connection is checked for a disconnect of the client.
 const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Paused reading.
+/// The state of paused reading.
 pub(super) struct Pause {
-    /// The session ends at this instant unless reading take_read_ready.
+    /// The session is closed at this instant unless reading is resumed before.
     until: std::time::Instant,
-    /// The next check for the end of the client.
+    /// The instant of the next check for a disconnect of the client.
     check_at: std::time::Instant,
 }
 
@@ -48,10 +49,10 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Acts on the deadlines that have passed.
+    /// Handles the deadlines that have passed.
     pub(super) fn handle_deadlines(&mut self, now: Instant) {
         if let Some(heard) = self.handle.sync_activity() {
-            // Parts of a request have arrived that do not complete a packet.
+            // Bytes of a request have arrived that do not complete a packet.
             self.session.record_activity(heard);
         }
         let now = now.into_std();
@@ -61,7 +62,7 @@ impl<A: Application> Driver<A> {
         self.connection.timeout(now);
     }
 
-    /// Pauses reading, or take_read_ready it.
+    /// Pauses or resumes reading.
     #[cold]
     pub(super) fn toggle_pause(&mut self, now: Instant) {
         let instant = now.into_std();
@@ -75,7 +76,7 @@ impl<A: Application> Driver<A> {
         self.outputs(now);
     }
 
-    /// Checks a client that is not read for its end.
+    /// While reading is paused, checks the timeout of the pause and whether the client has disconnected.
     fn check_pause(&mut self, now: std::time::Instant) {
         let Some(pause) = &mut self.pause else { return };
         if self.session.has_ended() {
@@ -93,7 +94,8 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Ends the session of a client that does not read, or does not complete a message, in time.
+    /// Closes the session of a client that does not read its messages, or does not complete a message, in
+    /// time.
     fn check_peer(&mut self, now: std::time::Instant) {
         if self.handle.slow_deadline().is_some_and(|at| at <= now) && !self.session.has_ended() {
             return self.close_slow(now, Limit::SlowConsumerGrace);
@@ -104,17 +106,17 @@ impl<A: Application> Driver<A> {
             Some(Expired::Write) if session.route() == Route::WebSocket => {
                 self.close_slow(now, Limit::WriteTimeout);
             }
-            // The rest of the message may be waiting to be read.
+            // The rest of the message may have arrived and not been read yet.
             Some(Expired::Message) if !connection.ready() => {
                 websocket.update_message_timeout(now, shared.config.message_timeout);
             }
             Some(Expired::Message) => *close = Some(fail_websocket(handle, session, now, Fault::TooSlow)),
-            // A WebSocket that only probes has the deadline of the upgrade.
+            // A probing WebSocket is subject to the upgrade timeout instead.
             Some(Expired::Write) | None => {}
         }
     }
 
-    /// Ends the session of a slow consumer.
+    /// Closes the session of a slow consumer.
     pub(super) fn close_slow(&mut self, now: std::time::Instant, limit: Limit) {
         self.handle.record_limit_hit(limit);
         let setting = describe_limit(limit, &self.shared.config);
@@ -129,7 +131,8 @@ impl<A: Application> Driver<A> {
     }
 }
 
-/// Ends a WebSocket for a fault of its client. Returns the close frame that names the fault.
+/// Disconnects a WebSocket because of a fault of its client. Returns a close frame with the code and reason
+/// of the fault.
 pub(super) fn fail_websocket(
     handle: &SessionHandle,
     session: &mut Session,
@@ -150,7 +153,7 @@ fn earliest(a: Option<std::time::Instant>, b: Option<std::time::Instant>) -> Opt
     }
 }
 
-/// The limit that a fault exceeds, if it is one of size or time.
+/// Returns the limit that was exceeded, or `None` if the fault is a protocol violation.
 fn limit_of(fault: Fault) -> Option<Limit> {
     match fault {
         Fault::TooManyFragments => Some(Limit::MaxFragments),
@@ -161,7 +164,8 @@ fn limit_of(fault: Fault) -> Option<Limit> {
     }
 }
 
-/// The value of the option behind a limit, with its unit, for the limits that a slow consumer exceeds.
+/// Returns the configured value of a limit, with its unit. The result is empty for limits that a slow
+/// consumer cannot exceed.
 fn describe_limit(limit: Limit, config: &EngineConfig) -> String {
     match limit {
         Limit::MaxBufferedHard => format!("{} bytes", config.max_buffered_hard),

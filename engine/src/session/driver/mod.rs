@@ -1,8 +1,8 @@
 //! The task of a session.
 //!
-//! A driver owns everything that changes in a session: the state machine, the transports, the application's
-//! connection and the timer. Other tasks leave frames and commands in the mailbox. [`Driver::poll`] is the order of
-//! its steps.
+//! A driver owns the mutable state of a session: the state machine, the transports, the application's
+//! connection and the timer. Other tasks send frames and commands through the mailbox. [`Driver::poll`]
+//! defines the order of the steps.
 
 mod commands;
 mod deadlines;
@@ -41,10 +41,10 @@ use crate::{
     },
 };
 
-/// The units of work of a turn: after them the task lets others run. A message is one unit.
+/// The number of units of work after which the task yields to other tasks. A message is one unit.
 const TURN_BUDGET: u32 = 256;
 
-/// The units of a system call, and of a pass over the session.
+/// The units of work of a system call, and of a pass over the session.
 const PASS_COST: u32 = 8;
 
 pub(crate) struct Driver<A: Application> {
@@ -55,43 +55,45 @@ pub(crate) struct Driver<A: Application> {
     poll: Option<PollRequest>,
     post: Option<PostRequest>,
     websocket: Option<WebSocket>,
-    /// The close frame to send: the answer to the client's, or one that names its fault.
+    /// The close frame to send instead of the default for the close reason. It replies to the close frame of
+    /// the client, or contains the fault or the exceeded limit.
     close: Option<Frame>,
-    /// The deadline of the state machine.
+    /// The next deadline of the state machine.
     deadline: Option<std::time::Instant>,
     timer: Timer,
-    /// The cost of the messages in responses to polls, since the mailbox was last told.
+    /// The cost of the messages sent in responses to polls and not yet reported to the mailbox.
     responded_bytes: usize,
     /// `Some` until the session is removed from the registry.
     open: Option<OpenSession>,
-    /// Input was left read_blocked because the application takes no messages.
+    /// `true` if input was not read because the application does not accept messages.
     read_blocked: bool,
-    /// `Some` while reading is paused for that reason.
+    /// `Some` while reading is paused because of `read_blocked`.
     pause: Option<Box<Pause>>,
     /// The units of work left in this turn.
     budget: u32,
     permit: SessionPermit,
-    /// The client has sent a request after its handshake.
+    /// `true` if the client has sent a request after its handshake, or has connected with a WebSocket.
     has_followed_up: bool,
-    /// `Some` if the log of sessions is enabled.
+    /// `Some` if logging of sessions is enabled.
     log: Option<Box<SessionLog>>,
 }
 
-/// What follows a pass over the session.
+/// The next step after a pass over the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Commands may have arrived, or the connection can make progress: a full pass.
+    /// Run a full pass, because commands may have arrived or the connection can make progress.
     Pass,
-    /// Only the WebSocket may have more.
+    /// Read again, because only the WebSocket may have more input.
     Read,
-    /// Nothing can be done before a wake-up or a deadline.
+    /// Wait for a wake-up or a deadline.
     Wait,
-    /// The session and its work are over.
+    /// Stop the task. The session is closed, and no work is left.
     End,
 }
 
 struct SessionLog {
-    /// Has no parent: the span of the request ends before the session.
+    /// The span of the session. It has no parent, because the span of the request is closed before the
+    /// session.
     span: Span,
     opened: Instant,
 }
@@ -109,7 +111,7 @@ impl SessionLog {
 }
 
 impl<A: Application> Driver<A> {
-    /// Registers the session. Returns `None` if its id is taken.
+    /// Registers the session. Returns `None` if the id is already in use.
     pub(crate) fn new(
         opening: AdmissionGuard<A>,
         handle: SessionHandle,
@@ -127,7 +129,7 @@ impl<A: Application> Driver<A> {
         let permit = opening.register(&handle, !(has_followed_up && connection.is_established()));
         let open = OpenSession::new(&shared.limits.metrics, transport);
         if shared.is_closing() {
-            // Raced with `close()`, which may have listed the sessions already.
+            // A concurrent call to `close()` may already have listed the sessions.
             handle.close_for(CloseReason::ServerShuttingDown);
         }
         Some(Self {
@@ -152,9 +154,10 @@ impl<A: Application> Driver<A> {
         })
     }
 
-    /// Drives the session to its end.
+    /// Drives the session until it is closed and no work is left.
     ///
-    /// Not an `async fn`: the state of one would hold the driver twice, as its argument and as its local.
+    /// This is not an `async fn`, because the future would then store the driver twice, as an argument and as
+    /// a local variable.
     pub(crate) fn run(mut self) -> SessionTask {
         Box::pin(async move {
             poll_fn(|cx| {
@@ -186,9 +189,11 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Carries on everything but reading: the state machine, the requests, the connection, and writing.
+    /// Advances the state machine, the requests, the connection and the writes, but does not read from the
+    /// WebSocket.
     fn advance(&mut self, cx: &mut Context<'_>, now: Instant, read: bool) -> Next {
-        // Before the POST: if the upgrade has just completed, the POST is no longer in order.
+        // If the upgrade has just completed, the POST must be dropped before it is polled, because its
+        // packets would be out of order.
         self.outputs(now);
         self.poll_requests(cx, now);
         self.outputs(now);
@@ -200,7 +205,7 @@ impl<A: Application> Driver<A> {
         if self.session.is_closed() && self.websocket.is_none() && idle {
             return Next::End;
         }
-        // No waker covers these transitions, so poll again.
+        // No waker is registered for these transitions, so another pass is needed.
         if self.take_read_ready() || (!was_closed && self.session.is_closed()) {
             return Next::Pass;
         }
@@ -211,7 +216,7 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Waits until there is something to do. Yields first if the turn is used up.
+    /// Waits for a wake-up or a deadline. Yields first if the budget of the turn is used up.
     fn poll_wait(&mut self, cx: &mut Context<'_>, now: &mut Instant) -> Poll<()> {
         if self.budget == 0 {
             cx.waker().wake_by_ref();
@@ -230,7 +235,7 @@ impl<A: Application> Driver<A> {
         Poll::Ready(())
     }
 
-    /// Prepares to sleep. Returns `false` if something has arrived that can be acted on now.
+    /// Parks the task. Returns `false` if frames or commands have arrived that can be processed now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.take_written();
         let spare = self.websocket.as_mut().map(WebSocket::take_empty_queue).unwrap_or_default();
@@ -243,7 +248,7 @@ impl<A: Application> Driver<A> {
         self.handle.park(cx, written, writable, spare)
     }
 
-    /// Ends the pending state of the session once the application knows its client.
+    /// Ends the pending state of the session once the application recognizes the client.
     fn mark_established(&mut self) {
         if self.permit.is_pending()
             && self.has_followed_up
@@ -254,21 +259,21 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Returns `true` if the application takes messages again after some were left read_blocked.
+    /// Returns `true` if the application accepts messages again after reading was blocked.
     fn take_read_ready(&mut self) -> bool {
         let ready = self.read_blocked && self.connection.ready();
         self.read_blocked &= !ready;
         ready
     }
 
-    /// The cost of the messages that have left since the last call.
+    /// Returns the cost of the messages written since the last call.
     fn take_written(&mut self) -> usize {
         std::mem::take(&mut self.responded_bytes) + self.websocket.as_mut().map_or(0, WebSocket::take_written)
     }
 }
 
 impl<A: Application> Drop for Driver<A> {
-    /// Removes the session also if its task is dropped with the runtime.
+    /// Removes the session, even if the task is dropped together with the runtime.
     fn drop(&mut self) {
         self.handle.task_ended();
         self.permit.release(&self.shared.admission);

@@ -1,4 +1,4 @@
-//! The outputs of the state machine, and what they do to the transports.
+//! Execution of the outputs of the state machine on the transports.
 
 use std::task::{Context, Poll};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<A: Application> Driver<A> {
-    /// Carries out the outputs of the state machine, up to its next deadline.
+    /// Executes the outputs of the state machine, and stores its next deadline.
     pub(super) fn outputs(&mut self, now: Instant) {
         loop {
             match self.session.poll() {
@@ -97,10 +97,10 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Ends the session for the application. Its WebSocket may take longer.
+    /// Closes the session for the application. The closing handshake of the WebSocket may take longer.
     fn closed(&mut self, now: Instant, reason: CloseReason) {
         if let Some(log) = &self.log {
-            // `cause` tells reasons apart for which the protocol has one word.
+            // `cause` distinguishes reasons that have the same name in the protocol.
             debug!(reason = reason.as_str(), cause = ?reason, duration = ?(now - log.opened), "session closed");
         }
         self.handle.close_queue();
@@ -110,7 +110,8 @@ impl<A: Application> Driver<A> {
         if let Some(open) = &mut self.open {
             open.closed(reason);
         }
-        // A pending POST is dropped, which answers 400, unless the server ends the session: then it gets a 200.
+        // If the server closes the session, a pending POST is completed with status 200. Otherwise, the POST
+        // is dropped, and the response has status 400.
         if let Some(post) = self.post.take()
             && reason.is_graceful()
         {
@@ -122,7 +123,8 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Starts the closing handshake of the WebSocket, if there is one. `None` ends a probe, and polling goes on.
+    /// Starts the closing handshake of the WebSocket, if there is one. `None` closes a probing WebSocket
+    /// without affecting the session.
     fn close_websocket(&mut self, now: Instant, reason: Option<CloseReason>) {
         let Some(websocket) = self.websocket.as_mut().filter(|websocket| !websocket.is_closing()) else {
             return;
@@ -135,7 +137,7 @@ impl<A: Application> Driver<A> {
             Some(_) => PeerState::Open,
         };
         if reason.is_some() {
-            // Messages sent before the end still go out to a client that reads.
+            // Messages sent before the close are still written if the client reads.
             let frames = self.handle.take_frames();
             if peer != PeerState::Unresponsive {
                 self.shared.limits.metrics.sent(&frames);

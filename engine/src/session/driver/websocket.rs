@@ -74,12 +74,12 @@ impl<A: Application> Driver<A> {
         true
     }
 
-    /// Decodes and dispatches complete frames in place. Returns the number of bytes they took.
+    /// Decodes and dispatches complete frames in place. Returns the number of bytes consumed.
     fn decode(&mut self, cx: &mut Context<'_>, now: Instant, input: &mut [u8]) -> usize {
         let now = now.into_std();
         let written = self.take_written();
         if written > 0 {
-            // Replies to this input may need the room.
+            // Replies to this input may need the space in the send queue.
             self.handle.written(written);
         }
         let revision = self.handle.dialect().revision;
@@ -114,7 +114,7 @@ impl<A: Application> Driver<A> {
                     let packet = Packet::decode(&text, revision);
                     receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
-                        // The handler of the next message in this read may ask for the transport.
+                        // The handler of the next message in this read may query the transport.
                         handle.upgraded();
                     }
                     continue;
@@ -147,7 +147,8 @@ impl<A: Application> Driver<A> {
     }
 }
 
-/// Returns `true` if the application takes no messages. A WebSocket that only probes carries none.
+/// Returns `true` if the application does not accept the messages that the WebSocket may receive. A probing
+/// WebSocket receives no messages and is never paused.
 fn is_paused(session: &Session, connection: &impl Connection) -> bool {
     !connection.ready() && session.route() == Route::WebSocket
 }

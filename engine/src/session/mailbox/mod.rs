@@ -1,4 +1,5 @@
-//! The mailbox of a session: outgoing messages and commands for its task, and the public [`SessionHandle`].
+//! The mailbox of a session, which contains outgoing messages and commands for the session's task, and the
+//! public [`SessionHandle`].
 
 mod queue;
 
@@ -36,15 +37,15 @@ pub(crate) enum Command {
     Post(PostRequest),
     Probe(Box<WebSocket>),
     Close(CloseReason),
-    /// Ends the session of a slow consumer, which has exceeded this limit.
+    /// Closes the session of a slow consumer that has exceeded this limit.
     CloseSlow(Limit),
-    /// A POST exceeded a limit; its response says so.
+    /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
-    /// Ends the task at once and drops the session.
+    /// Stops the task immediately and drops the session.
     Abort,
 }
 
-/// The error of [`SessionHandle::send`] and similar methods: the message was not queued.
+/// The error returned by [`SessionHandle::send`] and similar methods if a message was not queued.
 ///
 /// # Examples
 ///
@@ -56,7 +57,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The session has ended.
+    /// The session is closed.
     Closed,
     /// The send queue of the session has no room for the message.
     Full,
@@ -73,7 +74,7 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// A handle to a session. Cheap to clone, and usable from any task.
+/// A handle to a session. It is cheap to clone and can be used from any task.
 ///
 /// # Examples
 ///
@@ -114,12 +115,12 @@ impl SessionHandle {
         }))
     }
 
-    /// Returns the id of the session, a secret of the client: see [`Sid`].
+    /// Returns the id of the session. The id is a secret of the client. See [`Sid`].
     pub fn id(&self) -> &Sid {
         &self.0.sid
     }
 
-    /// Returns the transport that currently carries the session.
+    /// Returns the current transport of the session.
     pub fn transport(&self) -> TransportKind {
         if self.0.websocket.load(Ordering::Relaxed) {
             TransportKind::WebSocket
@@ -128,7 +129,7 @@ impl SessionHandle {
         }
     }
 
-    /// Returns the revision of the Engine.IO protocol that the client speaks: 4, or 3 if
+    /// Returns the revision of the Engine.IO protocol that the client uses. The revision is 4, or may be 3 if
     /// [`allow_eio3`](field@crate::EngineConfig::allow_eio3) is set.
     pub fn protocol(&self) -> u8 {
         self.0.dialect.revision.number()
@@ -138,38 +139,38 @@ impl SessionHandle {
         self.0.dialect
     }
 
-    /// Sends messages as a unit: no other message comes between them.
+    /// Sends messages as a unit. No other message is sent between them.
     ///
     /// Never blocks and never waits. Messages of one thread are delivered in the order in which they were
-    /// sent. `Ok` means that they were queued; the client may disconnect before it reads them.
+    /// sent. `Ok` means that the messages were queued. The client may disconnect before it reads them.
     ///
     /// The queue may hold more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes for a
-    /// limited time: see [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    /// limited time. See [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if the session has ended. [`SendError::Full`] if more than
+    /// Returns [`SendError::Closed`] if the session is closed. Returns [`SendError::Full`] if more than
     /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard) bytes would be queued for this
     /// client, or if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) would be queued for
-    /// it and more than [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total) for all clients
-    /// together. In both cases nothing is sent and the session continues. [`send_wait`](Self::send_wait)
-    /// waits for room instead.
+    /// this client and more than [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total) for
+    /// all clients together. In both cases nothing is sent and the session continues.
+    /// [`send_wait`](Self::send_wait) waits for room instead.
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
         self.push(frames, None)
     }
 
     /// Like [`send`](Self::send), with a policy for a full queue. The [default
-    /// policy](field@crate::EngineConfig::slow_consumer) of the server does not apply here; pass it
-    /// explicitly.
+    /// policy](field@crate::EngineConfig::slow_consumer) of the server does not apply to this method and must
+    /// be passed explicitly.
     ///
-    /// Messages of one call are dropped together. See also
+    /// Messages of one call are dropped together. See
     /// [`Engine::dropped_messages`](crate::Engine::dropped_messages).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if the session has ended. [`SendError::Full`] if there is no room. Depending on
-    /// the policy, the session ends with [`CloseReason::SlowConsumer`], or this message is dropped and the
-    /// session continues.
+    /// Returns [`SendError::Closed`] if the session is closed, and [`SendError::Full`] if there is no room.
+    /// Depending on the policy, the session is then closed with [`CloseReason::SlowConsumer`], or this
+    /// message is dropped and the session continues.
     ///
     /// # Examples
     ///
@@ -207,12 +208,12 @@ impl SessionHandle {
 
     /// Like [`send`](Self::send), but waits until there is room.
     ///
-    /// Callers that wait for the same session are served in order. `send` does not queue behind them: it
-    /// takes any room that is available.
+    /// Callers that wait for the same session are served in order. `send` does not wait behind these callers
+    /// and uses any room that is available.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if the session ends first.
+    /// Returns [`SendError::Closed`] if the session is closed before there is room.
     ///
     /// # Cancel safety
     ///
@@ -235,19 +236,20 @@ impl SessionHandle {
         poll_fn(move |cx| waiter.poll_send(cx, frames))
     }
 
-    /// Returns a waiter like that of [`send_wait`](Self::send_wait), for messages that are built only once
-    /// there is room.
+    /// Returns a waiter for a call of [`poll_send`](SendWaiter::poll_send). Unlike with
+    /// [`send_wait`](Self::send_wait), the messages can be built when there is room.
     pub fn send_waiter(&self) -> SendWaiter<'_> {
         SendWaiter { mailbox: &self.0, ticket: None }
     }
 
-    /// Sends messages if they can be written at once, and drops them otherwise. Returns `true` if they were
+    /// Sends messages if they can be written immediately, and drops them otherwise. Returns `true` if they
+    /// were queued.
+    ///
+    /// [`SlowConsumerPolicy`] does not apply to this method. Messages are dropped whenever another message is
     /// queued.
     ///
-    /// [`SlowConsumerPolicy`] does not apply: messages are dropped whenever another message is queued.
-    ///
-    /// They are accepted on a WebSocket if no earlier message is queued, and on long-polling while a poll is
-    /// parked. This is `volatile` in Node.
+    /// On a WebSocket, messages are accepted if no earlier message is queued. On long-polling, messages are
+    /// accepted while a poll is parked. Equivalent to `volatile` in Node.js.
     pub fn send_volatile(&self, frames: &[Frame]) -> bool {
         let queue = &mut *self.0.queue.lock();
         let taken = queue.writable && queue.frames.is_empty() && queue.state == State::Open;
@@ -260,13 +262,14 @@ impl SessionHandle {
         taken
     }
 
-    /// Closes the session after all messages sent before. Does nothing if it has ended.
+    /// Closes the session after all messages that were sent before the call. Does nothing if the session is
+    /// already closed.
     pub fn close(&self) {
         self.close_for(CloseReason::ForcedClose);
     }
 
     /// Like [`close`](Self::close), for a client that violated the application's protocol. On a WebSocket,
-    /// the close code says so.
+    /// the close code indicates the violation.
     pub fn close_for_violation(&self) {
         self.close_for(CloseReason::Violation);
     }
@@ -287,7 +290,7 @@ impl SessionHandle {
         self.0.outbound.limits.hit(limit);
     }
 
-    /// Records that bytes of a request have arrived. The task reads this with
+    /// Records that bytes of a request have arrived. The task reads the time with
     /// [`sync_activity`](Self::sync_activity) before it handles a timeout.
     pub(crate) fn record_activity(&self, now: Instant) {
         self.0.queue.lock().last_activity = Some(now);
@@ -302,21 +305,22 @@ impl SessionHandle {
         self.0.queue.lock().buffered
     }
 
-    /// Charges the budget for bytes in flight outside the queue. `None` for small sizes, which are not
-    /// charged.
+    /// Charges the budget for bytes in flight outside the queue. Returns `None` for small sizes, which are
+    /// not charged.
     pub(crate) fn charge(&self, bytes: usize) -> Option<Charge> {
         (bytes > MIN_CHARGED_BYTES).then(|| self.0.outbound.budget.charge(bytes))
     }
 
     /// Returns `true` if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes are queued
-    /// for the client. Meanwhile, an application that answers requests should start no new ones of this
-    /// client, so that its answers are bounded by what it reads. Once there is room,
-    /// [`Connection::poll`](crate::Connection::poll) is called.
+    /// for the client. While this method returns `true`, an application that responds to requests should not
+    /// start new requests of this client. The number of queued responses is then limited by how fast the
+    /// client reads. Once there is room, [`Connection::poll`](crate::Connection::poll) is called.
     pub fn is_backlogged(&self) -> bool {
         self.0.backlogged.load(Ordering::Relaxed)
     }
 
-    /// Returns the instant at which the client becomes a slow consumer if it does not read enough before.
+    /// Returns the instant at which the client becomes a slow consumer unless it reads enough before that
+    /// instant.
     pub(crate) fn slow_deadline(&self) -> Option<Instant> {
         if !self.is_backlogged() {
             return None;
@@ -326,14 +330,14 @@ impl SessionHandle {
         Some(since + self.0.outbound.config.slow_consumer_grace)
     }
 
-    /// Returns the load of an open session on the budget. `None` if few bytes are queued or the queue is
-    /// locked.
+    /// Returns the load of an open session on the budget. Returns `None` if few bytes are queued or the queue
+    /// is locked.
     pub(crate) fn weight(&self, now: Instant) -> Option<u128> {
         let queue = self.0.queue.try_lock()?;
         (queue.backlog.is_some() && queue.state == State::Open).then(|| queue.weight(now))
     }
 
-    /// Ends the session because the server's budget is exhausted, and frees its queue.
+    /// Closes the session because the server's budget is exhausted, and frees the queue.
     pub(crate) fn evict(&self) {
         let Some(queue) = &mut self.0.queue.try_lock() else { return };
         if queue.state != State::Open {
@@ -348,7 +352,7 @@ impl SessionHandle {
         queue.wake();
     }
 
-    /// Queues a command for the task. Once the task has ended, the command is dropped, and with it any
+    /// Queues a command for the task. Once the task has completed, the command is dropped together with any
     /// response channel.
     pub(crate) fn command(&self, command: Command) {
         let queue = &mut *self.0.queue.lock();
@@ -372,7 +376,7 @@ impl SessionHandle {
         self.0.written(&mut self.0.queue.lock(), written);
     }
 
-    /// Takes the commands, after accounting for `written` bytes.
+    /// Subtracts `written` bytes from the count of queued bytes, and removes the commands from the queue.
     pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
         self.0.written(queue, written);
@@ -384,28 +388,29 @@ impl SessionHandle {
         !self.0.queue.lock().frames.is_empty()
     }
 
-    /// Takes all frames.
+    /// Removes all frames from the queue.
     pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
         self.0.queue.lock().take(usize::MAX)
     }
 
-    /// Takes the frames for the response to a poll: at most `max_buffered` bytes, or one message.
+    /// Removes the frames for the response to a poll from the queue, until their cost reaches `max_buffered`
+    /// bytes.
     pub(crate) fn take_poll_frames(&self) -> VecDeque<Frame> {
         self.0.queue.lock().take(self.0.outbound.config.max_buffered)
     }
 
-    /// Takes the next batch of frames to write, and returns `true` if commands are queued. Frames beyond the
-    /// batch stay here, where they can still be dropped.
+    /// Removes the next batch of frames to write from the queue, and returns `true` if commands are queued.
+    /// Frames beyond the batch stay in the queue, where they can still be dropped.
     pub(crate) fn take_batch(&self) -> (VecDeque<Frame>, bool) {
         let queue = &mut *self.0.queue.lock();
         let commanded = !queue.commands.is_empty();
         (queue.take(BATCH), commanded)
     }
 
-    /// Parks the task unless there is something that it can act on; returns `true` if it was parked.
+    /// Parks the task unless commands or writable frames are queued. Returns `true` if the task was parked.
     ///
-    /// First accounts for `written` bytes. `spare` is an empty queue: a small one is kept so that the next
-    /// message needs no allocation, and a larger one is freed.
+    /// Subtracts `written` bytes from the count of queued bytes first. `spare` is an empty queue. A small
+    /// `spare` is kept, so that the next message needs no allocation, and a larger `spare` is freed.
     pub(crate) fn park(
         &self,
         cx: &Context<'_>,
@@ -430,12 +435,13 @@ impl SessionHandle {
         true
     }
 
-    /// Refuses messages from now on.
+    /// Rejects messages from now on.
     pub(crate) fn close_queue(&self) {
         self.0.queue.lock().close(State::Closed);
     }
 
-    /// Called when the task ends: refuses commands too, and frees all that is queued.
+    /// Rejects messages and commands from now on, and frees everything in the queue. Called when the task
+    /// completes.
     pub(crate) fn task_ended(&self) {
         let queue = &mut *self.0.queue.lock();
         queue.close(State::TaskEnded);
@@ -446,8 +452,8 @@ impl SessionHandle {
     }
 }
 
-/// A place in the queue of senders that wait for room; dropping it gives the place up. Made by
-/// [`SessionHandle::send_waiter`].
+/// A position in the queue of senders that wait for room. Dropping the waiter gives up the position. Created
+/// by [`SessionHandle::send_waiter`].
 ///
 /// # Examples
 ///
@@ -455,19 +461,24 @@ impl SessionHandle {
 /// use std::{future::poll_fn, time::Instant};
 /// use engineio::{Frame, SendError, SessionHandle};
 ///
-/// /// Sends the elapsed time as of the moment when there is room.
+/// /// Sends the time that has elapsed when there is room.
+/// async fn tell(session: &SessionHandle, start: Instant) -> Result<(), SendError> {
+///     let mut waiting = session.send_waiter();
+///     poll_fn(|cx| waiting.poll_send(cx, &[Frame::text(&format!("{:9}", start.elapsed().as_secs()))])).await
+/// }
+/// ```
 pub struct SendWaiter<'a> {
     mailbox: &'a Mailbox,
     ticket: Option<u64>,
 }
 
 impl SendWaiter<'_> {
-    /// Sends messages as a unit if there is room and no other sender is ahead. Otherwise registers the task
-    /// to be notified. The messages may differ from call to call if their cost stays the same.
+    /// Sends messages as a unit if there is room and no other sender is ahead. Otherwise, registers the task
+    /// to be woken. The messages may differ from call to call if the cost of the messages does not change.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if the session has ended.
+    /// Returns [`SendError::Closed`] if the session is closed.
     pub fn poll_send(&mut self, cx: &Context<'_>, frames: &[Frame]) -> Poll<Result<(), SendError>> {
         let len = frames.iter().map(Frame::cost).sum();
         let Self { mailbox, ticket } = self;

@@ -21,11 +21,11 @@ use crate::{
     session::{outbound::Outbound, waiters::Waiters},
 };
 
-/// The largest capacity that an idle queue keeps: the one allocated for its first message.
+/// The largest capacity that an idle queue keeps. It equals the capacity allocated for the first message.
 pub(super) const MAX_IDLE_CAPACITY: usize = 4;
 
-/// The number of bytes taken from the queue at once. Frames that were taken can no longer be dropped or
-/// evicted.
+/// The number of bytes removed from the queue at once for writing. Frames that were removed can no longer be
+/// dropped or evicted.
 pub(super) const BATCH: usize = 64 * 1024;
 
 /// The number of queued bytes up to which a session is not charged.
@@ -47,7 +47,7 @@ pub(super) struct Mailbox {
 
 pub(super) struct Queue {
     pub(super) frames: VecDeque<Frame>,
-    /// The cost of `frames` and of the frames that the task has taken and not yet written.
+    /// The cost of `frames`, and of the frames that the task has removed from the queue but not written yet.
     pub(super) buffered: usize,
     /// The cost of the droppable frames in `frames`.
     pub(super) droppable: usize,
@@ -55,13 +55,14 @@ pub(super) struct Queue {
     pub(super) waker: Option<Waker>,
     /// Senders that wait for room.
     pub(super) waiters: Waiters,
-    /// Set while the task is parked; the next push that it can act on wakes it.
+    /// Set while the task is parked. The next command or writable message wakes the task.
     pub(super) parked: bool,
-    /// Set to make the next attempt to park return at once.
+    /// Set to make the next attempt to park return immediately.
     pub(super) notified: bool,
-    /// The last time bytes of an incomplete request arrived, until the task reads it.
+    /// The last time at which bytes of an incomplete request arrived. `None` once the task has read this
+    /// time.
     pub(super) last_activity: Option<Instant>,
-    /// `true` if a message sent now can be written at once.
+    /// `true` if a message sent now can be written immediately.
     pub(super) writable: bool,
     pub(super) state: State,
     /// `Some` while the queue holds more than [`Mailbox::unchecked_bytes`] bytes.
@@ -72,17 +73,17 @@ pub(super) struct Queue {
 pub(super) struct Backlog {
     /// The charge for the memory of the queue itself. Frames are charged separately.
     pub(super) queue_charge: Charge,
-    /// The start of the current grace period above `max_buffered` bytes, and the bytes written since. The
-    /// period restarts when these reach `max_buffered`.
+    /// The start of the current grace period above `max_buffered` bytes, and the number of bytes written
+    /// since then. The period restarts when this number reaches `max_buffered`.
     pub(super) above: Option<(Instant, usize)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Open,
-    /// Messages are refused.
+    /// Messages are rejected.
     Closed,
-    /// The task has ended: commands are refused too.
+    /// The task has completed. Messages and commands are rejected.
     TaskEnded,
 }
 
@@ -102,15 +103,15 @@ impl Queue {
         self.wake_if_writable();
     }
 
-    /// Wakes the task if messages can be written. Otherwise the task takes them once the transport is
-    /// writable, so a client that does not read costs no wakes.
+    /// Wakes the task if messages can be written. Otherwise, the task writes the messages once the transport
+    /// is writable, so a client that does not read causes no wake-ups.
     pub(super) fn wake_if_writable(&mut self) {
         if self.writable {
             self.wake();
         }
     }
 
-    /// Takes frames from the front until their cost reaches `bytes`. Does not split a group.
+    /// Removes frames from the front until their cost reaches `bytes`. Does not split a group.
     #[cold]
     pub(super) fn take_some(&mut self, bytes: usize) -> VecDeque<Frame> {
         let (mut batch, mut len) = (VecDeque::new(), 0);
@@ -122,7 +123,7 @@ impl Queue {
         batch
     }
 
-    /// Takes all frames, or about `bytes` of them if more are queued.
+    /// Removes all frames, or frames with a cost of about `bytes` if the queue is larger.
     #[inline]
     pub(super) fn take(&mut self, bytes: usize) -> VecDeque<Frame> {
         if self.buffered > bytes {
@@ -132,15 +133,15 @@ impl Queue {
         std::mem::take(&mut self.frames)
     }
 
-    /// Returns the load of the session on the budget: the queued bytes times the milliseconds since the start
-    /// of the grace period.
+    /// Returns the load of the session on the budget. The load is `buffered * (1 + t)`, where `t` is the
+    /// number of milliseconds since the start of the grace period.
     pub(super) fn weight(&self, now: Instant) -> u128 {
         let above = self.backlog.as_ref().and_then(|backlog| backlog.above);
         let stalled = above.map_or(0, |(since, _)| now.saturating_duration_since(since).as_millis());
         self.buffered as u128 * (1 + stalled)
     }
 
-    /// Refuses messages from now on.
+    /// Rejects messages from now on.
     pub(super) fn close(&mut self, state: State) {
         self.state = state;
         self.waiters.wake_all();
@@ -161,7 +162,7 @@ pub(super) fn has_room(buffered: usize, len: usize, max_buffered: usize) -> bool
 }
 
 impl Mailbox {
-    /// Subtracts written bytes and wakes the first waiting sender if there is room for it.
+    /// Subtracts written bytes and wakes the first waiting sender if there is room for its message.
     #[inline]
     pub(super) fn written(&self, queue: &mut Queue, len: usize) {
         queue.buffered -= len;
@@ -191,7 +192,7 @@ impl Mailbox {
         }
     }
 
-    /// Checks the limits for a message of cost `len`, and makes room for it as the policy says.
+    /// Checks the limits for a message of cost `len`, and makes room for the message according to the policy.
     #[cold]
     pub(super) fn check(
         &self,
@@ -213,7 +214,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Returns `true` if the budget has room for the frames, after ending heavier sessions if needed.
+    /// Returns `true` if the budget has room for the frames. Evicts heavier sessions if needed.
     pub(super) fn reserve_budget(&self, queue: &Queue, frames: &[Frame]) -> bool {
         let Outbound { budget, .. } = &*self.outbound;
         let has_room = || budget.has_room(uncharged_cost(frames));
@@ -255,11 +256,12 @@ impl Mailbox {
         SendError::Full
     }
 
-    /// Drops the oldest messages for a new one, if that makes enough room.
+    /// Drops the oldest messages to make room for a new message. Drops nothing and returns an error if this
+    /// would not make enough room.
     pub(super) fn make_room(&self, queue: &mut Queue, len: usize) -> Result<(), SendError> {
         let max = self.outbound.config.max_buffered;
         let kept = queue.buffered - queue.droppable;
-        // If nothing else is kept, the message is accepted even above the limit.
+        // If all queued messages can be dropped, the new message is accepted even if it exceeds the limit.
         if kept > 0 && kept + len > max {
             return Err(self.reject_newest(Limit::MaxBuffered));
         }
@@ -290,7 +292,7 @@ impl Mailbox {
         if queue.buffered + len > config.max_buffered && backlog.above.is_none() {
             backlog.above = Some((now(), 0));
             self.backlogged.store(true, Ordering::Relaxed);
-            // The task has to set its timer to the end of the grace period.
+            // The task must set its timer to the end of the grace period.
             queue.notified = true;
             queue.wake();
         }
@@ -301,7 +303,7 @@ pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Returns the bytes that the frames would add to the budget.
+/// Returns the number of bytes that the frames would add to the budget.
 pub(super) fn uncharged_cost(frames: &[Frame]) -> usize {
     frames.iter().map(Frame::uncharged_cost).sum()
 }

@@ -1,4 +1,4 @@
-//! A client in a namespace.
+//! The handle of a client in a namespace.
 
 mod rooms;
 
@@ -29,7 +29,7 @@ use crate::{
     proto::{args::ToArgs, encode::Frames},
 };
 
-/// The connection, the namespace and the handshake that a new socket is built from.
+/// The connection, the namespace and the handshake from which a new socket is created.
 pub(crate) struct SocketParts<D> {
     pub(crate) session: SessionHandle,
     pub(crate) signals: Arc<ConnectionSignals>,
@@ -50,12 +50,13 @@ impl<D> Clone for SocketParts<D> {
     }
 }
 
-/// Returns the data of an untyped socket, if it is a `D`.
+/// Returns the data of an untyped socket, or `None` if the data is not a `D`.
 pub(crate) fn downcast_data<D: Send + Sync + 'static>(socket: &SocketCore<dyn Erased>) -> Option<&D> {
     socket.typed.as_any().downcast_ref::<Typed<D>>().map(|typed| &*typed.data)
 }
 
-/// A client in a namespace, with the data that the admission returned. Cheap to clone.
+/// A client in a namespace, with the [data](Self::data) that the [auth function](crate::Namespace::with_auth)
+/// of the namespace returned. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -87,7 +88,7 @@ impl<D> fmt::Debug for Socket<D> {
 }
 
 impl<D: Send + Sync + 'static> Socket<D> {
-    /// Returns the typed socket, if its data is a `D`.
+    /// Returns the typed socket, or `None` if the data of the socket is not a `D`.
     pub(crate) fn downcast(socket: &AnySocket) -> Option<Self> {
         socket.typed.as_any().downcast_ref::<Typed<D>>()?.this.upgrade().map(Self)
     }
@@ -121,12 +122,12 @@ impl<D: Send + Sync + 'static> Socket<D> {
         }))
     }
 
-    /// Sends the CONNECT response and adds the socket to the namespace, in this order, so that no event
-    /// precedes the response.
+    /// Sends the CONNECT response, and then adds the socket to the namespace. In this order, no event can
+    /// precede the response.
     pub(crate) fn enter(&self) -> Result<(), EmitError> {
         let inner = &self.0;
         if inner.lifecycle.slot().is_some() {
-            // A recovered socket: `restore` has sent the response and inserted it.
+            // The socket is recovered. `restore` has already sent the response and inserted the socket.
             return Ok(());
         }
         inner.session.send_with(self.connect_response()?.as_slice(), SlowConsumerPolicy::Disconnect)?;
@@ -140,7 +141,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         Ok(())
     }
 
-    /// Encodes the response to the CONNECT of the client.
+    /// Encodes the response to the CONNECT packet of the client.
     pub(crate) fn connect_response(&self) -> Result<Frames, EmitError> {
         let inner = &self.0;
         let answer = if is_legacy(&inner.session) {
@@ -157,7 +158,8 @@ impl<D: Send + Sync + 'static> Socket<D> {
         self.0.metrics().socket_joined();
     }
 
-    /// Inserts the socket into the rooms, where others can find it. Called once.
+    /// Inserts the socket into the rooms, which makes it visible to broadcasts and to other sockets. Called
+    /// once.
     pub(crate) fn insert(&self, rooms: &mut Rooms<AnySocket>) -> Slot {
         self.0.lifecycle.join(|| rooms.insert(self.0.id, self.any()))
     }
@@ -170,46 +172,44 @@ impl<D: Send + Sync + 'static> Socket<D> {
         self.0.clone()
     }
 
-    /// Returns the sockets of the namespace on this server, including this one, with their data.
+    /// Returns the sockets of the namespace on this server, including this socket, with their data.
     pub fn sockets(&self) -> Sockets<D> {
         Sockets::new(self.0.adapter.clone())
     }
 
-    /// Sends an event to this client at once, awaited or not, and returns a request for its acknowledgement.
+    /// Sends an event to this client immediately and returns a request for the acknowledgement. The event is
+    /// sent even if the request is not awaited.
     ///
-    /// The acknowledgement is decoded as `A`, by the rules of [`FromArgs`](crate::FromArgs).
+    /// The acknowledgement is decoded as `A` by the rules of [`FromArgs`](crate::FromArgs).
     ///
     /// # Errors
     ///
-    /// The future resolves to an [`AckError`](crate::AckError): `Timeout` after
-    /// [`timeout`](AckRequest::timeout), `Disconnected` if the socket leaves first, `Decode` if the
-    /// acknowledgement is of another type, `Emit` if the event could not be sent.
+    /// The request resolves to an [`AckError`](crate::AckError): `Timeout` after the
+    /// [timeout](AckRequest::timeout), `Disconnected` if the socket disconnects before the acknowledgement
+    /// arrives, `Decode` if the acknowledgement is not an `A`, and `Emit` if the event could not be sent.
     ///
     /// # Cancel safety
     ///
     /// See [`AckRequest`].
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
     pub fn emit_with_ack<A, T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> AckRequest<A> {
         AckRequest::new(self.ask(event.name(), args), self.0.adapter.config.ack_timeout)
     }
 
-    /// Sends an event to this client, and waits while its queue is full. Backpressure then limits the
-    /// producer of a long stream to the speed of the client.
+    /// Sends an event to this client, and waits while the queue of the client is full. Waiting applies
+    /// backpressure to the caller, so the producer of a long stream is limited to the speed of the client.
     ///
-    /// The arguments are encoded at once. Waiters of one connection are served in order; [`emit`](Self::emit)
-    /// does not wait for them and takes free space ahead of them. Node has no such method.
+    /// The arguments are encoded before the future is polled. Waiting calls on one connection complete in
+    /// order. [`emit`](Self::emit) does not wait, and uses free space in the queue ahead of waiting calls.
+    /// Node.js has no equivalent.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit), except [`EmitError::Full`]. Returns [`EmitError::Disconnected`] also if the
-    /// connection ends while waiting.
+    /// Returns the same errors as [`emit`](Self::emit), except [`EmitError::Full`]. If the socket disconnects
+    /// during the wait, returns [`EmitError::Disconnected`].
     ///
     /// # Cancel safety
     ///
-    /// Nothing has been sent if the future is dropped before it completes.
+    /// If the future is dropped before it completes, the event is not sent.
     ///
     /// # Examples
     ///
@@ -223,10 +223,6 @@ impl<D: Send + Sync + 'static> Socket<D> {
     ///     Ok(())
     /// }
     /// ```
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
     pub fn emit_wait<T: ToArgs + ?Sized>(
         &self,
         event: impl EventName<T>,
@@ -246,7 +242,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
         })?;
         // From here on, dropping `pending` removes the pending acknowledgement.
         let pending = PendingAck { socket: self.any(), id, answer };
-        // Not subject to the drop policies, because a caller waits for the acknowledgement.
+        // The drop policies do not apply, because the caller waits for the acknowledgement.
         self.0.send(&frames)?;
         self.0.notify_observers(&frames);
         Ok(pending)
@@ -254,20 +250,21 @@ impl<D: Send + Sync + 'static> Socket<D> {
 }
 
 impl<D> Socket<D> {
-    /// Returns the public id of the socket: other clients may know it. It is also the name of a room that the
-    /// socket is in.
+    /// Returns the public id of the socket. The id is not secret, and may be disclosed to other clients. The
+    /// socket is a member of the room named after the id.
     ///
-    /// The `socket.id` that a version 2 client computes is a different one, derived from the id of the
-    /// [session](Self::session), which is secret here. Emit this id to such clients if they need it.
+    /// A version 2 client computes a different `socket.id`, derived from the id of the
+    /// [session](Self::session), which this server treats as a secret. If a version 2 client needs the public
+    /// id, emit the id to the client.
     pub fn id(&self) -> &str {
         self.0.id.as_str()
     }
 
-    /// Returns the value that the admission of the [namespace](crate::Namespace::with_auth) returned for this
-    /// client.
+    /// Returns the value that the [auth function](crate::Namespace::with_auth) of the namespace returned for
+    /// this client.
     ///
-    /// All handlers of the socket share it, and several may run at once: keep mutable state in atomics or
-    /// behind a lock that is not held across an await. Node: `socket.data`.
+    /// The handlers of the socket share the data and may run concurrently. Keep mutable state in atomics, or
+    /// behind a lock that is not held across an await. Equivalent to `socket.data` in Node.js.
     ///
     /// # Examples
     ///
@@ -293,22 +290,24 @@ impl<D> Socket<D> {
         &self.0.handshake
     }
 
-    /// Returns the path of the namespace. Node: `socket.nsp.name`.
+    /// Returns the path of the namespace. Equivalent to `socket.nsp.name` in Node.js.
     pub fn path(&self) -> &str {
         self.0.path()
     }
 
-    /// Returns `true` while the socket is in its namespace. Node: `socket.connected`.
+    /// Returns `true` while the socket is in its namespace. Equivalent to `socket.connected` in Node.js.
     pub fn connected(&self) -> bool {
         self.0.lifecycle.left().is_none()
     }
 
-    /// Returns `true` if the client lost its connection and recovered its socket: the id, the
-    /// [data](Self::data), the rooms, and the events that it missed. See
-    /// [`ConnectionStateRecovery`](crate::ConnectionStateRecovery), which is off by default.
+    /// Returns `true` if the client lost its connection and this socket recovers the previous socket of the
+    /// client. A recovered socket has the id, the [data](Self::data) and the rooms of the previous socket,
+    /// and the client receives the events that it missed. Recovery is off by default; see
+    /// [`ConnectionStateRecovery`](crate::ConnectionStateRecovery).
     ///
-    /// [`on_disconnect`](crate::Namespace::on_disconnect) runs for the previous socket, possibly later, and
-    /// [`on_connect`](crate::Namespace::on_connect) runs for this one. Node: `socket.recovered`.
+    /// [`on_disconnect`](crate::Namespace::on_disconnect) runs for the previous socket, possibly after the
+    /// recovery. [`on_connect`](crate::Namespace::on_connect) runs for the recovered socket. Equivalent to
+    /// `socket.recovered` in Node.js.
     ///
     /// # Examples
     ///
@@ -326,71 +325,71 @@ impl<D> Socket<D> {
         self.0.recoverable().is_some_and(|recoverable| recoverable.recovered)
     }
 
-    /// Returns the session below, shared by all sockets of one client. Node: `socket.conn`.
+    /// Returns the Engine.IO session, which all sockets of one client share. Equivalent to `socket.conn` in
+    /// Node.js.
     pub fn session(&self) -> &SessionHandle {
         &self.0.session
     }
 
     /// Sends an event to this client.
     ///
-    /// Never blocks and never waits: `Ok` means that the event is queued. Events of one task arrive in the
-    /// order in which they were emitted; the client may disconnect before it receives them. For the
-    /// arguments, see [`ToArgs`].
+    /// This method never blocks or waits. `Ok` means that the event is queued; the client may disconnect
+    /// before it receives the event. Events that one task emits arrive in the order in which they were
+    /// emitted. For the arguments, see [`ToArgs`].
     ///
     /// # Errors
     ///
-    /// [`EmitError::Disconnected`] after the socket has left, [`EmitError::Full`] if the queue of the client
-    /// is full: the event was not sent, and the connection stays open, see
-    /// [`SlowConsumerPolicy`](crate::SlowConsumerPolicy). [`EmitError::Encode`] if the arguments cannot be
-    /// written, [`EmitError::ReservedEvent`].
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a literal or a small constant: a reference at each call would be noise"
-    )]
+    /// Returns [`EmitError::Disconnected`] if the socket has left the namespace, [`EmitError::Encode`] if the
+    /// arguments cannot be encoded, and [`EmitError::ReservedEvent`] if the name of the event is reserved.
+    ///
+    /// Returns [`EmitError::Full`] if the queue of the client is full. The event was not sent, and the
+    /// connection stays open; see [`SlowConsumerPolicy`](crate::SlowConsumerPolicy).
     pub fn emit<T: ToArgs + ?Sized>(&self, event: impl EventName<T>, args: &T) -> Result<(), EmitError> {
         self.0.send_event(encode_event(self.0.encoder(), event.name(), None, args)?, Flags::default())
     }
 
-    /// Drops the next event if the client cannot take it at once: if earlier messages are queued, or if a
-    /// long-polling client has no pending poll. Node: `socket.volatile`.
+    /// Drops the next event if it cannot be written immediately, because earlier messages are queued or
+    /// because a long-polling client has no pending poll. Equivalent to `socket.volatile` in Node.js.
     pub fn volatile(&self) -> EmitOperator<'_, D> {
         EmitOperator::new(self).volatile()
     }
 
     /// Sets whether permessage-deflate may compress the next event, provided that it is large enough and the
-    /// client negotiated the extension. `true` by default. Node: `socket.compress`.
+    /// client negotiated the extension. Defaults to `true`. Equivalent to `socket.compress` in Node.js.
     pub fn compress(&self, compress: bool) -> EmitOperator<'_, D> {
         EmitOperator::new(self).compress(compress)
     }
 
-    /// Selects all sockets in a room except this one.
+    /// Selects all sockets in a room except this socket.
     pub fn to(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.broadcast().to(room)
     }
 
-    /// Selects all sockets in the namespace except this one and those in a room.
+    /// Selects all sockets in the namespace except this socket and the sockets in a room.
     pub fn except(&self, room: impl Into<Room>) -> BroadcastOperator {
         self.broadcast().except(room)
     }
 
-    /// Selects all sockets in the namespace except this one.
+    /// Selects all sockets in the namespace except this socket.
     pub fn broadcast(&self) -> BroadcastOperator {
         self.namespace().except_socket(self.0.id)
     }
 
-    /// Selects all sockets in the namespace, including this one. Node: `socket.nsp`.
+    /// Selects all sockets in the namespace, including this socket. Equivalent to `socket.nsp` in Node.js.
     pub fn namespace(&self) -> BroadcastOperator {
         BroadcastOperator::new(Some(self.0.adapter.clone()))
     }
 
     /// Disconnects this socket from its namespace; the connection stays open for other namespaces.
     ///
-    /// Events emitted before are still sent, later ones fail. Node: `socket.disconnect()`.
+    /// Events emitted before this call are still sent; later emits fail. Equivalent to `socket.disconnect()`
+    /// in Node.js.
     pub fn disconnect(&self) {
         self.0.disconnect();
     }
 
-    /// Disconnects all sockets of this client and closes its connection. Node: `socket.disconnect(true)`.
+    /// Disconnects all sockets of this client and closes the connection. Equivalent to
+    /// `socket.disconnect(true)` in Node.js.
     pub fn close(&self) {
         self.0.close();
     }

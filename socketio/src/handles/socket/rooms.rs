@@ -13,26 +13,28 @@ use crate::{
 };
 
 impl<D> Socket<D> {
-    /// Adds this socket to a room. Does nothing if it is already a member.
+    /// Adds this socket to a room. Does nothing if the socket is already a member.
     ///
-    /// A room exists while it has members. Any name is valid. If clients choose the names, note that the ids
-    /// of sockets are names of rooms too.
+    /// A room exists while it has members. Any string is a valid name. If clients choose the names, note that
+    /// the id of each socket is also the name of a room.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Disconnected`] after the socket has left, [`JoinError::TooManyRooms`] beyond
-    /// [`max_rooms`](field@crate::ServerConfig::max_rooms), [`JoinError::NameTooLong`] beyond
+    /// Returns [`JoinError::Disconnected`] if the socket has left the namespace, [`JoinError::TooManyRooms`]
+    /// if the socket has reached [`max_rooms`](field@crate::ServerConfig::max_rooms), and
+    /// [`JoinError::NameTooLong`] if the name exceeds
     /// [`max_name_length`](field@crate::ServerConfig::max_name_length).
     pub fn join(&self, room: impl Into<Room>) -> Result<(), JoinError> {
         self.0.join(std::slice::from_ref(&room.into()))
     }
 
-    /// Adds this socket to several rooms. Node: `socket.join([...])`.
+    /// Adds this socket to several rooms. Equivalent to `socket.join([...])` in Node.js.
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join). After [`JoinError::TooManyRooms`], the socket is in the rooms before the one
-    /// that exceeded the limit; after any other error it has joined none.
+    /// Returns the same errors as [`join`](Self::join). After [`JoinError::TooManyRooms`], the socket has
+    /// joined the rooms before the room that exceeded the limit. After any other error, the socket has joined
+    /// none of the rooms.
     ///
     /// # Examples
     ///
@@ -46,7 +48,7 @@ impl<D> Socket<D> {
         self.0.join(&rooms)
     }
 
-    /// Removes this socket from a room. Does nothing if it is not a member.
+    /// Removes this socket from a room. Does nothing if the socket is not a member.
     pub fn leave(&self, room: &str) {
         self.0.change_rooms(|rooms, slot| rooms.leave(slot, room));
     }
@@ -57,14 +59,15 @@ impl<D> Socket<D> {
         self.0.change_rooms(|rooms, slot| names.iter().for_each(|name| rooms.leave(slot, name)));
     }
 
-    /// Removes this socket from all rooms except that of its own id, which receives direct messages. Node:
-    /// `socket.leaveAll()`, which leaves that one too.
+    /// Removes this socket from all rooms except the room named after its id, which receives direct messages.
+    /// Equivalent to `socket.leaveAll()` in Node.js, except that Node.js also removes the socket from the
+    /// room named after its id.
     pub fn leave_all(&self) {
         self.0.change_rooms(Rooms::leave_all);
     }
 
-    /// Returns the rooms of this socket, including that of its own id. After the socket has left the
-    /// namespace, returns the rooms it was in at that moment.
+    /// Returns the rooms of this socket, including the room named after its id. After the socket has left the
+    /// namespace, returns the rooms that the socket was in when it left.
     pub fn rooms(&self) -> Vec<Room> {
         match (self.0.lifecycle.left(), self.0.lifecycle.slot()) {
             (Some(left), _) => left.rooms.clone(),
@@ -75,7 +78,7 @@ impl<D> Socket<D> {
 }
 
 impl<T: Observed + ?Sized> SocketCore<T> {
-    /// Adds the socket to rooms, up to `max_rooms`.
+    /// Adds the socket to rooms until it has reached `max_rooms`.
     fn join(&self, names: &[Room]) -> Result<(), JoinError> {
         let ServerConfig { max_name_length, max_rooms, .. } = *self.adapter.config;
         if names.iter().any(|name| name.len() > max_name_length) {
@@ -90,7 +93,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         Err(JoinError::TooManyRooms)
     }
 
-    /// Changes the rooms of the socket. Returns `None` if it is not in its namespace.
+    /// Changes the rooms of the socket. Returns `None` if the socket is not in its namespace.
     fn change_rooms<R>(&self, change: impl FnOnce(&mut Rooms<AnySocket>, Slot) -> R) -> Option<R> {
         self.adapter.change(|rooms, memory| {
             let slot = self.lifecycle.joined_slot()?;

@@ -1,4 +1,4 @@
-//! A cluster within one process.
+//! Implements a cluster of servers within one process.
 
 use std::{fmt, sync::Arc};
 
@@ -10,8 +10,8 @@ use tokio::sync::{
 
 use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Reply, RequestTargets, ServerId};
 
-/// Connects several servers of one process to a cluster: one for each runtime of a thread-per-core
-/// application, or several in a test. Cheap to clone.
+/// Connects several servers of one process to a cluster, such as one server per runtime in a thread-per-core
+/// application, or several servers in a test. A `MemoryBus` is cheap to clone.
 ///
 /// Broadcasts and the methods that fetch, move and disconnect sockets reach the sockets of all servers. Local
 /// delivery never waits for other servers.
@@ -47,7 +47,7 @@ impl Default for MemoryBus {
 }
 
 impl MemoryBus {
-    /// The default capacity: the number of messages that can be queued for a server.
+    /// The default capacity, which is the maximum number of queued messages per server.
     pub const CAPACITY: usize = 8192;
 
     /// Creates a bus with the default [`CAPACITY`](Self::CAPACITY).
@@ -55,9 +55,9 @@ impl MemoryBus {
         Self::with_capacity(Self::CAPACITY)
     }
 
-    /// Creates a bus that queues at most this many messages for each server. If a queue is full, an emit
+    /// Creates a bus that queues at most `messages` messages for each server. If a queue is full, an emit
     /// fails with [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), and a request reports the server
-    /// as missing.
+    /// with the full queue as missing.
     ///
     /// # Panics
     ///
@@ -88,16 +88,18 @@ impl fmt::Debug for MemoryBus {
     }
 }
 
-/// The backend of one server.
+/// The backend of one server on the bus.
 struct MemoryBackend {
     bus: MemoryBus,
     id: ServerId,
 }
 
 impl MemoryBackend {
-    /// Sends a message to all other servers, and calls `sent` with the result for each that is present.
+    /// Sends a message to all other servers, and calls `sent` with the result for each server that is still
+    /// present.
     fn send_all(&self, message: &Arc<Message>, mut sent: impl FnMut(ServerId, Result<(), ClusterFull>)) {
-        // Held, so that all servers receive messages of different senders in the same order.
+        // The lock is held while sending, so all servers receive the messages of different senders in the
+        // same order.
         let members = self.bus.0.members.lock();
         if !members.iter().any(|(id, _)| *id == self.id) {
             return;
@@ -133,7 +135,7 @@ impl Backend for MemoryBackend {
         let Some((_, sender)) = members.iter().find(|(id, _)| *id == to) else { return Ok(()) };
         match sender.try_send(Inbound::Reply(reply)) {
             Err(TrySendError::Full(_)) => Err(ClusterFull),
-            // A server that has left does not wait for a response.
+            // If the server has left, it does not wait for a response.
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! The connection to the other servers of the cluster: operations and requests.
+//! Sends operations and requests to the other servers of the cluster.
 
 pub(crate) mod memory;
 
@@ -27,7 +27,7 @@ use crate::{
     proto::encode::Frames,
 };
 
-/// The id of a server in a cluster, unique for its lifetime.
+/// The id of a server in a cluster. Each server gets a new random id when it joins the cluster.
 ///
 /// # Examples
 ///
@@ -69,8 +69,8 @@ pub(crate) struct Message {
     pub(crate) op: Op,
 }
 
-/// An operation for all servers. Packets are in the encoding of the protocol, whatever the parser of each
-/// server.
+/// An operation that all servers execute. Packets are in the encoding of the protocol, regardless of the
+/// parser of each server.
 #[derive(Debug)]
 pub(crate) enum Op {
     Broadcast {
@@ -87,7 +87,7 @@ pub(crate) enum Op {
         volatile: bool,
         uncompressed: bool,
     },
-    /// The acknowledgements of this request are no longer needed.
+    /// The requesting server no longer needs the acknowledgements of this request.
     CancelAcks {
         request: u64,
     },
@@ -123,32 +123,34 @@ pub(crate) struct Reply {
 
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
-    /// First response to [`Op::BroadcastWithAck`]: the recipients of the event.
+    /// The first response to [`Op::BroadcastWithAck`], which contains the recipients of the event.
     Recipients(Vec<Sid>),
-    /// Further responses to [`Op::BroadcastWithAck`]: outcomes by recipient index.
+    /// A further response to [`Op::BroadcastWithAck`], which contains outcomes and the indices of their
+    /// recipients.
     Outcomes(Vec<(u32, Outcome)>),
-    /// Response to [`Op::Fetch`].
+    /// The response to [`Op::Fetch`].
     Sockets(Vec<Summary>),
-    /// Response to [`Op::ServerEvent`]; `None` if there is no handler, or if it sends no acknowledgement.
+    /// The response to [`Op::ServerEvent`]. `None` if no handler was started, or if the handler sends no
+    /// acknowledgement.
     Answer(Option<AckArgs>),
 }
 
-/// Input from other servers. The order of each sender is preserved.
+/// Input from other servers. The messages of each sender are received in the order in which they were sent.
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Message(Arc<Message>),
     Reply(Reply),
 }
 
-/// The receiving end of this server.
+/// Receives the messages of other servers and the changes of the server list.
 pub(crate) struct Inbox {
     pub(crate) inbound: mpsc::Receiver<Inbound>,
-    /// All present servers. Updated before the first message of a server that joins; the update for a server
-    /// that leaves may be read after its last message.
+    /// The ids of all present servers. When a server joins, the list is updated before its first message is
+    /// queued. When a server leaves, the update may be received before its last messages are read.
     pub(crate) servers: watch::Receiver<Vec<ServerId>>,
 }
 
-/// The queue to another server is full.
+/// The error that the queue to another server is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClusterFull;
 
@@ -164,29 +166,31 @@ impl From<ClusterFull> for JoinError {
     }
 }
 
-/// The servers that a request was sent to.
+/// The other servers at the time of a request.
 pub(crate) struct RequestTargets {
-    /// Servers that will respond or leave.
+    /// The servers that received the request. Each of them responds or leaves.
     pub(crate) waiting: Vec<ServerId>,
-    /// Servers that did not get the request because their queue is full.
+    /// The servers that did not receive the request because their queues are full.
     pub(crate) unreachable: Vec<ServerId>,
 }
 
-/// A transport to other servers. No method blocks or waits; all queues are bounded.
+/// A transport to the other servers. No method blocks or waits; all queues are bounded.
 pub(crate) trait Backend: Send + Sync {
-    /// Queues a message for all other servers, in order.
+    /// Queues a message for all other servers. Messages are received in the order of the calls.
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull>;
 
-    /// As `publish`; atomically returns which servers got the message.
+    /// Like `publish`, but returns which servers received the message. The set of servers does not change
+    /// during the call.
     fn request(&self, message: Arc<Message>) -> RequestTargets;
 
     /// Queues a response for the requesting server.
     fn reply(&self, to: ServerId, reply: Reply) -> Result<(), ClusterFull>;
 
-    /// Returns all present servers, including this one; empty after it has left.
+    /// Returns the ids of all present servers, including this server. Returns an empty list after this server
+    /// has left.
     fn servers(&self) -> Vec<ServerId>;
 
-    /// Removes this server from the cluster. Afterwards no message is received or sent.
+    /// Removes this server from the cluster. After the call, no message is sent or received.
     fn leave(&self);
 }
 
@@ -194,7 +198,7 @@ pub(crate) trait Backend: Send + Sync {
 pub(crate) struct Cluster {
     pub(crate) id: ServerId,
     backend: Box<dyn Backend>,
-    /// The timeout of requests.
+    /// The timeout of each request.
     timeout: Duration,
     requests: Mutex<HashMap<u64, Request>>,
     next: AtomicU64,
@@ -205,7 +209,7 @@ enum Request {
     Gather { waiting: Vec<ServerId>, answers: Vec<(ServerId, ReplyBody)>, done: Arc<Notify> },
 }
 
-/// The responses received in time, and the servers without one.
+/// The responses that were received in time, and the servers that did not respond in time.
 pub(crate) struct Responses {
     pub(crate) answers: Vec<(ServerId, ReplyBody)>,
     pub(crate) missing: Vec<ServerId>,
@@ -235,7 +239,7 @@ impl Cluster {
         self.servers_changed();
     }
 
-    /// Requests the other servers to take part in a broadcast with acknowledgements.
+    /// Requests the other servers to deliver a broadcast and to collect its acknowledgements.
     pub(crate) fn ask(
         self: &Arc<Self>,
         namespace: &str,
@@ -244,7 +248,7 @@ impl Cluster {
     ) -> RemoteAckRequest {
         let request = self.next_request();
         let message = self.message(namespace, op(request));
-        // Held until the request is registered, so that no response is handled before.
+        // The lock is held until the request is registered, so no response is handled before.
         let mut requests = self.requests.lock();
         outcomes.expect_servers(self.backend.request(message));
         requests.insert(request, Request::Ask(outcomes.clone()));
@@ -253,7 +257,8 @@ impl Cluster {
 
     /// Sends a request to all other servers, and waits for their responses or for the timeout.
     ///
-    /// A server that leaves is neither waited for nor missing: it has no sockets any more.
+    /// A server that leaves during the request is not waited for and not reported as missing, because it no
+    /// longer has sockets.
     pub(crate) async fn gather(&self, namespace: &str, op: impl FnOnce(u64) -> Op) -> Responses {
         let request = self.next_request();
         let message = self.message(namespace, op(request));
@@ -268,7 +273,8 @@ impl Cluster {
             unreachable
         };
         let pending = Pending { cluster: self, request };
-        // Returns on completion or timeout, with the answers received so far.
+        // Whether all servers have responded or the timeout has expired, return the responses received so
+        // far.
         let _ = tokio::time::timeout(self.timeout, done.notified()).await;
         let Some(Request::Gather { waiting, answers, .. }) = pending.take() else {
             return Responses { answers: Vec::new(), missing };
@@ -277,7 +283,7 @@ impl Cluster {
         Responses { answers, missing }
     }
 
-    /// Handles a response of another server. It is ignored if the request is no longer pending.
+    /// Handles a response from another server. A response to a request that is no longer pending is ignored.
     pub(crate) fn answered(&self, Reply { from, request, body }: Reply) {
         let mut requests = self.requests.lock();
         match (requests.get_mut(&request), body) {
@@ -307,7 +313,8 @@ impl Cluster {
     pub(crate) fn servers_changed(&self) {
         let mut collectors = Vec::new();
         let mut requests = self.requests.lock();
-        // Read under the lock: a pending request was sent before any server that joins later.
+        // Read the list under the lock, because an older list might lack a server that has joined since and
+        // that received a pending request.
         let present = self.backend.servers();
         for request in requests.values_mut() {
             match request {
@@ -335,7 +342,7 @@ impl Cluster {
     }
 }
 
-/// An entry in the table of requests, removed on drop.
+/// An entry in the table of requests. On drop, the entry is removed.
 struct Pending<'a> {
     cluster: &'a Cluster,
     request: u64,
@@ -353,7 +360,8 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// A broadcast whose acknowledgements other servers collect too. On drop, they are told to stop.
+/// A broadcast whose acknowledgements are collected by other servers. On drop, the other servers are
+/// requested to stop collecting.
 pub(crate) struct RemoteAckRequest {
     cluster: Arc<Cluster>,
     request: u64,

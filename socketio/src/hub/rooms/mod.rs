@@ -1,4 +1,4 @@
-//! The rooms of one namespace and their members, as a pure data structure.
+//! Stores the rooms of one namespace and their members in a data structure without I/O.
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::hub::{
     slab::Slab,
 };
 
-/// The name of a room. Cheap to clone.
+/// The name of a room. A `Room` is cheap to clone.
 ///
 /// # Examples
 ///
@@ -61,10 +61,11 @@ impl serde::Serialize for Room {
     }
 }
 
-/// The index of a socket. Dense, so that a room is a list of integers.
+/// The index of a socket. Indices are dense, so a room is a list of small integers.
 pub(crate) type Slot = u32;
 
-/// The recipients of a broadcast. No room means all sockets; each socket receives the broadcast once.
+/// The recipients of a broadcast. An empty `rooms` selects all sockets. Each socket receives the broadcast
+/// once, even if the socket is in several of the rooms.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Target {
     pub(crate) rooms: Vec<Room>,
@@ -74,16 +75,17 @@ pub(crate) struct Target {
 
 /// The sockets of a namespace and their rooms.
 ///
-/// A membership takes 16 bytes: eight in the list of the room and eight in the list of the socket. Each entry
-/// holds the index of the other, so that joining and leaving take constant time. With the spare capacity of
-/// the lists, a membership takes at most 32 bytes. The room of a socket's own id is not stored.
+/// A membership uses 16 bytes: eight in the list of the room and eight in the list of the socket. Each of
+/// both entries contains the index of its counterpart, so an entry is removed from both lists in constant
+/// time. Including the spare capacity of the lists, a membership uses at most 32 bytes. The room of a
+/// socket's own id is not stored.
 #[derive(Debug)]
 pub(crate) struct Rooms<S> {
     sockets: Slab<Entry<S>>,
     ids: HashMap<Sid, Slot>,
     members: Slab<Members>,
     names: HashMap<Room, u32>,
-    /// Pending room events, if the namespace has a room hook.
+    /// The queued room events. `None` if the namespace has no room hook.
     pub(crate) events: Option<RoomEvents>,
 }
 
@@ -91,19 +93,19 @@ pub(crate) struct Rooms<S> {
 struct Entry<S> {
     socket: S,
     sid: Sid,
-    /// `true` while the socket is in the room of its own id, which it may leave.
+    /// `true` while the socket is in the room of its own id. A socket may leave this room.
     own_room: bool,
     joined: Vec<RoomEntry>,
 }
 
-/// An entry in the list of a socket: a room, and the index in the list of that room.
+/// An entry in the list of a socket, which refers to a room and to the index in the list of the room.
 #[derive(Debug, Clone, Copy)]
 struct RoomEntry {
     room: u32,
     at: u32,
 }
 
-/// An entry in the list of a room: a socket, and the index in the list of that socket.
+/// An entry in the list of a room, which refers to a socket and to the index in the list of the socket.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     slot: Slot,
@@ -114,8 +116,7 @@ struct Member {
 struct Members {
     name: Room,
     list: Vec<Member>,
-    /// Held while a broadcast to this room is queued, so that all members receive broadcasts in the same
-    /// order.
+    /// Locked while a broadcast to the room is queued, so all members receive broadcasts in the same order.
     order: Mutex<()>,
 }
 
@@ -137,7 +138,7 @@ impl<S> Rooms<S> {
         self.ids.len()
     }
 
-    /// Adds a socket, which is in the room of its own id.
+    /// Adds a socket, and joins the room of its own id.
     pub(crate) fn insert(&mut self, sid: Sid, socket: S) -> Slot {
         let slot = self.sockets.insert(Entry { socket, sid, own_room: true, joined: Vec::new() });
         if self.events.is_some() {
@@ -147,7 +148,7 @@ impl<S> Rooms<S> {
         slot
     }
 
-    /// Removes a socket and returns the rooms it was in, its own first.
+    /// Removes a socket and returns the rooms that the socket was in. The room of its own id comes first.
     pub(crate) fn remove(&mut self, slot: Slot) -> Vec<Room> {
         let rooms = self.rooms_of(slot);
         self.leave_joined(slot);
@@ -161,7 +162,8 @@ impl<S> Rooms<S> {
         rooms
     }
 
-    /// Adds a socket to a room. Returns `false` if that would exceed `max` rooms, not counting its own.
+    /// Adds a socket to a room. Returns `false` if the socket is already in `max` rooms, not counting the
+    /// room of its own id.
     pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
         let Some(entry) = self.sockets.get_mut(slot) else { return true };
         let sid = entry.sid;
@@ -186,7 +188,8 @@ impl<S> Rooms<S> {
         let members = &mut members.list;
         members.push(Member { slot, at: entry.joined.len() as u32 });
         if entry.joined.is_empty() {
-            // Most sockets are in one or two rooms; the default growth would reserve four.
+            // Most sockets are in one or two rooms, but the default growth strategy would reserve space for
+            // four.
             entry.joined.reserve_exact(2);
         }
         entry.joined.push(RoomEntry { room: index, at: members.len() as u32 - 1 });
@@ -212,7 +215,7 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// Removes a socket from all rooms but the room of its own id.
+    /// Removes a socket from all rooms except the room of its own id.
     pub(crate) fn leave_all(&mut self, slot: Slot) {
         let Some(entry) = self.sockets.get(slot) else { return };
         let sid = entry.sid;
@@ -230,7 +233,7 @@ impl<S> Rooms<S> {
     }
 
     /// Returns the index of a room in the list of a socket, if the socket is in the room. Searches the
-    /// shorter of both lists, because either may be long.
+    /// shorter of the list of the room and the list of the socket, because either list may be long.
     fn place(&self, slot: Slot, room: u32) -> Option<usize> {
         let joined = &self.sockets.get(slot)?.joined;
         let members = &self.members.get(room)?.list;
@@ -268,7 +271,7 @@ impl<S> Rooms<S> {
         self.sockets.get(slot).map_or(0, |entry| entry.joined.len() + usize::from(entry.own_room))
     }
 
-    /// Returns the rooms of a socket, the room of its own id first.
+    /// Returns the rooms of a socket. The room of its own id comes first.
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
         let Some(entry) = self.sockets.get(slot) else { return Vec::new() };
         let own = entry.own_room.then(|| Room::from(entry.sid.as_str()));
@@ -295,7 +298,7 @@ impl<S> Rooms<S> {
         self.room(room).map_or(0, |members| members.list.len()) + usize::from(self.own(room).is_some())
     }
 
-    /// Returns the number of sockets of a target, in constant time for one room or for all sockets.
+    /// Returns the number of sockets of a target. Takes constant time for a single room and for all sockets.
     pub(crate) fn count(&self, target: &Target) -> usize {
         match (&*target.rooms, &*target.except, target.except_socket) {
             ([], [], None) => self.len(),
@@ -313,10 +316,10 @@ impl<S> Rooms<S> {
         self.sockets.get(slot).map(|entry| &entry.socket)
     }
 
-    /// Calls `f` for each socket of the target. No other broadcast to one of its rooms can interleave.
+    /// Calls `f` for each socket of the target. No other broadcast to a room of the target can interleave.
     ///
-    /// For a target for which [`needs_exclusive`](Self::needs_exclusive) returns `true`, the caller must hold
-    /// the lock of the rooms exclusively; otherwise a shared lock is sufficient.
+    /// If [`needs_exclusive`](Self::needs_exclusive) returns `true` for the target, the caller must hold the
+    /// lock of the rooms exclusively. Otherwise, a shared lock is sufficient.
     pub(crate) fn each(&self, target: &Target, mut f: impl FnMut(Slot, &S)) {
         let except = self.excluded(target);
         let except_socket = target.except_socket.and_then(|sid| self.ids.get(&sid).copied());
@@ -353,12 +356,13 @@ impl<S> Rooms<S> {
         }
     }
 
-    /// Returns `true` if a broadcast must exclude all others because it goes to the members of every room.
+    /// Returns `true` if a broadcast must exclude all other broadcasts because it is sent to the members of
+    /// every room.
     pub(crate) fn needs_exclusive(target: &Target) -> bool {
         target.rooms.is_empty()
     }
 
-    /// Returns the socket with this id, if it is in its own room.
+    /// Returns the socket with the id `room`, if the socket is in the room of its own id.
     fn own(&self, room: &str) -> Option<Slot> {
         let slot = *self.ids.get(&Sid::parse(room)?)?;
         self.sockets.get(slot)?.own_room.then_some(slot)
@@ -373,7 +377,7 @@ impl<S> Rooms<S> {
         self.own(room).into_iter().chain(members.into_iter().flatten())
     }
 
-    /// Locks several rooms, always in the same order to prevent deadlocks.
+    /// Locks several rooms. The rooms are always locked in the same order to prevent deadlocks.
     fn lock_all(&self, rooms: &[Room]) -> Vec<MutexGuard<'_, ()>> {
         let mut indices: Vec<u32> = rooms.iter().filter_map(|room| self.names.get(room).copied()).collect();
         indices.sort_unstable();
@@ -399,8 +403,8 @@ impl<S> Rooms<S> {
         index
     }
 
-    /// Removes the membership at index `at` of the list of a socket. The last entry of each list moves into
-    /// the gap.
+    /// Removes the membership at index `at` of the list of a socket. The last entry of each list is moved to
+    /// the index of the removed entry.
     fn leave_at(&mut self, slot: Slot, at: usize) {
         let Some(entry) = self.sockets.get_mut(slot) else { return };
         let membership = entry.joined.swap_remove(at);
@@ -435,7 +439,7 @@ impl Slots {
         Self(vec![0; end.div_ceil(64) as usize])
     }
 
-    /// Adds a slot. Returns `true` if it was not in the set.
+    /// Adds a slot. Returns `true` if the slot was not in the set.
     fn insert(&mut self, slot: Slot) -> bool {
         let bit = 1 << (slot % 64);
         let word = &mut self.0[slot as usize / 64];

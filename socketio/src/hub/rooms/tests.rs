@@ -20,7 +20,7 @@ fn every_socket_is_in_the_room_of_its_own_id() {
     let slot = rooms.insert(a, 1);
     let other = rooms.insert(b, 2);
     assert_eq!(reached(&rooms, &[a.as_str()], &[], None), [1]);
-    // Other sockets may join it; its owner still receives a broadcast only once.
+    // Other sockets may join the room; its owner still receives a broadcast only once.
     assert!(rooms.join(other, &Room::from(a.as_str()), 9));
     assert_eq!(reached(&rooms, &[a.as_str()], &[], None), [1, 2]);
     assert_eq!(reached(&rooms, &[], &[a.as_str()], None), [0; 0]);
@@ -104,7 +104,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Compares with a model made of a map of sets.
+    /// Compares the rooms with a model that consists of a map of sets.
     #[test]
     fn agrees_with_a_naive_model(steps in steps(), to: Vec<u8>, except: Vec<u8>) {
         let name = |room: u8| format!("room {}", room % 6);

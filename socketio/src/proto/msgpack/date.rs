@@ -1,10 +1,10 @@
-//! Formats MessagePack dates as JavaScript writes them in JSON: `2026-01-31T23:59:59.000Z`.
+//! Formats MessagePack dates as JavaScript writes them in JSON, for example `2026-01-31T23:59:59.000Z`.
 
-/// The maximum distance from 1970 of a JavaScript date.
+/// The maximum distance of a JavaScript date from the start of 1970, in milliseconds.
 const MAX_MILLIS: i64 = 8_640_000_000_000_000;
 const DAY: i64 = 86_400_000;
 
-/// Formats a date; `None` if it is out of the range of JavaScript.
+/// Formats a date. Returns `None` if the date is out of the range of JavaScript.
 pub(super) fn of_millis(millis: i64) -> Option<String> {
     if !(-MAX_MILLIS..=MAX_MILLIS).contains(&millis) {
         return None;
@@ -19,7 +19,7 @@ pub(super) fn of_millis(millis: i64) -> Option<String> {
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
 }
 
-/// Returns the milliseconds of a timestamp extension, which has three formats:
+/// Returns the milliseconds since 1970 of a timestamp extension, which has three formats:
 /// <https://github.com/msgpack/msgpack/blob/master/spec.md#timestamp-extension-type>.
 pub(super) fn millis_of_timestamp(bytes: &[u8]) -> Option<i64> {
     let (seconds, nanos) = if let Ok(seconds) = <[u8; 4]>::try_from(bytes) {
@@ -34,10 +34,10 @@ pub(super) fn millis_of_timestamp(bytes: &[u8]) -> Option<i64> {
     seconds.checked_mul(1000)?.checked_add((nanos / 1_000_000).into())
 }
 
-/// Converts days since 1970 to year, month and day in the Gregorian calendar.
+/// Converts days since the start of 1970 to year, month and day in the Gregorian calendar.
 ///
-/// The years of the computation start in March, so that the leap day is the last day of a year. An era is 400
-/// years, after which the calendar repeats.
+/// In this computation, years start in March, so the leap day is the last day of a year. An era is 400 years
+/// long; after an era, the calendar repeats.
 fn civil(days: i64) -> (i64, i64, i64) {
     const ERA: i64 = 146_097;
     let since = days + 719_468;

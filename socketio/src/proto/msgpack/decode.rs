@@ -1,4 +1,4 @@
-//! Decodes MessagePack to JSON text and attachments, in one pass over the bytes.
+//! Decodes MessagePack to JSON text and attachments in one pass over the bytes.
 
 use bytes::Bytes;
 use rmp::Marker;
@@ -11,14 +11,15 @@ use crate::proto::{
     parser::{Packet, ParseError},
 };
 
-/// The extension type of timestamps. JavaScript's older encoder uses type 0 for `undefined`, dates and bytes.
+/// The extension type of timestamps. The older encoder for JavaScript uses type 0 for `undefined`, dates and
+/// bytes.
 const TIMESTAMP: i8 = -1;
 
-/// Integers below this are exact in an `f64`.
+/// The bound below which all integers are exact in an `f64`.
 const SAFE: f64 = 9_007_199_254_740_992.0;
 const ENDED: ParseError = ParseError::new("ended early");
 
-/// Decodes one packet, which must be all of `bytes`.
+/// Decodes one packet, which must consist of all `bytes`.
 pub(super) fn packet(
     bytes: &[u8],
     max_depth: usize,
@@ -29,10 +30,10 @@ pub(super) fn packet(
     if reader.bytes.is_empty() { Ok(packet) } else { Err(ParseError::new("trailing bytes")) }
 }
 
-/// An extension value.
+/// A MessagePack extension value.
 struct Extension<'a> {
     kind: i8,
-    /// `true` if the length is part of the marker.
+    /// `true` if the length is encoded in the marker.
     fixed: bool,
     bytes: &'a [u8],
 }
@@ -46,8 +47,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Decodes the map of a packet. Its entries may be in any order; unknown entries of the official client
-    /// are ignored.
+    /// Decodes the map of a packet. The entries may be in any order. Unknown entries, such as those that the
+    /// official client adds, are ignored.
     fn packet(&mut self, max_depth: usize) -> Result<Packet<'static>, ParseError> {
         let (mut kind, mut namespace, mut id, mut has_data) = (None, None, None, false);
         let marker = self.marker()?;
@@ -74,7 +75,7 @@ impl<'a> Reader<'a> {
                 return Err(ParseError::new("an entry stands twice"));
             }
         }
-        // Only `serde_json` and this module have written to it, so it is UTF-8.
+        // Only `serde_json` and this module have written to `json`, so it is UTF-8.
         let payload = String::from_utf8(std::mem::take(&mut self.json)).unwrap_or_default();
         Ok(Packet {
             kind: kind.ok_or(ParseError::new("no type"))?,
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
         Ok(String::from_utf8_lossy(name).into_owned())
     }
 
-    /// Decodes a non-negative integer of any width.
+    /// Decodes a non-negative integer of any encoded width.
     fn id(&mut self) -> Result<u64, ParseError> {
         let marker = self.marker()?;
         let number = self.integer(marker)?.and_then(|number| u64::try_from(number).ok());
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Writes an object. As in JSON, entries whose value is `undefined` are omitted.
+    /// Writes an object. Entries whose value is `undefined` are omitted, as in `JSON.stringify`.
     fn map(&mut self, len: usize, depth: usize) -> Result<(), ParseError> {
         let depth = deeper(depth)?;
         self.json.push(b'{');
@@ -189,7 +190,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Writes the key of an entry: a string, or an integer, which JavaScript converts to a string.
+    /// Writes the key of an entry. The key must be a string or an integer, which is converted to a string as
+    /// in JavaScript.
     fn key(&mut self) -> Result<(), ParseError> {
         let marker = self.marker()?;
         if let Some(text) = self.str(marker)? {
@@ -211,7 +213,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Writes an extension. As in JavaScript, an unknown one becomes an array of its type and bytes.
+    /// Writes an extension. As in JavaScript, an unknown extension is converted to an array of its type and
+    /// its bytes.
     fn write_extension(&mut self, extension: &Extension<'a>, depth: usize) -> Result<(), ParseError> {
         match *extension {
             Extension { kind: 0, fixed: true, bytes: [_] } => self.json.extend_from_slice(b"null"),
@@ -236,9 +239,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Adds an attachment, and writes a placeholder for it.
+    /// Adds an attachment, and writes a placeholder for the attachment.
     fn attach(&mut self, bytes: &[u8], depth: usize) -> Result<(), ParseError> {
-        // The placeholder is an object, which counts as a level when the text is validated.
+        // The placeholder is an object, so it counts as a nesting level when the text is validated.
         deeper(depth)?;
         if self.attachments.len() >= self.max_attachments {
             return Err(ParseError::new("too many attachments"));
@@ -250,7 +253,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Skips an `undefined`. Returns `true` if there was one.
+    /// Skips the next value if it is `undefined`. Returns `true` if the value was skipped.
     fn skip_undefined(&mut self) -> bool {
         match self.bytes {
             [0xd4, 0, _, rest @ ..] => {
@@ -333,7 +336,8 @@ impl<'a> Reader<'a> {
         Ok(Some(Extension { kind, fixed, bytes: self.take(len)? }))
     }
 
-    /// Checks an announced count against the remaining bytes; each element takes at least `size` bytes.
+    /// Checks that an announced count is possible with the remaining bytes, where each element has at least
+    /// `size` bytes.
     fn elements(&self, count: usize, size: usize) -> Result<usize, ParseError> {
         if count <= self.bytes.len() / size { Ok(count) } else { Err(ENDED) }
     }
@@ -366,7 +370,8 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Writes a number as JavaScript does: integers without a fraction, and `null` for NaN and infinities.
+    /// Writes a number as in JavaScript. Integers are written without a fraction; NaN and infinities are
+    /// written as `null`.
     fn write_float(&mut self, number: f64) {
         if number.fract() == 0.0 && number.abs() < SAFE && number.to_bits() != (-0.0_f64).to_bits() {
             self.write(&(number as i64));

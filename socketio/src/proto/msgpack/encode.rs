@@ -1,5 +1,5 @@
-//! Encodes JSON text and attachments as MessagePack, in one pass over the text, byte for byte as the official
-//! parser does.
+//! Encodes JSON text and attachments as MessagePack in one pass over the text. The output is identical to the
+//! output of the official parser.
 
 use bytes::Bytes;
 use rmp::{
@@ -14,7 +14,7 @@ use crate::proto::{
     parser::{Packet, ParseError},
 };
 
-/// The size of the keys and the small values of a packet.
+/// The maximum size of the keys and the small values of a packet.
 const ENVELOPE: usize = 64;
 
 /// Encodes one packet.
@@ -46,7 +46,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the packet as a map, with its entries in the order of the official server.
+    /// Writes the packet as a map whose entries are in the same order as in packets of the official server.
     fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Invalid> {
         let has_data = !packet.payload.is_empty();
         let entries = 2 + u8::from(has_data) + u8::from(packet.id.is_some());
@@ -113,7 +113,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Writes the content between the brackets, entry by entry.
+    /// Writes the entries of an array or object.
     fn entries(
         &mut self,
         depth: usize,
@@ -140,8 +140,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the length of an array or map into the marker at its start. The text does not state the length
-    /// in advance, and most are short: the content is moved only from 16 elements on.
+    /// Writes the length of an array or map into the marker at its start. The length is not known before the
+    /// end of the text is reached. The content is moved only if there are 16 or more elements, and most
+    /// arrays and maps are shorter.
     fn close(&mut self, start: usize, len: u32, [wide, widest]: [Marker; 2]) {
         if len < 16 {
             self.out[start] |= len as u8;
@@ -154,8 +155,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes an attachment if the object at this position is a placeholder for one. Returns `false`
-    /// otherwise.
+    /// Writes an attachment if the object at this position is a placeholder. Returns `false` if it is not a
+    /// placeholder.
     fn placeholder(&mut self) -> bool {
         let start = self.scanner.at;
         let bytes = self.read_placeholder().ok().and_then(|num| self.attachments.get(num));
@@ -197,8 +198,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes a number as JavaScript reads it: a number without a fractional part is an integer, however it
-    /// is spelled.
+    /// Writes a number as JavaScript encodes it after parsing. A number without a fractional part is an
+    /// integer, even if it is written with a fraction or an exponent.
     fn number(&mut self) -> Result<(), Invalid> {
         let start = self.scanner.at;
         self.scanner.number()?;
@@ -208,7 +209,7 @@ impl Writer<'_> {
             Ok(whole) => Some(whole),
             Err(_) => Some(float()?).filter(|float| float.fract() == 0.0).map(|float| float as i128),
         };
-        // Writing to a vector cannot fail, here and below.
+        // Writing to a vector cannot fail.
         if let Some(whole) = whole.and_then(|whole| u64::try_from(whole).ok()) {
             let _ = write_uint(&mut self.out, whole);
         } else if let Some(whole) = whole.and_then(|whole| i64::try_from(whole).ok()) {
@@ -234,8 +235,8 @@ impl Writer<'_> {
     }
 }
 
-/// Decodes the escapes of a JSON string. MessagePack has no lone surrogates: each becomes a replacement
-/// character.
+/// Decodes the escapes of a JSON string. MessagePack cannot represent lone surrogates, so each is replaced by
+/// a replacement character.
 fn unescaped(mut raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     while let Some(at) = raw.find('\\') {

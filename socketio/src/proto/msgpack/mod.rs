@@ -1,4 +1,4 @@
-//! Packets as MessagePack: <https://github.com/socketio/socket.io-msgpack-parser>.
+//! Encodes and decodes packets as MessagePack: <https://github.com/socketio/socket.io-msgpack-parser>.
 
 mod date;
 mod decode;
@@ -12,16 +12,17 @@ use engineio::{Frame, Message};
 
 use super::parser::{Decoder, Packet, ParseError, Parser, ParserLimits};
 
-/// The [MessagePack](https://msgpack.org) encoding, one binary message per packet, for the official clients
-/// with `parser: require("socket.io-msgpack-parser")`.
+/// A [`Parser`] that encodes each packet as one binary [MessagePack](https://msgpack.org) message. The
+/// official clients must be configured with `parser: require("socket.io-msgpack-parser")`.
 ///
-/// It is smaller than JSON for numbers and binary data, and usually slower on the client. Values without a
-/// JSON form are converted as JavaScript does: dates to text, NaN and infinities to `null`. Invalid UTF-8 is
-/// decoded with replacement characters.
+/// MessagePack is smaller than JSON for numbers and binary data, and usually slower on the client. Values
+/// that JSON cannot represent are converted as in JavaScript: dates are converted to text, NaN and infinities
+/// to `null`. Invalid UTF-8 is decoded with replacement characters.
 ///
-/// It is stricter than Node's parser: a reserved event name closes the connection, as with JSON, and a client
-/// whose auth payload contains binary data is refused. Before a handler reads a message, it is expanded to
-/// JSON text of at most about six times its length, in addition to its [attachments](Self::max_attachments).
+/// This parser is stricter than the parser of Node.js. As with JSON, a connection is closed if an event has a
+/// reserved name; a client whose auth payload contains binary data is refused. Before a handler is called, a
+/// message is expanded to JSON text of at most about six times the length of the message, in addition to its
+/// [attachments](Self::max_attachments).
 ///
 /// # Examples
 ///
@@ -42,8 +43,8 @@ impl Default for MsgpackParser {
 }
 
 impl MsgpackParser {
-    /// Sets the maximum number of binary values in a packet from a client; beyond it, the connection is
-    /// closed. 1,024 by default; Node's parser has no limit.
+    /// Sets the maximum number of binary values in a packet from a client. Defaults to 1,024. A client that
+    /// exceeds the limit is disconnected. The parser of Node.js has no limit.
     #[must_use]
     pub fn max_attachments(mut self, max: usize) -> Self {
         self.max_attachments = max;
@@ -67,7 +68,7 @@ impl Parser for MsgpackParser {
     }
 }
 
-/// A stateless decoder: each message is a packet.
+/// A stateless decoder, because each message is a complete packet.
 struct MsgpackDecoder {
     max_depth: usize,
     max_attachments: usize,

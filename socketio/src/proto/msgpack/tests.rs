@@ -20,7 +20,7 @@ fn with_data(data: &[u8]) -> Vec<u8> {
     [&b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data"[..], data].concat()
 }
 
-/// Returns the JSON and the attachments of a value.
+/// Decodes a value. Returns its JSON and its attachments.
 fn value(data: &[u8]) -> Result<(String, Vec<Bytes>), ParseError> {
     decode(&with_data(data)).map(|packet| (packet.payload.into_owned(), packet.attachments.into_owned()))
 }
@@ -186,7 +186,7 @@ fn extensions_of_both_javascript_encoders() {
     assert_eq!(json(b"\xd6\xff\0\0\0\x01"), "\"1970-01-01T00:00:01.000Z\"");
     assert_eq!(json(b"\xd7\xff\0\0\0\0\0\0\0\x01"), "\"1970-01-01T00:00:01.000Z\"");
     assert_eq!(json(b"\xc7\x0c\xff\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"), "\"1969-12-31T23:59:59.000Z\"");
-    // Eight bytes of an `ArrayBuffer`, not a date.
+    // These are eight bytes of an `ArrayBuffer`, not a date.
     assert_eq!(value(b"\xc7\x08\0abcdefgh").unwrap().1, ["abcdefgh"]);
     assert_eq!(value(b"\xc7\x01\0a").unwrap().1, ["a"]);
     for (bytes, kind, inside) in [
@@ -211,7 +211,7 @@ fn what_a_user_calls_a_placeholder_is_none() {
     assert_eq!(text, escaped);
     assert_eq!(resolve(&text, 1), Ok(Cow::Borrowed(&*text)));
     assert_eq!(encoded(escaped, &attachments), bytes);
-    // Without an attachment, no object is a placeholder.
+    // If a packet has no attachments, no object is a placeholder.
     assert_eq!(
         encoded(r#"[{"_placeholder":true,"num":0}]"#, &[]),
         b"\x91\x82\xac_placeholder\xc3\xa3num\x00"
@@ -309,7 +309,7 @@ fn depth_and_attachments_are_limited_exactly() {
     assert_eq!(encoded(&text, &[]), nested(ARGS_DEPTH, b"\x01"));
     assert_eq!(value(&nested(ARGS_DEPTH + 1, b"\x01")), Err(ParseError::new("nested too deeply")));
     assert!(encode(&format!("[{text}]"), &[]).is_err());
-    // A placeholder is an object of one more level.
+    // A placeholder is an object, which adds a nesting level.
     let (text, attachments) = value(&nested(ARGS_DEPTH - 1, b"\xc4\x01a")).unwrap();
     assert_eq!(resolve(&text, attachments.len()), Ok(Cow::Borrowed(&*text)));
     assert!(value(&nested(ARGS_DEPTH, b"\xc4\x01a")).is_err());
@@ -342,7 +342,7 @@ fn hostile_input_costs_no_more_than_it_is_long() {
     }
 }
 
-/// Any JSON that both sides can represent, with placeholders for `attachments`.
+/// Generates JSON that both encodings can represent, with placeholders for `attachments`.
 fn any_json(attachments: usize) -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -365,7 +365,8 @@ fn any_json(attachments: usize) -> impl Strategy<Value = Value> {
     })
 }
 
-/// Replaces the attachment indices, which are in the order of the text after decoding.
+/// Replaces placeholders by the bytes of the attachments, because decoding renumbers the attachments in the
+/// order of the text.
 fn resolved(value: &Value, attachments: &[Bytes]) -> Value {
     match value {
         Value::Array(values) => values.iter().map(|value| resolved(value, attachments)).collect(),
@@ -408,7 +409,7 @@ proptest! {
         if let Ok((text, attachments)) = value(&bytes) && !text.is_empty() {
             prop_assert_eq!(resolve(&text, attachments.len()), Ok(Cow::Borrowed(&*text)));
             let written = encoded(&text, &attachments);
-            // After one round trip, integral floats are integers, and the text is stable.
+            // After one round trip, integral floats are integers, so the text no longer changes.
             let (text, attachments) = value(&written).unwrap();
             prop_assert_eq!(encoded(&text, &attachments), written);
         }

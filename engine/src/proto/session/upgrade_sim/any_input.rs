@@ -1,5 +1,5 @@
-//! Arbitrary inputs in any order: a session must tolerate a caller that follows no rule except draining its
-//! outputs.
+//! Tests with arbitrary inputs in any order. A session must tolerate a caller that follows no rule except
+//! draining the outputs.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::proto::{
     session::{CloseReason, End, Input, Output, Request, Route, tests::Sim},
 };
 
-/// The maximum number of outputs of one input.
+/// The maximum number of outputs for one input.
 const MAX_OUTPUTS: usize = 8;
 
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// Drains the outputs of one step. Returns `true` once the session has ended.
+/// Drains the outputs of one step. Returns `true` once the session is closed.
 fn drain(sim: &mut Sim, was_closed: bool) -> bool {
     let outputs = sim.drain();
     assert!(outputs.len() <= MAX_OUTPUTS, "{outputs:?}");

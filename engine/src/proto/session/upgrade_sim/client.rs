@@ -1,5 +1,5 @@
-//! A model of the official client. Unlike it, the model continues polling if its WebSocket breaks during the
-//! pause.
+//! A model of the official client. Unlike the official client, the model continues to poll if its WebSocket
+//! fails during the pause.
 
 use super::{Item, Wire};
 
@@ -10,7 +10,8 @@ pub(super) enum Probe {
     Opening,
     /// `2probe` was sent.
     Sent,
-    /// `3probe` was received: the poll and the POST in flight are the last ones.
+    /// `3probe` was received. The client waits for the poll and the POST in flight, and starts no new
+    /// requests.
     Pausing,
     /// `5` was sent, and all packets that follow use the WebSocket.
     Done,

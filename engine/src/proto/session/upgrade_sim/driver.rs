@@ -31,7 +31,7 @@ pub(super) struct Driver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Polling,
-    /// The server has answered the probe, and the client is about to stop polling.
+    /// The server has responded to the probe, and the client is about to stop polling.
     Probed,
     Upgraded,
 }
@@ -82,7 +82,8 @@ impl Driver {
         self.turn();
     }
 
-    /// Handles an item that arrived. A request runs a [`turn`](Self::turn); packets wait for the next one.
+    /// Handles an item that arrived. A request runs a [`turn`](Self::turn) immediately. The outputs of a
+    /// packet are executed in the next turn.
     pub(super) fn take(&mut self, item: Item) {
         match item {
             Item::Get if self.accepts(Request::Poll) => {
@@ -122,12 +123,12 @@ impl Driver {
                 let gone = Input::Disconnected { request: Request::Probe, error: false };
                 self.sim.session.handle(self.sim.now, gone);
             }
-            // The item is for a request or WebSocket that has ended.
+            // The item belongs to a request or a WebSocket that is already closed.
             _ => {}
         }
     }
 
-    /// Carries out the outputs of the session, and delivers messages to the transport that may carry them.
+    /// Executes the outputs of the session, and delivers queued messages to the current transport.
     pub(super) fn turn(&mut self) {
         loop {
             let outputs = self.sim.drain();
@@ -221,13 +222,13 @@ impl Driver {
         }
     }
 
-    /// Writes a packet, unless the WebSocket has ended in the same turn.
+    /// Writes a packet, unless the WebSocket was closed in the same turn.
     fn write(&mut self, packet: String) {
         let wire = |number| Item::Down(number, Wire::Packet(packet));
         self.out.extend(self.websocket.map(wire));
     }
 
-    /// Writes the remaining messages to the WebSocket and closes it.
+    /// Writes the remaining messages to the WebSocket and closes the WebSocket.
     fn finish(&mut self) {
         if self.phase != Phase::Polling && self.websocket.is_some() {
             self.write_queue();

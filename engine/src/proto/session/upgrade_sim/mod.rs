@@ -1,5 +1,6 @@
-//! A simulation of the upgrade on a network of arbitrary latency: a model of the official client and one of
-//! the driver, connected by lanes that each preserve their own order and nothing else.
+//! A simulation of the upgrade on a network of arbitrary latency. A model of the official client and a model
+//! of the driver are connected by lanes. Each lane preserves the order of its items, but the order across
+//! lanes is arbitrary.
 
 mod any_input;
 mod client;
@@ -18,8 +19,8 @@ use self::{
 };
 use crate::proto::session::{CloseReason, Input};
 
-/// The maximum latency of a lane. Responses are therefore always in time: the longest chain that the upgrade
-/// or the heartbeat waits for is ten lanes, against timeouts of 10 and 20 seconds.
+/// The maximum latency of a lane. The upgrade and the heartbeat wait for at most ten lanes in sequence, so
+/// responses always arrive within the timeouts of 10 and 20 seconds.
 const LATENCY: Duration = Duration::from_millis(900);
 /// The time after which everything has arrived and any upgrade has completed or failed.
 const SETTLED: Duration = Duration::from_secs(25);
@@ -30,7 +31,7 @@ enum Lane {
     Gets,
     Answers,
     Posts,
-    /// The packets of a POST that has arrived; the application handles them at its own pace.
+    /// The packets of a POST that has arrived. The application handles the packets at its own pace.
     Work,
     PostAnswers,
     Up,
@@ -40,11 +41,12 @@ enum Lane {
 const LANES: [Lane; 7] =
     [Lane::Gets, Lane::Answers, Lane::Posts, Lane::Work, Lane::PostAnswers, Lane::Up, Lane::Down];
 
-/// An item in transit. `WebSocket`s are numbered: a broken one may still be closing while the next one opens.
+/// An item in transit. Each WebSocket has a number, because a failed WebSocket may still be closing while the
+/// next WebSocket opens.
 #[derive(Debug)]
 enum Item {
     Get,
-    /// `None` if the request was refused.
+    /// `None` if the request was rejected.
     Answer(Option<Vec<String>>),
     PostHead,
     PostBody(Vec<String>),
@@ -89,7 +91,7 @@ enum Break {
     Close,
     /// Items in transit are lost, and both sides see the end of the stream.
     Reset,
-    /// Nothing arrives anymore, and neither side is notified.
+    /// Items in transit are no longer delivered, and neither side is notified.
     Silence,
 }
 
@@ -113,8 +115,8 @@ struct World {
     lanes: [VecDeque<(Instant, Item)>; LANES.len()],
     broken: Option<u32>,
     silent: Option<u32>,
-    /// Set once the connection that carries the session is broken: the session may end and messages may be
-    /// lost.
+    /// Set once the connection of the session's current transport has failed. The session may then be closed,
+    /// and messages may be lost.
     lost: bool,
 }
 
@@ -200,7 +202,7 @@ impl World {
         }
     }
 
-    /// Puts the output of both sides into the lanes, and checks the invariants.
+    /// Moves the output of both sides into the lanes, and checks the invariants.
     fn check(&mut self) {
         let now = self.driver.now();
         for item in self.client.out.drain(..).chain(self.driver.out.drain(..)) {
