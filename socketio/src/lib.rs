@@ -88,12 +88,12 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `compression` | `per_message_deflate` and `http_compression` of [`EngineConfig`] take effect |
+//! | `compression` | support for `per_message_deflate` and `http_compression` of [`EngineConfig`] |
 //! | `metrics` | counters, gauges and histograms for a [`metrics`](https://docs.rs/metrics) recorder |
-//! | `msgpack` | `MsgpackParser`, another encoding of packets |
-//! | `testing` | clients for tests |
-//! | `tls` | `Tls`, for [`Server::serve`] |
-//! | `typescript` | TypeScript interfaces of the events, for a frontend |
+//! | `msgpack` | `MsgpackParser`, which encodes packets as MessagePack |
+//! | `testing` | the module `testing`, with clients for tests |
+//! | `tls` | `Tls`, a TLS listener for [`Server::serve`] |
+//! | `typescript` | the module `typescript`, which generates TypeScript interfaces of the events |
 //!
 //! # Limits
 //!

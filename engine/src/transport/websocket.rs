@@ -29,7 +29,7 @@ pub(crate) struct WebSocket {
     dialect: Dialect,
     /// Bytes that are received but not decoded yet. They are the start of a frame, or frames that remain
     /// undecoded while the application does not accept messages.
-    pub(crate) tail: Vec<u8>,
+    tail: Vec<u8>,
     /// `true` if `tail` may hold a complete frame.
     pub(crate) unread_ready: bool,
     /// `Some` if the client accepts compressed messages.
@@ -65,6 +65,30 @@ pub(crate) enum PeerState {
     Open,
     /// The client has sent its close frame, and reads until it receives the reply.
     Closing,
+}
+
+/// Received bytes, to be decoded in place.
+pub(crate) enum ReadInput<'a> {
+    /// The bytes of a read, in the buffer of the thread.
+    Read(&'a mut [u8]),
+    /// The bytes of a read behind bytes that were kept.
+    Joined(Vec<u8>),
+    /// Bytes that were kept.
+    Kept(Vec<u8>),
+}
+
+impl ReadInput<'_> {
+    /// Returns `true` if the input contains bytes of a new read.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !matches!(self, Self::Kept(_))
+    }
+
+    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Read(bytes) => bytes,
+            Self::Joined(bytes) | Self::Kept(bytes) => bytes,
+        }
+    }
 }
 
 impl WebSocket {
@@ -218,6 +242,42 @@ impl WebSocket {
             self.offset -= frame.wire_len();
             self.written += frame.cost();
             self.sending.pop_front();
+        }
+    }
+
+    /// Returns the input to decode: bytes kept by [`keep`](Self::keep) that may hold a complete frame, or else the
+    /// result of one read, behind the start of a frame that was kept. `None` if the client has closed its side.
+    ///
+    /// The caller decodes the input in place and returns the rest with [`keep`](Self::keep).
+    pub(crate) fn poll_read<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &'a mut [u8],
+    ) -> Poll<Option<ReadInput<'a>>> {
+        if self.unread_ready {
+            return Poll::Ready(Some(ReadInput::Kept(std::mem::take(&mut self.tail))));
+        }
+        let read = match ready!(self.stream.poll_read(cx, buffer)) {
+            Ok(read) if read > 0 => &mut buffer[..read],
+            _ => return Poll::Ready(None),
+        };
+        if self.tail.is_empty() {
+            return Poll::Ready(Some(ReadInput::Read(read)));
+        }
+        self.tail.extend_from_slice(read);
+        Poll::Ready(Some(ReadInput::Joined(std::mem::take(&mut self.tail))))
+    }
+
+    /// Keeps the input that was not decoded, from `used` on.
+    pub(crate) fn keep(&mut self, input: ReadInput<'_>, used: usize) {
+        match input {
+            ReadInput::Read(bytes) => self.tail.extend_from_slice(&bytes[used..]),
+            ReadInput::Kept(mut bytes) | ReadInput::Joined(mut bytes) => {
+                if used < bytes.len() {
+                    bytes.drain(..used);
+                    self.tail = bytes;
+                }
+            }
         }
     }
 

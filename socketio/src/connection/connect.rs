@@ -1,4 +1,4 @@
-//! CONNECT packets: admission, and entering a namespace.
+//! Handles CONNECT packets: admits clients and adds their sockets to namespaces.
 
 use std::task::{Context, Poll};
 
@@ -41,8 +41,9 @@ impl Connection {
             if !matches!(self.memberships[at].stage, Stage::Admitting(_)) {
                 return Err(Violation::ConnectedTwice);
             }
-            // The official client abandons a CONNECT silently and sends another, as React does in development mode.
-            // The newest counts, and the earlier one is dropped.
+            // The official client may abandon a CONNECT packet silently and send another CONNECT packet, for
+            // example under React in development mode. Drop the earlier admission and process the newest
+            // packet.
             self.memberships.drop_membership(at);
             self.count_attempt()?;
         }
@@ -56,7 +57,8 @@ impl Connection {
         self.poll_admission(self.memberships.len() - 1, cx)
     }
 
-    /// Starts the admission of a namespace. Returns `false` if there is none with this path.
+    /// Starts the admission of the client to a namespace. Returns `false` if there is no namespace with this
+    /// path.
     pub(super) fn admit(&mut self, path: &str, auth: &str) -> bool {
         let handshake = Handshake::new(self.request.clone(), auth);
         let (session, signals) = (self.session.clone(), self.signals.clone());
@@ -68,7 +70,8 @@ impl Connection {
         is_known
     }
 
-    /// Counts a failed attempt to join.
+    /// Counts a failed or abandoned attempt to join a namespace. Returns a violation if there were too many
+    /// attempts.
     fn count_attempt(&mut self) -> Result<(), Violation> {
         self.failed_attempts += 1;
         if self.failed_attempts > self.config.max_connect_attempts {
@@ -84,13 +87,13 @@ impl Connection {
         let encode =
             if is_legacy(&self.session) { Encoder::connect_error_legacy } else { Encoder::connect_error };
         if let Ok(frames) = encode(encoder, error.message(), error.details()) {
-            // Fails only if the session has ended.
+            // An error means that the session is closed, so the packet is not needed.
             let _ = self.session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
         }
         Ok(())
     }
 
-    /// Polls an admission, and joins the namespace once the client is admitted.
+    /// Polls an admission, and adds the socket to the namespace once the client is admitted.
     pub(super) fn poll_admission(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         let membership = &mut self.memberships[at];
         let Stage::Admitting(admission) = &mut membership.stage else { return Ok(()) };

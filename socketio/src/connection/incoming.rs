@@ -1,4 +1,4 @@
-//! Packets from the client: decoding, and dispatch to the sockets.
+//! Decodes packets from the client and dispatches them to the sockets.
 
 use std::task::Context;
 
@@ -29,7 +29,7 @@ use crate::{
 };
 
 impl Connection {
-    /// Takes a message, and ends the session if it violates the protocol.
+    /// Handles a message, and closes the session if the message violates the protocol.
     pub(super) fn receive(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
         let result = match message {
             message if self.decoder.is_some() => self.custom_message(message, cx),
@@ -66,7 +66,7 @@ impl Connection {
         self.packet(at, packet.kind, packet.id, &packet.payload, packet.attachments, cx)
     }
 
-    /// Takes a message of a custom parser.
+    /// Handles a message in the encoding of a custom parser.
     fn custom_message(&mut self, message: Message<'_>, cx: &mut Context<'_>) -> Result<(), Violation> {
         let Some(decoder) = &mut self.decoder else { return Ok(()) };
         let packet = match decoder.decode(message) {
@@ -92,14 +92,16 @@ impl Connection {
         self.packet(at, kind, id, &payload, attachments, cx)
     }
 
-    /// Finds the membership that a packet is for. `None` if the client has left the namespace.
+    /// Finds the membership to which a packet is addressed. Returns `None` if the client has recently left
+    /// the namespace.
     fn membership_of(&self, namespace: &str) -> Result<Option<usize>, Violation> {
         let (path, _) = if is_legacy(&self.session) { split_query(namespace) } else { (namespace, "") };
         let at = self.memberships.find(path);
         if at.is_some() || self.memberships.is_known(path) { Ok(at) } else { Err(Violation::NotConnected) }
     }
 
-    /// Handles a packet for a namespace that the client has joined. One that it has just left ignores the packet.
+    /// Handles a packet for a namespace. The packet is ignored if `at` is `None`, because the client has
+    /// recently left the namespace.
     fn packet(
         &mut self,
         at: Option<usize>,
@@ -111,7 +113,7 @@ impl Connection {
     ) -> Result<(), Violation> {
         let Some(at) = at else { return Ok(()) };
         let max_depth = self.config.max_json_depth;
-        // The check of the JSON enforces the highest limit itself.
+        // The JSON check enforces `MAX_DEPTH`, so only a lower limit is checked here.
         if max_depth < MAX_DEPTH && !payload.is_empty() {
             json::check_depth(payload, max_depth).map_err(|_| Violation::InvalidPayload)?;
         }
@@ -129,7 +131,7 @@ impl Connection {
                 self.event(at, id, payload, &mut attachments, cx)
             }
             Kind::Event => {
-                // Report a violation now, and not when the event is dequeued.
+                // Report a violation when the event arrives, not when it is dequeued.
                 if let Err(violation) = event_name(payload, self.config.max_name_length)
                     && violation != Violation::NameTooLong
                 {
@@ -140,7 +142,7 @@ impl Connection {
             }
             Kind::Disconnect | Kind::Connect | Kind::ConnectError => {
                 match &membership.stage {
-                    // Queued events are still handled within `disconnect_grace`.
+                    // Events that are already queued are still handled within `disconnect_grace`.
                     Stage::Open(member) => {
                         member.socket().leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
                     }

@@ -1,4 +1,5 @@
-//! The memberships of a client: one for each namespace, from CONNECT to the end of the last handler.
+//! The memberships of a client in namespaces. A membership exists from the CONNECT packet until the
+//! disconnect hook has returned.
 
 use std::{
     collections::VecDeque,
@@ -17,12 +18,12 @@ use crate::{
 /// The memberships of a client, with their queued packets.
 #[derive(Default)]
 pub(crate) struct Memberships {
-    /// Searched linearly, because most clients have one.
+    /// The list is searched linearly, because most clients have only one membership.
     list: Vec<Membership>,
-    /// The namespaces that the client has left, the latest last. Packets for them may still arrive.
+    /// Namespaces that the client left recently, oldest first. Packets for them may still be in flight.
     recently_left: VecDeque<Box<str>>,
     next_key: MemberKey,
-    /// The bytes of the queued packets of all memberships.
+    /// The size in bytes of the queued packets of all memberships.
     queued_bytes: usize,
 }
 
@@ -32,20 +33,20 @@ pub(crate) struct Membership {
     pub(crate) stage: Stage,
     /// The number of running handlers.
     pub(crate) in_flight: usize,
-    /// Packets that arrived before they could be handled.
+    /// Packets that cannot be handled yet, in order of arrival.
     queue: VecDeque<QueuedItem>,
-    /// The deadline after which the end does not wait for running handlers.
+    /// The deadline after which the disconnect hook no longer waits for running handlers.
     grace_deadline: Option<Instant>,
 }
 
 pub(crate) enum Stage {
-    /// The admission of the namespace runs. Dropped with the connection.
+    /// The auth function is running. Its future is dropped when the connection closes.
     Admitting(ConnectFuture),
-    /// `on_connect` runs, and events are queued.
+    /// `on_connect` is running, and events are queued.
     Connecting(Box<dyn Member>),
     /// Events are handled.
     Open(Box<dyn Member>),
-    /// `on_disconnect` runs.
+    /// `on_disconnect` is running.
     Leaving,
 }
 
@@ -55,7 +56,7 @@ pub(crate) enum QueuedItem {
 }
 
 impl QueuedItem {
-    /// The memory of the packet in bytes.
+    /// Returns the memory that the packet occupies, in bytes.
     fn cost(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -81,7 +82,7 @@ impl Memberships {
         self.list.get(at)
     }
 
-    /// The current membership in a namespace.
+    /// Returns the index of the current membership in a namespace.
     pub(crate) fn find(&self, path: &str) -> Option<usize> {
         self.list.iter().position(|membership| &*membership.path == path && !membership.has_left())
     }
@@ -90,7 +91,7 @@ impl Memberships {
         self.list.iter().position(|membership| membership.key == key)
     }
 
-    /// The membership, if the socket has not left.
+    /// Returns the index of the membership with a key, or `None` if the socket has left.
     pub(crate) fn find_present(&self, key: MemberKey) -> Option<usize> {
         self.find_key(key).filter(|&at| !self.list[at].has_left())
     }
@@ -105,22 +106,23 @@ impl Memberships {
         self.list.iter().filter_map(Membership::member)
     }
 
-    /// The earliest end of a grace period.
+    /// Returns the earliest deadline of a grace period.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.list.iter().filter_map(|membership| membership.grace_deadline).min()
     }
 
-    /// Returns `true` if another packet may be queued, of any size.
+    /// Returns `true` if another packet of any size may be queued.
     pub(crate) fn have_room(&self, config: &ServerConfig) -> bool {
         self.queued_bytes < config.max_waiting_bytes
     }
 
-    /// Adds a membership whose admission runs.
+    /// Adds a membership whose admission is pending.
     pub(crate) fn add(&mut self, path: &str, admission: ConnectFuture) {
         let key = self.next_key;
         self.next_key = key.wrapping_add(1);
         self.recently_left.retain(|left| &**left != path);
-        // Most clients join one namespace, and a vector would allocate four places.
+        // Most clients join one namespace, but by default a vector would allocate capacity for four
+        // memberships.
         self.list.reserve_exact(1);
         self.list.push(Membership {
             key,
@@ -132,14 +134,15 @@ impl Memberships {
         });
     }
 
-    /// Removes a membership and its queue. Returns its path.
+    /// Removes a membership and its queue. Returns the path of the namespace.
     pub(crate) fn drop_membership(&mut self, at: usize) -> Box<str> {
         self.clear_queue(at);
         self.list.swap_remove(at).path
     }
 
-    /// Removes the membership of a client that had joined. Remembers the namespace, for which packets may still
-    /// arrive; as many are remembered as a client may join.
+    /// Removes the membership of a client that had joined, and records the namespace as recently left,
+    /// because packets for the namespace may still be in flight. Up to `max_namespaces` namespaces are
+    /// recorded.
     pub(crate) fn remove(&mut self, at: usize, max_namespaces: usize) {
         let path = self.drop_membership(at);
         self.recently_left.retain(|left| *left != path);
@@ -149,7 +152,7 @@ impl Memberships {
         self.recently_left.push_back(path);
     }
 
-    /// Drops the admissions that run.
+    /// Drops all pending admissions.
     pub(crate) fn end_admissions(&mut self) {
         self.list.retain(|membership| !matches!(membership.stage, Stage::Admitting(_)));
     }
@@ -159,7 +162,7 @@ impl Memberships {
         self.list[at].queue.push_back(item);
     }
 
-    /// The next packet, if it may be handled now.
+    /// Removes and returns the next packet, if it may be handled now.
     pub(crate) fn dequeue(&mut self, at: usize, backpressured: bool) -> Option<QueuedItem> {
         let membership = &mut self.list[at];
         if membership.queue.is_empty() || !membership.may_dequeue(backpressured) {
@@ -173,13 +176,14 @@ impl Memberships {
         Some(item)
     }
 
-    /// Discards the queue.
+    /// Discards the queued packets of a membership.
     pub(crate) fn clear_queue(&mut self, at: usize) {
         let queue = std::mem::take(&mut self.list[at].queue);
         self.queued_bytes -= queue.iter().map(QueuedItem::cost).sum::<usize>();
     }
 
-    /// Stops waiting for handlers and `on_connect` of a client that leaves, once the grace period is over.
+    /// Once the grace period is over, stops waiting for the handlers and the `on_connect` hook of a client
+    /// that is leaving.
     pub(crate) fn end_grace(&mut self, at: usize, grace: Duration) {
         let membership = &mut self.list[at];
         let leaves = matches!(membership.queue.back(), Some(QueuedItem::Disconnect));
@@ -195,8 +199,9 @@ impl Memberships {
         }
     }
 
-    /// Takes the member out once its socket has left and its handlers have returned or the grace period is over.
-    /// Returns it with the reason, for `on_disconnect`.
+    /// Removes and returns the member, with the disconnect reason for `on_disconnect`. Returns `None` until
+    /// the socket has left, and until its handlers have returned and its queue is empty or the grace period
+    /// is over.
     pub(crate) fn leave(
         &mut self,
         at: usize,
@@ -206,7 +211,7 @@ impl Memberships {
         let Stage::Open(member) = &self.list[at].stage else { return None };
         let reason = member.socket().left()?;
         if reason != DisconnectReason::ClientNamespaceDisconnect && !closed {
-            // Disconnected by the server: queued events are discarded.
+            // The server disconnected the socket, so queued events are discarded.
             self.clear_queue(at);
         }
         let membership = &mut self.list[at];
@@ -238,7 +243,7 @@ impl IndexMut<usize> for Memberships {
 }
 
 impl Membership {
-    /// Returns `true` if it is open, its queue is empty and the socket has not left.
+    /// Returns `true` if the membership is open, its queue is empty and its socket has not left.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -252,7 +257,7 @@ impl Membership {
         }
     }
 
-    /// Handles events from now on: `on_connect` has returned.
+    /// Allows events to be handled. Called once `on_connect` has returned or the grace period is over.
     pub(crate) fn open(&mut self) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Leaving) {
             Stage::Connecting(member) => Stage::Open(member),
@@ -260,7 +265,7 @@ impl Membership {
         };
     }
 
-    /// Returns `true` if an event that arrives now is handled at once.
+    /// Returns `true` if an event that arrives now is handled immediately.
     pub(crate) fn may_start(&self, backpressured: bool) -> bool {
         self.queue.is_empty() && self.may_dequeue(backpressured)
     }
@@ -279,7 +284,7 @@ impl Membership {
         }
     }
 
-    /// Returns `true` once the grace period has passed. The first call starts it.
+    /// Returns `true` once the grace period is over. The first call starts the grace period.
     fn grace_is_over(&mut self, grace: Duration) -> bool {
         let now = tokio::time::Instant::now().into_std();
         now >= *self.grace_deadline.get_or_insert(now + grace)

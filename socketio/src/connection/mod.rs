@@ -1,7 +1,7 @@
 //! The Socket.IO side of a session.
 //!
-//! A connection decodes the packets of one client, keeps its memberships in namespaces, and drives the handlers of its
-//! events. It imports everything but `server`, `testing` and `typescript`.
+//! A connection decodes the packets of one client, tracks the memberships of the client in namespaces, and
+//! polls the event handlers. This module may import every folder except `server`, `testing` and `typescript`.
 
 mod connect;
 mod incoming;
@@ -37,10 +37,11 @@ use crate::{
     registry::Namespaces,
 };
 
-/// The queued events that are handled, and the handlers that are completed, before the task yields.
+/// The maximum number of queued events that are handled, and of handlers that are completed, before the task
+/// yields.
 const MAX_AT_ONCE: usize = 64;
 
-/// The Socket.IO side of one session, owned by the task of the session.
+/// The Socket.IO layer of one session, owned by the task of the session.
 pub(crate) struct Connection {
     namespaces: Arc<Namespaces>,
     config: Arc<ServerConfig>,
@@ -49,15 +50,17 @@ pub(crate) struct Connection {
     signals: Arc<ConnectionSignals>,
     memberships: Memberships,
     partial: Option<Box<PartialPacket>>,
-    /// The decoder of a custom parser.
+    /// The decoder of a custom parser. `None` selects the default encoding.
     decoder: Option<GuardedDecoder>,
-    /// Handlers that have not completed at their first poll.
+    /// The handlers that were pending at their first poll. `None` if no handler is running.
     running: Option<Box<FuturesUnordered<HandlerFuture>>>,
-    /// The deadline for joining a first namespace.
+    /// The deadline for joining a first namespace. `None` once the client has joined a namespace, or once the
+    /// session is closing.
     connect_deadline: Option<Instant>,
     failed_attempts: usize,
-    /// Nothing can make progress before the next message or the end of a socket. Most wake-ups are for messages to
-    /// the client, and then `poll` must not touch memory that is seldom in the caches.
+    /// `true` if nothing can make progress before a message arrives or a socket leaves. Most wake-ups only
+    /// flush messages to the client. On such a wake-up, `poll` must not access memory that is rarely in the
+    /// processor caches.
     is_idle: bool,
     state: State,
 }
@@ -65,9 +68,9 @@ pub(crate) struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The client has violated the protocol. Its messages are ignored until the session ends.
+    /// The client has violated the protocol. Its messages are ignored until the session is closed.
     Rejected,
-    /// The session has ended. Handlers may still run.
+    /// The session is closed. Handlers may still be running.
     Closed,
 }
 
@@ -103,15 +106,16 @@ impl Connection {
         connection
     }
 
-    /// Joins the namespace `/` for a client of protocol 3, which does not send a CONNECT for it.
+    /// Admits a version 2 client to the namespace `/`. Version 2 clients do not send a CONNECT packet for
+    /// this namespace.
     fn join_root(&mut self) {
         if !self.admit("/", "") {
-            // A first attempt cannot exceed a limit.
+            // Ignore the error, because one failed attempt does not violate the protocol.
             let _ = self.send_connect_error("/", &unknown_namespace(&self.session));
         }
     }
 
-    /// Polls a handler once in place. It joins the running handlers only if it is pending.
+    /// Polls a handler once. Adds the handler to the running handlers only if it is pending.
     fn start(&mut self, mut run: HandlerFuture, cx: &mut Context<'_>) -> Result<(), Violation> {
         match run.as_mut().poll(cx) {
             Poll::Ready(done) => self.finish(&done, cx),
@@ -141,14 +145,15 @@ impl Connection {
         }
     }
 
-    /// Handles queued events, and completes the end of a socket that has left.
+    /// Handles queued events, and finishes the removal of a socket that has left.
     fn advance(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
-        // Also after a violation: nothing else would complete the end of the socket.
+        // Call `leave` even after a violation, because nothing else finishes the removal of the socket.
         let handled = self.handle_queued(at, cx);
         handled.and(self.leave(at, cx))
     }
 
-    /// Returns `true` while no event of the client may start, because it has not read the replies to earlier ones.
+    /// Returns `true` if no event handler may start, because the client has not read the messages that are
+    /// queued for it.
     fn is_backpressured(&self) -> bool {
         self.session.is_backlogged() && self.state != State::Closed
     }
@@ -159,7 +164,7 @@ impl Connection {
             match item {
                 QueuedItem::Event { id, payload, mut attachments } => {
                     if let Err(violation) = self.event(at, id, &payload, &mut attachments, cx) {
-                        // Later packets are discarded.
+                        // Discard the packets that were queued after the violation.
                         self.memberships.clear_queue(at);
                         return Err(violation);
                     }
@@ -175,7 +180,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Completes the end of a socket that has left, once its handlers have returned and its queue is empty.
+    /// Finishes the removal of a socket that has left, once its handlers have returned and its queue is
+    /// empty, or once the grace period is over.
     fn leave(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         let grace = self.config.disconnect_grace;
         self.memberships.end_grace(at, grace);
@@ -189,7 +195,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the session after a violation, as Node does.
+    /// Closes the session after a violation, as Node.js does.
     fn check(&mut self, result: Result<(), Violation>) {
         if let Err(violation) = result
             && self.state != State::Closed
@@ -204,12 +210,12 @@ impl Connection {
         for _ in 0..MAX_AT_ONCE {
             let Some(running) = &mut self.running else { return };
             match running.poll_next_unpin(cx) {
-                // Go on: handlers that were woken already are not woken again.
+                // Continue polling, because handlers that were already woken do not wake the task again.
                 Poll::Ready(Some(done)) => {
                     let finished = self.finish(&done, cx);
                     self.check(finished);
                 }
-                // An idle connection holds no set.
+                // Deallocate the set, because an idle connection does not need it.
                 Poll::Ready(None) => self.running = None,
                 Poll::Pending => return,
             }
@@ -217,7 +223,7 @@ impl Connection {
         cx.waker().wake_by_ref();
     }
 
-    /// Drives the memberships. Returns `true` if all are idle.
+    /// Polls the memberships. Returns `true` if all memberships are idle.
     fn poll_memberships(&mut self, cx: &mut Context<'_>) -> bool {
         let mut rest = true;
         let mut at = 0;
@@ -234,7 +240,7 @@ impl Connection {
                 let advanced = self.advance(at, cx);
                 self.check(advanced);
             }
-            // `remove` moves the last membership to the place of the removed one.
+            // `remove` moves the last membership to the index of the removed membership.
             if self.memberships.get(at).is_some_and(|membership| membership.key == key) {
                 at += 1;
             }
@@ -242,7 +248,7 @@ impl Connection {
         rest
     }
 
-    /// Disconnects all sockets and ends the session, if a socket has requested it.
+    /// Disconnects all sockets and closes the session, if a socket has requested to close the connection.
     fn end_if_requested(&mut self) {
         if self.signals.close_requested() && self.state != State::Closed {
             self.memberships.members().for_each(|member| member.socket().disconnect());
@@ -302,7 +308,8 @@ impl engineio::Connection for Connection {
 }
 
 impl Drop for Connection {
-    /// Removes the sockets also if the task is dropped with its runtime.
+    /// Removes the sockets from their namespaces, in case the task is dropped by its runtime before the
+    /// session is closed.
     fn drop(&mut self) {
         for member in self.memberships.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(CloseReason::ForcedClose));

@@ -1,4 +1,4 @@
-//! A binary packet that is still receiving its attachments.
+//! Binary packets whose attachments have not all arrived.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,8 @@ use crate::{
 /// A binary packet with the attachments received so far.
 pub(crate) struct PartialPacket {
     pub(crate) kind: Kind,
-    /// `None` if the client had left the namespace when the text arrived.
+    /// The membership to which the packet is addressed. `None` if the client had left the namespace when the
+    /// text arrived.
     pub(crate) membership: Option<MemberKey>,
     pub(crate) id: Option<u64>,
     pub(crate) payload: Box<str>,
@@ -37,7 +38,7 @@ impl PartialPacket {
         }
     }
 
-    /// Adds the next attachment. Returns `true` if the packet is complete, with its placeholders resolved.
+    /// Adds the next attachment. If the packet is now complete, resolves its placeholders and returns `true`.
     pub(crate) fn push(&mut self, attachment: Bytes, max_bytes: usize) -> Result<bool, Violation> {
         self.bytes += attachment.len();
         if self.bytes > max_bytes {

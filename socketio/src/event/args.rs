@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// The arguments of an event or an acknowledgement as they arrived: JSON text and attachments.
+/// The arguments of an event or an acknowledgement as received, as JSON text with attachments.
 ///
-/// A handler can take `Args` instead of a type, read the arguments one by one, or forward them without
-/// parsing. The text is valid JSON of bounded depth.
+/// A handler that accepts `Args` can read the arguments one by one, or forward them without parsing. The text
+/// is valid JSON of bounded depth.
 ///
 /// # Examples
 ///
@@ -38,7 +38,8 @@ use crate::{
 pub struct Args {
     json: Box<str>,
     attachments: Box<[Bytes]>,
-    /// Built on the first access by index; forwarding does not need it.
+    /// The positions of the arguments. Built on the first access by index, because forwarding the arguments
+    /// does not need the positions.
     index: OnceLock<Index>,
 }
 
@@ -47,7 +48,7 @@ impl Args {
         Self { json, attachments, index: OnceLock::new() }
     }
 
-    /// Makes arguments from the text of an array without its opening bracket.
+    /// Creates arguments from the text of an array without its opening bracket.
     fn from_rest(rest: &str, attachments: Box<[Bytes]>) -> Self {
         Self::new(["[", rest].concat().into(), attachments)
     }
@@ -56,7 +57,7 @@ impl Args {
         self.index.get_or_init(|| Index::new(&self.json))
     }
 
-    /// Makes arguments from several values, one argument each.
+    /// Creates arguments from several values. Each value becomes one argument.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Args {
             if json.len() > 1 {
                 json.push(b',');
             }
-            // In a tuple of one, each value is one argument, even if it is a tuple itself.
+            // The tuple makes the value a single argument, even if the value itself is a tuple.
             (value,).write(&mut json, &mut attachments)?;
         }
         json.push(b']');
@@ -77,7 +78,8 @@ impl Args {
         Ok(Self::new(json, attachments.into()))
     }
 
-    /// Returns the text of the JSON array. An attachment is written as `{"_placeholder":true,"num":0}`.
+    /// Returns the arguments as the text of a JSON array. Attachments are represented by placeholders such as
+    /// `{"_placeholder":true,"num":0}`.
     pub fn json(&self) -> &str {
         &self.json
     }
@@ -92,24 +94,24 @@ impl Args {
         self.index().len()
     }
 
-    /// Returns `true` if there is no argument.
+    /// Returns `true` if there are no arguments.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Decodes one argument.
+    /// Decodes the argument at an index.
     ///
-    /// The arguments are located once, so a loop over all of them scans the text once. Bytes are copied out
-    /// of their attachment; [`attachments`](Self::attachments) shares them.
+    /// The text is scanned once to locate all arguments, and not again by later calls. Byte values are copied
+    /// from the attachments; use [`attachments`](Self::attachments) to share the attachments instead.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such argument, or if it is not a `T`. (A missing argument is `None`
-    /// for an `Option`.)
+    /// Returns an error if the argument is missing or is not a `T`. If `T` is an `Option`, a missing argument
+    /// decodes as `None`.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, DecodeError> {
         match self.index().get(&self.json, index) {
             Some(argument) => self.read(argument),
-            // Decodes as a packet without arguments: an `Option` is `None`.
+            // Decode an empty argument list, so that an `Option` becomes `None`.
             None => Ok(T::from_args(RawArgs {
                 payload: "[]",
                 args_offset: 1,
@@ -128,8 +130,8 @@ impl Args {
         Elements::new(&self.json).map(|argument| self.read(argument)).collect()
     }
 
-    /// Returns the arguments from `count` on. All attachments are kept, because the placeholders refer to
-    /// them by number.
+    /// Returns the arguments after the first `count`. All attachments are kept, because placeholders refer to
+    /// attachments by number.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         Self::from_rest(self.index().from(&self.json, count).rest(), self.attachments.clone())
@@ -152,12 +154,12 @@ impl Args {
         Some((name, Self::from_rest(elements.rest(), attachments.into())))
     }
 
-    /// Makes arguments that share the attachments, for observers.
+    /// Creates arguments for observers. The attachments are shared, not copied.
     pub(crate) fn share(raw: RawArgs<'_>) -> Result<Self, ArgsError> {
         Self::from_raw(raw, raw.attachments.share())
     }
 
-    /// Returns the arguments in the form in which a handler reads them.
+    /// Returns the arguments in the raw form from which handlers decode them.
     pub(crate) fn as_raw(&mut self, wants_ack: bool) -> RawArgs<'_> {
         let attachments = Attachments::from(&mut *self.attachments);
         RawArgs { payload: &self.json, args_offset: 1, attachments, wants_ack }
@@ -165,7 +167,7 @@ impl Args {
 
     fn from_raw(raw: RawArgs<'_>, attachments: Box<[Bytes]>) -> Result<Self, ArgsError> {
         if attachments.is_empty() {
-            // The connection has checked the text of packets with attachments.
+            // If there are attachments, the connection has already checked the text.
             json::check(raw.payload).map_err(|_| ArgsError::Malformed)?;
         }
         let rest = raw.payload[raw.args_offset..].trim_ascii_start();
@@ -203,7 +205,7 @@ impl ToArgs for Args {
     }
 }
 
-/// Arguments, together with whether the client requested an acknowledgement.
+/// The arguments of an event, and whether the client requested an acknowledgement.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Errors, one type for each operation.
+//! The errors of emitting, decoding, acknowledging, joining rooms and handling events.
 
 use std::{any::Any, error::Error, fmt};
 
@@ -8,7 +8,7 @@ use crate::proto::args::ArgsError;
 
 const CLUSTER_FULL: &str = "the queue to another server is full";
 
-/// An event was not sent.
+/// The error returned if an event could not be emitted.
 ///
 /// # Examples
 ///
@@ -18,20 +18,22 @@ const CLUSTER_FULL: &str = "the queue to another server is full";
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The arguments cannot be written as JSON.
+    /// The arguments could not be encoded.
     Encode(serde_json::Error),
     /// The socket has left its namespace.
     Disconnected,
-    /// The queue of the client is full: the event was not sent. A broadcast may also disconnect the client,
-    /// by the [policy](crate::Namespace::slow_consumer) of the namespace.
+    /// The queue of the client is full, and the event was not sent. A broadcast may also have disconnected
+    /// the client, depending on the [policy](crate::Namespace::slow_consumer) of the namespace. Also reported
+    /// for a volatile event that a broadcast with acknowledgements dropped.
     Full,
-    /// The name is reserved by the protocol, such as `disconnect`.
+    /// The name of the event is reserved by the protocol, for example `disconnect`.
     ReservedEvent,
     /// The server has no namespace with this path.
     UnknownNamespace,
-    /// Too many acknowledgements of this socket are outstanding.
+    /// The socket has reached [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
     TooManyAcks,
-    /// The queue to another server of the cluster is full. The event was sent to the sockets on this server.
+    /// The queue to another server of the cluster is full. The event was sent to the sockets on this server,
+    /// but is lost for the sockets of the other server.
     ClusterFull,
 }
 
@@ -67,7 +69,7 @@ impl From<SendError> for EmitError {
     }
 }
 
-/// Arguments are not of the requested type.
+/// The error returned if arguments are not of the requested type.
 #[derive(Debug)]
 pub struct DecodeError(Option<serde_json::Error>);
 
@@ -92,7 +94,7 @@ impl From<ArgsError> for DecodeError {
     }
 }
 
-/// An acknowledgement did not arrive.
+/// The error returned if an acknowledgement was not received or could not be decoded.
 ///
 /// # Examples
 ///
@@ -106,11 +108,11 @@ pub enum AckError {
     Timeout,
     /// The socket left its namespace before the acknowledgement arrived.
     Disconnected,
-    /// The acknowledgement is of another type.
+    /// The acknowledgement is not of the requested type.
     Decode(DecodeError),
     /// The event was not sent.
     Emit(EmitError),
-    /// The other server has no handler for this event, or its handler gives no answer.
+    /// The other server has no handler for the event, or the handler returned no acknowledgement.
     Unanswered,
 }
 
@@ -136,7 +138,7 @@ impl Error for AckError {
     }
 }
 
-/// A socket did not join a room.
+/// The error returned if a socket could not join a room.
 ///
 /// # Examples
 ///
@@ -148,13 +150,14 @@ impl Error for AckError {
 pub enum JoinError {
     /// The socket has left its namespace.
     Disconnected,
-    /// The socket has reached the limit of rooms.
+    /// The socket has reached [`max_rooms`](field@crate::ServerConfig::max_rooms).
     TooManyRooms,
-    /// The name of the room is too long.
+    /// The name of the room exceeds [`max_name_length`](field@crate::ServerConfig::max_name_length).
     NameTooLong,
     /// The server has no namespace with this path.
     UnknownNamespace,
-    /// The queue to another server of the cluster is full. The sockets on this server have joined.
+    /// The queue to another server of the cluster is full. The sockets on this server joined, but the sockets
+    /// of the other server did not.
     ClusterFull,
 }
 
@@ -172,16 +175,17 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// The error of an event. Only the public message is sent to the client.
+/// The error of an event handler. Only the public message is sent to the client.
 ///
 /// `?` converts errors as follows:
 ///
-/// - A string, `&'static str` or `String`, is a public message.
-/// - A [`JoinError`] is public too: it names the limit that the client has reached.
-/// - Any other error, including a boxed one or one of `anyhow`, is internal: the cause is logged, and the
-///   client receives `internal error`.
+/// - A `&'static str` or a `String` becomes the public message.
+/// - A [`JoinError`] is displayed as the public message, because it names the limit that the client has
+///   reached.
+/// - Any other error, including a boxed error or an error of `anyhow`, is internal. The cause is logged, and
+///   the client receives `internal error`.
 ///
-/// A handler may also return such errors directly, see [`IntoAck`](crate::IntoAck).
+/// A handler may also return any of these errors directly; see [`IntoAck`](crate::IntoAck).
 ///
 /// # Examples
 ///
@@ -204,17 +208,17 @@ pub struct EventError {
 }
 
 impl EventError {
-    /// Makes an error with a message for the client.
+    /// Creates an error with a message that is sent to the client.
     pub fn public(message: impl Into<String>) -> Self {
         Self { public: message.into(), source: None }
     }
 
-    /// Makes an error whose cause is not sent to the client.
+    /// Creates an error whose cause is logged and not sent to the client.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { public: "internal error".into(), source: Some(source.into()) }
     }
 
-    /// Makes the error of user code that panicked.
+    /// Creates the error for user code that panicked.
     pub(crate) fn panicked(what: &'static str) -> Self {
         Self::internal(Panicked(what))
     }
@@ -229,13 +233,13 @@ impl EventError {
         &self.public
     }
 
-    /// Returns the cause, for the log.
+    /// Returns the cause of an internal error, which is logged and not sent to the client.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()
     }
 }
 
-/// The user code that panicked.
+/// The cause of an error for user code that panicked. Contains a description of the code.
 #[derive(Debug)]
 struct Panicked(&'static str);
 
@@ -265,16 +269,17 @@ impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for EventError {
     }
 }
 
-/// Returns the message for the client if an error that `?` converts is a string or a [`JoinError`].
+/// Returns the public message for an error that `?` converts. Returns `None` unless the error is a string or
+/// a [`JoinError`].
 pub(crate) fn public_message<E: 'static>(error: &E) -> Option<String> {
-    // A single generic `From` covers all errors, so they can only be told apart by downcasting.
+    // One generic `From` covers all error types, so they can be distinguished only by downcasting.
     let error: &dyn Any = error;
     let text = error.downcast_ref::<&'static str>().map(ToString::to_string);
     let text = text.or_else(|| error.downcast_ref::<String>().cloned());
     text.or_else(|| error.downcast_ref::<JoinError>().map(ToString::to_string))
 }
 
-/// Displays an error and its sources in one line.
+/// Displays an error and its sources on one line.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

@@ -1,4 +1,4 @@
-//! The handshake of a client with a namespace, and the error that rejects it.
+//! The handshake of a client with a namespace, and the error that rejects a client.
 
 use std::{borrow::Cow, error::Error, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::SystemTime};
 
@@ -13,8 +13,8 @@ use crate::{
 
 /// The request of a client to connect to a namespace. Cheap to clone.
 ///
-/// Headers, query and address are those of the HTTP request that opened the connection, in all its
-/// namespaces. Node: `socket.handshake`.
+/// The headers, the query and the address come from the HTTP request that opened the connection, and are the
+/// same in all namespaces of the connection. Equivalent to `socket.handshake` in Node.js.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ impl Handshake {
         Self(Arc::new(Inner { request, auth, time: SystemTime::now(), params: Params::default() }))
     }
 
-    /// Copies the handshake, with the parameters of a dynamic namespace.
+    /// Returns a copy of the handshake with the parameters of a dynamic namespace.
     pub(crate) fn with_params(&self, params: Params) -> Self {
         let Inner { request, auth, time, .. } = &*self.0;
         Self(Arc::new(Inner { request: request.clone(), auth: auth.clone(), time: *time, params }))
@@ -57,8 +57,8 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// Returns the error `Invalid namespace` if the path has no such parameter, or if it does not parse as a
-    /// `T`.
+    /// Returns the error `Invalid namespace` if the path has no such parameter, or if the parameter does not
+    /// parse as a `T`.
     ///
     /// # Examples
     ///
@@ -83,7 +83,7 @@ impl Handshake {
         self.0.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Decodes the `auth` payload of the client, `{}` if it sent none.
+    /// Decodes the `auth` payload of the client. If the client sent no payload, decodes `{}`.
     ///
     /// # Errors
     ///
@@ -93,12 +93,13 @@ impl Handshake {
             .map_err(|error| ConnectError::new(format!("invalid auth: {error}")))
     }
 
-    /// Returns the `auth` payload of the client, the text of a JSON object.
+    /// Returns the `auth` payload of the client as the text of a JSON object, or `None` if the client sent no
+    /// payload.
     pub fn auth_json(&self) -> Option<&str> {
         self.0.auth.as_deref()
     }
 
-    /// Returns the first header with this name. Names are case-insensitive.
+    /// Returns the value of the first header with this name. Names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.request.header(name)
     }
@@ -108,23 +109,25 @@ impl Handshake {
         self.0.request.headers()
     }
 
-    /// Returns the query parameter with this name, the last one if it is repeated.
+    /// Returns the value of the query parameter with this name. If the parameter is repeated, returns the
+    /// last value.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.0.request.query(name)
     }
 
-    /// Returns all query parameters, including those of the protocol.
+    /// Returns all query parameters, including the parameters of the Engine.IO protocol.
     pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.0.request.queries()
     }
 
     /// Returns an extension that a tower layer in front of the server added to the HTTP request that opened
-    /// the connection, such as a session or an authenticated user. Available on every transport and in all
-    /// namespaces.
+    /// the connection, such as a session or an authenticated user. The extension is available on every
+    /// transport and in all namespaces.
     ///
-    /// The server keeps the types named by
-    /// [`EngineConfig::keep_extension`](crate::EngineConfig::keep_extension) as long as the connection lives.
-    /// Returns `None` for other types, and if no layer has set the extension. Node: `socket.request`.
+    /// The server keeps an extension for the lifetime of the connection if its type is registered with
+    /// [`EngineConfig::keep_extension`](crate::EngineConfig::keep_extension). Returns `None` if the type is
+    /// not registered or if no layer has set the extension. In Node.js, such values are properties of
+    /// `socket.request`.
     ///
     /// # Examples
     ///
@@ -158,43 +161,45 @@ impl Handshake {
         extension
     }
 
-    /// Returns the target of the HTTP request: path and query.
+    /// Returns the path and the query of the HTTP request.
     pub fn url(&self) -> &str {
         self.0.request.url()
     }
 
-    /// Returns the address of the client, or of the proxy in front of it.
+    /// Returns the address of the client, if known. If the client connects through a proxy, returns the
+    /// address of the proxy.
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.request.address()
     }
 
-    /// Returns the time of the CONNECT packet. Node: `issued`.
+    /// Returns the time at which the CONNECT packet arrived. Equivalent to `issued` in Node.js.
     pub fn issued(&self) -> SystemTime {
         self.0.time
     }
 
-    /// Returns `true` if the HTTP request used TLS, as far as the server itself can tell.
+    /// Returns `true` if the HTTP request arrived over TLS. TLS in front of a proxy or of another server is
+    /// detected only if a layer marks the request with [`Secure`](crate::Secure).
     pub fn secure(&self) -> bool {
         self.0.request.secure()
     }
 
-    /// Returns `true` if the HTTP request has an `Origin` header. Node: `xdomain`.
+    /// Returns `true` if the HTTP request has an `Origin` header. Equivalent to `xdomain` in Node.js.
     pub fn cross_domain(&self) -> bool {
         self.header("origin").is_some()
     }
 }
 
 impl fmt::Debug for Handshake {
-    /// Omits `auth` and headers, because they hold secrets.
+    /// Omits the `auth` payload and the headers, because they contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
-/// The rejection of a connection: the client receives it as `connect_error`.
+/// The error that rejects a connection to a namespace. The client receives the error as `connect_error`.
 ///
-/// `?` converts any error, as for an [`EventError`](crate::EventError): a string is the message; for other
-/// errors the client receives `internal error`, and the cause is logged.
+/// `?` converts any error by the rules of [`EventError`](crate::EventError). A string becomes the message.
+/// For other errors, the client receives `internal error`, and the cause is logged.
 ///
 /// # Examples
 ///
@@ -212,17 +217,17 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    /// Rejects with a message: `error.message` of the client.
+    /// Creates an error with a message, which the client receives as `error.message`.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), data: None, cause: None }
     }
 
-    /// Rejects with a cause that is not sent: the client receives `internal error`.
+    /// Creates an error whose cause is logged and not sent. The client receives `internal error`.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into().into()), ..Self::new("internal error") }
     }
 
-    /// Adds details: `error.data` of the client.
+    /// Adds details, which the client receives as `error.data`.
     #[must_use]
     pub fn data(mut self, data: Value) -> Self {
         self.data = Some(data);
@@ -234,7 +239,7 @@ impl ConnectError {
         &self.message
     }
 
-    /// Returns the cause, for the log.
+    /// Returns the cause of an internal error, which is logged and not sent to the client.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }
@@ -250,7 +255,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// Equal if the client receives the same error.
+/// Errors are equal if the client receives the same message and the same data.
 impl PartialEq for ConnectError {
     fn eq(&self, other: &Self) -> bool {
         (&self.message, &self.data) == (&other.message, &other.data)

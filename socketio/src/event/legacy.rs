@@ -1,8 +1,9 @@
-//! Differences of version 2 clients, which use revision 4 of the Socket.IO protocol over Engine.IO 3:
-//! <https://github.com/socketio/socket.io-protocol/tree/v4>.
+//! Support for version 2 clients, which use [revision
+//! 4](https://github.com/socketio/socket.io-protocol/tree/v4) of the Socket.IO protocol over Engine.IO 3.
 //!
-//! They join the namespace `/` without a CONNECT, send no auth payload but a query after the name of any
-//! other namespace, compute their socket ids themselves, and accept any JSON value as a connection error.
+//! Unlike newer clients, version 2 clients join the namespace `/` without a CONNECT packet, send a query
+//! after the name of any other namespace instead of an auth payload, compute their own socket ids, and accept
+//! any JSON value as a connection error.
 
 use engineio::SessionHandle;
 use serde_json::{Map, Value, json};
@@ -19,11 +20,11 @@ pub(crate) fn split_query(namespace: &str) -> (&str, &str) {
     namespace.split_once('?').unwrap_or((namespace, ""))
 }
 
-/// The maximum number of query parameters that Node parses.
+/// The maximum number of query parameters that are parsed. Node.js parses the same number.
 const MAX_PARAMETERS: usize = 1000;
 
-/// Converts the query of a namespace into the auth payload of newer clients: an object of strings. As in
-/// Node, a repeated name has an array of all its values.
+/// Converts the query of a namespace into the auth payload that newer clients send. The payload is an object
+/// of strings. As in Node.js, the values of a repeated parameter become an array.
 pub(crate) fn auth_from_query(query: &str) -> String {
     let mut auth = Map::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(MAX_PARAMETERS) {
@@ -37,8 +38,8 @@ pub(crate) fn auth_from_query(query: &str) -> String {
     Value::Object(auth).to_string()
 }
 
-/// Returns the error of a namespace that does not exist. As in Node, version 2 clients receive it in the
-/// newer form.
+/// Returns the error for a namespace that does not exist. As in Node.js, version 2 clients receive this error
+/// as an object with a `message`, like newer clients, and not as a plain string.
 pub(crate) fn unknown_namespace(session: &SessionHandle) -> ConnectError {
     const MESSAGE: &str = "Invalid namespace";
     let error = ConnectError::new(MESSAGE);

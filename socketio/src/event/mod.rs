@@ -1,5 +1,5 @@
-//! Names of events, their arguments, handshakes, return values of handlers, errors and disconnect reasons.
-//! May import `proto` only; not `config` or any folder above it.
+//! Event names, arguments, handshakes, return values of handlers, errors and disconnect reasons. This module
+//! may import `proto`, but not `config` or any folder above it.
 
 pub(crate) mod args;
 pub(crate) mod error;
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// The name of an event that carries `T`.
+/// The name of an event with arguments of type `T`.
 ///
-/// A string names any event; a [`TypedEvent`] names an event with known argument types.
+/// A string can name any event. A [`TypedEvent`] names an event with a known argument type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name an event that carries `{T}`",
     label = "this event carries other arguments"
 )]
 pub trait EventName<T: ?Sized> {
-    /// Returns the name on the wire.
+    /// Returns the name of the event as sent in packets.
     fn name(&self) -> &str;
 }
 
@@ -47,7 +47,8 @@ impl<T: ?Sized> EventName<T> for &String {
     }
 }
 
-/// The name of an event whose arguments have one type in both directions: the contract with the frontend.
+/// The name of an event, bound to one argument type for both directions. Typed events define the contract
+/// with the frontend.
 ///
 /// # Examples
 ///
@@ -68,7 +69,7 @@ pub struct TypedEvent<T: ?Sized> {
 }
 
 impl<T: ?Sized> TypedEvent<T> {
-    /// Binds a name to a type.
+    /// Creates a typed event with a name.
     pub const fn new(name: &'static str) -> Self {
         Self { name, carries: PhantomData }
     }
@@ -94,7 +95,8 @@ impl<T: ?Sized> EventName<T> for TypedEvent<T> {
     }
 }
 
-/// An acknowledgement returned by a handler: its arguments, by the rules of [`ToArgs`].
+/// The return value of a handler that acknowledges an event with arguments. The arguments are encoded by the
+/// rules of [`ToArgs`].
 ///
 /// # Examples
 ///
@@ -106,7 +108,8 @@ impl<T: ?Sized> EventName<T> for TypedEvent<T> {
 #[derive(Debug, Clone)]
 pub struct Ack<T>(pub T);
 
-/// Sends no acknowledgement, even if the client requested one.
+/// The return value of a handler that sends no acknowledgement, even if the client requested an
+/// acknowledgement.
 ///
 /// # Examples
 ///
@@ -118,11 +121,12 @@ pub struct Ack<T>(pub T);
 #[derive(Debug, Clone, Copy)]
 pub struct NoAck;
 
-/// The return value of a handler.
+/// A value that a handler can return.
 ///
-/// `()` acknowledges without arguments, [`Ack`] with arguments, [`NoAck`] and `None` not at all. An error of
-/// any type that `?` converts into an [`EventError`] is logged and acknowledged with the argument
-/// `{"error": <its public message>}`. Nothing is sent if the client did not request an acknowledgement.
+/// `()` acknowledges the event without arguments, and [`Ack`] acknowledges it with arguments. [`NoAck`] and
+/// `None` send no acknowledgement. An error of any type that `?` converts into an [`EventError`] is logged,
+/// and the event is acknowledged with the argument `{"error": <its public message>}`. Nothing is sent if the
+/// client did not request an acknowledgement.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as an acknowledgement",
     label = "this handler must return `()`, `Ack<T>`, `NoAck`, `Option<Ack<T>>`, or a `Result` of one of these",
@@ -134,16 +138,16 @@ pub trait IntoAck {
     fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError>;
 }
 
-/// The return value of a hook: nothing, or a `Result` whose error is logged.
+/// A value that a hook can return, which is `()` or a `Result` whose error is logged.
 ///
-/// The error is of any type that `?` converts into an [`EventError`].
+/// The error can be of any type that `?` converts into an [`EventError`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a hook",
     label = "this hook must return `()` or `Result<(), E>`",
     note = "`E` must implement `std::error::Error`, or be a text, a boxed error or an `EventError`"
 )]
 pub trait HookResult {
-    /// Returns the error, if there is one.
+    /// Converts the value into a `Result`.
     #[doc(hidden)]
     fn into_result(self) -> Result<(), EventError>;
 }
@@ -161,7 +165,8 @@ impl<E: Into<EventError>> HookResult for Result<(), E> {
     }
 }
 
-/// The type `!`, which a function that ends in `todo!()` returns. It cannot be named on stable Rust here.
+/// The type `!`, which a function that ends in `todo!()` returns. Stable Rust does not allow `!` to be named
+/// here directly.
 type Never = <fn() -> ! as Returns>::Output;
 
 trait Returns {
@@ -186,17 +191,17 @@ impl IntoAck for Never {
     }
 }
 
-/// The destination of an acknowledgement.
+/// The encoder and the id for the acknowledgement of an event.
 #[derive(Debug, Clone, Copy)]
 #[doc(hidden)]
 pub struct Reply<'a> {
     pub(crate) encoder: Encoder<'a>,
-    /// `None` if the client did not request an acknowledgement.
+    /// The acknowledgement id. `None` if the client did not request an acknowledgement.
     pub(crate) id: Option<u64>,
 }
 
-/// The result of a handler as [middleware](crate::Namespace::wrap) sees it: nothing, or the encoded arguments
-/// of an acknowledgement.
+/// The response of a handler, as [middleware](crate::Namespace::wrap) receives it. The response is either
+/// empty or an encoded acknowledgement.
 #[derive(Debug)]
 pub struct AckResponse(pub(crate) Option<Frames>);
 

@@ -1,4 +1,4 @@
-//! The reasons for which sockets leave their namespaces.
+//! Reasons for which sockets leave their namespaces.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ pub enum DisconnectReason {
     ClientNamespaceDisconnect,
     /// The server disconnected the socket.
     ServerNamespaceDisconnect,
-    /// The connection ended, with all its namespaces.
+    /// The connection closed, which disconnected the sockets in all namespaces of the client.
     Closed(CloseReason),
 }
 
 impl DisconnectReason {
-    /// Returns `true` if the socket is kept for recovery: neither side disconnected the socket, and the
-    /// client did not violate the protocol.
+    /// Returns `true` if the socket can be recovered. A socket can be recovered if neither side disconnected
+    /// it and the client did not violate the protocol.
     pub(crate) const fn is_recoverable(self) -> bool {
         match self {
             Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect => false,
@@ -34,7 +34,7 @@ impl DisconnectReason {
         }
     }
 
-    /// Returns the reason as the Node.js server spells it.
+    /// Returns the reason in the spelling of the Node.js server.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientNamespaceDisconnect => "client namespace disconnect",

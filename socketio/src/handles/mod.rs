@@ -10,3 +10,4 @@ pub(crate) mod observers;
 pub(crate) mod remote_socket;
 pub(crate) mod socket;
 pub(crate) mod sockets;
+pub(crate) mod typed;

@@ -1,16 +1,10 @@
 //! Observers of a namespace. They are called before a socket leaves, and for each event from or to a client.
 
-use std::{
-    any::Any,
-    ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Weak},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{
     event::{args::Args, reason::DisconnectReason},
     handles::socket::Socket,
-    hub::socket_core::{Erased, Observed, SocketCore},
     proto::args::{ArgsError, RawArgs},
 };
 
@@ -47,62 +41,7 @@ impl<D> Observers<D> {
     }
 }
 
-/// The data of a socket.
-pub(crate) enum Data<D> {
-    Own(D),
-    /// Data shared with connection state recovery, which passes the data to the next socket of the same
-    /// client.
-    Shared(Arc<D>),
-}
-
-impl<D> Deref for Data<D> {
-    type Target = D;
-
-    fn deref(&self) -> &D {
-        match self {
-            Self::Own(data) => data,
-            Self::Shared(data) => data,
-        }
-    }
-}
-
-/// The part of a socket that depends on the data type of its namespace.
-pub(crate) struct Typed<D> {
-    pub(crate) data: Data<D>,
-    pub(crate) observers: Arc<Observers<D>>,
-    /// The socket that contains this value. Observers are called with the socket.
-    pub(crate) this: Weak<SocketCore<Self>>,
-}
-
-impl<D: Send + Sync + 'static> Erased for Typed<D> {
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
-    }
-}
-
-impl<D> Observed for Typed<D> {
-    fn notify_end(&self, reason: DisconnectReason) {
-        if let Some(observer) = &self.observers.disconnecting
-            && let Some(this) = self.this.upgrade()
-        {
-            catch_panic("on_disconnecting", || observer(&Socket(this), reason));
-        }
-    }
-
-    fn has_outgoing(&self) -> bool {
-        !self.observers.outgoing.is_empty()
-    }
-
-    fn notify_outgoing(&self, name: &str, args: &Args) {
-        if let Some(this) = self.this.upgrade() {
-            let socket = Socket(this);
-            let observers = self.observers.outgoing.iter();
-            observers.for_each(|observer| catch_panic("on_any_outgoing", || observer(&socket, name, args)));
-        }
-    }
-}
-
-fn catch_panic(what: &'static str, observer: impl FnOnce()) {
+pub(super) fn catch_panic(what: &'static str, observer: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(observer)).is_err() {
         engineio::__log!(error, "the {what} function panicked");
     }

@@ -8,6 +8,7 @@ pub(crate) mod ack_collector;
 pub(crate) mod acks;
 pub(crate) mod cluster;
 pub(crate) mod history;
+pub(crate) mod hooks;
 pub(crate) mod lifecycle;
 pub(crate) mod recovery;
 pub(crate) mod room_events;
@@ -19,7 +20,6 @@ pub(crate) mod socket_core;
 pub(crate) mod summary;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -39,18 +39,16 @@ use crate::{
         acks::AckWaiter,
         cluster::{Cluster, ClusterFull, Op, Responses},
         history::Recipients,
+        hooks::{DataSerializer, Hooks, RoomHook},
         recovery::{Recovery, RecoveryState},
-        room_events::{RoomEvent, RoomEvents},
+        room_events::RoomEvents,
         rooms::{Room, Rooms, Slot, Target},
         sending::notify_sent,
-        server_event::{ServerEventFuture, ServerHandler},
+        server_event::ServerEventFuture,
         socket_core::AnySocket,
         summary::Summary,
     },
-    metrics::{
-        NamespaceMetrics,
-        log::{Limit, Warnings},
-    },
+    metrics::log::Limit,
     proto::{
         args::RawArgs,
         encode::{Encoder, Frames},
@@ -74,24 +72,6 @@ pub(crate) struct Adapter {
     pub(crate) hooks: Arc<Hooks>,
     cluster: Option<Arc<Cluster>>,
 }
-
-/// The namespace-wide hooks and counters.
-#[derive(Default)]
-pub(crate) struct Hooks {
-    /// Serializes the data of a socket as JSON for other servers. `None` if the namespace does not share its
-    /// data.
-    pub(crate) share: Option<DataSerializer>,
-    pub(crate) server_events: BTreeMap<Box<str>, ServerHandler>,
-    pub(crate) room: Option<RoomHook>,
-    pub(crate) metrics: NamespaceMetrics,
-    pub(crate) warnings: Warnings,
-}
-
-/// A hook that is called with room events.
-pub(crate) type RoomHook = Box<dyn Fn(RoomEvent) + Send + Sync>;
-
-/// Serializes the data of a socket. Returns `None` if the data has another type.
-pub(crate) type DataSerializer = fn(&AnySocket) -> Option<Result<String, serde_json::Error>>;
 
 /// The delivery options of an event.
 #[derive(Debug, Clone, Copy, Default)]

@@ -34,37 +34,37 @@ use crate::{
     },
 };
 
-/// Identifies one membership of a client in a namespace. Unique within the connection.
+/// Identifies one membership of a client in a namespace. Keys are unique within the connection.
 pub(crate) type MemberKey = u32;
 
-/// A running handler or hook of a membership. Resolves to what has completed.
+/// A running handler or hook of a membership. Resolves to the kind of function that completed.
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Completed> + Send>>;
 
-/// The handler or hook that has completed.
+/// The kind of function that has completed, with the key of its membership.
 pub(crate) enum Completed {
-    /// The connect hook: events may be handled now.
+    /// The connect hook completed, so events may be handled.
     Connected(MemberKey),
-    /// An event handler.
+    /// An event handler completed.
     Handled(MemberKey),
-    /// The disconnect hook: the membership has ended.
+    /// The disconnect hook completed, so the membership can be removed.
     Disconnected(MemberKey),
 }
 
-/// A pending admission.
+/// A pending admission. Resolves to the member, or to the error that rejects the client.
 pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Box<dyn Member>, ConnectError>> + Send>>;
 
-/// Held by a member while it is in the namespace. The registry uses it to count the members of a dynamic
-/// namespace.
+/// A guard that a member holds while it is in the namespace. The registry uses guards to count the members of
+/// each child of a dynamic namespace.
 pub(crate) type Guard = Box<dyn Any + Send + Sync>;
 
-/// A namespace, independent of the type of its data.
+/// A namespace with its data type erased.
 pub(crate) trait Endpoint: Send + Sync {
     fn adapter(&self) -> &Arc<Adapter>;
 
-    /// Returns the type of the data of its sockets.
+    /// Returns the data type of the sockets in the namespace.
     fn data_type(&self) -> TypeId;
 
-    /// Admits a client or rejects it.
+    /// Admits or rejects a client.
     fn admit(
         self: Arc<Self>,
         handshake: Handshake,
@@ -74,15 +74,18 @@ pub(crate) trait Endpoint: Send + Sync {
     ) -> ConnectFuture;
 }
 
-/// A client in a namespace, with its handlers.
+/// A client in a namespace, with the handlers of the namespace.
 pub(crate) trait Member: Send {
     fn socket(&self) -> &SocketCore<dyn Erased>;
-    /// Adds the socket to the namespace. Returns `false` if the session has ended.
+    /// Adds the socket to the namespace. Returns `false` if the CONNECT response cannot be sent, for example
+    /// because the session is closed.
     fn enter(&self) -> bool;
     fn max_in_flight(&self) -> usize;
-    /// Returns the connect hook, which runs before the first event, if there is one.
+    /// Returns the future of the connect hook, or `None` if no hook is registered. The hook runs before the
+    /// first event is handled.
     fn connected(&self, key: MemberKey) -> Option<HandlerFuture>;
-    /// Returns the future of the event handler; `None` if there is none.
+    /// Returns the future that handles an event, or `None` if there is no handler or if decoding the
+    /// arguments panicked.
     fn event(
         &self,
         key: MemberKey,
@@ -90,11 +93,12 @@ pub(crate) trait Member: Send {
         id: Option<u64>,
         raw: RawArgs<'_>,
     ) -> Result<Option<HandlerFuture>, ArgsError>;
-    /// Returns the disconnect hook, which runs after the last handler, if there is one.
+    /// Returns the future of the disconnect hook, or `None` if no hook is registered. The hook runs after the
+    /// last handler.
     fn disconnected(&self, key: MemberKey, reason: DisconnectReason) -> Option<HandlerFuture>;
 }
 
-/// An event to be handled.
+/// An event that is to be handled.
 #[derive(Clone, Copy)]
 pub(crate) struct Incoming<'a> {
     pub(crate) key: MemberKey,
@@ -103,29 +107,29 @@ pub(crate) struct Incoming<'a> {
     pub(crate) raw: RawArgs<'a>,
 }
 
-/// The result of a handler, for the middleware around it.
+/// A running handler or middleware function. Resolves to the response.
 pub(crate) type AckFuture = Pin<Box<dyn Future<Output = Result<AckResponse, EventError>> + Send>>;
 
-/// A handler, independent of its types.
+/// A handler with its argument and return types erased.
 pub(crate) trait Handler<D>: Send + Sync {
     fn metrics(&self) -> &EventMetrics;
 
     /// Decodes the arguments, and returns a future that runs the handler and sends the acknowledgement.
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<HandlerFuture, ArgsError>;
 
-    /// Decodes the arguments, and returns a future that runs the handler and resolves to the acknowledgement,
-    /// for middleware.
+    /// Decodes the arguments, and returns a future that runs the handler and resolves to the acknowledgement.
+    /// Used if the namespace has middleware.
     fn call(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<AckFuture, ArgsError>;
 }
 
-/// A handler made from an async function and the decoder of its arguments.
+/// A handler that consists of an async function and the decoder of its arguments.
 struct FnHandler<F, R> {
     f: F,
     decode: R,
     metrics: EventMetrics,
 }
 
-/// Makes a handler from an async function.
+/// Creates a handler from an async function.
 pub(crate) fn handler<D, T, F, Fut>(
     f: F,
     decode: impl Fn(Incoming<'_>) -> Result<T, ArgsError> + Send + Sync + 'static,
@@ -197,7 +201,8 @@ where
     result.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
 }
 
-/// Sends the result of an event to the client. Returns the frames if the queue is full.
+/// Acknowledges an event with the result of its handler. If the queue is full, returns the encoded
+/// acknowledgement instead of sending it.
 pub(crate) fn answer<T: Observed + ?Sized>(
     socket: &SocketCore<T>,
     name: &str,
@@ -212,9 +217,10 @@ pub(crate) fn answer<T: Observed + ?Sized>(
     }
 }
 
-/// Instruments a handler with a span, if it is enabled.
+/// Instruments a handler with a tracing span, if the span is enabled.
 pub(crate) fn traced(run: HandlerFuture, namespace: &str, event: &str) -> HandlerFuture {
-    // A disabled span still records its fields if another crate enables the `log` feature of tracing.
+    // Check the level first, because a disabled span still records its fields if another crate enables the
+    // `log` feature of tracing.
     if LevelFilter::current() < LevelFilter::DEBUG {
         return run;
     }
@@ -222,7 +228,7 @@ pub(crate) fn traced(run: HandlerFuture, namespace: &str, event: &str) -> Handle
     if span.is_disabled() { run } else { Box::pin(run.instrument(span)) }
 }
 
-/// Makes a hook from an async function without a response.
+/// Creates a hook from an async function. A hook sends no response to the client.
 pub(crate) fn hook<Fut>(what: &'static str, namespace: &Arc<str>, run: Fut, done: Completed) -> HandlerFuture
 where
     Fut: Future<Output: HookResult> + Send + 'static,

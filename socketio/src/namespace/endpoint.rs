@@ -1,7 +1,8 @@
-//! The typed implementation of a namespace: admits clients and passes their events to the handlers.
+//! The typed implementation of a namespace, which admits clients and passes events to the handlers.
 
 use std::{
     any::TypeId,
+    future::ready,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -25,14 +26,14 @@ use crate::{
         socket_core::{ConnectionSignals, Erased, SocketCore},
     },
     namespace::{
-        dispatch::{ConnectFuture, Endpoint, Guard, HandlerFuture, Incoming, Member, MemberKey},
+        dispatch::{Completed, ConnectFuture, Endpoint, Guard, HandlerFuture, Incoming, Member, MemberKey},
         restore,
         table::HandlerTable,
     },
     proto::args::{ArgsError, RawArgs},
 };
 
-/// A namespace of a server. Implements [`Endpoint`] for its data type.
+/// A namespace of a server. Implements [`Endpoint`] for the data type `D`.
 pub(crate) struct NamespaceEndpoint<D> {
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) table: Arc<HandlerTable<D>>,
@@ -85,11 +86,11 @@ impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
     }
 }
 
-/// A socket and its handlers.
+/// A socket with the handlers of its namespace.
 struct MemberHandle<D> {
     socket: Socket<D>,
     table: Arc<HandlerTable<D>>,
-    /// Keeps a dynamic namespace alive.
+    /// Prevents the removal of a child of a dynamic namespace. `None` in other namespaces.
     _guard: Option<Guard>,
 }
 
@@ -118,15 +119,16 @@ impl<D: Send + Sync + 'static> Member for MemberHandle<D> {
         raw: RawArgs<'_>,
     ) -> Result<Option<HandlerFuture>, ArgsError> {
         self.socket.observers().notify_incoming(&self.socket, name, raw)?;
-        // Decoding the arguments runs the user's `Deserialize`, which may panic.
+        // Decoding the arguments calls `Deserialize` implementations of the user, which may panic.
         let event = Incoming { key, name, id, raw };
         let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));
         started.unwrap_or_else(|_| {
             let error = EventError::panicked("reading the arguments");
             self.table.metrics(name).failed(&error);
-            // Events are not handled while the queue is full, so no frames are returned.
+            // Events are not handled while the queue is full, so the error is always sent.
             let _ = self.socket.0.send_failure(name, id, &error);
-            Ok(None)
+            // `None` would mean that the event has no handler.
+            Ok(Some(Box::pin(ready(Completed::Handled(key)))))
         })
     }
 

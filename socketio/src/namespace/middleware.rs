@@ -1,4 +1,4 @@
-//! Event middleware: functions around the handlers of a namespace.
+//! Event middleware, which wraps the handlers of a namespace.
 
 use std::{
     future::Future,
@@ -20,13 +20,14 @@ use crate::{
 
 /// An event with its name and untyped arguments.
 ///
-/// For [`Namespace::wrap`](crate::Namespace::wrap), which may change it, and
-/// [`Namespace::fallback`](crate::Namespace::fallback).
+/// Middleware ([`Namespace::wrap`](crate::Namespace::wrap)) receives an `Event` and may modify it. Handlers
+/// registered with [`Namespace::fallback`](crate::Namespace::fallback) receive an `Event` instead of typed
+/// arguments.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The name.
+    /// The name of the event.
     pub name: String,
-    /// The arguments.
+    /// The arguments of the event.
     pub args: Args,
     wants_ack: bool,
 }
@@ -49,13 +50,14 @@ impl Event {
 
 pub(crate) type Middleware<D> = Box<dyn Fn(Socket<D>, Event, Next<D>) -> AckFuture + Send + Sync>;
 
-/// The remaining steps of an event: the middleware registered later, and the handler.
+/// The remaining middleware for an event, and the handler of the event.
 ///
-/// Nothing of this runs if it is dropped without a call of [`run`](Self::run).
+/// If a `Next` is dropped without a call to [`run`](Self::run), neither the remaining middleware nor the
+/// handler runs.
 #[must_use = "the event is not handled unless it runs"]
 pub struct Next<D> {
     table: Arc<HandlerTable<D>>,
-    /// The number of middleware functions already entered.
+    /// The number of middleware functions that have already been called.
     depth: usize,
     socket: Socket<D>,
     key: MemberKey,
@@ -63,17 +65,17 @@ pub struct Next<D> {
 }
 
 impl<D: Send + Sync + 'static> Next<D> {
-    /// Runs the remaining middleware and the handler, and returns the response, which the middleware should
-    /// return in turn.
+    /// Runs the remaining middleware and the handler, and returns the response. The calling middleware should
+    /// return the response.
     ///
     /// # Errors
     ///
-    /// Returns the error of the handler or of inner middleware, also if one panicked or if the arguments are
-    /// not of its type.
+    /// Returns the error of the handler or of inner middleware. A panic in either of them is returned as an
+    /// error. If the arguments are not of the type that the handler expects, returns an error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the handler.
+    /// Dropping the future cancels the remaining middleware and the handler.
     pub async fn run(self, mut event: Event) -> Result<AckResponse, EventError> {
         let Self { table, depth, socket, key, id } = self;
         if let Some(middleware) = table.middleware.get(depth) {
@@ -84,7 +86,7 @@ impl<D: Send + Sync + 'static> Next<D> {
             socket.0.warnings().unhandled_event(socket.path(), &event.name);
             return Ok(AckResponse(None));
         };
-        // Decoding the arguments runs the user's `Deserialize`, which may panic.
+        // Decoding the arguments calls `Deserialize` implementations of the user, which may panic.
         let called = catch_unwind(AssertUnwindSafe(|| handler.call(socket.clone(), event.incoming(key, id))));
         match called {
             Ok(Ok(handling)) => handling.await,
@@ -104,7 +106,7 @@ impl<D> std::fmt::Debug for Next<D> {
     }
 }
 
-/// Makes middleware from an async function.
+/// Creates middleware from an async function.
 pub(crate) fn middleware<D, F, Fut>(function: F) -> Middleware<D>
 where
     D: Send + Sync + 'static,
@@ -124,7 +126,7 @@ where
     })
 }
 
-/// Passes an event through all middleware to its handler, and sends the response.
+/// Passes an event through all middleware to the handler, and sends the response.
 pub(crate) fn start<D: Send + Sync + 'static>(
     table: &Arc<HandlerTable<D>>,
     socket: &Socket<D>,

@@ -1,6 +1,6 @@
-//! Namespaces: the builder [`Namespace`], its handlers and middleware, and the endpoint that serves clients
-//! with them. May import `handles` and the folders below it (`hub`, `metrics`, `event`, `config`, `proto`);
-//! not `registry`, `connection`, `server`, `testing` or `typescript`.
+//! Namespaces: the builder [`Namespace`], its handlers and middleware, and the endpoint that admits clients.
+//! This module may import `handles` and the folders below it (`hub`, `metrics`, `event`, `config`, `proto`),
+//! but not `registry`, `connection`, `server`, `testing` or `typescript`.
 
 pub(crate) mod dispatch;
 pub(crate) mod endpoint;
@@ -26,7 +26,7 @@ use crate::{
         observers::Observers,
         socket::{Socket, downcast_data},
     },
-    hub::{Adapter, Hooks, room_events::RoomEvent},
+    hub::{Adapter, hooks::Hooks, room_events::RoomEvent},
     metrics::{EventMetrics, NamespaceMetrics, log::hook_returned},
     namespace::{
         dispatch::{Completed, Endpoint},
@@ -37,13 +37,14 @@ use crate::{
     proto::{args::FromArgs, packet::is_reserved},
 };
 
-/// A namespace with its handlers, which are registered once and not for each socket.
+/// A namespace with its event handlers. Handlers are registered once for all sockets, not for each socket.
 ///
-/// `D` is the data of each socket, which the admission returned. Handlers are async functions of a [`Socket`]
-/// and the arguments of the event; their return value is the acknowledgement.
+/// `D` is the type of the [data](Socket::data) of each socket, which the [auth function](Self::with_auth)
+/// returns. Handlers are async functions that receive a [`Socket`] and the arguments of the event. The return
+/// value of a handler is sent as the acknowledgement.
 ///
-/// The handlers of one socket start in the order in which its events arrive, and may run concurrently, at
-/// most [`max_in_flight`](Self::max_in_flight) at once; further events are queued.
+/// The handlers of one socket start in the order in which the events arrive. At most
+/// [`max_in_flight`](Self::max_in_flight) handlers of a socket run concurrently; further events are queued.
 ///
 /// # Examples
 ///
@@ -76,8 +77,8 @@ pub struct Namespace<D = ()> {
 }
 
 impl Namespace {
-    /// Makes a namespace that anyone may connect to. The path begins with a slash; clients connect to `/` by
-    /// default.
+    /// Creates a namespace that accepts all clients. The path must begin with a slash. Clients connect to `/`
+    /// by default.
     ///
     /// # Panics
     ///
@@ -89,12 +90,12 @@ impl Namespace {
 }
 
 impl<D: Clone + Send + Sync + 'static> Namespace<D> {
-    /// Makes a namespace that anyone may connect to, whose sockets all have a clone of `data`: the state of
-    /// the application, usually an `Arc`.
+    /// Creates a namespace that accepts all clients. Each socket has a clone of `data`, which is usually the
+    /// state of the application in an `Arc`.
     ///
     /// # Panics
     ///
-    /// As [`Namespace::new`].
+    /// Panics under the same conditions as [`Namespace::new`].
     ///
     /// # Examples
     ///
@@ -113,20 +114,21 @@ impl<D: Clone + Send + Sync + 'static> Namespace<D> {
 }
 
 impl<D: Send + Sync + 'static> Namespace<D> {
-    /// Makes a namespace that admits clients by `admit`. It returns the [data](Socket::data) of the socket,
-    /// or the error that the client receives as `connect_error`. `?` converts any error into a
+    /// Creates a namespace with an auth function, which is called for each client that connects. To admit the
+    /// client, `admit` returns the [data](Socket::data) of the socket. To reject the client, `admit` returns
+    /// an error, which the client receives as `connect_error`. `?` converts any error into a
     /// [`ConnectError`].
     ///
-    /// The socket does not exist before the client is admitted, so no event can precede the response to its
-    /// CONNECT, including events that [`on_connect`](Self::on_connect) emits. If the client disconnects
-    /// first, the future is dropped.
+    /// The socket is created after the client is admitted, so no event can precede the response to the
+    /// CONNECT packet. This includes events that [`on_connect`](Self::on_connect) emits. If the client
+    /// disconnects before the future completes, the future is dropped.
     ///
-    /// Connection middleware is a chain of function calls with `?` between them, each passing its result to
-    /// the next. Node: `namespace.use`.
+    /// To compose several checks, call one function after another with `?`. This is the equivalent of
+    /// connection middleware (`namespace.use`) in Node.js.
     ///
     /// # Panics
     ///
-    /// As [`Namespace::new`].
+    /// Panics under the same conditions as [`Namespace::new`].
     ///
     /// # Examples
     ///
@@ -175,15 +177,15 @@ impl<D: Send + Sync + 'static> Namespace<D> {
 
     /// Registers the handler of an event.
     ///
-    /// For the arguments, see [`FromArgs`]; for the return value, see [`IntoAck`]. Arguments of the wrong
-    /// type are acknowledged with an error and logged, and the handler does not run. The function is cloned
-    /// for each event, so a closure may move its captures.
+    /// For the arguments, see [`FromArgs`]. For the return value, see [`IntoAck`]. If the arguments are of
+    /// the wrong type, the event is logged and acknowledged with an error, and the handler does not run. The
+    /// function is cloned for each event, so a closure may move its captures.
     ///
     /// # Panics
     ///
     /// Panics if the event already has a handler, or if its name is reserved. Use
-    /// [`on_connect`](Self::on_connect) and [`on_disconnect`](Self::on_disconnect) for `connection` and
-    /// `disconnect`.
+    /// [`on_connect`](Self::on_connect) instead of `connection`, and [`on_disconnect`](Self::on_disconnect)
+    /// instead of `disconnect`.
     #[track_caller]
     pub fn on<T, F, Fut>(mut self, event: impl EventName<T>, handler: F) -> Self
     where
@@ -207,11 +209,12 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// As [`on`](Self::on), for an event without arguments: the handler takes only the socket.
+    /// Registers the handler of an event without arguments. The handler receives only the socket. Otherwise
+    /// equivalent to [`on`](Self::on).
     ///
     /// # Panics
     ///
-    /// As [`on`](Self::on).
+    /// Panics under the same conditions as [`on`](Self::on).
     ///
     /// # Examples
     ///
@@ -230,12 +233,13 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self.on(event, |socket, ()| handler(socket))
     }
 
-    /// Handles all events without a handler of their own, for proxies and other code that does not know the
-    /// names in advance. The return value is the acknowledgement, as in any handler.
+    /// Registers a handler for all events without a registered handler. A fallback handler is useful for
+    /// proxies and other code that does not know the event names in advance. The return value is sent as the
+    /// acknowledgement, as for any handler.
     ///
     /// # Panics
     ///
-    /// Panics if the namespace already has a fallback.
+    /// Panics if the namespace already has a fallback handler.
     ///
     /// # Examples
     ///
@@ -259,18 +263,18 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Wraps a function around all handlers of the namespace: event middleware. The first one registered is
-    /// the outermost. Node: `socket.use`.
+    /// Adds event middleware, which is a function that wraps all handlers of the namespace. The middleware
+    /// that is registered first is the outermost. Equivalent to `socket.use` in Node.js.
     ///
-    /// It runs for every event, including those without a handler. It may read or change the event, measure
-    /// the time of [`Next::run`], and read the response. If it returns an error or an
-    /// [acknowledgement](IntoAck) instead of calling `Next::run`, that is the response, and the handler does
-    /// not run. Without middleware the arguments are decoded directly into the types of the handlers; with
-    /// middleware they are [`Args`] in between.
+    /// Middleware runs for every event, including events without a handler. It may inspect or modify the
+    /// event, measure the duration of [`Next::run`], and inspect the response. If middleware returns an error
+    /// or an [acknowledgement](IntoAck) without calling `Next::run`, the returned value is sent as the
+    /// response and the handler does not run. Without middleware, the arguments are decoded directly into the
+    /// types of the handler. With middleware, the arguments are first copied into [`Args`].
     ///
-    /// Middleware starts in the order in which the events of a socket arrive. A handler starts when all
-    /// middleware around it has called [`Next::run`], so a later event may overtake one whose middleware
-    /// awaits before that call.
+    /// Middleware starts in the order in which the events of a socket arrive. The handler of an event starts
+    /// once all middleware has called [`Next::run`]. If middleware awaits before the call to `Next::run`, a
+    /// later event may be handled earlier.
     ///
     /// # Examples
     ///
@@ -302,9 +306,9 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Runs a function for each new socket before any of its events is handled; events are queued until it
-    /// returns. Spawn a task for longer work. An error is logged, and the socket stays connected. Node: the
-    /// `connection` event.
+    /// Registers a hook that runs for each new socket before the first event of the socket is handled. Events
+    /// are queued until the hook returns, so spawn a task for longer work. An error is logged, and the socket
+    /// stays connected. Equivalent to the `connection` event in Node.js.
     ///
     /// # Panics
     ///
@@ -324,9 +328,10 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Runs a function once for each socket that has left, after its handlers have returned. Handlers that
-    /// take longer than [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) are not waited for.
-    /// An error is logged. Node: the `disconnect` event.
+    /// Registers a hook that runs once for each socket that has left the namespace, after the handlers of the
+    /// socket have returned. The hook waits at most
+    /// [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) for running handlers. An error is
+    /// logged. Equivalent to the `disconnect` event in Node.js.
     ///
     /// # Panics
     ///
@@ -347,12 +352,12 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function once for each socket that is about to leave, for any reason: the socket is still in
-    /// its [rooms](Socket::rooms). Node: the event `disconnecting`.
+    /// Registers a hook that runs once for each socket that is about to leave the namespace, for any reason.
+    /// The socket is still in its [rooms](Socket::rooms). Equivalent to the `disconnecting` event in Node.js.
     ///
-    /// It runs on the thread that disconnects the socket, so it must not block; do longer work in
-    /// [`on_disconnect`](Self::on_disconnect). A panic or an error is logged, and the socket leaves
-    /// regardless.
+    /// The hook runs on the thread that disconnects the socket, so it must not block. Use
+    /// [`on_disconnect`](Self::on_disconnect) for longer work. A panic or an error is logged, and the socket
+    /// leaves the namespace regardless.
     ///
     /// # Panics
     ///
@@ -382,11 +387,12 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function for each incoming event before its handler, including events without a handler.
-    /// Several functions are called in the order of their registration. Node: `socket.onAny`.
+    /// Registers a function that is called for each incoming event before the handler, including events
+    /// without a handler. Several functions are called in the order of their registration. Equivalent to
+    /// `socket.onAny` in Node.js.
     ///
-    /// It must not block. A panic is logged, and the event is handled regardless. A namespace without such a
-    /// function has no overhead.
+    /// The function must not block. A panic is logged, and the event is handled regardless. Without a
+    /// registered function, there is no overhead.
     ///
     /// # Examples
     ///
@@ -405,12 +411,13 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function for each event that is sent to a socket, individually or by a broadcast, after it is
-    /// queued. Several functions are called in the order of their registration. Node: `socket.onAnyOutgoing`.
+    /// Registers a function that is called for each event that is sent to a socket, individually or by a
+    /// broadcast, after the event is queued. Several functions are called in the order of their registration.
+    /// Equivalent to `socket.onAnyOutgoing` in Node.js.
     ///
-    /// Acknowledgements are not events. The function runs on the thread that emits, so it must not block. It
-    /// is also called for events that it emits itself. A panic is logged. A namespace without such a function
-    /// has no overhead.
+    /// The function is not called for acknowledgements. It runs on the thread that emits the event, so it
+    /// must not block. It is also called for events that it emits itself. A panic is logged. Without a
+    /// registered function, there is no overhead.
     ///
     /// # Examples
     ///
@@ -429,14 +436,15 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Sets how many handlers of one socket may run at once. 256 by default; further events are queued, see
-    /// [`max_waiting_bytes`](field@crate::ServerConfig::max_waiting_bytes). With 1, each event is handled
-    /// after the previous one. Acknowledgements of the client are processed without waiting for handlers.
-    /// With more than 1, a handler that waits for an acknowledgement of its own client does not count.
+    /// Sets the maximum number of concurrently running handlers of one socket. Defaults to 256. Further
+    /// events are queued; see [`max_waiting_bytes`](field@crate::ServerConfig::max_waiting_bytes). If the
+    /// maximum is 1, events are handled strictly one after the other. Acknowledgements from the client are
+    /// processed without waiting for handlers. If the maximum is greater than 1, a handler that waits for an
+    /// acknowledgement from its own client does not count toward the maximum.
     ///
     /// # Panics
     ///
-    /// Panics if it is zero.
+    /// Panics if `handlers` is zero.
     #[track_caller]
     pub fn max_in_flight(mut self, handlers: usize) -> Self {
         assert!(handlers > 0, "max_in_flight must not be zero");
@@ -444,11 +452,11 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Sets the policy for events to clients that do not keep up, in this namespace.
-    /// [`EngineConfig::slow_consumer`](field@crate::EngineConfig::slow_consumer) by default.
+    /// Sets the policy for events in this namespace to clients that do not read their messages. Defaults to
+    /// [`EngineConfig::slow_consumer`](field@crate::EngineConfig::slow_consumer).
     ///
-    /// Acknowledgements, and events that request one, are never dropped: a client that leaves too many of
-    /// them unread is disconnected under any policy.
+    /// The policy does not apply to acknowledgements and to events that request an acknowledgement. A client
+    /// that does not read them is disconnected under any policy.
     ///
     /// # Examples
     ///
@@ -463,15 +471,17 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     }
 
     /// Registers the handler of an event that other servers of the cluster send with
-    /// [`server_side_emit`](BroadcastOperator::server_side_emit). It receives the sockets of this namespace,
-    /// to emit to, and the arguments. Its return value is the answer, if the other server requested one.
+    /// [`server_side_emit`](BroadcastOperator::server_side_emit). The handler receives a
+    /// [`BroadcastOperator`] for this namespace and the arguments of the event. If the other server requested
+    /// a response, the return value of the handler is sent as the response.
     ///
-    /// Handlers start in the order in which the events of one server arrive, and may run concurrently. Node:
-    /// `io.on(event)`.
+    /// Handlers start in the order in which the events of one server arrive, and may run concurrently.
+    /// Equivalent to `io.on(event)` in Node.js.
     ///
     /// # Panics
     ///
-    /// Panics if the event already has such a handler, or if its name is reserved.
+    /// Panics if a handler is already registered for this event of other servers, or if the name of the event
+    /// is reserved.
     ///
     /// # Examples
     ///
@@ -503,14 +513,15 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Calls a function for each change of the rooms of this namespace on this server: creation before the
-    /// first join, deletion after the last leave, including those by connection and disconnection. Node: the
-    /// events of `namespace.adapter`.
+    /// Registers a hook that is called for each change of the rooms of this namespace on this server. A room
+    /// is created before the first socket joins, and deleted after the last socket leaves. The hook is also
+    /// called for the changes that connecting and disconnecting sockets cause. Equivalent to the events of
+    /// `namespace.adapter` in Node.js.
     ///
-    /// Calls happen one at a time and in order, on a thread that changes rooms and without a lock: the
-    /// function must not block, and may join and leave rooms itself. If more than
-    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) are queued, further ones are lost and
-    /// [`RoomEvent::Missed`] reports their number. Without such a function no events are recorded.
+    /// The hook is called for one change at a time, in order, on a thread that changes rooms, so it must not
+    /// block. No lock is held during the call, so the hook may join and leave rooms itself. If more than
+    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) events are queued, further events are
+    /// dropped, and [`RoomEvent::Missed`] reports their number. Without a hook, no events are recorded.
     ///
     /// # Panics
     ///
@@ -522,9 +533,10 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Shares the [data](Socket::data) of the sockets with [`RemoteSocket::data`](crate::RemoteSocket::data),
-    /// on other servers and on this one: it is serialized as JSON when sockets are fetched. Not shared by
-    /// default. Node always shares `socket.data`.
+    /// Makes the [data](Socket::data) of the sockets available through
+    /// [`RemoteSocket::data`](crate::RemoteSocket::data), on this server and on other servers. The data is
+    /// serialized as JSON when sockets are fetched. By default, the data is not shared. Node.js always shares
+    /// `socket.data`.
     pub fn share_data(mut self) -> Self
     where
         D: Serialize,
@@ -533,7 +545,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self
     }
 
-    /// Returns the path.
+    /// Returns the path of the namespace.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -544,8 +556,8 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         self.table.events.keys().map(|name| &**name)
     }
 
-    /// Returns the hooks shared by all namespaces made from this one, and a function that makes such a
-    /// namespace from its adapter.
+    /// Returns the hooks of the namespace, and a function that creates an endpoint of the namespace from an
+    /// adapter. All endpoints share the hooks.
     pub(crate) fn into_factory(
         self,
     ) -> (Arc<Hooks>, impl Fn(Adapter) -> Arc<dyn Endpoint> + Send + Sync + 'static) {
@@ -572,7 +584,7 @@ impl<D> fmt::Debug for Namespace<D> {
     }
 }
 
-/// Returns the name of the method that replaces an event of Node's server.
+/// Returns the name of the method that replaces an event of the Node.js server.
 fn hook_method(event: &str) -> Option<&'static str> {
     match event {
         "connect" | "connection" => Some("on_connect"),

@@ -1,21 +1,21 @@
-//! Connection state recovery: gives a returning client its socket and the events it missed.
+//! Connection state recovery, which restores the socket of a returning client and sends the missed events.
 
 use crate::{
     handles::{
-        observers::Data,
         socket::{Socket, SocketParts},
+        typed::Data,
     },
     hub::{history::cost, recovery::RecoveryClaim},
 };
 
-/// Recovers the socket of a returning client, after queueing the CONNECT response and the missed events.
-/// Returns `None` unless it is certain that nothing is lost.
+/// Queues the CONNECT response and the missed events for a returning client, and then recovers the socket of
+/// the client. Returns `None` if there is no saved socket, or if the client might miss an event.
 pub(crate) fn restore<D: Send + Sync + 'static>(
     parts: &SocketParts<D>,
     claim: Option<&RecoveryClaim>,
 ) -> Option<Socket<D>> {
     let claim = claim?;
-    // Taken out of the recovery state, so that only one connection can recover it.
+    // The saved socket is removed from the recovery state, so only one connection can recover it.
     let saved = parts.adapter.recovery.as_ref()?.take(claim)?;
     let data = saved.data().clone().downcast().ok()?;
     let recoverable = saved.recoverable();
@@ -26,12 +26,12 @@ pub(crate) fn restore<D: Send + Sync + 'static>(
         let (memory, recoverable) = (memory?, socket.0.recoverable()?);
         let missed = memory.catch_up(&saved, claim, recoverable, session.buffered() + cost(&answer))?;
         if session.send(answer.as_slice()).is_err() {
-            // This connection cannot take the response: keep the socket for the next one.
+            // The response could not be queued. Save the socket for the next connection of the client.
             memory.save(saved);
             return None;
         }
         for frames in missed {
-            // An event that cannot be sent is missed again, and the next recovery sends it.
+            // An event that could not be queued is still missed, and the next recovery sends it.
             let _ = session.send(frames.as_slice());
         }
         let slot = socket.insert(rooms);

@@ -11,7 +11,7 @@ use crate::{
     proto::{args::FromArgs, encode::Encoder},
 };
 
-/// Makes a handler of an async function.
+/// Creates a handler from an async function.
 pub(crate) fn handler<T, F, Fut>(function: F) -> ServerHandler
 where
     T: FromArgs + Send + 'static,

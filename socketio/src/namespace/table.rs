@@ -1,4 +1,4 @@
-//! The registered functions of a namespace: admission, handlers, middleware and hooks.
+//! The functions that are registered with a namespace: the auth function, handlers, middleware and hooks.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
@@ -23,16 +23,17 @@ type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, MemberKey) -> H
 
 pub(crate) struct HandlerTable<D> {
     pub(crate) admit: AdmitFn<D>,
-    /// A tree map: with few names, comparing is faster than hashing.
+    /// The handlers by the name of the event. A tree map is used because it is faster than a hash map for few
+    /// names.
     pub(crate) events: BTreeMap<Box<str>, Box<dyn Handler<D>>>,
-    /// Handles events that have no handler of their own.
+    /// The handler of events without a registered handler.
     pub(crate) fallback: Option<Box<dyn Handler<D>>>,
-    /// From the outermost to the innermost.
+    /// The middleware, from the outermost to the innermost.
     pub(crate) middleware: Vec<Middleware<D>>,
     pub(crate) connected: Option<ConnectHook<D>>,
     pub(crate) disconnected: Option<DisconnectHook<D>>,
     pub(crate) max_in_flight: usize,
-    /// For events that have no handler of their own.
+    /// The metrics of events without a registered handler.
     pub(crate) other: EventMetrics,
 }
 
@@ -50,7 +51,7 @@ impl<D: Send + Sync + 'static> HandlerTable<D> {
         }
     }
 
-    /// Returns the handler of an event, or the fallback.
+    /// Returns the handler of an event, or the fallback handler.
     pub(crate) fn find(&self, name: &str) -> Option<&dyn Handler<D>> {
         self.events.get(name).or(self.fallback.as_ref()).map(|handler| &**handler)
     }
@@ -60,7 +61,8 @@ impl<D: Send + Sync + 'static> HandlerTable<D> {
         EventMetrics::found(|| self.find(name).map_or(&self.other, |handler| handler.metrics()))
     }
 
-    /// Starts the handling of an event; `None` if it has no handler.
+    /// Returns the future that handles an event, or `None` if the event has no handler and the namespace has
+    /// no middleware.
     pub(crate) fn start(
         self: &Arc<Self>,
         socket: &Socket<D>,

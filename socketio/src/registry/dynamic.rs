@@ -1,4 +1,4 @@
-//! Dynamic namespaces: patterns of paths, predicates, and references to the namespaces made from them.
+//! Dynamic namespaces: path patterns, predicates, and references to child namespaces.
 
 use std::{
     future::Future,
@@ -11,18 +11,19 @@ use futures::FutureExt;
 
 use crate::{
     event::handshake::{Handshake, Params},
-    hub::{Adapter, Hooks},
+    hub::{Adapter, hooks::Hooks},
     namespace::dispatch::Endpoint,
     registry::Namespaces,
 };
 
-/// The path pattern of a dynamic namespace: text with parameters in braces. A parameter matches at least one
-/// character and no slash; a last parameter whose name begins with `*` also matches slashes.
+/// The path pattern of a dynamic namespace, which is text with parameters in braces. A parameter matches one
+/// or more characters other than slashes. If the name of the last parameter begins with `*`, the parameter
+/// also matches slashes.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     text: Box<str>,
     start: Box<str>,
-    /// Each parameter, with the literal text after it.
+    /// The name of each parameter, with the literal text that follows the parameter.
     params: Vec<(Box<str>, Box<str>)>,
     /// `true` if the last parameter may contain slashes.
     takes_rest: bool,
@@ -33,8 +34,8 @@ impl Pattern {
     ///
     /// # Panics
     ///
-    /// Panics if a brace is unmatched, if the name of a parameter is empty, repeated or has an invalid
-    /// character, if no text separates two parameters, or if anything follows a parameter with `*`.
+    /// Panics if a brace is unmatched, if the name of a parameter is empty, is repeated or contains an
+    /// invalid character, if no text separates two parameters, or if anything follows a parameter with `*`.
     #[track_caller]
     pub(crate) fn new(text: &str) -> Self {
         let mut parts = text.split('{');
@@ -89,10 +90,10 @@ impl Pattern {
 
 type Predicate = Box<dyn Fn(String, Handshake) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
-/// Makes the namespace of one path.
+/// Creates the child namespace with a path.
 type Make = Box<dyn Fn(&str) -> Arc<dyn Endpoint> + Send + Sync>;
 
-/// A dynamic namespace: the template for all paths that match its pattern.
+/// A dynamic namespace, which is the template for all child namespaces whose paths match its pattern.
 pub(crate) struct Dynamic {
     pattern: Pattern,
     pub(crate) hooks: Arc<Hooks>,
@@ -126,8 +127,8 @@ impl Dynamic {
         self.pattern.match_path(path)
     }
 
-    /// Returns `true` if the predicate admits the client to this path, or if there is none. A panic counts as
-    /// `false`.
+    /// Returns `true` if the predicate accepts the client for this path, or if there is no predicate. A panic
+    /// in the predicate is logged and counts as `false`.
     pub(crate) async fn accepts(&self, path: &str, handshake: &Handshake) -> bool {
         let Some(predicate) = &self.predicate else { return true };
         let result = catch_unwind(AssertUnwindSafe(|| predicate(path.to_owned(), handshake.clone())));
@@ -146,7 +147,8 @@ impl Dynamic {
     }
 }
 
-/// A reference of a client that is in a dynamic namespace or joining it. Keeps the namespace alive.
+/// A reference to a child of a dynamic namespace. Each client holds a reference while it joins the child
+/// namespace and while it is a member. A referenced namespace is not removed.
 pub(crate) struct ChildRef {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) adapter: Arc<Adapter>,

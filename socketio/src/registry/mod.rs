@@ -1,6 +1,6 @@
-//! The namespaces of a server, by path and by pattern, and the admission of clients to them. May import
-//! `namespace` and the folders below it (`handles`, `hub`, `metrics`, `event`, `config`, `proto`); not
-//! `connection`, `server`, `testing` or `typescript`.
+//! The namespaces of a server, by path and by pattern, and the admission of clients to namespaces. This
+//! module may import `namespace` and the folders below it (`handles`, `hub`, `metrics`, `event`, `config`,
+//! `proto`), but not `connection`, `server`, `testing` or `typescript`.
 
 pub(crate) mod dynamic;
 
@@ -22,7 +22,7 @@ use crate::{
         handshake::{ConnectError, Handshake},
         legacy::unknown_namespace,
     },
-    hub::{Adapter, Hooks, socket_core::ConnectionSignals},
+    hub::{Adapter, hooks::Hooks, socket_core::ConnectionSignals},
     metrics::{NamespaceMetrics, log::Limit},
     namespace::dispatch::{ConnectFuture, Endpoint},
     registry::dynamic::{ChildRef, Dynamic},
@@ -31,7 +31,7 @@ use crate::{
 /// All namespaces of a server.
 pub(crate) struct Namespaces {
     config: Arc<ServerConfig>,
-    /// Metrics and warnings of unknown namespaces and of the server as a whole.
+    /// Records the metrics and warnings of unknown namespaces and of the server as a whole.
     pub(crate) unknown: Hooks,
     connect_errors: AtomicU64,
     registered: RwLock<Registered>,
@@ -39,17 +39,17 @@ pub(crate) struct Namespaces {
 
 #[derive(Default)]
 struct Registered {
-    /// By path.
+    /// The static namespaces and the child namespaces, by path.
     entries: HashMap<Box<str>, Entry>,
-    /// In the order of their registration.
+    /// The dynamic namespaces, in the order of registration.
     dynamic: Vec<Arc<Dynamic>>,
-    /// The number of namespaces made from dynamic ones.
+    /// The number of child namespaces in `entries`.
     children: usize,
 }
 
 struct Entry {
     endpoint: Arc<dyn Endpoint>,
-    /// The index of the dynamic namespace that it was made from.
+    /// The index of the dynamic namespace that created this child namespace. `None` for a static namespace.
     parent: Option<usize>,
     refs: usize,
 }
@@ -82,14 +82,15 @@ impl Namespaces {
         self.registered.read().entries.get(path).map(|entry| entry.endpoint.adapter().clone())
     }
 
-    /// As [`adapter`](Self::adapter), if the data of its sockets is a `D`.
+    /// Returns the adapter of a namespace. Returns `None` if the namespace does not exist or the data of its
+    /// sockets is not a `D`.
     pub(crate) fn typed_adapter<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {
         let registered = self.registered.read();
         let endpoint = &registered.entries.get(path)?.endpoint;
         (endpoint.data_type() == TypeId::of::<D>()).then(|| endpoint.adapter().clone())
     }
 
-    /// Returns the namespaces made from the dynamic ones with this pattern.
+    /// Returns the adapters of the child namespaces of the dynamic namespaces with this pattern.
     pub(crate) fn children(&self, pattern: &str) -> Vec<Arc<Adapter>> {
         let registered = self.registered.read();
         let is_child = |entry: &&Entry| {
@@ -99,7 +100,7 @@ impl Namespaces {
         registered.entries.values().filter(is_child).map(|entry| entry.endpoint.adapter().clone()).collect()
     }
 
-    /// Adds a namespace. Returns `false` if its path is taken.
+    /// Adds a namespace. Returns `false` if a namespace with the same path exists.
     pub(crate) fn insert(&self, endpoint: Arc<dyn Endpoint>) -> bool {
         match self.registered.write().entries.entry(endpoint.adapter().path().into()) {
             hash_map::Entry::Occupied(_) => false,
@@ -114,7 +115,8 @@ impl Namespaces {
         self.registered.write().dynamic.push(Arc::new(dynamic));
     }
 
-    /// Starts the admission of a client to the namespace of a path; `None` if there is none.
+    /// Starts the admission of a client to the namespace with a path. Returns `None` if no namespace has this
+    /// path and no dynamic namespace matches it.
     pub(crate) fn admit(
         self: &Arc<Self>,
         path: &str,
@@ -151,8 +153,9 @@ impl Namespaces {
         }))
     }
 
-    /// Returns the namespace of a path and takes a reference to it, making it if needed. While it exists, its
-    /// path belongs to the dynamic namespace it was made from; for any other, returns `None`.
+    /// Returns the child namespace with a path and adds a reference to it. Creates the child namespace if no
+    /// namespace has this path. Returns `None` if a namespace has this path but is not a child of the dynamic
+    /// namespace at index `parent`. Fails if there are too many child namespaces.
     fn acquire(
         &self,
         parent: usize,
@@ -177,8 +180,8 @@ impl Namespaces {
         Ok(Some(endpoint))
     }
 
-    /// Drops a reference, and removes the namespace at zero if `cleanup_empty_child_namespaces` is set.
-    /// Atomic with `acquire`.
+    /// Drops a reference to a child namespace. If no reference remains and `cleanup_empty_child_namespaces`
+    /// is set, removes the namespace. The lock makes this method atomic with respect to `acquire`.
     pub(crate) fn release(&self, path: &str) {
         let registered = &mut *self.registered.write();
         let Some(entry) = registered.entries.get_mut(path) else { return };

@@ -1,4 +1,4 @@
-//! Reading from the WebSocket.
+//! Dispatch of the frames from the WebSocket.
 
 use std::task::{Context, Poll};
 
@@ -39,37 +39,23 @@ impl<A: Application> Driver<A> {
 
     fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> bool {
         let Some(websocket) = &mut self.websocket else { return false };
-        if !websocket.unread_ready {
-            let fresh = match websocket.stream.poll_read(cx, buffer) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(read)) if read > 0 => &mut buffer[..read],
-                Poll::Ready(_) => {
-                    self.websocket = None;
-                    self.session.handle(
-                        now.into_std(),
-                        Input::Disconnected { request: Request::Probe, error: false },
-                    );
-                    return true;
-                }
-            };
-            self.budget = self.budget.saturating_sub(PASS_COST);
-            self.session.record_activity(now.into_std());
-            if websocket.tail.is_empty() {
-                let used = self.decode(cx, now, fresh);
-                if let Some(websocket) = &mut self.websocket {
-                    websocket.tail.extend_from_slice(&fresh[used..]);
-                }
+        let mut input = match websocket.poll_read(cx, buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Some(input)) => input,
+            Poll::Ready(None) => {
+                self.websocket = None;
+                let input = Input::Disconnected { request: Request::Probe, error: false };
+                self.session.handle(now.into_std(), input);
                 return true;
             }
-            websocket.tail.extend_from_slice(fresh);
+        };
+        if input.is_fresh() {
+            self.budget = self.budget.saturating_sub(PASS_COST);
+            self.session.record_activity(now.into_std());
         }
-        let mut tail = std::mem::take(&mut websocket.tail);
-        let used = self.decode(cx, now, &mut tail);
-        if used < tail.len()
-            && let Some(websocket) = &mut self.websocket
-        {
-            tail.drain(..used);
-            websocket.tail = tail;
+        let used = self.decode(cx, now, input.as_mut());
+        if let Some(websocket) = &mut self.websocket {
+            websocket.keep(input, used);
         }
         true
     }

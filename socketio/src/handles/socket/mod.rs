@@ -13,8 +13,9 @@ use crate::{
         ack::{AckRequest, PendingAck},
         broadcast::BroadcastOperator,
         emit::EmitOperator,
-        observers::{Data, Observers, Typed},
+        observers::Observers,
         sockets::Sockets,
+        typed::{Data, Typed},
     },
     hub::{
         Adapter, Flags,
