@@ -10,8 +10,8 @@ pub(crate) trait RequestHead {
     /// Returns the query without its `?`.
     fn query(&self) -> &str;
 
-    /// Returns `false` for HTTP/1.0, which does not support upgrades (RFC 9110, section 7.8).
-    fn is_http11(&self) -> bool;
+    /// Returns `true` if the request asks for an upgrade to WebSocket.
+    fn wants_websocket(&self) -> bool;
 
     /// Returns the values of a header.
     fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
@@ -41,8 +41,12 @@ impl<B> RequestHead for Request<B> {
         self.uri().query().unwrap_or_default()
     }
 
-    fn is_http11(&self) -> bool {
-        self.version() >= Version::HTTP_11
+    fn wants_websocket(&self) -> bool {
+        // `Upgrade` is absent from most requests, so check it first. HTTP/1.0 does not support upgrades (RFC 9110,
+        // section 7.8).
+        self.has_token(&header::UPGRADE, "websocket")
+            && self.has_token(&header::CONNECTION, "upgrade")
+            && self.version() >= Version::HTTP_11
     }
 
     fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
@@ -57,7 +61,8 @@ impl<B> RequestHead for Request<B> {
     }
 }
 
-/// A complete HTTP/1.1 request that borrows from the read buffer. The request target is in origin form.
+/// A complete HTTP/1.1 request that borrows from the read buffer. Its target is in origin form, and it does not ask
+/// for an upgrade.
 pub(crate) struct RequestView<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
@@ -74,8 +79,8 @@ impl RequestHead for RequestView<'_> {
         memchr(b'?', self.target.as_bytes()).map_or("", |at| &self.target[at + 1..])
     }
 
-    fn is_http11(&self) -> bool {
-        true
+    fn wants_websocket(&self) -> bool {
+        false
     }
 
     fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {

@@ -31,11 +31,7 @@ impl WebSocketKey {
 /// Returns the key of a WebSocket handshake (RFC 6455, section 4.2.1), or `None` if the request is not a
 /// WebSocket handshake.
 pub(crate) fn websocket_key(request: &impl RequestHead) -> Option<Result<WebSocketKey, RequestError>> {
-    // `Upgrade` is absent from most requests, so check it first.
-    if !request.has_token(&header::UPGRADE, "websocket")
-        || !request.has_token(&header::CONNECTION, "upgrade")
-        || !request.is_http11()
-    {
+    if !request.wants_websocket() {
         return None;
     }
     if request.single_value(&header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != b"13") {

@@ -67,30 +67,6 @@ pub(crate) enum PeerState {
     Closing,
 }
 
-/// Received bytes, to be decoded in place.
-pub(crate) enum ReadInput<'a> {
-    /// The bytes of a read, in the buffer of the thread.
-    Read(&'a mut [u8]),
-    /// The bytes of a read behind bytes that were kept.
-    Joined(Vec<u8>),
-    /// Bytes that were kept.
-    Kept(Vec<u8>),
-}
-
-impl ReadInput<'_> {
-    /// Returns `true` if the input contains bytes of a new read.
-    pub(crate) fn is_fresh(&self) -> bool {
-        !matches!(self, Self::Kept(_))
-    }
-
-    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Read(bytes) => bytes,
-            Self::Joined(bytes) | Self::Kept(bytes) => bytes,
-        }
-    }
-}
-
 impl WebSocket {
     pub(crate) fn new(parts: UpgradedParts, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
         let UpgradedParts { stream, answer, rest } = parts;
@@ -245,40 +221,41 @@ impl WebSocket {
         }
     }
 
-    /// Returns the input to decode: bytes kept by [`keep`](Self::keep) that may hold a complete frame, or else the
-    /// result of one read, behind the start of a frame that was kept. `None` if the client has closed its side.
+    /// Returns `true` if bytes were kept that may contain a complete frame.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread_ready
+    }
+
+    /// Returns the input to decode: kept bytes that may contain a complete frame, or else the bytes of one read, after
+    /// the start of a frame that was kept. Returns `None` if the client has closed its side.
     ///
-    /// The caller decodes the input in place and returns the rest with [`keep`](Self::keep).
+    /// The input lies in `buffer`, or in `kept` if there were kept bytes. The caller decodes the input in place and
+    /// returns the rest with [`keep`](Self::keep).
+    #[inline]
     pub(crate) fn poll_read<'a>(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &'a mut [u8],
-    ) -> Poll<Option<ReadInput<'a>>> {
-        if self.unread_ready {
-            return Poll::Ready(Some(ReadInput::Kept(std::mem::take(&mut self.tail))));
+        kept: &'a mut Vec<u8>,
+    ) -> Poll<Option<&'a mut [u8]>> {
+        if !self.unread_ready {
+            let read = match ready!(self.stream.poll_read(cx, buffer)) {
+                Ok(read) if read > 0 => &mut buffer[..read],
+                _ => return Poll::Ready(None),
+            };
+            if self.tail.is_empty() {
+                return Poll::Ready(Some(read));
+            }
+            self.tail.extend_from_slice(read);
         }
-        let read = match ready!(self.stream.poll_read(cx, buffer)) {
-            Ok(read) if read > 0 => &mut buffer[..read],
-            _ => return Poll::Ready(None),
-        };
-        if self.tail.is_empty() {
-            return Poll::Ready(Some(ReadInput::Read(read)));
-        }
-        self.tail.extend_from_slice(read);
-        Poll::Ready(Some(ReadInput::Joined(std::mem::take(&mut self.tail))))
+        *kept = std::mem::take(&mut self.tail);
+        Poll::Ready(Some(kept))
     }
 
-    /// Keeps the input that was not decoded, from `used` on.
-    pub(crate) fn keep(&mut self, input: ReadInput<'_>, used: usize) {
-        match input {
-            ReadInput::Read(bytes) => self.tail.extend_from_slice(&bytes[used..]),
-            ReadInput::Kept(mut bytes) | ReadInput::Joined(mut bytes) => {
-                if used < bytes.len() {
-                    bytes.drain(..used);
-                    self.tail = bytes;
-                }
-            }
-        }
+    /// Keeps input that was not decoded.
+    #[inline]
+    pub(crate) fn keep(&mut self, rest: &[u8]) {
+        self.tail.extend_from_slice(rest);
     }
 
     /// Updates the write timeout.

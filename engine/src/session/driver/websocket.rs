@@ -39,7 +39,8 @@ impl<A: Application> Driver<A> {
 
     fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> bool {
         let Some(websocket) = &mut self.websocket else { return false };
-        let mut input = match websocket.poll_read(cx, buffer) {
+        let (is_read, mut kept) = (!websocket.has_unread(), Vec::new());
+        let input = match websocket.poll_read(cx, buffer, &mut kept) {
             Poll::Pending => return false,
             Poll::Ready(Some(input)) => input,
             Poll::Ready(None) => {
@@ -49,13 +50,13 @@ impl<A: Application> Driver<A> {
                 return true;
             }
         };
-        if input.is_fresh() {
+        if is_read {
             self.budget = self.budget.saturating_sub(PASS_COST);
             self.session.record_activity(now.into_std());
         }
-        let used = self.decode(cx, now, input.as_mut());
+        let used = self.decode(cx, now, input);
         if let Some(websocket) = &mut self.websocket {
-            websocket.keep(input, used);
+            websocket.keep(&input[used..]);
         }
         true
     }
