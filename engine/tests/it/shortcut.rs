@@ -13,7 +13,7 @@ use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-use crate::support::{Echo, Http, HttpResponse, PATH, Polling, Server, Stream};
+use crate::support::{Echo, Http, HttpResponse, PATH, Polling, Server, Stream, http};
 
 /// A connection to a service that hands all it gets to the engine, and the count of that.
 async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
@@ -28,7 +28,7 @@ async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
     tokio::spawn(
         async move { engine.serve(listener, PATH, service, Connections::default(), pending()).await },
     );
-    (Http::new(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
+    (http(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
 }
 
 /// How one request to a session, for which a message waits, is answered; and whether a service heard of it.

@@ -276,7 +276,7 @@ async fn a_close_packet_ends_the_session() {
     let mut server = server().await;
     let mut client = Wire::open(&server).await;
     client.send([frame(0x81, "1"), frame(0x81, "4too late")].concat()).await;
-    assert_eq!(client.close().await, (1000, "transport close".into()));
+    assert_eq!(client.ended().await, (1000, "transport close".into()));
     assert_eq!(server.end().await, CloseReason::TransportClose);
     assert_eq!(server.engine.session_count(), 0);
 }

@@ -13,11 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use serde_json::Value;
 use socketio::{Args, EngineConfig, Namespace, Server, ServerConfig, Socket};
-
-use crate::{
-    lab::Lab,
-    support::{Client, Polling, Tree, binary, payload, text},
+use testkit::{
+    Polling, Tree, WebSocket as Client,
+    frames::{binary, text},
+    payload,
 };
+
+use crate::lab::Lab;
 
 /// The largest message.
 const MAX: usize = 1_000_000;

@@ -119,7 +119,7 @@ impl Upgrading {
     /// Opens a session that upgrades once so few echoes are still to come.
     async fn open(host: &Host, probe_at: usize) -> Self {
         let mut polling = Polling::open(host).await;
-        polling.send(&["40"]).await;
+        polling.send("40").await;
         let all = |name| {
             let mut packets: Vec<_> = (0..EVENTS).flat_map(|n| packets(name, n)).collect();
             packets.reverse();

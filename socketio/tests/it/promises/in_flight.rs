@@ -110,16 +110,8 @@ async fn write_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
     while written < bytes.len() {
         let chunk = &bytes[written..bytes.len().min(written + 64 * 1024)];
         let stream = client.stream();
-        let write = async {
-            loop {
-                stream.writable().await.unwrap();
-                match stream.try_write(chunk) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return written += result.unwrap(),
-                }
-            }
-        };
-        if stalls(write).await {
+        // Nothing is written if it is given up.
+        if stalls(async { written += stream.write(chunk).await.unwrap() }).await {
             break;
         }
     }
