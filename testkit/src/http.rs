@@ -93,10 +93,10 @@ impl Http {
     }
 
     /// Takes the next response. Cancel-safe: the bytes that have arrived are kept.
-    pub async fn answer(&mut self) -> HttpResponse {
+    pub async fn response(&mut self) -> HttpResponse {
         loop {
-            if let Some(answer) = HttpResponse::take(&mut self.received) {
-                return answer;
+            if let Some(response) = HttpResponse::take(&mut self.received) {
+                return response;
             }
             let more = self.stream.read_more(&mut self.received).await;
             assert!(more, "the connection ended after {:?}", self.received.as_slice());
@@ -138,7 +138,7 @@ impl Http {
         body: impl AsRef<[u8]>,
     ) -> HttpResponse {
         self.start(method, target, headers, body).await;
-        self.answer().await
+        self.response().await
     }
 
     /// Sends a GET request, and takes the response.
@@ -153,10 +153,10 @@ impl Http {
 
     /// Turns the connection into a WebSocket, whose first frames leave in the segment of the handshake.
     pub async fn upgrade_with(mut self, target: &str, frames: impl AsRef<[u8]>) -> (Stream, Vec<u8>) {
-        let answer = self.request("GET", target, UPGRADE, frames).await;
-        assert_eq!(answer.status, 101, "{answer:?}");
-        assert_eq!(answer.header("sec-websocket-accept"), Some(ACCEPT));
-        assert_eq!(answer.header("upgrade"), Some("websocket"));
+        let response = self.request("GET", target, UPGRADE, frames).await;
+        assert_eq!(response.status, 101, "{response:?}");
+        assert_eq!(response.header("sec-websocket-accept"), Some(ACCEPT));
+        assert_eq!(response.header("upgrade"), Some("websocket"));
         self.into_parts()
     }
 

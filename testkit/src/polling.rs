@@ -37,8 +37,8 @@ impl Polling {
     pub async fn join<E: Endpoint>(server: &E) -> Self {
         let mut client = Self::open(server).await;
         client.send("40").await;
-        let answer = client.poll().await;
-        assert!(answer.starts_with(r#"40{"sid":""#), "{answer}");
+        let response = client.poll().await;
+        assert!(response.starts_with(r#"40{"sid":""#), "{response}");
         client
     }
 
@@ -54,9 +54,9 @@ impl Polling {
 
     /// Takes the body of the response to a poll.
     pub async fn polled(&mut self) -> String {
-        let answer = self.get.answer().await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.body
+        let response = self.get.response().await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.body
     }
 
     /// Sends a poll, and takes the body of its response.
@@ -79,14 +79,14 @@ impl Polling {
 
     /// Sends packets that must be accepted.
     pub async fn send(&mut self, body: impl AsRef<[u8]>) {
-        let answer = self.post(body).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+        let response = self.post(body).await;
+        assert_eq!((response.status, response.body.as_str()), (200, "ok"));
     }
 
     /// Returns `true` if the server has forgotten the session.
     pub async fn is_gone<E: Endpoint>(&self, server: &E) -> bool {
-        let answer = Http::connect(server).await.get(&self.query).await;
-        answer.body == r#"{"code":1,"message":"Session ID unknown"}"#
+        let response = Http::connect(server).await.get(&self.query).await;
+        response.body == r#"{"code":1,"message":"Session ID unknown"}"#
     }
 }
 

@@ -71,9 +71,9 @@ impl WebSocket {
     /// Joins a namespace of Socket.IO, and returns the id of the socket.
     pub async fn enter(&mut self, path: &str) -> String {
         let namespace = if path == "/" { String::new() } else { format!("{path},") };
-        let answer = self.ask(format!("40{namespace}")).await;
-        let sid = answer.strip_prefix(&format!(r#"40{namespace}{{"sid":""#));
-        sid.and_then(|sid| sid.strip_suffix(r#""}"#)).unwrap_or_else(|| panic!("{answer}")).to_owned()
+        let response = self.ask(format!("40{namespace}")).await;
+        let sid = response.strip_prefix(&format!(r#"40{namespace}{{"sid":""#));
+        sid.and_then(|sid| sid.strip_suffix(r#""}"#)).unwrap_or_else(|| panic!("{response}")).to_owned()
     }
 
     /// Sends a text packet.

@@ -84,7 +84,7 @@ async fn a_post_that_is_on_its_way_at_the_end_is_not_refused() {
     session.send(&[Frame::text("last words")]).unwrap();
     session.close();
     assert_eq!(server.end().await, CloseReason::ForcedClose);
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
     assert_eq!(client.polled().await, "4last words");
     assert_eq!(client.poll().await, "1");
@@ -148,8 +148,8 @@ async fn a_poll_and_a_close_may_come_together() {
         let (mut get, mut post) = (Http::connect(&server).await, Http::connect(&server).await);
         post.start("POST", &client.query, "", "1").await;
         get.start("GET", &client.query, "", "").await;
-        assert_eq!(post.answer().await.body, "ok");
-        let polled = get.answer().await;
+        assert_eq!(post.response().await.body, "ok");
+        let polled = get.response().await;
         assert_eq!((polled.status, polled.body.as_str()), (200, "6"));
         assert!(client.is_gone(&server).await);
     }

@@ -222,7 +222,7 @@ async fn pings_go_on_while_nothing_is_read() {
     }
     assert!(server.no_more_ends());
     server.gate().open();
-    assert_eq!(polling.post.answer().await.body, "ok");
+    assert_eq!(polling.post.response().await.body, "ok");
     assert_eq!(polling.poll().await, "4heard");
 }
 

@@ -58,7 +58,7 @@ async fn all_complete_posts_are_answered() {
     client.post.send("POST /engine.io/ HTTP/1.1\r\nHost: te").await;
     client.post.shut_down().await;
     for _ in bodies {
-        assert_eq!(client.post.answer().await.body, "ok");
+        assert_eq!(client.post.response().await.body, "ok");
     }
     assert_eq!(client.post.rest().await, "");
     let mut got = String::new();

@@ -153,7 +153,7 @@ async fn a_long_upload_proves_life() {
         client.post.send([byte]).await;
     }
     assert!(server.no_more_ends(), "the session ended during the upload");
-    assert_eq!(client.post.answer().await.body, "ok");
+    assert_eq!(client.post.response().await.body, "ok");
 }
 
 #[tokio::test(start_paused = true)]

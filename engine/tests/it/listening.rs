@@ -28,7 +28,7 @@ fn headers_of(count: usize) -> String {
 async fn answer(server: &Server, request: &str) -> HttpResponse {
     let mut http = Http::connect(server).await;
     http.send(request).await;
-    http.answer().await
+    http.response().await
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_head_may_take_10_seconds() {
             }
             http.send(end).await;
             if in_time {
-                assert_eq!(http.answer().await.status, 200);
+                assert_eq!(http.response().await.status, 200);
             } else {
                 // Who has sent nothing has nothing to be answered.
                 let answer = if kept { "HTTP/1.1 408 Request Timeout\r\n" } else { "" };

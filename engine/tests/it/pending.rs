@@ -115,7 +115,7 @@ async fn a_flood_of_handshakes_keeps_nobody_out() {
         for _ in 0..FLOOD / 100 {
             attacker.send(request.repeat(100)).await;
             for _ in 0..100 {
-                assert_eq!(attacker.answer().await.status, 200);
+                assert_eq!(attacker.response().await.status, 200);
             }
         }
     };

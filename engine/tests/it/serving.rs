@@ -56,7 +56,7 @@ async fn other_servers_can_carry_the_engine() {
     assert_eq!(http.get("EIO=4&transport=polling").await.status, 200);
     let request = "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n";
     http.send([format!("{request}{UPGRADE}\r\n").into_bytes(), frame(0x81, "4first")].concat()).await;
-    assert_eq!(http.answer().await.status, 101);
+    assert_eq!(http.response().await.status, 101);
     let mut websocket = Wire::from_parts(http.into_parts());
     assert!(websocket.text().await.starts_with("0{"));
     assert_eq!(websocket.text().await, "4first");

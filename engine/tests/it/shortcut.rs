@@ -47,7 +47,7 @@ async fn answer_after(
     client.send(&format!("4{message}")).await;
     let (mut http, count) = counted(&server.engine).await;
     http.send(request.replace("PATH", path).replace("SID", &client.sid)).await;
-    let mut answer = http.answer().await;
+    let mut answer = http.response().await;
     answer.headers.remove("date");
     (answer, count.load(Ordering::Relaxed) > 0)
 }
@@ -101,7 +101,7 @@ async fn polls_that_are_answered_by_scripts_need_no_service() {
             .await;
         let (mut http, count) = counted(&server.engine).await;
         http.send(get("").replace("PATH", path).replace("SID", &sid)).await;
-        let mut answer = http.answer().await;
+        let mut answer = http.response().await;
         answer.headers.remove("date");
         assert_eq!(answer.body, r#"___eio[7]("4\u003c/script>");"#);
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));

@@ -130,7 +130,7 @@ async fn a_websocket_that_was_let_in_before_the_end_is_told_too() {
         let engine = server.engine.clone();
         let closing = tokio::spawn(async move { engine.close().await });
         for mut http in clients {
-            if http.answer().await.status == 101 {
+            if http.response().await.status == 101 {
                 let mut websocket = Wire::from_parts(http.into_parts());
                 assert!(websocket.text().await.starts_with("0{"));
                 assert_eq!(websocket.ended().await.0, 1001);

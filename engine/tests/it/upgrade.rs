@@ -94,7 +94,7 @@ async fn frames_may_come_in_one_segment() {
     let request =
         format!("GET /engine.io/?{} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n", client.upgrade_query());
     http.send([request.as_bytes(), &frame(0x81, "2probe")].concat()).await;
-    assert_eq!(http.answer().await.status, 101);
+    assert_eq!(http.response().await.status, 101);
     let mut websocket = Wire::from_parts(http.into_parts());
     assert_eq!(websocket.text().await, "3probe");
     websocket.send([frame(0x81, "5"), frame(0x81, "4a"), frame(0x82, [1])].concat()).await;
@@ -309,7 +309,7 @@ async fn a_post_that_is_on_its_way_at_the_upgrade_is_refused() {
         format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n4l", client.query);
     client.post.send(head).await;
     let mut websocket = WebSocket::upgrade(&server, &client).await;
-    assert_eq!(client.post.answer().await.status, 400);
+    assert_eq!(client.post.response().await.status, 400);
     websocket.send("4x").await;
     assert_eq!(websocket.text().await, "4x");
 }
@@ -325,7 +325,7 @@ async fn a_post_is_never_taken_and_then_forgotten() {
     assert_eq!(websocket.text().await, "3probe");
     client.post.start("POST", &client.query, "", "4message").await;
     websocket.send(frame(0x81, "5")).await;
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     websocket.send(frame(0x81, "4after")).await;
     let first = websocket.text().await;
     assert_eq!(answer.status == 200, first == "4message", "{answer:?}, then {first}");

@@ -226,7 +226,7 @@ async fn frames_in_the_segment_of_the_handshake_are_not_lost() {
         http.send([request.as_bytes(), &frames[..cut]].concat()).await;
         server.session().await;
         http.send(&frames[cut..]).await;
-        assert_eq!(http.answer().await.status, 101);
+        assert_eq!(http.response().await.status, 101);
         let mut client = Wire::from_parts(http.into_parts());
         assert!(client.text().await.starts_with("0{"));
         assert_eq!(client.text().await, "4first");

@@ -108,7 +108,7 @@ async fn garbage_behind_the_handshake_ends_only_that_connection() {
         let mut http = Http::connect(&server).await;
         let request = format!("GET /engine.io/?{query} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\ntest");
         http.send(request).await;
-        assert_eq!(http.answer().await.status, 101);
+        assert_eq!(http.response().await.status, 101);
         let mut client = Wire::from_parts(http.into_parts());
         if !query.contains("sid") {
             assert!(client.text().await.starts_with("0{"));

@@ -175,12 +175,12 @@ impl Upgrading {
             let Self { polling: session, posting, .. } = &mut *self;
             let probed = OptionFuture::from(probing.as_mut());
             tokio::select! {
-                answer = session.get.answer(), if polling => {
+                answer = session.get.response(), if polling => {
                     assert_eq!(answer.status, 200, "{answer:?}");
                     polling = false;
                     answer.body.split('\u{1e}').for_each(|packet| self.receive_polled(packet));
                 }
-                answer = session.post.answer(), if *posting => {
+                answer = session.post.response(), if *posting => {
                     assert_eq!(answer.body, "ok");
                     *posting = false;
                 }

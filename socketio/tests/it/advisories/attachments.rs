@@ -81,7 +81,7 @@ async fn python_socketio_5_16_2_attachments_before_connect() {
     let mut client = Polling::open(&stage.host).await;
     client.post("451-[\"args\",1]").await;
     client.start_poll().await;
-    assert_ne!(client.get.answer().await.body, "");
+    assert_ne!(client.get.response().await.body, "");
     assert!(client.is_gone(&stage.host).await);
     drop(client);
     stage.goes_on().await;

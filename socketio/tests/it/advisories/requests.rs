@@ -151,7 +151,7 @@ async fn requests_that_overlap_or_do_not_belong() {
     let mut client = Polling::join(&stage.host).await;
     client.start_poll().await;
     let second = client.post.get(&client.target).await;
-    let first = client.get.answer().await;
+    let first = client.get.response().await;
     assert_eq!(statuses([&first, &second]), [200, 400]);
     assert!(client.is_gone(&stage.host).await);
     drop(client);

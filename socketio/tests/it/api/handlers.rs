@@ -55,7 +55,7 @@ async fn with_all(socket: Socket, text: String) -> Result<Ack<u32>, EventError> 
 
 #[tokio::test(start_paused = true)]
 async fn any_error_is_an_answer() {
-    let lines = Lines::new(Level::INFO);
+    let lines = Lines::new(Level::INFO).await;
     let namespace = Namespace::new("/")
         .on("anyhow", with_anyhow)
         .on("box", with_a_box)
@@ -113,7 +113,7 @@ async fn an_admission_refuses_with_any_error() {
             _ => Ok(()),
         }
     }
-    let lines = Lines::new(Level::INFO);
+    let lines = Lines::new(Level::INFO).await;
     let anyhow = Namespace::with_auth("/anyhow", async |_| Err::<(), _>(anyhow::anyhow!("out of order")));
     let server = TestServer::new(Server::new().namespace(Namespace::with_auth("/", admit)).namespace(anyhow));
     let refusal = async |namespace: &str, auth: Value| {
@@ -132,7 +132,7 @@ async fn an_admission_refuses_with_any_error() {
 
 #[tokio::test(start_paused = true)]
 async fn hooks_may_fail() {
-    let lines = Lines::new(Level::INFO);
+    let lines = Lines::new(Level::INFO).await;
     let namespace = Namespace::new("/hooks")
         .on_connect(async |socket: Socket| {
             socket.join("x".repeat(5000))?;

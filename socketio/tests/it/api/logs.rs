@@ -6,10 +6,13 @@ use std::{
 };
 
 use socketio::{ConnectError, EngineConfig, Event, Handshake, Namespace, Next, Server, ServerConfig, Socket};
-use tokio::time::{Duration, timeout};
+use tokio::{
+    sync::RwLockReadGuard,
+    time::{Duration, timeout},
+};
 use tracing::{Level, subscriber::DefaultGuard};
 
-use crate::support::{Client, Http, Polling, eventually, serve, text};
+use crate::support::{Client, Http, LOG_RATE, Polling, eventually, serve, text};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -17,11 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct Lines {
     bytes: Arc<Mutex<Vec<u8>>>,
-    _guard: Arc<DefaultGuard>,
+    _guard: Arc<(DefaultGuard, RwLockReadGuard<'static, ()>)>,
 }
 
 impl Lines {
-    pub(crate) fn new(level: Level) -> Self {
+    pub(crate) async fn new(level: Level) -> Self {
+        let rate = LOG_RATE.read().await;
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let writer = Writer(bytes.clone());
         let subscriber = tracing_subscriber::fmt()
@@ -29,7 +33,7 @@ impl Lines {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        Self { bytes, _guard: Arc::new(tracing::subscriber::set_default(subscriber)) }
+        Self { bytes, _guard: Arc::new((tracing::subscriber::set_default(subscriber), rate)) }
     }
 
     /// The lines that hold all of these words.
@@ -68,7 +72,7 @@ fn namespace(path: &str) -> Namespace {
 
 #[tokio::test]
 async fn sessions_and_sockets_come_and_go() {
-    let lines = Lines::new(Level::DEBUG);
+    let lines = Lines::new(Level::DEBUG).await;
     let host = serve(Server::new().namespace(namespace("/chat")).namespace(namespace("/"))).await;
     let mut client = Client::open(&host).await;
     let id = client.enter("/chat").await;
@@ -88,7 +92,7 @@ async fn sessions_and_sockets_come_and_go() {
 
 #[tokio::test]
 async fn the_first_of_a_kind_and_namespace_is_a_warning() {
-    let lines = Lines::new(Level::DEBUG);
+    let lines = Lines::new(Level::DEBUG).await;
     let wrapped = namespace("/wrapped").wrap(async |_, event: Event, next: Next<()>| next.run(event).await);
     let refusing =
         Namespace::with_auth("/refusing", async |_: Handshake| Err::<(), _>(ConnectError::new("no ticket")));
@@ -135,7 +139,7 @@ async fn the_first_of_a_kind_and_namespace_is_a_warning() {
 
 #[tokio::test]
 async fn the_default_level_names_the_cause() {
-    let lines = Lines::new(Level::INFO);
+    let lines = Lines::new(Level::INFO).await;
     let config = ServerConfig::default().max_rooms(1_usize).max_namespaces(1_usize).engine(
         EngineConfig::default()
             .max_buffered(1000_usize)

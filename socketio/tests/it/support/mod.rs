@@ -9,8 +9,12 @@ pub(crate) use testkit::{
     waiting::{Heard, Log, log},
     within,
 };
+use tokio::sync::RwLock;
 
 pub(crate) use self::host::{Host, serve, serve_namespace};
+
+/// The limit of log lines per second, which all servers of the process share: a test that uses it up takes it alone.
+pub(crate) static LOG_RATE: RwLock<()> = RwLock::const_new(());
 
 /// Three bytes in base64, as attachments travel by long-polling.
 pub(crate) fn base64([a, b, c]: [u8; 3]) -> String {
