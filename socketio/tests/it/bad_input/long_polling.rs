@@ -107,7 +107,7 @@ async fn the_public_id_of_a_socket_opens_no_session() {
 async fn many_packets_in_one_body_are_taken() {
     let mut arena = Arena::new().await;
     let mut client = Polling::join(&arena.host).await;
-    client.send(["3"; 4096].join("\u{1e}")).await;
+    client.send(vec!["3"; 4096].join("\u{1e}")).await;
     client.post(payload(&[r#"421["mark"]"#])).await;
     assert_eq!(client.poll().await, "431[]");
     arena.is_unharmed().await;
