@@ -19,7 +19,7 @@ pub mod wire;
 pub use self::{
     http::{Http, HttpResponse, UPGRADE},
     polling::{Polling, payload},
-    recorder::Watched,
+    recorder::Recorder,
     stream::{Endpoint, Stream},
     tree::Tree,
     waiting::{eventually, stalls, within},

@@ -7,18 +7,18 @@ use std::{collections::BTreeMap, fmt};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 /// The values that the handles of a server have recorded.
-pub struct Watched {
+pub struct Recorder {
     snapshotter: Snapshotter,
     totals: BTreeMap<String, f64>,
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("totals", &self.totals).finish_non_exhaustive()
+        f.debug_struct("Recorder").field("totals", &self.totals).finish_non_exhaustive()
     }
 }
 
-impl Watched {
+impl Recorder {
     /// Builds something whose handles are those of a recorder of its own.
     pub fn new<T>(build: impl FnOnce() -> T) -> (Self, T) {
         let recorder = DebuggingRecorder::new();

@@ -3,12 +3,12 @@
 #![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "counts are small whole numbers")]
 
 use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumerPolicy};
-use testkit::Watched;
+use testkit::Recorder;
 
 use crate::support::{Http, Polling, Server, WebSocket, eventually, parked};
 
-fn start(config: EngineConfig) -> (Watched, Server) {
-    Watched::new(|| Server::in_memory(config))
+fn start(config: EngineConfig) -> (Recorder, Server) {
+    Recorder::new(|| Server::in_memory(config))
 }
 
 const POLLING: &str = "engineio_sessions{transport=polling}";

@@ -7,7 +7,7 @@ mod spans;
 use std::time::Duration;
 
 use socketio::{Ack, AckError, Event, EventError, Namespace, Next, Server, Socket, testing::TestServer};
-use testkit::Watched;
+use testkit::Recorder;
 use tokio::time::sleep;
 
 async fn work(_: Socket, how: String) -> Result<Ack<String>, EventError> {
@@ -20,8 +20,8 @@ async fn work(_: Socket, how: String) -> Result<Ack<String>, EventError> {
     }
 }
 
-fn start(make: impl FnOnce() -> Namespace) -> (Watched, TestServer) {
-    Watched::new(|| TestServer::new(Server::new().namespace(make())))
+fn start(make: impl FnOnce() -> Namespace) -> (Recorder, TestServer) {
+    Recorder::new(|| TestServer::new(Server::new().namespace(make())))
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn middleware_counts_under_the_event_that_came() {
 
 #[tokio::test(start_paused = true)]
 async fn children_count_under_their_pattern() {
-    let (mut watched, server) = Watched::new(|| {
+    let (mut watched, server) = Recorder::new(|| {
         let game = Namespace::new("/game-{id}").on("move", async |_: Socket, ()| {});
         TestServer::new(Server::new().dynamic(game))
     });
