@@ -6,12 +6,10 @@ use socketio::{Cookie, Cors, EngineConfig, Server, ServerConfig};
 use tokio::io::AsyncWriteExt;
 
 use super::stage::{Stage, engine};
-use crate::support::{Client, Http, Polling, text, within};
+use crate::support::{Client, Http, Polling, UPGRADE, text, within};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// The id of a session, as the query names it.
 fn sid(client: &Polling) -> &str {

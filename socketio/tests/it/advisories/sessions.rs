@@ -1,7 +1,7 @@
 //! Sessions and sockets that were left in the middle of something.
 
 use super::stage::Stage;
-use crate::support::{Client, Polling, text};
+use crate::support::{Client, Polling, UPGRADE, text};
 
 #[tokio::test]
 async fn engineioxide_0_17_4_upgrades_that_are_never_finished() {
@@ -67,8 +67,7 @@ async fn socketioxide_820_answers_that_nobody_waits_for() {
 #[tokio::test]
 async fn netty_socketio_925_handshakes_that_fail() {
     let stage = Stage::new().await;
-    let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\n\
-                Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let head = format!("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n");
     for cut in (0..head.len()).step_by(3) {
         let mut stream = stage.host.connect().await;
         tokio::io::AsyncWriteExt::write_all(&mut stream, &head.as_bytes()[..cut]).await.unwrap();
