@@ -211,7 +211,7 @@ fn takes_less_than(what: &str, factor: u32, other: impl Fn(), run: impl Fn()) {
         for (best, run) in best.iter_mut().zip([&other as &dyn Fn(), &run]) {
             let start = processor_time();
             run();
-            *best = (processor_time() - start).min(*best);
+            *best = processor_time().saturating_sub(start).min(*best);
         }
         if round >= 5 && best[1] < factor * best[0] {
             println!("{what}: {:?} beside {:?}", best[1], best[0]);
