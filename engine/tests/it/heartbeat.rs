@@ -69,7 +69,7 @@ async fn a_poll_that_arrives_when_the_time_is_over_is_too_late() {
         sleep(26 * SECOND).await;
         client.start_poll().await;
         advance(rest * SECOND).await;
-        assert_eq!(client.get.answer().await.status, status, "{rest} s later");
+        assert_eq!(client.get.response().await.status, status, "{rest} s later");
     }
 }
 

@@ -250,7 +250,7 @@ async fn a_poll_that_arrives_together_with_the_upgrade_is_refused() {
         for packet in packets {
             websocket.send(*packet).await;
         }
-        assert_eq!(client.get.answer().await.status, 400);
+        assert_eq!(client.get.response().await.status, 400);
     }
 }
 
