@@ -232,12 +232,12 @@ async fn an_application_that_is_not_ready_delays_the_answer_to_a_post() {
     let body = payload(&["4a", "4pause", "4b", "4pause", "4c"]);
     client.post.start("POST", &client.query, "", &body).await;
     assert_eq!(client.poll().await, "4a");
-    assert!(timeout(Duration::from_secs(5), client.post.answer()).await.is_err());
+    assert!(timeout(Duration::from_secs(5), client.post.response()).await.is_err());
     server.gate().open();
     assert_eq!(client.poll().await, "4b");
     server.gate().open();
     assert_eq!(client.poll().await, "4c");
-    assert_eq!(client.post.answer().await.body, "ok");
+    assert_eq!(client.post.response().await.body, "ok");
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn a_post_that_is_on_its_way_at_the_end_is_not_refused() {
     session.send(&[Frame::text("last words")]).unwrap();
     session.close();
     assert_eq!(server.end().await, CloseReason::ForcedClose);
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
     assert_eq!(client.polled().await, "4last words");
     assert_eq!(client.poll().await, "1");
@@ -93,7 +93,7 @@ async fn a_post_that_is_on_its_way_at_the_end_is_not_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_polls_again_is_forgotten() {
     let mut server = Server::in_memory(EngineConfig::default().close_timeout(Duration::from_secs(3)));
-    let mut client = Polling::open(&server).await;
+    let client = Polling::open(&server).await;
     server.session().await.close();
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     assert_eq!(server.engine.session_count(), 1);
@@ -144,12 +144,12 @@ async fn a_session_that_its_client_closes_answers_one_late_poll() {
 async fn a_poll_and_a_close_may_come_together() {
     let server = server().await;
     for _ in 0..200 {
-        let mut client = Polling::open(&server).await;
+        let client = Polling::open(&server).await;
         let (mut get, mut post) = (Http::connect(&server).await, Http::connect(&server).await);
         post.start("POST", &client.query, "", "1").await;
         get.start("GET", &client.query, "", "").await;
-        assert_eq!(post.answer().await.body, "ok");
-        let polled = get.answer().await;
+        assert_eq!(post.response().await.body, "ok");
+        let polled = get.response().await;
         assert_eq!((polled.status, polled.body.as_str()), (200, "6"));
         assert!(client.is_gone(&server).await);
     }
@@ -165,7 +165,7 @@ async fn a_websocket_is_closed_after_all_messages() {
     for n in 0..1000 {
         assert_eq!(client.text().await, format!("4{n}"));
     }
-    assert_eq!(client.close().await, (1000, "forced close".into()));
+    assert_eq!(client.ended().await, (1000, "forced close".into()));
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     assert_eq!(session.send(&[Frame::text("late")]), Err(SendError::Closed));
     assert_eq!(server.engine.session_count(), 0);
@@ -183,7 +183,7 @@ async fn what_a_client_still_sends_does_not_reset_the_last_messages() {
     }
     assert_eq!(client.text().await.len(), 200_001);
     assert_eq!(client.text().await, "4last words");
-    assert_eq!(client.close().await, (1000, "forced close".into()));
+    assert_eq!(client.ended().await, (1000, "forced close".into()));
     assert_eq!(server.end().await, CloseReason::ForcedClose);
 }
 
@@ -216,7 +216,7 @@ async fn the_close_frame_of_a_client_is_answered() {
     ] {
         let mut client = Wire::open(&server).await;
         client.send(&close).await;
-        assert_eq!(client.close().await, (code, String::new()));
+        assert_eq!(client.ended().await, (code, String::new()));
         assert_eq!(server.end().await, CloseReason::TransportClose);
     }
     assert_eq!(server.engine.session_count(), 0);
@@ -228,7 +228,7 @@ async fn a_client_that_has_its_answer_is_not_waited_for() {
     let mut client = Wire::open(&server).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     client.send(&close_frame(1000)).await;
-    assert_eq!(client.close().await, (1000, String::new()));
+    assert_eq!(client.ended().await, (1000, String::new()));
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks - 1);
 }
 
@@ -238,7 +238,7 @@ async fn a_client_that_goes_on_behind_its_close_frame_has_its_answer() {
     let mut client = Wire::open(&server).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     client.send(&[close_frame(1000), frame(0x81, "4late")].concat()).await;
-    assert_eq!(client.close().await, (1000, String::new()));
+    assert_eq!(client.ended().await, (1000, String::new()));
     // Bytes that nobody reads would reset the connection, and the answer might be lost.
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks);
 }

@@ -11,7 +11,7 @@ use std::{
 use engineio::{EngineConfig, ListenConfig};
 use tokio::net::TcpStream;
 
-use crate::support::{Http, Server, Stream, Wire, eventually, frame};
+use crate::support::{Http, Server, Stream, Wire, eventually, frame, http};
 
 const DESCRIPTORS: u64 = 64;
 
@@ -60,7 +60,7 @@ impl Process {
 }
 
 async fn connect(address: SocketAddr) -> Http {
-    Http::new(Stream::tcp(TcpStream::connect(address).await.unwrap()))
+    http(Stream::tcp(TcpStream::connect(address).await.unwrap()))
 }
 
 #[tokio::test]

@@ -155,5 +155,5 @@ async fn the_path_is_not_looked_at() {
     let server = Server::start(EngineConfig::default()).await;
     let mut http = Http::connect(&server).await;
     http.send("GET /anything?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n").await;
-    assert_eq!(http.answer().await.status, 200);
+    assert_eq!(http.response().await.status, 200);
 }

@@ -65,7 +65,7 @@ async fn a_probe_is_answered_once() {
         let mut websocket = Wire::connect(&server, &polling.upgrade_query()).await;
         websocket.send(frame(0x81, "2probe").repeat(20_000)).await;
         assert_eq!(websocket.text().await, "3probe");
-        assert_eq!(websocket.close().await, (1000, String::new()));
+        assert_eq!(websocket.ended().await, (1000, String::new()));
         polling.send("4alive").await;
         assert_eq!(polling.poll().await, "4alive");
     }

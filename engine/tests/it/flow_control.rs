@@ -52,7 +52,7 @@ async fn a_client_may_be_above_max_buffered_for_the_grace() {
     assert_eq!(server.engine.limit_hits(Limit::SlowConsumerGrace), 1);
     // The message that was begun is whole.
     assert_eq!(client.frame().await.unwrap().1.len(), 1000 * KIB + 1);
-    let (code, reason) = client.close().await;
+    let (code, reason) = client.ended().await;
     assert_eq!(code, 1008);
     assert_eq!(reason, "slow consumer: slow_consumer_grace (30s above 1048576 bytes)");
 }
@@ -163,7 +163,7 @@ async fn a_full_budget_ends_the_session_that_holds_most_for_the_longest_time() {
     assert_eq!(clients[2].frame().await.unwrap().1.len(), MIB / 4 + 1);
     assert!(server.no_more_ends());
     assert_eq!(clients[0].frame().await.unwrap().1.len(), MIB + 1);
-    assert_eq!(clients[0].close().await, (1008, "slow consumer: max_buffered_total (16252928 bytes)".into()));
+    assert_eq!(clients[0].ended().await, (1008, "slow consumer: max_buffered_total (16252928 bytes)".into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +222,7 @@ async fn pings_go_on_while_nothing_is_read() {
     }
     assert!(server.no_more_ends());
     server.gate().open();
-    assert_eq!(polling.post.answer().await.body, "ok");
+    assert_eq!(polling.post.response().await.body, "ok");
     assert_eq!(polling.poll().await, "4heard");
 }
 

@@ -22,7 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{Http, Polling, Server, Stream, eventually, parked};
+use crate::support::{Http, Polling, Server, Stream, eventually, http, parked};
 
 const OPEN: &str = "EIO=4&transport=polling";
 
@@ -58,7 +58,7 @@ async fn all_complete_posts_are_answered() {
     client.post.send("POST /engine.io/ HTTP/1.1\r\nHost: te").await;
     client.post.shut_down().await;
     for _ in bodies {
-        assert_eq!(client.post.answer().await.body, "ok");
+        assert_eq!(client.post.response().await.body, "ok");
     }
     assert_eq!(client.post.rest().await, "");
     let mut got = String::new();
@@ -125,7 +125,7 @@ async fn a_reset_behind_a_poll_frees_its_descriptor() {
         if is_reset {
             stream.set_zero_linger().unwrap();
         }
-        let mut get = Http::new(Stream::tcp(stream));
+        let mut get = http(Stream::tcp(stream));
         get.send(format!("GET /engine.io/?{} HTTP/1.1\r\nHost: test\r\n\r\n{behind}", client.query)).await;
         parked(&session).await;
         get.send(behind).await;

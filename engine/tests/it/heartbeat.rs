@@ -38,7 +38,7 @@ async fn a_silent_websocket_is_closed() {
     let mut client = Wire::open(&server).await;
     let start = Instant::now();
     assert_eq!(client.text().await, "2");
-    assert_eq!(client.close().await, (1008, "ping timeout".into()));
+    assert_eq!(client.ended().await, (1008, "ping timeout".into()));
     assert_eq!(seconds(start), 45);
     assert_eq!(server.end().await, CloseReason::PingTimeout);
     assert_eq!(server.engine.session_count(), 0);
@@ -56,7 +56,7 @@ async fn the_heartbeat_runs_over_sockets_too() {
         client.send(frame(0x81, "3")).await;
     }
     assert_eq!(client.text().await, "2");
-    assert_eq!(client.close().await, (1008, "ping timeout".into()));
+    assert_eq!(client.ended().await, (1008, "ping timeout".into()));
     assert_eq!(server.end().await, CloseReason::PingTimeout);
 }
 
@@ -69,7 +69,7 @@ async fn a_poll_that_arrives_when_the_time_is_over_is_too_late() {
         sleep(26 * SECOND).await;
         client.start_poll().await;
         advance(rest * SECOND).await;
-        assert_eq!(client.get.answer().await.status, status, "{rest} s later");
+        assert_eq!(client.get.response().await.status, status, "{rest} s later");
     }
 }
 
@@ -85,7 +85,7 @@ async fn any_byte_proves_life() {
         client.send([byte]).await;
     }
     assert_eq!(client.text().await, "4slow");
-    assert_eq!(client.close().await, (1008, "ping timeout".into()));
+    assert_eq!(client.ended().await, (1008, "ping timeout".into()));
     assert_eq!(seconds(start), 25 + 11 * 6 + 20);
     assert_eq!(server.end().await, CloseReason::PingTimeout);
 }
@@ -119,7 +119,7 @@ async fn a_polling_client_that_answers_stays() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_polling_client_is_forgotten() {
     let mut server = server();
-    let mut client = Polling::open(&server).await;
+    let client = Polling::open(&server).await;
     let start = Instant::now();
     assert_eq!(server.end().await, CloseReason::PingTimeout);
     assert_eq!(seconds(start), 45);
@@ -153,7 +153,7 @@ async fn a_long_upload_proves_life() {
         client.post.send([byte]).await;
     }
     assert!(server.no_more_ends(), "the session ended during the upload");
-    assert_eq!(client.post.answer().await.body, "ok");
+    assert_eq!(client.post.response().await.body, "ok");
 }
 
 #[tokio::test(start_paused = true)]

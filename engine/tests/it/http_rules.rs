@@ -16,7 +16,7 @@ async fn server() -> Server {
 async fn answer(server: &Server, bytes: impl AsRef<[u8]>) -> HttpResponse {
     let mut http = Http::connect(server).await;
     http.send(bytes).await;
-    http.answer().await
+    http.response().await
 }
 
 /// Checks that the bytes are refused, by an answer that says so in JSON, and that nothing behind them is read.
@@ -24,7 +24,7 @@ async fn refused(server: &Server, bytes: impl AsRef<[u8]>) {
     let text = String::from_utf8_lossy(bytes.as_ref()).into_owned();
     let mut http = Http::connect(server).await;
     http.send(bytes).await;
-    let answer = http.answer().await;
+    let answer = http.response().await;
     assert_eq!((answer.status, &*answer.body), (400, BAD_REQUEST), "{text}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{text}");
     assert_eq!(answer.header("connection"), Some("close"), "{text}");

@@ -42,7 +42,7 @@ async fn closing_the_engine_ends_every_session() {
     let engine = server.engine.clone();
     let closing = tokio::spawn(async move { engine.close().await });
     assert_eq!(websocket.text().await, "4bye");
-    assert_eq!(websocket.close().await, (1001, "server shutting down".into()));
+    assert_eq!(websocket.ended().await, (1001, "server shutting down".into()));
     assert_eq!(polled.polled().await, "1");
     assert_eq!(waiting.poll_to_end().await, "4bye\u{1e}1");
     for _ in 0..3 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engineio::{EngineConfig, ListenConfig};
 use tokio::time::Instant;
 
-use crate::support::{Http, HttpResponse, Server, WebSocket, eventually};
+use crate::support::{Http, HttpResponse, Server, WebSocket, eventually, http};
 
 const OPEN: &str = "EIO=4&transport=polling";
 
@@ -28,7 +28,7 @@ fn headers_of(count: usize) -> String {
 async fn answer(server: &Server, request: &str) -> HttpResponse {
     let mut http = Http::connect(server).await;
     http.send(request).await;
-    http.answer().await
+    http.response().await
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_head_may_take_10_seconds() {
             }
             http.send(end).await;
             if in_time {
-                assert_eq!(http.answer().await.status, 200);
+                assert_eq!(http.response().await.status, 200);
             } else {
                 // Who has sent nothing has nothing to be answered.
                 let answer = if kept { "HTTP/1.1 408 Request Timeout\r\n" } else { "" };
@@ -109,7 +109,7 @@ async fn a_connection_may_be_idle_for_75_seconds() {
     let server = server(ListenConfig::default()).await;
     let mut stream = server.connect().await;
     stream.patience = Duration::from_mins(2);
-    let mut http = Http::new(stream);
+    let mut http = http(stream);
     for _ in 0..3 {
         assert_eq!(http.get(OPEN).await.status, 200);
         tokio::time::sleep(Duration::from_millis(74_990)).await;

@@ -59,7 +59,7 @@ async fn a_message_must_be_complete_in_time() {
         assert_eq!(client.text().await, "4before");
         let start = Instant::now();
         client.send(&part).await;
-        assert_eq!(client.close().await, (1008, "transport error".into()));
+        assert_eq!(client.ended().await, (1008, "transport error".into()));
         assert_eq!(start.elapsed().as_secs(), 30);
         assert_eq!(server.end().await, CloseReason::TransportError);
         assert_eq!(server.engine.limit_hits(Limit::MessageTimeout), 1);
@@ -78,7 +78,7 @@ async fn bytes_one_by_one_and_pings_do_not_gain_time() {
         client.send(frame(0x89, "")).await;
         assert_eq!(client.frame().await, Some((0x8a, Vec::new())));
     }
-    assert_eq!(client.close().await, (1008, "transport error".into()));
+    assert_eq!(client.ended().await, (1008, "transport error".into()));
     assert_eq!(start.elapsed().as_secs(), 30);
     assert_eq!(server.end().await, CloseReason::TransportError);
 }
@@ -135,7 +135,7 @@ async fn a_flood_of_pings_ends_the_session() {
     }
     assert_eq!(client.text().await, "4alive");
     client.send(frame(0x89, "")).await;
-    assert_eq!(client.close().await, (1008, "transport error".into()));
+    assert_eq!(client.ended().await, (1008, "transport error".into()));
     assert_eq!(server.end().await, CloseReason::TransportError);
     assert_eq!(server.engine.limit_hits(Limit::MaxPingsPerSecond), 19);
 }

@@ -25,7 +25,7 @@ async fn pending_sessions_are_limited_exactly_and_the_oldest_gives_way() {
 
     let mut second = Polling::open(&server).await;
     assert_eq!(server.engine.limit_hits(Limit::MaxPendingSessions), 1);
-    assert_eq!(websocket.close().await, (1013, "forced close".into()));
+    assert_eq!(websocket.ended().await, (1013, "forced close".into()));
     assert_eq!(server.end().await, CloseReason::Evicted);
 
     let third = Polling::open(&server).await;
@@ -88,7 +88,7 @@ async fn a_pending_session_gives_way_when_all_places_are_taken() {
 #[tokio::test(start_paused = true)]
 async fn a_pending_session_that_waits_to_tell_its_end_gives_way_too() {
     let mut server = Server::in_memory(EngineConfig::default().max_sessions(1));
-    let mut client = Polling::open(&server).await;
+    let client = Polling::open(&server).await;
     let session = server.session().await;
     session.close();
     assert_eq!(server.end().await, CloseReason::ForcedClose);
@@ -115,7 +115,7 @@ async fn a_flood_of_handshakes_keeps_nobody_out() {
         for _ in 0..FLOOD / 100 {
             attacker.send(request.repeat(100)).await;
             for _ in 0..100 {
-                assert_eq!(attacker.answer().await.status, 200);
+                assert_eq!(attacker.response().await.status, 200);
             }
         }
     };

@@ -10,7 +10,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::{Http, Polling, Server, Stream, UPGRADE, WebSocket};
+use crate::support::{Http, Polling, Server, Stream, UPGRADE, WebSocket, http};
 
 /// Connections in memory, which say where they come from.
 struct Net(mpsc::Receiver<(DuplexStream, SocketAddr)>);
@@ -53,7 +53,7 @@ fn server(config: EngineConfig) -> (Server, impl AsyncFn(&str) -> Http) {
         config,
         ListenConfig::default(),
     );
-    let from = async move |address: &str| Http::new(connect(door.clone(), address.parse().unwrap()).await);
+    let from = async move |address: &str| http(connect(door.clone(), address.parse().unwrap()).await);
     (server, from)
 }
 

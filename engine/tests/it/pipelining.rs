@@ -18,16 +18,16 @@ async fn sessions_that_open_in_one_piece_are_limited_exactly() {
         let mut http = Http::connect(&server).await;
         http.send(OPEN.repeat(1 + limit)).await;
         for _ in 0..=limit {
-            assert_eq!(http.answer().await.status, 200);
+            assert_eq!(http.response().await.status, 200);
         }
         assert_eq!(server.engine.limit_hits(Limit::MaxPipelinedHandshakes), 0);
 
         let mut http = Http::connect(&server).await;
         http.send(OPEN.repeat(18_000)).await;
         for _ in 0..=limit {
-            assert_eq!(http.answer().await.status, 200);
+            assert_eq!(http.response().await.status, 200);
         }
-        let answer = http.answer().await;
+        let answer = http.response().await;
         assert_eq!((answer.status, answer.header("connection")), (429, Some("close")));
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(http.rest().await, "");
@@ -43,16 +43,16 @@ async fn sessions_that_open_one_after_the_other_are_not_limited() {
     let mut http = Http::connect(&server).await;
     for _ in 0..100 {
         http.send(OPEN).await;
-        assert_eq!(http.answer().await.status, 200);
+        assert_eq!(http.response().await.status, 200);
     }
     // Parts of a request before the answer to the one before are not enough.
     let (start, end) = OPEN.split_at(20);
     http.send([OPEN, start].concat()).await;
     for _ in 0..100 {
-        assert_eq!(http.answer().await.status, 200);
+        assert_eq!(http.response().await.status, 200);
         http.send([end, start].concat()).await;
     }
-    assert_eq!(http.answer().await.status, 200);
+    assert_eq!(http.response().await.status, 200);
     assert_eq!(server.engine.session_count(), 201);
 }
 
@@ -71,19 +71,19 @@ async fn other_requests_in_one_piece_do_not_count() {
     let mut http = Http::connect(&server).await;
     http.send(post("4a").repeat(500)).await;
     for _ in 0..500 {
-        assert_eq!(http.answer().await.body, "ok");
+        assert_eq!(http.response().await.body, "ok");
     }
     for _ in 0..2 {
         http.send([&post("4a"), OPEN, &post("4a")].concat()).await;
         for status in [200, 200, 200] {
-            assert_eq!(http.answer().await.status, status);
+            assert_eq!(http.response().await.status, status);
         }
     }
     let websocket =
         format!("GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n");
     http.send([post("4a"), websocket].concat()).await;
-    assert_eq!(http.answer().await.status, 200);
-    assert_eq!(http.answer().await.status, 429);
+    assert_eq!(http.response().await.status, 200);
+    assert_eq!(http.response().await.status, 429);
     assert_eq!(http.rest().await, "");
     assert_eq!(server.engine.session_count(), 3);
 }

@@ -131,7 +131,7 @@ async fn a_body_may_come_in_chunks() {
         client.post.send(part).await;
         tokio::task::yield_now().await;
     }
-    assert_eq!(client.post.answer().await.body, "ok");
+    assert_eq!(client.post.response().await.body, "ok");
     assert_eq!(client.poll().await, "4hello");
 }
 
@@ -144,7 +144,7 @@ async fn requests_may_come_in_one_segment() {
     let poll = head("GET") + "\r\n";
     client.get.send([post.as_str(), &poll, &post, &poll].concat()).await;
     for body in ["ok", "4hello", "ok", "4hello"] {
-        assert_eq!(client.get.answer().await.body, body);
+        assert_eq!(client.get.response().await.body, body);
     }
 }
 

@@ -35,7 +35,7 @@ async fn a_body_may_be_as_large_as_a_message() {
 
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", chunked(&body(MAX)))).await;
-    assert_eq!(client.post.answer().await.body, "ok");
+    assert_eq!(client.post.response().await.body, "ok");
     assert_eq!(client.poll().await, body(MAX));
     assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 0);
 }
@@ -47,7 +47,7 @@ async fn a_body_of_one_byte_more_is_refused_by_its_length() {
     // The body does not even come.
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Content-Length: {}\r\n\r\n", MAX + 1)).await;
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("connection"), Some("close"));
@@ -63,7 +63,7 @@ async fn a_body_of_one_byte_more_is_refused_while_it_comes() {
     let mut client = Polling::open(&server).await;
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", chunked(&body(MAX + 1)))).await;
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
     assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(client.post.rest().await, "");
@@ -88,14 +88,14 @@ async fn the_poll_of_a_client_whose_body_is_too_large_waits_until_it_has_heard_s
             format!("{head}Content-Length: {}\r\n\r\n{}", MAX + 1, body(MAX + 1))
         };
         client.post.send(request).await;
-        let answer = client.post.answer().await;
+        let answer = client.post.response().await;
         assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
         // To the application it is over.
         assert_eq!(server.end().await, CloseReason::TransportError);
         assert_eq!(session.send(&[Frame::text("late")]), Err(SendError::Closed));
-        assert!(timeout(Duration::from_millis(4_900), client.get.answer()).await.is_err());
+        assert!(timeout(Duration::from_millis(4_900), client.get.response()).await.is_err());
         // A client that goes on hears the end by its poll.
-        let answer = client.get.answer().await;
+        let answer = client.get.response().await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "1"));
         assert!(client.is_gone(&server).await);
     }
@@ -191,7 +191,7 @@ async fn start(client: &mut Polling, len: usize) {
 
 /// The answer that a slow client must get now.
 async fn timed_out(server: &mut Server, client: &mut Polling) {
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
     assert_eq!(answer.body, r#"{"code":3,"message":"Request timeout"}"#);
     assert_eq!(server.end().await, CloseReason::TransportError);
@@ -223,7 +223,7 @@ async fn a_body_may_come_at_the_minimum_rate() {
         sleep(SECOND).await;
         client.post.send("x".repeat(1024)).await;
     }
-    assert_eq!(client.post.answer().await.body, "ok");
+    assert_eq!(client.post.response().await.body, "ok");
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,7 +87,7 @@ async fn two_posts_at_once_end_the_session() {
         }
     };
     assert_eq!((answer.status, answer.body.as_str()), (400, ""));
-    assert_eq!(client.post.answer().await.status, 400);
+    assert_eq!(client.post.response().await.status, 400);
     assert_eq!(client.polled().await, "1");
     assert_eq!(server.end().await, CloseReason::TransportError);
 }
@@ -133,7 +133,7 @@ async fn broken_chunks_are_a_bad_request() {
     let mut client = parked_client(&mut server).await;
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n4a\r\nxyz\r\n")).await;
-    assert_eq!(client.post.answer().await.status, 400);
+    assert_eq!(client.post.response().await.status, 400);
     assert_eq!(client.polled().await, "1");
     assert_eq!(server.end().await, CloseReason::TransportError);
 }

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{Http, Polling, Server, Stream, UPGRADE, WebSocket, Wire, frame, parked};
+use crate::support::{Http, Polling, Server, Stream, UPGRADE, WebSocket, Wire, frame, http, parked};
 
 #[tokio::test]
 async fn a_session_knows_its_transport() {
@@ -34,7 +34,7 @@ async fn the_application_knows_the_request() {
     let query = "EIO=4&transport=websocket&reflect=a%20b";
     let stream = TcpStream::connect(server.address()).await.unwrap();
     let told = (format!("/engine.io/?{query}"), Some("test"), Some(stream.local_addr().unwrap()), false);
-    let http = Http::new(Stream::tcp(stream));
+    let http = http(Stream::tcp(stream));
     let mut client = Wire::from_parts(http.upgrade(query).await);
     assert!(client.text().await.starts_with("0{"));
     assert_eq!(client.text().await, format!("4{told:?}"));
@@ -52,11 +52,11 @@ async fn other_servers_can_carry_the_engine() {
         let stream = TokioIo::new(accepted.unwrap().0);
         auto::Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(stream, service).await
     });
-    let mut http = Http::new(Stream::tcp(client.unwrap()));
+    let mut http = http(Stream::tcp(client.unwrap()));
     assert_eq!(http.get("EIO=4&transport=polling").await.status, 200);
     let request = "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n";
     http.send([format!("{request}{UPGRADE}\r\n").into_bytes(), frame(0x81, "4first")].concat()).await;
-    assert_eq!(http.answer().await.status, 101);
+    assert_eq!(http.response().await.status, 101);
     let mut websocket = Wire::from_parts(http.into_parts());
     assert!(websocket.text().await.starts_with("0{"));
     assert_eq!(websocket.text().await, "4first");

@@ -13,7 +13,7 @@ use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-use crate::support::{Echo, Http, HttpResponse, PATH, Polling, Server, Stream};
+use crate::support::{Echo, Http, HttpResponse, PATH, Polling, Server, Stream, http};
 
 /// A connection to a service that hands all it gets to the engine, and the count of that.
 async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
@@ -28,7 +28,7 @@ async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
     tokio::spawn(
         async move { engine.serve(listener, PATH, service, Connections::default(), pending()).await },
     );
-    (Http::new(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
+    (http(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
 }
 
 /// How one request to a session, for which a message waits, is answered; and whether a service heard of it.
@@ -47,7 +47,7 @@ async fn answer_after(
     client.send(&format!("4{message}")).await;
     let (mut http, count) = counted(&server.engine).await;
     http.send(request.replace("PATH", path).replace("SID", &client.sid)).await;
-    let mut answer = http.answer().await;
+    let mut answer = http.response().await;
     answer.headers.remove("date");
     (answer, count.load(Ordering::Relaxed) > 0)
 }
@@ -101,7 +101,7 @@ async fn polls_that_are_answered_by_scripts_need_no_service() {
             .await;
         let (mut http, count) = counted(&server.engine).await;
         http.send(get("").replace("PATH", path).replace("SID", &sid)).await;
-        let mut answer = http.answer().await;
+        let mut answer = http.response().await;
         answer.headers.remove("date");
         assert_eq!(answer.body, r#"___eio[7]("4\u003c/script>");"#);
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));

@@ -40,7 +40,7 @@ async fn what_runs_too_long_is_aborted() {
             async move { engine.close().await }
         });
         for client in [&mut quick, &mut hanging] {
-            assert_eq!(client.close().await, (1001, "server shutting down".into()));
+            assert_eq!(client.ended().await, (1001, "server shutting down".into()));
             assert_eq!(server.end().await, CloseReason::ServerShuttingDown);
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -61,7 +61,7 @@ async fn what_ends_in_time_is_not_aborted() {
         let engine = server.engine.clone();
         async move { engine.close().await }
     });
-    client.close().await;
+    client.ended().await;
     drop(client);
     let shutdown = closing.await.unwrap();
     assert_eq!((shutdown.sessions, shutdown.aborted), (1, 0));
@@ -130,10 +130,10 @@ async fn a_websocket_that_was_let_in_before_the_end_is_told_too() {
         let engine = server.engine.clone();
         let closing = tokio::spawn(async move { engine.close().await });
         for mut http in clients {
-            if http.answer().await.status == 101 {
+            if http.response().await.status == 101 {
                 let mut websocket = Wire::from_parts(http.into_parts());
                 assert!(websocket.text().await.starts_with("0{"));
-                assert_eq!(websocket.close().await.0, 1001);
+                assert_eq!(websocket.ended().await.0, 1001);
                 assert_eq!(server.end().await, CloseReason::ServerShuttingDown);
             }
         }

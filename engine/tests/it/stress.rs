@@ -68,16 +68,16 @@ impl Client {
             }
             let Self { polling: session, posting, .. } = &mut *self;
             tokio::select! {
-                answer = session.get.answer(), if polling => {
+                answer = session.get.response(), if polling => {
                     assert_eq!(answer.status, 200, "{answer:?}");
                     polling = false;
                     answer.body.split('\u{1e}').for_each(|packet| self.receive(packet));
                 }
-                answer = session.post.answer(), if *posting => {
+                answer = session.post.response(), if *posting => {
                     assert_eq!(answer.body, "ok");
                     *posting = false;
                 }
-                answer = async { opening.as_mut().unwrap().answer().await }, if opening.is_some() => {
+                answer = async { opening.as_mut().unwrap().response().await }, if opening.is_some() => {
                     assert_eq!(answer.status, 101);
                     let mut wire = Wire::from_parts(opening.take().unwrap().into_parts());
                     wire.send(frame(0x81, "2probe")).await;

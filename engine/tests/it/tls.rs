@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     listeners::{carries_everything, told},
-    support::{Connect, Http, Server, Stream, WebSocket, eventually},
+    support::{Connect, Server, Stream, WebSocket, eventually, http},
 };
 
 fn certificate() -> CertifiedKey<KeyPair> {
@@ -105,7 +105,7 @@ async fn a_new_certificate_is_for_new_connections() {
     assert!(shake(&old_client, server.address()).await.is_err());
     let new_client = client(new.cert.der(), &TLS13);
     let stream = shake(&new_client, server.address()).await.unwrap();
-    assert_eq!(Http::new(Stream::new(stream)).get("EIO=4&transport=polling").await.status, 200);
+    assert_eq!(http(Stream::new(stream)).get("EIO=4&transport=polling").await.status, 200);
     open.send("4goes on").await;
     assert_eq!(open.text().await, "4goes on");
 

@@ -94,7 +94,7 @@ async fn frames_may_come_in_one_segment() {
     let request =
         format!("GET /engine.io/?{} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n", client.upgrade_query());
     http.send([request.as_bytes(), &frame(0x81, "2probe")].concat()).await;
-    assert_eq!(http.answer().await.status, 101);
+    assert_eq!(http.response().await.status, 101);
     let mut websocket = Wire::from_parts(http.into_parts());
     assert_eq!(websocket.text().await, "3probe");
     websocket.send([frame(0x81, "5"), frame(0x81, "4a"), frame(0x82, [1])].concat()).await;
@@ -178,7 +178,7 @@ async fn an_upgrade_works_after_a_failed_one() {
     let mut client = Polling::open(&server).await;
     let mut failed = Wire::connect(&server, &client.upgrade_query()).await;
     failed.send(frame(0x81, "4too early")).await;
-    assert_eq!(failed.close().await, (1000, String::new()));
+    assert_eq!(failed.ended().await, (1000, String::new()));
     client.send("4waiting").await;
     let mut websocket = WebSocket::upgrade(&server, &client).await;
     assert_eq!(websocket.text().await, "4waiting");
@@ -197,7 +197,7 @@ async fn an_upgrade_that_does_not_come_is_given_up() {
             websocket.send(frame(0x81, "2probe")).await;
             assert_eq!(websocket.text().await, "3probe");
         }
-        assert_eq!(websocket.close().await, (1000, String::new()));
+        assert_eq!(websocket.ended().await, (1000, String::new()));
         assert_eq!(start.elapsed().as_secs(), 10);
         client.send("4alive").await;
         assert_eq!(client.poll().await, "4alive");
@@ -250,7 +250,7 @@ async fn a_poll_that_arrives_together_with_the_upgrade_is_refused() {
         for packet in packets {
             websocket.send(*packet).await;
         }
-        assert_eq!(client.get.answer().await.status, 400);
+        assert_eq!(client.get.response().await.status, 400);
     }
 }
 
@@ -274,7 +274,7 @@ async fn a_websocket_for_a_session_that_has_upgraded_is_closed() {
         let mut second = Wire::connect(&server, &client.upgrade_query()).await;
         session.send(&[Frame::text("not for you")]).unwrap();
         second.send(bytes).await;
-        assert_eq!(second.close().await, (1000, String::new()));
+        assert_eq!(second.ended().await, (1000, String::new()));
         drop(second);
         assert_eq!(websocket.text().await, "4not for you");
     }
@@ -309,7 +309,7 @@ async fn a_post_that_is_on_its_way_at_the_upgrade_is_refused() {
         format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n4l", client.query);
     client.post.send(head).await;
     let mut websocket = WebSocket::upgrade(&server, &client).await;
-    assert_eq!(client.post.answer().await.status, 400);
+    assert_eq!(client.post.response().await.status, 400);
     websocket.send("4x").await;
     assert_eq!(websocket.text().await, "4x");
 }
@@ -325,7 +325,7 @@ async fn a_post_is_never_taken_and_then_forgotten() {
     assert_eq!(websocket.text().await, "3probe");
     client.post.start("POST", &client.query, "", "4message").await;
     websocket.send(frame(0x81, "5")).await;
-    let answer = client.post.answer().await;
+    let answer = client.post.response().await;
     websocket.send(frame(0x81, "4after")).await;
     let first = websocket.text().await;
     assert_eq!(answer.status == 200, first == "4message", "{answer:?}, then {first}");
@@ -347,7 +347,7 @@ async fn the_heartbeat_goes_on_over_the_websocket() {
     let mut client = Polling::open(&server).await;
     assert_eq!(client.poll().await, "2");
     let mut websocket = WebSocket::upgrade(&server, &client).await;
-    assert_eq!(websocket.close().await, (1008, "ping timeout".into()));
+    assert_eq!(websocket.ended().await, (1008, "ping timeout".into()));
 }
 
 #[tokio::test]
@@ -361,7 +361,7 @@ async fn the_end_of_the_session_ends_the_probe() {
     session.send(&[Frame::text("last words")]).unwrap();
     session.close();
     assert_eq!(client.poll_to_end().await, payload(&["4last words", "1"]));
-    assert_eq!(websocket.close().await.0, 1000);
+    assert_eq!(websocket.ended().await.0, 1000);
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     assert_eq!(server.engine.session_count(), 0);
 }
@@ -379,6 +379,6 @@ async fn the_end_of_the_session_waits_for_a_client_that_has_left_polling() {
     assert_eq!(server.end().await, CloseReason::ForcedClose);
     websocket.send(frame(0x81, "5")).await;
     assert_eq!(websocket.text().await, "4last words");
-    assert_eq!(websocket.close().await, (1000, "forced close".into()));
+    assert_eq!(websocket.ended().await, (1000, "forced close".into()));
     assert_eq!(server.engine.session_count(), 0);
 }

@@ -226,7 +226,7 @@ async fn frames_in_the_segment_of_the_handshake_are_not_lost() {
         http.send([request.as_bytes(), &frames[..cut]].concat()).await;
         server.session().await;
         http.send(&frames[cut..]).await;
-        assert_eq!(http.answer().await.status, 101);
+        assert_eq!(http.response().await.status, 101);
         let mut client = Wire::from_parts(http.into_parts());
         assert!(client.text().await.starts_with("0{"));
         assert_eq!(client.text().await, "4first");
@@ -276,7 +276,7 @@ async fn a_close_packet_ends_the_session() {
     let mut server = server().await;
     let mut client = Wire::open(&server).await;
     client.send([frame(0x81, "1"), frame(0x81, "4too late")].concat()).await;
-    assert_eq!(client.close().await, (1000, "transport close".into()));
+    assert_eq!(client.ended().await, (1000, "transport close".into()));
     assert_eq!(server.end().await, CloseReason::TransportClose);
     assert_eq!(server.engine.session_count(), 0);
 }

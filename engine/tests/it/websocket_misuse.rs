@@ -60,7 +60,7 @@ async fn broken_frames_end_with_the_right_code() {
         assert_eq!(client.text().await, "4before", "{name}");
         // As in Node, whose client suite looks at it.
         let reason = if code == 1009 { "" } else { "transport error" };
-        assert_eq!(client.close().await, (code, reason.into()), "{name}");
+        assert_eq!(client.ended().await, (code, reason.into()), "{name}");
         assert_eq!(server.end().await, CloseReason::TransportError, "{name}");
     }
     assert_eq!(server.engine.session_count(), 0);
@@ -73,7 +73,7 @@ async fn a_length_with_its_highest_bit_set_is_refused() {
     let mut server = server().await;
     let mut client = Wire::open(&server).await;
     client.send(announce((1 << 63) + 5)).await;
-    let (code, _) = client.close().await;
+    let (code, _) = client.ended().await;
     assert!(matches!(code, 1002 | 1009), "{code}");
     assert_eq!(server.end().await, CloseReason::TransportError);
 }
@@ -86,7 +86,7 @@ async fn malformed_packets_end_the_session() {
         client.send("4before").await;
         client.send(packet).await;
         assert_eq!(client.text().await, "4before", "{packet:?}");
-        assert_eq!(client.close().await, (1002, "parse error".into()), "{packet:?}");
+        assert_eq!(client.ended().await, (1002, "parse error".into()), "{packet:?}");
         assert_eq!(server.end().await, CloseReason::ParseError, "{packet:?}");
     }
 }
@@ -96,7 +96,7 @@ async fn a_ping_packet_from_the_client_ends_the_session() {
     let mut server = server().await;
     let mut client = WebSocket::open(&server).await;
     client.send("2").await;
-    assert_eq!(client.close().await, (1002, "transport error".into()));
+    assert_eq!(client.ended().await, (1002, "transport error".into()));
     assert_eq!(server.end().await, CloseReason::TransportError);
 }
 
@@ -108,12 +108,12 @@ async fn garbage_behind_the_handshake_ends_only_that_connection() {
         let mut http = Http::connect(&server).await;
         let request = format!("GET /engine.io/?{query} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\ntest");
         http.send(request).await;
-        assert_eq!(http.answer().await.status, 101);
+        assert_eq!(http.response().await.status, 101);
         let mut client = Wire::from_parts(http.into_parts());
         if !query.contains("sid") {
             assert!(client.text().await.starts_with("0{"));
         }
-        let (code, _) = client.close().await;
+        let (code, _) = client.ended().await;
         assert_eq!(code, 1002);
     }
     assert_eq!(server.end().await, CloseReason::TransportError);

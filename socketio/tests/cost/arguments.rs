@@ -13,11 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use serde_json::Value;
 use socketio::{Args, EngineConfig, Namespace, Server, ServerConfig, Socket};
-
-use crate::{
-    lab::Lab,
-    support::{Client, Polling, Tree, binary, payload, text},
+use testkit::{
+    Polling, Tree, WebSocket as Client,
+    frames::{binary, text},
+    payload,
 };
+
+use crate::lab::Lab;
 
 /// The largest message.
 const MAX: usize = 1_000_000;
@@ -209,7 +211,7 @@ fn takes_less_than(what: &str, factor: u32, other: impl Fn(), run: impl Fn()) {
         for (best, run) in best.iter_mut().zip([&other as &dyn Fn(), &run]) {
             let start = processor_time();
             run();
-            *best = (processor_time() - start).min(*best);
+            *best = processor_time().saturating_sub(start).min(*best);
         }
         if round >= 5 && best[1] < factor * best[0] {
             println!("{what}: {:?} beside {:?}", best[1], best[0]);

@@ -8,11 +8,9 @@ use std::sync::{
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use socketio::{BroadcastOperator, Namespace, Server, Socket, ToArgs};
+use testkit::WebSocket as Client;
 
-use crate::{
-    lab::Lab,
-    support::{Client, Host},
-};
+use crate::lab::{Host, Lab};
 
 const FEW: usize = 10;
 const MANY: usize = 1000;

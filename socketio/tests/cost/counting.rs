@@ -1,11 +1,9 @@
 //! To know how many sockets there are costs nothing that grows with them.
 
 use socketio::{Namespace, Server, Socket};
+use testkit::WebSocket as Client;
 
-use crate::{
-    lab::Lab,
-    support::{Client, Host},
-};
+use crate::lab::{Host, Lab};
 
 #[test]
 fn sockets_are_counted_without_an_allocation() {

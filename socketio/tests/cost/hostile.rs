@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use allocation_counter::AllocationInfo;
 use serde_json::Value;
 use socketio::{AckError, Args, Namespace, Server, ServerConfig, Socket};
-use tokio::{io::AsyncWriteExt, task::yield_now};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
-
-use crate::{
-    lab::Lab,
-    support::{Client, Host, Polling, binary, frame, stalls, text, within},
+use testkit::{
+    Polling, WebSocket as Client,
+    frames::{FIN, TEXT, binary, frame, text},
+    stalls, within,
 };
+use tokio::{io::AsyncWriteExt, task::yield_now};
+
+use crate::lab::{Host, Lab};
 
 const MAX_MESSAGE: u64 = 1_000_000;
 
@@ -50,9 +51,8 @@ fn read(lab: &Lab, mut client: Client, frames: Vec<u8>) -> (Client, AllocationIn
     lab.run(async move {
         client.write(frames).await;
         client.write(text(r#"42999["mark"]"#)).await;
-        while client.next().await.is_some_and(|message| {
-            message.is_ok_and(|message| message.to_text().is_ok_and(|text| text != "43999[]"))
-        }) {}
+        while client.next().await.is_ok_and(|message| message.to_text().is_ok_and(|text| text != "43999[]")) {
+        }
         client
     })
 }
@@ -61,7 +61,7 @@ fn read(lab: &Lab, mut client: Client, frames: Vec<u8>) -> (Client, AllocationIn
 fn a_length_alone_allocates_nothing() {
     let lab = lab();
     let mut client = joined(&lab);
-    let mut header = frame(Data::Text, vec![b'x'; 70_000]);
+    let mut header = frame(FIN | TEXT, vec![b'x'; 70_000]);
     header.truncate(14);
     header[2..10].copy_from_slice(&MAX_MESSAGE.to_be_bytes());
     let (_client, info) = lab.run(async move {

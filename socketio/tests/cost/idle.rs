@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use allocation_counter::AllocationInfo;
 use socketio::{Args, EngineConfig, Namespace, Server, ServerConfig, Socket};
+use testkit::{
+    WebSocket as Client,
+    frames::{binary, text},
+};
 use tokio::task::yield_now;
 
-use crate::{
-    lab::Lab,
-    support::{Client, Host, binary, text},
-};
+use crate::lab::{Host, Lab};
 
 const CONNECTIONS: u16 = 200;
 /// What an idle connection in one namespace and one room may hold on to: its task, its session and its socket, the

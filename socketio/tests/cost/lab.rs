@@ -1,15 +1,36 @@
 //! A server that is alone on its thread.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use allocation_counter::{AllocationInfo, measure};
 use socketio::Server;
+use testkit::{Endpoint, Stream, within};
 use tokio::{
+    net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
     task::yield_now,
 };
 
-use crate::support::{Host, serve};
+/// A server that accepts connections.
+pub(crate) struct Host {
+    pub(crate) io: Server,
+    address: SocketAddr,
+}
+
+impl Endpoint for Host {
+    const PATH: &'static str = "/socket.io/";
+
+    async fn connect(&self) -> Stream {
+        Stream::tcp(within(TcpStream::connect(self.address)).await.unwrap())
+    }
+}
+
+async fn serve(io: Server) -> Host {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(io.clone().serve(listener));
+    Host { io, address }
+}
 
 pub(crate) struct Lab {
     /// Runs on the thread of the test, while the test waits for its clients.

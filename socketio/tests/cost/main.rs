@@ -10,6 +10,3 @@ mod hostile;
 mod idle;
 mod lab;
 mod pending;
-#[allow(dead_code, unused_imports, reason = "the other test binary uses the rest")]
-#[path = "../it/support/mod.rs"]
-mod support;

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use socketio::{EngineConfig, Namespace, Server, ServerConfig};
+use testkit::Http;
 
-use crate::{
-    lab::Lab,
-    support::{Host, Http},
-};
+use crate::lab::{Host, Lab};
 
 const PENDING: u32 = 500;
 /// What a session that nobody uses may hold on to.

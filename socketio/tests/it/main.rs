@@ -2,14 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod advisories;
+#[cfg(feature = "testing")]
+mod api;
 mod bad_input;
 mod cluster;
+mod layers;
+#[cfg(all(feature = "metrics", feature = "testing"))]
+mod metrics;
 mod mistakes;
 mod parser;
 mod promises;
 mod recovery;
 mod server;
+mod simulation;
 mod support;
+#[cfg(feature = "testing")]
+mod testing;
 #[cfg(feature = "typescript")]
 mod typescript;
 mod upgrade;

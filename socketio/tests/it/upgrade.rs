@@ -119,7 +119,7 @@ impl Upgrading {
     /// Opens a session that upgrades once so few echoes are still to come.
     async fn open(host: &Host, probe_at: usize) -> Self {
         let mut polling = Polling::open(host).await;
-        polling.send(&["40"]).await;
+        polling.send("40").await;
         let all = |name| {
             let mut packets: Vec<_> = (0..EVENTS).flat_map(|n| packets(name, n)).collect();
             packets.reverse();
@@ -175,12 +175,12 @@ impl Upgrading {
             let Self { polling: session, posting, .. } = &mut *self;
             let probed = OptionFuture::from(probing.as_mut());
             tokio::select! {
-                answer = session.get.answer(), if polling => {
+                answer = session.get.response(), if polling => {
                     assert_eq!(answer.status, 200, "{answer:?}");
                     polling = false;
                     answer.body.split('\u{1e}').for_each(|packet| self.receive_polled(packet));
                 }
-                answer = session.post.answer(), if *posting => {
+                answer = session.post.response(), if *posting => {
                     assert_eq!(answer.body, "ok");
                     *posting = false;
                 }

@@ -1,17 +1,15 @@
-//! An echo server, and clients that can also be rude.
+//! An echo server, and the clients for it, which can also be rude.
 
 mod app;
-mod http;
-mod polling;
 mod server;
-mod websocket;
-mod wire;
+
+pub(crate) use testkit::{
+    Http, HttpResponse, Polling, Stream, UPGRADE, WebSocket, Wire, eventually,
+    frames::{close_frame, frame},
+    payload,
+};
 
 pub(crate) use self::{
     app::Echo,
-    http::{Http, HttpResponse, UPGRADE},
-    polling::{Polling, payload},
-    server::{Connect, PATH, Server, Stream, eventually, parked},
-    websocket::WebSocket,
-    wire::{Wire, close_frame, frame},
+    server::{Connect, PATH, Server, http, parked},
 };

@@ -1,19 +1,11 @@
 //! A server, and how to reach it.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use engineio::{CloseReason, Connections, Engine, EngineConfig, ListenConfig, Listener, SessionHandle};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use testkit::{Endpoint, Http, Stream, eventually, waiting::PATIENCE};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -22,8 +14,6 @@ use tokio::{
 
 use super::app::{Echo, Gate};
 
-/// Nothing on this machine takes that long.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Where polls and POSTs need no service.
 pub(crate) const PATH: &str = "/engine.io/";
 /// How a client reaches the server.
@@ -48,6 +38,14 @@ enum Place {
     },
     /// The size of the buffers.
     Memory(usize),
+}
+
+impl Endpoint for Server {
+    const PATH: &'static str = PATH;
+
+    async fn connect(&self) -> Stream {
+        self.connect().await
+    }
 }
 
 impl Server {
@@ -147,7 +145,9 @@ impl Server {
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(theirs), service);
                 tokio::spawn(connection.with_upgrades());
-                Stream { io: Box::new(ours), patience: VIRTUAL_PATIENCE }
+                let mut stream = Stream::new(ours);
+                stream.patience = VIRTUAL_PATIENCE;
+                stream
             }
         }
     }
@@ -180,66 +180,9 @@ impl Server {
     }
 }
 
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// The client's side of a connection.
-pub(crate) struct Stream {
-    io: Box<dyn Io>,
-    /// How long a client waits before it fails its test.
-    pub(crate) patience: Duration,
-}
-
-impl Stream {
-    pub(crate) fn tcp(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
-        Self::new(stream)
-    }
-
-    pub(crate) fn new(io: impl Io + 'static) -> Self {
-        Self { io: Box::new(io), patience: PATIENCE }
-    }
-
-    /// Reads more into the buffer; false at the end. A reset is an end, too.
-    pub(crate) async fn read_more(&mut self, received: &mut Vec<u8>) -> bool {
-        let read = timeout(self.patience, self.io.read_buf(received)).await;
-        read.expect("bytes in time").unwrap_or(0) > 0
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// Waits until the condition holds, by letting all others run.
-pub(crate) async fn eventually(mut condition: impl FnMut() -> bool) {
-    let wait = async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, wait).await.expect("the condition holds in time");
+/// Uses a connection for requests.
+pub(crate) fn http(stream: Stream) -> Http {
+    Http::new(stream, PATH)
 }
 
 /// Waits until a poll is parked, or until the WebSocket has nothing left to write: the task of the session sleeps.

@@ -66,7 +66,7 @@ async fn a_flood_of_handshakes_keeps_nobody_out() {
             assert_eq!(client.ask(r#"421["mark"]"#).await, "431[]");
         }
         let mut polling = Polling::join(&arena.host).await;
-        polling.send(&[r#"421["mark"]"#]).await;
+        polling.send(r#"421["mark"]"#).await;
         assert_eq!(polling.poll().await, "431[]");
     }
 }
@@ -98,6 +98,6 @@ async fn clients_that_have_joined_do_not_give_way() {
     assert_eq!(first.ended().await, (1013, "forced close".into()));
     assert_eq!(arena.host.io.limit_hits(Limit::MaxPendingSessions), 1);
     assert_eq!(websocket.ask(r#"421["mark"]"#).await, "431[]");
-    polling.send(&[r#"421["mark"]"#]).await;
+    polling.send(r#"421["mark"]"#).await;
     assert_eq!(polling.poll().await, "431[]");
 }

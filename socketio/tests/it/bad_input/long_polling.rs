@@ -7,7 +7,7 @@ use crate::support::{Http, Polling, payload};
 async fn polled_after(arena: &Arena, packets: &[&str]) -> String {
     let mut client = Polling::join(&arena.host).await;
     client.start_poll().await;
-    client.send(packets).await;
+    client.send(payload(packets)).await;
     let polled = client.polled().await;
     assert!(client.is_gone(&arena.host).await, "{packets:?}");
     polled
@@ -83,7 +83,7 @@ async fn requests_that_are_no_protocol_are_refused_with_the_code_of_the_referenc
         }
         arena.is_unharmed().await;
     }
-    client.send(&[r#"421["mark"]"#]).await;
+    client.send(r#"421["mark"]"#).await;
     assert_eq!(client.poll().await, "431[]", "the session is none the worse");
 }
 
@@ -91,7 +91,7 @@ async fn requests_that_are_no_protocol_are_refused_with_the_code_of_the_referenc
 async fn the_public_id_of_a_socket_opens_no_session() {
     let mut arena = Arena::new().await;
     let mut client = Polling::open(&arena.host).await;
-    client.send(&["40"]).await;
+    client.send("40").await;
     let connect = client.poll().await;
     let id = connect.strip_prefix(r#"40{"sid":""#).and_then(|rest| rest.strip_suffix(r#""}"#)).unwrap();
     for (method, body) in [("GET", ""), ("POST", r#"42["args","transfer"]"#)] {
@@ -107,7 +107,7 @@ async fn the_public_id_of_a_socket_opens_no_session() {
 async fn many_packets_in_one_body_are_taken() {
     let mut arena = Arena::new().await;
     let mut client = Polling::join(&arena.host).await;
-    client.send(&vec!["3"; 4096]).await;
+    client.send(vec!["3"; 4096].join("\u{1e}")).await;
     client.post(payload(&[r#"421["mark"]"#])).await;
     assert_eq!(client.poll().await, "431[]");
     arena.is_unharmed().await;

@@ -1,10 +1,9 @@
 //! Packets that the protocol forbids.
 
 use socketio::{CloseReason, Namespace, Server, Socket};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use super::arena::Arena;
-use crate::support::{Client, binary, eventually, frame, log, serve, text};
+use crate::support::{Client, FIN, TEXT, binary, eventually, frame, log, serve, text};
 
 #[tokio::test]
 async fn malformed_packets_end_the_session() {
@@ -144,9 +143,9 @@ async fn what_is_no_engine_packet_ends_the_session() {
 #[tokio::test]
 async fn frames_that_break_the_rules_end_the_session() {
     let mut arena = Arena::new().await;
-    let invalid_utf8 = frame(Data::Text, b"42[\"args\",\"\xff\"]");
+    let invalid_utf8 = frame(FIN | TEXT, b"42[\"args\",\"\xff\"]");
     arena.ends("invalid UTF-8", &[invalid_utf8], 1007, CloseReason::TransportError).await;
-    let overlong = frame(Data::Text, b"42[\"args\",\"\xc0\x80\"]");
+    let overlong = frame(FIN | TEXT, b"42[\"args\",\"\xc0\x80\"]");
     arena.ends("overlong UTF-8", &[overlong], 1007, CloseReason::TransportError).await;
     let unmasked = vec![0x81, 1, b'3'];
     arena.ends("no mask", &[unmasked], 1002, CloseReason::TransportError).await;

@@ -1,10 +1,9 @@
 //! Messages at their limits, and one byte above.
 
 use socketio::{CloseReason, EngineConfig, ServerConfig};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use super::arena::Arena;
-use crate::support::{Polling, binary, frame, text};
+use crate::support::{BINARY, FIN, Polling, binary, frame, text};
 
 /// An event whose frame holds so many bytes.
 fn event_of(len: usize) -> String {
@@ -34,7 +33,7 @@ async fn frames_are_limited_exactly() {
 async fn a_huge_frame_is_refused_by_its_header() {
     let mut arena = Arena::new().await;
     for len in [1_000_001_u64, 1 << 32, (1 << 63) - 1] {
-        let mut header = frame(Data::Binary, vec![0; 70_000]);
+        let mut header = frame(FIN | BINARY, vec![0; 70_000]);
         header.truncate(14);
         header[2..10].copy_from_slice(&len.to_be_bytes());
         arena.ends("a header", &[header], 1009, CloseReason::TransportError).await;
@@ -47,7 +46,7 @@ async fn bodies_are_limited_exactly() {
         let mut arena = Arena::with_config(config).await;
         let mut client = Polling::join(&arena.host).await;
         let body = event_of(limit);
-        client.send(&[&body]).await;
+        client.send(&body).await;
         assert_eq!(client.poll().await, body);
         assert_eq!(client.post(event_of(limit + 1)).await.status, 413);
         assert!(client.is_gone(&arena.host).await);

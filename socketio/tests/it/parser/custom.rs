@@ -139,7 +139,7 @@ async fn a_broadcast_is_encoded_once_for_all_transports() {
     let (host, parser) = host().await;
     let mut clients = [join(&host).await, join(&host).await, join(&host).await];
     let mut polling = Polling::open(&host).await;
-    polling.send(&["4Connect /", "4"]).await;
+    polling.send(payload(&["4Connect /", "4"])).await;
     assert!(polling.poll().await.contains("4Connect /"));
     let before = parser.encoded.load(Ordering::Relaxed);
     host.io.emit("news", "tea").unwrap();

@@ -67,7 +67,7 @@ async fn a_broadcast_reaches_both_transports() {
     let host = host().await;
     let mut client = join(&host).await;
     let mut polling = Polling::open(&host).await;
-    polling.send(&["bgqR0eXBlAKNuc3ChLw=="]).await;
+    polling.send("bgqR0eXBlAKNuc3ChLw==").await;
     assert!(polling.poll().await.starts_with('b'));
     client.send_binary(&event(b"\x92\xa5share\xc4\x03abc")).await;
     assert_eq!(client.binary().await, event(b"\x92\xa6shared\xc4\x03abc"));

@@ -192,17 +192,17 @@ async fn eventually_or(times: usize, condition: impl Fn() -> bool) {
 async fn the_client_polls() {
     let (host, mut connected, _leaving, mut left) = host(config()).await;
     let mut client = Polling::join(&host).await;
-    client.send(&["41"]).await;
+    client.send("41").await;
     assert_eq!(left.next().await.reason, DisconnectReason::ClientNamespaceDisconnect);
-    client.send(&["1"]).await;
+    client.send("1").await;
 
     let mut client = Polling::join(&host).await;
-    client.send(&["1"]).await;
+    client.send("1").await;
     assert_eq!(left.next().await.reason.as_str(), "transport close");
 
     let mut client = Polling::join(&host).await;
     client.start_poll().await;
-    client.send(&["40"]).await;
+    client.send("40").await;
     assert_eq!(client.polled().await, "1", "a second CONNECT breaks the protocol");
     assert_eq!(left.next().await.reason, DisconnectReason::Closed(CloseReason::Violation));
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use socketio::{Ack, ConnectError, Handshake, Namespace, Server, Socket};
 use tokio::sync::Semaphore;
 
-use crate::support::{Client, Host, Log, Polling, log, serve, serve_namespace, text};
+use crate::support::{Client, Host, Log, Polling, log, payload, serve, serve_namespace, text};
 
 #[tokio::test]
 async fn an_event_in_the_same_segment_as_everything_before_it_is_handled() {
@@ -23,7 +23,7 @@ async fn an_event_in_the_same_post_as_connect_is_handled() {
     let host = serve_namespace(Namespace::new("/").on("first", async |_, n: u32| Ack(n))).await;
     for n in 0..100 {
         let mut client = Polling::open(&host).await;
-        client.send(&["40", &format!(r#"420["first",{n}]"#)]).await;
+        client.send(payload(&["40", &format!(r#"420["first",{n}]"#)])).await;
         let polled = client.poll().await;
         let (connect, answer) = polled.split_once('\u{1e}').unwrap();
         assert!(connect.starts_with(r#"40{"sid":""#));

@@ -119,7 +119,7 @@ async fn many_clients_that_come_and_go_leave_nothing() {
     }
     let mut polling = Polling::join(&host).await;
     assert_eq!(host.io.socket_count("/"), 1);
-    polling.send(&["1"]).await;
+    polling.send("1").await;
     host.deserted("/").await;
 }
 

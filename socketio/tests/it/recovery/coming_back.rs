@@ -326,7 +326,7 @@ async fn it_works_over_polling() {
     noticed(&host).await;
     first.namespace().emit("e", &1).unwrap();
     let mut polling = Polling::open(&host).await;
-    polling.send(&[&format!("40{}", gone.auth)]).await;
+    polling.send(&format!("40{}", gone.auth)).await;
     let payload = polling.poll().await;
     let (answer, event) = payload.split_once('\u{1e}').unwrap();
     assert!(answer.starts_with("40{") && answer.contains(&gone.sid) && answer.contains(&gone.pid));

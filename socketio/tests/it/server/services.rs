@@ -32,7 +32,7 @@ async fn works(host: &Host, home: u16) {
     let mut client = Client::join(host).await;
     assert_eq!(client.ask(r#"421["echo","a"]"#).await, r#"431["a"]"#);
     let mut polling = Polling::join(host).await;
-    polling.send(&[r#"421["echo","b"]"#]).await;
+    polling.send(r#"421["echo","b"]"#).await;
     assert_eq!(polling.poll().await, r#"431["b"]"#);
     let mut upgraded = Client::connect(host, &polling.upgrade_query()).await;
     assert_eq!(upgraded.ask("2probe").await, "3probe");

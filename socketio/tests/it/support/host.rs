@@ -3,18 +3,25 @@
 use std::{io, net::SocketAddr};
 
 use socketio::{Namespace, Server};
+use testkit::{Endpoint, Stream, eventually, within};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-
-use super::{eventually, within};
 
 /// A server that accepts connections.
 pub(crate) struct Host {
     pub(crate) io: Server,
     pub(crate) address: SocketAddr,
     pub(crate) serving: JoinHandle<io::Result<()>>,
+}
+
+impl Endpoint for Host {
+    const PATH: &'static str = "/socket.io/";
+
+    async fn connect(&self) -> Stream {
+        Stream::tcp(self.connect().await)
+    }
 }
 
 pub(crate) async fn serve(io: Server) -> Host {

@@ -1,19 +1,24 @@
-//! Servers on a socket of this machine, clients that can also be rude, and ways to wait without sleeping.
+//! Servers on a socket of this machine, the clients for them, and ways to wait without sleeping.
 
-mod client;
-mod frames;
 mod host;
-mod http;
-mod polling;
-mod tree;
-mod waiting;
 
-pub(crate) use self::{
-    client::Client,
-    frames::{binary, frame, text},
-    host::{Host, serve, serve_namespace},
-    http::{Http, HttpResponse},
-    polling::{Polling, base64, payload},
-    tree::Tree,
-    waiting::{Heard, Log, eventually, log, stalls, within},
+pub(crate) use testkit::{
+    Http, HttpResponse, Polling, Tree, UPGRADE, WebSocket as Client, eventually,
+    frames::{BINARY, FIN, TEXT, binary, frame, text},
+    payload, stalls,
+    waiting::{Heard, Log, log},
+    within,
 };
+use tokio::sync::RwLock;
+
+pub(crate) use self::host::{Host, serve, serve_namespace};
+
+/// The limit of log lines per second, which all servers of the process share: a test that uses it up takes it alone.
+pub(crate) static LOG_RATE: RwLock<()> = RwLock::const_new(());
+
+/// Three bytes in base64, as attachments travel by long-polling.
+pub(crate) fn base64([a, b, c]: [u8; 3]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u32::from_be_bytes([0, a, b, c]);
+    [18, 12, 6, 0].map(|shift| char::from(DIGITS[(bits >> shift) as usize & 63])).iter().collect()
+}

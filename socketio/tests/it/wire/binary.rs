@@ -197,10 +197,10 @@ async fn long_polling_carries_attachments_as_base64() {
     let packet = whole(r#"452-["args",<0>,<1>]"#);
     let parts = [&packet, &first, &second].map(String::as_str);
     // In one body, and in one for each packet.
-    client.send(&parts).await;
+    client.send(payload(&parts)).await;
     assert_eq!(client.poll().await, payload(&parts));
     for part in parts {
-        client.send(&[part]).await;
+        client.send(part).await;
     }
     assert_eq!(client.poll().await, payload(&parts));
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use socketio::{Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 
-use crate::support::{Client, Host, Http, Polling, serve, serve_namespace};
+use crate::support::{Client, Host, Http, Polling, payload, serve, serve_namespace};
 
 async fn door(handshake: Handshake) -> Result<String, ConnectError> {
     match handshake.auth::<Value>()? {
@@ -116,7 +116,7 @@ async fn an_unknown_namespace_is_refused_and_the_connection_goes_on() {
 async fn long_polling_carries_the_same_packets() {
     let host = host().await;
     let mut client = Polling::open(&host).await;
-    client.send(&["40/nowhere,", "40", r#"421["path"]"#]).await;
+    client.send(payload(&["40/nowhere,", "40", r#"421["path"]"#])).await;
     let polled = client.poll().await;
     let packets: Vec<&str> = polled.split('\u{1e}').collect();
     let [refused, connected, answer] = packets[..] else { panic!("{polled}") };

@@ -102,6 +102,6 @@ async fn auth_that_does_not_fit_is_a_refusal_that_says_so() {
     assert_eq!(client.ask(r#"420["name"]"#).await, r#"430["Ada"]"#);
 
     let mut polling = Polling::open(&host).await;
-    polling.send(&["40"]).await;
+    polling.send("40").await;
     assert!(polling.poll().await.starts_with(r#"44{"message":"invalid auth: "#));
 }

@@ -1,0 +1,28 @@
+//! Raw clients for the tests of the servers, ways to wait, and the check of the layers of a crate.
+//!
+//! The clients send exactly the bytes that they are given, over any stream. This crate knows nothing of `engineio` and
+//! `socketio`, so that both can use it in their tests.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
+
+pub mod frames;
+pub mod http;
+pub mod layers;
+pub mod polling;
+pub mod recorder;
+pub mod stream;
+pub mod tree;
+pub mod waiting;
+pub mod websocket;
+pub mod wire;
+
+pub use self::{
+    http::{Http, HttpResponse, UPGRADE},
+    polling::{Polling, payload},
+    recorder::Recorder,
+    stream::{Endpoint, Stream},
+    tree::Tree,
+    waiting::{eventually, stalls, within},
+    websocket::WebSocket,
+    wire::Wire,
+};
