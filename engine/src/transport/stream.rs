@@ -5,6 +5,7 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use hyper::upgrade::Upgraded;
@@ -92,16 +93,9 @@ impl Stream {
     /// Returns `true` if the client has closed or reset the connection, as far as the kernel knows without a
     /// read.
     pub(crate) fn is_closed(&self) -> bool {
-        let tcp = match &self.io {
-            Io::Tcp(stream) => Some(stream),
-            Io::Other(stream) => tcp_of(&**stream),
-        };
-        let Some(tcp) = tcp else { return false };
-        let cx = &mut Context::from_waker(Waker::noop());
-        match pin!(tcp.ready(Interest::READABLE)).poll(cx) {
-            Poll::Ready(Ok(ready)) => ready.is_read_closed(),
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
+        match &self.io {
+            Io::Tcp(stream) => is_read_closed(stream),
+            Io::Other(stream) => tcp_of(&**stream as &dyn Any).is_some_and(is_read_closed),
         }
     }
 
@@ -145,13 +139,30 @@ impl Stream {
 }
 
 /// Returns the TCP stream below a stream of a known type.
-fn tcp_of(stream: &dyn ReadWrite) -> Option<&TcpStream> {
-    let stream = stream as &dyn Any;
+fn tcp_of(stream: &dyn Any) -> Option<&TcpStream> {
     #[cfg(feature = "tls")]
     if let Some(stream) = stream.downcast_ref::<tokio_rustls::server::TlsStream<TcpStream>>() {
         return Some(stream.get_ref().0);
     }
     stream.downcast_ref()
+}
+
+/// The interval at which a connection that is not read is checked for the end of the client.
+pub(crate) const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Returns `true` if the client has closed or reset a connection, as far as the kernel knows without a read. Returns
+/// `false` if the connection is not over TCP.
+pub(crate) fn is_closed(io: &dyn Any) -> bool {
+    tcp_of(io).is_some_and(is_read_closed)
+}
+
+fn is_read_closed(tcp: &TcpStream) -> bool {
+    let cx = &mut Context::from_waker(Waker::noop());
+    match pin!(tcp.ready(Interest::READABLE)).poll(cx) {
+        Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+        Poll::Ready(Err(_)) => true,
+        Poll::Pending => false,
+    }
 }
 
 /// Returns the stream below a connection upgraded by hyper or hyper-util, and the bytes read beyond the

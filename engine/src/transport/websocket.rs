@@ -221,35 +221,33 @@ impl WebSocket {
         }
     }
 
-    /// Returns `true` if bytes were kept that may contain a complete frame.
-    pub(crate) fn has_unread(&self) -> bool {
-        self.unread_ready
-    }
-
-    /// Returns the input to decode: kept bytes that may contain a complete frame, or else the bytes of one read, after
-    /// the start of a frame that was kept. Returns `None` if the client has closed its side.
+    /// Reads once, unless kept bytes may contain a complete frame. Returns `None` if the client has closed its side.
     ///
-    /// The input lies in `buffer`, or in `kept` if there were kept bytes. The caller decodes the input in place and
-    /// returns the rest with [`keep`](Self::keep).
+    /// The input to decode is the returned slice, or [`take_kept`](Self::take_kept) if that is not empty. The caller
+    /// decodes it in place and returns the rest with [`keep`](Self::keep).
     #[inline]
     pub(crate) fn poll_read<'a>(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &'a mut [u8],
-        kept: &'a mut Vec<u8>,
     ) -> Poll<Option<&'a mut [u8]>> {
-        if !self.unread_ready {
-            let read = match ready!(self.stream.poll_read(cx, buffer)) {
-                Ok(read) if read > 0 => &mut buffer[..read],
-                _ => return Poll::Ready(None),
-            };
-            if self.tail.is_empty() {
-                return Poll::Ready(Some(read));
-            }
+        if self.unread_ready {
+            return Poll::Ready(Some(&mut []));
+        }
+        let read = match ready!(self.stream.poll_read(cx, buffer)) {
+            Ok(read) if read > 0 => &mut buffer[..read],
+            _ => return Poll::Ready(None),
+        };
+        if !self.tail.is_empty() {
+            // The start of a frame was kept.
             self.tail.extend_from_slice(read);
         }
-        *kept = std::mem::take(&mut self.tail);
-        Poll::Ready(Some(kept))
+        Poll::Ready(Some(read))
+    }
+
+    /// Removes the kept bytes.
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.tail)
     }
 
     /// Keeps input that was not decoded.

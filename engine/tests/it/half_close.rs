@@ -117,7 +117,20 @@ async fn the_end_of_a_client_that_polls_ends_the_session() {
 
 #[tokio::test]
 async fn a_reset_behind_a_poll_frees_its_descriptor() {
-    for (behind, is_reset) in [("", true), ("\r\n", true), ("G", true), ("GET / HTTP/1.1\r\n", false)] {
+    // As many bytes as a head may have are read, and then none.
+    let max_head = ListenConfig::default().max_head;
+    let [fits, full, more] = [max_head - 1, max_head, 2 * max_head].map(|len| "x".repeat(len));
+    for (behind, is_reset) in [
+        ("", true),
+        ("\r\n", true),
+        ("G", true),
+        ("GET / HTTP/1.1\r\n", false),
+        (&fits, true),
+        (&full, true),
+        (&full, false),
+        (&more, true),
+        (&more, false),
+    ] {
         let mut server = server().await;
         let client = Polling::open(&server).await;
         let session = server.session().await;
@@ -130,7 +143,7 @@ async fn a_reset_behind_a_poll_frees_its_descriptor() {
         parked(&session).await;
         get.send(behind).await;
         drop(get);
-        assert_eq!(server.end().await, CloseReason::TransportError, "{behind:?}");
+        assert_eq!(server.end().await, CloseReason::TransportError, "{} bytes", behind.len());
         // Those of the client that opened the session.
         eventually(|| server.connections().open() == 2).await;
     }

@@ -39,7 +39,7 @@ use crate::{
     },
     session::admission::Pipelined,
     transport::{
-        stream::Stream,
+        stream::{CLOSED_CHECK_INTERVAL, Stream, is_closed},
         thread_buffers::with_read_buffer,
         upgrade::{OnUpgradeFn, SessionTask, UpgradeSlot, UpgradedParts},
     },
@@ -332,7 +332,7 @@ impl<L: Listener, S> Connection<L, S> {
         } else {
             room = self.connections.config().max_head.saturating_sub(self.input.len());
             if room == 0 {
-                return Poll::Pending;
+                return if is_safe { self.poll_closed(cx) } else { Poll::Pending };
             }
         }
         with_read_buffer(|buffer| {
@@ -351,6 +351,18 @@ impl<L: Listener, S> Connection<L, S> {
             self.input.extend_from_slice(&received[used..]);
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// Fails once the client has closed the connection. While the input is full, nothing is read, so only the kernel
+    /// knows.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if is_closed(&self.io) {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.clock.set(CLOSED_CHECK_INTERVAL);
+            ready!(self.clock.poll(cx));
+        }
     }
 
     /// Prepares a request for the service.

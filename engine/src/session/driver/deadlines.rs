@@ -1,10 +1,7 @@
 //! The deadlines of a session, which are those of the heartbeat, paused reading, slow clients and the
 //! application.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
@@ -20,11 +17,8 @@ use crate::{
         application::{Application, Connection},
         mailbox::SessionHandle,
     },
-    transport::{peer_timeouts::Expired, websocket::WebSocket},
+    transport::{peer_timeouts::Expired, stream::CLOSED_CHECK_INTERVAL, websocket::WebSocket},
 };
-
-/// While reading is paused, the interval at which the connection is checked for a disconnect of the client.
-const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The state of paused reading.
 pub(super) struct Pause {

@@ -39,10 +39,9 @@ impl<A: Application> Driver<A> {
 
     fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> bool {
         let Some(websocket) = &mut self.websocket else { return false };
-        let (is_read, mut kept) = (!websocket.has_unread(), Vec::new());
-        let input = match websocket.poll_read(cx, buffer, &mut kept) {
+        let read = match websocket.poll_read(cx, buffer) {
             Poll::Pending => return false,
-            Poll::Ready(Some(input)) => input,
+            Poll::Ready(Some(read)) => read,
             Poll::Ready(None) => {
                 self.websocket = None;
                 let input = Input::Disconnected { request: Request::Probe, error: false };
@@ -50,10 +49,12 @@ impl<A: Application> Driver<A> {
                 return true;
             }
         };
-        if is_read {
+        let mut kept = websocket.take_kept();
+        if !read.is_empty() {
             self.budget = self.budget.saturating_sub(PASS_COST);
             self.session.record_activity(now.into_std());
         }
+        let input = if kept.is_empty() { read } else { &mut *kept };
         let used = self.decode(cx, now, input);
         if let Some(websocket) = &mut self.websocket {
             websocket.keep(&input[used..]);

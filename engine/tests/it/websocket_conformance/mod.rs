@@ -8,11 +8,12 @@ mod client;
 mod deflate;
 mod utf8;
 
+use engineio::EngineConfig;
+
 use self::client::{
     BINARY, CLOSE, CONTINUE, Client, Cut, FIN, Got, PING, PONG, TEXT, check, close, fragments, frame, packet,
     pong, said, serve, text,
 };
-use engineio::EngineConfig;
 
 async fn server() -> String {
     serve(EngineConfig::default()).await
