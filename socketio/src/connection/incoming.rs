@@ -117,7 +117,7 @@ impl Connection {
         if max_depth < MAX_DEPTH && !payload.is_empty() {
             json::check_depth(payload, max_depth).map_err(|_| Violation::InvalidPayload)?;
         }
-        let backpressured = self.is_backpressured();
+        let capacity = self.capacity();
         let membership = &mut self.memberships[at];
         match kind {
             Kind::Ack => {
@@ -127,7 +127,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            Kind::Event if membership.may_start(backpressured) => {
+            Kind::Event if membership.may_start(capacity) => {
                 self.event(at, id, payload, &mut attachments, cx)
             }
             Kind::Event => {

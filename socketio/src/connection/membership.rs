@@ -15,6 +15,17 @@ use crate::{
     namespace::dispatch::{ConnectFuture, Member, MemberKey},
 };
 
+/// The handlers that a connection may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Capacity {
+    /// The client has not read the replies to earlier events, so no handler starts.
+    None,
+    /// The connection runs `max_pending_acks` handlers, so each socket is limited to `max_in_flight`.
+    InFlight,
+    /// Handlers that wait for an acknowledgement of their client do not count against `max_in_flight`.
+    Full,
+}
+
 /// The memberships of a client, with their queued packets.
 #[derive(Default)]
 pub(crate) struct Memberships {
@@ -163,9 +174,9 @@ impl Memberships {
     }
 
     /// Removes and returns the next packet, if it may be handled now.
-    pub(crate) fn dequeue(&mut self, at: usize, backpressured: bool) -> Option<QueuedItem> {
+    pub(crate) fn dequeue(&mut self, at: usize, capacity: Capacity) -> Option<QueuedItem> {
         let membership = &mut self.list[at];
-        if membership.queue.is_empty() || !membership.may_dequeue(backpressured) {
+        if membership.queue.is_empty() || !membership.may_dequeue(capacity) {
             return None;
         }
         let item = membership.queue.pop_front()?;
@@ -266,14 +277,18 @@ impl Membership {
     }
 
     /// Returns `true` if an event that arrives now is handled immediately.
-    pub(crate) fn may_start(&self, backpressured: bool) -> bool {
-        self.queue.is_empty() && self.may_dequeue(backpressured)
+    pub(crate) fn may_start(&self, capacity: Capacity) -> bool {
+        self.queue.is_empty() && self.may_dequeue(capacity)
     }
 
-    fn may_dequeue(&self, backpressured: bool) -> bool {
+    fn may_dequeue(&self, capacity: Capacity) -> bool {
         let Stage::Open(member) = &self.stage else { return false };
         let max = member.max_in_flight();
-        !backpressured && (self.in_flight < max || self.in_flight < member.socket().max_handlers(max))
+        match capacity {
+            Capacity::None => false,
+            Capacity::InFlight => self.in_flight < max,
+            Capacity::Full => self.in_flight < max || self.in_flight < member.socket().max_handlers(max),
+        }
     }
 
     fn has_left(&self) -> bool {

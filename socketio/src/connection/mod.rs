@@ -18,7 +18,7 @@ use engineio::{CloseReason, HandshakeRequest, Message, SessionHandle};
 use futures::{StreamExt, stream::FuturesUnordered};
 
 use self::{
-    membership::{Memberships, QueuedItem},
+    membership::{Capacity, Memberships, QueuedItem},
     partial::PartialPacket,
 };
 use crate::{
@@ -152,15 +152,18 @@ impl Connection {
         handled.and(self.leave(at, cx))
     }
 
-    /// Returns `true` if no event handler may start, because the client has not read the messages that are
-    /// queued for it.
-    fn is_backpressured(&self) -> bool {
-        self.session.is_backlogged() && self.state != State::Closed
+    /// Returns the handlers that may start. None start while the client has not read the replies to earlier events.
+    fn capacity(&self) -> Capacity {
+        if self.session.is_backlogged() && self.state != State::Closed {
+            return Capacity::None;
+        }
+        let running = self.running.as_ref().map_or(0, |running| running.len());
+        if running < self.config.max_pending_acks { Capacity::Full } else { Capacity::InFlight }
     }
 
     fn handle_queued(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         for _ in 0..MAX_AT_ONCE {
-            let Some(item) = self.memberships.dequeue(at, self.is_backpressured()) else { return Ok(()) };
+            let Some(item) = self.memberships.dequeue(at, self.capacity()) else { return Ok(()) };
             match item {
                 QueuedItem::Event { id, payload, mut attachments } => {
                     if let Err(violation) = self.event(at, id, &payload, &mut attachments, cx) {

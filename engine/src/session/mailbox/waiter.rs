@@ -12,7 +12,7 @@ use super::{
 use crate::proto::frame::Frame;
 
 /// A position in the queue of senders that wait for room. Dropping the waiter gives up the position. Created
-/// by [`SessionHandle::send_waiter`].
+/// by [`SessionHandle::send_waiter`](crate::SessionHandle::send_waiter).
 ///
 /// # Examples
 ///

@@ -133,6 +133,35 @@ async fn handlers_that_ask_their_client_do_not_keep_each_other_from_running() {
 }
 
 #[tokio::test]
+async fn handlers_that_ask_their_client_are_limited_for_a_connection() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let namespace = |path| {
+        let started = started.clone();
+        Namespace::new(path).max_in_flight(2).on("ask", async move |socket: Socket, ()| {
+            started.fetch_add(1, Ordering::Relaxed);
+            let _ = socket.emit_with_ack::<u32, _>("question", &()).await;
+        })
+    };
+    let config = ServerConfig::default().max_pending_acks(8_usize);
+    let host = serve(Server::with_config(config).namespace(namespace("/")).namespace(namespace("/b"))).await;
+    let mut client = Client::join(&host).await;
+    client.send("40/b,").await;
+    assert!(client.text().await.starts_with("40/b,"));
+    client.write([text(r#"42["ask"]"#).repeat(20), text(r#"42/b,["ask"]"#).repeat(20)].concat()).await;
+    // As many as one socket may have pending acknowledgements, and `max_in_flight` of the other socket.
+    for _ in 0..10 {
+        assert!(client.text().await.contains("question"));
+    }
+    eventually(|| started.load(Ordering::Relaxed) == 10).await;
+    // The connection is below the limit again when three have returned.
+    for id in 0..3 {
+        client.send(format!("43{id}[1]")).await;
+    }
+    assert!(client.text().await.contains("question"));
+    assert_eq!(started.load(Ordering::Relaxed), 11);
+}
+
+#[tokio::test]
 async fn one_handler_may_ask_two_thousand_questions_at_once() {
     let namespace = Namespace::new("/").on("ask", async |socket: Socket, n: u32| {
         let requests: Vec<_> = (0..n).map(|n| socket.emit_with_ack::<u32, _>("question", &n)).collect();
