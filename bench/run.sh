@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the servers, the load generator and the runner, and runs it: bench/run.sh --help
+# Builds the servers, the load generator and the runner, then starts the runner. See bench/run.sh --help.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -7,7 +7,7 @@ need() { command -v "$1" >/dev/null || { echo "run.sh: $1 is missing: $2" >&2; e
 need cargo "install Rust, https://rustup.rs"
 for tool in setsid setpriv taskset; do need "$tool" "it is part of util-linux, and this needs Linux"; done
 
-# One directory for both, all of it built with Cargo's release profile.
+# Both workspaces share one target directory. Everything is built with the release profile.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 cargo build --release --quiet --manifest-path ../Cargo.toml --package interop-tests --bin bench-server
 cargo build --release --quiet --bins

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs each fuzz target for some seconds, one after the other on one core: `fuzz/run.sh 120`, or 60 seconds each.
-# Stops at the first finding; the input that shows it is then in `fuzz/artifacts`.
+# Runs the fuzz targets one after the other on one core, each for 60 seconds or for the given number of seconds:
+# `fuzz/run.sh 120`. Stops at the first finding and leaves its input in `fuzz/artifacts`.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:-60}
 command -v cargo-fuzz > /dev/null || cargo install --locked cargo-fuzz
 for target in fuzz_targets/*.rs; do
     name=$(basename "$target" .rs)
-    # What is new goes into the first folder; the corpus in git stays small.
+    # New inputs are written to the first folder, which keeps the corpus in git small.
     mkdir -p "found/$name"
     echo "== $name"
     cargo +nightly fuzz run --fuzz-dir . "$name" "found/$name" "corpus/$name" -- \

@@ -1,5 +1,5 @@
-// The peer: Socket.IO for Node.js with its default configuration, which has no compression of WebSockets; that of HTTP
-// is off because the others have none either.
+// The peer Socket.IO for Node.js in its default configuration, which does not compress WebSocket messages.
+// HTTP compression is off because the other peers have none.
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 

@@ -1,4 +1,4 @@
-//! WebSocket frames, as far as a benchmark needs them: whole messages of any length.
+//! A minimal WebSocket codec for messages of any length.
 
 use std::ops::Range;
 
@@ -13,16 +13,16 @@ pub const PING: u8 = 9;
 /// Opcode of a pong frame.
 pub const PONG: u8 = 10;
 
-/// The mask of all frames of the load generator. A server cannot know that it is always the same.
+/// The mask of all frames of the load generator. A server cannot rely on it being constant.
 pub const MASK: [u8; 4] = [0x5d, 0xe3, 0x0b, 0x94];
 
-/// Appends a frame as servers send it.
+/// Appends an unmasked frame, as sent by servers.
 pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     write_head(out, opcode, payload.len(), 0);
     out.extend_from_slice(payload);
 }
 
-/// Appends a frame as clients send it, masked with [`MASK`].
+/// Appends a frame masked with [`MASK`], as sent by clients.
 pub fn write_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     write_head(out, opcode, payload.len(), 0x80);
     out.extend_from_slice(&MASK);
@@ -31,7 +31,7 @@ pub fn write_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     unmask(&mut out[start..], MASK);
 }
 
-/// A client's text message.
+/// Returns a masked text message.
 pub fn text(payload: &str) -> Vec<u8> {
     let mut out = Vec::new();
     write_masked(&mut out, TEXT, payload.as_bytes());
@@ -53,20 +53,20 @@ fn write_head(out: &mut Vec<u8>, opcode: u8, length: usize, mask_bit: u8) {
     }
 }
 
-/// What stands in front of a payload, and where that is.
+/// A parsed frame header, and the position of the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether this is the whole message, or its last part.
+    /// `true` in the last frame of a message.
     pub last: bool,
-    /// Such as [`TEXT`].
+    /// The opcode, such as [`TEXT`].
     pub opcode: u8,
-    /// What the payload is masked with.
+    /// The mask of the payload.
     pub mask: Option<[u8; 4]>,
-    /// Where the payload is; the frame ends where it ends.
+    /// The range of the payload, whose end is the end of the frame.
     pub payload: Range<usize>,
 }
 
-/// Finds the first frame in what was read; `None` if there is not all of it yet.
+/// Parses the first frame. Returns `None` if it is incomplete.
 pub fn read(bytes: &[u8]) -> Option<Frame> {
     let [first, second, rest @ ..] = bytes else { return None };
     let (length, mut start) = match second & 0x7f {
@@ -89,7 +89,7 @@ pub fn read(bytes: &[u8]) -> Option<Frame> {
     })
 }
 
-/// Applies a mask, or takes it off.
+/// Applies or removes a mask.
 pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

@@ -1,42 +1,43 @@
-//! What the runner tells the load generator, and what it hears back: one line of JSON each.
+//! The protocol between the runner and the load generator. Job and report are one line of JSON each.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One run of the load generator, its only argument.
+/// A run of the load generator, passed as the only argument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
-    /// What is done.
+    /// The kind of work.
     pub kind: Kind,
-    /// Clients, or life cycles at a time.
+    /// The number of clients, or of concurrent life cycles.
     pub connections: usize,
-    /// Clients that do nothing but stand around, each in the room of all and in one of its own.
+    /// The number of idle clients, each in the shared room and in a room of its own.
     #[serde(default)]
     pub others: usize,
-    /// As many rooms besides that of all, of one size, in each of which one publishes; for [`Kind::Broadcast`].
+    /// The number of additional rooms of equal size, each with one publisher. Used by [`Kind::Broadcast`].
     #[serde(default)]
     pub rooms: usize,
-    /// Operations that a client has in flight.
+    /// The number of operations in flight per client.
     #[serde(default = "one")]
     pub window: usize,
-    /// Operations that begin in a second, all clients together; without it, each begins when one has ended.
+    /// Operations per second of all clients together. Without a rate, each operation starts when the previous
+    /// one has completed.
     #[serde(default)]
     pub rate: Option<f64>,
-    /// The server listens on this port of 127.0.0.1.
+    /// The port of the server on 127.0.0.1.
     pub port: u16,
-    /// The server's process, whose CPU time and memory are read.
+    /// The process id of the server, whose CPU time and memory are measured.
     pub pid: i32,
-    /// Seconds until what is done counts.
+    /// Seconds of warm-up before the measurement.
     #[serde(default = "half")]
     pub warmup: f64,
-    /// Seconds that count.
+    /// Seconds of measurement.
     #[serde(default = "half")]
     pub seconds: f64,
-    /// Seconds between a large broadcast and the look at the server's memory.
+    /// Seconds between a large broadcast and the measurement of the server's memory.
     #[serde(default)]
     pub wait: f64,
-    /// Sleep when there is nothing to read, instead of asking again: leaves the core to others.
+    /// Sleeps instead of spinning when there is nothing to read, which leaves the core to other processes.
     #[serde(default)]
     pub sleep: bool,
 }
@@ -49,74 +50,75 @@ fn half() -> f64 {
     0.5
 }
 
-/// The kinds of work. What counts as an operation is said for each.
+/// The kinds of work. Each variant says what counts as an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Event there, event back.
+    /// An event and the event that the server sends back.
     Echo,
-    /// Event there, acknowledgement back.
+    /// An event and its acknowledgement.
     Ack,
-    /// Event with an attachment of 1 KiB, there and back.
+    /// An event with an attachment of 1 KiB, and the same event sent back.
     Binary,
-    /// A room is joined or left, and that is acknowledged.
+    /// A request to join or leave a room, and its acknowledgement.
     Rooms,
-    /// One delivery of an event that all clients get, or all in one of the rooms.
+    /// One delivery of an event to all clients, or to all clients in a room.
     Broadcast,
-    /// As [`Kind::Echo`] over HTTP long-polling: a POST, and the answer to a pending GET.
+    /// Like [`Kind::Echo`] over HTTP long-polling, with a POST and the response to a pending poll.
     Polling,
-    /// A WebSocket is opened, connected to the namespace, and closed.
+    /// A WebSocket that is opened, connected to the namespace, and closed.
     Connect,
-    /// The same, but it begins with polling, upgrades, and has an event echoed.
+    /// Like the WebSocket life cycle, but starts with polling, upgrades, and has an event echoed.
     Upgrade,
-    /// A socket leaves, and with it its two rooms.
+    /// The disconnect of a socket, which leaves its two rooms.
     Disconnect,
-    /// No operations: what connections need of the server's memory.
+    /// No operations. Measures the memory of connections.
     Memory,
-    /// No operations: what pending polls need of it.
+    /// No operations. Measures the memory of pending polls.
     PollMemory,
 }
 
-/// What was measured.
+/// The result of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// Operations that ended in the time that counts.
+    /// The number of operations that completed during the measurement.
     pub operations: u64,
-    /// That time.
+    /// The duration of the measurement in seconds.
     pub seconds: f64,
-    /// CPU time of the server for one operation, in microseconds.
+    /// CPU time of the server per operation, in microseconds.
     pub cpu_us: f64,
-    /// CPU seconds of the server in a second.
+    /// CPU seconds of the server per second.
     pub server_cores: f64,
-    /// CPU seconds of the load generator in a second; it spins unless told to sleep.
+    /// CPU seconds of the load generator per second. The load generator spins unless it is told to sleep.
     pub load_cores: f64,
-    /// The part of the time in which the load generator had something to do, if it spins.
+    /// The fraction of time in which the load generator had something to do, if it spins.
     pub load_busy: f64,
-    /// CPU seconds of everybody else in a second: what disturbs.
+    /// CPU seconds of all other processes per second, which disturb the measurement.
     pub other_cores: f64,
-    /// From an operation's beginning, or from when it should have begun, to its end.
+    /// The latency, from the start or the due time of an operation to its completion.
     pub latency: Option<Latency>,
-    /// Figures of this kind of work only, by name: bytes for one connection, and what part of deliveries others overtook.
+    /// Additional figures of this kind of work by name, such as bytes per connection or the fraction of
+    /// deliveries out of order.
     #[serde(default)]
     pub extra: BTreeMap<String, f64>,
 }
 
 impl Report {
-    /// Operations in a second.
+    /// Operations per second.
     pub fn rate(&self) -> f64 {
         self.operations as f64 / self.seconds
     }
 }
 
-/// Percentiles, in microseconds.
+/// Latency percentiles in microseconds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Latency {
-    /// Half of the operations took no longer.
+    /// The median.
     pub p50: f64,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99: f64,
-    /// 999 of 1000.
+    /// The 99.9th percentile.
     pub p999: f64,
-    /// The longest.
+    /// The maximum.
     pub max: f64,
 }

@@ -1,4 +1,4 @@
-//! What the load generator, the servers and the runner share.
+//! Types shared by the load generator, the servers and the runner.
 
 pub mod frame;
 pub mod job;

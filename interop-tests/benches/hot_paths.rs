@@ -1,4 +1,4 @@
-//! The time that one operation of each scenario takes.
+//! Measures the duration of one operation of each scenario.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn hot_paths(criterion: &mut Criterion) {
         criterion.bench_function(name, |bencher| {
             bencher.iter_custom(|operations| {
                 let begin = Instant::now();
-                // Whole rounds may be more than was asked for.
+                // `run` plays whole rounds, so it may do more operations than requested.
                 let done = stage.run(operations);
                 let nanos = begin.elapsed().as_nanos() * u128::from(operations) / u128::from(done);
                 Duration::from_nanos(nanos as u64)

@@ -1,5 +1,6 @@
-// The chat example in a real browser, on a desktop and on a phone: `node --test browser/chat.test.mjs` after
-// `cargo build --release -p chat`, or PROFILE=debug and `cargo build -p chat`. CHAT_BIN names another server, CHROMIUM another browser.
+// Tests the chat example in a real browser, on a desktop and on a phone: `node --test browser/chat.test.mjs` after
+// `cargo build --release -p chat`, or PROFILE=debug and `cargo build -p chat`. CHAT_BIN selects another server,
+// CHROMIUM another browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,22 +18,22 @@ const screenshots = here("screenshots/");
 
 const DESKTOP = { viewport: { width: 1100, height: 720 } };
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
-const WAIT = 15_000; // for anything that is expected
-const RECONNECT = 30_000; // the client waits up to five seconds between its tries
+const WAIT = 15_000; // for every expected change of a page
+const RECONNECT = 30_000; // the client waits up to five seconds between two attempts
 
 let server;
 let browser;
 let url;
 let ada; // on the desktop
 let bruno; // on the phone
-let clara; // comes late
-const complaints = []; // of the pages, as long as the server runs
+let clara; // joins later
+const complaints = []; // errors that the pages report while the server runs
 let listening = true;
 
 async function startServer(port) {
   server = spawn(binary, { env: { ...process.env, PORT: String(port) }, stdio: ["ignore", "pipe", "inherit"] });
   const gone = once(server, "exit").then(([code, signal]) => { throw new Error(`the server ended: ${code ?? signal}`); });
-  gone.catch(() => {}); // An end that somebody asked for.
+  gone.catch(() => {}); // Avoids an unhandled rejection when a test stops the server.
   const lines = createInterface({ input: server.stdout });
   const address = (async () => {
     for await (const line of lines) {
@@ -82,7 +83,7 @@ async function say(page, text) {
   await page.getByRole("button", { name: "Send", exact: true }).click();
 }
 
-/** Says it and waits for the acknowledgement. */
+/** Sends a message and waits for the acknowledgement. */
 async function saidBy(page, text) {
   await say(page, text);
   await ticked(page, text);
@@ -90,7 +91,7 @@ async function saidBy(page, text) {
 
 const ticked = (page, text, timeout = WAIT) => bubble(page, text).getByRole("img", { name: "Delivered" }).waitFor({ timeout });
 
-/** Waits until an element has a text. */
+/** Waits until an element has the given text. */
 async function reads(locator, text, timeout = WAIT) {
   await locator.filter({ hasText: typeof text === "string" ? new RegExp(`^${text}$`) : text }).waitFor({ timeout });
 }
@@ -135,7 +136,7 @@ describe("the chat example", { timeout: 180_000 }, () => {
     await enter(bruno, "");
     await reads(bruno.getByRole("alert"), "A nickname has 1 to 24 characters\\.");
     await snap(bruno, "refused-phone-dark");
-    // The attempts above end their connection while it is being upgraded, which the browser reports.
+    // The rejected attempts close their connection during the upgrade, which the browser reports as errors.
     complaints.length = 0;
   });
 
@@ -155,7 +156,8 @@ describe("the chat example", { timeout: 180_000 }, () => {
 
   it("talks over WebSocket after the upgrade", async () => {
     for (const page of [ada, bruno]) {
-      // The page shows `io.engine.transport.name`. The one of the phone is in the closed drawer.
+      // The page shows `io.engine.transport.name`. On the phone, that text is in the closed drawer, so it is not
+      // visible.
       await page.waitForFunction(() => document.getElementById("transport").textContent === "websocket");
     }
   });
@@ -223,7 +225,7 @@ describe("the chat example", { timeout: 180_000 }, () => {
   });
 
   it("remembers no more than fifty messages of a room", async () => {
-    await clara.goto(`${url}/#many`); // The same page with another room: no reload.
+    await clara.goto(`${url}/#many`); // Only the fragment changes, so the page is not reloaded.
     await reads(clara.locator("#room-name"), "many");
     for (let n = 1; n <= 60; n++) await say(clara, `line ${n}`);
     await ticked(clara, "line 60");
@@ -236,12 +238,12 @@ describe("the chat example", { timeout: 180_000 }, () => {
   });
 
   it("keeps rooms apart", async () => {
-    await notice(ada, "Clara left").waitFor(); // She went into the other room.
+    await notice(ada, "Clara left").waitFor(); // She moved to the other room.
     await saidBy(clara, "only here");
     await saidBy(ada, "only in the lobby");
     await bubble(bruno, "only in the lobby").waitFor();
     await saidBy(clara, "and again");
-    // What is acknowledged above has been sent to everybody it is for, before what came after it.
+    // The acknowledged message was sent to its recipients before the messages that the pages show now.
     for (const page of [ada, bruno]) assert.equal(await bubble(page, "only here").count(), 0);
     assert.equal(await bubble(clara, "only in the lobby").count(), 0);
     const room = (page, name) => page.locator("#rooms button", { hasText: name });
@@ -251,7 +253,7 @@ describe("the chat example", { timeout: 180_000 }, () => {
     await bubble(clara, "only in the lobby").waitFor();
     assert.equal(new URL(clara.url()).hash, "#lobby");
     assert.equal(await bubble(clara, "only here").count(), 0);
-    await room(ada, "many").waitFor({ state: "detached" }); // Nobody is left in it.
+    await room(ada, "many").waitFor({ state: "detached" }); // The last member left, so the room is removed.
     await clara.goBack();
     await bubble(clara, "only here").waitFor();
     assert.equal(await bubble(clara, "only here").getByRole("img", { name: "Delivered" }).count(), 1, "still known as hers");
@@ -262,7 +264,7 @@ describe("the chat example", { timeout: 180_000 }, () => {
   it("tells when somebody leaves", async () => {
     await clara.context().close();
     const left = notice(ada, "Clara left");
-    await left.nth(1).waitFor(); // The first one was for the change of rooms.
+    await left.nth(1).waitFor(); // The first notice is from the change of rooms.
     await membersAre(ada, ["Ada", "Bruno"]);
     await membersAre(bruno, ["Ada", "Bruno"]);
   });
@@ -308,7 +310,7 @@ describe("the chat example", { timeout: 180_000 }, () => {
     await snap(bruno, "people-phone-dark");
     await bruno.keyboard.press("Escape");
     await bruno.getByRole("button", { name: "Close rooms and people" }).waitFor({ state: "hidden" });
-    // A keyboard takes the lower half: the field stays above it, and the last message above the field.
+    // An on-screen keyboard covers the lower half. The field must stay above it, and the last message above the field.
     await bruno.setViewportSize({ width: 390, height: 420 });
     await bruno.waitForFunction(() => {
       const last = document.querySelector("#log > :last-child").getBoundingClientRect();
@@ -324,7 +326,7 @@ describe("the chat example", { timeout: 180_000 }, () => {
   });
 
   it("comes back into the room after a restart of the server", async () => {
-    listening = false; // Failing connections are reported, rightly.
+    listening = false; // From now on, the pages report failing connections as errors, which is correct.
     const [code] = await stopServer("SIGINT");
     assert.equal(code, 0, "the server shuts down in order");
     for (const page of [ada, bruno]) await reads(page.getByRole("status").first(), "Connection lost\\. Reconnecting…");

@@ -1,5 +1,5 @@
-// The typed chat by the TypeScript compiler: its frontend fits the events of the server, and would not if one of them
-// had another name or type.
+// Checks the typed chat with the TypeScript compiler: the frontend matches the events of the server, and does not
+// compile if the name or the type of an event is changed.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

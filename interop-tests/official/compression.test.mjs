@@ -1,4 +1,4 @@
-// permessage-deflate on the profile that has it, and compressed answers of long-polling.
+// Tests permessage-deflate on the profile that enables it, and compressed responses of long-polling.
 import assert from "node:assert/strict";
 import http from "node:http";
 import { describe, test } from "node:test";
@@ -13,14 +13,14 @@ const base = url("websocket");
 
 const ALONE = "permessage-deflate; server_no_context_takeover";
 
-/** What a WebSocket of that server reads while `action` runs, in bytes. */
+/** Returns the number of bytes that the WebSocket reads while `action` runs. */
 async function bytesRead(ws, action) {
   const before = ws._socket.bytesRead;
   await action();
   return ws._socket.bytesRead - before;
 }
 
-/** The server's answer to an upgrade request with this offer. */
+/** Returns the server's response to an upgrade request with this extension offer. */
 async function negotiated(t, offer, profile = "websocket") {
   const headers = {
     Connection: "Upgrade",
@@ -70,7 +70,7 @@ describe("negotiation", () => {
   });
 });
 
-// A window smaller than usual is not shared with others: its messages are compressed for it alone.
+// The server does not share a small window between sockets: it compresses the messages for each socket separately.
 const WINDOWS = { "the usual window": {}, "a small window": { serverMaxWindowBits: 9, clientMaxWindowBits: 9 } };
 
 for (const [name, window] of Object.entries(WINDOWS))
@@ -124,7 +124,7 @@ for (const [name, window] of Object.entries(WINDOWS))
   });
 
 describe("hostile messages", () => {
-  /** A frame whose payload claims to be compressed. */
+  /** Returns a frame that is marked as compressed. */
   const frame = (payload, options) => {
     const mask = { mask: true, maskBuffer: Buffer.alloc(4), readOnly: true };
     return Buffer.concat(Sender.frame(payload, { fin: true, rsv1: true, opcode: 1, ...mask, ...options }));
@@ -188,7 +188,7 @@ describe("the official client", () => {
 });
 
 describe("long-polling", () => {
-  /** The next answer of the session, as it is on the wire. */
+  /** Returns the next poll response of the session, without decompression. */
   const poll = (session, headers) =>
     within(
       new Promise((resolve, reject) => {

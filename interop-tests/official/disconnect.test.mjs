@@ -17,7 +17,7 @@ import { startServer } from "./server.mjs";
 const url = await startServer("main", "fast");
 
 everyWay(url("main"), (connect, _, way) => {
-  /** A socket whose end the server records, and one that can ask for the record. */
+  /** Returns a socket whose disconnect reason the server records, and a socket that can query the record. */
   async function watched(t, namespace = "/", options = {}) {
     const key = freshKey();
     const socket = await connect(t, namespace, { auth: { key }, ...options });
@@ -180,7 +180,7 @@ describe("a client that stops answering heartbeats", () => {
       const key = freshKey();
       const socket = await connected(client(t, url("fast"), { transports: [transport], auth: { key } }));
       const observer = await connected(client(t, url("fast")));
-      // The client's engine sends its pong through this.
+      // The client's engine sends its pongs through this method.
       socket.io.engine._sendPacket = () => {};
       const [reason] = await next(socket, "disconnect");
       assert.equal(reason, "transport close");

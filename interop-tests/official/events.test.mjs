@@ -21,7 +21,7 @@ const TEXTS = {
 };
 const BYTES = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 
-/** Values with their binaries as one kind of object, whatever class the client received them as. */
+/** Converts all binaries to one class, since the class depends on the parser and the transport. */
 function plain(value) {
   if (ArrayBuffer.isView(value))
     return { bytes: [...new Uint8Array(value.buffer, value.byteOffset, value.byteLength)] };
@@ -144,7 +144,7 @@ everyWay(url("main"), (connect) => {
       const ended = next(socket, "disconnect");
       socket.emit("echo", tooLarge);
       const [reason] = await ended;
-      // Over polling, the refusal of the POST and the last answer to the poll race to the client.
+      // Over polling, the rejection of the POST and the last poll response race, so either may be the reason.
       const expected = { polling: /^transport (error|close)$/, websocket: /^transport close$/ };
       assert.match(reason, expected[socket.io.engine.transport.name]);
       const [record] = await records(observer, key);

@@ -1,5 +1,5 @@
-// Whatever waits for slow handlers, pings go on: here every 300 ms, and 500 ms for the pong. Nothing else runs in this
-// process, because the client ends its connection by itself when it has no time to read a ping.
+// Pings continue while events wait for slow handlers. The server pings every 300 ms and waits 500 ms for the pong. No
+// other test runs in this process: the client disconnects by itself if the process is too busy to read a ping.
 import { before, describe, test } from "node:test";
 import { FlowServer, askAll, everyWay } from "./flow-control.mjs";
 
@@ -11,7 +11,7 @@ const LOADS = [
 const server = await FlowServer.start();
 
 describe("a fast heartbeat goes on", { concurrency: true }, () => {
-  // The first time of everything takes longest: it is for clients with the usual heartbeat.
+  // The first run of each code path is slow, so warm up with clients that have the default heartbeat.
   before(async () => {
     const t = { after: () => {} };
     for (const transports of [["polling"], ["websocket"], ["polling", "websocket"]])

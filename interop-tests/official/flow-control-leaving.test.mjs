@@ -1,4 +1,4 @@
-// Whatever waits for slow handlers, a client that leaves is gone at once.
+// A client that disconnects is removed at once, even while its events wait for slow handlers.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FlowServer, everyWay, isEmpty, numbers, uncut } from "./flow-control.mjs";
@@ -15,7 +15,7 @@ describe("leaving is noticed at once", () => {
   describe("a transport that ends", ends);
 });
 
-/** A client in a room, of whose events many wait for handlers that take 90 s. */
+/** Joins a room and emits events whose handlers take 90 s. Returns the room when 50 handlers have started. */
 async function busy(socket, count = 300, padding = "") {
   const room = `room-${rooms++}`;
   await socket.emitWithAck("join", room);
@@ -26,10 +26,10 @@ async function busy(socket, count = 300, padding = "") {
   return room;
 }
 
-/** It is out of its room within a second, as another client sees it. */
+/** Waits until another client sees the room empty, for one second at most. */
 const isOut = (room) => isEmpty(observer, room, 1_000);
 
-/** How clients leave, whatever their transport is. */
+/** Tests the disconnects that every transport supports. */
 function leaving(connect) {
   test("a client that leaves the namespace", async (t) => {
     const socket = await connect(t);
@@ -37,7 +37,7 @@ function leaving(connect) {
     const room = await busy(socket);
     socket.disconnect();
     await isOut(room);
-    // The connection is still there for the other namespace.
+    // The connection stays open for the other namespace.
     await uncut(other, other.emitWithAck("echo"), () => "the other namespace does not answer");
   });
 
@@ -62,7 +62,7 @@ function ends() {
     websocket(`FIN behind ${amount}`, (ws) => ws._socket.end(), load);
     websocket(`RST behind ${amount}`, (ws) => ws._socket.resetAndDestroy(), load);
   }
-  // More than the server keeps for one client, so that it does not read.
+  // This is more than the server buffers for one client, so it has stopped reading.
   websocket("RST behind 8 MB", (ws) => ws._socket.resetAndDestroy(), [8_000, KIB]);
 
   test("a poll that its client gives up", async (t) => {
@@ -73,7 +73,7 @@ function ends() {
     let packets = 0;
     while (packets < 50) packets += (await session.receive()).length;
     const poll = session.poll({ signal: giveUp.signal });
-    // Nothing tells a client that its poll waits, so others go to the server and back first.
+    // A client cannot observe that its poll is parked. These round trips give the poll time to arrive.
     for (const _ of numbers(20)) await observer.emitWithAck("echo");
     giveUp.abort();
     await assert.rejects(poll);

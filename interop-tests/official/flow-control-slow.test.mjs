@@ -1,5 +1,5 @@
-// Slow handlers end no client. Slow clients are ended, and can tell why; by Node.js they are not, and tests for that are
-// not for it.
+// Slow handlers disconnect no client. Slow clients are disconnected and are told the reason. Node.js does not
+// disconnect slow clients, so those tests are skipped for it.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FlowServer, Link, askAll, everyWay, isOurs, numbers } from "./flow-control.mjs";
@@ -8,7 +8,7 @@ import { Polling } from "./wire.mjs";
 
 const KIB = "x".repeat(1024);
 const CAST = "x".repeat(100_000);
-/** Any client that is slow has been ended after this, whichever limit it has hit. */
+/** By this time, any limit has disconnected a slow client. */
 const PATIENCE = 40_000;
 
 const skip = !isOurs && "Node.js ends no client for being slow";
@@ -19,7 +19,7 @@ const cast = (room, count) => {
   for (const i of numbers(count)) observer.emit("cast", room, i, CAST);
 };
 
-/** Resolves when the server has ended the session that joined with the key, and knows why. */
+/** Resolves when the server has disconnected the session with this key, and checks the recorded reason. */
 const ended = async (key, ms) => {
   const asked = () => observer.emitWithAck("reasons", key);
   const what = "the server ends a client that is slow";
@@ -28,8 +28,9 @@ const ended = async (key, ms) => {
 };
 
 /**
- * A client that reads so many bytes in a second, while its room gets so many broadcasts. When the server has ended it, it
- * reads as fast as it can, and must find that limit in the close frame; the log must name it, too.
+ * Reads at most `rate` bytes per second while `casts` broadcasts are sent to the client's room. When the server has
+ * disconnected the client, it reads at full speed and must find the limit in the close frame. The log must name the
+ * limit.
  */
 async function slow(t, { rate, casts, ms = PATIENCE, limit }) {
   const [key, link] = [freshKey(), await Link.open(t, server.urls.default)];
@@ -51,7 +52,7 @@ describe("over time", { concurrency: true }, () => {
   describe("slow clients", { skip }, slowClients);
 });
 
-/** With 64 handlers at a time, 5,000 take as long as it takes a client to miss the second ping. */
+/** The server runs 64 handlers at a time, so 5,000 of them take until a client would miss the second ping. */
 function slowHandlers(connect) {
   const loads = { "5,000 events": "", "5,000 events of 1 KiB": KIB };
   for (const [what, padding] of Object.entries(loads)) {
@@ -66,10 +67,10 @@ function slowHandlers(connect) {
 }
 
 function slowClients() {
-  // Less than `max_buffered` and more than the system takes.
+  // This is less than `max_buffered` and more than the buffers of the operating system.
   test("one that takes no byte is told so", (t) => slow(t, { rate: 0, casts: 9, limit: /write_timeout/ }));
 
-  // Above the ceiling of a session, where no time is given.
+  // This exceeds the hard limit of a session, which has no grace period.
   test("one that is owed too much is told so, at once", (t) =>
     slow(t, { rate: 0, casts: 800, ms: 10_000, limit: /max_\w+/ }));
 

@@ -1,5 +1,5 @@
-// What the tests of flow control share: the server, clients that say how they were cut, and a slow link.
-// `FLOW_CONTROL_SERVER="node promises/node/flow-control.mjs"` runs them against another server.
+// Helpers of the flow control tests: the server, clients that report how they were disconnected, and a slow link.
+// `FLOW_CONTROL_SERVER="node promises/node/flow-control.mjs"` runs the tests against another server.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { connect as dial, createServer } from "node:net";
@@ -14,20 +14,20 @@ import { program, within } from "./helpers.mjs";
 const OURS = program("flow-control");
 const [COMMAND, ...ARGS] = process.env.FLOW_CONTROL_SERVER?.split(" ") ?? [OURS];
 
-/** Whether it is our server, which has limits; those of Node.js have none. */
+/** `true` for our server. Its limits do not exist in Node.js. */
 export const isOurs = COMMAND === OURS;
 
-/** How soon the server must answer, or send, whatever it is. */
+/** The time that the server has for any response or event. */
 const DEADLINE = 30_000;
 
-/** Fails with the beginning of what is not what it should be. */
+/** Like `deepEqual`, but the message contains only the beginning of the value. */
 export function assertEqual(got, expected) {
   assert.ok(isDeepStrictEqual(got, expected), `got ${JSON.stringify(got)?.slice(0, 200)}`);
 }
 
 export const numbers = (count) => Array.from({ length: count }, (_, i) => i);
 
-/** The server, until the tests of the file have ended. */
+/** A server process that runs until the tests of the file have ended. */
 export class FlowServer {
   #child;
   log = "";
@@ -57,12 +57,15 @@ export class FlowServer {
     });
   }
 
-  /** The resident memory in MiB. */
+  /** Returns the resident memory in MiB. */
   memory() {
     return Number(execFileSync("ps", ["-o", "rss=", "-p", String(this.#child.pid)])) / 1024;
   }
 
-  /** A connected client, which may still be about to upgrade; it is not waited for without `autoConnect`. */
+  /**
+   * Returns a connected client, which may not have upgraded yet. With `autoConnect: false`, does not wait for the
+   * connection.
+   */
   async client(t, { profile = "default", path = "/", url = this.urls[profile], ...options } = {}) {
     const parser = profile === "msgpack" ? { parser: msgpack.default ?? msgpack } : {};
     const defaults = { forceNew: true, reconnection: false, transports: ["websocket"] };
@@ -84,13 +87,13 @@ const WAYS = {
   "during the upgrade": ["polling", "websocket"],
 };
 
-/** Defines the tests once for each way to reach the server; they get a function that connects. */
+/** Defines the tests once for each transport. The tests get a function that connects. */
 export function everyWay(server, define) {
   for (const [name, transports] of Object.entries(WAYS))
     describe(name, () => define((t, options) => server.client(t, { transports, ...options })));
 }
 
-/** Rejects when the client is disconnected, with how far it had come. */
+/** Returns a promise that rejects with the progress so far when the client is disconnected. */
 function cut(socket, progress) {
   return new Promise((_, reject) => {
     socket.once("disconnect", (reason, details) => {
@@ -100,7 +103,7 @@ function cut(socket, progress) {
   });
 }
 
-/** The promise's value, unless the client is disconnected or it takes too long; the error tells how far it had come. */
+/** Resolves like `promise`. Rejects on a disconnect and on a timeout, with the progress so far in the error. */
 export async function uncut(socket, promise, progress, ms = DEADLINE) {
   if (!socket.connected) throw new Error(`${progress()}: not connected`);
   const gone = cut(socket, progress);
@@ -111,7 +114,7 @@ export async function uncut(socket, promise, progress, ms = DEADLINE) {
   return Promise.race([promise, gone, late]).finally(() => clearTimeout(timer));
 }
 
-/** Resolves when the next `count` events have come, whose first arguments must be the numbers from 0 on. */
+/** Resolves after the next `count` events, whose first arguments must be 0, 1, 2 and so on. */
 export function inOrder(socket, event, count, check = () => {}) {
   let got = 0;
   const all = new Promise((resolve, reject) => {
@@ -132,7 +135,7 @@ export function inOrder(socket, event, count, check = () => {}) {
   return uncut(socket, all, () => `${got} of ${count} events "${event}" arrived`);
 }
 
-/** Asks so many times at once, and gives the answers; `event` makes the arguments of each. */
+/** Emits `count` events at once and returns their acknowledgements. `event` returns the arguments of each event. */
 export function askAll(socket, count, event, ms) {
   let got = 0;
   const ask = async (i) => {
@@ -144,7 +147,7 @@ export function askAll(socket, count, event, ms) {
   return uncut(socket, answers, () => `${got} of ${count} requests "${event(0)[0]}" were answered`, ms);
 }
 
-/** Resolves when the room is empty, as another client sees it. */
+/** Resolves when the room is empty from the point of view of another client. */
 export async function isEmpty(observer, room, ms) {
   const begin = Date.now();
   for (;;) {
@@ -155,11 +158,11 @@ export async function isEmpty(observer, room, ms) {
   }
 }
 
-/** A TCP proxy that hands on what the server sends at so many bytes in a second, and all else at once. */
+/** A TCP proxy that limits the rate from the server to the client. The other direction is not limited. */
 export class Link {
   #server;
   #sockets = new Set();
-  /** When it has passed what it was given. */
+  /** The time at which all bytes so far have passed at the given rate. */
   #due = 0;
   #lifted = new AbortController();
 
@@ -198,16 +201,16 @@ export class Link {
     server.on("end", () => client.end());
   }
 
-  /** Resolves when so many bytes have passed, which none do at a rate of 0. */
+  /** Resolves when the bytes have passed at the current rate. At a rate of 0, that never happens. */
   async #passed(bytes) {
-    // A timer that is late is made good, up to a point.
+    // Compensates for up to 100 ms by which a timer was late.
     const begin = Math.max(this.#due, Date.now() - 100);
     this.#due = begin + (bytes / this.rate) * 1_000;
     const left = Math.min(this.#due - Date.now(), 1e9);
     if (left >= 1 && !this.#lifted.signal.aborted) await sleep(left, null, this.#lifted).catch(() => {});
   }
 
-  /** From now on, all passes at once. */
+  /** Removes the rate limit. */
   lift() {
     this.rate = Infinity;
     this.#lifted.abort();

@@ -1,4 +1,5 @@
-// Flow control at the default configuration: who reads as fast as it can is never disconnected, and gets all.
+// Flow control with the default configuration: a client that reads as fast as it can is never disconnected and receives
+// everything.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FlowServer, Link, askAll, assertEqual, everyWay, inOrder, isOurs, numbers, uncut } from "./flow-control.mjs";
@@ -17,7 +18,7 @@ function everyProfile(define) {
     describe(profile, () => define((t, options) => server.client(t, { profile, ...options }), profile));
 }
 
-// What takes time and no more runs beside all else.
+// Tests that mostly wait run concurrently with the others.
 describe("flow control", { concurrency: 2 }, () => {
   describe("over time", { concurrency: true }, () => {
     everyWay(server, farReaders);
@@ -67,7 +68,7 @@ function answers(connect) {
   test("12 requests at once with answers of 600 kB", sized(12, 600_000));
 }
 
-/** What a client sends to its room must come to itself and to the others in it. */
+/** The sender and the other members of the room must receive everything that the sender broadcasts. */
 async function cast(sender, others) {
   const members = [sender, ...others];
   const room = `room-${rooms++}`;
@@ -92,7 +93,7 @@ function farReaders(connect, profile = "default") {
   });
 }
 
-/** The client, which answers what it is asked. */
+/** Makes the client acknowledge `question` events. */
 function answering(socket) {
   return socket.on("question", (...args) => args.pop()(args[0]));
 }
@@ -106,7 +107,7 @@ function askedBack(connect, count, padding, ms) {
 }
 
 function questions(connect) {
-  // The server waits 10 s for the answer to a question that it asks.
+  // The server waits 10 s for the acknowledgement of an event that it emits.
   test("400 events, each of which asks the client back", askedBack(connect, 400, [], 5_000));
 
   test("2,000 questions of one handler", async (t) => {
@@ -167,7 +168,7 @@ function websocketOnly() {
     const socket = await server.client(t);
     const came = [];
     socket.on("flood", (i) => came.push(i));
-    // 100 MB, of which the server need not take all.
+    // The total is 100 MB. The server may refuse part of it.
     const asked = socket.emitWithAck("flood", 1_000, 100_000);
     const { sent, error } = await uncut(socket, asked, () => `${came.length} of 1000 events of 100 kB arrived`);
     assert.ok(sent > 100, `${sent} were sent, then ${error}`);
@@ -175,7 +176,10 @@ function websocketOnly() {
   });
 }
 
-/** What clients that are held back cost the server. Node.js has no bound, and is asked for the answers alone. */
+/**
+ * Tests the memory that slow clients cost the server. Node.js has no such limits, so only its acknowledgements are
+ * checked.
+ */
 function memory() {
   const grown = async (most, during) => {
     const own = await FlowServer.start();

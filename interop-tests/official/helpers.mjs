@@ -1,15 +1,15 @@
-// What the suites share: deadlines instead of sleeps, and clients that end with their test.
+// Helpers of all suites. They use deadlines instead of sleeps, and close their clients at the end of the test.
 import { describe } from "node:test";
 import { fileURLToPath } from "node:url";
 import { io } from "socket.io-client";
 
 const DEADLINE = 5_000;
 
-/** The path of a program of this repository, built in the profile `PROFILE`: `release`, or `debug`. */
+/** Returns the path of a program of this repository, built in the profile `PROFILE`: `release` or `debug`. */
 export const program = (name) =>
   fileURLToPath(new URL(`../../target/${process.env.PROFILE ?? "release"}/${name}`, import.meta.url));
 
-/** The promise's value, or an error that names what did not happen in time. */
+/** Resolves like `promise`, or rejects with an error that names what did not happen in time. */
 export function within(promise, what, ms = DEADLINE) {
   const late = new Error(`${what}: not within ${ms} ms`);
   let timer;
@@ -17,11 +17,11 @@ export function within(promise, what, ms = DEADLINE) {
   return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
 }
 
-/** The arguments of the next event of that name. */
+/** Resolves with the arguments of the next event of this name. */
 export const next = (emitter, name) =>
   within(new Promise((resolve) => emitter.once(name, (...args) => resolve(args))), `event "${name}"`);
 
-/** The first arguments of the next `count` events of that name. */
+/** Resolves with the first arguments of the next `count` events of this name. */
 export function collect(emitter, name, count, ms) {
   const got = [];
   const all = new Promise((resolve) => {
@@ -33,14 +33,17 @@ export function collect(emitter, name, count, ms) {
   return within(all, `${count} events "${name}"`, ms);
 }
 
-/** Every event that the socket gets from now on, as [name, ...arguments]. */
+/** Returns a list to which every event of the socket is appended as [name, ...arguments]. */
 export function recorded(socket) {
   const events = [];
   socket.onAny((...event) => events.push(event));
   return events;
 }
 
-/** Asks again until the answer passes: each question is a round trip, so this waits for the server, not for a clock. */
+/**
+ * Repeats `question` until its result passes. Each call is a round trip, so this waits for the server and not for a
+ * timer.
+ */
 export function until(question, passes, what = `until ${passes}`, ms) {
   let over = false;
   const asking = (async () => {
@@ -52,7 +55,9 @@ export function until(question, passes, what = `until ${passes}`, ms) {
   return within(asking, what, ms).finally(() => (over = true));
 }
 
-/** What the server recorded about the ends of the sockets whose auth had this key. */
+/**
+ * Resolves with the server's disconnect records of the sockets with this `key` in their auth, at least `count` of them.
+ */
 export const records = (socket, key, count = 1) =>
   until(
     () => socket.emitWithAck("reasons", key),
@@ -60,27 +65,30 @@ export const records = (socket, key, count = 1) =>
   );
 
 let keys = 0;
-/** A key that no other test uses. */
+/** Returns a key that no other test uses. */
 export const freshKey = () => `key-${process.pid}-${keys++}`;
 
-/** Resolves when everything the server sent to the sockets before it answers this has arrived. */
+/** Resolves when the sockets have received everything that the server sent them before this call. */
 export const settled = (...sockets) => Promise.all(sockets.map((socket) => socket.emitWithAck("echo")));
 
-/** The socket, whose questions fail by name instead of waiting for ever. */
+/** Makes acknowledgements of the socket time out with an error instead of waiting forever. */
 function impatient(socket) {
   const ask = socket.emitWithAck.bind(socket);
   socket.emitWithAck = (...event) => within(ask(...event), `acknowledgement of "${event[0]}"`);
   return socket;
 }
 
-/** A client that is closed when the test ends. It connects by itself; nothing is waited for. */
+/**
+ * Returns a client that is closed at the end of the test. It connects by itself, and this function does not wait for
+ * it.
+ */
 export function client(t, url, options = {}) {
   const socket = io(url, { forceNew: true, reconnection: false, ...options });
   t.after(() => socket.io._close());
   return impatient(socket);
 }
 
-/** Waits until the socket is connected; says why if it was refused. */
+/** Waits until the socket is connected. Rejects with the reason if the server rejects the connection. */
 export async function connected(socket) {
   if (socket.connected) return socket;
   const refused = new Promise((_, reject) => socket.once("connect_error", reject));
@@ -94,7 +102,7 @@ export async function upgraded(socket) {
   return socket;
 }
 
-/** A further namespace over the connection of `socket`. */
+/** Returns a socket in another namespace over the same connection. */
 export const alongside = (socket, namespace, auth) => impatient(socket.io.socket(namespace, { auth }));
 
 const both = ["polling", "websocket"];
@@ -106,8 +114,8 @@ const WAYS = {
 };
 
 /**
- * Defines the tests once for each way to reach the server. They get `connect(t, namespace, options)`,
- * which resolves to a connected socket, and `start` with the same arguments, which does not wait.
+ * Defines the tests once for each transport. They get `connect(t, namespace, options)`, which resolves to a connected
+ * socket, and `start` with the same arguments, which does not wait.
  */
 export function everyWay(url, define) {
   for (const [name, way] of Object.entries(WAYS)) {

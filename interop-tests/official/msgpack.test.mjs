@@ -45,7 +45,7 @@ everyWay(address, (connect, start) => {
     socket.emit("echo", ...values);
     const [, ...rest] = JSON.parse(JSON.stringify([0, ...values]));
     const echoed = await next(socket, "echo");
-    // `NaN` of a date is written as the largest or smallest integer there is, or as 1970: no encoder has a form for it.
+    // MessagePack timestamps cannot express an invalid date: encoders write the largest or smallest integer, or 1970.
     assert.deepEqual(echoed.toSpliced(3, 1), rest.toSpliced(3, 1));
   });
 
@@ -59,7 +59,7 @@ everyWay(address, (connect, start) => {
     const socket = await join(t);
     assert.equal((await socket.emitWithAck("big", 900_000)).length, 900_000);
     assert.equal((await socket.emitWithAck("bigbin", 900_000)).length, 900_000);
-    // Within the limit of 1,000,000 bytes as base64 too.
+    // Encoded as base64, the values also are below the limit of 1,000,000 bytes.
     const [text, bytes] = ["x".repeat(700_000), Buffer.alloc(700_000, 1)];
     assert.equal(await socket.emitWithAck("echo", text), text);
     assert.deepEqual(await socket.emitWithAck("echo", bytes), bytes);

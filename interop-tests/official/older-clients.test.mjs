@@ -1,4 +1,4 @@
-// The clients of versions 2 and 3, as they come from npm, beside the current one.
+// Tests the npm packages of client versions 2 and 3 together with the current client.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { describe, test } from "node:test";
@@ -10,7 +10,7 @@ const url = await startServer("main", "fast", "strict");
 const both = ["polling", "websocket"];
 const WAYS = { "polling only": ["polling"], "websocket only": ["websocket"], upgrade: both };
 
-/** What the versions call the same thing. */
+/** Version-specific names and behavior. */
 const VERSIONS = {
   "version 2": {
     io: require("socket.io-client-v2"),
@@ -27,13 +27,13 @@ const VERSIONS = {
     refused: "connect_error",
     message: (error) => error.message,
     admit: (params) => ({ auth: params }),
-    // Its engine answers each ping, and tells of it under this name.
+    // The engine of this version responds to each ping and reports it as `pong`.
     pings: (socket, count) => collect(socket.io.engine, "pong", count),
     end: (manager) => manager._close(),
   },
 };
 
-/** The argument of the answer, or all of them if there are several. */
+/** Resolves with the argument of the acknowledgement, or with all arguments if there are several. */
 const ask = (socket, ...event) => {
   const answer = new Promise((resolve) =>
     socket.emit(...event, (...args) => resolve(args.length > 1 ? args : args[0])),
@@ -41,7 +41,7 @@ const ask = (socket, ...event) => {
   return within(answer, `acknowledgement of "${event[0]}"`);
 };
 
-/** Every event of that name from now on. */
+/** Returns a list to which every later event of this name is appended. */
 function heard(socket, name) {
   const events = [];
   socket.on(name, (...args) => events.push(args));
@@ -56,7 +56,7 @@ for (const [version, { io, protocol, refused, message, admit, pings, end }] of O
   };
 
   for (const [way, transports] of Object.entries(WAYS)) {
-    /** A socket in the namespace, on the last of its transports. */
+    /** Resolves with a connected socket after the upgrade to its last transport. */
     const connect = async (t, namespace = "/", { profile = "main", ...options } = {}) => {
       const socket = start(t, url(profile) + namespace, { transports, ...options });
       const upgrade = way === "upgrade" && next(socket.io.engine, "upgrade");
@@ -73,7 +73,7 @@ for (const [version, { io, protocol, refused, message, admit, pings, end }] of O
         assert.equal(me.nsp, "/");
         assert.match(me.sid, /^[\w-]{20}$/);
         assert.notEqual(me.sid, me.eid, "the session's id is a secret, the socket's is not");
-        // Version 2 makes its own id of the session's, whatever the server says.
+        // Version 2 derives the socket id from the session id and ignores the id from the server.
         assert.equal(socket.id, protocol === 3 ? me.eid : me.sid);
       });
 

@@ -89,7 +89,7 @@ describe("during the upgrade", () => {
       const socket = client(t, url("main"), { transports });
       let sent = 0;
       const upgradedAt = upgradeOf(socket, () => sent);
-      // Each number from the server sends one back, so that both directions flow while the transport changes.
+      // Each event from the server triggers one from the client, so both directions are in use during the upgrade.
       socket.on("tick", () => socket.emit("log", sent++));
       const ticks = collect(socket, "tick", COUNT, 20_000);
       await connected(socket);

@@ -1,5 +1,5 @@
-// The official parsers and ours against each other: what theirs has encoded goes through ours, which decodes and encodes
-// it again, and must come back as the same bytes, which theirs decodes to the same values.
+// Tests the official parsers against ours. Our server decodes and re-encodes packets that the official parser has
+// encoded. The result must be the same bytes, which the official parser must decode to the same values.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as msgpackModule from "socket.io-msgpack-parser";
@@ -12,7 +12,7 @@ const url = await startServer("main", "msgpack");
 const ROUNDS = 600;
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 
-/** Random numbers that a failure can be repeated with: mulberry32. */
+/** A reproducible random number generator: mulberry32. */
 function generator(seed) {
   let state = seed;
   return () => {
@@ -25,7 +25,7 @@ function generator(seed) {
 
 const EDGES = [7, 8, 15, 16, 31, 32, 33, 53].flatMap((bits) => [2 ** bits - 1, 2 ** bits, -(2 ** bits) + 1, -(2 ** bits)]);
 const NUMBERS = [0, -1, -32, -33, 0.1, -1.5, 1e21, 5e-324, Number.MAX_VALUE, Math.PI, 2 ** 53 + 2, ...EDGES].filter(
-  // Whole numbers from 2^64 on come out of the official MessagePack encoder as something else.
+  // The official MessagePack encoder writes integers from 2^64 on incorrectly.
   (number) => !Number.isInteger(number) || Math.abs(number) <= 2 ** 53,
 );
 const LETTERS = ["a", "Z", "0", '"', "\\", "/", "\n", "\u0000", "\u001e", "\u007f", "é", "\u2028", "中", "\uffff", "😀"];
@@ -55,7 +55,7 @@ class Random {
     const values = Array.from({ length }, () => this.value(depth - 1, binaries));
     return kind <= 7 ? values : Object.fromEntries(values.map((value) => [`${this.text()}k`, value]));
   }
-  /** An event that the server sends back: without an id as the same event, with one as its acknowledgement. */
+  /** Returns an event that the server sends back: as the same event if it has no id, else as its acknowledgement. */
   packet(nsp) {
     const binaries = { left: this.below(3) ? this.below(10) : 0 };
     const args = Array.from({ length: this.below(5) }, () => this.value(5, binaries));
@@ -73,7 +73,7 @@ function decoded(parser, messages) {
   return packets[0];
 }
 
-/** What must come back, with its keys in the order of the official server. */
+/** Returns the expected packet, with its keys in the order of the official server. */
 function expected({ data, nsp, id }) {
   return id === undefined ? { type: 2, data, nsp } : { id, type: 3, data: data.slice(1), nsp };
 }
@@ -86,7 +86,7 @@ for (const [name, parser, profile] of [
     const random = new Random(SEED);
     const socket = await Socket.open(t, url(profile));
     const encode = (packet) => new parser.Encoder().encode(packet);
-    // In Engine.IO 4 text has its packet type in front, and binary has nothing.
+    // In Engine.IO 4, text has a packet type in front, and binary has none.
     const send = (packet) =>
       encode(packet).forEach((message) => socket.ws.send(typeof message === "string" ? `4${message}` : message));
     const receive = async () => {

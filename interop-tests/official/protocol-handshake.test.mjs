@@ -1,4 +1,4 @@
-// The first request of an Engine.IO session, and every way to get it wrong.
+// Tests valid and invalid handshake requests of Engine.IO.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { startServer } from "./server.mjs";

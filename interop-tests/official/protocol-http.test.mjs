@@ -1,4 +1,4 @@
-// What surrounds the protocol on HTTP: origins, hooks, headers and cookies.
+// Tests the HTTP side of the protocol: origins, hooks, headers and cookies.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
@@ -19,7 +19,7 @@ const HANDSHAKE = {
   "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
 
-/** The response as it is on the wire: fetch would neither send these headers nor show those of a 101. */
+/** Sends a request and returns the raw response. `fetch` cannot send these headers and does not show those of a 101. */
 async function ask(t, base, query, { method = "GET", headers = {}, body, path = "/socket.io/" } = {}) {
   const upgrade = query.transport === "websocket" ? HANDSHAKE : {};
   const sent = httpRequest(`${base}${path}?${new URLSearchParams(query)}`, {

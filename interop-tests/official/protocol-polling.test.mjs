@@ -1,4 +1,4 @@
-// Engine.IO over HTTP long-polling, request by request.
+// Tests Engine.IO over HTTP long-polling, request by request.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
@@ -10,7 +10,7 @@ import { observed, Polling, SEPARATOR } from "./wire.mjs";
 const url = await startServer("main", "fast");
 const MISMATCH = '{"code":3,"message":"Bad request"}';
 
-/** A session in `/`, and the reason with which the server sees it end. */
+/** Opens a session in `/`. `reason` resolves with the disconnect reason on the server. */
 async function watched(t, profile = "main") {
   const session = await Polling.open(url(profile));
   return { session, reason: await observed(t, url(profile), session) };
@@ -22,7 +22,7 @@ async function joined(profile = "main") {
   return session;
 }
 
-/** A request whose body the server has begun to read; it is up to the caller to end it. */
+/** Starts a POST and waits for `100 Continue`. The caller must end the request. */
 async function begun(session, headers) {
   const begun = http.request(session.address, {
     method: "POST",
@@ -127,7 +127,7 @@ describe("messages", () => {
     for (const size of [1001, 50_000, 3_000_000]) {
       const socket = await connected(client(t, url("fast"), { transports: ["polling"] }));
       const gone = new Promise((resolve) => {
-        // Behind this event, the client forgets the text.
+        // The client discards the response text after this event.
         socket.once("disconnect", (reason, details) => resolve([reason, details, details.context?.responseText]));
       });
       socket.emit("echo", "x".repeat(size));
@@ -232,7 +232,7 @@ describe("the end of a session", () => {
     await session.send('42["log",1]', "1", '42["log",2]');
     assert.equal(await reason(), "transport close");
     assert.equal((await session.post("3")).status, 400);
-    // A poll may have been on its way.
+    // A poll may have been in flight, so one late poll is completed.
     assert.deepEqual(await session.receive(), ["6"]);
     await session.assertClosed();
   });

@@ -1,4 +1,4 @@
-// The way from polling to a WebSocket.
+// Tests the upgrade from polling to WebSocket.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { client, connected, next, upgraded } from "./helpers.mjs";
@@ -8,7 +8,7 @@ import { observed, Polling, Socket } from "./wire.mjs";
 const url = await startServer("main", "fast");
 const REFUSED = { status: 400, body: '{"code":3,"message":"Bad request"}' };
 
-/** A polling session in `/`, and the reason with which the server sees it end. */
+/** Opens a polling session in `/`. `reason` resolves with the disconnect reason on the server. */
 async function upgradable(t, profile = "main") {
   const session = await Polling.open(url(profile));
   return { session, reason: await observed(t, url(profile), session) };
@@ -42,7 +42,7 @@ test("the upgrade is probed, releases the poll and takes over", async (t) => {
 
 test("the upgrade of a session that is not young releases the poll at once", async (t) => {
   const { session } = await upgradable(t);
-  // A client that is some way off comes no sooner.
+  // A client with network latency does not upgrade earlier either.
   await new Promise((resolve) => setTimeout(resolve, 150));
   const { answer } = await session.park();
   const socket = await probed(t, session);
@@ -78,7 +78,7 @@ test("the upgrade happens once", async (t) => {
   const socket = await probed(t, session);
   socket.send("5", '42["echo",1]');
   await socket.receive();
-  // As in Node: it opens, and is closed at once, with nothing of the session.
+  // As in Node.js, the WebSocket opens and is closed at once, without any message of the session.
   const second = session.websocket(t);
   const stolen = [];
   second.ws.on("message", (data) => stolen.push(data));

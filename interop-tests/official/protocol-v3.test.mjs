@@ -1,4 +1,4 @@
-// Engine.IO 3 and Socket.IO 4 (the protocol) as they are on the wire: what version 2 clients speak.
+// Tests raw packets of Engine.IO 3 and Socket.IO protocol 4, which clients of version 2 speak.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { describe, test } from "node:test";
@@ -14,7 +14,7 @@ const MISMATCH = { status: 400, body: '{"code":3,"message":"Bad request"}' };
 const UNKNOWN = { status: 400, body: '{"code":1,"message":"Session ID unknown"}' };
 const WEBSOCKET = { EIO: "3", transport: "websocket" };
 
-/** Packets behind their lengths in UTF-16 code units, which is what JavaScript counts. */
+/** Encodes packets with their length in UTF-16 code units, the unit of JavaScript strings. */
 const payload = (...packets) => packets.map((packet) => `${packet.length}:${packet}`).join("");
 
 function packets(data) {
@@ -23,7 +23,7 @@ function packets(data) {
   return list;
 }
 
-/** A polling session of protocol 3, whose every request is made by the test. */
+/** A polling session of protocol 3. The test makes each request. */
 class Old {
   static async open(profile = "main", query = {}) {
     const session = new Old();
@@ -52,13 +52,13 @@ class Old {
     assert.deepEqual([status, body], [200, "ok"]);
   }
 
-  /** A poll, read as bytes. */
+  /** Polls and returns the body as bytes. */
   async bytes() {
     const response = await within(fetch(`${this.base}/socket.io/?${new URLSearchParams(this.query)}`), "a poll");
     return { type: response.headers.get("content-type"), body: Buffer.from(await response.arrayBuffer()) };
   }
 
-  /** Starts a poll that finds nothing to take; other requests go to the server and back first. */
+  /** Starts a poll while nothing is queued. Round trips on other requests give the poll time to be parked. */
   async park() {
     const answer = this.poll();
     for (let i = 0; i < 5; i++) await fetch(`${this.base}/health`);
@@ -381,7 +381,7 @@ describe("JSONP", () => {
   /** Runs the script as a page would. */
   function run({ status, headers, body }, index) {
     assert.equal(status, 200, body);
-    // A browser runs nothing else for a script that must not be sniffed.
+    // With `nosniff`, a browser runs scripts of a JavaScript type only.
     assert.equal(headers.get("content-type"), "text/javascript; charset=UTF-8");
     assert.equal(headers.get("x-content-type-options"), "nosniff");
     const answers = [];

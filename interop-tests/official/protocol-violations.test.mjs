@@ -1,4 +1,4 @@
-// Socket.IO packets that no client may send.
+// Tests Socket.IO packets that clients must not send.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { startServer } from "./server.mjs";

@@ -1,4 +1,4 @@
-// Engine.IO over a WebSocket, message by message.
+// Tests Engine.IO over WebSocket, message by message.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { next } from "./helpers.mjs";
@@ -7,7 +7,7 @@ import { observed, Socket } from "./wire.mjs";
 
 const url = await startServer("main", "fast");
 
-/** A session in `/`, and the reason with which the server sees it end. */
+/** Opens a session in `/`. `reason` resolves with the disconnect reason on the server. */
 async function watched(t, profile = "main") {
   const socket = await Socket.open(t, url(profile));
   return { socket, reason: await observed(t, url(profile), socket) };

@@ -7,7 +7,7 @@ import { startServer } from "./server.mjs";
 const PARSERS = { recovery: {}, "recovery-msgpack": { parser: msgpack.default ?? msgpack } };
 const url = await startServer(...Object.keys(PARSERS));
 
-/** Connects again by itself, at once. */
+/** Options of a client that reconnects immediately. */
 const EAGER = { reconnection: true, reconnectionDelay: 1, reconnectionDelayMax: 1, randomizationFactor: 0 };
 
 for (const [profile, parser] of Object.entries(PARSERS)) {
@@ -16,7 +16,7 @@ for (const [profile, parser] of Object.entries(PARSERS)) {
 }
 
 function define(connect) {
-  /** Cuts the connection below the client, and waits until it is back. */
+  /** Closes the transport below the client and waits until the client has reconnected. */
   async function cut(socket) {
     const back = next(socket, "connect");
     socket.io.engine.close();
@@ -24,7 +24,7 @@ function define(connect) {
     return socket.recovered;
   }
 
-  /** Cuts the connection, and lets `meanwhile` run before the client comes back. */
+  /** Closes the transport and runs `meanwhile` before the client reconnects. */
   async function away(socket, meanwhile) {
     socket.io.reconnection(false);
     const gone = next(socket, "disconnect");
@@ -84,7 +84,7 @@ function define(connect) {
     assert.deepEqual(names(events), ["m0", "m1", "m2", "m3", "m4"]);
     assert.deepEqual([...events[2][1]], [1, 2, 3]);
     assert.equal(events[1][1], 1);
-    // The offset comes last.
+    // The offset is the last argument.
     assert.deepEqual(events.map((event) => typeof event.at(-1)), Array(5).fill("string"));
   });
 
@@ -111,7 +111,7 @@ function define(connect) {
     const recovered = await away(socket, () => other.emitWithAck("ack-later", 1_200));
     assert.equal(recovered, false);
     assert.notEqual(socket.id, id);
-    // And from then on it comes back again.
+    // Sockets of the new session can be recovered again.
     assert.equal(await cut(socket), true);
   });
 

@@ -8,7 +8,9 @@ let rooms = 0;
 const freshRoom = () => `room-${rooms++} 😀`;
 
 everyWay(url("main"), (connect) => {
-  /** Three sockets, whatever they hear, and a cast that resolves when everyone has heard what there was to hear. */
+  /**
+   * Returns three sockets, the events that they receive, and a `cast` that resolves when all of them have received it.
+   */
   async function three(t, namespace = "/custom") {
     const sockets = await Promise.all([1, 2, 3].map(() => connect(t, namespace)));
     const heard = sockets.map(recorded);

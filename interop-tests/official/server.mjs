@@ -1,11 +1,11 @@
-// Starts the kitchen-sink server for one test file and ends it with the file.
+// Starts the kitchen-sink server for one test file and stops it at the end of the file.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { program, within } from "./helpers.mjs";
 
-// A profile listens on the first port plus its place in this list.
+// A profile listens on the first port plus its index in this list.
 const PROFILES = ["main", "fast", "strict", "recovery", "msgpack", "polling", "websocket", "recovery-msgpack"];
 const HOST = "127.0.0.1";
 const BINARY = process.env.KITCHEN_SINK ?? program("kitchen-sink");
@@ -17,7 +17,7 @@ const isFree = (port) =>
     probe.listen(port, HOST, () => probe.close(() => resolve(true)));
   });
 
-// Below the range from which the kernel takes ports for outgoing connections.
+// These ports are below the range from which the kernel assigns ports to outgoing connections.
 async function freePorts() {
   for (;;) {
     const first = 20_000 + Math.floor(Math.random() * 12_000);
@@ -34,13 +34,16 @@ function ready(child) {
   });
 }
 
-/** Runs the server with these profiles until the tests of the file have ended; returns the address of a profile. */
+/**
+ * Runs the server with these profiles until the tests of the file end. Returns a function from a profile to its
+ * address.
+ */
 export async function startServer(...profiles) {
   const first = await freePorts();
   const env = { ...process.env, HOST, PORT: String(first), PROFILES: profiles.join(",") };
   const child = spawn(BINARY, { env, stdio: ["ignore", "pipe", "inherit"] });
   process.once("exit", () => child.kill("SIGKILL"));
-  // A test runner that has run out of patience ends this process by a signal, which alone runs no exit handler.
+  // A test runner ends this process with a signal on a timeout. By default, signals skip the exit handlers.
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
   await within(ready(child), "the server is ready");
   const exited = new Promise((resolve) => child.once("exit", resolve));

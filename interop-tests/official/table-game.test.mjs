@@ -1,4 +1,4 @@
-// The application of examples/table-game from end to end, driven by the official client.
+// Tests the application of examples/table-game end to end with the official client.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,14 +19,14 @@ before(async () => {
 
 after(() => server.kill("SIGKILL"));
 
-/** The cookie and the token of a player. */
+/** Returns the cookie and the token of a player. */
 async function signIn(name) {
   const response = await fetch(`${url}/sign-in/${name}`, { method: "POST" });
   const [cookie] = response.headers.get("set-cookie").split(";");
   return { cookie, token: await response.text() };
 }
 
-/** The refusal that a client gets. */
+/** Resolves with the connection error of a client. */
 async function refused(t, namespace, options) {
   const [error] = await next(client(t, url + namespace, options), "connect_error");
   return error.message;
@@ -66,7 +66,7 @@ test("turns with acknowledgements and timeouts in both directions", async (t) =>
   player.once("your turn", (_turn, answer) => answer(7));
   assert.deepEqual(await next(player, "turn over"), ["Ann", 7]);
   assert.equal(await player.timeout(1_000).emitWithAck("points"), 7);
-  // Nobody answers the next one.
+  // The client has no listener for the next turn, so it times out.
   assert.deepEqual(await next(player, "turn over"), ["Ann", null]);
   const answers = await Promise.all(Array.from({ length: 20 }, () => player.emitWithAck("points")));
   const refusals = answers.filter((answer) => answer.error === "not so fast");

@@ -1,4 +1,4 @@
-// Sessions without a client library: plain HTTP requests, plain WebSockets, and the packets as they are on the wire.
+// Sessions without a client library: plain HTTP requests, plain WebSockets and raw packets.
 import assert from "node:assert/strict";
 import { WebSocket } from "ws";
 import { client, connected, freshKey, records, within } from "./helpers.mjs";
@@ -7,7 +7,7 @@ export const SEPARATOR = "\x1e";
 
 const addressOf = (base, query, path) => `${base}${path}?${new URLSearchParams(query)}`;
 
-/** Joins the session to `/`; returns what will tell the reason with which the server saw it end. */
+/** Joins the session to `/`. Returns a function that resolves with the disconnect reason on the server. */
 export async function observed(t, base, session) {
   const key = freshKey();
   await session.join(`40${JSON.stringify({ key })}`);
@@ -15,13 +15,13 @@ export async function observed(t, base, session) {
   return async () => (await records(observer, key))[0].reason;
 }
 
-/** The response to a plain request, with its body read. */
+/** Returns the response to a plain request, with the body read. */
 export async function request(base, query, { path = "/socket.io/", ...options } = {}) {
   const response = await within(fetch(addressOf(base, query, path), options), `response to ${JSON.stringify(query)}`);
   return { status: response.status, headers: response.headers, body: await response.text() };
 }
 
-/** A polling session whose every request is made by the test. */
+/** A polling session. The test makes each request. */
 export class Polling {
   static async open(base, query = {}, options = {}) {
     const session = new Polling(base, query, options);
@@ -51,28 +51,28 @@ export class Polling {
     return request(this.base, this.query, { method: "POST", body, ...this.options, ...options });
   }
 
-  /** Posts packets, which the server must take. */
+  /** Posts packets. The server must accept them. */
   async send(...packets) {
     const { status, body } = await this.post(packets.join(SEPARATOR));
     assert.deepEqual([status, body], [200, "ok"]);
   }
 
-  /** The packets of one poll. */
+  /** Polls once and returns the packets. */
   async receive() {
     const { status, body } = await this.poll();
     assert.equal(status, 200, body);
     return body.split(SEPARATOR);
   }
 
-  /** Connects to a namespace; the answer is read. */
+  /** Connects to a namespace and reads the response. */
   async join(packet = "40") {
     await this.send(packet);
     return this.receive();
   }
 
   /**
-   * Starts a poll that finds nothing to take. Nothing tells a client that its poll is parked, so other requests
-   * go to the server and back first.
+   * Starts a poll while nothing is queued. A client cannot observe that its poll is parked, so round trips on other
+   * requests give the poll time to arrive.
    */
   async park() {
     const answer = this.poll();
@@ -90,7 +90,7 @@ export class Polling {
   }
 }
 
-/** A WebSocket whose messages wait until they are asked for: strings, or Buffers for binary ones. */
+/** A WebSocket that queues its messages until the test reads them: strings, or Buffers for binary messages. */
 export class Socket {
   #messages = [];
   #waiting = [];
@@ -111,7 +111,7 @@ export class Socket {
     });
   }
 
-  /** A session of its own, with the open packet read. */
+  /** Opens a new session and reads its open packet. */
   static async open(t, base, query = {}, options = {}) {
     const socket = new Socket(t, base, { EIO: "4", transport: "websocket", ...query }, options);
     const packet = await socket.receive();
@@ -145,18 +145,21 @@ export class Socket {
     return [await this.receive()];
   }
 
-  /** The HTTP response: status 101, or the status and body of a refusal. */
+  /** Resolves with the HTTP response: status 101, or the status and body of a rejection. */
   response() {
     return within(this.answered, "a response to the upgrade request");
   }
 
-  /** The code with which the server closes. */
+  /** Resolves with the close code of the server. */
   ended() {
     return within(this.closed, "the server closes the WebSocket");
   }
 }
 
-/** A polling session that polls by itself, answers heartbeats and reads like a WebSocket, binaries included. */
+/**
+ * A polling session that polls continuously, responds to heartbeats, and has the interface of `Socket`, binaries
+ * included.
+ */
 class Line {
   #session;
   #messages = [];
@@ -188,7 +191,7 @@ class Line {
 
   send(...packets) {
     const texts = packets.map((packet) => (typeof packet === "string" ? packet : `b${packet.toString("base64")}`));
-    // One POST at a time; what the answers are is the business of the tests that post by themselves.
+    // Only one POST may be in flight. Tests that post by themselves check the responses.
     this.sent = (this.sent ?? Promise.resolve()).then(() => this.#session.post(texts.join(SEPARATOR)));
   }
 
@@ -215,5 +218,5 @@ class Line {
   }
 }
 
-/** The two transports, alike to who speaks Socket.IO over them. */
+/** Both transports with the same interface, for tests of Socket.IO packets. */
 export const LINES = { polling: Line, websocket: Socket };

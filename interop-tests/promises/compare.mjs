@@ -1,11 +1,11 @@
-// Prints which server keeps which promise: the table of docs/promises.md.
-// Its arguments are servers, a name and a command each: `"Node.js=node node/server.mjs"`.
+// Prints which server keeps which promise, as the table of docs/promises.md. Each argument is a name and the command of
+// a server: `"Node.js=node node/server.mjs"`.
 import { run } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const FILE = fileURLToPath(new URL("promises.test.mjs", import.meta.url));
 
-/** For each promise, what was seen when it was broken. */
+/** Returns, for each promise, how it was broken. */
 async function check(command) {
   process.env.PROMISES_SERVER = command;
   const promises = new Map();

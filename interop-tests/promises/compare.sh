@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds our server of the promises and those of others, and prints which of them keeps which promise.
+# Builds our promises server and those of the other implementations, and prints which of them keeps which promise.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${CARGO_TARGET_DIR:-../../target}

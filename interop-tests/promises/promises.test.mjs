@@ -1,4 +1,4 @@
-// The promises of docs/promises.md, from outside, each in the form in which it matters most.
+// Tests the promises of docs/promises.md from outside, each in its most relevant form.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { alongside, collect, connected, next, until } from "../official/helpers.mjs";
@@ -7,11 +7,11 @@ import { Server } from "./server.mjs";
 
 const numbers = (count) => Array.from({ length: count }, (_, i) => i);
 
-/** The arguments of the answer to an event. */
+/** Resolves with the arguments of the acknowledgement of an event. */
 const answer = (server, what, socket, ...event) =>
   server.within(new Promise((resolve) => socket.emit(...event, (...args) => resolve(args))), what);
 
-/** A client whose connection stays when it leaves the namespace; `away` is its socket in another one. */
+/** Returns a client whose connection stays open after it leaves the namespace, since `away` is in another namespace. */
 async function anchored(t, server, namespace) {
   const socket = await server.client(t, namespace);
   const away = await connected(alongside(socket, "/quick"));
@@ -79,7 +79,7 @@ describe("3. Handlers in flight are bounded, with back-pressure down to TCP", ()
     const before = server.memory();
     for (const i of numbers(count)) session.send(`42["work",${i},"${padding}"]`);
 
-    // The server has taken all, or it has taken nothing for a long while.
+    // Waits until the server has read everything, or has read nothing for 500 round trips.
     let [left, since] = [-1, 0];
     const isStill = (waiting) => {
       since = waiting === left ? since + 1 : 0;
@@ -171,7 +171,7 @@ describe("6. What panics harms nobody else", () => {
     const hall = ["members", "/panicking-farewell", "hall"];
     const socket = await server.client(t, "/panicking-farewell");
     await server.until(hall, "a socket is in its room", (count) => count === 1);
-    // As when a tab is closed: the connection ends, and nothing else is said.
+    // Closes the connection without a DISCONNECT, as when a tab is closed.
     socket.io.engine.close();
     await server.until(hall, "a socket leaves its rooms after a panic in a disconnect hook", (count) => count === 0);
   });

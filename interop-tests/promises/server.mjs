@@ -1,4 +1,4 @@
-// Starts the server of the promises for one test, ours or another: `PROMISES_SERVER` is its command.
+// Starts a promises server for one test. `PROMISES_SERVER` is the command of a server to test instead of ours.
 import { execFileSync, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { client, connected, program, until, within } from "../official/helpers.mjs";
@@ -6,7 +6,7 @@ import { client, connected, program, until, within } from "../official/helpers.m
 const OURS = program("promises");
 const [COMMAND, ...ARGS] = process.env.PROMISES_SERVER?.split(" ") ?? [OURS];
 
-/** A server that ends with the test, and a client of it that looks on. */
+/** A server that stops at the end of the test, and an observing client. */
 export class Server {
   #child;
 
@@ -36,7 +36,7 @@ export class Server {
     });
   }
 
-  /** A connected client, whose first events are not lost: whether they may be is a test of its own. */
+  /** Returns a connected client that the server already hears: whether early events are lost has its own test. */
   async client(t, namespace = "/") {
     const socket = await connected(this.begin(t, namespace));
     const isHeard = () => socket.timeout(500).emitWithAck("echo", true).catch(() => false);
@@ -44,27 +44,27 @@ export class Server {
     return socket;
   }
 
-  /** A client that is not waited for. */
+  /** Returns a client without waiting for the connection. */
   begin(t, namespace) {
     return client(t, this.url + namespace, { transports: ["websocket"] });
   }
 
-  /** The value of the promise, or an error that names what did not happen. */
+  /** Resolves like `promise`, or rejects with an error that names what did not happen. */
   within(promise, what) {
     return within(Promise.race([promise, this.ended]), what);
   }
 
-  /** What the server answers to the client that looks on. */
+  /** Resolves with the acknowledgement of an event from the observing client. */
   ask(...event) {
     return this.within(this.watcher.emitWithAck(...event), `the answer to "${event[0]}"`);
   }
 
-  /** Asks again until the answer passes. */
+  /** Emits the event again until its acknowledgement passes. */
   until(event, what, passes) {
     return until(() => this.ask(...[event].flat()), passes, what);
   }
 
-  /** Goes to the server and back so often that whatever else is under way will have arrived. */
+  /** Makes enough round trips for everything in flight to arrive. */
   async settle() {
     for (let i = 0; i < 200; i++) await this.ask("echo", i);
   }
@@ -74,7 +74,7 @@ export class Server {
     return this.ask("open");
   }
 
-  /** Resolves when the server writes of it to its standard error. */
+  /** Resolves when the server writes this text to its standard error. */
   says(what) {
     let said = "";
     return new Promise((resolve) => {
@@ -82,7 +82,7 @@ export class Server {
     });
   }
 
-  /** The resident memory in MiB. */
+  /** Returns the resident memory in MiB. */
   memory() {
     return Number(execFileSync("ps", ["-o", "rss=", "-p", String(this.#child.pid)])) / 1024;
   }

@@ -1,4 +1,4 @@
-"""An independent client, python-socketio, against the kitchen-sink: over polling, WebSocket and the upgrade."""
+"""Tests python-socketio, an independent client, against the kitchen-sink: over polling, WebSocket and the upgrade."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import unittest
 import engineio.payload
 import socketio
 
-# The client refuses answers to a poll with more packets than 16 unless told otherwise; those of Node have more too.
+# By default, the client rejects poll responses with more than 16 packets, which Node.js sends as well.
 engineio.payload.Payload.max_decode_packets = 10_000
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def tearDownModule():
 
 
 class Events:
-    """The events of a client, in the order in which they come."""
+    """The events of a client, in the order of their arrival."""
 
     def __init__(self, client, namespace="/"):
         self.queue = asyncio.Queue()
@@ -150,7 +150,7 @@ class Client(unittest.IsolatedAsyncioTestCase):
             records = []
             while not records:
                 records = await self.call(watcher, "reasons", key)
-            # On a WebSocket the client may send its close frame before the packets that it has queued.
+            # On a WebSocket, the client may send its close frame before the packets that it has queued.
             reasons = {"client namespace disconnect"} | ({"transport close"} if transport != "polling" else set())
             self.assertIn(records[0]["reason"], reasons)
 

@@ -1,4 +1,4 @@
-//! What the tools of this package share.
+//! Shared code of the tools of this package.
 
 pub mod attacks;
 pub mod hot_paths;

@@ -1,4 +1,4 @@
-//! Counting instructions, which do not depend on what else the machine does.
+//! Counts instructions, which do not depend on the load of the machine.
 
 use std::{
     env,
@@ -9,21 +9,22 @@ use std::{
     thread,
 };
 
-/// What went wrong, for people.
+/// An error for the report.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Counts the instructions of one operation. This program plays a number of operations if its arguments are `name` and
-/// that number. The count is the difference of `most` and `least` operations, which leaves out the start of the program.
+/// Counts the instructions of one operation. This program must play a number of operations if its arguments
+/// are `name` and that number. The result is the difference between `most` and `least` operations, which
+/// excludes the start of the program.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no valgrind, or if the program fails.
+/// Returns an error if valgrind is missing, or if the program fails.
 ///
 /// # Panics
 ///
 /// Panics if a thread cannot be started.
 pub fn per_operation(name: &str, least: u64, most: u64) -> Result<u64, Failure> {
-    // Two at once are as exact as one.
+    // Concurrent runs are as exact as sequential ones.
     let (few, many) = thread::scope(|scope| {
         let few = scope.spawn(|| instructions(name, least));
         let many = instructions(name, most);
@@ -40,7 +41,7 @@ pub fn per_operation(name: &str, least: u64, most: u64) -> Result<u64, Failure> 
 ///
 /// # Errors
 ///
-/// Returns an error if there is no valgrind, or if the program fails.
+/// Returns an error if valgrind is missing, or if the program fails.
 pub fn per_part(args: &[&str]) -> Result<Vec<u64>, Failure> {
     let mut run = Command::new("valgrind")
         .args(["--quiet", "--tool=callgrind", "--callgrind-out-file=/dev/stdout"])
@@ -51,7 +52,7 @@ pub fn per_part(args: &[&str]) -> Result<Vec<u64>, Failure> {
         .spawn()
         .map_err(|error| format!("valgrind: {error}"))?;
     let mut parts = Vec::new();
-    // There is a profile of each part. Profiles are large, and only their totals are kept.
+    // Valgrind writes a profile for each part. Profiles are large, so only their totals are kept.
     for line in run.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
         if let Some(total) = line?.strip_prefix("totals: ") {
             parts.push(total.trim().parse()?);
@@ -60,14 +61,14 @@ pub fn per_part(args: &[&str]) -> Result<Vec<u64>, Failure> {
     if run.wait()?.success() { Ok(parts) } else { Err(format!("failed: {}", args.join(" ")).into()) }
 }
 
-/// Ends a part of what [`per_part`] counts.
+/// Ends a part of the instructions that [`per_part`] counts.
 #[inline(never)]
 pub fn end_part() {
-    // A function that does nothing could be merged with others.
+    // The compiler could merge an empty function with others.
     hint::black_box("the end of a part");
 }
 
-/// The instructions of a process.
+/// Counts the instructions of a process.
 fn instructions(name: &str, operations: u64) -> Result<u64, Failure> {
     Ok(per_part(&[name, &operations.to_string()])?.into_iter().sum())
 }

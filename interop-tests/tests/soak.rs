@@ -1,4 +1,4 @@
-//! The soak tool with few clients: its bounds hold.
+//! Runs the soak tool with few clients and checks that its bounds hold.
 
 use std::process::Command;
 

@@ -1,8 +1,8 @@
-//! WebSocket frames as bytes, for clients that decide themselves which bytes leave with one write.
+//! WebSocket frames as bytes, for clients that control which bytes are sent in one write.
 
-/// The bit of the last frame of a message, in the first byte of a frame.
+/// The FIN bit in the first byte of a frame.
 pub const FIN: u8 = 0x80;
-/// The opcode of all frames of a message but the first.
+/// The opcode of a continuation frame.
 pub const CONTINUE: u8 = 0x0;
 /// The opcode of a text message.
 pub const TEXT: u8 = 0x1;
@@ -17,7 +17,7 @@ pub const PONG: u8 = 0xa;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// Returns a masked frame of a client: its first byte, and its payload. A text may hold what is not UTF-8.
+/// Returns a masked frame with this first byte and payload. The payload of a text frame may be invalid UTF-8.
 pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut bytes = vec![first];
@@ -59,7 +59,7 @@ pub fn fragments(opcode: u8, payload: &[u8], size: usize) -> Vec<Vec<u8>> {
     payload.chunks(size).enumerate().map(|(index, chunk)| frame(first_byte(index), chunk)).collect()
 }
 
-/// Takes a frame of a server from the start of `received`, once it is complete: its first byte, and its payload.
+/// Removes a complete server frame from the start of `received`. Returns its first byte and its payload.
 pub fn take(received: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let [first, len, ..] = *received.as_slice() else { return None };
     let (start, len) = match len {

@@ -11,9 +11,9 @@ pub const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebS
                            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A connection that carries one request after the other.
+/// A connection that sends one request after another.
 ///
-/// The target of a request is a path with a query, or the query alone for the path of the server.
+/// The target of a request is a path with a query, or a query alone for the server's default path.
 #[derive(Debug)]
 pub struct Http {
     stream: Stream,
@@ -26,19 +26,19 @@ pub struct Http {
 pub struct HttpResponse {
     /// The status code.
     pub status: u16,
-    /// The headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The body, as long as its `Content-Length` says.
+    /// The body, whose length is given by `Content-Length`.
     pub body: String,
 }
 
 impl HttpResponse {
-    /// Returns the value of a header, whose name is in lower case.
+    /// Returns the value of a header. The name must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// Takes a response from the start of `received`, once it is complete.
+    /// Removes a complete response from the start of `received`.
     pub fn take(received: &mut Vec<u8>) -> Option<Self> {
         let end = head_end(received)?;
         let head = std::str::from_utf8(&received[..end]).unwrap();
@@ -59,8 +59,8 @@ fn head_end(received: &[u8]) -> Option<usize> {
     Some(received.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4)
 }
 
-/// Writes a request. A body gets a `Content-Length`, unless it comes in chunks; what follows a GET is no body, but the
-/// first frames of a WebSocket.
+/// Encodes a request. A body gets a `Content-Length` unless it is chunked. Bytes after a GET are not a body
+/// but the first frames of a WebSocket.
 pub fn request(method: &str, target: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let has_length = method != "GET" && !headers.contains("chunked");
@@ -70,29 +70,30 @@ pub fn request(method: &str, target: &str, headers: &str, body: impl AsRef<[u8]>
 }
 
 impl Http {
-    /// Opens a connection to a server.
+    /// Connects to a server.
     pub async fn connect<E: Endpoint>(endpoint: &E) -> Self {
         Self::new(endpoint.connect().await, E::PATH)
     }
 
-    /// Uses a connection to a server with this path.
+    /// Wraps a connection to a server whose default path is `path`.
     pub fn new(stream: Stream, path: &'static str) -> Self {
         Self { stream, received: Vec::new(), path }
     }
 
-    /// Sends bytes. A server that refuses a request may close before it has read all of it.
+    /// Sends bytes. Errors are ignored, because a server that rejects a request may close before it has read
+    /// all of it.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let patience = self.stream.patience;
         let written = timeout(patience, self.stream.write_all(bytes.as_ref())).await;
         let _ = written.expect("the server reads in time");
     }
 
-    /// Ends the client's side of the stream: a FIN follows the bytes that were sent.
+    /// Shuts down the write side, which sends a FIN after the data.
     pub async fn shut_down(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
-    /// Takes the next response. Cancel-safe: the bytes that have arrived are kept.
+    /// Reads the next response. Cancel-safe, since bytes already read stay in the buffer.
     pub async fn response(&mut self) -> HttpResponse {
         loop {
             if let Some(response) = HttpResponse::take(&mut self.received) {
@@ -103,7 +104,7 @@ impl Http {
         }
     }
 
-    /// Takes the head of the next response, unchanged.
+    /// Reads the head of the next response and returns it unchanged.
     pub async fn head(&mut self) -> String {
         loop {
             if let Some(end) = head_end(&self.received) {
@@ -113,7 +114,7 @@ impl Http {
         }
     }
 
-    /// Waits for the end of the connection, and returns the bytes that came before.
+    /// Reads until the end of the connection and returns all bytes.
     pub async fn rest(&mut self) -> String {
         while self.stream.read_more(&mut self.received).await {}
         String::from_utf8(std::mem::take(&mut self.received)).unwrap()
@@ -129,7 +130,7 @@ impl Http {
         self.send(request).await;
     }
 
-    /// Sends a request, and takes the response.
+    /// Sends a request and reads the response.
     pub async fn request(
         &mut self,
         method: &str,
@@ -141,17 +142,18 @@ impl Http {
         self.response().await
     }
 
-    /// Sends a GET request, and takes the response.
+    /// Sends a GET request and reads the response.
     pub async fn get(&mut self, target: &str) -> HttpResponse {
         self.request("GET", target, "", "").await
     }
 
-    /// Turns the connection into a WebSocket: returns the stream, and the bytes that have already come of it.
+    /// Upgrades the connection to a WebSocket. Returns the stream and the bytes received after the response.
     pub async fn upgrade(self, target: &str) -> (Stream, Vec<u8>) {
         self.upgrade_with(target, "").await
     }
 
-    /// Turns the connection into a WebSocket, whose first frames leave in the segment of the handshake.
+    /// Upgrades the connection to a WebSocket. The first frames are sent in the same segment as the
+    /// handshake.
     pub async fn upgrade_with(mut self, target: &str, frames: impl AsRef<[u8]>) -> (Stream, Vec<u8>) {
         let response = self.request("GET", target, UPGRADE, frames).await;
         assert_eq!(response.status, 101, "{response:?}");
@@ -160,7 +162,7 @@ impl Http {
         self.into_parts()
     }
 
-    /// Returns the stream after a response with status 101, and the bytes that have already come of it.
+    /// Returns the stream and the bytes received after a response with status 101.
     pub fn into_parts(self) -> (Stream, Vec<u8>) {
         (self.stream, self.received)
     }

@@ -1,7 +1,7 @@
-//! Raw clients for the tests of the servers, ways to wait, and the check of the layers of a crate.
+//! Raw clients for server tests, helpers for waiting, and the check of the layers of a crate.
 //!
-//! The clients send exactly the bytes that they are given, over any stream. This crate knows nothing of `engineio` and
-//! `socketio`, so that both can use it in their tests.
+//! The clients send exactly the bytes they are given, over any stream. This crate does not depend on
+//! `engineio` or `socketio`, so that the tests of both can use it.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 

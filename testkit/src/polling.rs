@@ -1,4 +1,4 @@
-//! A session over long-polling.
+//! A long-polling client.
 
 use crate::{Endpoint, Http, HttpResponse};
 
@@ -7,9 +7,9 @@ use crate::{Endpoint, Http, HttpResponse};
 pub struct Polling {
     /// The id of the session.
     pub sid: String,
-    /// The query string of its requests.
+    /// The query string of the session's requests.
     pub query: String,
-    /// The path and the query string of its requests.
+    /// The path and the query string of the session's requests.
     pub target: String,
     /// The connection for polls.
     pub get: Http,
@@ -23,7 +23,7 @@ impl Polling {
         Self::open_with(server, "EIO=4&transport=polling").await
     }
 
-    /// Opens a session with more in the query string.
+    /// Opens a session with a custom query string.
     pub async fn open_with<E: Endpoint>(server: &E, query: &str) -> Self {
         let mut get = Http::connect(server).await;
         let post = Http::connect(server).await;
@@ -33,7 +33,7 @@ impl Polling {
         Self { sid, target: format!("{}?{query}", E::PATH), query, get, post }
     }
 
-    /// Opens a session, and joins the namespace `/` of Socket.IO.
+    /// Opens a session and joins the Socket.IO namespace `/`.
     pub async fn join<E: Endpoint>(server: &E) -> Self {
         let mut client = Self::open(server).await;
         client.send("40").await;
@@ -42,55 +42,55 @@ impl Polling {
         client
     }
 
-    /// Returns the query string of the WebSocket that takes the session over.
+    /// Returns the query string of a WebSocket that upgrades the session.
     pub fn upgrade_query(&self) -> String {
         format!("EIO=4&transport=websocket&sid={}", self.sid)
     }
 
-    /// Sends a poll; its response is to be taken by [`polled`](Self::polled).
+    /// Sends a poll. [`polled`](Self::polled) reads the response.
     pub async fn start_poll(&mut self) {
         self.get.start("GET", &self.query, "", "").await;
     }
 
-    /// Takes the body of the response to a poll.
+    /// Reads the response to a poll and returns its body.
     pub async fn polled(&mut self) -> String {
         let response = self.get.response().await;
         assert_eq!(response.status, 200, "{response:?}");
         response.body
     }
 
-    /// Sends a poll, and takes the body of its response.
+    /// Sends a poll and returns the body of the response.
     pub async fn poll(&mut self) -> String {
         self.start_poll().await;
         self.polled().await
     }
 
-    /// Takes the last messages of a session that has been closed, and with the next poll its end.
+    /// Returns the last messages of a closed session, and checks that the next poll returns the close packet.
     pub async fn poll_to_end(&mut self) -> String {
         let messages = self.poll().await;
         let end = self.poll().await;
         format!("{messages}\u{1e}{end}")
     }
 
-    /// Sends a POST, and takes the response.
+    /// Sends a POST and reads the response.
     pub async fn post(&mut self, body: impl AsRef<[u8]>) -> HttpResponse {
         self.post.request("POST", &self.query, "", body).await
     }
 
-    /// Sends packets that must be accepted.
+    /// Sends packets and checks that the server accepts them.
     pub async fn send(&mut self, body: impl AsRef<[u8]>) {
         let response = self.post(body).await;
         assert_eq!((response.status, response.body.as_str()), (200, "ok"));
     }
 
-    /// Returns `true` if the server has forgotten the session.
+    /// Returns `true` if the server has removed the session.
     pub async fn is_gone<E: Endpoint>(&self, server: &E) -> bool {
         let response = Http::connect(server).await.get(&self.query).await;
         response.body == r#"{"code":1,"message":"Session ID unknown"}"#
     }
 }
 
-/// Joins packets to the body of a POST, or of the response to a poll.
+/// Joins packets to the body of a POST or of the response to a poll.
 pub fn payload(packets: &[&str]) -> String {
     packets.join("\u{1e}")
 }

@@ -1,4 +1,4 @@
-//! A recorder of metrics, and their changes since the last look at it.
+//! A metrics recorder that reports changes since the last call.
 
 #![allow(clippy::cast_precision_loss, reason = "counts are small")]
 
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
-/// The values that the handles of a server have recorded.
+/// Records the metrics of a server.
 pub struct Recorder {
     snapshotter: Snapshotter,
     totals: BTreeMap<String, f64>,
@@ -19,18 +19,19 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Builds something whose handles are those of a recorder of its own.
+    /// Calls `build` with a new recorder installed, so that the handles created by `build` belong to the
+    /// recorder.
     pub fn new<T>(build: impl FnOnce() -> T) -> (Self, T) {
         let recorder = DebuggingRecorder::new();
         let made = metrics::with_local_recorder(&recorder, build);
         (Self { snapshotter: recorder.snapshotter(), totals: BTreeMap::new() }, made)
     }
 
-    /// Returns the changes since the last time, as `name{label=value}` with the difference. For a histogram, it is the
-    /// number of values.
+    /// Returns the changes since the last call as `name{label=value}` with the difference. For a histogram,
+    /// the difference is the number of values.
     pub fn changes(&mut self) -> Vec<(String, f64)> {
         let mut changes = Vec::new();
-        // A snapshot takes what it shows out of the recorder.
+        // A snapshot resets the recorder.
         for (key, _, description, value) in self.snapshotter.snapshot().into_vec() {
             let key = key.key();
             let labels = key.labels().map(|label| format!("{}={}", label.key(), label.value()));
@@ -53,7 +54,7 @@ impl Recorder {
         changes
     }
 
-    /// Checks all changes of metrics whose names begin so, in any order.
+    /// Checks the changes of all metrics whose names begin with `prefix`, in any order.
     #[track_caller]
     pub fn assert_changes(&mut self, prefix: &str, expected: &[(&str, f64)]) {
         let expected: BTreeMap<_, _> =
@@ -63,7 +64,8 @@ impl Recorder {
         assert_eq!(changes, expected);
     }
 
-    /// Returns the sum of all changes so far; `sum of` a histogram is that of its values.
+    /// Returns the sum of all changes of a metric so far. `sum of <name>` returns the sum of the values of a
+    /// histogram.
     pub fn total(&mut self, name: &str) -> f64 {
         self.changes();
         self.totals.get(name).copied().unwrap_or_else(|| panic!("no {name} among {:?}", self.totals.keys()))

@@ -17,9 +17,9 @@ use tokio::{
 
 use crate::waiting::PATIENCE;
 
-/// A server that accepts connections of clients.
+/// A server that clients can connect to.
 pub trait Endpoint {
-    /// The path of the requests of clients, with a slash at its end.
+    /// The default path of requests, with a trailing slash.
     const PATH: &'static str;
 
     /// Opens a connection.
@@ -34,7 +34,7 @@ impl<E: Endpoint + Send + Sync> Endpoint for Arc<E> {
     }
 }
 
-/// A stream of bytes that a client can use.
+/// A byte stream for clients.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -43,7 +43,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub struct Stream {
     io: Box<dyn Io>,
     local: Option<SocketAddr>,
-    /// How long the client waits before it fails its test.
+    /// The time that an operation may take before the test fails.
     pub patience: Duration,
 }
 
@@ -59,19 +59,20 @@ impl Stream {
         Self { io: Box::new(io), local: None, patience: PATIENCE }
     }
 
-    /// Wraps a TCP stream, whose segments leave without delay.
+    /// Wraps a TCP stream and sets `TCP_NODELAY`.
     pub fn tcp(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().ok();
         Self { local, ..Self::new(stream) }
     }
 
-    /// Returns the address of the client's side of a TCP stream.
+    /// Returns the local address of a TCP stream.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local
     }
 
-    /// Reads more into the buffer; false at the end. A reset is an end, too.
+    /// Appends received bytes to the buffer. Returns `false` at the end of the stream. A reset counts as an
+    /// end.
     pub async fn read_more(&mut self, received: &mut Vec<u8>) -> bool {
         let read = timeout(self.patience, self.io.read_buf(received)).await;
         read.expect("bytes in time").unwrap_or(0) > 0

@@ -1,4 +1,4 @@
-//! A value of any shape, with bytes in it.
+//! A value of any shape, including binary.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,10 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_bytes::ByteBuf;
 use serde_json::Number;
 
-/// Any value that a client sends: read by `deserialize_any`, as the values of many crates are.
+/// Any value that a client can send. It is deserialized with `deserialize_any`, like the value types of many
+/// crates.
 #[derive(Debug, PartialEq)]
 pub enum Tree {
-    /// Null, or a unit.
+    /// Null or a unit.
     Null,
     /// A boolean.
     Bool(bool),

@@ -1,20 +1,21 @@
-//! Waiting for what must happen, with a deadline that only a broken server meets.
+//! Waiting for events, with a timeout that expires only if the server is broken.
 
 use std::time::Duration;
 
 use tokio::{sync::mpsc, time::timeout};
 
-/// Nothing on this machine takes that long.
+/// The timeout of the tests. No correct operation takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How long something must stand still to count as stalled. A test passes all the same if it is too short.
+/// The time without progress after which a future counts as stalled. If it is too short, tests still pass but
+/// check less.
 const STANDSTILL: Duration = Duration::from_millis(300);
 
-/// Waits for something that must come.
+/// Waits for a future and panics if it does not complete in time.
 pub async fn within<F: IntoFuture>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }
 
-/// Waits until the condition holds, by letting all others run.
+/// Waits until the condition holds, and lets other tasks run between checks.
 pub async fn eventually(mut condition: impl FnMut() -> bool) {
     within(async {
         while !condition() {
@@ -24,12 +25,12 @@ pub async fn eventually(mut condition: impl FnMut() -> bool) {
     .await;
 }
 
-/// Returns `true` if something makes no progress.
+/// Returns `true` if the future does not complete within a short time.
 pub async fn stalls(future: impl Future) -> bool {
     timeout(STANDSTILL, future).await.is_err()
 }
 
-/// The place where the server's side of a test notes what happens.
+/// The writing end of a log of events on the server's side of a test.
 #[derive(Debug)]
 pub struct Log<T>(mpsc::Sender<T>);
 
@@ -39,30 +40,30 @@ impl<T> Clone for Log<T> {
     }
 }
 
-/// The notes of the server's side, in order.
+/// The reading end of a log.
 #[derive(Debug)]
 pub struct Heard<T>(mpsc::Receiver<T>);
 
-/// Makes a log, and the end where it is read.
+/// Returns the two ends of a new log.
 pub fn log<T>() -> (Log<T>, Heard<T>) {
     let (sender, receiver) = mpsc::channel(100_000);
     (Log(sender), Heard(receiver))
 }
 
 impl<T> Log<T> {
-    /// Notes something.
+    /// Appends an entry.
     pub fn note(&self, what: T) {
         assert!(self.0.try_send(what).is_ok(), "nobody reads the log");
     }
 }
 
 impl<T> Heard<T> {
-    /// Takes the next note.
+    /// Returns the next entry.
     pub async fn next(&mut self) -> T {
         within(self.0.recv()).await.expect("the server still runs")
     }
 
-    /// Takes the next notes.
+    /// Returns the next `count` entries.
     pub async fn take(&mut self, count: usize) -> Vec<T> {
         let mut notes = Vec::with_capacity(count);
         while notes.len() < count {
@@ -71,12 +72,12 @@ impl<T> Heard<T> {
         notes
     }
 
-    /// Takes the notes until now.
+    /// Returns the entries logged so far.
     pub fn so_far(&mut self) -> Vec<T> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 
-    /// Returns `true` if no note is left.
+    /// Returns `true` if the log has no unread entries.
     pub fn is_silent(&self) -> bool {
         self.0.is_empty()
     }

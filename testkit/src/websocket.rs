@@ -1,4 +1,4 @@
-//! A WebSocket client that is known to be right: tungstenite's.
+//! A WebSocket client based on tungstenite, as a known correct implementation.
 
 use futures::{SinkExt, StreamExt};
 use tokio::{io::AsyncWriteExt, time::timeout};
@@ -14,31 +14,31 @@ use crate::{Endpoint, Http, Polling, Stream};
 
 const QUERY: &str = "EIO=4&transport=websocket";
 
-/// A client that sends and receives packets, without a look at them.
+/// A client that sends and receives packets without interpreting them.
 #[derive(Debug)]
 pub struct WebSocket(WebSocketStream<Stream>);
 
 impl WebSocket {
-    /// Opens a session, and takes the open packet.
+    /// Opens a session and reads the open packet.
     pub async fn open<E: Endpoint>(server: &E) -> Self {
         Self::open_with(server, QUERY).await
     }
 
-    /// Opens a session with more in the query string, and takes the open packet.
+    /// Opens a session with a custom query string and reads the open packet.
     pub async fn open_with<E: Endpoint>(server: &E, query: &str) -> Self {
         let mut websocket = Self::connect(server, query).await;
         websocket.take_open_packet().await;
         websocket
     }
 
-    /// Opens a session, and joins the namespace `/` of Socket.IO.
+    /// Opens a session and joins the Socket.IO namespace `/`.
     pub async fn join<E: Endpoint>(server: &E) -> Self {
         let mut websocket = Self::open(server).await;
         websocket.enter("/").await;
         websocket
     }
 
-    /// Takes a polling session over; the client must not be polling.
+    /// Upgrades a polling session, which must not have a pending poll.
     pub async fn upgrade<E: Endpoint>(server: &E, polling: &Polling) -> Self {
         let mut websocket = Self::connect(server, &polling.upgrade_query()).await;
         assert_eq!(websocket.ask("2probe").await, "3probe");
@@ -46,7 +46,7 @@ impl WebSocket {
         websocket
     }
 
-    /// Opens a session, and sends frames without waiting for anything: all leave in one segment.
+    /// Opens a session and sends frames in the same segment, without waiting for a response.
     pub async fn pipelined<E: Endpoint>(server: &E, frames: &[Vec<u8>]) -> Self {
         let parts = Http::connect(server).await.upgrade_with(QUERY, frames.concat()).await;
         let mut websocket = Self::from_parts(parts).await;
@@ -54,7 +54,7 @@ impl WebSocket {
         websocket
     }
 
-    /// Opens a WebSocket, for a new session or for one that polls.
+    /// Opens a WebSocket for a new session or for an existing polling session.
     pub async fn connect<E: Endpoint>(server: &E, query: &str) -> Self {
         Self::from_parts(Http::connect(server).await.upgrade(query).await).await
     }
@@ -68,7 +68,7 @@ impl WebSocket {
         assert!(open.starts_with(r#"0{"sid":""#), "{open}");
     }
 
-    /// Joins a namespace of Socket.IO, and returns the id of the socket.
+    /// Joins a Socket.IO namespace and returns the socket id.
     pub async fn enter(&mut self, path: &str) -> String {
         let namespace = if path == "/" { String::new() } else { format!("{path},") };
         let response = self.ask(format!("40{namespace}")).await;
@@ -92,7 +92,8 @@ impl WebSocket {
         timeout(patience, self.0.send(message)).await.expect("the server reads in time").unwrap();
     }
 
-    /// Sends frames with one write. A server that has found a fault may close before it has read all of them.
+    /// Sends frames in one write. Errors are ignored, because a server that detects a violation may close
+    /// before it has read all frames.
     pub async fn write(&mut self, frames: impl AsRef<[u8]>) {
         let patience = self.0.get_ref().patience;
         let _ = timeout(patience, self.stream().write_all(frames.as_ref()))
@@ -100,12 +101,12 @@ impl WebSocket {
             .expect("the server reads in time");
     }
 
-    /// Returns the connection below.
+    /// Returns the underlying stream.
     pub fn stream(&mut self) -> &mut Stream {
         self.0.get_mut()
     }
 
-    /// Takes the next message. Cancel-safe.
+    /// Reads the next message. Cancel-safe.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl WebSocket {
         next.unwrap_or(Err(Error::ConnectionClosed))
     }
 
-    /// Takes the next packet, which must be text.
+    /// Reads the next packet, which must be text.
     pub async fn text(&mut self) -> String {
         match self.next().await {
             Ok(Message::Text(packet)) => packet.as_str().to_owned(),
@@ -124,7 +125,7 @@ impl WebSocket {
         }
     }
 
-    /// Takes the next packet, which must be binary.
+    /// Reads the next packet, which must be binary.
     pub async fn binary(&mut self) -> Vec<u8> {
         match self.next().await {
             Ok(Message::Binary(bytes)) => bytes.into(),
@@ -132,13 +133,14 @@ impl WebSocket {
         }
     }
 
-    /// Sends a packet, and takes the next one that comes.
+    /// Sends a packet and returns the next one received.
     pub async fn ask(&mut self, packet: impl AsRef<str>) -> String {
         self.send(packet).await;
         self.text().await
     }
 
-    /// Takes the close frame that must come next, and the end of the connection: returns the code and the reason.
+    /// Reads the close frame, which must come next, and the end of the connection. Returns the code and the
+    /// reason.
     pub async fn ended(&mut self) -> (u16, String) {
         match self.next().await {
             Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
@@ -150,14 +152,14 @@ impl WebSocket {
         }
     }
 
-    /// Closes from the client's side, and takes the close frame of the server.
+    /// Closes the connection and returns the close frame of the server.
     pub async fn finish(mut self) -> (u16, String) {
         let close = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
         self.send_message(Message::Close(Some(close))).await;
         self.ended().await
     }
 
-    /// Closes from the client's side, unless the server has closed, and waits for the end.
+    /// Closes the connection unless the server has closed it, and waits for its end.
     pub async fn close(mut self) {
         let patience = self.0.get_ref().patience;
         let _ = timeout(patience, self.0.close(None)).await.expect("the server reads in time");

@@ -1,4 +1,5 @@
-//! The peer `socketioxide`, on axum as in its documentation, with its default configuration but for one limit.
+//! The peer `socketioxide`, set up on axum as in its documentation. All settings except one limit are
+//! defaults.
 
 use std::{env, net::Ipv4Addr};
 
@@ -44,7 +45,8 @@ async fn on_connect(socket: SocketRef, io: SocketIo) {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let port: u16 = env::var("PORT")?.parse()?;
-    // Its own limit is 100 kB; what is published when memory is measured is larger, and the others take 1 MB.
+    // The default limit is 100 kB, which is too small for the event of the memory scenario. The other servers
+    // accept 1 MB.
     let (layer, io) = SocketIo::builder().max_payload(1_000_000).build_layer();
     io.ns("/", on_connect);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?.tap_io(|stream| {

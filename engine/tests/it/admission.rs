@@ -1,4 +1,4 @@
-//! How many sessions may be there, and begin.
+//! Limits on the number of sessions, in total and during the handshake.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::support::{Http, HttpResponse, Polling, Server, UPGRADE, WebSocket, eventually};
 
-/// Asks for a session in both ways.
+/// Requests a session over each transport and expects a rejection.
 async fn refused(server: &Server) {
     for (query, headers) in [("EIO=4&transport=polling", ""), ("EIO=4&transport=websocket", UPGRADE)] {
         let answer: HttpResponse = Http::connect(server).await.request("GET", query, headers, "").await;
@@ -25,7 +25,7 @@ async fn sessions_are_limited_exactly() {
     assert_eq!(server.engine.limit_hits(Limit::MaxSessions), 2);
     assert_eq!(server.engine.session_count(), 2);
 
-    // Who is in goes on, and may upgrade.
+    // Established sessions are unaffected and may still upgrade.
     assert_eq!(polling.poll().await, "4alive");
     let upgraded = WebSocket::upgrade(&server, &polling).await;
     refused(&server).await;

@@ -1,4 +1,4 @@
-//! Neither side can make the other hold more than it wants to.
+//! Neither side can make the other buffer more than its limits allow.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame, parked, payload};
 
-/// A limit that `count` messages like this one fill to the last byte.
+/// Returns the limit that `count` copies of this message fill to the last byte.
 async fn limit_of(message: &str, count: usize) -> usize {
     let mut server = Server::in_memory(EngineConfig::default());
     let _client = Polling::open(&server).await;
@@ -16,7 +16,7 @@ async fn limit_of(message: &str, count: usize) -> usize {
     session.buffered() * count
 }
 
-/// A polling session that nobody polls: everything that is sent waits.
+/// Opens a polling session without a pending poll, so that everything sent to it is queued.
 async fn unpolled(limit: usize) -> (Server, Polling, SessionHandle) {
     let mut server = Server::in_memory(EngineConfig::default().max_buffered(limit).max_buffered_hard(limit));
     let client = Polling::open(&server).await;
@@ -119,7 +119,7 @@ async fn a_client_that_does_not_read_is_disconnected() {
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
     assert_eq!(server.engine.session_count(), 0);
 
-    // What has reached the client is still there, whole and in order; the rest is gone.
+    // Frames that were written before the disconnect arrive whole and in order. The rest is discarded.
     let mut received = 0;
     while let Ok(Some((first, payload))) = timeout(Duration::from_secs(5), client.frame()).await {
         assert!(first == 0x88 || payload.len() == 10_001);

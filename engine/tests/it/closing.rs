@@ -1,4 +1,4 @@
-//! The server ends a session.
+//! The server closes a session.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn server() -> Server {
 
 #[tokio::test]
 async fn a_parked_poll_takes_the_last_messages_and_the_next_one_the_end() {
-    // The official client acts on a close packet at once and on messages a turn later.
+    // The official client acts on a close packet immediately but on messages one turn later.
     let mut server = server().await;
     let mut client = Polling::open(&server).await;
     let session = server.session().await;
@@ -57,7 +57,7 @@ async fn without_a_poll_the_next_one_takes_the_last_messages_and_the_end() {
 
 #[tokio::test]
 async fn a_post_during_the_end_is_not_refused() {
-    // A client that gets an error for its POST gives up, and loses what its last poll would have brought.
+    // A client whose POST fails disconnects and loses the messages of its last poll.
     let mut server = server().await;
     for message in ["4echo", "4pause"] {
         let mut client = Polling::open(&server).await;
@@ -76,7 +76,7 @@ async fn a_post_that_is_on_its_way_at_the_end_is_not_refused() {
     let mut server = server().await;
     let mut client = Polling::open(&server).await;
     let session = server.session().await;
-    // The gate holds the POST back after its first packet.
+    // The closed gate blocks the POST after its first packet.
     let body = payload(&["4pause", "4ignored"]);
     client.post.start("POST", &client.query, "", &body).await;
     client.start_poll().await;
@@ -112,7 +112,8 @@ async fn a_handler_may_close_while_its_payload_goes_on() {
     assert_eq!(server.end().await, CloseReason::ForcedClose);
 }
 
-/// The official client closes its session and polls at once, over two connections: the poll may come last.
+/// The official client closes its session and sends a poll at the same time, over two connections. The poll
+/// may arrive last.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_its_client_closes_answers_one_late_poll() {
     let mut server = Server::in_memory(EngineConfig::default());
@@ -124,14 +125,14 @@ async fn a_session_that_its_client_closes_answers_one_late_poll() {
     assert!(client.is_gone(&server).await);
     assert_eq!(server.engine.session_count(), 0);
 
-    // What was sent before comes first.
+    // Messages queued before the close are delivered first.
     let mut client = Polling::open(&server).await;
     server.session().await.send(&[Frame::text("last words")]).unwrap();
     client.send("1").await;
     assert_eq!(client.poll_to_end().await, payload(&["4last words", "6"]));
     assert!(client.is_gone(&server).await);
 
-    // And without one, it is soon forgotten.
+    // Without a late poll, the session is removed after a timeout.
     let mut client = Polling::open(&server).await;
     client.send("1").await;
     tokio::time::sleep(Duration::from_millis(5_001)).await;
@@ -139,7 +140,7 @@ async fn a_session_that_its_client_closes_answers_one_late_poll() {
     assert!(client.is_gone(&server).await);
 }
 
-/// Many times, because the order is that of two tasks.
+/// Repeated because the order of the two tasks is random.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poll_and_a_close_may_come_together() {
     let server = server().await;
@@ -239,7 +240,7 @@ async fn a_client_that_goes_on_behind_its_close_frame_has_its_answer() {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     client.send(&[close_frame(1000), frame(0x81, "4late")].concat()).await;
     assert_eq!(client.ended().await, (1000, String::new()));
-    // Bytes that nobody reads would reset the connection, and the answer might be lost.
+    // Unread bytes would cause a reset of the connection, which could discard the response.
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks);
 }
 

@@ -1,4 +1,4 @@
-//! A process without descriptors: this test program, once more, with few of them.
+//! Exhaustion of file descriptors. The test program runs itself again with a low limit.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::support::{Http, Server, Stream, Wire, eventually, frame, http};
 
 const DESCRIPTORS: u64 = 64;
 
-/// What the other process runs. It ends with the test, which kills it.
+/// The body of the child process. The parent test kills it.
 #[tokio::test]
 #[ignore = "only for the other test of this file, which starts it in a process of its own"]
 async fn serve_with_few_descriptors() {
@@ -51,7 +51,7 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().count() as u64
     }
 
-    /// The time that it has computed, in hundredths of a second.
+    /// Returns the CPU time of the process in hundredths of a second.
     fn cpu_time(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -68,12 +68,12 @@ async fn without_descriptors_the_loop_rests_and_goes_on_later() {
     let (process, address) = Process::start();
     let mut inside = Wire::from_parts(connect(address).await.upgrade("EIO=4&transport=websocket").await);
     assert!(inside.text().await.starts_with("0{"));
-    // More than the process can accept; the others wait in the queue of the system.
+    // Opens more connections than the process can accept. The rest wait in the kernel's accept queue.
     let mut clients = Vec::new();
     for _ in 0..DESCRIPTORS + 20 {
         clients.push(connect(address).await);
     }
-    // It may have inherited some beyond its limit.
+    // The process may have inherited descriptors above its limit.
     eventually(|| process.descriptors() >= DESCRIPTORS).await;
 
     let before = process.cpu_time();

@@ -1,4 +1,5 @@
-//! Every request that is refused: status, code, message and type are those of the reference, before any upgrade.
+//! Rejected requests. Status, code, message and type match the Node.js implementation, and nothing is
+//! upgraded.
 
 use engineio::{EngineConfig, TransportKind};
 
@@ -31,7 +32,7 @@ fn assert_refused(answer: &HttpResponse, code: u8, what: &str) {
     assert_eq!(answer.body, body, "{what}");
 }
 
-/// Sends all requests over one connection: a refusal does not end it.
+/// Sends all requests over one connection, which a rejection does not close.
 async fn refuses(server: &Server, cases: &[(&str, &str, &str, u8)]) {
     let before = server.engine.session_count();
     let mut http = Http::connect(server).await;
@@ -151,7 +152,7 @@ async fn upgrades_that_are_switched_off() {
 
 #[tokio::test]
 async fn the_path_is_not_looked_at() {
-    // Whoever routes requests to the engine has done so.
+    // The caller of the engine is responsible for routing by path.
     let server = Server::start(EngineConfig::default()).await;
     let mut http = Http::connect(&server).await;
     http.send("GET /anything?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n").await;

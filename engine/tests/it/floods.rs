@@ -1,4 +1,4 @@
-//! Packets that the engine answers by itself, thousands of them at once, from clients that do not read the answers.
+//! Floods of packets that the engine responds to itself, from clients that do not read the responses.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::support::{Polling, Server, Wire, frame, parked};
 
-/// No heartbeat of the server comes between.
+/// Disables the heartbeat for the duration of a test.
 fn config() -> EngineConfig {
     EngineConfig::default().ping_interval(Duration::from_hours(1)).allow_eio3(true)
 }
@@ -19,7 +19,7 @@ async fn pings_of_protocol_3_have_one_answer_at_a_time() {
     assert!(client.text().await.starts_with("0{"));
     let session = server.session().await;
     for _ in 0..3 {
-        // The way to the client is full.
+        // The buffers of the connection are full.
         session.send(&[Frame::text(&"x".repeat(10_000)), Frame::text("last")]).unwrap();
         sleep(Duration::from_secs(1)).await;
         client.send(frame(0x81, "2").repeat(20_000)).await;
@@ -30,7 +30,7 @@ async fn pings_of_protocol_3_have_one_answer_at_a_time() {
         assert_eq!(client.text().await, "4last");
         assert_eq!(client.text().await, "4after");
         parked(&session).await;
-        // Who reads gets an answer to each.
+        // A client that reads receives one response per ping.
         for _ in 0..3 {
             client.send(frame(0x81, "2")).await;
             assert_eq!(client.text().await, "3");

@@ -1,4 +1,4 @@
-//! A client is slow when it takes nothing for a time, and not when much waits for it for a moment.
+//! A client counts as slow if it reads nothing for some time, not if its queue is long for a moment.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame};
 const SECOND: Duration = Duration::from_secs(1);
 const KIB: usize = 1024;
 
-/// No other deadline comes between.
+/// Sets all other timeouts out of reach.
 fn config() -> EngineConfig {
     let never = Duration::from_hours(100);
     EngineConfig::default().ping_interval(never).write_timeout(never)
@@ -26,7 +26,7 @@ async fn a_client_may_be_above_max_buffered_for_the_grace() {
     let mut client = Wire::open(&server).await;
     let session = server.session().await;
     for _ in 0..2 {
-        // More than the limit waits for almost as long as it may.
+        // The queue is above the limit for slightly less than the grace period.
         for _ in 0..20 {
             session.send(&[large(100 * KIB)]).unwrap();
         }
@@ -38,7 +38,7 @@ async fn a_client_may_be_above_max_buffered_for_the_grace() {
         eventually(|| session.buffered() == 0).await;
         assert!(!session.is_backlogged());
     }
-    // Less than the limit may wait for ever.
+    // A queue below the limit has no deadline.
     session.send(&[large(1000 * KIB)]).unwrap();
     assert!(!session.is_backlogged());
     sleep(1000 * SECOND).await;
@@ -50,7 +50,7 @@ async fn a_client_may_be_above_max_buffered_for_the_grace() {
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
     assert_eq!(start.elapsed().as_secs(), 30);
     assert_eq!(server.engine.limit_hits(Limit::SlowConsumerGrace), 1);
-    // The message that was begun is whole.
+    // The message whose transmission had started is completed.
     assert_eq!(client.frame().await.unwrap().1.len(), 1000 * KIB + 1);
     let (code, reason) = client.ended().await;
     assert_eq!(code, 1008);
@@ -66,14 +66,14 @@ async fn a_client_that_reads_as_much_as_max_buffered_within_the_grace_is_not_slo
     for _ in 0..1000 {
         session.send(&[large(KIB)]).unwrap();
     }
-    // Ten times the grace.
+    // The queue stays above the limit for ten times the grace period, but the client keeps reading.
     for _ in 0..200 {
         sleep(SECOND / 2).await;
         client.frame().await.unwrap();
         assert!(session.is_backlogged());
     }
     assert!(server.no_more_ends());
-    // A little less is too little.
+    // A slightly lower rate is too low.
     let start = Instant::now();
     while server.no_more_ends() && start.elapsed() < 100 * SECOND {
         sleep(2 * SECOND).await;
@@ -98,7 +98,7 @@ async fn the_hard_limit_is_exact_and_an_emit_beyond_it_cuts_nobody() {
     assert_eq!(session.send(&[Frame::text("message")]), Err(SendError::Full));
     assert_eq!(server.engine.limit_hits(Limit::MaxBufferedHard), 1);
     assert!(server.no_more_ends());
-    // What must not be missed without a sign ends the session.
+    // Messages sent with `Disconnect` must not be dropped silently, so the session is closed.
     let refused = session.send_with(&[Frame::text("message")], SlowConsumerPolicy::Disconnect);
     assert_eq!(refused, Err(SendError::Full));
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
@@ -146,7 +146,8 @@ async fn a_full_budget_ends_the_session_that_holds_most_for_the_longest_time() {
         moderate.send(&[large(MIB)]).unwrap();
     }
     sleep(SECOND).await;
-    // The budget is used up. Whose queue is the heaviest gets no more, and others have room at its expense.
+    // The budget is used up. The heaviest queue gets no more of it, and other sessions get room at the
+    // expense of that queue.
     assert_eq!(greedy.send(&[large(MIB)]), Err(SendError::Full));
     assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 1);
     assert!(server.no_more_ends());
@@ -182,7 +183,7 @@ async fn answers_that_nobody_reads_count_in_the_budget() {
         sessions.push(session);
         clients.push(client);
     }
-    // Four answers are on their way, so there is no room for a queue that is above its limit.
+    // Four responses are in flight, so no room is left for a queue above its own limit.
     sessions[0].send(&[large(MIB - KIB)]).unwrap();
     assert_eq!(sessions[0].send(&[large(MIB)]), Err(SendError::Full));
     assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 1);
@@ -192,7 +193,7 @@ async fn answers_that_nobody_reads_count_in_the_budget() {
     sessions[0].send(&[large(MIB)]).unwrap();
 }
 
-/// The heartbeat of clients that would soon notice its absence.
+/// A heartbeat so short that a client would soon notice a missing ping.
 fn fast() -> EngineConfig {
     EngineConfig::default().ping_interval(SECOND).ping_timeout(SECOND * 2)
 }

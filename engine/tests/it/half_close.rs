@@ -1,4 +1,4 @@
-//! Clients that end their side of a connection, or reset it, while a request waits for its answer.
+//! Clients that shut down or reset their side of a connection while a response is pending.
 
 use std::{
     convert::Infallible,
@@ -40,7 +40,7 @@ async fn a_complete_post_is_answered_though_its_client_sends_nothing_more() {
         client.post.shut_down().await;
         let answer = client.post.rest().await;
         answered += usize::from(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok"));
-        // The message was taken as if nothing had happened.
+        // The message was delivered despite the half-close.
         assert_eq!(client.poll().await, "4hello");
     }
     assert_eq!(answered, 200);
@@ -50,7 +50,7 @@ async fn a_complete_post_is_answered_though_its_client_sends_nothing_more() {
 async fn all_complete_posts_are_answered() {
     let server = server().await;
     let mut client = Polling::open(&server).await;
-    // The connection is in the middle of the first when it sees the end behind the others.
+    // The connection still processes the first request when it reads the FIN that follows the others.
     let bodies = ["4one", "4two", "4three"];
     for body in bodies {
         client.post.start("POST", &client.query, "", body).await;
@@ -72,7 +72,7 @@ async fn all_complete_posts_are_answered() {
 async fn a_post_that_waits_for_its_session_is_answered() {
     let server = server().await;
     let mut client = Polling::open(&server).await;
-    // The gate holds the POST back behind its first packet.
+    // The closed gate blocks the POST after its first packet.
     client.post.start("POST", &client.query, "", "4pause\u{1e}4later").await;
     client.post.shut_down().await;
     let gate = server.gate();
@@ -100,8 +100,8 @@ async fn a_post_that_breaks_off_ends_the_session() {
     assert_eq!(server.end().await, CloseReason::TransportError);
 }
 
-/// As in Node, whose HTTP server aborts a request when its client ends the connection (`allowHalfOpen` of the HTTP
-/// server is off there).
+/// Node.js behaves the same. Its HTTP server aborts a request when the client shuts down the connection,
+/// because `allowHalfOpen` is off for HTTP servers.
 #[tokio::test]
 async fn the_end_of_a_client_that_polls_ends_the_session() {
     let mut server = server().await;
@@ -117,7 +117,7 @@ async fn the_end_of_a_client_that_polls_ends_the_session() {
 
 #[tokio::test]
 async fn a_reset_behind_a_poll_frees_its_descriptor() {
-    // As many bytes as a head may have are read, and then none.
+    // The server reads at most the size of a request head behind the poll, then stops reading.
     let max_head = ListenConfig::default().max_head;
     let [fits, full, more] = [max_head - 1, max_head, 2 * max_head].map(|len| "x".repeat(len));
     for (behind, is_reset) in [
@@ -144,7 +144,7 @@ async fn a_reset_behind_a_poll_frees_its_descriptor() {
         get.send(behind).await;
         drop(get);
         assert_eq!(server.end().await, CloseReason::TransportError, "{} bytes", behind.len());
-        // Those of the client that opened the session.
+        // Both connections belong to the client that opened the session.
         eventually(|| server.connections().open() == 2).await;
     }
 }
@@ -200,7 +200,7 @@ async fn an_open_is_answered_though_its_client_sends_nothing_more() {
     assert!(http.rest().await.starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
-/// A body whose parts come by a channel.
+/// A response body whose chunks arrive through a channel.
 struct Parts(mpsc::Receiver<&'static str>);
 
 impl Body for Parts {
@@ -215,7 +215,8 @@ impl Body for Parts {
     }
 }
 
-/// A client of a service whose answer comes in parts: its stream, where the parts are put, and the connections.
+/// Connects to a service with a streaming response. Returns the client's stream, the sender for the chunks,
+/// and the connection counters.
 async fn streaming() -> (TcpStream, mpsc::Sender<&'static str>, Connections) {
     let (parts, body) = mpsc::channel(10);
     let body = Arc::new(Mutex::new(Some(body)));

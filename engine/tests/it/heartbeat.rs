@@ -13,7 +13,7 @@ fn server() -> Server {
     Server::in_memory(EngineConfig::default())
 }
 
-/// How many whole seconds have passed.
+/// Returns the elapsed time in whole seconds.
 fn seconds(since: Instant) -> u64 {
     since.elapsed().as_secs()
 }
@@ -60,7 +60,7 @@ async fn the_heartbeat_runs_over_sockets_too() {
     assert_eq!(server.end().await, CloseReason::PingTimeout);
 }
 
-/// Whether the runtime looks at timers or at connections first is chance.
+/// The order in which the runtime polls timers and connections is random.
 #[tokio::test(start_paused = true)]
 async fn a_poll_that_arrives_when_the_time_is_over_is_too_late() {
     for (rest, status) in [(18, 200), (19, 400)] {
@@ -79,7 +79,7 @@ async fn any_byte_proves_life() {
     let mut client = Wire::open(&server).await;
     let start = Instant::now();
     assert_eq!(client.text().await, "2");
-    // A frame that takes a minute.
+    // A frame that takes a minute to arrive.
     for byte in frame(0x81, "4slow") {
         sleep(6 * SECOND).await;
         client.send([byte]).await;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the accept loop speaks it, with any service behind it, on a virtual clock.
+//! HTTP/1.1 as implemented by the accept loop, with arbitrary services, on a virtual clock.
 
 use std::{
     collections::VecDeque,
@@ -24,14 +24,14 @@ use tokio::{
 
 type HttpResponse = Response<BoxBody<Bytes, io::Error>>;
 
-/// A listener with one connection.
+/// Returns a listener that yields this connection.
 fn one<Io>(connection: Io) -> mpsc::Receiver<Io> {
     let (door, listener) = mpsc::channel(1);
     door.try_send(connection).ok().unwrap();
     listener
 }
 
-/// Serves a connection by a function; the client's end of it.
+/// Serves a connection with a function and returns the client's end of the connection.
 fn serve<F, Fut>(room: usize, answer: F) -> DuplexStream
 where
     F: Fn(Request<RequestBody>) -> Fut + Clone + Send + 'static,
@@ -50,7 +50,7 @@ fn whole(body: impl Into<Bytes>) -> HttpResponse {
     Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed())
 }
 
-/// Sends back what it got, with the path in front.
+/// Responds with the path and the body of the request.
 async fn echo(request: Request<RequestBody>) -> HttpResponse {
     let path = request.uri().path().to_owned();
     match request.into_body().collect().await {
@@ -64,7 +64,7 @@ async fn echo(request: Request<RequestBody>) -> HttpResponse {
     }
 }
 
-/// A body that comes in parts, and says nothing of its length.
+/// A body of several chunks and unknown length.
 struct Parts(VecDeque<&'static str>);
 
 impl Body for Parts {
@@ -90,7 +90,7 @@ async fn parts(_: Request<RequestBody>) -> HttpResponse {
     Response::new(Parts(["", "one", "", "two", "", "", "three"].into()).boxed())
 }
 
-/// Sends all, and what comes until the server has nothing to say for a while; without the dates.
+/// Sends the bytes and returns everything the server writes until it is idle, with `Date` headers removed.
 async fn exchange(client: &mut DuplexStream, bytes: &[u8]) -> String {
     client.write_all(bytes).await.unwrap();
     received(client).await
@@ -161,7 +161,8 @@ async fn a_connection_lasts_as_long_as_the_client_wants() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_had_used_up_its_turn_does_not_stay_open() {
-    // More than a task may do in one turn: the connection waits in the middle of an answer.
+    // More work than the cooperative budget of a task allows, so the connection yields in the middle of a
+    // response.
     let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
     let mut client = serve(64 * 1024, echo);
     assert_eq!(exchange(&mut client, requests.as_bytes()).await, ok("/:").repeat(200));
@@ -177,11 +178,11 @@ async fn a_client_may_wait_for_leave_to_send() {
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     assert_eq!(exchange(&mut client, head).await, "HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(exchange(&mut client, b"one").await, ok("/:one"));
-    // One that does not wait needs no leave.
+    // A client that sends the body without waiting gets no `100 Continue`.
     let all = [&head[..], b"two"].concat();
     assert_eq!(exchange(&mut client, &all).await, ok("/:two"));
 
-    // Who is refused does not hear of it.
+    // A request that is rejected before its body is read gets no `100 Continue`.
     let mut client = serve(4096, async |_| whole("no"));
     assert_eq!(exchange(&mut client, head).await, closing("no"));
     assert!(is_over(&mut client).await);
@@ -191,10 +192,10 @@ async fn a_client_may_wait_for_leave_to_send() {
 async fn a_body_that_nobody_reads_ends_the_connection() {
     let mut client = serve(4096, async |_| whole("no"));
     let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
-    // All of it is here: it can be left out.
+    // The body has arrived completely, so the server skips it and keeps the connection.
     assert_eq!(exchange(&mut client, format!("{request}one").as_bytes()).await, ok("no"));
     assert_eq!(exchange(&mut client, request.as_bytes()).await, closing("no"));
-    // What still comes is taken, so that the answer can be read.
+    // The server discards what still arrives, so that the client can read the response.
     client.write_all(b"one").await.unwrap();
     assert!(is_over(&mut client).await);
 }
@@ -244,7 +245,7 @@ async fn an_answer_may_come_in_parts() {
     assert!(is_over(&mut client).await);
 }
 
-/// A body that says it has three bytes.
+/// A body whose size hint is always three bytes.
 struct Liar(Parts);
 
 impl Body for Liar {
@@ -280,7 +281,7 @@ async fn a_body_ends_where_it_said() {
         assert_eq!(answer, if ends_well { expected.repeat(2) } else { expected }, "{parts:?}");
         assert!(ends_well || is_over(&mut client).await);
     }
-    // One that is too short cannot be mended.
+    // A body shorter than its declared length cannot be repaired, so the connection is closed.
     let mut client = serve(4096, async |_| Response::new(Liar(Parts(["on"].into())).boxed()));
     assert_eq!(exchange(&mut client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
     assert!(is_over(&mut client).await);
@@ -339,7 +340,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
     tokio::spawn(engineio::serve(one(server), service, connections.clone(), pending()));
     let mut client = client;
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    // One that takes a little now and then goes on.
+    // A client that reads a little from time to time is not disconnected.
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(2_900)).await;
         client.read_exact(&mut [0; 50]).await.unwrap();
@@ -352,7 +353,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
     assert!((2_990..3_020).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
 }
 
-/// Takes what is written, and never lets it go.
+/// A stream that accepts writes but never flushes them.
 struct Holding(DuplexStream);
 
 impl AsyncRead for Holding {
@@ -392,7 +393,7 @@ async fn a_stream_that_holds_the_answer_back_is_given_up() {
     assert_eq!(connections.open(), 0);
 }
 
-/// With one worker, whose scheduler runs the task first that was spawned last.
+/// Uses one worker, whose scheduler runs the task that was spawned last first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn requests_of_connections_that_come_together_are_taken_in_their_order() {
     let (order, mut taken) = mpsc::channel(100);

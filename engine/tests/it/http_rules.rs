@@ -1,4 +1,4 @@
-//! Requests against the rules of RFC 9112, 9110 and 6455, as the bytes that they are: 400, and nothing else happens.
+//! Requests that violate RFC 9112, 9110 or 6455, sent as raw bytes. Each gets a 400 and has no other effect.
 
 use engineio::{Cors, EngineConfig};
 
@@ -12,14 +12,14 @@ async fn server() -> Server {
     Server::start(EngineConfig::default()).await
 }
 
-/// The answer to these bytes on a connection of their own.
+/// Returns the response to these bytes on a new connection.
 async fn answer(server: &Server, bytes: impl AsRef<[u8]>) -> HttpResponse {
     let mut http = Http::connect(server).await;
     http.send(bytes).await;
     http.response().await
 }
 
-/// Checks that the bytes are refused, by an answer that says so in JSON, and that nothing behind them is read.
+/// Checks that the bytes are rejected with a JSON error and that the server reads nothing after them.
 async fn refused(server: &Server, bytes: impl AsRef<[u8]>) {
     let text = String::from_utf8_lossy(bytes.as_ref()).into_owned();
     let mut http = Http::connect(server).await;
@@ -55,10 +55,10 @@ async fn a_request_names_one_host() {
         "Host: \"test\"\r\n",
     ] {
         refused(&server, format!("GET {TARGET} HTTP/1.1\r\n{hosts}\r\n")).await;
-        // The host of the target does not stand for the header.
+        // The authority in the target does not replace the `Host` header.
         refused(&server, format!("GET http://test{TARGET} HTTP/1.1\r\n{hosts}\r\n")).await;
     }
-    // Two are too many for a client of HTTP/1.0 too, and so is one that is none.
+    // Two `Host` headers, or an invalid one, are rejected in HTTP/1.0 as well.
     for hosts in ["Host: test\r\nHost: test\r\n", "Host: te st\r\n"] {
         refused(&server, format!("GET {TARGET} HTTP/1.0\r\n{hosts}\r\n")).await;
     }
@@ -97,7 +97,7 @@ async fn an_upgrade_has_no_body() {
             let answer = answer(&server, [head.as_bytes(), &frames].concat()).await;
             assert_eq!((answer.status, &*answer.body), (400, BAD_REQUEST), "{head}");
         }
-        // No byte is no body.
+        // A length of zero means that there is no body.
         let head = format!("GET {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n{UPGRADE}\r\n");
         assert_eq!(answer(&server, head).await.status, 101);
     }
@@ -112,7 +112,7 @@ async fn http_1_0_cannot_be_upgraded() {
         let answer = answer(&server, head).await;
         assert_eq!((answer.status, &*answer.body), (400, BAD_REQUEST));
     }
-    // There the header says nothing.
+    // HTTP/1.0 ignores the `Upgrade` header.
     let head = format!("GET {TARGET} HTTP/1.0\r\nHost: test\r\n{UPGRADE}\r\n");
     assert_eq!(answer(&server, head).await.status, 200);
 }
@@ -132,7 +132,7 @@ async fn a_handshake_has_one_key_and_one_version() {
         let head = format!("GET {WEBSOCKET} HTTP/1.1\r\nHost: test\r\n{upgrade}\r\n");
         let answer = answer(&server, head).await;
         assert_eq!((answer.status, &*answer.body), (400, BAD_REQUEST), "{other}");
-        // The version that would be taken: RFC 6455, section 4.4.
+        // The response names the supported version (RFC 6455, section 4.4).
         assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{other}");
     }
     assert_eq!(server.engine.session_count(), 0);
@@ -164,7 +164,7 @@ async fn what_is_no_request_is_refused_in_json() {
     }
 }
 
-/// Clients on microcontrollers compare the names of headers by case.
+/// Clients on microcontrollers compare header names case-sensitively.
 #[tokio::test]
 async fn the_names_of_headers_are_written_as_in_the_rfcs() {
     let server = Server::start(EngineConfig::default().cors(Cors::origins(["http://a"]))).await;
@@ -246,7 +246,7 @@ async fn chunks_and_trailers_are_what_the_grammar_says() {
             "POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n",
             polling.query
         );
-        // For a chunk that is not there to its end, there must be enough of it to see that it is too long.
+        // The server recognizes a truncated chunk as too large only after it has read enough of the chunk.
         let more = if status == 413 { "x".repeat(1_000_000) } else { String::new() };
         let answer = answer(&server, format!("{head}{body}{more}")).await;
         assert_eq!(answer.status, status, "{body:?}");

@@ -1,4 +1,4 @@
-//! No folder of the sources imports from one above it.
+//! No folder of the sources imports from a folder above it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Sessions, tasks and servers come to an end, and leave nothing behind.
+//! Sessions, tasks and servers shut down without leaking anything.
 
 use std::{
     sync::{
@@ -146,7 +146,7 @@ async fn a_panic_ends_only_its_session() {
     assert_eq!(polling.post("4panic").await.status, 400);
     eventually(|| server.engine.session_count() == 1).await;
 
-    // One that panics before there is a session leaves none.
+    // A panic before the session is created leaves no session behind.
     for (transport, headers) in [("polling", ""), ("websocket", UPGRADE)] {
         let mut http = Http::connect(&server).await;
         http.start("GET", &format!("EIO=4&transport={transport}&panic=1"), headers, "").await;
@@ -159,7 +159,8 @@ async fn a_panic_ends_only_its_session() {
     assert!(server.no_more_ends());
 }
 
-/// Goes on for ten turns after the end of its session, as one does whose disconnect handler waits.
+/// A handler that keeps running for ten polls after the session has closed, like a disconnect handler that
+/// awaits something.
 #[derive(Default)]
 struct Lingering {
     turns: Arc<AtomicUsize>,
@@ -223,7 +224,7 @@ async fn what_begins_at_the_end_of_a_session_is_finished() {
     }
 }
 
-/// Asks the engine directly, without HTTP around it.
+/// Calls the engine directly, without an HTTP server.
 async fn request(engine: &Engine<Lingering>, request: http::request::Builder, body: &'static str) -> String {
     let body = Full::<bytes::Bytes>::from(body);
     let answer = engine.handle(request.body(body).unwrap()).await;

@@ -1,10 +1,10 @@
-//! Whatever connections come from carries everything.
+//! Every kind of listener supports every transport.
 
 use engineio::{CloseReason, EngineConfig, ListenConfig, TransportKind};
 
 use crate::support::{Connect, Http, Polling, Server, Stream, WebSocket, Wire, eventually};
 
-/// Long-polling, a WebSocket, and the upgrade from one to the other.
+/// Checks long-polling, a WebSocket, and the upgrade from polling to the WebSocket.
 pub(crate) async fn carries_everything(server: &mut Server) {
     let mut polling = Polling::open(server).await;
     let session = server.session().await;
@@ -15,7 +15,7 @@ pub(crate) async fn carries_everything(server: &mut Server) {
     websocket.send("4upgraded").await;
     assert_eq!(websocket.text().await, "4upgraded");
     assert_eq!(session.transport(), TransportKind::WebSocket);
-    // More than the buffers of a socket hold.
+    // The message is larger than the buffers of a socket.
     let long = format!("4{}", "x".repeat(900_000));
     websocket.send(long.clone()).await;
     assert_eq!(websocket.text().await, long);
@@ -31,7 +31,8 @@ pub(crate) async fn carries_everything(server: &mut Server) {
     eventually(|| server.connections().open() == 0).await;
 }
 
-/// What the application is told of a request: its address, and whether it came over TLS.
+/// Returns what the application sees of a request, which is the peer address and whether the connection uses
+/// TLS.
 pub(crate) async fn told(server: &Server) -> String {
     let query = "EIO=4&transport=websocket&reflect=1";
     let mut client = Wire::from_parts(Http::connect(server).await.upgrade(query).await);

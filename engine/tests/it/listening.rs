@@ -1,4 +1,4 @@
-//! The limits of the accept loop, each at its value and one above.
+//! The limits of the accept loop, each at its exact value and one above.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ async fn server(config: ListenConfig) -> Server {
     Server::listen(EngineConfig::default(), config).await
 }
 
-/// A request whose head has that many bytes.
+/// Returns a request whose head is `len` bytes long.
 fn head_of(len: usize) -> String {
     let start = format!("GET /engine.io/?{OPEN} HTTP/1.1\r\nHost: test\r\nX-Long: ");
     format!("{start}{}\r\n\r\n", "x".repeat(len - start.len() - 4))
 }
 
-/// A request with that many headers.
+/// Returns a request with `count` headers.
 fn headers_of(count: usize) -> String {
     let more = "X-More: 1\r\n".repeat(count - 1);
     format!("GET /engine.io/?{OPEN} HTTP/1.1\r\nHost: test\r\n{more}\r\n")
@@ -63,7 +63,7 @@ async fn a_head_may_take_10_seconds() {
     let server = server(ListenConfig::default()).await;
     let request = head_of(200);
     let (start, end) = request.split_at(100);
-    // From the first byte on, on a connection that has waited; from the accept on, on a new one.
+    // The timeout starts with the first byte on a kept-alive connection, and with the accept on a new one.
     for kept in [false, true] {
         for (wait, in_time) in [(9_990, true), (10_010, false)] {
             let mut http = Http::connect(&server).await;
@@ -80,7 +80,7 @@ async fn a_head_may_take_10_seconds() {
             if in_time {
                 assert_eq!(http.response().await.status, 200);
             } else {
-                // Who has sent nothing has nothing to be answered.
+                // A client that has sent nothing gets no response.
                 let answer = if kept { "HTTP/1.1 408 Request Timeout\r\n" } else { "" };
                 let rest = http.rest().await;
                 assert!(rest.starts_with(answer) && rest.is_empty() != kept, "kept: {kept}, {rest}");
@@ -135,7 +135,7 @@ async fn a_connection_more_than_allowed_is_told_to_come_back() {
     assert_eq!(refused.rest().await, "");
     assert_eq!((server.connections().open(), server.connections().refused()), (2, 1));
 
-    // Those inside notice nothing; and a place that becomes free is given away again.
+    // Open connections are unaffected, and a slot that becomes free is reused.
     websocket.send("4still here").await;
     assert_eq!(websocket.text().await, "4still here");
     assert_eq!(http.get(OPEN).await.status, 200);
@@ -158,7 +158,8 @@ async fn refusals_are_bounded_in_number_and_time() {
         refused.push(Http::connect(&server).await);
     }
     eventually(|| server.connections().refused() == 64).await;
-    // One more is not even told so; it would have to wait for the others, who do not read to the end.
+    // Further connections are closed without a response. A response would have to wait for the rejected
+    // clients, which do not read to the end.
     assert_eq!(Http::connect(&server).await.rest().await, "");
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks + 64);
     tokio::time::sleep(Duration::from_millis(1010)).await;

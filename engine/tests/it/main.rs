@@ -1,5 +1,5 @@
-//! The engine from outside: over sockets, byte by byte where the bytes matter, and over memory on a virtual
-//! clock where time matters.
+//! Black-box tests of the engine. Tests that depend on exact bytes use sockets, tests that depend on time use
+//! in-memory connections and a virtual clock.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Each metric of the engine moves as `docs/observability.md` says.
+//! Each metric of the engine changes as documented in `docs/observability.md`.
 
 #![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "counts are small whole numbers")]
 

@@ -1,4 +1,4 @@
-//! How fast a WebSocket client must take and send, on a virtual clock.
+//! The minimum speed at which a WebSocket client must read and send, on a virtual clock.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{Server, WebSocket, Wire, frame};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// No heartbeat comes between.
+/// Disables the heartbeat for the duration of a test.
 fn config() -> EngineConfig {
     EngineConfig::default().ping_interval(Duration::from_hours(1))
 }
@@ -44,7 +44,7 @@ async fn a_client_that_takes_bytes_slowly_but_steadily_stays() {
     assert!(start.elapsed() > SECOND * 250);
     client.send(frame(0x81, "4alive")).await;
     assert_eq!(client.text().await, "4alive");
-    // Nothing waits any more, so nothing has to be taken.
+    // Nothing is queued, so the write timeout does not run.
     sleep(SECOND * 1000).await;
     assert!(server.no_more_ends());
     assert_eq!(server.engine.limit_hits(Limit::WriteTimeout), 0);
@@ -90,7 +90,7 @@ async fn a_message_that_comes_in_time_is_taken_and_the_next_has_its_own() {
     client.send(frame(0x01, "4a")).await;
     for _ in 0..5 {
         sleep(SECOND * 29).await;
-        // The end of one message and the start of the next, with one write.
+        // One write completes a message and starts the next one.
         client.send([frame(0x80, "b"), frame(0x01, "4a")].concat()).await;
         assert_eq!(client.text().await, "4ab");
     }

@@ -1,4 +1,4 @@
-//! Sessions that nobody uses give way to new ones.
+//! Sessions that nobody uses are evicted in favor of new ones.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{Http, Polling, Server, UPGRADE, WebSocket, eventually};
 
 const UNKNOWN: &str = "EIO=4&transport=websocket&unknown=1";
 
-/// A session over a WebSocket that the application does not know.
+/// Opens a WebSocket session that the application has not marked as established.
 async fn unknown(server: &Server) -> WebSocket {
     let mut websocket = WebSocket::connect(server, UNKNOWN).await;
     assert!(websocket.text().await.starts_with("0{"));
@@ -34,7 +34,7 @@ async fn pending_sessions_are_limited_exactly_and_the_oldest_gives_way() {
     assert_eq!(server.end().await, CloseReason::Evicted);
     assert_eq!(server.engine.session_count(), 2);
 
-    // Who is used is pending no more, however many others there are.
+    // A session that is in use is no longer pending, so no number of new sessions evicts it.
     second.send("4used").await;
     let _upgraded = WebSocket::connect(&server, &third.upgrade_query()).await;
     let mut known = unknown(&server).await;
@@ -75,7 +75,7 @@ async fn a_pending_session_gives_way_when_all_places_are_taken() {
     assert_eq!(server.engine.session_count(), 3);
     pending[1].send("4used").await;
 
-    // None is left that could.
+    // No session is left that could be evicted.
     let answer = Http::connect(&server).await.request("GET", "EIO=4&transport=websocket", UPGRADE, "").await;
     assert_eq!(answer.status, 503);
     for websocket in [&mut used, &mut another] {
@@ -121,7 +121,7 @@ async fn a_flood_of_handshakes_keeps_nobody_out() {
     };
     let mut flood = std::pin::pin!(flood);
     let mut healthy = Vec::new();
-    // They come while the flood goes on, use what they get at once, and keep it.
+    // Healthy clients connect during the flood, use their sessions immediately, and keep them.
     while timeout(Duration::from_millis(5), &mut flood).await.is_err() {
         let join = async {
             let mut client = Polling::open(&server).await;

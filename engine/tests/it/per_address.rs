@@ -1,4 +1,4 @@
-//! The sessions of one address, on a virtual clock.
+//! The limit on sessions per address, on a virtual clock.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::support::{Http, Polling, Server, Stream, UPGRADE, WebSocket, http};
 
-/// Connections in memory, which say where they come from.
+/// A listener of in-memory connections with chosen peer addresses.
 struct Net(mpsc::Receiver<(DuplexStream, SocketAddr)>);
 
 impl Listener for Net {
@@ -35,7 +35,8 @@ impl Listener for Net {
     }
 }
 
-/// A server whose clients all have the address `10.0.0.1`, and a way to it for those of other addresses.
+/// Returns a server whose clients have the address `10.0.0.1`, and a function that connects from other
+/// addresses.
 fn server(config: EngineConfig) -> (Server, impl AsyncFn(&str) -> Http) {
     let (door, net) = mpsc::channel(16);
     let connect = async |door: mpsc::Sender<_>, address: SocketAddr| {
@@ -57,7 +58,7 @@ fn server(config: EngineConfig) -> (Server, impl AsyncFn(&str) -> Http) {
     (server, from)
 }
 
-/// Asks for a session in both ways.
+/// Requests a session over each transport and expects a rejection.
 async fn refused(server: &Server) {
     for (query, headers) in [("EIO=4&transport=polling", ""), ("EIO=4&transport=websocket", UPGRADE)] {
         let answer = Http::connect(server).await.request("GET", query, headers, "").await;
@@ -73,7 +74,7 @@ async fn sessions_of_an_address_are_limited_exactly() {
     refused(&server).await;
     assert_eq!(server.engine.limit_hits(Limit::MaxSessionsPerAddress), 2);
     assert_eq!(server.engine.session_count(), 2);
-    // Another port is no other address.
+    // The port is not part of the address.
     for (address, status) in
         [("10.0.0.1:2000", 429), ("[::ffff:10.0.0.1]:1000", 429), ("10.0.0.2:1000", 200), ("[::1]:1000", 200)]
     {
@@ -90,7 +91,7 @@ async fn sessions_of_an_address_are_limited_exactly() {
     sleep(Duration::from_secs(1)).await;
     polling.send("1").await;
     another.finish().await;
-    // Both have gone.
+    // Both sessions are closed.
     let _both = [WebSocket::open(&server).await, WebSocket::open(&server).await];
     refused(&server).await;
 }

@@ -1,4 +1,4 @@
-//! Requests that are sent before the answers to those in front of them.
+//! Pipelined requests, which are sent before the responses to earlier requests.
 
 use engineio::{EngineConfig, Limit};
 
@@ -14,7 +14,7 @@ async fn sessions_that_open_in_one_piece_are_limited_exactly() {
         (EngineConfig::default().max_pipelined_handshakes(100_u32), 100),
     ] {
         let server = Server::start(config).await;
-        // The first waits for nothing.
+        // The first request is not queued behind another one.
         let mut http = Http::connect(&server).await;
         http.send(OPEN.repeat(1 + limit)).await;
         for _ in 0..=limit {
@@ -36,7 +36,7 @@ async fn sessions_that_open_in_one_piece_are_limited_exactly() {
     }
 }
 
-/// A proxy carries the requests of many users over one connection, each behind the answer to the one before.
+/// A proxy forwards requests of many users over one connection, each after the response to the previous one.
 #[tokio::test]
 async fn sessions_that_open_one_after_the_other_are_not_limited() {
     let server = Server::start(EngineConfig::default().max_pipelined_handshakes(0_u32)).await;
@@ -45,7 +45,7 @@ async fn sessions_that_open_one_after_the_other_are_not_limited() {
         http.send(OPEN).await;
         assert_eq!(http.response().await.status, 200);
     }
-    // Parts of a request before the answer to the one before are not enough.
+    // Only complete requests that arrive before the previous response count as pipelined.
     let (start, end) = OPEN.split_at(20);
     http.send([OPEN, start].concat()).await;
     for _ in 0..100 {
@@ -56,7 +56,7 @@ async fn sessions_that_open_one_after_the_other_are_not_limited() {
     assert_eq!(server.engine.session_count(), 201);
 }
 
-/// The limit is one of the connection: other requests between do not make it new, nor do they count.
+/// The limit applies to the connection. Other requests in between neither reset the count nor add to it.
 #[tokio::test]
 async fn other_requests_in_one_piece_do_not_count() {
     let server = Server::start(EngineConfig::default().max_pipelined_handshakes(2_u32)).await;

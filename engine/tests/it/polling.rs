@@ -1,4 +1,4 @@
-//! Long-polling as a client that keeps the rules sees it.
+//! Long-polling with a client that follows the protocol.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The sizes that a request may have, exactly.
+//! The exact size limits of polling requests.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn server() -> Server {
     Server::start(EngineConfig::default().max_http_buffer_size(MAX)).await
 }
 
-/// A body of so many bytes, with a character of three bytes at its end.
+/// Returns a body of `len` bytes that ends with a three-byte character.
 fn body(len: usize) -> String {
     format!("4{}€", "x".repeat(len - 4))
 }
@@ -44,7 +44,7 @@ async fn a_body_may_be_as_large_as_a_message() {
 async fn a_body_of_one_byte_more_is_refused_by_its_length() {
     let mut server = server().await;
     let mut client = Polling::open(&server).await;
-    // The body does not even come.
+    // The request is rejected before the body is sent.
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Content-Length: {}\r\n\r\n", MAX + 1)).await;
     let answer = client.post.response().await;
@@ -72,7 +72,7 @@ async fn a_body_of_one_byte_more_is_refused_while_it_comes() {
     assert_eq!(server.engine.limit_hits(Limit::MaxHttpBufferSize), 1);
 }
 
-/// The official client takes whatever comes first for the reason: an answer to its poll would hide what was wrong.
+/// The official client reports whichever error arrives first. A response to the poll would hide the cause.
 #[tokio::test(start_paused = true)]
 async fn the_poll_of_a_client_whose_body_is_too_large_waits_until_it_has_heard_so() {
     for chunks in [false, true] {
@@ -90,18 +90,18 @@ async fn the_poll_of_a_client_whose_body_is_too_large_waits_until_it_has_heard_s
         client.post.send(request).await;
         let answer = client.post.response().await;
         assert_eq!((answer.status, answer.body.as_str()), (413, TOO_LARGE));
-        // To the application it is over.
+        // For the application, the session is closed.
         assert_eq!(server.end().await, CloseReason::TransportError);
         assert_eq!(session.send(&[Frame::text("late")]), Err(SendError::Closed));
         assert!(timeout(Duration::from_millis(4_900), client.get.response()).await.is_err());
-        // A client that goes on hears the end by its poll.
+        // A client that keeps polling receives the close packet.
         let answer = client.get.response().await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "1"));
         assert!(client.is_gone(&server).await);
     }
 }
 
-/// What it does next is to close its session, and to give up its poll.
+/// After the 413, the client closes its session and aborts its poll.
 #[tokio::test]
 async fn a_client_whose_body_was_too_large_may_close_its_session() {
     let mut server = server().await;
@@ -118,7 +118,7 @@ async fn a_client_whose_body_was_too_large_may_close_its_session() {
     assert!(server.no_more_ends());
 }
 
-/// However large it is: a reset behind the answer would take it away from the client.
+/// Holds for any size. A reset after the response would discard the response at the client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_sends_all_of_a_large_body_first_gets_the_answer() {
     let mut server = server().await;
@@ -183,13 +183,13 @@ async fn a_body_may_hold_as_many_packets_as_its_size_allows() {
     assert!(server.no_more_ends());
 }
 
-/// Starts a POST of so many bytes.
+/// Starts a POST with a body of `len` bytes.
 async fn start(client: &mut Polling, len: usize) {
     let head = format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\n", client.query);
     client.post.send(format!("{head}Content-Length: {len}\r\n\r\n4")).await;
 }
 
-/// The answer that a slow client must get now.
+/// Expects the response that a slow client must get at this point.
 async fn timed_out(server: &mut Server, client: &mut Polling) {
     let answer = client.post.response().await;
     assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
@@ -232,7 +232,7 @@ async fn a_body_that_comes_more_slowly_is_given_up() {
     let mut client = Polling::open(&server).await;
     let begun = Instant::now();
     start(&mut client, 500_000).await;
-    // Half of the rate: after a minute, half a minute is missing, and so much is free.
+    // At half of the required rate, the client is 30 s behind after a minute, which is exactly the allowance.
     while begun.elapsed() < SECOND * 59 {
         sleep(SECOND).await;
         client.post.send("x".repeat(512)).await;

@@ -1,4 +1,4 @@
-//! Long-polling against the rules: the session ends, and every request is answered.
+//! Violations of the polling protocol. The session is closed and every request gets a response.
 
 use engineio::{CloseReason, EngineConfig};
 
@@ -8,7 +8,7 @@ async fn server() -> Server {
     Server::start(EngineConfig::default()).await
 }
 
-/// A client whose poll is parked.
+/// Opens a session with a pending poll.
 async fn parked_client(server: &mut Server) -> Polling {
     let mut client = Polling::open(server).await;
     let session = server.session().await;
@@ -74,13 +74,13 @@ async fn two_polls_at_once_end_the_session() {
 async fn two_posts_at_once_end_the_session() {
     let mut server = server().await;
     let mut client = parked_client(&mut server).await;
-    // Half of a body keeps the first POST open.
+    // An incomplete body keeps the first POST open.
     let head =
         format!("POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n4a", client.query);
     client.post.send(head).await;
     let mut second = Http::connect(&server).await;
     let answer = loop {
-        // The first has not arrived yet if the second is taken.
+        // If the second POST succeeds, the first has not arrived yet.
         let answer = second.request("POST", &client.query, "", "6").await;
         if answer.status != 200 {
             break answer;

@@ -1,4 +1,4 @@
-//! The accept loop, and what it tells the engine.
+//! The accept loop and the connection information it passes to the engine.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn the_application_knows_the_request() {
 
 #[tokio::test]
 async fn other_servers_can_carry_the_engine() {
-    // One that detects the version of HTTP, as that of axum does, wraps what it hands over once more.
+    // A server that detects the HTTP version, such as the one of axum, wraps the upgraded stream once more.
     let mut server = Server::start(EngineConfig::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (client, accepted) =
@@ -69,7 +69,7 @@ async fn other_servers_can_carry_the_engine() {
 #[tokio::test]
 async fn serving_ends_when_it_is_told_to() {
     let mut server = Server::start(EngineConfig::default()).await;
-    // One connection without a request, and one between two.
+    // One connection has sent no request, and one is idle between two requests.
     let _idle = server.connect().await;
     let mut kept = Http::connect(&server).await;
     assert_eq!(kept.get("EIO=4&transport=polling").await.status, 200);

@@ -1,4 +1,5 @@
-//! Polls and POSTs that the engine answers before a service hears of them: it answers as it does behind a service.
+//! Polls and POSTs that the engine handles before they reach the service. The responses are the same as
+//! behind a service.
 
 use std::{
     future::pending,
@@ -15,7 +16,8 @@ use tower_service::Service;
 
 use crate::support::{Echo, Http, HttpResponse, PATH, Polling, Server, Stream, http};
 
-/// A connection to a service that hands all it gets to the engine, and the count of that.
+/// Connects to a service that passes every request to the engine. Returns the connection and a counter of
+/// those requests.
 async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -31,7 +33,8 @@ async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
     (http(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
 }
 
-/// How one request to a session, for which a message waits, is answered; and whether a service heard of it.
+/// Returns the response to a request of a session with a queued message, and whether the request reached the
+/// service.
 async fn answer(config: EngineConfig, path: &str, request: &str) -> (HttpResponse, bool) {
     answer_after("hello", config, path, request).await
 }
@@ -52,7 +55,8 @@ async fn answer_after(
     (answer, count.load(Ordering::Relaxed) > 0)
 }
 
-/// Checks that the answers are the same at the engine's path and elsewhere, where each request goes through the service.
+/// Checks that the response is the same at the engine's path and at another path, where every request goes
+/// through the service.
 async fn check(config: EngineConfig, request: &str, status: u16, needs_service: bool) {
     let (answered, heard) = answer(config.clone(), PATH, request).await;
     assert_eq!((answered.status, heard), (status, needs_service), "{request}");
@@ -114,7 +118,7 @@ async fn polls_that_are_answered_by_scripts_need_no_service() {
 
 #[tokio::test]
 async fn large_replies_are_whole() {
-    // Up to 16 KiB leave in one piece with their head.
+    // Bodies of up to 16 KiB are written together with the head.
     for length in [16 * 1024, 16 * 1024 + 1, 900_000] {
         let message = "x".repeat(length - 1);
         let (answer, heard) = answer_after(&message, EngineConfig::default(), PATH, &get("")).await;

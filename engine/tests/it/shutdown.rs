@@ -1,4 +1,4 @@
-//! The end of the server: who is told when, and what becomes of those who take too long.
+//! Shutdown of the server. Sessions are closed in a defined order, and slow ones are closed by force.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn what_runs_too_long_is_aborted() {
         hanging.send("4hang").await;
         hanging.send("4there").await;
         assert_eq!(hanging.text().await, "4there");
-        // One that has ended already, and of which something still runs.
+        // This session has closed already, but its task is still running.
         let mut gone = WebSocket::open(&server).await;
         gone.send("4hang").await;
         gone.finish().await;
@@ -79,9 +79,9 @@ async fn clients_are_told_one_after_the_other() {
     let mut polling = Polling::open(&server).await;
     polling.start_poll().await;
     let start = Instant::now();
-    // The end goes on without the future.
+    // The shutdown continues after its future is dropped.
     assert!(timeout(Duration::from_millis(1), server.engine.close()).await.is_err());
-    // A client of long-polling would have to connect again.
+    // A polling client would have to open a new connection.
     assert_eq!(polling.polled().await, "1");
     assert!(start.elapsed() < Duration::from_secs(1));
     let mut told = Vec::new();
@@ -112,7 +112,7 @@ async fn a_closing_server_sends_new_clients_elsewhere() {
         (503, Some("close"), Some("5"))
     );
     assert_eq!(kept.rest().await, "");
-    // Those who are not told yet go on.
+    // Sessions that have not been closed yet keep working.
     client.send("4still here").await;
     assert_eq!(client.text().await, "4still here");
 }

@@ -1,11 +1,11 @@
-//! Messages that may be dropped: what is taken and what is dropped is all that was sent, and each is whole.
+//! Droppable messages. Accepted and dropped messages add up to all that were sent, and none is truncated.
 
 use SlowConsumerPolicy::{Disconnect, DropNewest, DropOldest};
 use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumerPolicy};
 
 use crate::support::{Polling, Server, WebSocket, payload};
 
-/// A session that nobody polls, with room for `count` messages of two digits.
+/// Opens a session without a pending poll whose queue has room for `count` two-digit messages.
 async fn unpolled(count: usize) -> (Server, Polling, SessionHandle) {
     let mut probe = Server::in_memory(EngineConfig::default());
     let _client = Polling::open(&probe).await;
@@ -65,7 +65,7 @@ async fn what_belongs_together_goes_together_and_what_must_not_be_lost_stays() {
     assert_eq!(server.engine.dropped_messages(), 1);
     assert_eq!(client.poll().await, payload(&["410", "411", "430", "440", "441"]));
 
-    // Nothing may go that would not make enough room.
+    // Nothing is dropped if dropping it would not make enough room.
     session.send(&[number(50), number(51), number(52)]).unwrap();
     session.send_with(&[number(60)], DropOldest).unwrap();
     let large = [number(70), number(71), number(72)];
@@ -92,7 +92,7 @@ async fn a_message_that_must_not_be_lost_still_disconnects() {
     for n in 10..15 {
         session.send_with(&[number(n)], DropOldest).unwrap();
     }
-    // Above the first limit it is taken, and above the second no more.
+    // Messages above the soft limit are accepted, and messages above the hard limit are rejected.
     for n in 15..20 {
         session.send_with(&[number(n)], Disconnect).unwrap();
     }
@@ -102,7 +102,7 @@ async fn a_message_that_must_not_be_lost_still_disconnects() {
     assert_eq!(server.engine.dropped_messages(), 0);
 }
 
-/// Sends more than a client reads; says what it got of what was accepted, in order.
+/// Sends more than the client reads. Returns the accepted messages that arrived, in order.
 async fn flood(policy: SlowConsumerPolicy) -> (Vec<u32>, u32) {
     const PACKETS: u32 = 3000;
     let limit = 200_000;

@@ -1,4 +1,4 @@
-//! Many clients upgrade while messages are under way in both directions.
+//! Many clients upgrade while messages are in flight in both directions.
 
 use std::sync::Arc;
 
@@ -11,15 +11,16 @@ const CLIENTS: usize = 200;
 const AT_ONCE: usize = 20;
 const MESSAGES: usize = 100;
 
-/// A client like the official one: one poll and one POST at a time, and an upgrade as soon as it is connected.
+/// Behaves like the official client. It has one poll and one POST at a time and upgrades as soon as it is
+/// connected.
 struct Client {
     polling: Polling,
-    /// Packets that wait for the POST before them.
+    /// Packets queued until the previous POST completes.
     outbox: Vec<String>,
     posting: bool,
-    /// How many messages of its own have been written.
+    /// The number of messages this client has sent.
     sent: usize,
-    /// How many echoes and how many other messages have come.
+    /// The number of echoes received. `pushed` counts the other messages.
     echoed: usize,
     pushed: usize,
     via_websocket: usize,
@@ -48,7 +49,7 @@ impl Client {
         self.via_websocket
     }
 
-    /// Polls and posts while the WebSocket opens and probes; returns it when it carries the session.
+    /// Polls and posts during the handshake and the probe. Returns the WebSocket after the upgrade.
     async fn poll_until_upgraded(&mut self, mut http: Http) -> Wire {
         http.start("GET", &self.polling.upgrade_query(), UPGRADE, "").await;
         self.polling.start_poll().await;
@@ -123,7 +124,7 @@ impl Client {
     }
 }
 
-/// Sends messages of the server's own, a few at a time.
+/// Sends messages that are not echoes, a few at a time.
 async fn push(session: SessionHandle) {
     for n in 0..MESSAGES {
         session.send(&[Frame::text(&format!("pushed {n}"))]).unwrap();

@@ -1,4 +1,4 @@
-//! What the system holds for clients that do not read.
+//! Kernel buffers of connections whose clients do not read.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio::{
 
 use crate::support::{Http, Server, eventually};
 
-/// Writes to a client that never reads, and that came before anybody served; says what connections have of the option and
-/// how much the system took.
+/// Writes to a client that never reads and that connected before the accept loop ran. Returns the value of
+/// the socket option on the connection and the number of bytes the kernel accepted.
 async fn taken(config: ListenConfig) -> (u32, usize) {
     let mut listener = config.bind("127.0.0.1:0").await.unwrap();
     let client = TcpSocket::new_v4().unwrap();
@@ -31,7 +31,7 @@ async fn taken(config: ListenConfig) -> (u32, usize) {
 
 #[tokio::test]
 async fn the_system_takes_little_for_a_client_that_does_not_read() {
-    // The client's own system takes some, too.
+    // The total includes the receive buffer of the client.
     let (lowat, taken_by_default) = taken(ListenConfig::default()).await;
     assert_eq!(lowat, 64 * 1024);
     assert!(taken_by_default < 128 * 1024, "{taken_by_default}");
@@ -63,7 +63,7 @@ async fn a_client_that_did_not_take_the_end_is_reset() {
     }
     assert_eq!(server.end().await, CloseReason::SlowConsumer);
     eventually(|| server.connections().open() == 0).await;
-    // What has reached the client is still there, and what its server's system had taken is not offered any more.
+    // Bytes that already reached the client remain readable. Bytes in the server's send buffer are discarded.
     let end = stream.read_to_end(&mut Vec::new()).await;
     assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }

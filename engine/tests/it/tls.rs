@@ -1,4 +1,4 @@
-//! TLS in front of the accept loop.
+//! TLS with the accept loop.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ fn server_config(certificate: &CertifiedKey<KeyPair>) -> ServerConfig {
         .unwrap()
 }
 
-/// A client that trusts this certificate.
+/// Returns a connector that trusts this certificate.
 fn client(certificate: &CertificateDer<'static>, version: &'static SupportedProtocolVersion) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
@@ -144,7 +144,7 @@ async fn of_too_many_handshakes_the_oldest_gives_way() {
     let limits = TlsConfig::default().max_handshakes(2_usize);
     let tls = Tls::with_config(server_config(&certificate), limits);
     let server = serve(&tls, client(certificate.cert.der(), &TLS13)).await;
-    // All tasks of the server run now.
+    // Counted after all tasks of the server have been spawned.
     let _open = WebSocket::open(&server).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let start = Instant::now();
@@ -152,7 +152,8 @@ async fn of_too_many_handshakes_the_oldest_gives_way() {
     let mut second = TcpStream::connect(server.address()).await.unwrap();
     eventually(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() == tasks + 2).await;
     assert!(start.elapsed() < Duration::from_secs(1));
-    // There is no room: the next one waits until the first has had a second for its handshake.
+    // No slot is free. The next client waits until the handshake timeout of the first one, one second, has
+    // passed.
     let _third = WebSocket::open(&server).await;
     assert!((1000..1100).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0);

@@ -1,4 +1,4 @@
-//! A WebSocket takes a polling session over.
+//! The upgrade of a polling session to a WebSocket.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ async fn server() -> Server {
     Server::start(EngineConfig::default()).await
 }
 
-/// A session whose poll is parked.
+/// Opens a session with a pending poll.
 async fn parked_client(server: &mut Server) -> (Polling, SessionHandle) {
     let mut client = Polling::open(server).await;
     let session = server.session().await;
@@ -54,7 +54,7 @@ async fn the_parked_poll_is_released_at_once() {
     websocket.send("2probe").await;
     assert_eq!(client.polled().await, "6");
     assert_eq!(websocket.text().await, "3probe");
-    // The client may have polled again before it saw the answer to its probe.
+    // The client may have sent another poll before it received the response to its probe.
     assert_eq!(client.poll().await, "6");
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
@@ -141,7 +141,7 @@ async fn a_failed_probe_leaves_polling_alone() {
             }
             websocket.send(failure).await;
             websocket.shut_down().await;
-            // The stream ends, after a close frame if the server had anything to close.
+            // The stream ends, after a close frame if the server sent one.
             let repeats = failure.starts_with(&frame(0x81, "2probe"));
             if repeats && !probe {
                 assert_eq!(websocket.text().await, "3probe");
@@ -150,7 +150,7 @@ async fn a_failed_probe_leaves_polling_alone() {
                 assert_eq!(first, 0x88, "{failure:?}");
             }
             if repeats && !probe {
-                // The poll may have been released before the probe failed.
+                // The server may have completed the poll with a NOOP packet before the probe failed.
                 session.send(&[Frame::text("still here")]).unwrap();
                 while client.polled().await == "6" {
                     client.start_poll().await;
@@ -192,7 +192,7 @@ async fn an_upgrade_that_does_not_come_is_given_up() {
         let start = Instant::now();
         let mut websocket = Wire::connect(&server, &client.upgrade_query()).await;
         if probe {
-            // It gains no time by that.
+            // Another probe does not extend the timeout.
             sleep(Duration::from_secs(9)).await;
             websocket.send(frame(0x81, "2probe")).await;
             assert_eq!(websocket.text().await, "3probe");
@@ -235,7 +235,7 @@ async fn requests_after_the_upgrade_are_refused() {
     assert_eq!(server.engine.session_count(), 1);
 }
 
-/// Which of two connections the server looks at first is chance, so what the WebSocket has said comes first.
+/// The server may read either connection first. The result must be as if the upgrade packet came first.
 #[tokio::test(start_paused = true)]
 async fn a_poll_that_arrives_together_with_the_upgrade_is_refused() {
     let server = Server::in_memory(EngineConfig::default());
@@ -254,7 +254,7 @@ async fn a_poll_that_arrives_together_with_the_upgrade_is_refused() {
     }
 }
 
-/// As in Node, whose clients throw when the handshake is refused.
+/// As in Node.js, whose clients throw if the handshake is rejected.
 #[tokio::test(start_paused = true)]
 async fn a_websocket_for_a_session_that_has_upgraded_is_closed() {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -278,7 +278,7 @@ async fn a_websocket_for_a_session_that_has_upgraded_is_closed() {
         drop(second);
         assert_eq!(websocket.text().await, "4not for you");
     }
-    // One that does not close its side is given up.
+    // The server drops a connection whose client does not close its side.
     let mut silent = Wire::connect(&server, &client.upgrade_query()).await;
     assert!(silent.frame().await.is_some());
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks + 1);
@@ -316,8 +316,8 @@ async fn a_post_that_is_on_its_way_at_the_upgrade_is_refused() {
 
 #[tokio::test]
 async fn a_post_is_never_taken_and_then_forgotten() {
-    // The POST is complete in the same turn of the session in which the client, which should have waited for the
-    // answer, sends the upgrade packet.
+    // The POST completes in the same turn in which the client sends the upgrade packet. A correct client
+    // would have waited for the response first.
     let server = Server::in_memory(EngineConfig::default());
     let mut client = Polling::open(&server).await;
     let mut websocket = Wire::connect(&server, &client.upgrade_query()).await;
@@ -343,7 +343,7 @@ async fn the_heartbeat_goes_on_over_the_websocket() {
     assert_eq!(websocket.text().await, "2");
     assert_eq!(start.elapsed().as_secs(), 25 + 10 + 25);
 
-    // Without a pong the session ends, whatever transport the ping took.
+    // Without a pong the session is closed, regardless of the transport that carried the ping.
     let mut client = Polling::open(&server).await;
     assert_eq!(client.poll().await, "2");
     let mut websocket = WebSocket::upgrade(&server, &client).await;

@@ -1,4 +1,4 @@
-//! Waiting for room instead of being refused.
+//! Waiting for queue capacity instead of failing.
 
 use std::{
     future::poll_fn,
@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 
 use crate::support::{Polling, Server, WebSocket, payload};
 
-/// A polling session in which one message of this length fills all the room.
+/// Opens a polling session whose queue is full after one message.
 async fn full() -> (Server, Polling, SessionHandle) {
     let mut server = Server::in_memory(EngineConfig::default().max_buffered(1));
     let client = Polling::open(&server).await;
@@ -20,7 +20,7 @@ async fn full() -> (Server, Polling, SessionHandle) {
     (server, client, session)
 }
 
-/// Whether a future is ready when it is asked once.
+/// Polls a future once.
 async fn ask<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -77,7 +77,7 @@ async fn whoever_gives_up_has_sent_nothing_and_lets_the_next_go() {
         while session.buffered() > 0 {
             yield_now().await;
         }
-        // The first has been woken, and does not take its turn.
+        // The first waiter has been woken but does not use its turn.
     }
     next.await.unwrap();
     assert_eq!(client.poll().await, "4next");

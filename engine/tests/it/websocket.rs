@@ -1,4 +1,4 @@
-//! A WebSocket as a client that keeps the rules sees it.
+//! A WebSocket with a client that follows the protocol.
 
 use engineio::{CloseReason, EngineConfig, Frame, TransportKind};
 use tokio_tungstenite::tungstenite::Message;
@@ -29,7 +29,8 @@ async fn handshake_is_that_of_the_reference() {
 
 #[tokio::test]
 async fn the_first_subprotocol_is_taken() {
-    // Nothing depends on it, but a browser that offers some fails a handshake without.
+    // The engine does not use subprotocols, but a browser that offers some fails the handshake if none is
+    // selected.
     let server = server().await;
     for (offered, taken) in [("chat", "chat"), ("a, b", "a"), ("a , b\r\nSec-WebSocket-Protocol: c", "a")] {
         let headers = format!("{UPGRADE}Sec-WebSocket-Protocol: {offered}\r\n");
@@ -93,7 +94,7 @@ async fn many_messages_keep_their_order() {
 async fn what_has_left_makes_room_for_the_answers_to_what_comes_next() {
     let message = format!("4{}", "x".repeat(63));
     let message_frame = frame(0x81, message.clone());
-    // The answers to what is read at once fit, those to twice as much do not.
+    // The echoes of one read fit into the queue, the echoes of two reads do not.
     let at_once = 64 * 1024 / message_frame.len();
     let room = at_once * Frame::text(&message[1..]).cost() * 3 / 2;
     let server = Server::start(EngineConfig::default().max_buffered(room)).await;
@@ -160,7 +161,7 @@ async fn a_pong_does_not_come_into_the_midst_of_a_message() {
     let session = server.session().await;
     session.send(&[Frame::text(&"x".repeat(10_000)), Frame::text("next")]).unwrap();
     for _ in 0..10 {
-        // Now the first message has begun, and waits for a client that does not read.
+        // The first message has been partially written and waits for the client to read.
         tokio::task::yield_now().await;
     }
     client.send(frame(0x89, "ping")).await;
@@ -174,7 +175,7 @@ async fn a_pong_does_not_come_into_the_midst_of_a_message() {
 
 #[tokio::test]
 async fn pings_that_are_not_waited_for_cost_little() {
-    // One read brings more pings than are answered, because the client does not read meanwhile.
+    // One read returns more pings than the server answers, because the client is not reading at the time.
     let config = EngineConfig::default().max_pings_per_second(1000);
     let server = Server::with_buffers(config, 64 * 1024);
     let mut client = Wire::open(&server).await;
@@ -188,7 +189,7 @@ async fn pings_that_are_not_waited_for_cost_little() {
             other => break assert_eq!(other, (0x81, b"4done".to_vec())),
         }
     }
-    // The client may read between the turns of the task.
+    // The client may read between two polls of the task, so more than one pong is possible.
     assert!((1..=64).contains(&pongs), "{pongs}");
 }
 

@@ -1,4 +1,4 @@
-//! A WebSocket against the rules: one close frame with the right code, then the end.
+//! Violations of the WebSocket protocol. The server sends one close frame with the right code, then closes.
 
 use engineio::{CloseReason, EngineConfig, Limit};
 
@@ -10,7 +10,7 @@ async fn server() -> Server {
     Server::start(EngineConfig::default().max_http_buffer_size(MAX)).await
 }
 
-/// A header that announces so many bytes.
+/// Returns a frame header that announces a payload of `len` bytes.
 fn announce(len: u64) -> Vec<u8> {
     let mut bytes = vec![0x82, 0xff];
     bytes.extend(len.to_be_bytes());
@@ -58,7 +58,7 @@ async fn broken_frames_end_with_the_right_code() {
         let mut client = Wire::open(&server).await;
         client.send([frame(0x81, "4before"), bytes, frame(0x81, "4after")].concat()).await;
         assert_eq!(client.text().await, "4before", "{name}");
-        // As in Node, whose client suite looks at it.
+        // Matches Node.js. The test suite of its client checks the reason.
         let reason = if code == 1009 { "" } else { "transport error" };
         assert_eq!(client.ended().await, (code, reason.into()), "{name}");
         assert_eq!(server.end().await, CloseReason::TransportError, "{name}");

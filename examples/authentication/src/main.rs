@@ -1,4 +1,5 @@
-//! Who may connect, and what they may do: the middleware of a namespace is a function that calls functions.
+//! Authentication and authorization. Instead of a chain of middleware, a namespace has one admission function
+//! that calls others.
 //!
 //! ```js
 //! const socket = io("http://127.0.0.1:3000", { auth: { token: "ann-secret" } });
@@ -17,14 +18,14 @@ enum Role {
     Admin,
 }
 
-/// What each socket remembers of its user.
+/// The data of each socket.
 #[derive(Debug, Clone)]
 struct User {
     name: String,
     role: Role,
 }
 
-/// First step: the client brings a token.
+/// Step 1: extracts the token from the CONNECT payload.
 fn token(handshake: &Handshake) -> Result<String, ConnectError> {
     #[derive(Deserialize)]
     struct Auth {
@@ -34,7 +35,7 @@ fn token(handshake: &Handshake) -> Result<String, ConnectError> {
     auth.map(|auth| auth.token).ok_or_else(|| ConnectError::new("no token").data(json!({ "code": 401 })))
 }
 
-/// Second step: somebody knows it. In an application this asks a database.
+/// Step 2: looks up the user of the token. A real application would query a database.
 async fn user(token: &str) -> Result<User, ConnectError> {
     tokio::time::sleep(Duration::from_millis(10)).await;
     let (name, role) = match token {
@@ -45,7 +46,7 @@ async fn user(token: &str) -> Result<User, ConnectError> {
     Ok(User { name: name.to_owned(), role })
 }
 
-/// Third step: only some may come into this namespace.
+/// Step 3: admits only users with the given role.
 fn only(role: Role, user: User) -> Result<User, ConnectError> {
     if user.role == role {
         Ok(user)
@@ -54,7 +55,7 @@ fn only(role: Role, user: User) -> Result<User, ConnectError> {
     }
 }
 
-/// The steps, one after the other. The first that fails is what the client hears.
+/// Runs the steps in order. The first error is sent to the client.
 async fn sign_in(handshake: Handshake) -> Result<User, ConnectError> {
     user(&token(&handshake)?).await
 }
@@ -63,7 +64,7 @@ async fn sign_in_admin(handshake: Handshake) -> Result<User, ConnectError> {
     only(Role::Admin, sign_in(handshake).await?)
 }
 
-/// A handler asks the data of its socket; the error is the answer to the client.
+/// Checks the role in the data of the socket. The error is sent as the acknowledgement.
 async fn delete(socket: Socket<User>, room: String) -> Result<Ack<String>, EventError> {
     if socket.data().role != Role::Admin {
         return Err(EventError::public("only admins delete rooms"));

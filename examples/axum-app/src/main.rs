@@ -1,4 +1,4 @@
-//! A shop: orders come in over HTTP, and everyone who watches sees them at once.
+//! A shop. Orders are posted over HTTP, and all clients that watch an item receive them at once.
 //!
 //! ```sh
 //! cargo run -p axum-app
@@ -33,20 +33,20 @@ struct Order {
 
 const ORDERED: TypedEvent<Order> = TypedEvent::new("ordered");
 
-/// What HTTP handlers and sockets share.
+/// The state shared by HTTP handlers and sockets.
 #[derive(Default)]
 struct Shop {
     orders: Mutex<Vec<Order>>,
 }
 
-/// A socket follows the orders of one item, and gets those that there are.
+/// Subscribes a socket to the orders of an item, and acknowledges with the existing orders.
 async fn watch(socket: Socket<Arc<Shop>>, item: String) -> Result<Ack<Vec<Order>>, JoinError> {
     socket.join(&item)?;
     let orders = socket.data().orders.lock();
     Ok(Ack(orders.iter().filter(|order| order.item == item).cloned().collect()))
 }
 
-/// An HTTP handler emits through a clone of the server.
+/// Adds an order. The HTTP handler emits through a clone of the server.
 async fn order(State((shop, io)): State<(Arc<Shop>, Server)>, Json(order): Json<Order>) -> StatusCode {
     shop.orders.lock().push(order.clone());
     match io.to(&order.item).emit(ORDERED, &order) {
@@ -58,7 +58,7 @@ async fn order(State((shop, io)): State<(Arc<Shop>, Server)>, Json(order): Json<
 fn app() -> (Router, Server) {
     let shop = Arc::new(Shop::default());
     let state = Arc::clone(&shop);
-    // The data of each socket is a handle to the shop.
+    // Each socket has a handle to the shop as its data.
     let watchers =
         Namespace::with_auth("/", async move |_: Handshake| Ok::<_, ConnectError>(state)).on("watch", watch);
     let io = Server::new().namespace(watchers);
@@ -73,7 +73,7 @@ fn app() -> (Router, Server) {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    // Small packets go out at once instead of waiting for an acknowledgement of the one before.
+    // Disables Nagle's algorithm, so that small packets are sent without delay.
     let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
     axum::serve(listener, app().0).await
 }

@@ -1,5 +1,6 @@
-//! Uploads in chunks. The client sends the next chunk when the one before is acknowledged, so it always knows how far it
-//! is; the server handles one chunk at a time, so that a fast client waits for a slow disk and not in memory.
+//! Uploads in chunks. The client sends each chunk after the previous one is acknowledged, so it always knows
+//! the progress. The server handles one chunk at a time per client, so chunks do not pile up in memory if the
+//! disk is slow.
 //!
 //! ```js
 //! const socket = io("http://127.0.0.1:3000");
@@ -20,7 +21,7 @@ use socketio::{Ack, ConnectError, DisconnectReason, EventError, Handshake, Names
 use tokio::{fs::File, io::AsyncWriteExt, sync::Mutex};
 
 const MAX_FILE: u64 = 100 * 1024 * 1024;
-/// Uploads at once of one client.
+/// The maximum number of concurrent uploads per client.
 const MAX_UPLOADS: usize = 4;
 
 #[derive(Serialize, Deserialize)]
@@ -30,7 +31,7 @@ struct Begin {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Begun {
+struct Started {
     id: u64,
 }
 
@@ -53,8 +54,8 @@ struct Uploads {
     open: Mutex<(u64, HashMap<u64, Upload>)>,
 }
 
-async fn begin(socket: Socket<Uploads>, Begin { name, size }: Begin) -> Result<Ack<Begun>, EventError> {
-    // The name comes from outside: nothing but a name may be in it.
+async fn begin(socket: Socket<Uploads>, Begin { name, size }: Begin) -> Result<Ack<Started>, EventError> {
+    // The name is untrusted, so only characters of plain file names are accepted.
     let is_name =
         !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' '));
     if !is_name || name.starts_with('.') || size > MAX_FILE {
@@ -68,7 +69,7 @@ async fn begin(socket: Socket<Uploads>, Begin { name, size }: Begin) -> Result<A
     let path = socket.data().folder.join(format!("{}-{next}-{name}", socket.id()));
     let file = File::create(&path).await?;
     open.insert(*next, Upload { file, path, received: 0, size });
-    Ok(Ack(Begun { id: *next }))
+    Ok(Ack(Started { id: *next }))
 }
 
 async fn chunk(socket: Socket<Uploads>, (id, bytes): (u64, Bytes)) -> Result<Ack<Progress>, EventError> {
@@ -88,11 +89,11 @@ async fn chunk(socket: Socket<Uploads>, (id, bytes): (u64, Bytes)) -> Result<Ack
     Ok(Ack(Progress { received, done }))
 }
 
-/// What was not finished is deleted.
+/// Deletes unfinished uploads.
 async fn left(socket: Socket<Uploads>, _: DisconnectReason) {
     let (_, open) = &mut *socket.data().open.lock().await;
     for (_, upload) in open.drain() {
-        // A file that cannot be deleted is no reason to keep the others.
+        // Errors are ignored, so that the remaining files are still deleted.
         let _ = tokio::fs::remove_file(upload.path).await;
     }
 }
@@ -101,7 +102,8 @@ fn server(folder: PathBuf) -> Server {
     let folder = Arc::new(folder);
     let admit = async move |_: Handshake| Ok::<_, ConnectError>(Uploads { folder, open: Mutex::default() });
     let uploads = Namespace::with_auth("/", admit)
-        // One chunk after the other; beyond, the connection is not read, and TCP holds the client back.
+        // Handles one chunk at a time. With more chunks queued, the server stops reading, and TCP slows the
+        // client down.
         .max_in_flight(1)
         .on("begin", begin)
         .on("chunk", chunk)
@@ -135,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let client = TestServer::new(server(folder.path().into())).connect("/").await;
         let content: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
-        let Begun { id } = client.emit_with_ack("begin", &a_file("a.bin", 1_000_000)).await.unwrap();
+        let Started { id } = client.emit_with_ack("begin", &a_file("a.bin", 1_000_000)).await.unwrap();
         let mut received = 0;
         for chunk in content.chunks(300_000) {
             received += chunk.len() as u64;
@@ -155,7 +157,7 @@ mod tests {
             let answer: Args = client.emit_with_ack("begin", &bad).await.unwrap();
             assert_eq!(answer.json(), r#"[{"error":"not a file for this server"}]"#);
         }
-        let Begun { id } = client.emit_with_ack("begin", &a_file("b.bin", 2)).await.unwrap();
+        let Started { id } = client.emit_with_ack("begin", &a_file("b.bin", 2)).await.unwrap();
         let answer: Args = client.emit_with_ack("chunk", &(id, Bytes::from_static(b"abc"))).await.unwrap();
         assert_eq!(answer.json(), r#"[{"error":"more than was announced"}]"#);
         assert_eq!(files(folder.path()).len(), 1);

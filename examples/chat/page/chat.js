@@ -1,11 +1,12 @@
-// The page sends three events: `join`, `say` and `typing`, the first two with an acknowledgement. It receives six: `room` (where
-// we are now), `said`, `joined`, `left`, `is_typing` and `rooms`. Everything people wrote goes through `textContent`.
+// The page sends three events: `join`, `say` and `typing`, the first two with an acknowledgement. It receives six: `room` (the
+// state of the joined room), `said`, `joined`, `left`, `is_typing` and `rooms`. Text from users is always set through
+// `textContent`.
 
-const LOG_LENGTH = 500; // entries kept in the page
-const ANSWER_TIME = 8_000; // milliseconds the server has for an acknowledgement
-const TYPING_EVERY = 2_000; // milliseconds between two typing hints
-const TYPING_SEEN = 3_500; // milliseconds a typing hint is shown
-const GROUP_TIME = 180_000; // milliseconds up to which messages of one author belong together
+const LOG_LENGTH = 500; // Maximum number of entries kept in the page.
+const ANSWER_TIME = 8_000; // Acknowledgement timeout in milliseconds.
+const TYPING_EVERY = 2_000; // Minimum time between two typing hints, in milliseconds.
+const TYPING_SEEN = 3_500; // Time for which a typing hint is shown, in milliseconds.
+const GROUP_TIME = 180_000; // Messages of one author within this many milliseconds form a group.
 
 const byId = (id) => document.getElementById(id);
 const ui = {
@@ -23,22 +24,22 @@ if (!globalThis.io) {
 }
 
 const socket = io({ autoConnect: false });
-let nickname = ""; // ours
-let wanted = ""; // the room we asked for
-let room = null; // the room the server let us in, null before the first answer
-let members = new Map(); // socket id -> nickname, of this room
-let lastId = 0; // the newest message shown
-const typing = new Map(); // nickname -> timer that ends the hint
-const unsent = new Map(); // key -> { room, key, text, item }: written here, not acknowledged yet
-const mine = new Set(recall("mine", sessionStorage)); // ids of our messages, to know them again in a history
+let nickname = ""; // Own nickname.
+let wanted = ""; // The requested room.
+let room = null; // The joined room, `null` before the first `room` event.
+let members = new Map(); // Members of the joined room: socket id -> nickname.
+let lastId = 0; // Id of the newest message shown.
+const typing = new Map(); // nickname -> timer that removes the hint
+const unsent = new Map(); // Own messages without an acknowledgement: key -> { room, key, text, item }
+const mine = new Set(recall("mine", sessionStorage)); // Ids of own messages, to recognize them in a history.
 
-// ---- small helpers ----
+// ---- Helpers ----
 
 function recall(name, storage) {
   try {
     return JSON.parse(storage.getItem(`chat.${name}`)) ?? [];
   } catch {
-    return []; // Storage may be switched off; the chat works without it.
+    return []; // Storage may be disabled; the chat works without it.
   }
 }
 
@@ -46,7 +47,7 @@ function remember(name, value, storage) {
   try {
     storage.setItem(`chat.${name}`, JSON.stringify(value));
   } catch {
-    // As above.
+    // Storage may be disabled.
   }
 }
 
@@ -69,7 +70,7 @@ function icon(name) {
 function hue(name) {
   let sum = 7;
   for (const char of name) sum = (sum * 31 + char.codePointAt(0)) % 65_521;
-  return sum * 137.5 % 360; // The golden angle keeps names that differ little apart.
+  return sum * 137.5 % 360; // Multiples of the golden angle give different hues to similar names.
 }
 
 function dressAvatar(element, name) {
@@ -98,7 +99,7 @@ function banner(message) {
   showTransport();
 }
 
-// ---- the connection ----
+// ---- Connection ----
 
 function enter(name, roomName) {
   nickname = name;
@@ -128,7 +129,7 @@ function exit(message) {
 
 socket.on("connect", () => {
   socket.io.engine.on("upgrade", showTransport);
-  // A connection after the first one is a new one for the server: it has to be told the room again.
+  // The server does not remember the room after a reconnect, so join it again.
   joinRoom(wanted);
 });
 
@@ -140,7 +141,7 @@ socket.on("disconnect", (reason) => {
 });
 
 socket.on("connect_error", (error) => {
-  if (!socket.active) return exit(error.message); // The server refused us: trying again would not help.
+  if (!socket.active) return exit(error.message); // The server rejected the connection, so a retry would not help.
   if (room === null) ui.refusal.textContent = "The server cannot be reached. Trying again…";
   else banner("Connection lost. Reconnecting…");
 });
@@ -153,7 +154,7 @@ function showTransport() {
 
 function joinRoom(name) {
   socket.timeout(ANSWER_TIME).emit("join", { room: name }, (error, answer) => {
-    if (name !== wanted || !socket.connected) return; // Overtaken by another wish, or by a disconnect that will ask again.
+    if (name !== wanted || !socket.connected) return; // Another room was requested, or the next `connect` event joins again.
     if (error) joinRoom(name);
     else if (answer?.error) refuseRoom(answer.error);
   });
@@ -166,7 +167,7 @@ function refuseRoom(message) {
   toast(message);
 }
 
-// The server sends this before anything that happens in the room, which it could not promise of an acknowledgement.
+// The server sends `room` before any other event of the room. The order of an acknowledgement would not be guaranteed.
 socket.on("room", (answer) => {
   const changed = room !== answer.room;
   if (changed) {
@@ -186,7 +187,7 @@ socket.on("room", (answer) => {
   showMembers();
   showRooms(answer.rooms);
   banner("");
-  ui.log.setAttribute("aria-busy", "true"); // The history is not news to be read out.
+  ui.log.setAttribute("aria-busy", "true"); // Keeps screen readers from reading out the history.
   for (const message of answer.history) if (message.id > lastId) showMessage(message);
   for (const message of unsent.values()) {
     if (message.room !== room) continue;
@@ -200,7 +201,7 @@ socket.on("room", (answer) => {
   }
 });
 
-// ---- rooms and people ----
+// ---- Rooms and members ----
 
 const hashOf = (name) => `#${encodeURIComponent(name)}`;
 
@@ -208,7 +209,7 @@ function roomOfHash() {
   try {
     return decodeURIComponent(location.hash.slice(1)).trim();
   } catch {
-    return location.hash.slice(1); // A hash nobody encoded.
+    return location.hash.slice(1); // The hash is not valid percent-encoding.
   }
 }
 
@@ -284,7 +285,7 @@ function showTyping() {
     : "Several people are typing…";
 }
 
-// ---- messages ----
+// ---- Messages ----
 
 socket.on("said", (message) => {
   stopTyping(message.from);
@@ -321,7 +322,7 @@ function notice(text) {
   place(item);
 }
 
-// Puts an entry where it belongs: everybody sees the order of the server, messages without an acknowledgement come last.
+// Inserts an entry in the order of the server. Messages without an acknowledgement come last.
 function place(item) {
   const atEnd = isAtEnd();
   item.remove();
@@ -336,7 +337,7 @@ function place(item) {
   else if (item.matches(".message:not(.mine)")) ui.toEnd.hidden = false;
 }
 
-// Messages of one author that follow each other closely show the name once.
+// Shows the name only once for consecutive messages of one author.
 function group(item) {
   const together = (a, b) => a?.dataset.from !== undefined && b?.dataset.from === a.dataset.from
     && a.classList.contains("mine") === b.classList.contains("mine") && Math.abs(b.dataset.at - a.dataset.at) < GROUP_TIME;
@@ -365,20 +366,20 @@ function write(text) {
   unsent.set(key, message);
   place(item);
   toEnd();
-  if (socket.connected && room === wanted) deliver(message); // Otherwise it goes out when the room is joined.
+  if (socket.connected && room === wanted) deliver(message); // Otherwise the message is sent once the room is joined.
 }
 
-// The key makes repeating safe: the server answers a message it has already with the same id.
+// Sending a message twice is safe: the server recognizes the key and responds with the same id.
 function deliver(message) {
   const { room, key, text, item } = message;
   setState(item, "sending");
   socket.timeout(ANSWER_TIME).emit("say", { room, key, text }, (error, answer) => {
-    if (error && !socket.connected) return; // It is sent again after the reconnect.
+    if (error && !socket.connected) return; // The message is sent again after the reconnect.
     if (error || answer.error) return fail(message, error ? "The server did not answer." : answer.error);
     unsent.delete(key);
     mine.add(answer.id);
     remember("mine", [...mine].slice(-LOG_LENGTH), sessionStorage);
-    // A history that came after the reconnect may hold it as well.
+    // The history received after a reconnect may contain this message as well.
     for (const other of ui.log.querySelectorAll(`[data-order="${answer.id}"].message`)) if (other !== item) other.remove();
     item.dataset.order = answer.id;
     item.dataset.at = answer.at;
@@ -388,7 +389,7 @@ function deliver(message) {
   });
 }
 
-// The message stays where it is, and the writer decides.
+// Marks the message as failed, and lets the user retry or remove it.
 function fail(message, why) {
   const { item } = message;
   const button = (name, act) => {
@@ -411,7 +412,7 @@ function fail(message, why) {
   item.append(make("div", "failure", make("span", "", why), again, remove));
 }
 
-// ---- the log ----
+// ---- Log ----
 
 const isAtEnd = () => ui.log.scrollHeight - ui.log.scrollTop - ui.log.clientHeight < 80;
 
@@ -423,12 +424,12 @@ function toEnd() {
 ui.log.addEventListener("scroll", () => { if (isAtEnd()) ui.toEnd.hidden = true; }, { passive: true });
 ui.toEnd.addEventListener("click", toEnd);
 
-// The keyboard, the banner and a growing text field make the log smaller: what was at its end stays there.
+// When the keyboard, the banner or the text field shrinks the log, keep it scrolled to its end.
 let logEnd = true;
 ui.log.addEventListener("scroll", () => { logEnd = isAtEnd(); }, { passive: true });
 new ResizeObserver(() => { if (logEnd) toEnd(); }).observe(ui.log);
 
-// ---- the controls ----
+// ---- Controls ----
 
 ui.enter.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -442,10 +443,10 @@ ui.text.addEventListener("input", () => {
   const now = Date.now();
   if (ui.text.value.trim() === "" || now - typingTold < TYPING_EVERY) return;
   typingTold = now;
-  socket.volatile.emit("typing", { room }); // A hint that cannot go out now is worth nothing later.
+  socket.volatile.emit("typing", { room }); // Volatile, because a late hint is useless.
 });
 
-// Browsers that know `field-sizing` do this by themselves.
+// Fallback for browsers without `field-sizing`.
 function fitText() {
   if (CSS.supports("field-sizing", "content")) return;
   ui.text.style.height = "auto";
@@ -476,7 +477,7 @@ ui.openRoom.addEventListener("submit", (event) => {
 
 ui.leave.addEventListener("click", () => exit(""));
 
-ui.share.hidden = !navigator.clipboard; // Only there on secure addresses.
+ui.share.hidden = !navigator.clipboard; // The clipboard is available only in secure contexts.
 ui.share.addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText(location.href);
@@ -513,7 +514,7 @@ addEventListener("hashchange", () => {
   else goTo(roomOfHash());
 });
 
-// Safari lays the keyboard over the page and tells so here; elsewhere the page shrinks by itself.
+// Safari shows the keyboard on top of the page and reports it only through this event. Other browsers shrink the page.
 visualViewport?.addEventListener("resize", () => {
   if (visualViewport.scale !== 1) return;
   document.documentElement.style.setProperty("--seen", `${visualViewport.height}px`);

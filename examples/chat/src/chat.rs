@@ -1,4 +1,4 @@
-//! The namespace `/`: who may come in, what each event does and what the server remembers.
+//! The namespace `/`: admission, event handlers, and the state of the rooms.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,21 +17,21 @@ use crate::events::{
     SAID, SAY, Say, TYPING, Typing,
 };
 
-// In characters:
+// Lengths in characters.
 const MAX_NICKNAME: usize = 24;
 const MAX_ROOM_NAME: usize = 32;
 const MAX_TEXT: usize = 2_000;
 const MAX_KEY: usize = 64;
 
 const MAX_ROOMS: usize = 100;
-const MAX_MEMBERS: usize = 200; // of one room
-const MAX_HISTORY: usize = 50; // messages of one room
+const MAX_MEMBERS: usize = 200; // Per room.
+const MAX_HISTORY: usize = 50; // Messages per room.
 
-/// What all connections share.
+/// The state shared by all connections.
 #[derive(Default)]
 pub(crate) struct Chat {
-    /// Locked while events are emitted, which never waits. So everybody sees the messages of a room in the order of
-    /// its history, and who comes in gets each message once: in the history or after it.
+    /// Locked while events are emitted, which never blocks. All members therefore see the messages of a room
+    /// in the order of its history, and a new member receives each message once: in the history or after it.
     rooms: Mutex<Rooms>,
     changed: Notify,
 }
@@ -58,7 +58,7 @@ pub(crate) fn namespace(chat: Arc<Chat>) -> Namespace<Person> {
     })
 }
 
-/// Sends everybody the list of rooms when it changed, four times a second at most, however many come and go.
+/// Broadcasts the list of rooms after it has changed, at most four times per second.
 pub(crate) async fn announce_rooms(chat: Arc<Chat>, io: Server) {
     loop {
         chat.changed.notified().await;
@@ -68,7 +68,7 @@ pub(crate) async fn announce_rooms(chat: Arc<Chat>, io: Server) {
     }
 }
 
-/// Enters a room and leaves the one before. Doing it twice does no harm.
+/// Joins a room and leaves the previous one. Joining the same room again only sends its state.
 async fn join(socket: Socket<Person>, wish: Join) -> Result<(), EventError> {
     let Person { chat, nickname } = socket.data();
     let name = one_line("A room name", &wish.room, MAX_ROOM_NAME).map_err(EventError::public)?;
@@ -76,14 +76,15 @@ async fn join(socket: Socket<Person>, wish: Join) -> Result<(), EventError> {
     if rooms.of_member(&name, socket.id()).is_none() {
         rooms.make_space(&name)?;
         rooms.leave(&socket)?;
-        // Fails if the socket is gone: its `on_disconnect` may have run, and nobody would remove what follows.
+        // Fails if the socket has disconnected. Its `on_disconnect` may already have run, so the member added
+        // below would never be removed.
         socket.join(channel(&name))?;
         let member = Member { id: socket.id().to_owned(), nickname: nickname.clone() };
         socket.to(channel(&name)).emit(JOINED, &member)?;
         rooms.by_name.entry(name.clone()).or_default().members.insert(member.id.clone(), member);
         chat.changed.notify_one();
     }
-    // An event and not the acknowledgement, because what is emitted under the lock keeps its order.
+    // The state is sent as an event, because only events emitted under the lock keep their order.
     socket.emit(ROOM, &rooms.state(name))?;
     Ok(())
 }
@@ -126,19 +127,19 @@ struct Rooms {
 
 #[derive(Default)]
 struct Room {
-    /// By socket id.
+    /// Keyed by socket id.
     members: BTreeMap<String, Member>,
     history: VecDeque<Message>,
 }
 
 impl Rooms {
-    /// The room, if the socket is in it.
+    /// Returns the room if the socket is a member.
     fn of_member(&mut self, name: &str, id: &str) -> Option<&mut Room> {
         self.by_name.get_mut(name).filter(|room| room.members.contains_key(id))
     }
 
-    /// Makes sure that somebody can enter the room. Who comes back to an empty room finds its history, until a new
-    /// room takes its place.
+    /// Makes sure that the room can be joined. An empty room keeps its history until its place is needed for
+    /// a new room.
     fn make_space(&mut self, name: &str) -> Result<(), EventError> {
         match self.by_name.get(name) {
             Some(room) if room.members.len() < MAX_MEMBERS => return Ok(()),
@@ -154,7 +155,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// Takes the socket out of its room and tells the others.
+    /// Removes the socket from its room and notifies the other members.
     fn leave(&mut self, socket: &Socket<Person>) -> Result<(), EmitError> {
         for (name, room) in &mut self.by_name {
             if let Some(member) = room.members.remove(socket.id()) {
@@ -179,19 +180,20 @@ impl Rooms {
     }
 
     fn next_id(&mut self) -> u64 {
-        // The clock in microseconds leaves the ids of a former run behind, and fits into a JavaScript number.
+        // Based on the clock in microseconds, which exceeds all ids of earlier runs and fits into a
+        // JavaScript number.
         self.last_id = (self.last_id + 1).max(now().as_micros() as u64);
         self.last_id
     }
 }
 
-/// The Socket.IO room of a chat room. The sign keeps it apart from the rooms that each socket has under its own id,
-/// which somebody could enter otherwise to overhear what is meant for another.
+/// Returns the Socket.IO room of a chat room. The `#` prevents users from joining the private room that each
+/// socket has under its own id, where they could read events meant for another user.
 fn channel(room: &str) -> String {
     format!("#{room}")
 }
 
-/// As `checked`, for what is shown in one line.
+/// Like `checked`, but also rejects control characters such as line breaks.
 fn one_line(what: &str, text: &str, max: usize) -> Result<String, String> {
     if text.contains(char::is_control) {
         return Err(format!("{what} cannot contain control characters."));
@@ -199,7 +201,7 @@ fn one_line(what: &str, text: &str, max: usize) -> Result<String, String> {
     checked(what, text, max)
 }
 
-/// The text without the white space around it, or what is wrong with it.
+/// Returns the text without surrounding white space, or an error message if its length is invalid.
 fn checked(what: &str, text: &str, max: usize) -> Result<String, String> {
     let text = text.trim();
     if (1..=max).contains(&text.chars().count()) {

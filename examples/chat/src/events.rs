@@ -1,14 +1,14 @@
-//! What the page and the server say to each other: the events and what they carry.
+//! The events exchanged by the page and the server, and their payloads.
 
 use serde::{Deserialize, Serialize};
 use socketio::TypedEvent;
 
-// What the page sends:
+// Events sent by the page.
 pub(crate) const JOIN: TypedEvent<Join> = TypedEvent::new("join");
 pub(crate) const SAY: TypedEvent<Say> = TypedEvent::new("say");
 pub(crate) const TYPING: TypedEvent<Typing> = TypedEvent::new("typing");
 
-// What it receives:
+// Events received by the page.
 pub(crate) const ROOM: TypedEvent<RoomState> = TypedEvent::new("room");
 pub(crate) const SAID: TypedEvent<Message> = TypedEvent::new("said");
 pub(crate) const JOINED: TypedEvent<Member> = TypedEvent::new("joined");
@@ -30,7 +30,8 @@ pub(crate) struct Join {
 pub(crate) struct Say {
     pub(crate) room: String,
     pub(crate) text: String,
-    /// Chosen by the page, which repeats a message whose acknowledgement was lost: it must not be heard twice.
+    /// Chosen by the page. Identifies a message that the page sends again because the acknowledgement was
+    /// lost, so that it is delivered only once.
     pub(crate) key: String,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Typing {
     pub(crate) room: String,
 }
 
-/// A room as somebody finds it who comes in.
+/// The state of a room, sent to a socket that joins it.
 #[derive(Serialize)]
 pub(crate) struct RoomState {
     pub(crate) room: String,
@@ -56,11 +57,12 @@ pub(crate) struct Member {
 
 #[derive(Clone, Serialize)]
 pub(crate) struct Message {
-    /// Grows with every message, across restarts too: the page tells by it what it has shown already.
+    /// Increases with every message, even across restarts. The page uses it to detect messages it has already
+    /// shown.
     pub(crate) id: u64,
     pub(crate) from: String,
     pub(crate) text: String,
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     pub(crate) at: u64,
     #[serde(skip)]
     pub(crate) key: String,

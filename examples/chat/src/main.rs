@@ -1,7 +1,8 @@
-//! A chat with rooms, and the page for it: `cargo run --release -p chat`, then open the printed address.
+//! A chat with rooms and its web page. Start it with `cargo run --release -p chat` and open the printed
+//! address.
 //!
-//! `events.rs` is the contract between the page and the server, `chat.rs` the server's side of it. This file serves
-//! the page and sees that the official client is there.
+//! `events.rs` defines the events, and `chat.rs` implements their handlers. This file serves the page and
+//! downloads the official client.
 
 mod chat;
 mod events;
@@ -12,10 +13,10 @@ use axum::{Router, http::header::CONTENT_TYPE, response::Html, routing::get, ser
 use socketio::{EngineConfig, Server, ServerConfig};
 use tokio::net::TcpListener;
 
-/// The page loads the official client from `/socket.io/socket.io.js`; npm puts its files here.
+/// npm installs the official client here. The page loads it from `/socket.io/socket.io.js`.
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node_modules/socket.io-client/dist");
 
-/// A message of 2,000 characters, each escaped as `\u1234\u5678`, and the rest of its packet.
+/// Fits a message of 2,000 characters, each escaped as `\u1234\u5678`, and the rest of its packet.
 const MAX_PACKET: usize = 32 * 1024;
 
 #[tokio::main]
@@ -40,7 +41,7 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>()).map_err(io::Error::other)?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("chat: http://{}", listener.local_addr()?);
-    // Small packets go out at once instead of waiting for an acknowledgement of the one before.
+    // Disables Nagle's algorithm, so that small packets are sent without delay.
     let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
@@ -51,7 +52,7 @@ async fn main() -> io::Result<()> {
         .await
 }
 
-/// Lets npm fetch the official client, once: its files are not part of this repository.
+/// Downloads the official client with npm if it is missing. It is not part of this repository.
 fn fetch_client() {
     if Path::new(CLIENT).join("socket.io.min.js").exists() {
         return;

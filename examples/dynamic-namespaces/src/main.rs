@@ -1,4 +1,4 @@
-//! A namespace for each game: it is made when the first player comes, and ends when the last one has left.
+//! A namespace per game, created for the first player and removed after the last one has left.
 //!
 //! ```js
 //! const game = io("http://127.0.0.1:3000/game-7", { auth: { name: "Ann" } });
@@ -19,18 +19,18 @@ use socketio::{Ack, ConnectError, DisconnectReason, EmitError, Handshake, Namesp
 
 const GAME: &str = "/game-{id}";
 
-/// What the players of one game share: who has moved where.
+/// The moves of one game, shared by its players.
 #[derive(Default)]
 struct Game {
     moves: Mutex<Vec<(String, String)>>,
 }
 
-/// The games that are played. Each belongs to its players, and is gone when the last of them is.
+/// The current games. Each is owned by its players and dropped with the last one.
 #[derive(Default)]
 struct Games(Mutex<HashMap<u64, Weak<Game>>>);
 
 impl Games {
-    /// The game of this number, which begins if nobody plays it.
+    /// Returns the game with this number, or starts a new one.
     fn find_or_begin(&self, number: u64) -> Arc<Game> {
         let mut games = self.0.lock();
         if let Some(game) = games.get(&number).and_then(Weak::upgrade) {
@@ -48,7 +48,8 @@ struct Player {
     game: Arc<Game>,
 }
 
-/// The parameter of the path is read like anything else that a client brings; what is no number is no game.
+/// Admits a player. The `id` in the path is parsed like any other client data; a value that is not a number
+/// is rejected.
 fn sit_down(handshake: &Handshake, games: &Games) -> Result<Player, ConnectError> {
     #[derive(Deserialize)]
     struct Auth {
@@ -58,7 +59,8 @@ fn sit_down(handshake: &Handshake, games: &Games) -> Result<Player, ConnectError
     Ok(Player { name, game: games.find_or_begin(handshake.param("id")?) })
 }
 
-/// Everyone in this game hears of a move, in the order of the moves: emitting never waits, so the lock may be held.
+/// Broadcasts a move to all players of the game. The lock keeps the order of the moves, and emitting never
+/// blocks.
 async fn play(socket: Socket<Player>, to: String) -> Result<Ack<usize>, EmitError> {
     let Player { name, game } = socket.data();
     let mut moves = game.moves.lock();
@@ -71,7 +73,7 @@ fn server() -> Server {
     let games = Arc::new(Games::default());
     let game = Namespace::with_auth(GAME, async move |handshake| sit_down(&handshake, &games))
         .on_connect(async |socket| {
-            // A player who has gone meanwhile needs no moves.
+            // Fails only if the player has already disconnected.
             let _ = socket.emit("moves", &*socket.data().game.moves.lock());
         })
         .on("move", play)
@@ -81,7 +83,7 @@ fn server() -> Server {
     Server::new().dynamic(game)
 }
 
-/// All games at once.
+/// Broadcasts to all games.
 fn announce(io: &Server, text: &str) -> Result<(), EmitError> {
     io.children(GAME).try_for_each(|game| game.emit("news", text))
 }
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(moves, [made("Ann", "e4")]);
         announce(server.server(), "Tea is ready.").unwrap();
         assert_eq!(ann.expect::<String>("news").await, "Tea is ready.");
-        // The first that the other game hears.
+        // This is the first event that the other game receives.
         assert_eq!(cid.expect::<String>("news").await, "Tea is ready.");
     }
 

@@ -1,4 +1,5 @@
-//! A JSON web token says who connects. A layer checks it once, for the API and for Socket.IO.
+//! Authenticates clients with a JSON web token. One layer checks the token for both the HTTP API and
+//! Socket.IO.
 //!
 //! ```js
 //! // In Node.js; browsers send the header by long-polling only, so there it is `auth: { token }`, see below.
@@ -22,12 +23,12 @@ use serde::{Deserialize, Serialize};
 use socketio::{Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};
 use tokio::net::TcpListener;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Claims {
-    /// The user.
+    /// The name of the user.
     sub: String,
-    /// When the token expires, in seconds since the epoch.
+    /// The expiry time of the token, in seconds since the Unix epoch.
     exp: u64,
 }
 
@@ -38,7 +39,7 @@ fn check(token: &str, key: &DecodingKey) -> Result<Claims, ConnectError> {
     claims.map(|token| token.claims).map_err(|_| ConnectError::new("invalid token"))
 }
 
-/// Leaves the claims of a request with a valid token in its extensions.
+/// Stores the claims of a valid token in the extensions of the request.
 async fn authenticate(State(key): State<Key>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
     let token = header.and_then(|header| header.strip_prefix("Bearer "));
@@ -53,7 +54,7 @@ struct Auth {
     token: String,
 }
 
-/// The claims that the layer has found, or a token of the client's own.
+/// Returns the claims that the layer stored, or those of the token in the CONNECT payload.
 fn admit(handshake: &Handshake, key: &DecodingKey) -> Result<Claims, ConnectError> {
     match handshake.extension::<Claims>() {
         Some(claims) => Ok(claims.clone()),
@@ -73,7 +74,7 @@ fn app(key: DecodingKey) -> (Router, Server) {
         Namespace::with_auth("/", async move |handshake| admit(&handshake, &key))
             .on_unit("who am I", async |socket: Socket<Claims>| Ack(socket.data().sub.clone()))
     };
-    // The type of the extension that admissions are to see.
+    // Makes extensions of this type available in the handshake.
     let engine = EngineConfig::default().keep_extension::<Claims>();
     let io = Server::with_config(ServerConfig::default().engine(engine)).namespace(users);
     let router = Router::new()
@@ -121,7 +122,7 @@ mod tests {
         let client = server.client("/").auth(&auth(&valid)).connect().await.unwrap();
         let name: String = client.emit_with_ack("who am I", &()).await.unwrap();
         assert_eq!(name, "Ann");
-        // As the layer would.
+        // The layer stores the claims as an extension.
         let claims = check(&valid, &key()).unwrap();
         assert!(server.client("/").extension(claims).connect().await.is_ok());
 

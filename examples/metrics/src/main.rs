@@ -1,4 +1,4 @@
-//! Metrics for Prometheus, beside Socket.IO: `docs/observability.md` says what they mean.
+//! Exports Prometheus metrics next to Socket.IO. `docs/observability.md` describes the metrics.
 //!
 //! ```sh
 //! cargo run -p metrics-example
@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::{
 use socketio::{Ack, EventError, Namespace, Server, Socket};
 use tokio::net::TcpListener;
 
-/// The buckets of handlers, in seconds, and of what waits for a client, in bytes.
+/// Histogram buckets: handler durations in `SECONDS`, queued bytes per client in `BYTES`.
 const SECONDS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
 const BYTES: [f64; 5] = [256.0, 4096.0, 65_536.0, 262_144.0, 1_048_576.0];
 
@@ -33,7 +33,8 @@ async fn say(socket: Socket, text: String) -> Result<Ack<usize>, EventError> {
     Ok(Ack(text.len()))
 }
 
-/// The application. Its recorder must be there before: what is counted takes its place when it is made.
+/// Builds the application. Install the metrics recorder first, because the server registers its metrics when
+/// it is created.
 fn app(metrics: PrometheusHandle) -> (Router, Server) {
     let io = Server::new().namespace(Namespace::new("/").on("say", say));
     let router = Router::new()
@@ -42,7 +43,7 @@ fn app(metrics: PrometheusHandle) -> (Router, Server) {
     (router, io)
 }
 
-/// Puts the values of histograms into their buckets, also if nobody asks for them.
+/// Moves recorded histogram values into their buckets periodically, even if `/metrics` is never requested.
 async fn upkeep(metrics: PrometheusHandle) {
     let mut interval = tokio::time::interval(Duration::from_secs(5));
     loop {
@@ -58,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     metrics::set_global_recorder(recorder)?;
     tokio::spawn(upkeep(handle.clone()));
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    // Small packets go out at once instead of waiting for an acknowledgement of the one before.
+    // Disables Nagle's algorithm, so that small packets are sent without delay.
     let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
     Ok(axum::serve(listener, app(handle).0).await?)
 }

@@ -1,7 +1,7 @@
-//! Socket.IO beside other paths of a hyper server, without a framework.
+//! Socket.IO next to other paths of a hyper server, without a framework.
 //!
-//! `Server::listen` does all this by itself, with limits for an open port; this is the way for those who have an accept
-//! loop of their own.
+//! Use this setup if you need your own accept loop. `Server::listen` does the same, and adds limits for
+//! public ports.
 
 use std::{convert::Infallible, io};
 
@@ -16,26 +16,26 @@ use socketio::{Namespace, RemoteAddr, Server};
 use tokio::net::TcpListener;
 use tower_layer::Layer;
 
-/// The rest of the application: whatever is not for Socket.IO.
+/// Handles all requests that are not for Socket.IO.
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new(Full::from(format!("{} is not Socket.IO\n", request.uri().path()))))
 }
 
 async fn serve(listener: TcpListener) -> io::Result<()> {
     let echo = Namespace::new("/").on("echo", async |socket, text: String| socket.emit("echo", &text));
-    // The server as a layer: it takes the requests under its path and hands the others on.
+    // As a layer, the server handles requests under its path and passes all others to the inner service.
     let service = Server::new().namespace(echo).layer(tower::service_fn(hello));
     loop {
         let (stream, address) = listener.accept().await?;
-        // Small packets go out at once instead of waiting for an acknowledgement of the one before.
+        // Disables Nagle's algorithm, so that small packets are sent without delay.
         stream.set_nodelay(true)?;
         let service = service.clone();
         let service = tower::service_fn(move |mut request: Request<Incoming>| {
-            // So that `Handshake::address` knows it.
+            // Makes the address available as `Handshake::address`.
             request.extensions_mut().insert(RemoteAddr(address));
             tower_service::Service::call(&mut service.clone(), request)
         });
-        // hyper closes connections that do not send a request in time only if it has a timer.
+        // hyper needs a timer to enforce its timeout for request headers.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))

@@ -1,9 +1,9 @@
-//! Messages from one user to another. A user may have several sessions, each with a socket of its own: two tabs and a
-//! phone. All of them are in the room of the user, so a message reaches every one.
+//! Messages between users. A user may have several sessions, for example two tabs and a phone, each with its
+//! own socket. All sessions of a user are in the user's room, so a message reaches all of them.
 //!
-//! A session whose connection breaks comes back as the same socket, and hears what was said meanwhile: connection state
-//! recovery, with which the client itself has nothing to do. Who stays away for longer than two minutes is a new socket,
-//! and would look for old messages in the database of an application.
+//! Connection state recovery restores a session after its connection is lost, with the same socket id and the
+//! missed messages; the page needs no code for it. A client that is away for longer than two minutes gets a
+//! new socket. A real application would then load old messages from its database.
 //!
 //! ```js
 //! const socket = io("http://127.0.0.1:3000", { auth: { name: "Ann" } });
@@ -33,7 +33,7 @@ struct Message {
 
 const MESSAGE: TypedEvent<Message> = TypedEvent::new("message");
 
-/// Who is here, each with the number of sessions. Several servers would ask each other instead, with `fetch_sockets`.
+/// The online users and the number of sessions of each. Several servers would use `fetch_sockets` instead.
 #[derive(Default)]
 struct Presence(Mutex<BTreeMap<String, usize>>);
 
@@ -42,12 +42,13 @@ struct User {
     presence: Arc<Presence>,
 }
 
-/// The room of all sessions of a user. Ids of sockets are names of rooms too; no name of a user gets among them.
+/// Returns the room of all sessions of a user. The prefix keeps it distinct from socket ids, which are names
+/// of rooms as well.
 fn room_of(name: &str) -> String {
     format!("user:{name}")
 }
 
-/// In an application, this looks for the user behind a token or a cookie.
+/// Accepts any name. A real application would look up the user by a token or cookie.
 fn sign_in(handshake: &Handshake, presence: Arc<Presence>) -> Result<User, ConnectError> {
     #[derive(Deserialize)]
     struct Auth {
@@ -60,17 +61,18 @@ fn sign_in(handshake: &Handshake, presence: Arc<Presence>) -> Result<User, Conne
     Ok(User { name, presence })
 }
 
-/// Under the lock, so that all hear of those who come and go in the same order; emitting never waits.
+/// Emits while holding the lock, so that all clients receive `online` and `offline` in the same order.
+/// Emitting never blocks.
 async fn come(socket: Socket<User>) {
     let User { name, presence } = socket.data();
     let mut present = presence.0.lock();
     let sessions = present.entry(name.clone()).or_default();
     *sessions += 1;
-    // What fails here fails because this client has gone already.
+    // Errors are ignored, because they mean that this client has already disconnected.
     if *sessions == 1 {
         let _ = socket.broadcast().emit("online", name);
     }
-    // One that has come back is in its room, and has heard of all who came and went.
+    // A recovered socket is already in its room and receives the `online` and `offline` events it missed.
     if !socket.recovered() {
         let _ = socket.join(room_of(name));
         let names: Vec<&String> = present.keys().collect();
@@ -85,14 +87,14 @@ async fn go(socket: Socket<User>, _: DisconnectReason) {
         *sessions -= 1;
         if *sessions == 0 {
             present.remove(name);
-            // Not for this socket, should it come back.
+            // A broadcast excludes this socket, even if it recovers its session later.
             let _ = socket.broadcast().emit("offline", name);
         }
     }
 }
 
-/// To all sessions of the one, those that will be back soon included, and to the other sessions of the sender, which show
-/// the conversation too. The answer is whether the one is here now.
+/// Sends a message to all sessions of the recipient, including those that may still recover, and to the other
+/// sessions of the sender. The acknowledgement tells whether the recipient is online.
 async fn message(socket: Socket<User>, (to, text): (String, String)) -> Result<Ack<bool>, EmitError> {
     let User { name, presence } = socket.data();
     let is_here = presence.0.lock().contains_key(&to);
@@ -123,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// A session of a user, and who was here when it came.
+    /// Connects a session of a user, and returns it with the users that are online.
     async fn session(server: &TestServer, name: &str) -> (TestClient, Vec<String>) {
         let mut socket = server.client("/").auth(&json!({ "name": name })).connect().await.unwrap();
         let users = socket.expect("users").await;
@@ -144,7 +146,7 @@ mod tests {
         for socket in [&mut ann_too, &mut bob, &mut bob_too] {
             assert_eq!(socket.expect(MESSAGE).await, hello);
         }
-        // Cid hears who comes and goes, and nothing in between.
+        // Cid receives `online` and `offline`, but no messages of other users.
         assert_eq!(cid.expect::<String>("online").await, "Ann");
         assert_eq!(cid.expect::<String>("online").await, "Bob");
         ann.disconnect().await;

@@ -1,11 +1,11 @@
-//! One session for HTTP and for Socket.IO: the cookie of `tower-sessions` says who connects.
+//! One session for HTTP and Socket.IO: the cookie of `tower-sessions` identifies the user.
 //!
 //! ```sh
 //! cargo run -p session-cookie
 //! curl -c jar -X POST 127.0.0.1:3000/sign-in/Ann
 //! ```
 //!
-//! A page of the same origin brings the cookie by itself:
+//! A page of the same origin sends the cookie automatically:
 //!
 //! ```js
 //! const socket = io();
@@ -21,7 +21,7 @@ use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
 const NAME: &str = "name";
 
-/// Puts a name into the session, and with it the cookie into the browser.
+/// Stores the name in the session. The layer then sets the session cookie.
 async fn sign_in(session: Session, Path(name): Path<String>) -> Result<(), StatusCode> {
     session.insert(NAME, name).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -30,7 +30,7 @@ struct User {
     name: String,
 }
 
-/// The layer has put the session into the request that opened the connection.
+/// Reads the session that the layer stored in the request that opened the connection.
 async fn admit(handshake: Handshake) -> Result<User, ConnectError> {
     let session = handshake.extension::<Session>().ok_or("no session")?;
     let name = session.get(NAME).await?.ok_or("not signed in")?;
@@ -40,13 +40,13 @@ async fn admit(handshake: Handshake) -> Result<User, ConnectError> {
 fn app() -> (Router, Server) {
     let users = Namespace::with_auth("/", admit)
         .on_unit("who am I", async |socket: Socket<User>| Ack(socket.data().name.clone()));
-    // The type of the extension that admissions are to see.
+    // Makes extensions of this type available in the handshake.
     let engine = EngineConfig::default().keep_extension::<Session>();
     let io = Server::with_config(ServerConfig::default().engine(engine)).namespace(users);
     let router = Router::new()
         .route("/sign-in/{name}", post(sign_in))
         .route_service("/socket.io/", io.clone())
-        // Behind TLS, leave `with_secure` as it is.
+        // Behind TLS, keep the default of `with_secure`.
         .layer(SessionManagerLayer::new(MemoryStore::default()).with_secure(false));
     (router, io)
 }
@@ -85,13 +85,13 @@ mod tests {
         String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 
-    /// Connects by long-polling, and says what the namespace answers.
+    /// Connects over long-polling, and returns the namespace's response.
     async fn connect(router: &Router, cookie: &str) -> String {
         let opened = "/socket.io/?EIO=4&transport=polling";
         let open = text(send(router, "GET", opened, cookie, "").await).await;
         let sid = &open.strip_prefix(r#"0{"sid":""#).unwrap()[..20];
         let session = format!("{opened}&sid={sid}");
-        // The session is known from the first request: later ones need no cookie.
+        // The session was authenticated by the first request, so later requests need no cookie.
         assert_eq!(text(send(router, "POST", &session, "", "40").await).await, "ok");
         text(send(router, "GET", &session, "", "").await).await
     }

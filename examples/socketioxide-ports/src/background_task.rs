@@ -1,4 +1,4 @@
-//! A task that emits to all, beside the handlers.
+//! A background task that emits to all clients.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) async fn tick(io: Server) {
     for second in 0_u64.. {
         clock.tick().await;
         let text = format!("{second}s, {} socket connected", io.socket_count("/"));
-        // Without a cluster it cannot fail.
+        // A broadcast without a cluster cannot fail.
         let _ = io.emit("tic tac !", &text);
     }
 }

@@ -1,5 +1,5 @@
-//! Four of the examples of socketioxide, written anew for the frontends that they come with: what they say on the wire is
-//! the same.
+//! Ports of four socketioxide examples. They work with the original frontends, because the packets are the
+//! same.
 //!
 //! ```sh
 //! cargo run -p socketioxide-ports -- todo
@@ -17,17 +17,17 @@ use tokio::net::TcpListener;
 
 fn app(name: &str) -> Option<Router> {
     Some(match name {
-        // basic-crud-application
+        // Port of `basic-crud-application`.
         "todo" => Router::new().layer(todo::server()),
-        // background-task
+        // Port of `background-task`.
         "background-task" => {
             let io = background_task::server();
             tokio::spawn(background_task::tick(io.clone()));
             Router::new().layer(io)
         }
-        // react-rooms-chat
+        // Port of `react-rooms-chat`.
         "rooms-chat" => rooms_chat::app(),
-        // webrtc-node-app
+        // Port of `webrtc-node-app`.
         "webrtc" => Router::new().layer(webrtc::server()),
         _ => return None,
     })

@@ -1,4 +1,4 @@
-//! A chat with rooms, whose last messages a newcomer gets; and an HTTP route that emits.
+//! A chat with rooms that sends the last messages to a new member, and an HTTP route that emits.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use socketio::{EventError, Namespace, Server, Socket};
 
-/// The messages that a room keeps.
+/// The maximum number of messages kept per room.
 const KEPT: usize = 20;
 
 #[derive(Debug, Clone, Serialize)]
 struct Message {
     text: String,
     user: String,
-    /// In milliseconds since the epoch.
+    /// Milliseconds since the Unix epoch.
     date: u128,
 }
 
@@ -92,7 +92,7 @@ mod tests {
         let messages = bob.expect::<Value>("messages").await["messages"].clone();
         assert_eq!((messages.as_array().unwrap().len(), &messages[0]["text"]), (KEPT, &json!("20")));
 
-        // In another room, nothing is heard of it any more.
+        // After joining another room, messages of the first room no longer arrive.
         let () = bob.emit_with_ack("join", "coffee").await.unwrap();
         assert_eq!(bob.expect::<Value>("messages").await, json!({ "messages": [] }));
         ann.emit("message", &json!({ "room": "tea", "text": "?" })).await.unwrap();

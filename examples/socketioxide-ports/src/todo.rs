@@ -1,4 +1,4 @@
-//! A list that all clients see and change: each event is acknowledged.
+//! A shared to-do list. Every event is acknowledged.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,7 @@ struct Item {
     completed: bool,
 }
 
-/// The answer of the frontend's contract; an error is `{ error: "..." }`, as all errors are.
+/// The acknowledgement format that the frontend expects. Errors have the default format `{ error: "..." }`.
 #[derive(Serialize)]
 struct Data<T> {
     data: T,

@@ -1,10 +1,10 @@
-//! The way of two browsers to each other: what they say until they have a connection of their own.
+//! Signaling for a WebRTC call between two browsers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use socketio::{EmitError, EventError, MsgpackParser, Namespace, Server, ServerConfig, Socket};
 
-/// An offer, or the answer to it.
+/// A WebRTC offer or answer.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Description {
@@ -20,7 +20,7 @@ struct IceCandidate {
     rest: Map<String, Value>,
 }
 
-/// A room is for two.
+/// Joins a room, which holds at most two sockets.
 async fn join(socket: Socket, room: String) -> Result<(), EventError> {
     let event = match socket.sockets().count_in(&room) {
         0 => "room_created",

@@ -1,6 +1,7 @@
-//! A game at a table: a lobby that shows who is here, and a table where players take turns.
+//! A game with a lobby that shows who is online, and a table where players take turns.
 //!
-//! Who signs in by HTTP gets a cookie, which lets into the lobby `/`, and a token, which lets into `/game`.
+//! `POST /sign-in/{name}` sets a cookie, which admits to the lobby `/`, and returns a token, which admits to
+//! `/game`.
 
 use std::{
     collections::HashMap,
@@ -28,35 +29,35 @@ use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The names of players, by their tokens.
+/// Maps tokens to names of players.
 type Tokens = Arc<Mutex<HashMap<String, String>>>;
 
 async fn sign_in(State((_, tokens)): State<App>, session: Session, Path(name): Path<String>) -> String {
-    // If the store fails, there is no cookie, and the lobby refuses.
+    // If the store fails, no cookie is set and the lobby rejects the client.
     let _ = session.insert("name", &name).await;
     let token = Sid::random().as_str().to_owned();
     tokens.lock().insert(token.clone(), name);
     token
 }
 
-/// The lobby: the layer of `tower-sessions` has read the cookie.
+/// Admits to the lobby. The session is read from the cookie by the `tower-sessions` layer.
 async fn by_cookie(handshake: Handshake) -> Result<String, ConnectError> {
     let session = handshake.extension::<Session>().ok_or("no session")?;
     Ok(session.get("name").await?.ok_or("not signed in")?)
 }
 
-/// Tells everybody who is here.
+/// Broadcasts the names of all sockets in the lobby.
 async fn show_presence(socket: Socket<String>) -> Result<(), EmitError> {
     let mut names: Vec<_> = socket.sockets().all().iter().map(|socket| socket.data().clone()).collect();
     names.sort();
     socket.namespace().emit("present", &names)
 }
 
-/// What the server remembers of a socket at the table.
+/// The data of each socket in `/game`.
 struct Player {
     name: String,
     points: AtomicU32,
-    /// The current second, and the events in it.
+    /// The start of the current second, and the number of events since then.
     rate: Mutex<(Instant, u32)>,
 }
 
@@ -66,7 +67,7 @@ fn by_token(handshake: &Handshake, tokens: &Tokens) -> Result<Player, ConnectErr
     Ok(Player { name, points: AtomicU32::new(0), rate: Mutex::new((Instant::now(), 0)) })
 }
 
-/// Stands around all handlers of the table.
+/// Middleware that limits each socket to five events per second.
 async fn limit_rate(
     socket: Socket<Player>,
     event: Event,
@@ -83,7 +84,8 @@ async fn limit_rate(
     if is_allowed { next.run(event).await } else { Err("not so fast".into()) }
 }
 
-/// Gives turns, for as long as the server lives: whose turn it is has a second to answer with a number.
+/// Gives each player in turn one second to acknowledge with a number. Runs for the lifetime of the
+/// application.
 pub async fn give_turns(io: Server) {
     let mut clock = interval(SECOND);
     let Some(sockets) = io.sockets::<Player>("/game") else { return };
@@ -94,7 +96,7 @@ pub async fn give_turns(io: Server) {
         let answer = socket.emit_with_ack::<u32, _>("your turn", &turn).timeout(SECOND).await;
         let Player { name, points, .. } = socket.data();
         points.fetch_add(*answer.as_ref().unwrap_or(&0), Ordering::Relaxed);
-        // Who has no answer has lost this turn. Without a cluster, to emit cannot fail.
+        // A player without a valid response loses the turn. A broadcast without a cluster cannot fail.
         let _ = io.of("/game").to("table").emit("turn over", &(name, answer.ok()));
     }
 }
@@ -106,7 +108,7 @@ async fn announce(State((io, _)): State<App>, text: String) -> Result<(), Status
 
 type App = (Server, Tokens);
 
-/// The application. The recorder of the metrics must have been installed before.
+/// Builds the application. Install the metrics recorder first.
 pub fn app(metrics: PrometheusHandle) -> (Router, Server) {
     let tokens = Tokens::default();
     let lobby = Namespace::with_auth("/", by_cookie)

@@ -1,4 +1,4 @@
-//! Handlers are tested without a network, and on a clock that does not have to be waited for.
+//! Tests the handlers without a network and with a paused clock.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ fn server() -> TestServer {
     TestServer::new(app(PrometheusBuilder::new().build_recorder().handle()).1)
 }
 
-/// As the layer makes it of a cookie.
+/// Creates a session like the one that the layer creates from a cookie.
 async fn session(name: &str) -> Session {
     let session = Session::new(None, Arc::new(MemoryStore::default()), None);
     session.insert("name", name).await.unwrap();

@@ -1,4 +1,4 @@
-// The page. Both interfaces come from the server: a name or a type that it does not know is an error here.
+// The page. Both interfaces are generated from the server, so unknown event names and wrong argument types are compile errors.
 import { io, type Socket } from "socket.io-client";
 import type { ClientToServerEvents, ServerToClientEvents } from "./events.js";
 
@@ -22,7 +22,7 @@ input.addEventListener("input", () => socket.volatile.emit("typing"));
 
 element("form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  // `socket.timeout(..).emitWithAck` would do too, but the types of the client lose the type of its answer.
+  // `socket.timeout(..).emitWithAck` works as well, but the types of the client lose the type of the acknowledgement.
   const answer = await socket.emitWithAck("say", input.value).catch(() => ({ error: "No answer." }));
   if (typeof answer === "number") input.value = "";
   element("hint").textContent = typeof answer === "number" ? `${answer} characters sent` : answer.error;

@@ -4,7 +4,7 @@
 export type ErrorAnswer = { error: string };
 
 /**
- * What somebody has said.
+ * A chat message.
  */
 export type Message = { from: string, text: string, };
 

@@ -1,7 +1,8 @@
-//! A chat whose frontend in TypeScript is checked against the events of this server.
+//! A chat whose TypeScript frontend is type-checked against the events of the server.
 //!
-//! Build the frontend in this folder, `npm ci && npm run build`, then `cargo run -p typed-chat`. The test below writes
-//! `frontend/events.ts`; after that, `npm run check` shows where the frontend no longer fits.
+//! Build the frontend in this folder with `npm ci && npm run build`, then run `cargo run -p typed-chat`. The
+//! test below writes `frontend/events.ts`. Afterwards, `npm run check` reports where the frontend does not
+//! match the server.
 
 use std::io;
 
@@ -14,14 +15,14 @@ use tokio::{fs, net::TcpListener};
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
-// What the frontend sends:
+// Events sent by the frontend.
 const SAY: TypedEvent<String> = TypedEvent::new("say");
 const TYPING: TypedEvent<()> = TypedEvent::new("typing");
-// What it hears:
+// Events received by the frontend.
 const SAID: TypedEvent<Message> = TypedEvent::new("said");
 const IS_TYPING: TypedEvent<String> = TypedEvent::new("is-typing");
 
-/// What somebody has said.
+/// A chat message.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 struct Message {
@@ -38,7 +39,7 @@ async fn sign_in(handshake: Handshake) -> Result<Person, ConnectError> {
     handshake.auth()
 }
 
-/// Answers with the length of the text.
+/// Broadcasts a message, and acknowledges it with the length of the text.
 async fn say(socket: Socket<Person>, text: String) -> Result<Ack<usize>, EventError> {
     if text.is_empty() {
         return Err(EventError::public("Say something."));
@@ -72,7 +73,8 @@ async fn main() -> io::Result<()> {
     axum::serve(listener, app).await
 }
 
-/// Writes the file anew, and fails if that has changed it: check it in together with the server.
+/// Generates `frontend/events.ts`, and fails if the file has changed. Commit the file together with the
+/// server.
 #[test]
 fn the_frontend_knows_the_events_of_the_server() -> io::Result<()> {
     let contract = socketio::typescript::Contract::new()

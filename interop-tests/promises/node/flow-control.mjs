@@ -1,5 +1,5 @@
-// The server of `official/flow-control*.test.mjs`, written with socket.io: what it does is told in
-// `src/bin/flow-control.rs`.
+// The server of `official/flow-control*.test.mjs`, written with socket.io. `src/bin/flow-control.rs` documents its
+// events.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import * as msgpack from "socket.io-msgpack-parser";

@@ -1,9 +1,9 @@
-// The server of `promises/`, written with socket.io as its own documentation does: what it does is told in `../README.md`.
+// The server of `promises/`, written with socket.io as in its documentation. `../README.md` documents its events.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
 let open;
-// Nobody passes until it is opened, for good.
+// All handlers and hooks wait at the gate until it is opened. It is never closed again.
 const gate = new Promise((resolve) => (open = resolve));
 const notes = [];
 const outcomes = [];
@@ -48,7 +48,7 @@ io.on("connection", (socket) => {
     socket.join(room);
     ack();
   });
-  // What a handler does that takes longer than its client stays.
+  // This handler continues after its client has left.
   socket.on("join-late", async (room) => {
     await gate;
     socket.join(room);
@@ -76,7 +76,7 @@ io.on("connection", (socket) => {
 
 io.of("/quick").on("connection", (socket) => socket.on("hello", hello));
 io.of("/slow-connect").on("connection", async (socket) => {
-  // What is fetched here is what the handlers work with.
+  // Represents data that the hook loads before it registers its handlers.
   await gate;
   socket.on("hello", hello);
 });

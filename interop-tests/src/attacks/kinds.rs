@@ -17,7 +17,7 @@ const RSV1: u8 = 0x40;
 /// An event with an object of 100 bytes.
 const ECHO: &str = r#"42["echo",{"id":123456,"from":"Ann","at":1700000000.5,"read":false,"text":"hello to all who are in this room"}]"#;
 
-/// All kinds. The first is an echo, which the others are compared with.
+/// Returns all kinds. The first is an echo, the baseline for the others.
 pub fn all() -> Vec<Attack> {
     [echo(), events(), packets(), frames(), arguments(), other_encodings(), requests(), bodies()]
         .into_iter()
@@ -41,7 +41,7 @@ fn echo() -> Vec<Kind> {
     vec![kind("echo", WebSocket, text(ECHO))]
 }
 
-/// Packets of Socket.IO with few arguments.
+/// Returns Socket.IO packets with few arguments.
 fn events() -> Vec<Kind> {
     let attachments = |event: &str, args: &str, count: usize| {
         let packet = format!(r#"45{count}-["{event}",{args}]"#);
@@ -79,7 +79,7 @@ fn events() -> Vec<Kind> {
     ]
 }
 
-/// Packets of Engine.IO.
+/// Returns Engine.IO packets.
 fn packets() -> Vec<Kind> {
     vec![
         kind("pong", WebSocket, text("3")),
@@ -92,7 +92,7 @@ fn packets() -> Vec<Kind> {
     ]
 }
 
-/// Frames of WebSocket.
+/// Returns WebSocket frames.
 fn frames() -> Vec<Kind> {
     let packet = format!(r#"42["ignored","{}"]"#, "x".repeat(900));
     let (first, rest) = packet.split_at(1);
@@ -122,19 +122,19 @@ fn head(first: u8, mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// A compressed text frame, as in RFC 1951, section 3.2.6, and RFC 7692. The text is `begin`, then `byte` about `count`
-/// times, then `end`.
+/// Returns a compressed text frame as in RFC 1951, section 3.2.6, and RFC 7692. The text is `begin`, then
+/// `byte` about `count` times, then `end`.
 fn deflated(begin: &str, byte: u8, count: usize, end: &str) -> Vec<u8> {
     let mut bits: Vec<bool> = Vec::new();
     let mut code = |value: u32, len: u32| bits.extend((0..len).rev().map(|at| value >> at & 1 == 1));
-    // A block with fixed codes that is not the last one. The lowest bit of a number comes first.
+    // A block with fixed codes that is not the last block. Numbers start with their lowest bit.
     code(0b010, 3);
     let literal = |byte: u8| 0x30 + u32::from(byte);
     for byte in begin.bytes().chain([byte]) {
         code(literal(byte), 8);
     }
     for _ in 0..count / 258 {
-        // Copies 258 bytes, from a distance of one byte.
+        // Copies 258 bytes from a distance of one byte.
         code(0b1100_0101, 8);
         code(0, 5);
     }
@@ -142,9 +142,9 @@ fn deflated(begin: &str, byte: u8, count: usize, end: &str) -> Vec<u8> {
         code(literal(byte), 8);
     }
     code(0, 7);
-    // An empty block without codes. Its last four bytes are left out.
+    // An empty stored block. RFC 7692 omits its last four bytes.
     code(0, 3);
-    // The last byte may have fewer than eight bits. They are its lowest bits.
+    // The last chunk may have fewer than eight bits, which become the lowest bits of the byte.
     let payload: Vec<u8> = bits
         .chunks(8)
         .map(|bits| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit)))
@@ -152,7 +152,7 @@ fn deflated(begin: &str, byte: u8, count: usize, end: &str) -> Vec<u8> {
     head(FIN | RSV1 | TEXT, masked(TEXT, &payload))
 }
 
-/// Events with arguments of every form, for handlers of every kind.
+/// Returns events with arguments of every form, for handlers of every kind.
 fn arguments() -> Vec<Kind> {
     let list = |item: &str, count: usize| vec![item; count].join(",");
     let keys = |count: usize| (0..count).map(|n| format!(r#""k{n}":{n}"#)).collect::<Vec<_>>().join(",");
@@ -200,7 +200,7 @@ fn arguments() -> Vec<Kind> {
     kinds
 }
 
-/// Events in MessagePack.
+/// Returns events in MessagePack.
 fn other_encodings() -> Vec<Kind> {
     let packet = |event: &str, count: u16, args: &[u8]| {
         // {type: 2, nsp: "/", data: [event, ...]}
@@ -244,7 +244,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
 const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
 const UNKNOWN: &str = "/socket.io/?EIO=4&transport=polling&sid=abcdefghijklmnopqrst";
 
-/// Handshakes, and requests that the server refuses.
+/// Returns handshakes, and requests that the server rejects.
 fn requests() -> Vec<Kind> {
     let get = |target: &str, headers: &str| request("GET", target, headers, "");
     let websocket = "/socket.io/?EIO=4&transport=websocket";
@@ -288,7 +288,7 @@ fn requests() -> Vec<Kind> {
     ]
 }
 
-/// Bodies of requests that are posted to a session.
+/// Returns the bodies of POST requests to a session.
 fn bodies() -> Vec<Kind> {
     let many = |packet: &str, count: usize| vec![packet; count].join("\u{1e}");
     let attachment = "451-[\"bytes\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQID";

@@ -1,6 +1,6 @@
-//! Floods of every kind of input, to measure what a byte of a client costs.
+//! Floods of every kind of input, to measure the cost of a byte from a client.
 //!
-//! Each flood is sent to a server of its own, over connections in memory. Server and client share one thread.
+//! Each flood is sent to a new server over connections in memory. Server and client share one thread.
 
 mod kinds;
 mod play;
@@ -16,39 +16,40 @@ use self::{
     server::Profile,
 };
 
-/// How long a flood may take. Under valgrind everything takes about 50 times as long.
+/// The timeout of a flood. Under valgrind everything takes about 50 times as long.
 const HANG: Duration = Duration::from_mins(10);
 
-/// A kind of input, sent again and again.
+/// A kind of input that is sent repeatedly.
 #[derive(Debug)]
 pub struct Attack {
     /// The name in the table.
     pub name: String,
     profile: Profile,
     way: Way,
-    /// What is sent again and again.
+    /// The bytes that are sent repeatedly.
     unit: Vec<u8>,
 }
 
-/// How the units reach the server.
+/// The way in which the units reach the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// All at once, over a WebSocket whose client has joined the namespace `/`.
     WebSocket,
-    /// The same, from a client of protocol 3.
+    /// Like `WebSocket`, from a client of protocol 3.
     Old,
-    /// All at once, over a WebSocket that a polling session could be upgraded to.
+    /// All at once, over a WebSocket that probes for the upgrade of a polling session.
     Probe,
-    /// Requests, one after another on one connection. The answers have this status.
+    /// Sequential requests on one connection. The responses have this status.
     Requests(u16),
-    /// Requests, one after another, each on its own connection. The answers have this status.
+    /// Sequential requests, each on a new connection. The responses have this status.
     Connections(u16),
-    /// Bodies of POST requests with this query, one after another. The client has joined the namespace `/`.
+    /// Sequential POST requests with this query. The client has joined the namespace `/`.
     Posts(&'static str),
 }
 
 impl Attack {
-    /// The bytes that a client sends for one unit. For a POST they include the head of the request.
+    /// Returns the number of bytes that a client sends for one unit. For a POST, this includes the head of
+    /// the request.
     pub fn unit_len(&self) -> usize {
         match self.way {
             Way::Posts(query) => posted(&"x".repeat(20), query, &self.unit).len(),
@@ -56,14 +57,14 @@ impl Attack {
         }
     }
 
-    /// The number of units that have about this many bytes, at least one.
+    /// Returns the number of units that have about this many bytes, at least one.
     pub fn units(&self, bytes: usize) -> usize {
         (bytes / self.unit_len()).max(1)
     }
 
-    /// How many times as much as a byte of an echo one of this kind may cost.
+    /// Returns the maximum cost of a byte of this kind, relative to a byte of an echo.
     ///
-    /// What is off by default may cost more: compression, MessagePack and protocol 3.
+    /// Features that are off by default may cost more: compression, MessagePack and protocol 3.
     pub fn most(&self) -> f64 {
         if self.profile == Profile::Default { 10.0 } else { 25.0 }
     }
@@ -72,7 +73,7 @@ impl Attack {
     ///
     /// # Panics
     ///
-    /// Panics if the server does not answer as it should.
+    /// Panics if the server does not respond as expected.
     pub fn run(&self, units: usize) {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let played = runtime.block_on(async { timeout(HANG, play(self, units)).await });

@@ -30,7 +30,8 @@ pub(super) async fn play(attack: &Attack, units: usize) {
     }
 }
 
-/// Sends all units at once over a WebSocket, and then an event. Its answer shows that the server has read all.
+/// Sends all units at once over a WebSocket, and then an event. The acknowledgement shows that the server has
+/// read all units.
 async fn flood(attack: &Attack, units: usize, door: &Door) {
     let mut client = Client::open(door).await;
     let is_msgpack = attack.profile == super::Profile::Msgpack;
@@ -51,7 +52,7 @@ async fn flood(attack: &Attack, units: usize, door: &Door) {
     client.send(&upgrade).await;
     client.response().await;
     client.frame().await;
-    // A client of protocol 3 joins the namespace without asking.
+    // A client of protocol 3 joins the namespace without a CONNECT.
     if attack.way != Way::Old {
         client.send(&connect).await;
     }
@@ -60,7 +61,8 @@ async fn flood(attack: &Attack, units: usize, door: &Door) {
     client.flood(&all, Some(marked)).await;
 }
 
-/// Sends all units at once over a WebSocket that asks to upgrade a polling session. The session must survive this.
+/// Sends all units at once over a WebSocket that probes for the upgrade of a polling session. The session
+/// must stay open.
 async fn probe(attack: &Attack, units: usize, door: &Door) {
     let mut polls = Client::open(door).await;
     let sid = polls.handshake(&opening("EIO=4")).await;
@@ -77,7 +79,7 @@ async fn probe(attack: &Attack, units: usize, door: &Door) {
 async fn post(attack: &Attack, units: usize, query: &str, door: &Door) {
     let mut client = Client::open(door).await;
     let sid = client.handshake(&opening(query)).await;
-    // A client of protocol 3 joins the namespace without asking.
+    // A client of protocol 3 joins the namespace without a CONNECT.
     if query == "EIO=4" {
         client.send(&posted(&sid, query, b"40")).await;
         assert!(client.response().await.ends_with(b"ok"));
@@ -85,19 +87,19 @@ async fn post(attack: &Attack, units: usize, query: &str, door: &Door) {
     exchange(client, &posted(&sid, query, &attack.unit), units, 200).await;
 }
 
-/// A request that opens a polling session.
+/// Returns a request that opens a polling session.
 fn opening(query: &str) -> Vec<u8> {
     format!("GET /socket.io/?{query}&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n").into()
 }
 
-/// A request that posts a body to a session.
+/// Returns a request that posts a body to a session.
 pub(super) fn posted(sid: &str, query: &str, body: &[u8]) -> Vec<u8> {
     let target = format!("/socket.io/?{query}&transport=polling&sid={sid}");
     let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Sends a request again and again on one connection.
+/// Sends a request repeatedly on one connection.
 async fn exchange(mut client: Client, request: &[u8], count: usize, status: u16) {
     let answer = ask(&mut client, request, status).await;
     for _ in 1..count {
@@ -106,8 +108,8 @@ async fn exchange(mut client: Client, request: &[u8], count: usize, status: u16)
     }
 }
 
-/// Sends a request and checks the status of the answer. All answers to the request have the same length, so later ones
-/// can be read in few instructions.
+/// Sends a request and checks the status of the response. All responses to the request have the same length,
+/// so later ones can be read with few instructions.
 async fn ask(client: &mut Client, request: &[u8], status: u16) -> Answer {
     client.send(request).await;
     let answer = client.response().await;

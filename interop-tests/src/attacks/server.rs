@@ -1,4 +1,4 @@
-//! The server that the floods are sent to. It has a handler for every kind of argument.
+//! The server that receives the floods. It has a handler for every kind of argument.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 
 use crate::hot_paths::Door;
 
-/// What the server has turned on.
+/// The optional features of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
-    /// Nothing that is off by default.
+    /// Only the defaults.
     Default,
     /// Clients of protocol 3.
     Old,
@@ -33,13 +33,14 @@ struct Note {
     text: Option<String>,
 }
 
-/// Starts the server without limits of rates, which would stop the floods. Its task ends with the runtime.
+/// Starts the server without rate limits, which would stop the floods. The server's task ends with the
+/// runtime.
 pub(super) fn serve(profile: Profile) -> Door {
     let engine = EngineConfig::default()
         .ping_interval(Duration::from_hours(24))
         .max_handshakes_per_second(u32::MAX)
         .max_pings_per_second(u32::MAX / 10)
-        // Few, so that sessions are also ended and not only opened.
+        // The number is low so that the flood also evicts sessions.
         .max_pending_sessions(16);
     let engine = match profile {
         Profile::Old => engine.allow_eio3(true),
@@ -59,7 +60,7 @@ pub(super) fn serve(profile: Profile) -> Door {
     door
 }
 
-/// Each event is named after the argument of its handler.
+/// Each event is named after the type of its handler's argument.
 fn namespace() -> Namespace {
     Namespace::new("/")
         .on("echo", async |socket: Socket, args: Args| socket.emit("echo", &args))

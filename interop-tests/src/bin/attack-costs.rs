@@ -1,8 +1,9 @@
-//! Counts the instructions that a byte of each kind of input costs the server.
+//! Counts the instructions that the server executes per byte of each kind of input.
 //!
-//! * `attack-costs check [WORD]`: prints a table. Ends with status 1 if a byte of any kind costs more than it may. With a
-//!   word, only the kinds whose names contain it are counted.
-//! * `attack-costs play PART [WORD]`: sends every second kind, from kind number PART on. `check` runs this under valgrind.
+//! * `attack-costs check [WORD]`: prints a table. Exits with status 1 if a byte of any kind costs more than
+//!   its limit. With a word, only the kinds whose names contain the word are counted.
+//! * `attack-costs play PART [WORD]`: sends every second kind, from kind number PART on. `check` runs this
+//!   under valgrind.
 #![expect(clippy::print_stdout, reason = "the report is for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of instructions are far below 2^52")]
 
@@ -13,10 +14,11 @@ use interop_tests::{
     valgrind::{Failure, end_part, per_part},
 };
 
-/// The bytes of the shorter and of the longer flood of a kind. The difference of the two is counted, which leaves out
-/// what it takes to start a server and to connect. Both are longer than the 64 KiB that a connection buffers.
+/// The bytes of the shorter and of the longer flood of a kind. The difference of their instructions is the
+/// result, which excludes the start of the server and the connection setup. Both are longer than the 64 KiB
+/// that a connection buffers.
 const FLOODS: [usize; 2] = [70_000, 120_000];
-/// How many processes share the kinds. They run at the same time.
+/// The number of processes that share the kinds. They run concurrently.
 const PARTS: usize = 2;
 
 fn main() -> Result<ExitCode, Failure> {
@@ -30,13 +32,13 @@ fn main() -> Result<ExitCode, Failure> {
     }
 }
 
-/// The kinds whose names contain the word, behind the echo that all are compared with.
+/// Returns the echo, which is the baseline, and then the kinds whose names contain the word.
 fn kinds(word: &str) -> impl Iterator<Item = Attack> {
     let all = all().into_iter().enumerate();
     all.filter(move |(at, attack)| *at == 0 || attack.name.contains(word)).map(|(_, attack)| attack)
 }
 
-/// The units of the shorter and of the longer flood.
+/// Returns the units of the shorter and of the longer flood.
 fn floods(attack: &Attack) -> [usize; 2] {
     let [least, most] = FLOODS.map(|bytes| attack.units(bytes));
     [least, most.max(least + 1)]
@@ -56,7 +58,7 @@ fn play(part: usize, word: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints the table. The status tells whether all kinds are cheap enough.
+/// Prints the table. The status is a success if no kind exceeds its limit.
 fn check(word: &str) -> Result<ExitCode, Failure> {
     let counts: [_; PARTS] = thread::scope(|scope| {
         let count = |part: usize| scope.spawn(move || per_part(&["play", &part.to_string(), word]));

@@ -1,6 +1,7 @@
-//! The server that the benchmark measures: default configuration, one namespace, one room.
+//! The server of the benchmark: default configuration, one namespace, one room.
 //!
-//! `PORT=3000 bench-server` listens on 127.0.0.1. What is passed on unread is taken as [`Args`].
+//! `PORT=3000 bench-server` listens on 127.0.0.1. Data that is forwarded without being read has the type
+//! [`Args`].
 
 use std::{env, error::Error, net::Ipv4Addr};
 
@@ -14,7 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_err(|error| format!("PORT: {error}"))?.parse()?;
     let namespace = Namespace::new("/")
         .on_connect(async |socket| {
-            // A socket that is already gone needs no room.
+            // A join fails only if the socket is already disconnected.
             let _ = socket.join(ROOM);
         })
         .on("echo", async |socket, args: Args| socket.emit("echo", &args))

@@ -1,7 +1,8 @@
-//! The server of `official/flow-control*.test.mjs`. `promises/node/flow-control.mjs` is the same with socket.io.
+//! The server of `official/flow-control*.test.mjs`. `promises/node/flow-control.mjs` is the same server with
+//! socket.io.
 //!
-//! It listens on free ports of 127.0.0.1, prints the name and the address of each profile on a line, then `ready`. The
-//! log goes to the standard error.
+//! It listens on free ports of 127.0.0.1, prints the name and the address of each profile on a line, then
+//! `ready`. The log is written to the standard error.
 //!
 //! | profile | configuration |
 //! |---|---|
@@ -22,11 +23,11 @@
 //! | `big` | n | ack(text of n bytes) |
 //! | `slow` | ms, padding | ack() after that time |
 //! | `hang` | ms, padding | emits `began`, and returns after that time |
-//! | `ask` | any... | emits `question` any... with an acknowledgement; ack(the answer) |
-//! | `ask-many` | n | emits `question` 0 .. n-1 before it waits for the first answer; ack(list of the answers) |
+//! | `ask` | any... | emits `question` any... with an acknowledgement; ack(the client's acknowledgement) |
+//! | `ask-many` | n | emits `question` 0 .. n-1, then waits for the acknowledgements; ack(list of them) |
 //! | `join` | room | joins; ack() |
 //! | `count` | room | ack(number of sockets in the room) |
-//! | `cast` | room, any... | emits `cast` any... to the room, the sender too |
+//! | `cast` | room, any... | emits `cast` any... to the room, including the sender |
 //! | `note`, `notes` | n, none | appends n to a list of the socket; ack(the list) |
 //! | `reasons` | key | ack(list of reasons why sockets with this `key` in their auth were disconnected) |
 #![expect(clippy::print_stdout, reason = "the lines tell who started the server where it listens")]
@@ -43,16 +44,16 @@ use socketio::{
 };
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
-/// The largest answer that a client may ask for.
+/// The largest text that a client may request.
 const MAX_ANSWER: usize = 8 << 20;
 
-/// Why the sockets ended that were connected under a key.
+/// The disconnect reasons of the sockets with a key.
 type Reasons = Arc<Mutex<HashMap<String, Vec<String>>>>;
 
 /// The data of one socket.
 struct State {
     reasons: Reasons,
-    /// What the client wants noted, in the order in which its handlers ran.
+    /// The numbers of `note` events, in the order in which their handlers ran.
     notes: Mutex<Vec<u32>>,
 }
 
@@ -85,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The milliseconds of `ping_interval` and of `ping_timeout`.
+/// Returns a configuration with this `ping_interval` and `ping_timeout`, in milliseconds.
 fn heartbeat(interval: u64, timeout: u64) -> ServerConfig {
     let engine = EngineConfig::default()
         .ping_interval(Duration::from_millis(interval))

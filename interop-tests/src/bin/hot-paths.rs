@@ -1,8 +1,10 @@
-//! Counts the instructions of the hot paths, and compares them with those of `hot-paths.txt`.
+//! Counts the instructions of the hot paths, and compares the counts with those of `hot-paths.txt`.
 //!
-//! * `hot-paths check`: ends with status 1 if an operation takes over 3 % more instructions than were recorded.
-//! * `hot-paths record`: writes the file anew.
-//! * `hot-paths NAME N`: plays a scenario; this is what is counted, under valgrind.
+//! * `hot-paths check`: exits with status 1 if an operation executes over 3 % more instructions than
+//!   recorded.
+//! * `hot-paths record`: overwrites the file.
+//! * `hot-paths NAME N`: plays a scenario. The other commands run this under valgrind and count its
+//!   instructions.
 #![expect(clippy::print_stdout, reason = "the report is for people")]
 
 use std::{
@@ -18,12 +20,12 @@ use interop_tests::{
 };
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/hot-paths.txt");
-/// By how much an operation may grow, in percent.
+/// The permitted growth of an operation, in percent.
 const TOLERANCE: u64 = 3;
-/// The same if another compiler has recorded.
+/// The permitted growth if the file was recorded with another compiler.
 const TOLERANCE_FOR_COMPILERS: u64 = 10;
 
-/// The instructions of one operation of each scenario, as the code of one compiler.
+/// The instructions per operation of each scenario, when built with one compiler.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     compiler: String,
@@ -90,7 +92,7 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// A table of both, and whether nothing has grown too much.
+/// Returns a table of both counts, and `true` if no operation has grown too much.
 fn compare(recorded: &Counts, now: &Counts) -> (String, bool) {
     let mut report = String::new();
     let mut tolerance = TOLERANCE;
@@ -121,7 +123,7 @@ fn compare(recorded: &Counts, now: &Counts) -> (String, bool) {
     (report, holds)
 }
 
-/// By how much something has changed, to a tenth of a percent.
+/// Returns the change to a tenth of a percent.
 fn change(before: u64, now: u64) -> String {
     let (sign, by) = if now < before { ('-', before - now) } else { ('+', now - before) };
     let tenths = by * 1000 / before.max(1);

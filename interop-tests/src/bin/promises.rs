@@ -1,6 +1,7 @@
-//! The server of `promises/`: what it does is told in `promises/README.md`, as for the same server of other makers.
+//! The server of `promises/`. `promises/README.md` documents its events, which servers of other frameworks
+//! implement as well.
 //!
-//! Listens on a free port of 127.0.0.1 and prints it. What is reported goes to the standard error.
+//! Listens on a free port of 127.0.0.1 and prints it. The log is written to the standard error.
 #![expect(clippy::print_stdout, reason = "the line tells who started the server where it listens")]
 
 use std::{
@@ -23,10 +24,10 @@ use socketio::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tracing_subscriber::filter::LevelFilter;
 
-/// What all sockets share.
+/// The state that all sockets share.
 struct App {
     server: Server,
-    /// Nobody passes until it is opened, for good.
+    /// All handlers and hooks wait at the gate until it is opened. It is never closed again.
     gate: Semaphore,
     notes: Mutex<Vec<u32>>,
     outcomes: Mutex<Vec<String>>,
@@ -48,9 +49,9 @@ impl App {
         })
     }
 
-    /// Returns when the gate is open.
+    /// Waits until the gate is open.
     async fn opened(&self) {
-        // It is opened by closing the semaphore: nobody ever gets a permit.
+        // The gate opens when the semaphore is closed: no permit is ever available.
         let _ = self.gate.acquire().await;
     }
 
@@ -61,7 +62,7 @@ impl App {
 
 type Client = Socket<Arc<App>>;
 
-/// A payload whose own code panics.
+/// A payload whose deserialization panics.
 struct Unreadable;
 
 impl<'de> Deserialize<'de> for Unreadable {
@@ -175,7 +176,7 @@ async fn ask(socket: Client, (): ()) {
     });
 }
 
-/// What a handler does that takes longer than its client stays.
+/// Continues after its client has left.
 async fn join_late(socket: Client, room: String) -> Result<(), JoinError> {
     wait(socket.clone()).await;
     let joined = socket.join(room);
@@ -184,7 +185,7 @@ async fn join_late(socket: Client, room: String) -> Result<(), JoinError> {
     joined
 }
 
-/// `namespace, room`: how many are there.
+/// `namespace, room`: returns the number of sockets in the room.
 async fn members(socket: Client, (namespace, room): (String, String)) -> Result<Ack<usize>, FetchError> {
     Ok(Ack(socket.data().server.of(&namespace).to(room).fetch_sockets().await?.len()))
 }
@@ -193,7 +194,7 @@ async fn cast(socket: Client, rooms: Vec<String>) -> Result<(), EmitError> {
     rooms.into_iter().fold(socket.namespace(), BroadcastOperator::to).emit("cast", &())
 }
 
-/// `tasks, events`: each task broadcasts so many.
+/// `tasks, events`: starts tasks that each broadcast this number of events.
 async fn storm(socket: Client, (tasks, events): (u32, u32)) {
     for task in 0..tasks {
         let socket = socket.clone();

@@ -1,14 +1,14 @@
-//! A client that knows what it will hear.
+//! A client that expects known responses.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     sync::mpsc,
 };
 
-/// Where connections reach the server.
+/// The sender of new connections to the server.
 pub(crate) type Door = mpsc::Sender<DuplexStream>;
 
-/// More than is ever on its way.
+/// The buffer size of a connection. It exceeds all bytes that are in flight at once.
 const ROOM: usize = 64 * 1024;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The key is that of RFC 6455, section 1.3.
@@ -23,7 +23,8 @@ pub(crate) struct Client {
     received: Vec<u8>,
 }
 
-/// What the server answers: so many bytes, of which the last are known. Ids and dates are not.
+/// An expected response, as its length and its last bytes. Ids and dates vary, so other bytes are not
+/// compared.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) len: usize,
@@ -41,7 +42,7 @@ impl Client {
         self.stream.write_all(bytes).await.expect("the server reads");
     }
 
-    /// Reads an answer.
+    /// Reads an expected response.
     pub(crate) async fn take(&mut self, answer: &Answer) {
         if self.received.len() < answer.len {
             self.received.resize(answer.len, 0);
@@ -57,7 +58,7 @@ impl Client {
         assert_eq!(left.expect("a graceful end"), 0, "something came behind the close frame");
     }
 
-    /// Reads an HTTP answer of unknown length.
+    /// Reads an HTTP response of unknown length.
     pub(crate) async fn response(&mut self) -> Vec<u8> {
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\n") {
@@ -76,7 +77,7 @@ impl Client {
         self.rest(head, len).await
     }
 
-    /// Opens a session that polls; says its id.
+    /// Opens a polling session and returns its id.
     pub(crate) async fn handshake(&mut self, request: &[u8]) -> String {
         self.send(request).await;
         let open = String::from_utf8(self.response().await).expect("text");
@@ -86,12 +87,13 @@ impl Client {
         sid[..sid.find(['\\', '"']).expect("its end")].to_owned()
     }
 
-    /// Sends bytes and reads at the same time, until this comes; or until the server ends the connection.
+    /// Sends the bytes while reading, until `mark` is received. Without a mark, reads until the server closes
+    /// the connection.
     pub(crate) async fn flood(&mut self, bytes: &[u8], mark: Option<&[u8]>) {
         let (mut read, mut write) = split(&mut self.stream);
         let received = &mut self.received;
         let writing = async {
-            // The server may have seen enough.
+            // A write may fail because the server may close the connection early.
             let _ = write.write_all(bytes).await;
             if mark.is_none() {
                 let _ = write.shutdown().await;
@@ -99,7 +101,7 @@ impl Client {
         };
         let reading = async {
             received.clear();
-            // It is among the last bytes.
+            // The mark is among the last bytes.
             let has = |received: &[u8]| {
                 let last = &received[received.len().saturating_sub(64)..];
                 mark.is_some_and(|mark| last.windows(mark.len()).any(|bytes| bytes == mark))
@@ -129,7 +131,7 @@ impl From<Vec<u8>> for Answer {
     }
 }
 
-/// A frame as a client sends it: a text, an attachment, or a close frame.
+/// Returns a masked frame: a text, an attachment, or a close frame.
 pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, payload.len());
     frame[1] |= 0x80;
@@ -138,7 +140,7 @@ pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame as the server sends it.
+/// Returns a frame without a mask, as the server sends it.
 pub(crate) fn unmasked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, payload.len());
     frame.extend(payload);

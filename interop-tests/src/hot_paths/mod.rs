@@ -1,7 +1,7 @@
-//! A whole server and its clients in one thread, for measurements of what a message costs.
+//! A server and its clients in one thread, to measure the cost of a message.
 //!
-//! The connections are in memory, so no system call is in the way. The clients send bytes that were made beforehand, and
-//! compare what comes with bytes that they know: what is measured is the server, and as little else as can be.
+//! The connections are in memory, so there are no system calls. The clients send precomputed bytes and
+//! compare the responses with known bytes, so the measurement includes little besides the server.
 
 mod client;
 mod scenario;
@@ -12,21 +12,22 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) use self::client::{Answer, Client, Door, UPGRADE, masked};
 use self::scenario::{Round, Step};
 
-/// All scenarios, each with the number of operations after which the instructions of one are known to half a percent.
+/// All scenarios, each with the number of operations that determines the instructions per operation to half a
+/// percent.
 ///
 /// | name | one operation |
 /// |---|---|
-/// | `echo` | an event with an object of 100 bytes, taken and sent back unread |
-/// | `typed` | the same object, read into a struct and acknowledged with it |
+/// | `echo` | an event with an object of 100 bytes, sent back without being deserialized |
+/// | `typed` | the same object, deserialized into a struct and acknowledged with it |
 /// | `binary` | an event with an attachment of 1 KiB, sent back |
-/// | `polling` | a poll that waits, and a POST with an event that answers it |
-/// | `broadcast` | what one of 100 members of a room gets of an event |
-/// | `rooms` | a room joined and left, each with an acknowledgement |
-/// | `connect` | a WebSocket handshake, a CONNECT, and the end |
+/// | `polling` | a parked poll, and a POST with an event that completes the poll |
+/// | `broadcast` | the delivery of an event to one of 100 members of a room |
+/// | `rooms` | joining and leaving a room, each with an acknowledgement |
+/// | `connect` | a WebSocket handshake, a CONNECT, and the close |
 /// | `batch` | one of 16 events that arrive at once, sent back |
 /// | `parse` | one of 64 events that arrive at once, whose arguments are ignored |
 /// | `emit` | one of 64 events that a handler emits to its socket |
-/// | `fan-out-10`, `fan-out-1000` | as `broadcast`, with that many members |
+/// | `fan-out-10`, `fan-out-1000` | like `broadcast`, with this number of members |
 pub const SCENARIOS: [(&str, u64); 12] = [
     ("echo", 4000),
     ("typed", 4000),
@@ -42,7 +43,7 @@ pub const SCENARIOS: [(&str, u64); 12] = [
     ("fan-out-1000", 20_000),
 ];
 
-/// A scenario that can be played again and again.
+/// A scenario that can be played repeatedly.
 ///
 /// # Examples
 ///
@@ -62,11 +63,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts a server and connects the clients of a scenario. `None` if there is none of this name.
+    /// Starts a server and connects the clients of a scenario. Returns `None` if no scenario has this name.
     ///
     /// # Panics
     ///
-    /// Panics if the server does not answer as it should.
+    /// Panics if the server does not respond as expected.
     pub fn new(name: &str) -> Option<Self> {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let (door, clients, round) = runtime.block_on(async {
@@ -77,11 +78,11 @@ impl Stage {
         Some(Self { runtime, door, clients, round })
     }
 
-    /// Plays at least this many operations, in whole rounds, and says how many they were.
+    /// Plays at least this many operations, in whole rounds. Returns the number of operations.
     ///
     /// # Panics
     ///
-    /// Panics if the server does not answer as it should.
+    /// Panics if the server does not respond as expected.
     pub fn run(&mut self, operations: u64) -> u64 {
         let rounds = operations.div_ceil(self.round.operations);
         let Self { runtime, door, clients, round } = self;

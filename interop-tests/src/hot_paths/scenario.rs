@@ -1,4 +1,4 @@
-//! What the clients of a scenario do, step by step.
+//! The steps of the clients of each scenario.
 
 use super::{
     client::{Answer, Client, Door, UPGRADE, masked, unmasked},
@@ -9,10 +9,10 @@ const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 
-/// One step of a client, which is named by its place.
+/// One step of the client with this index.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Opens a connection, in place of the one before.
+    /// Opens a connection that replaces the client's previous one.
     Open(usize),
     Send(usize, Vec<u8>),
     Take(usize, Answer),
@@ -20,14 +20,14 @@ pub(super) enum Step {
     End(usize),
 }
 
-/// Steps that leave all as it was, and the number of operations that they are.
+/// Steps that restore the initial state, and the number of operations that they contain.
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) operations: u64,
     pub(super) steps: Vec<Step>,
 }
 
-/// Connects the clients of a scenario, and says what they do then.
+/// Connects the clients of a scenario and returns them with the steps of a round.
 pub(super) async fn set(name: &str, door: &Door) -> Option<(Vec<Client>, Round)> {
     let echo = event(&format!(r#"["echo",{NOTE}]"#));
     let (operations, sent, answered) = match name {
@@ -80,7 +80,7 @@ fn answered(text: &str) -> Vec<u8> {
     unmasked(TEXT, text.as_bytes())
 }
 
-/// A client in the namespace, and the answers to its handshake and to its CONNECT.
+/// Returns a client in the namespace, and the expected responses to its handshake and its CONNECT.
 async fn socket(door: &Door) -> (Client, [Answer; 2]) {
     let mut client = Client::open(door).await;
     client.send(UPGRADE).await;
@@ -110,7 +110,7 @@ async fn connections(door: &Door) -> (Vec<Client>, Round) {
     (vec![client], Round { operations: 1, steps })
 }
 
-/// The first of so many members publishes to all.
+/// The first of `count` members publishes to all of them.
 async fn members(door: &Door, count: usize) -> (Vec<Client>, Round) {
     let mut clients = Vec::new();
     for _ in 0..count {
@@ -125,7 +125,7 @@ async fn members(door: &Door, count: usize) -> (Vec<Client>, Round) {
     (clients, Round { operations: count as u64, steps })
 }
 
-/// One connection for polls and one for POSTs.
+/// Returns one connection for polls and one for POSTs.
 async fn polling(door: &Door) -> (Vec<Client>, Round) {
     let (mut polls, mut posts) = (Client::open(door).await, Client::open(door).await);
     let sid = polls.handshake(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: hot\r\n\r\n").await;

@@ -1,4 +1,4 @@
-//! The server, which takes its connections from memory.
+//! The server, which accepts connections from memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 
 use super::client::Door;
 
-/// The room that is published to.
+/// The room that receives the broadcasts.
 pub(super) const ROOM: &str = "room";
-/// How many events answer one of the name `burst`.
+/// The number of events that the server emits in response to `burst`.
 pub(super) const BURST: usize = 64;
 /// An object of 100 bytes.
 pub(super) const NOTE: &str =
     r#"{"id":123456,"from":"Ann","at":1700000000.5,"read":false,"text":"hello to all who are in this room"}"#;
 
-/// What [`NOTE`] is.
+/// The type of [`NOTE`].
 #[derive(Serialize, Deserialize)]
 struct Note {
     id: u64,
@@ -26,9 +26,9 @@ struct Note {
     text: String,
 }
 
-/// Starts the server: its task ends with the runtime.
+/// Starts the server. Its task ends with the runtime.
 pub(super) fn serve() -> Door {
-    // No heartbeat comes in between, and clients come and go as fast as they can.
+    // Heartbeats would disturb the measurement. Clients may connect and disconnect at full speed.
     let engine =
         EngineConfig::default().ping_interval(Duration::from_hours(24)).max_handshakes_per_second(u32::MAX);
     let server = Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace());

@@ -1,4 +1,5 @@
-//! Arguments cost a few times their packet, whatever it refers to and however they are read.
+//! Reading arguments takes a small multiple of the size of their packet, whatever the packet contains and
+//! however the arguments are read.
 
 #![allow(clippy::print_stdout, reason = "the figures are for docs/limits.md")]
 
@@ -21,7 +22,7 @@ use testkit::{
 
 use crate::lab::Lab;
 
-/// The largest message.
+/// The default of `max_http_buffer_size`.
 const MAX: usize = 1_000_000;
 
 fn namespace() -> Namespace {
@@ -43,13 +44,13 @@ fn placeholder(num: usize) -> String {
     format!(r#"{{"_placeholder":true,"num":{num}}}"#)
 }
 
-/// An event whose argument is a list of placeholders.
+/// Returns an event whose argument is a list of placeholders.
 fn event(name: &str, attachments: usize, nums: impl Iterator<Item = usize>) -> String {
     let placeholders: Vec<String> = nums.map(placeholder).collect();
     format!(r#"45{attachments}-["{name}",[{}]]"#, placeholders.join(","))
 }
 
-/// What the server allocated while it read these frames of a client, and answered them or ended the session.
+/// Returns what the server allocates to process `frames`, until it has responded or closed the session.
 fn read(lab: &Lab, frames: Vec<u8>) -> AllocationInfo {
     let host = lab.host.clone();
     let (mut client, _) = lab.run(async move { Client::join(&host).await });
@@ -71,7 +72,7 @@ fn an_attachment_is_not_multiplied_by_what_refers_to_it() {
         println!("{name}: {} bytes at most", info.bytes_max);
         assert!(info.bytes_max < 4 * MAX as u64, "{name}: {info:?}");
 
-        // The same as base64.
+        // Over long-polling, the attachment is sent as base64.
         let host = lab.host.clone();
         let (mut client, _) = lab.run(async move { Polling::join(&host).await });
         let base64 = format!("b{}", "AAAA".repeat(220_000));
@@ -90,7 +91,7 @@ fn attachments_are_held_once_and_their_text_a_few_times() {
     let thousand = binary([7; 800]).repeat(1000);
     for name in ["bytes", "buffers", "tree", "args", "get", "echo"] {
         let lab = lab(ServerConfig::default().max_attachments(1000));
-        // They come in whatever order, and some have placeholders that are not written as the clients do.
+        // Placeholders may have any order and additional keys, and a number may be written as `3.0`.
         let odd = event(name, 10, (0..10).rev()).replace(r#""num":3}"#, r#""num":3.0,"more":"x"}"#);
         for (what, frames) in [
             ("ten", [text(event(name, 10, 0..10)), hundred.clone()].concat()),
@@ -102,7 +103,7 @@ fn attachments_are_held_once_and_their_text_a_few_times() {
             assert!(info.bytes_max < 4 * MAX as u64, "{what} for {name}: {info:?}");
         }
     }
-    // Nothing but odd objects.
+    // Many objects that look like placeholders but are not.
     let odd = r#"{"_placeholder":0},"#.repeat(950_000 / 19);
     let lab = lab(ServerConfig::default());
     let info = read(&lab, [text(format!(r#"451-["args",{odd}0]"#)), binary("x")].concat());
@@ -139,7 +140,7 @@ fn a_packet_of_message_pack_costs_a_few_times_its_size() {
 fn a_client_of_version_2_is_not_multiplied_either() {
     let engine = EngineConfig::default().allow_eio3(true);
     let lab = lab(ServerConfig::default().engine(engine));
-    // The query of a namespace becomes its auth.
+    // In protocol 3, the query string of a namespace becomes the auth payload.
     let query: Vec<String> = (0..150_000).map(|n| n.to_string()).collect();
     let bytes = [&[4][..], &vec![7; 900_000]].concat();
     for (what, frames) in [
@@ -160,9 +161,9 @@ fn a_client_of_version_2_is_not_multiplied_either() {
     }
 }
 
-/// What reading an argument by our way takes more than by that of `serde_json`.
+/// Checks that `Args::get` needs at most twice the text length more memory than `serde_json`.
 fn excess<T: DeserializeOwned>(what: &str, element: &str) {
-    // One element more than a vector had room for, which has just doubled.
+    // The worst case: the last element makes a full vector double its capacity.
     let text = format!("[{}{element}]", format!("{element},").repeat(1 << 16));
     let value: Box<serde_json::value::RawValue> = serde_json::from_str(&text).unwrap();
     let args = Args::from_values([value]).unwrap();
@@ -189,7 +190,7 @@ fn types_take_what_they_take_and_nothing_more() {
     excess::<Vec<BTreeMap<String, u8>>>("Vec<BTreeMap>", r#"{"a":0}"#);
 }
 
-/// The processor time of this thread, on which other processes have little influence.
+/// Returns the processor time of this thread, which other processes hardly influence.
 #[cfg(target_os = "linux")]
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -203,8 +204,8 @@ fn processor_time() -> Duration {
     START.elapsed()
 }
 
-/// Checks that `run` takes less than `factor` times the time of `other`. The fastest of several runs counts, because
-/// other processes slow down some of them.
+/// Checks that `run` takes less than `factor` times the time of `other`. The fastest of several runs counts,
+/// because other processes slow down some runs.
 fn takes_less_than(what: &str, factor: u32, other: impl Fn(), run: impl Fn()) {
     let mut best = [Duration::MAX; 2];
     for round in 0..100 {
@@ -221,10 +222,10 @@ fn takes_less_than(what: &str, factor: u32, other: impl Fn(), run: impl Fn()) {
     panic!("{what}: {:?} instead of {:?}", best[1], best[0]);
 }
 
-/// Walks arguments in a way that must not cost more for each if there are more of them.
+/// Checks that the cost of `walk` is linear in the number of arguments.
 fn linear(what: &str, walk: impl Fn(&Args)) {
     let [few, many] = [4000_u32, 16_000].map(|count| Args::from_values(0..count).unwrap());
-    // A clone knows nothing yet.
+    // `Args` caches the positions of arguments. A clone starts with an empty cache.
     let [few, many] = [few, many].map(|args| {
         let walk = &walk;
         move || walk(&args.clone())
@@ -250,7 +251,7 @@ fn what_is_read_once_more_costs_a_few_times_as_much() {
 
 #[test]
 fn what_is_read_once_more_is_not_much_longer() {
-    // The longest that a number becomes, one element more than a buffer had room for.
+    // `1e19` is rewritten to the longest text of a number. The last element makes a full buffer grow.
     let text = format!("[{}1e19]", "1e19,".repeat((1 << 16) / 20));
     let value: Box<serde_json::value::RawValue> = serde_json::from_str(&text).unwrap();
     let args = Args::from_values([value]).unwrap();

@@ -1,4 +1,4 @@
-//! A broadcast is encoded once and allocates nothing for any of its recipients.
+//! A broadcast is encoded once and does not allocate for its recipients.
 
 use std::sync::{
     Arc,
@@ -33,7 +33,7 @@ async fn members(host: Arc<Host>) -> Vec<Client> {
     clients
 }
 
-/// Takes what was broadcast to both rooms, a few times.
+/// Receives the packets of `times` broadcasts to both rooms.
 async fn take(mut clients: Vec<Client>, times: usize, attachment: bool) -> Vec<Client> {
     for (n, client) in clients.iter_mut().enumerate() {
         for _ in 0..if n < FEW { 2 * times } else { times } {
@@ -46,7 +46,7 @@ async fn take(mut clients: Vec<Client>, times: usize, attachment: bool) -> Vec<C
     clients
 }
 
-/// How many allocations a broadcast takes.
+/// Returns the number of allocations of one broadcast.
 fn allocations<T: ToArgs + ?Sized>(lab: &Lab, target: BroadcastOperator, args: &T) -> u64 {
     lab.on_server(|| target.emit("news", args).unwrap()).count_total
 }
@@ -69,7 +69,7 @@ fn a_broadcast_allocates_nothing_for_its_recipients() {
             let io = &lab.host.io;
             let (few, many) = (count(io.to("few")), count(io.to("many")));
             clients = lab.run(take(clients, 1, attached)).0;
-            // In the first round, the run queue of the runtime grows.
+            // The first round is not checked because the run queue of the runtime grows.
             assert!(round == 0 || many <= few, "{many} allocations for {MANY} members, {few} for {FEW}");
         }
     }
@@ -87,10 +87,10 @@ fn a_broadcast_with_acknowledgements_allocates_the_tables_of_its_recipients_alon
             (count, request)
         };
         let ((few, first), (many, second)) = (count("few"), count("many"));
-        // While the first waits, a table is there already.
+        // Both requests are pending until here, so the second one uses the table of the first one.
         drop((first, second));
         clients = lab.run(take(clients, 1, false)).0;
-        // A vector and a queue of all recipients grow by doubling.
+        // A vector and a queue of the recipients grow by doubling.
         let grown = 2 * (MANY / FEW).ilog2() as usize + 2;
         assert!(round == 0 || many <= few + MANY - FEW + grown, "{many} for {MANY} members, {few} for {FEW}");
     }
@@ -116,7 +116,7 @@ fn a_membership_takes_at_most_32_bytes() {
     }
 }
 
-/// Counts how often it is written.
+/// A value that counts how often it is serialized.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl Serialize for Counted<'_> {
@@ -144,7 +144,7 @@ fn a_broadcast_is_encoded_once() {
     lab.host.io.to("many").emit("news", &[Counted(&written)][..]).unwrap();
     assert_eq!(written.swap(0, Ordering::Relaxed), 1, "in a list");
     lab.host.io.to("many").emit("news", &Counted(&written)).unwrap();
-    // Alone, a value is asked for its shape first, which ends at its first call: that is not one time for each member.
+    // The shape of a single value is probed first, which is one more call. It is not one call per member.
     assert_eq!(written.swap(0, Ordering::Relaxed), 2, "alone");
     drop(clients);
 }

@@ -1,4 +1,4 @@
-//! To know how many sockets there are costs nothing that grows with them.
+//! Counting sockets does not allocate, however many sockets there are.
 
 use socketio::{Namespace, Server, Socket};
 use testkit::WebSocket as Client;

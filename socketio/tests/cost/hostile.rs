@@ -1,4 +1,4 @@
-//! Memory stays bounded whatever clients do, and comes back when they have gone.
+//! Memory use is bounded whatever clients send, and memory is freed when they disconnect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ fn lab() -> Lab {
     Lab::new(Server::with_config(ServerConfig::default()).namespace(namespace))
 }
 
-/// A client in the namespace `/`, after another has made the server grow what it keeps.
+/// Connects a client to `/`. An earlier client has made the long-lived tables and buffers of the server grow.
 fn joined(lab: &Lab) -> Client {
     async fn first(host: Arc<Host>) {
         let mut client = Client::join(&host).await;
@@ -46,7 +46,8 @@ fn joined(lab: &Lab) -> Client {
     lab.run(async move { Client::join(&host).await }).0
 }
 
-/// What the server allocated while it read these frames, and a last one that it answers unless they end the session.
+/// Returns what the server allocates to process `frames` and a final event, until it has acknowledged the
+/// event or closed the session.
 fn read(lab: &Lab, mut client: Client, frames: Vec<u8>) -> (Client, AllocationInfo) {
     lab.run(async move {
         client.write(frames).await;
@@ -118,7 +119,7 @@ fn handlers_that_hang_hold_as_much_as_may_run_and_wait() {
         assert!(stalls(client.stream().write_all(&bytes)).await);
         client
     });
-    // 256 that run, 1 MiB that waits with the places of its queue, and what was read beyond.
+    // 256 running handlers, 1 MiB of queued events, the entries of the queue, and the read buffer.
     assert!(info.bytes_max < 2 * 1024 * 1024, "{info:?}");
 }
 
@@ -164,7 +165,7 @@ async fn join_rooms(mut client: Client, start: usize) -> Client {
 fn rooms_that_are_left_leave_nothing() {
     let lab = lab();
     let mut client = joined(&lab);
-    // The tables of the namespace keep the room that they once needed.
+    // The tables of the namespace keep their capacity, so they are grown before the measurement.
     for start in [0, 1000] {
         client = lab.run(join_rooms(client, start)).0;
         lab.run(client.close());
@@ -189,7 +190,7 @@ fn clients_that_do_not_read_share_what_waits_for_them() {
         }
         clients
     });
-    // More than the kernel takes for each.
+    // A hundred of these are more than the kernel buffers for a connection.
     let payload = "x".repeat(100_000);
     let io = &lab.host.io;
     let info = lab.beside_server(within(async {
@@ -198,7 +199,7 @@ fn clients_that_do_not_read_share_what_waits_for_them() {
             yield_now().await;
         }
     }));
-    // Ten megabytes wait for each, but they are the same for all.
+    // 10 MB are queued for each client, but all queues share the encoded packets.
     assert_eq!(io.socket_count("/"), CLIENTS);
     assert!(info.bytes_max < 12 << 20, "{info:?}");
     drop(clients);

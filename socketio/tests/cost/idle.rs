@@ -1,4 +1,4 @@
-//! An idle connection owns one task and no buffer, whatever it did before.
+//! An idle connection owns one task and no buffer, regardless of previous traffic.
 
 use std::sync::Arc;
 
@@ -13,13 +13,14 @@ use tokio::task::yield_now;
 use crate::lab::{Host, Lab};
 
 const CONNECTIONS: u16 = 200;
-/// What an idle connection in one namespace and one room may hold on to: its task, its session and its socket, the
-/// request that opened it, its places in the tables of the server, and what the runtime keeps for a socket and a task.
+/// Maximum size of an idle connection in one namespace and one room. It includes the task, the session, the
+/// socket, the handshake request, the entries in the tables of the server, and the memory of the runtime for
+/// the TCP socket and the task.
 const MAX_BYTES: i64 = 2560;
-/// How many bytes more it may hold after it was busy, on average: a table of the server or a queue of the runtime may
-/// have grown meanwhile, but nothing of its own.
+/// Maximum average growth of a connection that was busy, in bytes. Tables of the server and queues of the
+/// runtime may have grown, but nothing that belongs to the connection.
 const SLACK: i64 = 16;
-/// How many allocations all connections together may leave in such tables and queues.
+/// Maximum number of allocations that all connections together may leave in these tables and queues.
 const FEW: i64 = 4;
 
 fn lab() -> Lab {
@@ -50,7 +51,7 @@ async fn disconnect(clients: Vec<Client>) {
     }
 }
 
-/// A large message, and a large attachment, there and back.
+/// Echoes a large message and a large attachment on each connection.
 async fn echo(mut clients: Vec<Client>) -> Vec<Client> {
     let packet = format!(r#"42["echo","{}"]"#, "x".repeat(100_000));
     let header = r#"451-["echo",{"_placeholder":true,"num":0}]"#;
@@ -63,7 +64,7 @@ async fn echo(mut clients: Vec<Client>) -> Vec<Client> {
     clients
 }
 
-/// Many messages in both directions at once: handlers overlap, and events and frames queue up.
+/// Sends many messages in both directions at once, so that handlers overlap and events and frames are queued.
 async fn burst(mut clients: Vec<Client>) -> Vec<Client> {
     let events = [text(r#"42["burst",300]"#), text(r#"42["echo",1]"#).repeat(300)].concat();
     for client in &mut clients {
@@ -80,7 +81,7 @@ async fn burst(mut clients: Vec<Client>) -> Vec<Client> {
 #[test]
 fn an_idle_websocket_owns_one_task_and_no_buffer() {
     let lab = lab();
-    // The first ones pay for what the thread keeps, such as its buffers.
+    // The first connections allocate what the thread keeps, such as its buffers.
     let (clients, _) = lab.run(connect(lab.host.clone()));
     let (clients, _) = lab.run(echo(clients));
     let (clients, _) = lab.run(burst(clients));

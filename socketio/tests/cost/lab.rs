@@ -1,4 +1,4 @@
-//! A server that is alone on its thread.
+//! A server on a thread of its own, so that its allocations can be measured.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -33,7 +33,7 @@ async fn serve(io: Server) -> Host {
 }
 
 pub(crate) struct Lab {
-    /// Runs on the thread of the test, while the test waits for its clients.
+    /// Driven on the thread of the test while the test waits for the clients.
     server: Runtime,
     clients: Runtime,
     pub(crate) host: Arc<Host>,
@@ -47,12 +47,12 @@ impl Lab {
         Self { server, clients, host }
     }
 
-    /// Lets clients do something; says what it left allocated on the server's side when all had come to rest.
+    /// Runs `clients` on another thread. Returns the output and what the server allocated until it was idle.
     pub(crate) fn run<F>(&self, clients: F) -> (F::Output, AllocationInfo)
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        // The task of the clients is made, and dropped, outside of what counts.
+        // The task of the clients is created and dropped outside of the measurement.
         let mut task = self.clients.spawn(clients);
         let mut output = None;
         let info = measure(|| {
@@ -65,25 +65,25 @@ impl Lab {
         (output.unwrap(), info)
     }
 
-    /// Runs something on the thread of the server, before any of its tasks; says what it allocated itself.
+    /// Runs `run` on the thread of the server before any of its tasks. Returns what `run` itself allocated.
     pub(crate) fn on_server(&self, run: impl FnOnce()) -> AllocationInfo {
         let info = self.server.block_on(async { measure(run) });
         self.server.block_on(rest());
         info
     }
 
-    /// Runs something beside the tasks of the server; says what all of them allocated.
+    /// Runs `run` concurrently with the tasks of the server. Returns what all of them allocated.
     pub(crate) fn beside_server(&self, run: impl Future<Output = ()>) -> AllocationInfo {
         measure(|| self.server.block_on(run))
     }
 
-    /// The tasks of the server.
+    /// Returns the number of alive tasks of the server.
     pub(crate) fn tasks(&self) -> usize {
         self.server.metrics().num_alive_tasks()
     }
 }
 
-/// Lets every task that is ready run, several times over.
+/// Yields many times, so that every task that is ready has run.
 async fn rest() {
     for _ in 0..1000 {
         yield_now().await;

@@ -1,5 +1,5 @@
-//! What connections and broadcasts cost: tasks, memory and allocations, counted on the thread of a server whose
-//! clients live on another.
+//! Costs of connections and broadcasts: tasks, memory and allocations. They are counted on the thread of the
+//! server, and the clients run on another thread.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Sessions that are opened and not used.
+//! Sessions that are opened but not used.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use testkit::Http;
 use crate::lab::{Host, Lab};
 
 const PENDING: u32 = 500;
-/// What a session that nobody uses may hold on to.
+/// Maximum size of a pending session.
 const MAX_BYTES: i64 = 2048;
 
-/// Opens sessions, and gives back the connection that they were opened on.
+/// Opens sessions and returns the connection that was used.
 async fn open(host: Arc<Host>, count: usize) -> Http {
     let mut http = Http::connect(&host).await;
     for _ in 0..count {

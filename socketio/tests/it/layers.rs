@@ -1,4 +1,4 @@
-//! No folder of the sources imports from one above it.
+//! The folders of the sources import only from folders below them in `ARCHITECTURE.md`.
 
 use std::path::Path;
 

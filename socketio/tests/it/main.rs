@@ -1,4 +1,4 @@
-//! The server from outside: through sockets, as clients see it, byte by byte where the bytes matter.
+//! Tests of the server through sockets, as clients see it. Where the bytes matter, they are compared exactly.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

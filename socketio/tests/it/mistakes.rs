@@ -1,11 +1,13 @@
-//! Ordinary mistakes with handlers, in `tests/mistakes`: the compiler must name the cause of each.
+//! The programs in `tests/mistakes` make ordinary mistakes with handlers. The compiler must name the cause of
+//! each mistake.
 //!
-//! A file says in its first lines which words the messages about it must hold, `//! ERROR: ...`; one without such a
-//! line must compile. Only these words are compared, because the rest changes from compiler to compiler.
+//! The lines `//! ERROR: ...` at the start of a file list words that the compiler messages must contain. A
+//! file without such a line must compile. Only these words are compared, because the messages differ between
+//! compiler versions.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
-/// A package with one program for each file, in a workspace of its own.
+/// The start of the manifest of a package with one program for each file, in a workspace of its own.
 const MANIFEST: &str = r#"
 [package]
 name = "mistakes"
@@ -31,7 +33,7 @@ fn ordinary_mistakes_are_named_by_the_compiler() {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mistakes");
     fs::create_dir_all(&package).unwrap();
     fs::write(package.join("Cargo.toml"), manifest).unwrap();
-    // The versions that are there already: nothing is downloaded.
+    // With the versions that are already locked, nothing is downloaded.
     fs::copy(root.join("../Cargo.lock"), package.join("Cargo.lock")).unwrap();
     let checked = Command::new(env!("CARGO"))
         .args([

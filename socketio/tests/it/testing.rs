@@ -1,4 +1,4 @@
-//! The clients of the feature `testing`.
+//! Tests the clients of the feature `testing`.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn events_and_acknowledgements_go_both_ways() {
     assert!(bob.event().await.ack.is_some());
     let start = tokio::time::Instant::now();
     let answered = loop {
-        // The default timeout of acknowledgements is longer than the patience of a client.
+        // The test client gives up before the default acknowledgement timeout, so wait repeatedly.
         if let Ok(event) = tokio::time::timeout(Duration::from_secs(1), bob.event()).await {
             break event;
         }
@@ -71,7 +71,7 @@ async fn answers_of_another_type_are_errors() {
     let client = chat().connect("/chat").await;
     let answer: Result<u8, _> = client.emit_with_ack("echo", "text").await;
     assert!(matches!(answer, Err(AckError::Decode(_))), "{answer:?}");
-    // A handler that takes a string.
+    // The handler expects a string.
     let answer: Args = client.emit_with_ack("join", &1).await.unwrap();
     assert!(answer.json().contains("error"), "{answer:?}");
     let start = tokio::time::Instant::now();
@@ -97,7 +97,7 @@ async fn a_client_may_bring_more_and_may_be_refused() {
     let ann = server.client("/").auth(&auth).header("x-lang", "fr").query("room", "a&b").connect().await;
     let name: String = ann.unwrap().emit_with_ack("whoami", &()).await.unwrap();
     assert_eq!(name, "Ann a&b fr");
-    // Protocol 5 takes only objects.
+    // The connect payload must be an object in protocol 5.
     let refuse = server.client("/").auth(&"Ann").connect().await.unwrap_err();
     assert_eq!(refuse.message(), "the server has closed the connection");
     let refuse = server.client("/").connect().await.unwrap_err();
@@ -210,7 +210,7 @@ async fn a_client_comes_back_and_shows_no_offset() {
     io.emit("last", &()).unwrap();
     client.expect::<()>("last").await;
 
-    // Who stays away for too long is told so.
+    // A client that is away for too long gets a new session.
     let gone = server.client("/").auth(&json!({})).recover(server.connect("/").await);
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert!(!gone.connect().await.unwrap().recovered());

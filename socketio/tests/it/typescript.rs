@@ -1,4 +1,4 @@
-//! The interfaces for a frontend in TypeScript.
+//! Tests the generated TypeScript interfaces.
 
 #![allow(dead_code, reason = "the types are described, not used")]
 

@@ -1,5 +1,5 @@
-//! Many clients go from long-polling to WebSocket while events with and without attachments are under way both ways:
-//! each arrives exactly once, in order.
+//! Upgrades many clients from long-polling to WebSocket while events with and without attachments are in
+//! flight in both directions, and checks that each event arrives exactly once and in order.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ const CLIENTS: usize = 200;
 const AT_ONCE: usize = 20;
 const EVENTS: u32 = 100;
 
-/// Three bytes that tell one attachment from all others.
+/// Returns three bytes that identify an attachment.
 fn attachment(n: u32, part: u8) -> [u8; 3] {
     [n as u8, part, 0xfe]
 }
 
-/// How many attachments an event has.
+/// Returns the number of attachments of an event.
 fn parts(n: u32) -> u8 {
     (n % 3) as u8
 }
 
-/// The text of a numbered event.
+/// Returns the text packet of an event.
 fn header(name: &str, n: u32) -> String {
     match parts(n) {
         0 => format!(r#"42["{name}",{n}]"#),
@@ -37,7 +37,7 @@ fn header(name: &str, n: u32) -> String {
     }
 }
 
-/// A packet on its way to or from a client, on whichever transport.
+/// A packet sent to or received from a client, independent of the transport.
 #[derive(Debug, Clone, PartialEq)]
 enum Packet {
     Text(String),
@@ -58,11 +58,11 @@ impl Packet {
     }
 }
 
-/// What arrived at the server, checked for order there.
+/// The events that arrived at the server. Their order is checked on arrival.
 #[derive(Default)]
 struct Arrived(Mutex<Vec<u32>>);
 
-/// Sends events of the server's own, a few at a time.
+/// Sends the server's own events in small batches.
 async fn push(socket: Socket<Arrived>) {
     let bytes = |n, part| Bytes::copy_from_slice(&attachment(n, part));
     for n in 0..EVENTS {
@@ -98,25 +98,26 @@ async fn probe(host: Arc<Host>, query: String) -> Client {
     websocket
 }
 
-/// A client like the official one: one poll and one POST at a time, and an upgrade beside them.
+/// A client that behaves like the official one: at most one poll and one POST at a time, and a concurrent
+/// upgrade.
 struct Upgrading {
     polling: Polling,
     probe_at: usize,
-    /// Packets that wait for the POST before them.
+    /// Packets that are queued until the current POST completes.
     outbox: Vec<Packet>,
     posting: bool,
-    /// How many events of its own have been handed over.
+    /// The number of events that were sent or queued.
     sent: u32,
-    /// What must come next of the echoes, and of what the server sends itself.
+    /// The packets expected next: echoes here, the server's own events in `pushed`.
     echoes: Vec<Packet>,
     pushed: Vec<Packet>,
-    /// What the last text packet still needs.
+    /// The attachments that the last text packet still lacks.
     missing: Vec<Packet>,
     via_websocket: usize,
 }
 
 impl Upgrading {
-    /// Opens a session that upgrades once so few echoes are still to come.
+    /// Opens a session that starts the upgrade when `probe_at` echoes are still outstanding.
     async fn open(host: &Host, probe_at: usize) -> Self {
         let mut polling = Polling::open(host).await;
         polling.send("40").await;
@@ -133,7 +134,7 @@ impl Upgrading {
     async fn run(mut self, host: Arc<Host>) -> usize {
         let mut websocket = self.poll_until_upgraded(host).await;
         while !self.echoes.is_empty() || !self.pushed.is_empty() {
-            // What waited for a POST comes first.
+            // Packets queued for a POST are sent first.
             let event = self.next_event();
             for packet in self.outbox.drain(..).chain(event) {
                 match packet {
@@ -154,7 +155,8 @@ impl Upgrading {
         self.via_websocket
     }
 
-    /// Polls and posts while the WebSocket opens and probes; returns it when it carries the session.
+    /// Polls and posts while the WebSocket opens and probes. Returns the WebSocket once the upgrade is
+    /// complete.
     async fn poll_until_upgraded(&mut self, host: Arc<Host>) -> Client {
         let mut probing = None;
         let mut websocket = None;
@@ -222,7 +224,8 @@ impl Upgrading {
         self.receive(packet);
     }
 
-    /// Takes a packet, which must be the next of its kind, with nothing between a text and its attachments.
+    /// Checks that a packet is the next expected one of its kind, and that attachments directly follow their
+    /// text packet.
     fn receive(&mut self, packet: Packet) {
         if let Some(expected) = self.missing.pop() {
             assert_eq!(packet, expected);

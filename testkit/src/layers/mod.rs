@@ -1,7 +1,8 @@
-//! The check of the layers of a crate: no folder of its sources imports from a folder above it.
+//! A check of the layers of a crate. No folder of the sources may import from a folder above it.
 //!
-//! The order is one line: `a > b, c > d` says that `a` may import from all others, and that `b` and `c` may import from
-//! `d` but not from each other. Each name is a folder or a file at the top level of the sources.
+//! The order is a line such as `a > b, c > d`. It means that `a` may import from all others, and that `b` and
+//! `c` may import from `d` but not from each other. Each name is a folder or a file at the top level of the
+//! sources.
 
 mod paths;
 mod tokens;
@@ -14,8 +15,8 @@ use std::{
 
 use self::paths::{Found, scan};
 
-/// Returns the order of a crate from `ARCHITECTURE.md`: the line of a fenced block that begins with its name and a
-/// colon.
+/// Returns the order of a crate from `ARCHITECTURE.md`. It is the line of a fenced block that begins with the
+/// crate's name and a colon.
 pub fn order<'a>(architecture: &'a str, name: &str) -> &'a str {
     let fenced = architecture.split("```").skip(1).step_by(2).flat_map(str::lines);
     let mut orders = fenced.filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -26,7 +27,8 @@ pub fn order<'a>(architecture: &'a str, name: &str) -> &'a str {
 ///
 /// # Panics
 ///
-/// Panics with the file and the line of each import from a folder above, and if the order is not that of the folders.
+/// Panics with the file and the line of each import from a folder above, or if the names in the order do not
+/// match the folders.
 pub fn check(src: &Path, order: &str) {
     let wrong = violations(src, order);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
@@ -64,26 +66,27 @@ fn violations(src: &Path, order: &str) -> Vec<String> {
             wrong.push(format!("{}: `{}` imports from `{to}`", import.place, import.from));
         }
     }
-    // Several names of one line.
+    // One line can import several names.
     wrong.dedup();
     wrong
 }
 
-/// A path from one folder to another.
+/// An import from one folder into another.
 struct Import {
     /// The file and the line.
     place: String,
     from: String,
-    /// The folder, or the name that no folder defines.
+    /// The imported folder, or the name that no folder defines.
     to: Result<String, String>,
 }
 
-/// The sources of a crate without its tests.
+/// The sources of a crate, without tests.
 struct Sources {
     files: Vec<(PathBuf, Found)>,
-    /// What stands at the top level: folders, and files without their ending.
+    /// The names at the top level, which are folders and files without their extension.
     folders: BTreeSet<String>,
-    /// The folder that defines each name at the root; `None` for names of other crates and of the root itself.
+    /// The folder that defines each name at the crate root. `None` for names of other crates and of the root
+    /// itself.
     root: BTreeMap<String, Option<String>>,
 }
 
@@ -103,7 +106,7 @@ impl Sources {
         for name in lib.items {
             sources.root.insert(name, None);
         }
-        // A macro that is exported is at the root of the crate.
+        // An exported macro is at the root of the crate.
         for (_, found) in &sources.files {
             let folder = found.module.first().cloned();
             sources.root.extend(found.macros.iter().map(|name| (name.clone(), folder.clone())));
@@ -111,7 +114,7 @@ impl Sources {
         sources
     }
 
-    /// Reads the file of a module, and those of the modules that it declares.
+    /// Reads the file of a module and, recursively, of the modules it declares.
     fn read_module(&mut self, src: &Path, module: &[String]) {
         let base = module.iter().fold(src.to_owned(), |path, name| path.join(name));
         let file = [base.with_extension("rs"), base.join("mod.rs")].into_iter().find(|file| file.exists());
@@ -124,7 +127,7 @@ impl Sources {
         }
     }
 
-    /// All paths that begin at the root of the crate.
+    /// Returns all imports through paths that begin at the root of the crate.
     fn imports(&self) -> impl Iterator<Item = Import> {
         self.files.iter().flat_map(move |(file, found)| {
             found.paths.iter().filter_map(move |(line, path)| {
@@ -146,7 +149,7 @@ impl Sources {
 mod tests {
     use super::*;
 
-    /// The violations of a crate with these files.
+    /// Returns the violations of a crate with these files.
     fn wrong(name: &str, order: &str, files: &[(&str, &str)]) -> Vec<String> {
         let src = std::env::temp_dir().join(format!("testkit-layers-{name}-{}", std::process::id()));
         for (file, text) in files {

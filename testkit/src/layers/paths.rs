@@ -1,25 +1,25 @@
-//! The paths in a source file, and the modules that it declares.
+//! The paths in a source file and the modules it declares.
 
 use super::tokens::{Token, tokens};
 
-/// The contents of a source file, without its tests.
+/// The contents of a source file, without tests.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The path of its module.
+    /// The path of the file's module.
     pub(super) module: Vec<String>,
-    /// The modules that have files of their own.
+    /// The declared modules that have their own files.
     pub(super) modules: Vec<String>,
-    /// The lines and the paths from the root of the crate.
+    /// Line numbers and paths from the root of the crate.
     pub(super) paths: Vec<(usize, Vec<String>)>,
-    /// The names that `use` declarations bring in, with their paths.
+    /// The names imported by `use` declarations, with their paths.
     pub(super) names: Vec<(String, Vec<String>)>,
-    /// The items that are defined outside of blocks.
+    /// The items defined outside of blocks.
     pub(super) items: Vec<String>,
-    /// The macros that are exported.
+    /// The exported macros.
     pub(super) macros: Vec<String>,
 }
 
-/// Reads the file of a module.
+/// Parses the file of a module.
 pub(super) fn scan(text: &str, module: &[String]) -> Found {
     let tokens = tokens(text);
     let mut scan = Scan { tokens: &tokens, at: 0, module: module.to_vec(), blocks: Vec::new() };
@@ -31,14 +31,14 @@ pub(super) fn scan(text: &str, module: &[String]) -> Found {
 struct Scan<'a> {
     tokens: &'a [Token<'a>],
     at: usize,
-    /// The module, with those that are written within the file.
+    /// The current module, including inline modules.
     module: Vec<String>,
-    /// The blocks around the token: `true` for those of modules.
+    /// The enclosing blocks, with `true` for the blocks of modules.
     blocks: Vec<bool>,
 }
 
 impl Scan<'_> {
-    /// Returns the text of a token after the current one, or an empty one at the end.
+    /// Returns the text of the token `ahead` positions after the current one, or an empty string at the end.
     fn peek(&self, ahead: usize) -> &str {
         self.tokens.get(self.at + ahead).map_or("", |token| token.text)
     }
@@ -48,7 +48,7 @@ impl Scan<'_> {
     }
 
     fn file(&mut self, found: &mut Found) {
-        // What the attributes of the next item say.
+        // Set by the attributes of the next item.
         let (mut is_test, mut is_exported) = (false, false);
         while self.at < self.tokens.len() {
             match (self.peek(0), self.peek(1)) {
@@ -109,7 +109,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Takes the tokens up to the end of the next pair of brackets of any kind.
+    /// Consumes the tokens up to the end of the next pair of brackets of any kind.
     fn bracketed(&mut self) -> Vec<&str> {
         let start = self.at;
         let mut depth = 0;
@@ -125,7 +125,7 @@ impl Scan<'_> {
         self.tokens[start..self.at].iter().map(|token| token.text).collect()
     }
 
-    /// Takes a path in an expression or a type.
+    /// Consumes a path in an expression or a type.
     fn path(&mut self, found: &mut Found) {
         let line = self.tokens[self.at].line;
         let mut path = vec![self.name(0)];
@@ -137,7 +137,7 @@ impl Scan<'_> {
         self.found(line, &path, found);
     }
 
-    /// Takes a tree of a `use` declaration.
+    /// Consumes a tree of a `use` declaration.
     fn tree(&mut self, prefix: &[String], found: &mut Found) {
         let mut path = prefix.to_vec();
         let mut line = self.tokens[self.at].line;
@@ -178,7 +178,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Notes a path, if it is one of this crate.
+    /// Records a path if it belongs to this crate.
     fn found(&self, line: usize, path: &[String], found: &mut Found) {
         let mut rest = path;
         let mut module = match rest[0].as_str() {
@@ -202,7 +202,7 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 
-/// Returns `true` for an attribute that leaves its item out of the crate as users build it.
+/// Returns `true` if the attribute excludes its item from the crate as users build it.
 fn is_of_tests(attribute: &[&str]) -> bool {
     let is_cfg = attribute.contains(&"cfg");
     is_cfg && !attribute.contains(&"not") && attribute.iter().any(|word| matches!(*word, "test" | "fuzzing"))

@@ -1,10 +1,10 @@
-//! The tokens of a source file, as far as paths and blocks need them.
+//! A tokenizer for source files that is sufficient for paths and blocks.
 
-/// A token, and its line.
+/// A token and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token<'a> {
     pub(super) line: usize,
-    /// A name, `::`, or another character; literals and comments are left out.
+    /// A name, `::`, or another character. Literals and comments are omitted.
     pub(super) text: &'a str,
 }
 
@@ -32,7 +32,7 @@ fn name_len(text: &str) -> usize {
     text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())
 }
 
-/// The length of white space, a comment, a literal or a lifetime at the start.
+/// Returns the length of white space, a comment, a literal or a lifetime at the start of the text.
 fn skipped(text: &str) -> Option<usize> {
     let after =
         |end: &str, from: usize| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
@@ -46,7 +46,7 @@ fn skipped(text: &str) -> Option<usize> {
     if text.starts_with("/*") {
         return Some(after("*/", 2));
     }
-    // A string, with its prefix if it has one.
+    // A string literal with an optional prefix.
     let prefix = ["", "b", "c", "r", "br", "cr"].into_iter().find(|prefix| {
         let literal = text.strip_prefix(prefix);
         let raw = prefix.ends_with('r');
@@ -69,7 +69,7 @@ fn skipped(text: &str) -> Option<usize> {
     Some(if is_char { escaped(text, quote + 1, '\'') } else { quote + 1 + name_len(inner) })
 }
 
-/// The end of a literal with escapes, whose content begins at `from`.
+/// Returns the end of a literal with escapes whose content begins at `from`.
 fn escaped(text: &str, from: usize, end: char) -> usize {
     let mut chars = text[from..].char_indices();
     while let Some((at, c)) = chars.next() {

@@ -1,31 +1,31 @@
-//! Requests, as far as Engine.IO needs them.
+//! A parser for the HTTP requests that Engine.IO needs.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha1::{Digest as _, Sha1};
 
-/// What a request asks for.
+/// A parsed request.
 pub(crate) struct Request<'a> {
-    /// The session it is of; none if it is to be opened.
+    /// The session id, or `None` in a request that opens a session.
     pub(crate) sid: Option<&'a str>,
     pub(crate) asks: Asks<'a>,
-    /// With the body.
+    /// The length of the request including the body.
     pub(crate) length: usize,
 }
 
 pub(crate) enum Asks<'a> {
-    /// A WebSocket, with the value of `Sec-WebSocket-Key`.
+    /// A WebSocket handshake with the value of `Sec-WebSocket-Key`.
     WebSocket(&'a [u8]),
-    /// To be told the next packets.
+    /// A poll.
     Poll,
-    /// To take these packets.
+    /// A POST with these packets.
     Post(&'a [u8]),
 }
 
 pub(crate) enum Parsed<'a> {
     Request(Request<'a>),
-    /// There is more of it to come.
+    /// The request is incomplete.
     Partial,
-    /// Not HTTP, or not ours.
+    /// The bytes are not HTTP, or the request is not supported.
     Invalid,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     Parsed::Request(Request { sid, asks, length })
 }
 
-/// The answer to a request for a WebSocket.
+/// Returns the response to a WebSocket handshake.
 pub(crate) fn switching(key: &[u8]) -> String {
     let accept = BASE64_STANDARD.encode(
         Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize(),
@@ -74,7 +74,7 @@ pub(crate) fn switching(key: &[u8]) -> String {
     )
 }
 
-/// An answer with packets, or with the word for none.
+/// Returns a response to a poll or a POST with this body.
 pub(crate) fn ok(body: &[u8]) -> Vec<u8> {
     let mut answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: {}\r\n\r\n",

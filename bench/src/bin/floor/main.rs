@@ -1,6 +1,7 @@
-//! The least that a server has to do: one thread, one epoll, one read and one write for what came at once. It takes
-//! WebSocket and HTTP apart, checks UTF-8, parses the JSON, and sends back what it was sent. What is missing is all that
-//! makes a server: limits, heartbeats, time-outs, an interface. What others cost above it is their own.
+//! A minimal server that shows the lower bound of the cost. It has one thread and one epoll instance, and
+//! makes one read and one write per batch of input. It distinguishes WebSocket from HTTP, validates UTF-8,
+//! parses the JSON, and sends back what it received. It has no limits, heartbeats, timeouts or API. The
+//! difference between another server and the floor is the cost of that server's own code.
 //!
 //! `PORT=3000 floor` listens on 127.0.0.1.
 
@@ -68,7 +69,7 @@ fn accept(listener: &TcpListener, poll: &Poll, server: &mut Server) -> anyhow::R
     }
 }
 
-/// Reads all there is: the kernel tells of new bytes, not of those that were left.
+/// Reads until the socket is drained. Edge-triggered events report only new bytes.
 fn read(server: &mut Server, id: usize, to_end: bool, buffer: &mut [u8]) {
     while let Some(wire) = server.wires.get_mut(id) {
         let length = match wire.stream.read(buffer) {

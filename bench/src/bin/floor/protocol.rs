@@ -1,4 +1,4 @@
-//! Engine.IO and Socket.IO, as far as the load generator speaks them.
+//! The subset of Engine.IO and Socket.IO that the load generator uses.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,10 +15,10 @@ use crate::{
 };
 
 const ROOM: &str = "r";
-/// Between the packets of a poll.
+/// The separator between packets in the body of a poll.
 const SEPARATOR: u8 = 0x1e;
 
-/// Everything there is.
+/// The state of the server.
 #[derive(Default)]
 pub(crate) struct Server {
     pub(crate) wires: Slots<Wire>,
@@ -26,9 +26,10 @@ pub(crate) struct Server {
     by_sid: HashMap<Box<str>, usize>,
     rooms: HashMap<Box<str>, BTreeSet<usize>>,
     opened: u64,
-    /// Frames for the wire that is read right now.
+    /// Frames to write to the current connection after its input has been processed.
     reply: Vec<u8>,
-    /// What was published in this turn, as frames and as the packets of a poll.
+    /// Events published in this turn of the event loop, encoded as frames. `news_of_polls` has the same
+    /// events as packets.
     news: Vec<u8>,
     news_of_polls: Vec<u8>,
 }
@@ -38,15 +39,16 @@ struct Session {
     sid: Box<str>,
     websocket: Option<usize>,
     pending_poll: Option<usize>,
-    /// Packets for the next poll.
+    /// Packets to be sent with the next poll.
     outbox: Vec<u8>,
     rooms: Vec<Box<str>>,
-    /// A binary event whose attachment is to come, as it came.
+    /// The text packet of a binary event whose attachment has not arrived yet.
     incomplete: Vec<u8>,
 }
 
 impl Server {
-    /// Bytes have come; returns how many are used, or `None` if the connection has to be closed.
+    /// Processes received bytes. Returns the number of bytes consumed, or `None` if the connection must be
+    /// closed.
     pub(crate) fn received(&mut self, wire: usize, bytes: &mut [u8]) -> Option<usize> {
         let mut used = 0;
         while used < bytes.len() {
@@ -98,7 +100,7 @@ impl Server {
         open.then_some(used)
     }
 
-    /// One packet; `None` ends the connection.
+    /// Processes a packet. `None` closes the connection.
     fn packet(&mut self, session: usize, websocket: Option<usize>, packet: &[u8]) -> Option<()> {
         let text = std::str::from_utf8(packet).ok()?;
         match text.as_bytes() {
@@ -247,7 +249,7 @@ impl Server {
         ))
     }
 
-    /// What was published goes to all in one write each.
+    /// Sends the published events to all sessions, with one write per session.
     pub(crate) fn end_of_turn(&mut self) {
         if self.news.is_empty() {
             return;
@@ -268,7 +270,7 @@ impl Server {
         self.rooms.insert(ROOM.into(), members);
     }
 
-    /// A connection is gone, and the session with it if it was its WebSocket.
+    /// Removes a connection, and its session if the connection was the session's WebSocket.
     pub(crate) fn close(&mut self, wire: usize) {
         self.reply.clear();
         let Some(Wire { session: Some(id), .. }) = self.wires.remove(wire) else { return };

@@ -1,17 +1,17 @@
-//! TCP connections, by number.
+//! TCP connections in numbered slots.
 
 use std::{collections::VecDeque, io::Write as _, rc::Rc};
 
 use mio::net::TcpStream;
 
-/// One connection.
+/// A TCP connection.
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
-    /// Read and not yet used.
+    /// Bytes read but not yet consumed.
     pub(crate) input: Vec<u8>,
-    /// What the kernel would not take, each with how much of it is written.
+    /// Buffers that the kernel did not accept completely, each with the number of bytes already written.
     output: VecDeque<(Rc<[u8]>, usize)>,
-    /// The session of a WebSocket, or of a pending poll.
+    /// The session of the WebSocket or of the pending poll.
     pub(crate) session: Option<usize>,
     pub(crate) is_websocket: bool,
 }
@@ -21,7 +21,7 @@ impl Wire {
         Self { stream, input: Vec::new(), output: VecDeque::new(), session: None, is_websocket: false }
     }
 
-    /// Writes, or keeps a copy of what the kernel does not take.
+    /// Writes bytes, and queues a copy of those that the kernel does not accept.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let sent = if self.output.is_empty() { self.stream.write(bytes).unwrap_or(0) } else { 0 };
         if sent < bytes.len() {
@@ -29,7 +29,7 @@ impl Wire {
         }
     }
 
-    /// Writes, or keeps what the kernel does not take.
+    /// Writes a shared buffer, and queues it if the kernel does not accept all of it.
     pub(crate) fn send_shared(&mut self, bytes: &Rc<[u8]>) {
         let sent = if self.output.is_empty() { self.stream.write(bytes).unwrap_or(0) } else { 0 };
         if sent < bytes.len() {
@@ -37,7 +37,7 @@ impl Wire {
         }
     }
 
-    /// The kernel has room again.
+    /// Writes queued bytes when the socket becomes writable.
     pub(crate) fn flush(&mut self) {
         while let Some((bytes, written)) = self.output.front_mut() {
             *written += self.stream.write(&bytes[*written..]).unwrap_or(0);
@@ -52,7 +52,7 @@ impl Wire {
     }
 }
 
-/// Things by number; numbers are used again.
+/// A slab. Freed ids are reused.
 pub(crate) struct Slots<T> {
     slots: Vec<Option<T>>,
     free: Vec<usize>,
@@ -65,7 +65,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// The number that [`Slots::insert`] has to be called with next.
+    /// Returns the id to pass to the next call of [`Slots::insert`].
     pub(crate) fn next_id(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

@@ -1,4 +1,4 @@
-//! One socket publishes, all get it; or one in each of several rooms, and all in the room get it.
+//! Broadcasts from one socket to all others, or within each of several rooms from one socket to the room.
 
 use anyhow::{Context as _, ensure};
 use bench::{
@@ -13,21 +13,21 @@ use crate::{
     sockets::{Scenario, own_room},
 };
 
-/// Where the digit is that tells publications apart.
+/// The position of the digit that distinguishes publications in flight.
 const DIGIT: usize = r#"42["news",{"from":"ann"#.len();
 
 pub(crate) struct Broadcast {
-    /// Socket `n` is in room `n` modulo their number.
+    /// Socket `n` is in room `n % rooms.len()`.
     rooms: Vec<Room>,
-    /// For each socket and slot the number of the publication that it has got last, counted from 1.
+    /// The number of the last publication received, per socket and slot, counted from 1.
     received: Vec<Vec<usize>>,
     pace: Option<Pacer>,
     deliveries: usize,
-    /// Deliveries that others have overtaken. They are allowed, but told.
+    /// Deliveries that arrived out of order. They are permitted but reported.
     overtaken: usize,
 }
 
-/// Its publisher has up to `window` publications in flight, of which each carries another digit.
+/// A room. Its publisher has up to `window` publications in flight, each with a different digit.
 struct Room {
     publisher: usize,
     sockets: usize,
@@ -35,14 +35,14 @@ struct Room {
     published: usize,
 }
 
-/// A publication, again and again.
+/// A publication that is sent repeatedly.
 struct Slot {
     publication: Vec<u8>,
     expected: Vec<u8>,
     began: u64,
-    /// Its number now, counted from 1.
+    /// The number of the current repetition, counted from 1.
     number: usize,
-    /// Sockets that have not got it.
+    /// The number of sockets that have not received it yet.
     missing: usize,
 }
 

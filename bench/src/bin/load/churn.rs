@@ -1,4 +1,4 @@
-//! Clients that come and go: whole lives, over WebSocket from the beginning or with polling first.
+//! Complete life cycles of clients, over WebSocket only or with polling and an upgrade.
 
 use std::collections::VecDeque;
 
@@ -17,14 +17,14 @@ use crate::{
 
 const SEPARATOR: char = '\x1e';
 
-/// Some lives at a time; when one ends, the next begins, or when the pace says so.
+/// A fixed number of concurrent life cycles. The next one starts when one ends, or when the pacer says so.
 pub(crate) struct Churn {
     lives: Vec<Life>,
-    /// Those that are over.
+    /// Slots without a running life cycle.
     idle: Vec<usize>,
-    /// When lives should have begun that could not.
+    /// Due times of life cycles that could not start yet.
     waiting: VecDeque<u64>,
-    /// Life of each connection.
+    /// The life cycle that each connection belongs to.
     owners: Vec<usize>,
     upgrades: bool,
     started: bool,
@@ -36,40 +36,40 @@ pub(crate) struct Churn {
 struct Life {
     stage: Stage,
     began: u64,
-    /// Connections; that of the polls is closed after the upgrade.
+    /// The connection for polls, which is closed after the upgrade.
     poll: Option<usize>,
     websocket: Option<usize>,
     sid: String,
-    /// The poll that was pending at the probe was answered.
+    /// The poll that was pending at the time of the probe has completed.
     released: bool,
-    /// The probe was answered.
+    /// The server has responded to the probe.
     probed: bool,
-    /// The server has pinged a poll.
+    /// The server has sent a ping in the response to a poll.
     pinged: bool,
 }
 
-/// What is waited for.
+/// The event that a life cycle waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
-    /// The open packet, by polling.
+    /// The open packet in the response to a poll.
     PollOpen,
-    /// The answer to the post with the packet for the namespace.
+    /// The response to the POST with the CONNECT packet.
     PollPost,
-    /// The namespace's answer, by polling.
+    /// The CONNECT packet of the server in the response to a poll.
     PollConnect,
-    /// The answer to the post with a pong.
+    /// The response to the POST with a pong.
     PollPong,
-    /// The answer to the request for a WebSocket.
+    /// The response to the WebSocket handshake.
     Upgrade,
     /// The open packet.
     Open,
-    /// The namespace's answer.
+    /// The CONNECT packet of the server.
     Connect,
-    /// The answer to the probe, and to the pending poll.
+    /// The response to the probe, and the completion of the pending poll.
     Probe,
     /// The echo.
     Echo,
-    /// The end.
+    /// The end of the connection.
     Close,
 }
 
@@ -135,7 +135,7 @@ impl Churn {
         Ok(())
     }
 
-    /// All was reached that a life is for.
+    /// Ends a life cycle that has reached its last stage.
     fn fulfilled(&mut self, net: &mut Net, number: usize, id: usize) {
         let life = &mut self.lives[number];
         life.stage = Stage::Close;
@@ -211,7 +211,7 @@ impl Churn {
                 self.finish_upgrade(net, number)?;
             }
             (Stage::Echo, ECHO) => self.fulfilled(net, number, id),
-            // A poll may have been released twice.
+            // The server may have sent more than one NOOP packet.
             (Stage::Echo, "6") | (Stage::Close, _) => {}
             (Stage::Connect | Stage::Echo, "2") => net.send(id, &self.frames.pong),
             (stage, _) => bail!("waiting for {stage:?}, a WebSocket got {text}"),

@@ -1,4 +1,4 @@
-//! Sockets that leave while others stay.
+//! Disconnects of sockets while other sockets stay connected.
 
 use bench::{
     frame::{self, CLOSE},
@@ -7,12 +7,12 @@ use bench::{
 
 use crate::{meter::nanoseconds, net::Net, sockets::Scenario};
 
-/// Sockets that are leaving at the same time.
+/// The number of concurrent disconnects.
 const AT_ONCE: usize = 16;
-/// For what the server does after it has closed the connection, in seconds.
+/// Seconds to wait for work that the server does after closing a connection.
 const AFTERWARDS: f64 = 0.1;
 
-/// The first sockets leave, a few at a time.
+/// Disconnects the first sockets, a few at a time.
 pub(crate) struct Disconnect {
     leaving: usize,
     asked: usize,
@@ -27,7 +27,7 @@ impl Disconnect {
     }
 }
 
-/// That of a browser whose page is left.
+/// Returns the close frame that a browser sends when the user leaves the page.
 pub(crate) fn close_frame() -> Vec<u8> {
     let mut close = Vec::new();
     frame::write_masked(&mut close, CLOSE, &1001_u16.to_be_bytes());

@@ -1,12 +1,12 @@
-//! Requests, ready to be sent, and what comes back.
+//! Prepared requests, and parsers for the responses.
 
 use anyhow::{Context as _, ensure};
 
-/// The key of the example in RFC 6455, and the answer that it asks for.
+/// The key of the example in RFC 6455. `ACCEPT` is the matching value of `Sec-WebSocket-Accept`.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The path of a new session, or of one that there is.
+/// Returns the request target for a new session, or for an existing one.
 pub(crate) fn path(transport: &str, sid: Option<&str>) -> String {
     let path = format!("/socket.io/?EIO=4&transport={transport}");
     match sid {
@@ -29,7 +29,7 @@ pub(crate) fn post(port: u16, sid: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The request for a WebSocket.
+/// Returns the request of a WebSocket handshake.
 pub(crate) fn upgrade(port: u16, sid: Option<&str>) -> Vec<u8> {
     let path = path("websocket", sid);
     format!(
@@ -39,7 +39,7 @@ pub(crate) fn upgrade(port: u16, sid: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The body of a good answer, and the length of all of it, once it is there.
+/// Returns the body of a successful response and the length of the response, or `None` if it is incomplete.
 pub(crate) fn answer(bytes: &[u8]) -> anyhow::Result<Option<(&str, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -53,7 +53,7 @@ pub(crate) fn answer(bytes: &[u8]) -> anyhow::Result<Option<(&str, usize)>> {
     Ok(Some((std::str::from_utf8(body)?, end)))
 }
 
-/// The length of the answer to an upgrade, once all of it is there.
+/// Returns the length of the response to a WebSocket handshake, or `None` if it is incomplete.
 pub(crate) fn upgraded(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -70,7 +70,7 @@ fn header<'a>(response: &httparse::Response<'_, 'a>, name: &str) -> Option<&'a [
     response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// The session's id, of an open packet.
+/// Returns the session id from an open packet.
 pub(crate) fn sid(open: &str) -> anyhow::Result<String> {
     #[derive(serde::Deserialize)]
     struct Open {

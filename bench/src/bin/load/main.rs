@@ -1,4 +1,5 @@
-//! The load generator: many clients of one server in one thread. `load JOB` takes a [`Job`] and prints a [`Report`].
+//! The load generator, which runs many clients of one server in one thread. `load JOB` takes a [`Job`] and
+//! prints a [`Report`].
 
 mod broadcast;
 mod churn;

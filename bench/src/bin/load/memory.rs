@@ -1,4 +1,4 @@
-//! What connections cost in memory: idle, after they were used, and after they are gone.
+//! The memory cost of connections when they are idle, after use, and after they are closed.
 
 use std::{fs, time::Duration};
 
@@ -17,12 +17,12 @@ use crate::{
 };
 
 const LARGE: usize = 128 * 1024;
-/// Echoes under way at the same time.
+/// The number of concurrent echoes.
 const AT_ONCE: usize = 64;
-/// For the server to come to rest, in seconds.
+/// Seconds until the server is idle again.
 const REST: f64 = 1.0;
 
-/// Bytes of memory that a process has for itself and shares.
+/// Returns the resident memory of a process in bytes, including shared memory.
 pub(crate) fn resident(pid: i32) -> anyhow::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("the memory of the server")?;
     let line =
@@ -31,7 +31,7 @@ pub(crate) fn resident(pid: i32) -> anyhow::Result<f64> {
     Ok(kib * 1024.0)
 }
 
-/// Looks at the memory after each step.
+/// Measures the memory after each step.
 pub(crate) struct Memory {
     pid: i32,
     connections: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Memory {
     at_first: f64,
     cpu_at_first: Duration,
     step: Step,
-    /// When the step is over.
+    /// The end of the step.
     until: u64,
     sent: usize,
     received: usize,
@@ -65,7 +65,7 @@ enum Step {
 }
 
 impl Memory {
-    /// Before the first connection.
+    /// Measures the memory before the first connection.
     pub(crate) fn new(job: &Job, meter: &Meter) -> anyhow::Result<Self> {
         let echo = format!(r#"42["echo",{}]"#, event_argument(100));
         let large = event_argument(LARGE);

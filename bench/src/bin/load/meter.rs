@@ -1,4 +1,4 @@
-//! What is counted, and when: operations between two looks at the clocks.
+//! Measurement of operations between two readings of the clocks.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,8 @@ use bench::job::{Job, Latency, Report};
 use hdrhistogram::Histogram;
 use nix::{time::ClockId, unistd::Pid};
 
-/// Counts what ends between [`Meter::start`] and [`Meter::stop`]. Times are nanoseconds since the beginning of the run.
+/// Counts operations that complete between [`Meter::start`] and [`Meter::stop`]. Times are nanoseconds since
+/// the beginning of the run.
 pub(crate) struct Meter {
     epoch: Instant,
     server: ClockId,
@@ -20,11 +21,11 @@ pub(crate) struct Meter {
     phase: Phase,
     operations: u64,
     latency: Histogram<u64>,
-    /// Nanoseconds in which nothing was to be done, counted by the event loop.
+    /// Nanoseconds in which the event loop had nothing to do.
     pub(crate) idle: u64,
     before: Look,
     after: Look,
-    /// Goes into [`Report::extra`].
+    /// The value of [`Report::extra`].
     pub(crate) extra: BTreeMap<String, f64>,
 }
 
@@ -68,17 +69,17 @@ impl Meter {
         self.epoch.elapsed().as_nanos() as u64
     }
 
-    /// CPU time of all threads of the server, exact.
+    /// Returns the exact CPU time of all threads of the server.
     pub(crate) fn server_cpu(&self) -> anyhow::Result<Duration> {
         Ok(self.server.now().context("the server is gone")?.into())
     }
 
-    /// All is ready, the load begins: warms up, then counts.
+    /// Starts the warm-up. The measurement follows.
     pub(crate) fn warm_up(&mut self, now: u64) {
         self.phase = Phase::WarmingUp { until: now + self.warmup };
     }
 
-    /// Counts from now on.
+    /// Starts the measurement.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         self.operations = 0;
         self.latency.reset();
@@ -87,14 +88,14 @@ impl Meter {
         Ok(())
     }
 
-    /// Counts no longer.
+    /// Stops the measurement.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         self.after = self.look()?;
         self.phase = Phase::Done;
         Ok(())
     }
 
-    /// Whether the time that counts is over.
+    /// Returns `true` when the measurement is over.
     pub(crate) fn is_over(&mut self, now: u64) -> anyhow::Result<bool> {
         match self.phase {
             Phase::WarmingUp { until } if now >= until => {
@@ -107,7 +108,7 @@ impl Meter {
         Ok(self.phase == Phase::Done)
     }
 
-    /// An operation has ended that began, or should have begun, at `began`.
+    /// Records an operation that began, or should have begun, at `began`.
     pub(crate) fn operation(&mut self, began: u64, now: u64) {
         if self.phase == Phase::Done {
             return;
@@ -116,7 +117,7 @@ impl Meter {
         self.latency.saturating_record(now.saturating_sub(began));
     }
 
-    /// Operations that have no latency of interest.
+    /// Counts operations without a latency.
     pub(crate) fn operations(&mut self, count: u64) {
         self.operations += count;
     }
@@ -158,12 +159,12 @@ impl Meter {
     }
 }
 
-/// Of seconds.
+/// Converts seconds to nanoseconds.
 pub(crate) fn nanoseconds(seconds: f64) -> u64 {
     Duration::from_secs_f64(seconds).as_nanos() as u64
 }
 
-/// CPU time of everybody on this machine, in ticks of 10 ms.
+/// Returns the CPU time of all processes on this machine, with a resolution of 10 ms.
 fn machine_cpu() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let ticks: Vec<u64> = stat
@@ -173,7 +174,7 @@ fn machine_cpu() -> anyhow::Result<Duration> {
         .flat_map(str::split_ascii_whitespace)
         .filter_map(|field| field.parse().ok())
         .collect();
-    // User, nice, system, then idle and waiting, which do not count, and both kinds of interrupts.
+    // The sum includes user, nice, system and both kinds of interrupts, and excludes idle and I/O wait.
     let [user, nice, system, _, _, irq, softirq, ..] = ticks[..] else {
         anyhow::bail!("/proc/stat has another form")
     };

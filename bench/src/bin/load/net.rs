@@ -1,4 +1,4 @@
-//! The event loop: one thread, and sockets that an [`Actor`] opens, writes to and closes.
+//! The event loop. One thread drives the sockets that an [`Actor`] opens, writes to and closes.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -14,41 +14,44 @@ use socket2::{Domain, Socket, Type};
 
 use crate::meter::{Meter, nanoseconds};
 
-/// A run without end is a server that has lost something. What the job says that it waits comes on top.
+/// The maximum duration of a run, in addition to `Job::wait`. A longer run means that the server has lost a
+/// message.
 const LONGEST: Duration = Duration::from_mins(1);
 const READ_BUFFER: usize = 256 * 1024;
 
-/// What the clients do.
+/// The behavior of the clients.
 pub(crate) trait Actor {
-    /// A connection stands.
+    /// Called when a connection is established.
     fn connected(&mut self, net: &mut Net, id: usize) -> anyhow::Result<()>;
 
-    /// Bytes have come, after those that the last call left. Returns how many it needs no longer.
+    /// Called with the received bytes, which begin with those that the last call did not consume. Returns the
+    /// number of bytes consumed.
     fn received(&mut self, net: &mut Net, id: usize, bytes: &[u8]) -> anyhow::Result<usize>;
 
-    /// The server has closed a connection; its `id` may be given to another one.
+    /// Called when the server has closed a connection. Its `id` may be reused.
     fn closed(&mut self, net: &mut Net, id: usize) -> anyhow::Result<()>;
 
-    /// Called once in each turn of the loop.
+    /// Called once per turn of the event loop.
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()>;
 
-    /// Whether everything was answered. When the time that counts is over, nothing may be begun, but waited for.
+    /// Returns `true` if every operation has completed. After the measurement no operation may start, but
+    /// pending ones are awaited.
     fn has_all(&self) -> bool;
 }
 
-/// Sockets by number, the clock, and what is counted.
+/// The sockets, the clock and the meter.
 pub(crate) struct Net {
     poll: Poll,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
-    /// Given back at the end of a turn: events of the closed socket may still be in this one.
+    /// Ids to be reused after the current turn, which may still contain events of the closed sockets.
     freed: Vec<usize>,
     server: SocketAddrV4,
     opened: usize,
     sleep: bool,
     now: u64,
     end: u64,
-    /// Whether the time that counts is over.
+    /// `true` when the measurement is over.
     pub(crate) over: bool,
     pub(crate) meter: Meter,
 }
@@ -56,9 +59,9 @@ pub(crate) struct Net {
 struct Connection {
     stream: TcpStream,
     stands: bool,
-    /// Read and not yet used.
+    /// Bytes read but not yet consumed.
     input: Vec<u8>,
-    /// What the kernel would not take.
+    /// Bytes that the kernel did not accept.
     output: Vec<u8>,
 }
 
@@ -79,17 +82,18 @@ impl Net {
         })
     }
 
-    /// Nanoseconds since the beginning, as of the last event.
+    /// Returns the time of the last event in nanoseconds since the beginning of the run.
     pub(crate) fn now(&self) -> u64 {
         self.now
     }
 
-    /// Begins a connection; its number is the lowest that was never used, or one that was closed.
+    /// Opens a connection. Its id is the lowest one that was never used, or the id of a closed connection.
     pub(crate) fn open(&mut self) -> anyhow::Result<usize> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("a new socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        // From one address there are only 28,000 ports, and one that was used is blocked for a minute.
+        // Connections use many source addresses, because one address has only 28,000 ports and a used port is
+        // blocked for a minute.
         let [.., third, fourth] = (self.opened % 0xf000 + 0x101).to_be_bytes();
         self.opened += 1;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::new(127, 0, third, fourth), 0).into()).context("bind")?;
@@ -109,14 +113,14 @@ impl Net {
         Ok(id)
     }
 
-    /// Closes a connection, if it is open.
+    /// Closes a connection if it is open.
     pub(crate) fn close(&mut self, id: usize) {
         if self.connections.get_mut(id).and_then(Option::take).is_some() {
             self.freed.push(id);
         }
     }
 
-    /// Sends, now or when the kernel has room. What cannot be sent is noticed when the connection is read.
+    /// Writes bytes, or queues them until the socket is writable. Write errors are detected by the next read.
     pub(crate) fn send(&mut self, id: usize, bytes: &[u8]) {
         let Some(Some(connection)) = self.connections.get_mut(id) else { return };
         let mut sent = 0;
@@ -126,7 +130,7 @@ impl Net {
         connection.output.extend_from_slice(&bytes[sent..]);
     }
 
-    /// Plays until the time that counts is over and all is answered.
+    /// Runs until the measurement is over and all operations have completed.
     pub(crate) fn run(&mut self, actor: &mut impl Actor) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(512);
         let mut buffer = vec![0; READ_BUFFER];
@@ -177,7 +181,7 @@ impl Net {
         Ok(())
     }
 
-    /// Reads all there is: the kernel tells of new bytes, not of those that were left.
+    /// Reads until the socket is drained. Edge-triggered events report only new bytes.
     fn read(
         &mut self,
         actor: &mut impl Actor,
@@ -208,7 +212,8 @@ impl Net {
                 input
             };
             if let Some(Some(connection)) = self.connections.get_mut(id) {
-                // Buffers that were needed once would need more memory than the machine has.
+                // Frees the buffer. Keeping the buffers of all connections would exceed the memory of the
+                // machine.
                 connection.input = if rest.is_empty() { Vec::new() } else { rest };
             }
             if length < buffer.len() && !to_end {

@@ -1,8 +1,8 @@
-//! Operations at a fixed rate, whether or not the server keeps up.
+//! Operations at a fixed rate, independent of the responses of the server.
 
 use crate::meter::nanoseconds;
 
-/// Says when the next operation has to begin.
+/// Computes the start times of operations.
 pub(crate) struct Pacer {
     /// Seconds between two operations.
     interval: f64,
@@ -15,12 +15,12 @@ impl Pacer {
         Self { interval: 1.0 / per_second, start: 0, count: 0 }
     }
 
-    /// The first operation is due now.
+    /// Starts the clock. The first operation is due immediately.
     pub(crate) fn start(&mut self, now: u64) {
         self.start = now;
     }
 
-    /// The number of the next operation and the time it was due at, if that is not in the future.
+    /// Returns the number and the due time of the next operation if it is due.
     pub(crate) fn due(&mut self, now: u64) -> Option<(usize, u64)> {
         let time = self.start + nanoseconds(self.interval * self.count as f64);
         (time <= now).then(|| {

@@ -1,6 +1,7 @@
-//! What events carry.
+//! The arguments of events.
 
-/// A JSON object of that many bytes. Its keys are sorted, so that a server may sort them again.
+/// Returns a JSON object of `length` bytes. The keys are sorted, so that servers which sort keys return the
+/// same bytes.
 pub(crate) fn event_argument(length: usize) -> String {
     let head = r#"{"from":"anna","read":false,"text":""#;
     let tail = r#"","time":1789456123}"#;

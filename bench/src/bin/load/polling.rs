@@ -1,4 +1,5 @@
-//! Clients over HTTP long-polling. Each has a connection for its polls and, if it has something to say, one for its posts.
+//! Clients over HTTP long-polling. Each has a connection for its polls and, if it sends events, one for its
+//! POSTs.
 
 use std::collections::VecDeque;
 
@@ -14,19 +15,19 @@ use crate::{
     payload::event_argument,
 };
 
-/// Handshakes that are under way at the same time.
+/// The number of concurrent handshakes.
 const AT_ONCE: usize = 64;
 const SETTLE: f64 = 0.3;
-/// Before memory is looked at.
+/// Seconds to wait before the memory is measured.
 const REST: f64 = 1.0;
-/// Between the packets of a poll.
+/// The separator between packets in the body of a poll.
 const SEPARATOR: char = '\x1e';
 const UNUSED: usize = usize::MAX;
 
-/// Echoes, or only polls that stay pending while the server's memory is looked at.
+/// Clients that echo events, or that only keep a poll pending while the server's memory is measured.
 pub(crate) struct Polling {
     clients: Vec<Client>,
-    /// Client of each connection.
+    /// The client of each connection.
     owners: Vec<usize>,
     wanted: usize,
     ready: usize,
@@ -53,15 +54,15 @@ struct Client {
     sid: String,
     poll: usize,
     post: usize,
-    /// The requests of each round.
+    /// The request of a poll. `say` is the request of a POST with an event.
     get: Vec<u8>,
     say: Vec<u8>,
-    /// When events began, or should have begun, that were not sent yet.
+    /// Start times, or due times, of events that have not been sent yet.
     waiting: VecDeque<u64>,
-    /// When the one began whose echo is to come.
+    /// The start time of the event whose echo is pending.
     in_flight: Option<u64>,
     posting: bool,
-    /// The server has pinged; the next post answers.
+    /// The server has sent a ping. The next POST contains the pong.
     pinged: bool,
 }
 
@@ -98,7 +99,7 @@ impl Polling {
         }
     }
 
-    /// Until the first poll is pending, all goes over one connection.
+    /// Advances the handshake. All its requests use one connection, until the first poll is pending.
     fn handshake(&mut self, net: &mut Net, id: usize, body: &str) -> anyhow::Result<()> {
         let number = self.owners[id];
         let client = &mut self.clients[number];

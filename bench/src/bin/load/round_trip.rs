@@ -1,4 +1,4 @@
-//! Scenarios in which a client asks and the server answers: events, attachments, acknowledgements, rooms.
+//! Request-response scenarios with events, attachments, acknowledgements and rooms.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ use bench::{
 
 use crate::{net::Net, pace::Pacer, payload::event_argument, sockets::Scenario};
 
-/// Sockets that join and leave the same room.
+/// The number of sockets that join and leave the same room.
 const SOCKETS_IN_A_ROOM: usize = 10;
 const ATTACHMENT: usize = 1024;
 
-/// A request, ready to be sent, and the messages that have to come back.
+/// A prepared request and the expected messages.
 struct Call {
     request: Vec<u8>,
     answers: Vec<(u8, Vec<u8>)>,
@@ -32,9 +32,9 @@ impl Call {
     }
 }
 
-/// Each socket makes its calls in turn, over and over.
+/// Sockets that repeat their calls in a loop.
 pub(crate) struct RoundTrips {
-    /// Socket `n` makes those of script `n` modulo the number of scripts.
+    /// Socket `n` repeats the calls of script `n % scripts.len()`.
     scripts: Vec<Vec<Call>>,
     sockets: Vec<Asker>,
     window: usize,
@@ -44,15 +44,15 @@ pub(crate) struct RoundTrips {
 
 #[derive(Default)]
 struct Asker {
-    /// When calls begin, or should have begun, that were not sent yet.
+    /// Start times, or due times, of calls that have not been sent yet.
     waiting: VecDeque<u64>,
-    /// When those began that were sent, in the order of their answers.
+    /// Start times of the calls in flight, in the order of their responses.
     in_flight: VecDeque<u64>,
-    /// The call to be sent next.
+    /// The index of the next call to send.
     next: usize,
-    /// The call to be answered next.
+    /// The index of the call whose response is expected next.
     expected: usize,
-    /// Which of its answers.
+    /// The index of the expected message within that response.
     part: usize,
 }
 
@@ -107,7 +107,8 @@ fn join_and_leave(room: usize) -> Vec<Call> {
     vec![call(0, "join"), call(1, "leave")]
 }
 
-/// An acknowledgement without arguments may have a `null`: so `socketioxide` writes what is nothing in Rust.
+/// Compares messages. An acknowledgement without arguments may contain `null`, which is how `socketioxide`
+/// serializes `()`.
 fn is_answer(got: &[u8], expected: &[u8]) -> bool {
     got == expected
         || expected.strip_suffix(b"[]").is_some_and(|head| got.strip_prefix(head) == Some(b"[null]"))

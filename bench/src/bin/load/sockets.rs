@@ -1,4 +1,4 @@
-//! Socket.IO clients over WebSocket: brings up any number of them, then lets a [`Scenario`] play.
+//! Socket.IO clients over WebSocket. Connects any number of them, then runs a [`Scenario`].
 
 use anyhow::{bail, ensure};
 use bench::{
@@ -11,48 +11,48 @@ use crate::{
     net::{Actor, Net},
 };
 
-/// Handshakes that are under way at the same time.
+/// The number of concurrent handshakes.
 const AT_ONCE: usize = 64;
-/// Nanoseconds between the last handshake and the load.
+/// Nanoseconds between the last handshake and the start of the load.
 const SETTLE: u64 = 300_000_000;
 
-/// The name of a room besides that of all.
+/// Returns the name of a room other than the shared one.
 pub(crate) fn own_room(number: usize) -> String {
     format!("own-{number}")
 }
 
-/// What is done with the sockets when all of them are connected.
+/// The behavior of the sockets after all of them are connected.
 pub(crate) trait Scenario {
-    /// All sockets are connected.
+    /// Called when all sockets are connected.
     fn start(&mut self, net: &mut Net) -> anyhow::Result<()>;
 
-    /// A message has come, other than a ping.
+    /// Called for each message except pings.
     fn message(&mut self, net: &mut Net, socket: usize, opcode: u8, payload: &[u8]) -> anyhow::Result<()>;
 
-    /// All messages of one read were handed over: the time to send.
+    /// Called after all messages of one read, so that responses can be sent together.
     fn read_all(&mut self, net: &mut Net, socket: usize);
 
-    /// Called once in each turn of the loop.
+    /// Called once per turn of the event loop.
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()>;
 
-    /// Whether everything was answered; see [`Actor::has_all`].
+    /// Returns `true` if every operation has completed. See [`Actor::has_all`].
     fn has_all(&self) -> bool {
         true
     }
 
-    /// The server has closed a connection.
+    /// Called when the server has closed a connection.
     fn closed(&mut self, _net: &mut Net, socket: usize) -> anyhow::Result<()> {
         bail!("the server closed socket {socket}")
     }
 }
 
-/// All clients of a run. The number of a socket is that of its connection.
+/// All clients of a run. The number of a socket is the id of its connection.
 pub(crate) struct Sockets<S> {
     scenario: S,
     wanted: usize,
-    /// Sockets from this number on join a room besides that of all.
+    /// Sockets from this number on join a second room.
     joins_from: usize,
-    /// How many rooms these are, if each is not to have one alone.
+    /// The number of second rooms. With `usize::MAX`, each socket has a room of its own.
     rooms: usize,
     states: Vec<State>,
     ready: usize,
@@ -64,13 +64,13 @@ pub(crate) struct Sockets<S> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// Waits for the TCP connection, then for the answer to the upgrade.
+    /// Waits for the TCP connection, then for the response to the WebSocket handshake.
     Upgrading,
     /// Waits for the open packet.
     Opening,
-    /// Waits for the namespace.
+    /// Waits for the CONNECT packet.
     Connecting,
-    /// Waits for the acknowledgement that it is in its other room.
+    /// Waits for the acknowledgement of joining the second room.
     Joining,
     Ready,
 }
@@ -155,7 +155,7 @@ impl<S: Scenario> Actor for Sockets<S> {
                     frame::write_masked(&mut pong, PONG, payload);
                     net.send(id, &pong);
                 }
-                // The connection is closed next.
+                // The server closes the connection next.
                 CLOSE => {}
                 opcode => bail!("socket {id} got a frame with opcode {opcode}"),
             }

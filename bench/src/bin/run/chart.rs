@@ -1,28 +1,29 @@
-//! The results as a picture: for each scenario a bar for each peer.
+//! A bar chart of the results, with one bar per scenario and peer.
 
 use std::fmt::Write as _;
 
 use crate::{results::Results, scenarios::Group, statistics::short};
 
 const WIDTH: f64 = 760.0;
-/// Where the bars begin; left of it stands what they are.
+/// The left edge of the bars. The labels are to the left of it.
 const LEFT: f64 = 290.0;
-/// The longest bar, so that its figure fits behind it.
+/// The length of the longest bar, which leaves room for its figure.
 const LONGEST: f64 = 400.0;
 const BAR: f64 = 13.0;
 const GAP: f64 = 14.0;
-/// Colours that can be told apart on white and on black, by people who see no red too.
+/// Colors that are distinguishable on white and on black, including for people with red-green color
+/// blindness.
 const COLOURS: [&str; 6] = ["#1f8fd6", "#e08214", "#7f9c3b", "#9a9a9a", "#b565a7", "#c8503c"];
 
-/// Bars of the same scenario.
+/// The bars of one scenario.
 struct Rows {
     title: String,
     subtitle: String,
-    /// For each peer.
+    /// One value per peer.
     values: Vec<Option<f64>>,
 }
 
-/// The picture of the costs.
+/// Returns the chart of the CPU costs as SVG.
 pub(crate) fn svg(results: &Results) -> String {
     let names: Vec<&str> = results.peers.iter().map(|(name, _)| name.as_str()).collect();
     let rows: Vec<Rows> = results
@@ -42,7 +43,7 @@ pub(crate) fn svg(results: &Results) -> String {
     draw("CPU time of the server for one operation, in µs (shorter is better)", &names, &rows, &footer)
 }
 
-/// Draws bars whose lengths are relative to the longest of the same scenario.
+/// Draws the bars. Lengths are relative to the longest bar of the same scenario.
 fn draw(title: &str, names: &[&str], rows: &[Rows], footer: &str) -> String {
     let mut body = String::new();
     text(&mut body, 0.0, 20.0, "title", title);

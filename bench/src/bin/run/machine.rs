@@ -1,4 +1,4 @@
-//! The machine that everything runs on.
+//! Properties of the machine that runs the benchmark.
 
 use std::{
     fs, thread,
@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-/// What a result has to be read with.
+/// The context in which a result has to be interpreted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -33,13 +33,13 @@ impl Machine {
     }
 }
 
-/// Cores that are busy, over a tenth of a second.
+/// Returns the number of busy cores, measured over a tenth of a second.
 fn busy_cores() -> f64 {
     let ticks = || {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let line = stat.lines().next().unwrap_or_default();
         let fields = line.split_whitespace().skip(1).map(|field| field.parse::<f64>().unwrap_or(0.0));
-        // All but idle and waiting.
+        // Fields 3 and 4 are idle and I/O wait.
         fields.take(7).enumerate().filter(|(n, _)| !matches!(n, 3 | 4)).map(|(_, ticks)| ticks).sum::<f64>()
     };
     let before = ticks();
@@ -47,7 +47,7 @@ fn busy_cores() -> f64 {
     (ticks() - before) / 10.0
 }
 
-/// Waits until others leave the machine alone, or until that takes too long.
+/// Waits until other processes leave the machine idle, at most for `longest`.
 pub(crate) fn wait_for_quiet(longest: Duration) {
     let end = Instant::now() + longest;
     while busy_cores() > 0.3 && Instant::now() < end {

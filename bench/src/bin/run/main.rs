@@ -1,4 +1,4 @@
-//! Runs the scenarios against the peers in rounds, and writes what was measured: `run --help`.
+//! Runs the scenarios against the peers in rounds and writes the results. See `run --help`.
 
 mod chart;
 mod machine;
@@ -27,9 +27,9 @@ use crate::{
     scenarios::Scenario,
 };
 
-/// With more CPU time of others than this, in cores, a run is made again.
+/// A run is repeated if other processes use more CPU time than this, in cores.
 const DISTURBED: f64 = 0.35;
-/// How long to wait for others to finish before a run.
+/// The time to wait for other processes to become idle before a run.
 const QUIET_WAIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all runs were good.
+/// Returns `true` if all runs succeeded.
 fn run() -> anyhow::Result<bool> {
     let Some(options) = Options::from_args()? else { return Ok(true) };
     if let Some(file) = &options.render {
@@ -60,7 +60,7 @@ fn run() -> anyhow::Result<bool> {
     for round in 0..options.rounds {
         for scenario in scenarios.iter().filter(|scenario| round < scenario.rounds) {
             for turn in 0..peers.len() {
-                // Nobody is always the first, or always after the same one.
+                // The order rotates, so that no peer is always the first.
                 let peer = &peers[(turn + round) % peers.len()];
                 if !peer.plays(scenario) {
                     continue;
@@ -77,7 +77,7 @@ fn run() -> anyhow::Result<bool> {
     Ok(results.runs.iter().all(|run| run.error.is_none()))
 }
 
-/// The run that others disturbed least; the first that they left alone is taken at once.
+/// Returns the first undisturbed run, or else the run that other processes disturbed least.
 fn best_of(options: &Options, peer: &Peer, scenario: &Scenario, round: usize) -> Run {
     let mut best: Option<Run> = None;
     for _ in 0..options.attempts {

@@ -28,34 +28,34 @@ usage: bench/run.sh [OPTION...]
   --list               prints the names of all scenarios
 ";
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) scenarios: Vec<String>,
     pub(crate) peers: Vec<String>,
-    /// Names and commands.
+    /// The names and commands of additional peers.
     pub(crate) more_peers: Vec<(String, String)>,
     pub(crate) seconds: f64,
     pub(crate) wait: f64,
     pub(crate) server_core: usize,
     pub(crate) load_core: usize,
     pub(crate) out: PathBuf,
-    /// Results to be written again as tables and a picture, instead of a run.
+    /// A results file to render again as tables and a chart, instead of running anything.
     pub(crate) render: Option<PathBuf>,
-    /// How many times a run is made that others disturb.
+    /// The maximum number of attempts for a disturbed run.
     pub(crate) attempts: usize,
-    /// Descriptors that each process may have.
+    /// The limit of file descriptors per process.
     pub(crate) descriptors: usize,
-    /// Where the executables are.
+    /// The directory of the executables.
     pub(crate) bin: PathBuf,
     /// The directory `bench`.
     pub(crate) home: PathBuf,
 }
 
 impl Options {
-    /// Reads the command line; `None` if all it asked for was text.
+    /// Parses the command line. Returns `None` if it only requested output such as the help text.
     pub(crate) fn from_args() -> anyhow::Result<Option<Self>> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf();
         let bin = env::current_exe()?.parent().context("the directory of this program")?.to_path_buf();

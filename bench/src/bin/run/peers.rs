@@ -1,4 +1,4 @@
-//! The servers that are compared.
+//! The servers under comparison.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,17 +6,17 @@ use anyhow::bail;
 
 use crate::{options::Options, scenarios::Scenario};
 
-/// Name of the server of this repository: all others are compared with it.
+/// The name of the server of this repository, which is the baseline of all ratios.
 pub(crate) const OURS: &str = "socketio";
-/// Name of what is no server but a limit.
+/// The name of the minimal server, which serves as a lower bound.
 pub(crate) const FLOOR: &str = "floor";
 
-/// A server.
+/// A server under test.
 pub(crate) struct Peer {
     pub(crate) name: String,
-    /// Which one it is exactly.
+    /// The exact version.
     pub(crate) version: String,
-    /// The program and its arguments. Must be the server itself, not something that starts it.
+    /// The program and its arguments. The program must be the server itself, not a launcher.
     pub(crate) command: Vec<String>,
 }
 
@@ -25,14 +25,14 @@ impl Peer {
         Self { name: name.into(), version, command: vec![program.to_string_lossy().into()] }
     }
 
-    /// Whether a scenario says anything about this peer.
+    /// Returns `true` if the scenario is meaningful for this peer.
     pub(crate) fn plays(&self, scenario: &Scenario) -> bool {
         // The floor has one thread and one room.
         self.name != FLOOR || !(scenario.on_all_cores || scenario.job.rooms > 0)
     }
 }
 
-/// All that were asked for and can be started.
+/// Returns all selected peers that can be started.
 pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Peer>> {
     let own =
         Peer::new(OURS, format!("this repository, {}", revision(options)), &options.bin.join("bench-server"));

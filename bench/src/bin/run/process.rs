@@ -1,4 +1,4 @@
-//! Processes that are measured, and the one that measures.
+//! The processes of the servers and of the load generator.
 
 use std::{
     io::Read as _,
@@ -15,17 +15,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::options::Options;
 
 const NICE: &str = "-15";
-/// Raises the priority if that is permitted, also that of the group that the kernel makes of a session, and becomes the
-/// command: the process stays the same.
+/// Raises the priority of the process and of its autogroup, if permitted, then replaces the shell with the
+/// command. The process id stays the same.
 const BECOME: &str = r#"{ echo "$NICE" > /proc/self/autogroup; } 2>/dev/null; exec nice -n "$NICE" "$@" "#;
 
-/// What 19,000 connections take, if a server keeps a tenth of them for other things.
+/// Enough for 19,000 connections to a server that reserves a tenth of its descriptors.
 const DESCRIPTORS: u64 = 24_000;
 
-/// Raises the limit of descriptors for all processes that are started, and returns it.
+/// Raises the descriptor limit for all child processes and returns the new limit.
 pub(crate) fn raise_descriptors() -> anyhow::Result<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // Beyond the hard limit only with the privilege.
+    // Raising the hard limit requires a privilege.
     if hard < DESCRIPTORS && setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS).is_ok() {
         return Ok(usize::try_from(DESCRIPTORS)?);
     }
@@ -33,7 +33,7 @@ pub(crate) fn raise_descriptors() -> anyhow::Result<usize> {
     Ok(usize::try_from(hard)?)
 }
 
-/// A command on its cores, of high priority, that ends with this program.
+/// Returns a command that is pinned to cores, has a high priority, and ends with this program.
 fn command(cores: &str, command: &[String]) -> Command {
     let mut with_all = Command::new("setsid");
     with_all.args(["setpriv", "--pdeathsig", "KILL", "sh", "-c", BECOME, "sh", "taskset", "-c", cores]);
@@ -41,7 +41,7 @@ fn command(cores: &str, command: &[String]) -> Command {
     with_all
 }
 
-/// A server that listens, until this is dropped.
+/// A running server, which is killed on drop.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
@@ -49,7 +49,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(options: &Options, server: &[String], on_all_cores: bool) -> anyhow::Result<Self> {
-        // Free a moment ago, and nobody else is on this address.
+        // The port was free a moment ago, and no other process binds to this address.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let cores = if on_all_cores {
             format!("{},{}", options.server_core, options.load_core)
@@ -81,7 +81,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that has ended by itself needs neither.
+        // An error means that the server has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What was measured, all of it.
+//! The results of all runs.
 
 use std::{fs, path::Path, process::Command};
 
@@ -16,14 +16,14 @@ use crate::{
     table,
 };
 
-/// One server, one scenario, once.
+/// The result of one scenario with one server in one round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
     round: usize,
     scenario: String,
     peer: String,
     report: Option<Report>,
-    /// A wrong answer, or none.
+    /// The error if the run failed, for example because of a wrong response.
     pub(crate) error: Option<String>,
 }
 
@@ -41,12 +41,12 @@ impl Run {
         Self { round, scenario: scenario.name.clone(), peer: peer.name.clone(), report, error }
     }
 
-    /// CPU time that others took meanwhile, in cores.
+    /// Returns the CPU time that other processes used during the run, in cores.
     pub(crate) fn others(&self) -> f64 {
         self.report.as_ref().map_or(0.0, |report| report.other_cores)
     }
 
-    /// For those who watch.
+    /// Returns a line of progress output.
     pub(crate) fn line(&self) -> String {
         let name = format!("{:14} {:14}", self.scenario, self.peer);
         match (&self.report, &self.error) {
@@ -63,12 +63,12 @@ impl Run {
     }
 }
 
-/// Everything.
+/// All results of a benchmark.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) when: String,
     pub(crate) machine: Machine,
-    /// Names and versions.
+    /// The names and versions of the peers.
     pub(crate) peers: Vec<(String, String)>,
     pub(crate) seconds: f64,
     #[serde(skip)]
@@ -91,7 +91,7 @@ impl Results {
         }
     }
 
-    /// Those of an earlier time.
+    /// Reads the results of an earlier benchmark.
     pub(crate) fn read(file: &Path, mut scenarios: Vec<Scenario>) -> anyhow::Result<Self> {
         let mut results: Self =
             serde_json::from_str(&fs::read_to_string(file)?).context("results of `run`")?;
@@ -100,7 +100,7 @@ impl Results {
         Ok(results)
     }
 
-    /// The scenarios of a table.
+    /// Returns the scenarios of a table.
     pub(crate) fn of_group(&self, group: Group) -> impl Iterator<Item = &Scenario> {
         self.scenarios.iter().filter(move |scenario| scenario.group == group)
     }
@@ -112,7 +112,7 @@ impl Results {
             .filter_map(|run| Some((run.round, run.report.as_ref()?)))
     }
 
-    /// The median of all rounds.
+    /// Returns the median of a figure over all rounds.
     pub(crate) fn figure(
         &self,
         scenario: &str,
@@ -122,7 +122,7 @@ impl Results {
         median(self.reports(scenario, peer).filter_map(|(_, report)| metric(report)))
     }
 
-    /// How much more than with our server it is: the median of what it is in each round.
+    /// Returns the ratio of a peer's figure to ours, as the median of the ratios of all rounds.
     pub(crate) fn ratio(
         &self,
         scenario: &str,
@@ -136,7 +136,7 @@ impl Results {
         )
     }
 
-    /// Writes `<when>.json`, which has everything, `latest.md` and `chart.svg`.
+    /// Writes `<when>.json` with all results, `latest.md` and `chart.svg`.
     pub(crate) fn write(&self, options: &Options) -> anyhow::Result<()> {
         fs::create_dir_all(&options.out)?;
         fs::write(options.out.join(format!("{}.json", self.when)), serde_json::to_string_pretty(self)?)?;

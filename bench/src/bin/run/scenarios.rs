@@ -1,39 +1,39 @@
-//! What is measured.
+//! The scenarios of the benchmark.
 
 use anyhow::ensure;
 use bench::job::{Job, Kind};
 
 use crate::options::Options;
 
-/// The tables that results go to.
+/// The tables of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// CPU time of one operation, under full load.
+    /// The CPU time per operation under full load.
     Cost,
-    /// How long operations take, at a rate that is no full load for anyone.
+    /// The latency at a rate below the full load of every peer.
     Latency,
-    /// CPU time of one delivery, by the number of recipients.
+    /// The CPU time per delivery, depending on the number of recipients.
     FanOut,
-    /// CPU time of what changes rooms, by the number of sockets and rooms around.
+    /// The CPU time of room changes, depending on the number of sockets and rooms.
     Crowd,
-    /// One core and two.
+    /// Throughput with one core and with two.
     Cores,
-    /// Memory of connections and of pending polls.
+    /// The memory per connection and per pending poll.
     Memory,
 }
 
-/// One job, for every peer.
+/// A job that runs against every peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) group: Group,
-    /// What happens, and what counts as one operation.
+    /// A description that says what counts as one operation.
     pub(crate) what: String,
-    /// Without port and process.
+    /// The job, without port and process id.
     pub(crate) job: Job,
-    /// In how many rounds.
+    /// The number of rounds.
     pub(crate) rounds: usize,
-    /// Whether the server runs on both cores.
+    /// `true` if the server may use both cores.
     pub(crate) on_all_cores: bool,
     quick: bool,
 }
@@ -80,14 +80,15 @@ impl Scenario {
         self
     }
 
-    /// Whether it is made again when others disturb. They always take what a server leaves idle, which disturbs little.
+    /// Returns `true` if disturbed runs are repeated. In scenarios without full load, other processes always
+    /// use the idle time of the server's core, with little effect.
     pub(crate) fn is_repeated(&self) -> bool {
         let has_full_load = !matches!(self.job.kind, Kind::Disconnect | Kind::Memory | Kind::PollMemory);
         has_full_load && self.job.rate.is_none()
     }
 }
 
-/// Those that were asked for.
+/// Returns the selected scenarios.
 pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
     let mut scenarios = everything(options);
     let known: Vec<String> = scenarios.iter().map(|scenario| scenario.name.clone()).collect();
@@ -105,13 +106,13 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Scenario>> {
     Ok(scenarios)
 }
 
-/// Their names, one in each line.
+/// Returns the names and descriptions of the scenarios, one per line.
 pub(crate) fn list(options: &Options) -> String {
     let line = |scenario: &Scenario| format!("{:14} {}", scenario.name, scenario.what);
     everything(options).iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// All there are.
+/// Returns all scenarios.
 pub(crate) fn everything(options: &Options) -> Vec<Scenario> {
     let parts = [
         costs(options),
@@ -143,7 +144,7 @@ fn costs(options: &Options) -> Vec<Scenario> {
     ]
 }
 
-/// Rates that are no full load for the slowest of the peers.
+/// Returns the latency scenarios. Their rates are below the full load of the slowest peer.
 fn latencies(options: &Options) -> Vec<Scenario> {
     let at = |name: &str, rate: u32, what: &str, kind, connections| {
         let name = format!("latency-{name}");
@@ -173,8 +174,8 @@ fn fan_out(options: &Options) -> Vec<Scenario> {
     crowd_sizes(options).map(to).into()
 }
 
-/// Numbers of sockets. The largest leaves room for the clients that do something, and for servers which keep a tenth of
-/// their descriptors free.
+/// Returns the numbers of sockets. The largest leaves room for the active clients, and for servers that
+/// reserve a tenth of their descriptors.
 fn crowd_sizes(options: &Options) -> [usize; 5] {
     let places = options.descriptors / 10 * 9;
     [10, 100, 1000, 10_000, (places.saturating_sub(600) / 1000 * 1000).clamp(10_001, 19_000)]

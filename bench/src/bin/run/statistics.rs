@@ -1,6 +1,7 @@
-//! Of several rounds one figure.
+//! Statistics over the rounds.
 
-/// The middle value; the mean of the two in the middle of an even number. None of none.
+/// Returns the median, which is the mean of the two middle values for an even count. Returns `None` for no
+/// values.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -9,7 +10,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(if values.len() % 2 == 1 { upper } else { f64::midpoint(values[middle - 1], upper) })
 }
 
-/// Three digits that matter, and a suffix for thousands and more.
+/// Formats a value with three significant digits and a suffix for thousands and above.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         1e7.. => format!("{:.1}M", value / 1e6),

@@ -11,7 +11,7 @@ use crate::{
     statistics::short,
 };
 
-/// What the load generator notes under these names, and when.
+/// The figures that the load generator reports, and the state in which each was measured.
 const MEMORY: [(&str, &str); 5] = [
     ("idle", "connected"),
     ("echoed", "after an echo on each"),
@@ -20,7 +20,7 @@ const MEMORY: [(&str, &str); 5] = [
     ("poll", "pending"),
 ];
 
-/// All tables that there are figures for.
+/// Returns all tables for which there are figures.
 pub(crate) fn markdown(results: &Results) -> String {
     let machine = &results.machine;
     let mut out = format!(
@@ -37,7 +37,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     table(&mut out, results, Group::Cost, "Operations in a second, server on one core", &|scenario, peer| {
         let rate = results.figure(&scenario.name, peer, |report| Some(report.rate()))?;
         let busy = results.figure(&scenario.name, peer, |report| Some(report.server_cores))?;
-        // The load generator is the limit then, or the client that waits for its answer.
+        // The bottleneck is then the load generator, or the client that waits for the response.
         let idle = if busy < 0.8 { format!(" [{:.0} %]", busy * 100.0) } else { String::new() };
         Some(format!("{}{idle}", short(rate)))
     });
@@ -78,7 +78,7 @@ fn with_ratio(
     }
 }
 
-/// A row for each scenario of a group.
+/// Writes a table with one row per scenario of a group.
 fn table(
     out: &mut String,
     results: &Results,
@@ -93,7 +93,7 @@ fn table(
     write_table(out, results, title, results.of_group(group).map(row).collect());
 }
 
-/// A row for each look at the memory.
+/// Writes a table with one row per memory measurement.
 fn memory(out: &mut String, results: &Results) {
     let mut rows = Vec::new();
     for scenario in results.of_group(Group::Memory) {
@@ -107,7 +107,7 @@ fn memory(out: &mut String, results: &Results) {
     write_table(out, results, "Memory of the server for one client, in bytes", rows);
 }
 
-/// Rows of two words and a cell for each peer; those without any figure are left out.
+/// Writes a table whose rows have two labels and a cell per peer. Rows without any figure are omitted.
 fn write_table(out: &mut String, results: &Results, title: &str, mut rows: Vec<Vec<String>>) {
     rows.retain(|row| row.iter().skip(2).any(|cell| !cell.is_empty()));
     if rows.is_empty() {
@@ -125,7 +125,7 @@ fn write_table(out: &mut String, results: &Results, title: &str, mut rows: Vec<V
     }
 }
 
-/// The order of what is published is a promise that not all servers make.
+/// Reports deliveries out of order. Not all servers guarantee the order of publications.
 fn overtaken(out: &mut String, results: &Results) {
     for scenario in &results.scenarios {
         for (peer, _) in &results.peers {

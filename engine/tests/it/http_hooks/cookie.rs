@@ -1,4 +1,4 @@
-//! Who gets the cookie of a session.
+//! The session cookie and the responses that set it.
 
 use engineio::{Cookie, EngineConfig, SameSite};
 use http::HeaderValue;

@@ -1,4 +1,4 @@
-//! Which pages may connect, and what browsers are told.
+//! Origin checks and CORS headers.
 
 use engineio::{Cors, EngineConfig};
 
@@ -120,7 +120,8 @@ async fn any_origin_is_let_in_when_it_is_written_out() {
     }
 }
 
-/// What a page loads without a script, such as an image or a script (JSONP), has no `Origin`.
+/// Resources that a page loads without a script, such as images and JSONP scripts, are requested without
+/// `Origin`.
 #[tokio::test]
 async fn what_other_pages_load_opens_no_session() {
     let jsonp = format!("{POLLING}&j=0");
@@ -132,7 +133,7 @@ async fn what_other_pages_load_opens_no_session() {
                 assert_eq!((answer.status, &*answer.body), (403, REFUSED), "{query} {site}");
                 assert_eq!(answer.header("vary"), vary);
             }
-            // With an origin, that decides.
+            // If `Origin` is present, it takes precedence.
             let named = [("sec-fetch-site", site), ("origin", OWN)];
             assert_eq!(ask(&engine, "GET", &jsonp, &named).await.status, 200);
         }

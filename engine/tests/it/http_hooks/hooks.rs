@@ -1,4 +1,4 @@
-//! What the application's functions see, and what they change.
+//! The hooks of the application, what they receive and what they can change.
 
 use std::sync::Arc;
 

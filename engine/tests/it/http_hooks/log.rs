@@ -1,4 +1,4 @@
-//! What the operator is told of refused origins.
+//! Log messages about rejected origins.
 
 use std::{
     fmt::{self, Write as _},
@@ -15,7 +15,7 @@ use tracing::{
 
 use super::rig::{POLLING, ask, engine};
 
-/// Keeps the warnings, one text each.
+/// Collects warnings as text.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -63,7 +63,7 @@ async fn a_refused_origin_is_logged_with_the_setting_that_would_allow_it() {
     assert!(warnings[0].len() < 500, "{}", warnings[0]);
 }
 
-/// What the log says can be pasted, and then lets the client in.
+/// The setting suggested by the log can be pasted and then allows the client.
 #[tokio::test]
 async fn the_setting_that_is_advised_works() {
     for (origin, advice) in [

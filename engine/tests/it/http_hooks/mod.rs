@@ -1,4 +1,4 @@
-//! What surrounds every request: origins, hooks, headers and cookies, on every transport.
+//! Origins, hooks, headers and cookies on every transport.
 
 mod cookie;
 mod cors;

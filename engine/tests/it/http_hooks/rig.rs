@@ -1,4 +1,4 @@
-//! An engine that is asked without a network, and requests in short.
+//! An engine that is called without a network, and helpers that build requests.
 #![expect(clippy::unwrap_used, reason = "a test fails where its answer is not what it expects")]
 
 use std::{sync::Arc, task::Context};
@@ -31,7 +31,8 @@ pub(crate) fn engine(config: EngineConfig) -> Engine<Quiet> {
 pub(crate) const POLLING: &str = "EIO=4&transport=polling";
 pub(crate) const WEBSOCKET: &str = "EIO=4&transport=websocket";
 
-/// A request to `server.example` with these headers; those of a WebSocket handshake are added where they belong.
+/// Builds a request to `server.example` with these headers. WebSocket requests get the headers of the
+/// handshake as well.
 pub(crate) fn request(method: &str, query: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
     let mut request = Request::builder()
         .method(method)
@@ -69,19 +70,19 @@ impl HttpResponse {
         }
     }
 
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    /// The only value of a header, if it is there.
+    /// Returns the only value of a header, if present.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let values = self.all(name);
         assert!(values.len() < 2, "{name}: {values:?}");
         values.first().copied()
     }
 
-    /// The id that an open packet in the body gives.
+    /// Returns the session id from the open packet in the body.
     pub(crate) fn sid(&self) -> &str {
         assert_eq!(self.status, 200, "{self:?}");
         self.body.split('"').nth(3).unwrap()
@@ -97,7 +98,7 @@ pub(crate) async fn ask(
     HttpResponse::of(engine.handle(request(method, query, headers)).await).await
 }
 
-/// The query of an open polling session, after `transport`.
+/// Opens a polling session. Returns its query parameters, to be appended after `transport`.
 pub(crate) async fn session(engine: &Engine<Quiet>) -> String {
     format!("&sid={}", ask(engine, "GET", POLLING, &[]).await.sid())
 }

@@ -1,4 +1,4 @@
-//! The application under test: an echo with a few commands.
+//! The application under test, an echo with a few commands.
 
 use std::{
     sync::{
@@ -12,16 +12,17 @@ use engineio::{Application, CloseReason, Connection, Frame, HandshakeRequest, Me
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-/// Sends every message back, except: `close` closes the session, `burst 3` sends `0`, `1` and `2`, `pause` makes
-/// all sessions stop taking messages until [`Gate::open`], `work` stops its session until the task goes on with it,
-/// `hang` makes its session one of which something runs for ever,
-/// `known` makes its session one that is established, and `panic` panics. In the query string, `greet` is sent
-/// at once, `reflect` sends what is known of the request, `unknown` makes its session one that is not established, and
-/// `panic` panics.
+/// Echoes every message, except for these commands. `close` closes the session, `burst 3` sends `0`, `1` and
+/// `2`, `pause` makes all sessions stop accepting messages until [`Latch::open`], `work` pauses the session
+/// until its task continues it, `hang` leaves the session with a task that never completes, `known` marks the
+/// session as established, and `panic` panics.
+///
+/// In the query string, `greet` sends a message immediately, `reflect` sends the information about the
+/// request, `unknown` marks the session as not established, and `panic` panics.
 pub(crate) struct Echo {
     sessions: mpsc::Sender<SessionHandle>,
     ends: mpsc::Sender<CloseReason>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<Latch>,
 }
 
 impl Echo {
@@ -32,16 +33,16 @@ impl Echo {
     }
 }
 
-/// Whether messages may be taken; and what the tasks of sessions have to do with it.
+/// Blocks the handling of messages, and holds the wakers of the blocked session tasks.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct Latch {
     closed: AtomicBool,
-    /// How often the tasks of sessions have run, at least.
+    /// A lower bound of the number of polls of session tasks.
     pub(crate) polls: AtomicUsize,
     wakers: Mutex<Vec<Waker>>,
 }
 
-impl Gate {
+impl Latch {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -57,7 +58,7 @@ impl Gate {
 pub(crate) struct EchoConnection {
     session: SessionHandle,
     ends: mpsc::Sender<CloseReason>,
-    gate: Arc<Gate>,
+    gate: Arc<Latch>,
     busy: bool,
     hangs: bool,
     known: bool,
@@ -108,7 +109,7 @@ impl Connection for EchoConnection {
             }
             Message::Binary(bytes) => Frame::binary(bytes.into_owned().into()),
         };
-        // A session that has ended needs no echo.
+        // The echo fails if the session has closed, which is fine.
         let _ = self.session.send(&[frame]);
     }
 

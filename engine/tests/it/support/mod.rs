@@ -1,4 +1,4 @@
-//! An echo server, and the clients for it, which can also be rude.
+//! An echo server, and clients that can violate the protocol.
 
 mod app;
 mod server;

@@ -1,4 +1,4 @@
-//! A server, and how to reach it.
+//! A server under test and the ways to connect to it.
 
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::app::{Echo, Gate};
+use super::app::{Echo, Latch};
 
-/// Where polls and POSTs need no service.
+/// The path at which polls and POSTs are handled without the service.
 pub(crate) const PATH: &str = "/engine.io/";
-/// How a client reaches the server.
+/// Opens a connection to the server.
 pub(crate) type Connect = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Stream> + Send>> + Send + Sync>;
-/// On a virtual clock, only a test that hangs lets so much time pass.
+/// Only a test that hangs lets this much virtual time pass.
 const VIRTUAL_PATIENCE: Duration = Duration::from_hours(1);
 
 pub(crate) struct Server {
@@ -36,7 +36,7 @@ enum Place {
         end: Option<oneshot::Sender<()>>,
         serving: Option<JoinHandle<io::Result<()>>>,
     },
-    /// The size of the buffers.
+    /// The size of the buffers in bytes.
     Memory(usize),
 }
 
@@ -49,12 +49,12 @@ impl Endpoint for Server {
 }
 
 impl Server {
-    /// Serves on a socket of this machine.
+    /// Serves on a loopback socket.
     pub(crate) async fn start(config: EngineConfig) -> Self {
         Self::listen(config, ListenConfig::default()).await
     }
 
-    /// Serves on a socket of this machine, with limits of its own.
+    /// Serves on a loopback socket with custom limits.
     pub(crate) async fn listen(config: EngineConfig, listen: ListenConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -94,7 +94,7 @@ impl Server {
         server
     }
 
-    /// Tells the accept loop to end, and gives it back.
+    /// Shuts down the accept loop and returns its task.
     pub(crate) fn shut_down(&mut self) -> JoinHandle<io::Result<()>> {
         match &mut self.place {
             Place::Socket { end, serving, .. } => {
@@ -105,7 +105,7 @@ impl Server {
         }
     }
 
-    /// What the accept loop counts.
+    /// Returns the counters of the accept loop.
     pub(crate) fn connections(&self) -> &Connections {
         match &self.place {
             Place::Socket { connections, .. } => connections,
@@ -120,12 +120,13 @@ impl Server {
         }
     }
 
-    /// Serves over memory: nothing waits for the kernel, so a virtual clock only advances when all is quiet.
+    /// Serves in-memory connections. Nothing waits for the kernel, so a virtual clock advances only when
+    /// every task is idle.
     pub(crate) fn in_memory(config: EngineConfig) -> Self {
         Self::with_buffers(config, 64 * 1024)
     }
 
-    /// Like [`in_memory`](Self::in_memory), with so many bytes at most on their way.
+    /// Like [`in_memory`](Self::in_memory), with buffers of `size` bytes.
     pub(crate) fn with_buffers(config: EngineConfig, size: usize) -> Self {
         Self::new(config, Place::Memory(size))
     }
@@ -152,22 +153,22 @@ impl Server {
         }
     }
 
-    pub(crate) fn gate(&self) -> Arc<Gate> {
+    pub(crate) fn gate(&self) -> Arc<Latch> {
         self.engine.application().gate.clone()
     }
 
-    /// The next session that has opened.
+    /// Returns the next session that opens.
     pub(crate) async fn session(&mut self) -> SessionHandle {
         let session = timeout(self.patience(), self.sessions.recv()).await;
         session.expect("a session in time").unwrap()
     }
 
-    /// Why the next session that ended did so.
+    /// Returns the close reason of the next session that closes.
     pub(crate) async fn end(&mut self) -> CloseReason {
         timeout(self.patience(), self.ends.recv()).await.expect("an end in time").unwrap()
     }
 
-    /// Whether no end was told that no test has asked for.
+    /// Returns `true` if no session closed that the test has not asked for.
     pub(crate) fn no_more_ends(&mut self) -> bool {
         self.ends.try_recv().is_err()
     }
@@ -180,12 +181,13 @@ impl Server {
     }
 }
 
-/// Uses a connection for requests.
+/// Wraps a stream in an HTTP client.
 pub(crate) fn http(stream: Stream) -> Http {
     Http::new(stream, PATH)
 }
 
-/// Waits until a poll is parked, or until the WebSocket has nothing left to write: the task of the session sleeps.
+/// Waits until a poll is pending or the WebSocket has nothing left to write, that is, until the session task
+/// is idle.
 pub(crate) async fn parked(session: &SessionHandle) {
     eventually(|| session.send_volatile(&[])).await;
 }

@@ -1,4 +1,5 @@
-//! A WebSocket client that sends any bytes, and an echo server for it on our own accept path.
+//! A WebSocket client that sends arbitrary bytes, and an echo server for it that uses the accept loop of this
+//! crate.
 
 use std::{sync::Arc, task::Context, time::Duration};
 
@@ -36,7 +37,7 @@ impl Connection for EchoConnection {
     fn closed(&mut self, _: CloseReason) {}
 }
 
-/// An echo server that takes messages of 32 MiB.
+/// Starts an echo server that accepts messages of 32 MiB. Returns its address.
 pub(crate) async fn serve(config: EngineConfig) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -50,7 +51,7 @@ pub(crate) async fn serve(config: EngineConfig) -> String {
     address
 }
 
-/// A whole text message: an Engine.IO message, whose type is `4`.
+/// Returns a text message in one frame. The Engine.IO packet type `4` is prepended.
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Vec<u8> {
     frame(FIN | TEXT, packet(text))
 }
@@ -59,7 +60,7 @@ pub(crate) fn packet(text: impl AsRef<[u8]>) -> Vec<u8> {
     [b"4", text.as_ref()].concat()
 }
 
-/// What the server sent.
+/// What the client received from the server.
 #[derive(PartialEq, Eq, Clone)]
 pub(crate) enum Got {
     Text(Vec<u8>),
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Got {
     }
 }
 
-/// The echo of a text.
+/// Returns the expected echo of a text.
 pub(crate) fn said(text: impl AsRef<[u8]>) -> Got {
     Got::Text(packet(text))
 }
@@ -97,7 +98,7 @@ pub(crate) fn pong(payload: impl AsRef<[u8]>) -> Got {
 
 pub(crate) struct Client {
     wire: Wire,
-    /// The server's answer to the offer.
+    /// The extensions that the server accepted.
     #[cfg_attr(not(feature = "compression"), allow(dead_code, reason = "nothing is offered"))]
     pub(crate) extensions: Option<String>,
 }
@@ -117,12 +118,12 @@ impl Client {
         client
     }
 
-    /// Writes, and looks away from a server that has closed.
+    /// Sends bytes, and ignores errors if the server has closed.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.wire.send(bytes).await;
     }
 
-    /// The next frame; every one of the server is whole.
+    /// Returns the next frame. The server never fragments its messages.
     pub(crate) async fn next(&mut self) -> Got {
         let Some((first, payload)) = self.wire.frame().await else { return Got::Eof };
         match first {
@@ -136,18 +137,19 @@ impl Client {
     }
 }
 
-/// How the bytes of a case are cut on their way.
+/// The segmentation of the bytes of a case.
 #[derive(Clone, Copy)]
 pub(crate) enum Cut {
-    /// Not at all: all with one write.
+    /// Everything in one write.
     Whole,
-    /// A write for each frame.
+    /// One write per frame.
     Frames,
-    /// So many bytes at a time.
+    /// Writes of this many bytes.
     Bytes(usize),
 }
 
-/// Sends the frames, then expects exactly what is said, and unless that closes the connection, an orderly end.
+/// Sends the frames and checks the received frames. If these do not close the connection, a normal closure
+/// must follow.
 pub(crate) async fn check(address: &str, name: &str, frames: &[Vec<u8>], cut: Cut, expected: &[Got]) {
     let mut client = Client::connect(address, None).await;
     let whole = frames.concat();

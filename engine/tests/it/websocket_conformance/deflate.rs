@@ -1,4 +1,5 @@
-//! Sections 12 and 13: compressed messages, against a zlib stream that goes on as those of clients do.
+//! Sections 12 and 13, compressed messages. The client keeps its zlib state between messages, as real clients
+//! do.
 
 use engineio::{EngineConfig, PerMessageDeflate};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
@@ -7,7 +8,7 @@ use super::client::{BINARY, CONTINUE, Client, FIN, Got, TEXT, frame, serve};
 
 const RSV1: u8 = 0x40;
 
-/// The two streams of a client.
+/// The compressor and the decompressor of a client.
 struct Streams {
     out: Compress,
     into: Decompress,
@@ -38,7 +39,7 @@ impl Streams {
 
     fn compress(&mut self, message: &[u8]) -> Vec<u8> {
         if message.is_empty() {
-            // zlib does not flush twice: RFC 7692, section 7.2.3.6.
+            // zlib does not flush twice, so the empty message is written by hand (RFC 7692, section 7.2.3.6).
             return vec![0];
         }
         if !self.out_takeover {
@@ -68,7 +69,7 @@ impl Streams {
     }
 }
 
-/// Texts like those of the suite: much alike, with something new in each.
+/// Returns texts like those of the suite, similar to each other but never equal.
 fn like_json(round: usize, len: usize) -> Vec<u8> {
     let words =
         (round..).map(|i| format!(r#"{{"id":{i},"name":"größe {}","ok":true}},"#, i.wrapping_mul(7919)));
@@ -102,7 +103,7 @@ async fn echoes(server: &str, offer: &str, rounds: usize) {
                 _ => (TEXT, like_json(round, size)),
             };
             let compressed = streams.compress(&message);
-            // In one frame, or in as many as the suite makes of it.
+            // The message is sent in one frame, or in as many as in the suite.
             let chunk = if round % 2 == 0 { usize::MAX } else { (size / 8).max(1) };
             let last = compressed.len().div_ceil(chunk).max(1) - 1;
             for (index, part) in compressed.chunks(chunk).enumerate() {

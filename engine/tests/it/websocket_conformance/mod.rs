@@ -1,7 +1,9 @@
-//! The cases of the Autobahn test suite, sections 1 to 7, 9, 10, 12 and 13, against our accept path.
+//! The cases of the Autobahn test suite, sections 1 to 7, 9, 10, 12 and 13, against the accept loop of this
+//! crate.
 //!
-//! The numbers are those of the suite. It echoes raw messages, while a text message of Engine.IO begins with its
-//! type; so each text here begins with `4`, and the empty text of the suite is `4` alone.
+//! The case numbers are those of the suite. The suite expects an echo of raw messages, but a text message of
+//! Engine.IO begins with its type. Each text here therefore begins with `4`, and the empty text of the suite
+//! is `4` alone.
 
 mod client;
 #[cfg(feature = "compression")]
@@ -92,7 +94,7 @@ async fn section_4_reserved_opcodes() {
     }
 }
 
-/// A name, what is sent, and what is answered.
+/// The name of a case, the frames to send, and the expected frames.
 type Case = (&'static str, Vec<Vec<u8>>, Vec<Got>);
 
 #[tokio::test]

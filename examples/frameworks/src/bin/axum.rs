@@ -1,4 +1,4 @@
-//! Beside the routes of axum.
+//! Socket.IO next to the routes of axum.
 
 use std::io;
 
@@ -12,7 +12,7 @@ async fn main() -> io::Result<()> {
     let io = Server::new().namespace(echo);
     let app = Router::new().route("/", get("axum")).route_service("/socket.io/", io);
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    // For long-polling; WebSockets have it anyway.
+    // Needed for long-polling only. The server sets it for WebSocket connections.
     let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
     axum::serve(listener, app).await
 }

@@ -1,4 +1,4 @@
-//! As a layer around a service, under an accept loop of one's own.
+//! Socket.IO as a layer around a hyper service, with a separate accept loop.
 
 use std::{convert::Infallible, io};
 
@@ -24,7 +24,7 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // For long-polling; WebSockets have it anyway.
+        // Needed for long-polling only. The server sets it for WebSocket connections.
         stream.set_nodelay(true)?;
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

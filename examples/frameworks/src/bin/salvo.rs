@@ -1,4 +1,4 @@
-//! As a layer ("hoop") of salvo, whose handlers get all other paths.
+//! Socket.IO as a layer ("hoop") of salvo. The handlers of salvo receive all other requests.
 
 use salvo::{Listener as _, Router, conn::TcpListener, handler, http::ReqBody, prelude::TowerLayerCompat};
 use socketio::{Namespace, Server};

@@ -1,4 +1,4 @@
-//! As a layer around the service that filters of warp make.
+//! Socket.IO as a layer around a service of warp filters.
 
 use std::io;
 
@@ -20,7 +20,7 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // For long-polling; WebSockets have it anyway.
+        // Needed for long-polling only. The server sets it for WebSocket connections.
         stream.set_nodelay(true)?;
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

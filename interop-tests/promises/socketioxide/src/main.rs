@@ -1,8 +1,9 @@
-//! The server of `promises/`, written with socketioxide as its own documentation does: what it does is told in
-//! `../README.md`.
+//! The server of `promises/`, written with socketioxide as in its documentation. `../README.md` documents its
+//! events.
 //!
-//! Handlers are registered first thing in the connect handler unless the test is about one that cannot do so, events are
-//! not lost in a full buffer, and all that is traced at the level `INFO` or above goes to the standard error.
+//! The connect handler registers handlers first, unless the test is about a hook that cannot do so. The
+//! buffers are large enough for all events, and everything that is traced at the level `INFO` or above goes
+//! to the standard error.
 
 use std::{
     io,
@@ -23,9 +24,9 @@ use socketioxide::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-/// What all sockets share.
+/// The state that all sockets share.
 struct Shared {
-    /// Nobody passes until it is opened, for good.
+    /// All handlers and hooks wait at the gate until it is opened. It is never closed again.
     gate: Semaphore,
     notes: Mutex<Vec<u32>>,
     outcomes: Mutex<Vec<String>>,
@@ -37,7 +38,7 @@ struct Shared {
 type App = Arc<Shared>;
 
 impl Shared {
-    /// Returns when the gate is open.
+    /// Waits until the gate is open.
     async fn opened(&self) {
         let _ = self.gate.acquire().await;
     }
@@ -47,7 +48,7 @@ impl Shared {
     }
 }
 
-/// A payload whose own code panics.
+/// A payload whose deserialization panics.
 struct Unreadable;
 
 impl<'de> Deserialize<'de> for Unreadable {
@@ -76,7 +77,7 @@ async fn main() -> io::Result<()> {
     io.ns("/", commands);
     io.ns("/quick", async |socket: SocketRef| socket.on("hello", hello));
     io.ns("/slow-connect", async |socket: SocketRef, State(app): State<App>| {
-        // What is fetched here is what the handlers work with.
+        // Represents data that the hook loads before it registers its handlers.
         app.opened().await;
         socket.on("hello", hello);
     });
@@ -170,7 +171,7 @@ async fn ask(socket: SocketRef, State(app): State<App>) {
     });
 }
 
-/// What a handler does that takes longer than its client stays.
+/// Continues after its client has left.
 async fn join_late(socket: SocketRef, State(app): State<App>, Data(room): Data<String>) {
     app.opened().await;
     socket.join(room);
@@ -178,7 +179,7 @@ async fn join_late(socket: SocketRef, State(app): State<App>, Data(room): Data<S
     app.concluded("late");
 }
 
-/// `namespace, room`: how many are there.
+/// `namespace, room`: returns the number of sockets in the room.
 async fn members(io: SocketIo, Data((namespace, room)): Data<(String, String)>, ack: AckSender) {
     let Some(all) = io.of(namespace) else { return };
     let Ok(sockets) = all.within(room).fetch_sockets().await;
@@ -190,7 +191,7 @@ async fn cast(io: SocketIo, Data(rooms): Data<Vec<String>>, ack: AckSender) {
     ack.send(&()).ok();
 }
 
-/// `tasks, events`: each task broadcasts so many.
+/// `tasks, events`: starts tasks that each broadcast this number of events.
 async fn storm(io: SocketIo, Data((tasks, events)): Data<(u32, u32)>) {
     for task in 0..tasks {
         let io = io.clone();

@@ -9,14 +9,14 @@ use crate::{
     value::{Value, values},
 };
 
-/// `event, arguments...`: the client's answer comes back as `ask-result`.
+/// `event, arguments...`: emits the acknowledgement of the client as `ask-result`.
 pub(crate) async fn ask(socket: Socket<State>, args: Args) -> Result<(), EventError> {
     let event: String = args.get(0)?;
     let answer: Args = socket.emit_with_ack(event, &args.skip(1)).await?;
     Ok(socket.emit("ask-result", &answer)?)
 }
 
-/// `milliseconds, event, arguments...`: the result is `null` and the answer, or `"timeout"`.
+/// `milliseconds, event, arguments...`: the result is `null` and the acknowledgement, or `"timeout"`.
 pub(crate) async fn ask_within(socket: Socket<State>, args: Args) -> Result<(), EventError> {
     let limit = Duration::from_millis(args.get(0)?);
     let event: String = args.get(1)?;

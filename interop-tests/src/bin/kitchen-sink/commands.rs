@@ -17,7 +17,7 @@ use crate::{
     value::{Value, values},
 };
 
-/// The largest answer that a client may ask for.
+/// The largest value that a client may request.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// Adds the commands to a namespace.
@@ -68,7 +68,7 @@ pub(crate) fn commands(namespace: Namespace<State>) -> Namespace<State> {
         .on("drop", async |socket, ()| socket.session().close())
 }
 
-/// Refuses one event, and hands on all others.
+/// Rejects the event `blocked` and passes all other events on.
 async fn unless_blocked(
     socket: Socket<State>,
     event: Event,
@@ -159,7 +159,7 @@ async fn ack_later(_: Socket<State>, args: Args) -> Result<Ack<Args>, DecodeErro
     Ok(Ack(args.skip(1)))
 }
 
-/// Ends the socket, or the whole connection if the first argument is `true`.
+/// Disconnects the socket, or closes the connection if the first argument is `true`.
 fn bye(socket: &Socket<State>, args: &Args) {
     if args.get(0).unwrap_or(false) {
         socket.close();

@@ -1,7 +1,8 @@
-//! The server that is checked from outside: one listener per profile, the same namespaces and commands on each.
+//! The server for tests from outside: one listener per profile, with the same namespaces and commands on
+//! each.
 //!
-//! `PORT=3500 HOST=127.0.0.1 PROFILES=main,fast kitchen-sink`; a profile listens on `PORT` plus its place in the
-//! list of all. When all listen, the line `ready` is printed.
+//! `PORT=3500 HOST=127.0.0.1 PROFILES=main,fast kitchen-sink`: a profile listens on `PORT` plus its index in
+//! the list of all profiles. The line `ready` is printed when all of them listen.
 #![expect(clippy::print_stdout, reason = "the lines tell who started the server that it may begin")]
 
 mod ask;

@@ -1,4 +1,4 @@
-//! The namespaces: who is admitted, and what happens on connection.
+//! The namespaces with their admissions and connect handlers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ pub(crate) fn server(config: ServerConfig) -> Server {
         .namespace(kept(Namespace::with_auth("/order", in_two_steps), &app).on_connect(in_order))
 }
 
-/// A namespace with all the commands, for those whom `admit` lets in.
+/// Returns a namespace with all the commands, with `admit` as its admission.
 fn commanded<F, Fut>(path: &str, app: &Arc<App>, admit: F) -> Namespace<State>
 where
     F: FnOnce(Handshake) -> Fut + Clone + Send + Sync + 'static,
@@ -84,7 +84,7 @@ async fn welcome(socket: Socket<State>) {
     }
 }
 
-/// The steps of admission that a socket has passed.
+/// The steps that a socket has passed: two of the admission, then the connect handler.
 type Steps = Vec<&'static str>;
 
 async fn first() -> Steps {

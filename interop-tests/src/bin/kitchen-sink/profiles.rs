@@ -1,4 +1,4 @@
-//! The configurations that are checked.
+//! The tested configurations.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use socketio::{
     ServerConfig, TransportKind,
 };
 
-/// The name and the configuration of a profile, if what it needs exists.
+/// A profile's name and its configuration. `None` marks a profile that this build cannot provide.
 type Profile = (&'static str, Option<fn() -> ServerConfig>);
 
 pub(crate) const ALL: [Profile; 8] = [

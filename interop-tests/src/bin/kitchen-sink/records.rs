@@ -1,4 +1,4 @@
-//! Why sockets ended, for those that were connected under a key.
+//! Records of the disconnect reasons of sockets, by a key that the client chooses.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -36,7 +36,7 @@ impl Records {
     }
 }
 
-/// The `key` of the auth object, or of the query.
+/// Returns the `key` of the auth object, or of the query.
 fn key(handshake: &Handshake) -> Option<String> {
     #[derive(Deserialize)]
     struct Auth {
@@ -48,7 +48,7 @@ fn key(handshake: &Handshake) -> Option<String> {
     }
 }
 
-/// Keeps a record of each socket's end, with the rooms that it is in when it begins.
+/// Records each disconnect, with the rooms that the socket is in while it is disconnecting.
 pub(crate) fn kept<D: Send + Sync + 'static>(namespace: Namespace<D>, app: &Arc<App>) -> Namespace<D> {
     let app = Arc::clone(app);
     namespace.on_disconnecting(move |socket, reason| app.records.keep(socket, reason))

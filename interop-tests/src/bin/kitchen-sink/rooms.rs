@@ -1,4 +1,4 @@
-//! Broadcasts whose recipients the client chooses.
+//! Broadcasts with recipients that the client chooses.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ struct Options {
     except: Vec<String>,
     volatile: bool,
     local: bool,
-    /// In milliseconds, for acknowledgements.
+    /// The timeout of acknowledgements in milliseconds.
     timeout: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ impl Options {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 enum Via {
-    /// The sender is left out.
+    /// Excludes the sender.
     Socket,
     #[default]
     Nsp,
@@ -65,7 +65,8 @@ pub(crate) struct Responses {
     responses: Vec<Value>,
 }
 
-/// `options, event, arguments...`: answers with the first argument of each acknowledgement, as Node does.
+/// `options, event, arguments...`: acknowledges with the first argument of each acknowledgement, as Node.js
+/// does.
 pub(crate) async fn cast_ack(socket: Socket<State>, args: Args) -> Result<Ack<Responses>, EventError> {
     let options: Options = args.get(0)?;
     let event: String = args.get(1)?;
@@ -85,7 +86,7 @@ fn in_rooms(socket: &Socket<State>, rooms: Vec<String>) -> BroadcastOperator {
     rooms.into_iter().fold(socket.namespace(), BroadcastOperator::to)
 }
 
-/// The ids of the sockets in any of the rooms, or of all.
+/// Returns the ids of the sockets in any of the rooms, or of all sockets if there are no rooms.
 pub(crate) async fn members(
     socket: Socket<State>,
     rooms: Vec<String>,
@@ -96,7 +97,7 @@ pub(crate) async fn members(
     Ok(Ack(ids))
 }
 
-/// `room, other`: all in the one join the other.
+/// `room, other`: all sockets in `room` join `other`.
 pub(crate) async fn room_join(
     socket: Socket<State>,
     (room, other): (String, String),
@@ -104,7 +105,7 @@ pub(crate) async fn room_join(
     Ok(socket.namespace().to(room).sockets_join([other])?)
 }
 
-/// `room, other`: all in the one leave the other.
+/// `room, other`: all sockets in `room` leave `other`.
 pub(crate) async fn room_leave(
     socket: Socket<State>,
     (room, other): (String, String),
@@ -112,10 +113,10 @@ pub(crate) async fn room_leave(
     Ok(socket.namespace().to(room).sockets_leave([other])?)
 }
 
-/// `room, close`: acknowledges, then disconnects all in the room, the sender too if it is there.
+/// `room, close`: acknowledges, then disconnects all sockets in the room, which may include the sender.
 pub(crate) async fn room_kick(socket: Socket<State>, args: Args) -> Result<(), EventError> {
     let (room, close): (String, bool) = (args.get(0)?, args.get(1).unwrap_or(false));
-    // What a handler returns is sent when it has ended, which a socket that has left could not be told.
+    // An acknowledgement is sent after the handler returns, so the sender must not be disconnected before.
     tokio::spawn(async move {
         sleep(Duration::from_millis(10)).await;
         socket.namespace().to(room).disconnect_sockets(close)

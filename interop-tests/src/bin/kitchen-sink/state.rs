@@ -1,4 +1,4 @@
-//! What the server keeps for all its sockets, and for each.
+//! The shared state of the server, and the data of each socket.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use socketio::Server;
 
 use crate::{records::Records, value::Value};
 
-/// What all sockets share.
+/// The state that all sockets share.
 pub(crate) struct App {
     pub(crate) server: Server,
     pub(crate) records: Records,
@@ -16,7 +16,7 @@ pub(crate) struct App {
 /// The data of one socket.
 pub(crate) struct State {
     pub(crate) app: Arc<App>,
-    /// The names of the events that came.
+    /// The names of the received events.
     pub(crate) heard: Mutex<Vec<String>>,
     pub(crate) log: Mutex<Vec<Value>>,
     pub(crate) data: Mutex<Value>,

@@ -1,4 +1,4 @@
-//! Any value that a client may send, binaries included.
+//! A value of any type that a client may send, binaries included.
 
 use std::fmt;
 
@@ -24,14 +24,14 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// The entry of an object.
+    /// Returns the value of this key if this is an object.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Self::Object(entries) = self else { return None };
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 }
 
-/// All arguments.
+/// Returns all arguments.
 pub(crate) fn values(args: &Args) -> Result<Vec<Value>, DecodeError> {
     (0..args.len()).map(|i| args.get(i)).collect()
 }

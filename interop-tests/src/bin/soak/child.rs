@@ -1,4 +1,4 @@
-//! The server's process: what it is told, and what the system knows of it.
+//! The server's process: the commands to it, and its statistics from the operating system.
 
 use std::{env, fs, net::SocketAddr, process::Stdio, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::{
 use crate::{Failure, serve::Policy};
 
 const PAGE: usize = 4096;
-/// What `docs/deployment.md` recommends, for the server that has this allocator.
+/// The configuration that `docs/deployment.md` recommends, for a server with this allocator.
 const JEMALLOC: &str = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache:false";
 
 pub(crate) struct Server {
-    // Ends with this.
+    // The process is killed when this is dropped.
     _process: Child,
     pub(crate) pid: u32,
     input: ChildStdin,
@@ -22,14 +22,14 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// What the server counts itself.
+/// The server's own counters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gauges {
     pub(crate) sessions: usize,
     pub(crate) sockets: usize,
     pub(crate) tasks: usize,
     pub(crate) live_bytes: usize,
-    /// The most there ever were.
+    /// The maximum of `live_bytes` since the start.
     pub(crate) peak_bytes: usize,
 }
 
@@ -51,7 +51,7 @@ impl Server {
         Ok(Self { _process: process, pid, input, output, address })
     }
 
-    /// Gives a command and waits for its answer.
+    /// Sends a command and waits for the response.
     pub(crate) async fn ask(&mut self, command: &str) -> Result<String, Failure> {
         self.input.write_all(format!("{command}\n").as_bytes()).await?;
         Ok(self.output.next_line().await?.ok_or("the server has ended")?)
@@ -66,7 +66,7 @@ impl Server {
         Ok(Gauges { sessions, sockets, tasks, live_bytes, peak_bytes })
     }
 
-    /// The time that it has computed.
+    /// Returns the CPU time of the process.
     pub(crate) fn cpu_time(&self) -> Result<Duration, Failure> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         let (_, fields) = stat.rsplit_once(") ").ok_or("stat")?;
@@ -79,14 +79,14 @@ impl Server {
     }
 }
 
-/// The resident memory of a process.
+/// Returns the resident memory of a process.
 pub(crate) fn resident(pid: u32) -> Result<usize, Failure> {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: usize = statm.split(' ').nth(1).ok_or("statm")?.parse()?;
     Ok(pages * PAGE)
 }
 
-/// What the kernel holds in the buffers of all TCP sockets of the machine.
+/// Returns the memory that the kernel uses for the buffers of all TCP sockets of the machine.
 pub(crate) fn kernel_buffers() -> Result<usize, Failure> {
     let sockstat = fs::read_to_string("/proc/net/sockstat")?;
     let tcp = sockstat.lines().find(|line| line.starts_with("TCP:")).ok_or("sockstat")?;

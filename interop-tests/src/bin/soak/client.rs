@@ -1,4 +1,4 @@
-//! Clients that cost little: a stream each, and as few bytes on it as the protocol wants.
+//! Clients with a low cost: each has one stream and sends as few bytes as the protocol permits.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::Failure;
 
-/// From so many connections on, the next come from another address: each has 28,000 ports.
+/// The number of connections per client address. An address has 28,000 ports.
 const PER_ADDRESS: usize = 4000;
 const RECEIVE_BUFFER: u32 = 64 * 1024;
 const UPGRADE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: soak\r\nConnection: Upgrade\r\n\
@@ -26,10 +26,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Opens a connection from an address that has a port for it.
+    /// Opens a connection from an address that has a free port.
     async fn connect(server: SocketAddr, number: usize) -> Result<Self, Failure> {
         let socket = TcpSocket::new_v4()?;
-        // The system would let it grow for some, and so decide how much a client takes that does not read.
+        // Prevents automatic growth of the buffer, which would vary how much a client that does not read
+        // receives.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let host = u8::try_from(2 + number / PER_ADDRESS)?;
         socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into())?;
@@ -103,7 +104,7 @@ impl Client {
         if read == 0 { Err("the server has closed the connection".into()) } else { Ok(()) }
     }
 
-    /// The next frame. Cancel-safe but for the frame itself.
+    /// Reads the next frame. A cancelled call may lose a part of the frame.
     pub(crate) async fn frame(&mut self) -> Result<String, Failure> {
         let head = self.take(2).await?;
         let len = match head[1] {
@@ -117,12 +118,12 @@ impl Client {
     /// Sends a short text packet.
     pub(crate) async fn send(&mut self, text: &str) -> Result<(), Failure> {
         let len = u8::try_from(text.len())?;
-        // The mask of zeros leaves the text as it is.
+        // A mask of zeros does not change the payload.
         let frame = [&[0x81, 0x80 | len, 0, 0, 0, 0], text.as_bytes()].concat();
         Ok(self.stream.write_all(&frame).await?)
     }
 
-    /// Reads so many bytes at a time, and nothing in between, until the connection ends.
+    /// Reads at most `bytes` after each pause, until the connection ends.
     pub(crate) async fn trickle(mut self, bytes: usize, pause: Duration) -> Result<(), Failure> {
         let mut buffer = vec![0; bytes];
         while self.stream.read(&mut buffer).await? > 0 {
@@ -131,7 +132,7 @@ impl Client {
         Ok(())
     }
 
-    /// Answers pings until the connection ends.
+    /// Responds to pings until the connection ends.
     pub(crate) async fn idle(mut self) -> Result<(), Failure> {
         loop {
             if self.frame().await? == "2" {

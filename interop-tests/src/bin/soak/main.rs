@@ -1,16 +1,18 @@
-//! Holds the server under load for a while and says what that cost: memory, descriptors, and the patience of others.
+//! Puts the server under load and reports the cost: memory, descriptors, and the latency of other clients.
 //!
-//! * `soak stalled [--clients 1000] [--rate 100] [--seconds 15] [--megabytes 100] [--each 10] [--policy disconnect]`: a
-//!   room gets broadcasts, that many in a second, without clients, with clients that read, and with clients that never do;
-//!   then so many megabytes as fast as there can be, with clients that never read; then each client is sent so many of its
-//!   own; then clients read so little that they never come to the end. A canary asks for echoes all the time.
-//! * `soak ramp [--connections 19000] [--polling]`: opens that many connections, closes them, and does it again.
+//! * `soak stalled [--clients 1000] [--rate 100] [--seconds 15] [--megabytes 100] [--each 10] [--policy
+//!   disconnect]`: broadcasts to a room at this rate per second without clients, with clients that read, and
+//!   with clients that never read. Then it broadcasts `--megabytes` at full speed to clients that never read,
+//!   and sends `--each` megabytes of separate messages to each client. The last clients read so slowly that
+//!   they never finish. A canary requests echoes all the time.
+//! * `soak ramp [--connections 19000] [--polling]`: opens this number of connections, closes them, and
+//!   repeats this.
 //!
-//! With the cargo feature `jemalloc`, `ramp` also demands that the resident memory comes back.
+//! With the cargo feature `jemalloc`, `ramp` also requires the resident memory to return to its start.
 //!
-//! The server runs in a process of its own (`soak serve`), so that what is measured is the server's alone. The soft
-//! limit of open files must be above the number of connections, for either process. A bound that does not hold ends
-//! the tool with status 1.
+//! The server runs in a separate process (`soak serve`), so the measurements exclude the clients. The soft
+//! limit of open files must be above the number of connections in both processes. If a bound is exceeded, the
+//! tool exits with status 1.
 #![expect(clippy::print_stdout, reason = "the report is for people, the lines of `serve` for its parent")]
 
 mod child;
@@ -27,13 +29,13 @@ use cap::Cap;
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Allocator;
 
-/// Counts what is live: the memory of a process says as much of its allocator as of its server.
+/// Counts live bytes. The memory of a process depends on its allocator as much as on the server.
 #[global_allocator]
 static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What stands on the command line after the name of the command.
+/// The command line arguments after the name of the command.
 struct Options(Vec<String>);
 
 impl Options {
@@ -55,7 +57,7 @@ impl Options {
     }
 }
 
-/// The bounds that do not hold.
+/// The bounds that were exceeded.
 #[derive(Default)]
 struct Verdict(Vec<String>);
 

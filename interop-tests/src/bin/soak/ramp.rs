@@ -1,4 +1,4 @@
-//! As many connections as there may be, twice.
+//! Opens and closes the maximum number of connections, twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,22 +15,23 @@ use crate::{
     serve::Policy,
 };
 
-/// How many connections are opened at once.
+/// The number of connections that are opened concurrently.
 const AT_ONCE: usize = 200;
-/// How long the server may take to notice that all have gone.
+/// The time in which the server must notice that all clients have disconnected.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What the server may hold more than at the start when all have gone: no more than the smallest tables, and buffers that
-/// threads keep.
+/// The permitted growth of live memory when all clients have disconnected: the smallest tables, and buffers
+/// that threads keep.
 const MAX_LEFT: usize = 256 << 10;
 
-/// How long the allocator may take to give memory back.
+/// The time in which the allocator must return memory.
 const SETTLING: Duration = Duration::from_secs(20);
 
-/// By how much the resident memory may differ between the ends of two ramps if the allocator gives none back.
+/// The permitted difference of resident memory between the ends of two ramps, if the allocator returns no
+/// memory.
 const NOISE: usize = 4 << 20;
 
-/// What the server has at one moment.
+/// The resources of the server at one moment.
 struct Inventory {
     gauges: Gauges,
     resident: usize,
@@ -57,7 +58,7 @@ impl Inventory {
 pub(crate) async fn run(connections: usize, polling: bool) -> Result<Verdict, Failure> {
     let mut server = Server::start(Policy::Disconnect).await?;
     let mut verdict = Verdict::default();
-    // What the server makes once for all is not counted.
+    // Warms up, which excludes one-time allocations of the server.
     ramp(&mut server, 100.min(connections), polling).await?;
     let start = Inventory::take(&mut server).await?;
     start.print("start");
@@ -104,7 +105,7 @@ pub(crate) async fn run(connections: usize, polling: bool) -> Result<Verdict, Fa
     Ok(verdict)
 }
 
-/// Opens so many connections, and closes them; says what the server had in between.
+/// Opens and closes this number of connections. Returns the inventory while all of them were open.
 async fn ramp(server: &mut Server, connections: usize, polling: bool) -> Result<Inventory, Failure> {
     let idle_tasks = server.gauges().await?.tasks;
     let gate = Arc::new(Semaphore::new(AT_ONCE));
@@ -130,7 +131,7 @@ async fn ramp(server: &mut Server, connections: usize, polling: bool) -> Result<
     }
     let inventory = Inventory::take(server).await?;
     clients.shutdown().await;
-    // The task of a session ends a moment after it.
+    // The task of a session ends shortly after the session.
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         let gauges = server.gauges().await?;

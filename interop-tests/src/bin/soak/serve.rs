@@ -1,4 +1,4 @@
-//! The server, and the few commands that its parent gives it by lines.
+//! The server, and the commands that its parent sends as lines.
 
 use std::{
     collections::BTreeMap,
@@ -25,19 +25,19 @@ use tokio::{
 use crate::{Failure, HEAP};
 
 const ROOM: &str = "room";
-/// If there are more broadcasts than that in a second, some leave at a stretch.
+/// The maximum number of batches per second. At higher rates, a batch has several broadcasts.
 const STRETCHES: u32 = 1000;
-/// How many messages are written before others have their turn.
+/// The number of messages between two yields to other tasks.
 const AT_A_STRETCH: usize = 64;
 
-/// What the server does with clients that do not take their messages.
+/// The policy for clients that do not read their messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// It disconnects them.
+    /// Disconnects them.
     Disconnect,
-    /// It drops the newest messages.
+    /// Drops the newest messages.
     DropNewest,
-    /// It drops the oldest messages.
+    /// Drops the oldest messages.
     DropOldest,
 }
 
@@ -71,20 +71,20 @@ impl Policy {
             Self::DropNewest => SlowConsumerPolicy::DropNewest,
             Self::DropOldest => SlowConsumerPolicy::DropOldest,
         };
-        // The defaults leave a tenth of the descriptors free; here all of them are to be used.
+        // The defaults reserve a tenth of the descriptors, which the ramp needs.
         ServerConfig::default()
             .engine(EngineConfig::default().slow_consumer(slow_consumer).max_sessions(100_000))
             .listen(ListenConfig::default().max_connections(100_000))
     }
 }
 
-/// Why sockets left, and how often; and when the last one did.
+/// The number of disconnects by reason, and the time of the last disconnect.
 type Reasons = Arc<Mutex<(BTreeMap<String, usize>, Option<Instant>)>>;
 
 /// The sockets in the room.
 type Members = Arc<Mutex<Vec<Socket>>>;
 
-/// Says its port, and then obeys until its input ends.
+/// Prints its port, then executes commands until the input ends.
 pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
     let (reasons, members) = (Reasons::default(), Members::default());
     let (noted, joined) = (reasons.clone(), members.clone());
@@ -100,7 +100,7 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
             *last = Some(Instant::now());
         });
     let io = Server::with_config(policy.config()).namespace(namespace);
-    // Clients may come before it is served.
+    // Clients may connect before the server accepts them.
     let listener = ListenConfig::default().bind((Ipv4Addr::LOCALHOST, 0)).await?;
     say(listener.local_addr()?.port());
     let serving = tokio::spawn(io.clone().serve(listener));
@@ -118,7 +118,7 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
                 HEAP.allocated(),
                 HEAP.max_allocated(),
             )),
-            // The milliseconds to the last one, from the first broadcast on.
+            // The duration is from the first broadcast to the last disconnect.
             ["reasons"] => {
                 let (reasons, last) = &*reasons.lock();
                 let last = last.map_or(Duration::ZERO, |last| last - begin);
@@ -126,7 +126,7 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
             }
             ["broadcast", messages, size, rate] => {
                 begin = Instant::now();
-                // Where the handlers of applications run.
+                // Runs on a worker thread, like the handlers of applications.
                 tokio::spawn(broadcast(io.clone(), messages.parse()?, parse(size)?, rate.parse()?)).await??;
                 say("done");
             }
@@ -147,7 +147,7 @@ fn parse(number: &str) -> Result<usize, ParseIntError> {
     number.parse()
 }
 
-/// Sends so many messages of that size to the room, so many in a second if there can be.
+/// Broadcasts messages of this size to the room, at up to `rate` per second.
 async fn broadcast(io: Server, messages: usize, size: usize, rate: NonZeroU32) -> Result<(), Failure> {
     let text = "x".repeat(size);
     let at_once = rate.get().div_ceil(STRETCHES);
@@ -162,8 +162,8 @@ async fn broadcast(io: Server, messages: usize, size: usize, rate: NonZeroU32) -
     Ok(())
 }
 
-/// Sends so many messages of that size to each, no two of them alike, and says how many were refused to clients that
-/// stayed.
+/// Sends different messages of this size to each member. Returns how many were refused for members that
+/// stayed connected.
 async fn each(mut members: Vec<Socket>, messages: usize, size: usize) -> Result<usize, Failure> {
     let (mut refused, mut sent) = (0, 0);
     for n in 0..messages {
@@ -187,6 +187,6 @@ async fn each(mut members: Vec<Socket>, messages: usize, size: usize) -> Result<
 
 fn say(line: impl fmt::Display) {
     println!("{line}");
-    // The parent has gone if this fails, and the input ends next.
+    // A failure means that the parent has exited, so the input ends next.
     let _ = std::io::stdout().flush();
 }

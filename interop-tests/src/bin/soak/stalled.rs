@@ -1,4 +1,4 @@
-//! Clients that never read what they are sent, or hardly, and what others notice of them.
+//! Clients that read nothing or very little, and their effect on other clients.
 
 use std::{
     collections::BTreeMap,
@@ -24,57 +24,59 @@ use crate::{
     serve::Policy,
 };
 
-/// What the messages for all clients may take together, the default of `max_buffered_total`.
+/// The maximum size of the messages that are buffered for all clients, the default of `max_buffered_total`.
 const BUDGET: usize = 512 << 20;
-/// The resident memory of the server.
+/// The maximum resident memory of the server.
 const MAX_RESIDENT: usize = BUDGET + BUDGET / 10;
-/// How long a client may be slow, the longer one of `slow_consumer_grace` and `write_timeout` by default, and how much
-/// later the server may act.
+/// The maximum time until a slow client is disconnected: the longer of `slow_consumer_grace` and
+/// `write_timeout` by default, and a second for the server to act.
 const MAX_STALL: Duration = Duration::from_secs(30 + 1);
-/// How much the kernel may hold for a client that does not read, in the buffers of both sides.
+/// The maximum memory that the kernel may use for a client that does not read, in the buffers of both sides.
 const MAX_KERNEL: usize = 320 << 10;
-/// How long 99 of 100 echoes may take while others do not read. They may take as long as with nobody there, twice, and
-/// as long as while the others read.
+/// The maximum 99th percentile of echoes while others do not read. Twice the percentile without clients and
+/// the percentile with reading clients are permitted as well.
 const MAX_P99: Duration = Duration::from_millis(1);
-/// The same from the first to the last of as many broadcasts as there can be: both cores are busy for the first tenth of
-/// a second, with what the kernel takes for each client, and the echoes of that time wait some 10 ms.
+/// The maximum 99th percentile of echoes from the first to the last broadcast of a flood. Both cores are busy
+/// for the first tenth of a second with the kernel's allocations for each client, and echoes of that time
+/// wait for some 10 ms.
 const MAX_FLOOD_P99: Duration = Duration::from_millis(5);
 const MESSAGE: usize = 1024;
-/// As many broadcasts in a second as the server can make.
+/// The rate of broadcasts per second of a flood, higher than the server can reach.
 const FLOOD: usize = 10_000;
-/// The messages for a single client: they may wait in a frame of their own, and not among others.
+/// The size of a message for a single client. Messages of this size are buffered in a separate frame each.
 const OWN_MESSAGE: usize = 10_000;
-/// What readers are sent each as fast as the server can: no more than the budget for all.
+/// The bytes that are sent to each reading client at full speed. For all clients together, they are within
+/// the budget.
 const MAX_READ: usize = 400_000;
-/// What clients that trickle are sent each: more than may wait for a client in the long run.
+/// The bytes that are sent to each trickling client, more than may be buffered for a client permanently.
 const TRICKLED: usize = 2_000_000;
-/// How many clients trickle at most.
+/// The maximum number of trickling clients.
 const MAX_TRICKLING: usize = 100;
-/// How long a client that trickles does not read.
+/// The pause of a trickling client between two reads.
 const TRICKLE: Duration = Duration::from_secs(1);
-/// From so many bytes on, the system tells the server that there is room.
+/// The number of bytes after which the operating system reports free buffer space to the server.
 const HALF_BUFFER: usize = 32 * 1024;
 /// The pause of the canary between two echoes.
 const BREATH: Duration = Duration::from_millis(2);
-/// The canary has an address of its own.
+/// This number gives the canary an address that no other client has.
 const CANARY: usize = 100_000;
 
-/// Who is in the room besides nobody, and how the server treats them.
+/// The number of clients in the room, and the policy of the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
     pub(crate) clients: usize,
     pub(crate) policy: Policy,
 }
 
-/// How much is sent.
+/// The amount of data that is sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loads {
-    /// Broadcasts in a second, and for how long.
+    /// The broadcasts per second, and the duration.
     pub(crate) rate: usize,
     pub(crate) seconds: usize,
-    /// Broadcasts as fast as there can be.
+    /// The megabytes of broadcasts at full speed.
     pub(crate) megabytes: usize,
-    /// The megabytes that are meant for each client alone.
+    /// The megabytes that are sent to each client separately.
     pub(crate) each: usize,
 }
 
@@ -83,21 +85,21 @@ enum Clients {
     None,
     Reading,
     Stalled,
-    /// Half of them take a byte in a second, the others half a buffer in five.
+    /// Half of them read a byte per second, the others half a buffer in five seconds.
     Trickling,
 }
 
-/// What the server sends.
+/// The messages that the server sends.
 #[derive(Debug, Clone, Copy)]
 enum Load {
-    /// Broadcasts, so many in a second.
+    /// Broadcasts at a rate per second.
     Room { messages: usize, rate: usize },
-    /// So many messages to each client, no two of them alike.
+    /// Different messages to each client.
     Each { messages: usize },
 }
 
 impl Load {
-    /// So many bytes for each client, as fast as the server can.
+    /// Returns a load of this number of bytes for each client, at full speed.
     fn each(bytes: usize) -> Self {
         Self::Each { messages: bytes / OWN_MESSAGE }
     }
@@ -121,21 +123,21 @@ impl fmt::Display for Load {
     }
 }
 
-/// What a phase has shown.
+/// The measurements of a phase.
 struct Shown {
     /// All echoes.
     song: Song,
-    /// Those until the last client was ended; all of them if none was.
+    /// The echoes until the last client was disconnected, or all echoes if none was.
     together: Song,
     resident: usize,
     kernel: usize,
     reasons: BTreeMap<String, usize>,
-    /// How long after the load the last client was ended.
+    /// The time from the beginning of the load until the last client was disconnected.
     stall: Duration,
 }
 
-/// First the same broadcasts to nobody, to clients that read, and to clients that do not; then as many as there can
-/// be; then messages for each client alone.
+/// Broadcasts first to nobody, to clients that read, and to clients that do not. Then broadcasts at full
+/// speed, and sends separate messages to each client.
 pub(crate) async fn run(room: Room, loads: Loads) -> Result<Verdict, Failure> {
     let Loads { rate, seconds, megabytes, each } = loads;
     let mut verdict = Verdict::default();
@@ -169,7 +171,8 @@ pub(crate) async fn run(room: Room, loads: Loads) -> Result<Verdict, Failure> {
 }
 
 impl Shown {
-    /// Whether the clients cost little, and were ended for not reading, or none was.
+    /// Demands that the clients cost little. Clients that read must stay connected, and the others must be
+    /// disconnected for not reading if the policy says so.
     fn judge(&self, verdict: &mut Verdict, room: Room, clients: Clients) {
         let resident = self.resident;
         verdict.demand(resident <= MAX_RESIDENT, format!("{} of memory", mib(resident)));
@@ -248,8 +251,8 @@ async fn phase(room: Room, clients: Clients, load: Load) -> Result<Shown, Failur
     Ok(shown)
 }
 
-/// Waits until so many clients were ended, but no longer than that may take; says how long after the beginning of the
-/// load the last one was, and why they were.
+/// Waits until the expected number of clients is disconnected, or until twice the permitted time has passed.
+/// Returns the time from the beginning of the load to the last disconnect, and the reasons.
 async fn ends(server: &mut Server, expected: usize) -> Result<(Duration, BTreeMap<String, usize>), Failure> {
     let begin = Instant::now();
     loop {
@@ -263,7 +266,7 @@ async fn ends(server: &mut Server, expected: usize) -> Result<(Duration, BTreeMa
     }
 }
 
-/// Notes how much memory there is at most.
+/// Records the peaks of resident memory and of kernel buffers.
 async fn watch(pid: u32, peaks: Arc<(AtomicUsize, AtomicUsize)>) -> Result<(), Failure> {
     loop {
         peaks.0.fetch_max(resident(pid)?, Ordering::Relaxed);
@@ -272,11 +275,11 @@ async fn watch(pid: u32, peaks: Arc<(AtomicUsize, AtomicUsize)>) -> Result<(), F
     }
 }
 
-/// When an echo was asked for, and how long it took.
+/// The time of an echo request, and the duration until the echo arrived.
 type Echo = (Instant, Duration);
 
-/// A client that asks for echoes, one after the other: in a thread of its own, where it waits for the server and not
-/// for the other clients of this process.
+/// A client that requests one echo after another. It has its own thread, so other clients of this process do
+/// not delay it.
 struct Canary {
     told: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<Echo>, Failure>>,
@@ -310,7 +313,7 @@ async fn sing(server: SocketAddr, told: &AtomicBool) -> Result<Vec<Echo>, Failur
         let asked = Instant::now();
         client.send(r#"42["echo",1]"#).await?;
         while !client.frame().await?.starts_with("42") {
-            // A ping; the answer may wait for the echo.
+            // The frame was a ping. The pong is sent now, the echo is still to come.
             client.send("3").await?;
         }
         times.push((asked, asked.elapsed()));
@@ -319,7 +322,7 @@ async fn sing(server: SocketAddr, told: &AtomicBool) -> Result<Vec<Echo>, Failur
     Ok(times)
 }
 
-/// How long echoes took, in order.
+/// The durations of echoes, sorted.
 struct Song(Vec<Duration>);
 
 impl Song {
@@ -329,7 +332,7 @@ impl Song {
         Self(times)
     }
 
-    /// So many percent took no longer.
+    /// Returns the percentile.
     fn at(&self, share: usize) -> Duration {
         self.0.get(self.0.len().saturating_sub(1) * share / 100).copied().unwrap_or_default()
     }

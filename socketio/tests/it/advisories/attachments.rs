@@ -24,7 +24,7 @@ async fn cve_2026_33151_more_attachments_than_anyone_waits_for() {
     for count in ["11", "1000000", "451000000"] {
         stage.refuses(count, &[event(count, "0"), binary(vec![0; 10_000]).repeat(20)]).await;
     }
-    // Their sum is limited as one message is.
+    // The total size of the attachments has the same limit as a message.
     let tenth = binary(vec![0; 100_001]);
     stage.refuses("ten bytes too many", &[event("10", "0"), tenth.repeat(10)]).await;
     let mut client = stage.client().await;
@@ -67,7 +67,7 @@ async fn netty_socketio_945_counts_that_size_a_list() {
 #[tokio::test]
 async fn python_socketio_5_16_2_attachments_before_connect() {
     let stage = Stage::new().await;
-    // GHSA-55mf-67qm-4wpg: nor may they take memory before anybody has joined.
+    // GHSA-55mf-67qm-4wpg: attachments must not take memory before the client has joined a namespace.
     for frames in [
         vec![event("1", "0")],
         vec![event("1", "0"), binary("x")],

@@ -1,4 +1,4 @@
-//! More of something than anyone needs.
+//! Floods of requests, packets and frames, and clients that do not read.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn ws_8_22_pings_of_a_client_that_does_not_read() {
     let mut client = stage.client().await;
     let mut ping = binary([7; 125]);
     ping[0] = 0x89;
-    // Ten in a second are answered, a hundred are put up with.
+    // The server responds to ten pings per second and ignores up to a hundred.
     client.write(ping.repeat(100)).await;
     client.write(text(r#"421["mark"]"#)).await;
     let mut pongs = 0;
@@ -56,7 +56,7 @@ async fn python_engineio_c8407ae_a_body_of_many_packets() {
     packets.push(r#"421["mark"]"#);
     client.send(payload(&packets)).await;
     assert_eq!(client.poll().await, "431[]");
-    // Its size bounds it, and others have their turn meanwhile.
+    // Only the size of the body limits the number of packets. Other tasks run while the body is processed.
     assert_eq!(client.post(payload(&vec!["3"; 400_000])).await.status, 200);
     client.send(r#"422["mark"]"#).await;
     assert_eq!(client.poll().await, "432[]");
@@ -71,7 +71,7 @@ async fn cve_2020_35896_a_client_that_does_not_read() {
     let mut client = stage.client().await;
     client.send(format!(r#"42["flood","{}"]"#, "x".repeat(10_000))).await;
     let io = stage.host.io.clone();
-    // It is turned away once its queue is full; the handler, which never waits long, ends with it.
+    // The client is disconnected once its queue is full. This also ends the handler, whose `emit` then fails.
     eventually(|| io.socket_count("/") == 0).await;
     drop(client);
     stage.goes_on().await;

@@ -8,13 +8,13 @@ use crate::support::{BINARY, Client, FIN, Http, UPGRADE, binary, frame, text, wi
 
 const TARGET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// The status of a handshake with more headers.
+/// Returns the status of a handshake with additional headers.
 async fn handshake(stage: &Stage, headers: &str) -> u16 {
     let mut http = Http::connect(&stage.host).await;
     http.request("GET", TARGET, &format!("{headers}{UPGRADE}"), "").await.status
 }
 
-/// A frame with another first byte.
+/// Returns a binary frame whose first byte is replaced.
 fn rewritten(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = binary(payload);
     bytes[0] = first;
@@ -117,7 +117,7 @@ async fn cve_2022_21676_bytes_that_are_no_frame_behind_the_handshake() {
         let answer =
             stage.raw(format!("GET /socket.io/?{query} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\ntest")).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        // The close frame at the end, with its code of two bytes, which are not text.
+        // The response ends with a close frame. 0x03 is the first byte of its code, 1002.
         assert!(answer.contains('\u{3}'), "{answer:?}");
     }
     polling.send(r#"421["mark"]"#).await;

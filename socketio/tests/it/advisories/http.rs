@@ -1,4 +1,4 @@
-//! Below the protocol: requests that hyper refuses, and clients that are slow on purpose.
+//! Attacks on the HTTP level: requests that hyper rejects, and clients that are slow on purpose.
 
 use std::time::Duration;
 
@@ -49,11 +49,12 @@ async fn rustsec_2021_0020_a_length_beside_chunks_does_not_count() {
     let stage = Stage::new().await;
     let get = format!("GET {POLLING} HTTP/1.1\r\nHost: test\r\n");
     for request in [
-        // RFC 9112, section 6.3: chunks win, and the connection is closed; or it is refused.
+        // RFC 9112, section 6.3: `Transfer-Encoding` overrides `Content-Length` and the connection is closed,
+        // or the request is rejected.
         format!(
             "{get}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"
         ),
-        // A body of a GET is no second request.
+        // The body of a GET must not be parsed as a second request.
         format!("{get}Content-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
     ] {
         let mut stream = stage.host.connect().await;
@@ -76,7 +77,7 @@ async fn hyper_heads_beyond_the_limit() {
             format!("GET {POLLING}&x={} HTTP/1.1\r\nHost: test\r\n\r\n", "x".repeat(len)),
         ] {
             let answer = stage.raw(request).await;
-            // A client that is still sending may find the connection reset before it has read the answer.
+            // The connection may be reset before a client that is still sending has read the response.
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
         }
     }

@@ -25,7 +25,7 @@ async fn cve_2020_36049_a_megabyte_of_digits() {
 
 #[tokio::test]
 async fn cve_2023_32695_names_of_events_that_are_no_names() {
-    // CVE-2023-30591 (NodeBB) is the same in an application.
+    // CVE-2023-30591 (NodeBB) is the same vulnerability in an application.
     let stage = Stage::new().await;
     for packet in [
         r#"42[{"toString":"foo"}]"#,
@@ -70,7 +70,7 @@ async fn engineioxide_core_0_2_3_packets_that_begin_in_the_middle_of_a_character
         assert_eq!(client.post(packet).await.status, 400, "{packet:?}");
         assert!(client.is_gone(&stage.host).await);
     }
-    // Nothing in base64 is an attachment of nothing; `4` alone is a message that is no packet.
+    // `b` is an empty attachment that no packet announces. The `4` of `b4` is not valid base64.
     for packet in ["b", "b4"] {
         stage.refuses(packet, &[text(packet)]).await;
     }

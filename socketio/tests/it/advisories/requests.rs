@@ -1,4 +1,4 @@
-//! Handshakes and requests of long-polling.
+//! Handshakes and long-polling requests.
 
 use std::{collections::HashSet, panic::catch_unwind};
 
@@ -11,7 +11,7 @@ use crate::support::{Client, Http, Polling, UPGRADE, text, within};
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// The id of a session, as the query names it.
+/// Returns the session id from the query string.
 fn sid(client: &Polling) -> &str {
     client.target.split_once("sid=").unwrap().1
 }
@@ -32,7 +32,7 @@ async fn cve_2017_16031_ids_of_sessions_cannot_be_guessed() {
     drop(http);
     for at in 0..20 {
         let letters: HashSet<_> = sids.iter().map(|sid| sid.as_bytes()[at]).collect();
-        // Of 64 letters, 63 are expected; a counter or a clock shows as a few.
+        // Random ids use about 63 of the 64 letters at each position. A counter or a clock would use a few.
         assert!(letters.len() > 40, "place {at} has {} letters", letters.len());
     }
     stage.goes_on().await;
@@ -74,7 +74,7 @@ async fn cve_2020_28481_cve_2019_13611_pages_of_others() {
 async fn cve_2020_36048_bodies_beyond_the_limit() {
     let stage = Stage::new().await;
     let client = Polling::join(&stage.host).await;
-    // Refused by its length: nothing of it is sent.
+    // The Content-Length alone gets the request rejected, before any of the body is sent.
     let head = "Content-Length: 100000000\r\nTransfer-Length: not chunked\r\n";
     let answer = stage
         .raw(format!("POST {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{head}\r\n", client.target))
@@ -82,7 +82,7 @@ async fn cve_2020_36048_bodies_beyond_the_limit() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(client.is_gone(&stage.host).await);
     drop(client);
-    // Without a length, as soon as it is too much.
+    // A body without a Content-Length is rejected as soon as it exceeds the limit.
     let mut client = Polling::join(&stage.host).await;
     let chunk = format!("{:x}\r\n{}\r\n", 1_000_001, "x".repeat(1_000_001));
     let answer = client.post.request("POST", &client.target, "Transfer-Encoding: chunked\r\n", chunk).await;
@@ -107,7 +107,7 @@ async fn cve_2022_41940_an_upgrade_to_something_else_and_a_reset() {
                 let mut stream = stage.host.connect().await;
                 let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
                 within(stream.write_all(request.as_bytes())).await.unwrap();
-                // Closing it then resets the connection.
+                // Dropping the stream then resets the connection.
                 stream.set_zero_linger().unwrap();
             }
         }
@@ -145,7 +145,7 @@ async fn cve_2026_59725_bytes_for_a_session_that_reads_text() {
 #[tokio::test]
 async fn requests_that_overlap_or_do_not_belong() {
     let stage = Stage::new().await;
-    // Two polls.
+    // Two concurrent polls.
     let mut client = Polling::join(&stage.host).await;
     client.start_poll().await;
     let second = client.post.get(&client.target).await;
@@ -153,7 +153,7 @@ async fn requests_that_overlap_or_do_not_belong() {
     assert_eq!(statuses([&first, &second]), [200, 400]);
     assert!(client.is_gone(&stage.host).await);
     drop(client);
-    // A poll for a session that has a WebSocket: an unknown one for requests.
+    // A poll after the upgrade to WebSocket: requests no longer find the session.
     let mut client = Polling::join(&stage.host).await;
     let mut websocket = Client::connect(&stage.host, &client.upgrade_query()).await;
     assert_eq!(websocket.ask("2probe").await, "3probe");
@@ -161,11 +161,11 @@ async fn requests_that_overlap_or_do_not_belong() {
     assert_eq!(websocket.ask(r#"421["mark"]"#).await, "431[]");
     assert_eq!(client.get.get(&client.target).await.status, 400);
     drop(websocket);
-    // A POST without a session, and one for none.
+    // A POST without a session id.
     let answer = client.post.request("POST", POLLING, "", "40").await;
     assert_eq!(answer.body, r#"{"code":2,"message":"Bad handshake method"}"#);
     drop(client);
-    // Packets that no client sends.
+    // Packets that a client must not send, or that have no meaning on an open session.
     for packet in ["2", "2probe", "9"] {
         stage.ends(packet, &[text(packet)], 1002).await;
     }
@@ -209,7 +209,7 @@ async fn engineio_6_6_11_another_protocol_than_that_of_the_session() {
 async fn engineioxide_0_17_9_ids_that_are_none_open_no_session() {
     let stage = Stage::new().await;
     let long = "A".repeat(4000);
-    // An empty one counts as none, as in Node.
+    // An empty id is missing here because it counts as absent, as in Node.js.
     for sid in ["x", "AAAAAAAAAAAAAAAAAAAA", "__proto__", "%00", "é", &long] {
         for (method, headers, transport) in
             [("GET", "", "polling"), ("POST", "", "polling"), ("GET", UPGRADE, "websocket")]

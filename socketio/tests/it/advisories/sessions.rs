@@ -1,4 +1,4 @@
-//! Sessions and sockets that were left in the middle of something.
+//! Sessions and sockets that are abandoned in an intermediate state.
 
 use super::stage::Stage;
 use crate::support::{Client, Polling, UPGRADE, text};
@@ -14,7 +14,7 @@ async fn engineioxide_0_17_4_upgrades_that_are_never_finished() {
             assert_eq!(websocket.ask("2probe").await, "3probe");
         }
         if n % 3 == 0 {
-            // The WebSocket is closed in time, and the session that polls goes on.
+            // `upgrade_timeout` closes the WebSocket, and the polling session continues.
             assert!(websocket.next().await.is_ok_and(|message| message.is_close()));
             polling.send(r#"421["mark"]"#).await;
             assert_eq!(polling.poll().await, "431[]");

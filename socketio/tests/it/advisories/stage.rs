@@ -1,4 +1,4 @@
-//! A server, a client that sings all the time, and an attacker.
+//! A server, an attacker, and a client that sends events all the time (the canary).
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use tokio::{
 
 use crate::support::{Client, Heard, Host, eventually, log, serve, within};
 
-/// The longest that an answer to the canary may take, on a machine that does much else.
+/// Maximum latency of an acknowledgement for the canary. Generous, because the machine may be busy.
 const BOUND: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stage {
     pub(crate) host: Host,
-    /// The arguments of `args`, as they arrived.
+    /// The arguments of each `args` event, as JSON text.
     pub(crate) handled: Heard<String>,
     canary: JoinHandle<Duration>,
     stop: oneshot::Sender<()>,
     tasks: usize,
 }
 
-/// Timeouts that are short enough to be waited for, and long enough for a slow machine.
+/// Returns timeouts that are short enough to wait for and long enough for a slow machine.
 pub(crate) fn engine() -> EngineConfig {
     EngineConfig::default()
         .ping_interval(Duration::from_secs(4))
@@ -50,7 +50,7 @@ impl Stage {
             .on("value", async |_, value: Value| Ack(value))
             .on("bytes", async |_, bytes: Bytes| Ack(bytes.len()))
             .on("flood", async |socket: Socket, text: String| {
-                // Until the client that does not read is turned away.
+                // Ends when the client, which does not read, is disconnected.
                 while socket.emit("flood", &text).is_ok() {
                     tokio::task::yield_now().await;
                 }
@@ -71,12 +71,12 @@ impl Stage {
         Self { host, handled, canary, stop, tasks }
     }
 
-    /// An attacker in the namespace `/`.
+    /// Connects an attacker to the namespace `/`.
     pub(crate) async fn client(&self) -> Client {
         Client::join(&self.host).await
     }
 
-    /// Checks that these frames end the session of a client in `/`, with this close code.
+    /// Checks that `frames` close the session of a client in `/` with this close code.
     pub(crate) async fn ends(&self, what: &str, frames: &[Vec<u8>], code: u16) {
         let mut client = self.client().await;
         client.write(frames.concat()).await;
@@ -85,12 +85,12 @@ impl Stage {
         assert!(self.handled.is_silent(), "{what}");
     }
 
-    /// Checks that these frames break the protocol.
+    /// Checks that `frames` violate the protocol.
     pub(crate) async fn refuses(&self, what: &str, frames: &[Vec<u8>]) {
         self.ends(what, frames, 1002).await;
     }
 
-    /// Checks that these frames do no harm: what comes next is answered as ever.
+    /// Checks that `frames` have no effect: the next event is acknowledged as usual.
     pub(crate) async fn ignores(&self, what: &str, frames: &[Vec<u8>]) {
         let mut client = self.client().await;
         client.write(frames.concat()).await;
@@ -99,7 +99,7 @@ impl Stage {
         client.close().await;
     }
 
-    /// Sends bytes on a connection of their own, and takes all that comes until its end.
+    /// Sends bytes on a new connection and returns everything that is received until it is closed.
     pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.host.connect().await;
         // The server may close before it has read everything.
@@ -109,7 +109,8 @@ impl Stage {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// Checks that nobody else has noticed, that the next client is served, and that nothing is left.
+    /// Checks that the canary was served in time, that a new client is served, and that no session, socket or
+    /// task is left.
     pub(crate) async fn goes_on(self) {
         let mut fresh = self.client().await;
         assert_eq!(fresh.ask(r#"421["mark"]"#).await, "431[]");
@@ -126,7 +127,7 @@ impl Stage {
     }
 }
 
-/// Asks and is answered, until it is stopped and once more. Says how long the slowest answer took.
+/// Sends events and awaits their acknowledgements until stopped, then once more. Returns the maximum latency.
 async fn sing(mut client: Client, mut stopped: oneshot::Receiver<()>) -> Duration {
     let mut pace = interval(PACE);
     let mut slowest = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! What layers in front of the server tell the admission.
+//! Request extensions that outer layers insert for `Namespace::with_auth`.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use crate::support::{Client, Host, Polling, eventually};
 #[derive(Clone)]
 struct User(Arc<str>);
 
-/// Nobody asks for it.
+/// An extension that is not configured with `keep_extension`.
 #[derive(Clone)]
 struct Unused(#[expect(dead_code, reason = "its clones are counted")] Arc<()>);
 
@@ -41,7 +41,7 @@ async fn they_reach_the_admission_on_every_transport_and_no_others_are_kept() {
     let layer = {
         let made = made.clone();
         from_fn(move |mut request: Request, next: Next| {
-            // Only the request that opens the session brings the secret.
+            // Only the request that opens the session contains the secret.
             if request.uri().query().is_some_and(|query| query.contains("secret")) {
                 let (name, unused) = (Arc::from("Ann"), Arc::new(()));
                 made.lock().unwrap().push((Arc::downgrade(&name), Arc::downgrade(&unused)));
@@ -51,7 +51,7 @@ async fn they_reach_the_admission_on_every_transport_and_no_others_are_kept() {
             next.run(request)
         })
     };
-    // How often each session holds what it was given.
+    // The number of references to the extensions of each session.
     let held = || -> Vec<_> {
         let made = made.lock().unwrap();
         made.iter().map(|(name, unused)| (name.strong_count(), unused.strong_count())).collect()
@@ -68,7 +68,7 @@ async fn they_reach_the_admission_on_every_transport_and_no_others_are_kept() {
         client.enter(namespace).await;
         assert_eq!(client.ask(format!(r#"42{prefix}1["name"]"#)).await, format!(r#"43{prefix}1["Ann"]"#));
     }
-    // One for the session, and one for each socket.
+    // One reference for the session, and one for each socket.
     eventually(|| held() == [(3, 0)]).await;
 
     let mut polling = Polling::open_with(&host, "EIO=4&transport=polling&secret=1").await;

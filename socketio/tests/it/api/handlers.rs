@@ -1,4 +1,4 @@
-//! Handlers, hooks and admissions in each form that they may be written in.
+//! All forms in which handlers, hooks and `with_auth` functions can be written.
 
 use std::{
     error::Error,
@@ -86,7 +86,7 @@ async fn any_error_is_an_answer() {
     ] {
         assert_eq!(client.emit_with_ack::<Value, _>(event, &arg).await.unwrap(), answer, "{event} {arg}");
     }
-    // The log has the cause with all behind it; what the client may read is no failure.
+    // Internal errors are logged with their chain of causes. Public errors are not logged as failures.
     let cause = "the text is no number: invalid digit found in string";
     assert_eq!(lines.with(&["WARN", r#"event="anyhow""#, cause]).len(), 1);
     assert_eq!(lines.with(&["WARN", r#"event="io""#, "the disk is full"]).len(), 1);
@@ -167,7 +167,7 @@ async fn handlers_without_arguments_and_namespaces_with_data() {
     let server = serve(namespace);
     let (mut ann, bob) = (server.connect("/").await, server.connect("/").await);
     assert_eq!(ann.emit_with_ack::<u32, _>("count", &()).await.unwrap(), 1);
-    // Arguments that nobody asked for are ignored.
+    // Additional arguments are ignored.
     assert_eq!(bob.emit_with_ack::<u32, _>("count", "more").await.unwrap(), 2);
     ann.emit(PING, &()).await.unwrap();
     let () = ann.expect("pong").await;

@@ -1,4 +1,4 @@
-//! What the log says when nothing happens.
+//! Log lines that explain why nothing happens, for example that an event has no handler.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::support::{Client, Http, LOG_RATE, Polling, eventually, serve, text};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What is logged on this thread.
+/// Captures the log of this thread.
 #[derive(Clone)]
 pub(crate) struct Lines {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -36,7 +36,7 @@ impl Lines {
         Self { bytes, _guard: Arc::new((tracing::subscriber::set_default(subscriber), rate)) }
     }
 
-    /// The lines that hold all of these words.
+    /// Returns the lines that contain all of `words`.
     pub(crate) fn with(&self, words: &[&str]) -> Vec<String> {
         let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8(bytes.clone()).unwrap();
@@ -44,7 +44,7 @@ impl Lines {
         lines.map(str::to_owned).collect()
     }
 
-    /// Waits for as many lines with these words.
+    /// Waits until exactly `count` lines contain all of `words`.
     async fn wait(&self, count: usize, words: &[&str]) {
         let came = timeout(PATIENCE, eventually(|| self.with(words).len() >= count)).await;
         assert!(came.is_ok(), "{words:?}: {:#?}", self.with(&[]));
@@ -115,7 +115,7 @@ async fn the_first_of_a_kind_and_namespace_is_a_warning() {
         let unheard = ["event without a handler", &namespace];
         lines.wait(1, &[&unheard[..], &["WARN", r#"event="unheard""#]].concat()).await;
         lines.wait(3, &[&unheard[..], &["DEBUG"]].concat()).await;
-        // Of a long name, the start is enough.
+        // Long names are truncated.
         assert!(lines.with(&[&long[..257]]).is_empty());
         assert!(lines.with(&[&unheard[..], &["DEBUG", &long[..256]]].concat()).len() == 2);
         let misfit = ["the arguments do not fit", &namespace, r#"event="number""#, "expected u32"];

@@ -1,5 +1,5 @@
-//! What a newcomer meets first: handlers and hooks in each form, other frameworks around the server, and what the log
-//! says when nothing happens.
+//! The parts of the API that new users see first: handlers and hooks, other frameworks around the server, and
+//! the log lines that explain why nothing happens.
 
 mod extensions;
 mod handlers;

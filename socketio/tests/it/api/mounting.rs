@@ -1,4 +1,4 @@
-//! The server in other frameworks, as `docs/frameworks.md` shows it.
+//! The server inside other frameworks, as in `docs/frameworks.md`.
 
 use std::{
     fs,

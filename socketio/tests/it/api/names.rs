@@ -1,4 +1,4 @@
-//! Every type that a user meets has a name in this crate.
+//! Every type in the public API can be named through this crate.
 
 use std::{convert::Infallible, future::Future};
 
@@ -11,7 +11,7 @@ use socketio::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Signatures as users write them.
+/// Signatures that user code could contain.
 const _: () = {
     fn id(session: &SessionHandle) -> &Sid {
         session.id()

@@ -27,7 +27,7 @@ async fn several_rooms_are_joined_and_left_at_once() {
     let socket = connected.recv().await.unwrap();
     socket.join_rooms(["a", "b", "a"]).unwrap();
     assert_eq!(names(&socket), ["a", "b"]);
-    // One that is too long lets it join none, and one too many those before.
+    // If a name is too long, no room is joined. If there are too many rooms, the first ones are joined.
     assert_eq!(socket.join_rooms(["c".to_owned(), "x".repeat(5000)]), Err(JoinError::NameTooLong));
     assert_eq!(names(&socket), ["a", "b"]);
     assert_eq!(socket.join_rooms(["b", "c", "d"]), Err(JoinError::TooManyRooms));

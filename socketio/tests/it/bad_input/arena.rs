@@ -1,4 +1,4 @@
-//! A server with a client that behaves and clients that do not.
+//! A server with one well-behaved client (the canary) and misbehaving clients.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::support::{Client, Heard, Host, log, serve};
 
 pub(crate) struct Arena {
     pub(crate) host: Host,
-    /// Its session must survive whatever others do.
+    /// A well-behaved client. Its session must survive whatever other clients send.
     canary: Client,
     chirps: u32,
     pub(crate) handled: Heard<String>,
@@ -42,12 +42,12 @@ impl Arena {
         Self { host, canary, chirps: 0, handled, reasons }
     }
 
-    /// A client in the namespace `/`.
+    /// Connects a client to the namespace `/`.
     pub(crate) async fn client(&self) -> Client {
         Client::join(&self.host).await
     }
 
-    /// Checks that the server still works for those who behave.
+    /// Checks that the server still responds to the canary.
     pub(crate) async fn is_unharmed(&mut self) {
         self.chirps += 1;
         let n = self.chirps;
@@ -57,11 +57,11 @@ impl Arena {
         );
     }
 
-    /// Checks that these frames end the session of a client in `/` with this close code and reason.
+    /// Checks that `frames` close the session of a client in `/` with this close code and reason.
     pub(crate) async fn ends(&mut self, what: &str, frames: &[Vec<u8>], code: u16, reason: CloseReason) {
         let mut client = self.client().await;
         client.write(frames.concat()).await;
-        // A message that is too large is told by its code alone, as Node does.
+        // Close code 1009 (message too big) is sent without a reason, as in Node.js.
         let told = if code == 1009 { "" } else { reason.as_str() };
         assert_eq!(client.ended().await, (code, told.to_owned()), "{what}");
         assert_eq!(self.reasons.next().await, DisconnectReason::Closed(reason), "{what}");
@@ -69,12 +69,12 @@ impl Arena {
         self.is_unharmed().await;
     }
 
-    /// Checks that these frames break the protocol.
+    /// Checks that `frames` violate the protocol.
     pub(crate) async fn refuses(&mut self, what: &str, frames: &[Vec<u8>]) {
         self.ends(what, frames, 1002, CloseReason::Violation).await;
     }
 
-    /// Checks that these frames do no harm: the next packet of their client is answered as ever.
+    /// Checks that `frames` have no effect: the next packet of the client is acknowledged as usual.
     pub(crate) async fn ignores(&mut self, what: &str, frames: &[Vec<u8>]) {
         let mut client = self.client().await;
         client.write(frames.concat()).await;

@@ -1,4 +1,4 @@
-//! Attachments that are not what their packet says.
+//! Attachments that do not match their packet.
 
 use socketio::{EngineConfig, ServerConfig};
 
@@ -67,7 +67,7 @@ async fn too_few_attachments_end_the_session_at_the_next_text() {
         arena.refuses(next, &[event("2-", &placeholder("0")), binary("x"), text(next)]).await;
         arena.refuses(next, &[event("1-", &placeholder("0")), text(next)]).await;
     }
-    // The heartbeat may come between.
+    // PONG packets may arrive between attachments.
     let mut client = arena.client().await;
     let frames = [event("2-", "1"), text("3"), binary("x"), text("3"), binary("x"), text(r#"421["mark"]"#)];
     client.write(frames.concat()).await;
@@ -133,7 +133,7 @@ async fn an_attachment_that_is_named_twice_ends_the_session() {
         [&plain, r#"{"_placeholder":true,"num":1,"num":0}"#],
         [&plain, r#"{"_placeholder":true,"num":0e0}"#],
         [&plain, r#"{"_placeholder":true,"num":-0.0}"#],
-        // An escape hides a key from us, so this one has no number, or another one.
+        // A key with an escape is not recognized: the first object has no number, the second has 0.
         [&plain, r#"{"_placeholder":true,"\u006eum":0}"#],
         [&plain, r#"{"_placeholder":true,"\u006eum":1,"num":0}"#],
     ] {
@@ -145,7 +145,7 @@ async fn an_attachment_that_is_named_twice_ends_the_session() {
         let ack = format!("{}1{arguments}", header.replace("{}", "6"));
         arena.refuses(&ack, &[text(&ack), attachments]).await;
     }
-    // In a packet without attachments nothing is one.
+    // Without attachments, a placeholder object is ordinary data.
     arena.ignores("text", &[text(format!(r#"42["unit",{plain},{plain}]"#))]).await;
 }
 

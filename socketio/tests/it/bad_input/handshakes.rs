@@ -1,4 +1,4 @@
-//! Handshakes without end: sessions that join nothing give way to others.
+//! Floods of handshakes: sessions that have not joined a namespace are evicted for new ones.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ async fn arena() -> Arena {
     Arena::with_config(ServerConfig::default().engine(engine)).await
 }
 
-/// Opens sessions without waiting for the answers, on as few connections as the server takes them on.
+/// Opens sessions with pipelined requests, on as few connections as the server allows.
 async fn flood(address: SocketAddr, protocol: u8) {
     let target = format!("/socket.io/?EIO={protocol}&transport=polling");
     let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -30,7 +30,7 @@ async fn flood(address: SocketAddr, protocol: u8) {
         let (mut read, mut write) = stream.split();
         let requests = request.repeat(FLOOD - opened - 1) + &last;
         let mut answers = Vec::new();
-        // A server may end the connection before it has read all.
+        // The server may close the connection before it has read all requests.
         let exchange =
             async { tokio::join!(write.write_all(requests.as_bytes()), read.read_to_end(&mut answers)) };
         let _ = within(exchange).await;
@@ -50,7 +50,7 @@ async fn a_flood_of_handshakes_keeps_nobody_out() {
         let flood = tokio::spawn(flood(arena.host.address, protocol));
         let mut during = Vec::new();
         while !flood.is_finished() {
-            // Each takes a place that a client which goes on keeps.
+            // Sessions that have joined are not evicted, so only half of the sessions are kept open.
             during.push(Client::join(&arena.host).await);
             during.truncate(SESSIONS / 2);
             arena.is_unharmed().await;
@@ -73,7 +73,7 @@ async fn a_flood_of_handshakes_keeps_nobody_out() {
 
 #[tokio::test]
 async fn sessions_that_give_way_leave_nothing() {
-    // A client of version 2 is in `/` without asking.
+    // Clients of version 2 join `/` without a CONNECT packet.
     let arena = arena().await;
     flood(arena.host.address, 3).await;
     eventually(|| arena.host.io.socket_count("/") <= SESSIONS).await;

@@ -1,11 +1,11 @@
-//! JSON that is too deep, and JSON that Rust has no type for.
+//! JSON that is nested too deeply, and JSON that no Rust type represents.
 
 use socketio::ServerConfig;
 
 use super::arena::Arena;
 use crate::support::{binary, text};
 
-/// An event of so many levels, the array of the packet among them.
+/// Returns an event with `levels` levels of nesting, including the array of the packet.
 fn deep(event: &str, levels: usize, [open, close]: [&str; 2]) -> String {
     let inner = levels - 1;
     format!(r#"421["{event}",{}1{}]"#, open.repeat(inner), close.repeat(inner))
@@ -19,14 +19,14 @@ async fn depth_is_limited_exactly() {
     let mut arena = Arena::new().await;
     let mut client = arena.client().await;
     for kind in [ARRAYS, OBJECTS] {
-        // Passed on unread or ignored, up to the limit.
+        // Arguments that are not deserialized may be nested up to the limit.
         for levels in [127, 128] {
             let packet = deep("echo", levels, kind).replace("421", "42");
             assert_eq!(client.ask(&packet).await, packet);
             assert_eq!(client.ask(deep("unit", levels, kind)).await, "431[]");
             client.send(deep("nobody", levels, kind)).await;
         }
-        // Read by `serde_json`, which counts one level less.
+        // Arguments that `serde_json` deserializes: its limit is one level lower.
         let answer = client.ask(deep("value", 127, kind)).await;
         assert_eq!(answer.len(), deep("value", 127, kind).len() - r#""value","#.len());
         let answer = client.ask(deep("value", 128, kind)).await;
@@ -38,8 +38,8 @@ async fn depth_is_limited_exactly() {
         for event in ["args", "echo", "value", "nobody"] {
             arena.refuses(event, &[text(deep(event, 129, kind))]).await;
         }
-        // A handler that wants something else sees it at the first bracket; one that ignores its arguments skips
-        // them without recursion.
+        // The depth does not matter to a handler that expects a string, which fails at the first bracket, nor
+        // to one that ignores its arguments, which are skipped without recursion.
         for levels in [129, 100_000] {
             let answer = client.ask(deep("text", levels, kind)).await;
             assert!(answer.starts_with(r#"431[{"error":"invalid arguments: invalid type"#), "{answer}");
@@ -63,7 +63,7 @@ async fn depth_may_have_a_lower_limit() {
         assert_eq!(client.ask(deep("unit", 3, kind)).await, "431[]");
         client.send(deep("nobody", 3, kind)).await;
         assert!(client.ask(deep("value", 3, kind)).await.starts_with("431["));
-        // Whoever reads it, or does not.
+        // A lower limit applies whether or not the arguments are deserialized.
         for event in ["args", "echo", "value", "text", "unit", "nobody"] {
             arena.refuses(event, &[text(deep(event, 4, kind))]).await;
         }
@@ -128,11 +128,11 @@ async fn lone_surrogates_are_passed_on_or_replaced() {
         for event in ["value", "text"] {
             assert_eq!(client.ask(format!(r#"421["{event}",{value}]"#)).await, format!("431[{read}]"));
         }
-        // The end of the text is checked as ever.
+        // The end of the packet is still validated.
         arena.refuses(value, &[text(format!(r#"42["text",{value}}}"#))]).await;
         arena.refuses(value, &[text(format!(r#"42["text",{value}"#))]).await;
     }
-    // Far more of them than characters beside them.
+    // A string that consists only of lone surrogates.
     let many = r"\ud800".repeat(100_000);
     let answer = client.ask(format!(r#"421["text","{many}"]"#)).await;
     assert_eq!(answer, format!("431[\"{}\"]", "\u{fffd}".repeat(100_000)));

@@ -1,4 +1,4 @@
-//! Floods do not fill the log of a server that logs at the default level.
+//! Floods do not fill the log at the default level.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::support::{Client, Host, Http, LOG_RATE, Polling, serve, text, within};
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -32,7 +32,7 @@ impl Log {
     }
 }
 
-/// As many lines as no flood may cause.
+/// The number of repetitions in a flood, above the number of lines that a flood may cause.
 const MANY: usize = 60;
 
 async fn server() -> Host {
@@ -63,14 +63,14 @@ async fn server() -> Host {
     .await
 }
 
-/// A frame with this first byte.
+/// Returns a frame with `first` as its first byte.
 fn headed(first: u8, payload: &str) -> Vec<u8> {
     let mut frame = text(payload);
     frame[0] = first;
     frame
 }
 
-/// Sends packets to `/`, and waits until they have been taken, or until they have ended the session.
+/// Sends packets to `/` and waits until they have been processed or have closed the session.
 async fn send(host: &Host, packets: &[u8]) {
     let mut client = Client::join(host).await;
     client.write([packets, &text(r#"42999["mark"]"#)].concat()).await;
@@ -78,7 +78,7 @@ async fn send(host: &Host, packets: &[u8]) {
     client.close().await;
 }
 
-/// Sends requests, each on a connection of its own.
+/// Sends `MANY` requests, each on a new connection.
 async fn request(host: &Host, target: &str, headers: &str) {
     for _ in 0..MANY {
         Http::connect(host).await.request("GET", target, headers, "").await;
@@ -154,6 +154,6 @@ async fn whatever_floods_there_are_a_few_lines_tell_of_them() {
         let (count, most) = (lines.lines().count(), 10 * (elapsed.as_secs() + 2));
         assert!(count as u64 <= most, "{what}: {count} lines, such as {lines}");
     }
-    // The next test may have lines again.
+    // Lets the rate limit of the log recover for the next test.
     sleep(Duration::from_secs(1)).await;
 }

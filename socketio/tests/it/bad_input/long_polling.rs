@@ -1,9 +1,9 @@
-//! The same over long-polling, where a fault shows at another request.
+//! Invalid input over long-polling, where the effect of a packet shows in another request.
 
 use super::arena::Arena;
 use crate::support::{Http, Polling, payload};
 
-/// The body of the next poll after a POST with these packets.
+/// Returns the body of the poll that is pending during a POST with `packets`.
 async fn polled_after(arena: &Arena, packets: &[&str]) -> String {
     let mut client = Polling::join(&arena.host).await;
     client.start_poll().await;

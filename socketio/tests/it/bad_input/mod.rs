@@ -1,4 +1,4 @@
-//! Whatever a client sends: a clear error or the end of its session, and nobody else notices.
+//! Invalid input results in a clear error or closes the session. Other clients are not affected.
 
 mod arena;
 mod attachments;

@@ -1,4 +1,4 @@
-//! Names at their limits, and one byte above.
+//! Names at the length limit, and one byte above.
 
 use socketio::{Ack, JoinError, Namespace, Server, ServerConfig, Socket};
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ async fn names_of_events_are_limited_exactly() {
         let mut client = Client::join(&host).await;
         assert_eq!(client.ask(format!(r#"421["{name}"]"#)).await, r#"431["here"]"#);
     }
-    // It is an error of this event, and not the end of the session.
+    // A name that is too long fails the event but does not close the session.
     let host = serve(Server::new().namespace(Namespace::new("/").on("mark", async |_, ()| ()))).await;
     let mut client = Client::join(&host).await;
     for name in

@@ -1,4 +1,4 @@
-//! Clients that ask for namespaces without end.
+//! Clients that request an unlimited number of namespaces.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn the_limit_of_refused_attempts_is_exact() {
             let refused = format!(r#"44/{n}x,{{"message":"Invalid namespace"}}"#);
             assert_eq!(client.ask(format!("40/{n}x,")).await, refused);
         }
-        // To join is no refused attempt.
+        // Joining does not count as a refused attempt.
         client.enter("/other").await;
         client.send("40/one-too-many,").await;
         assert_eq!(client.ended().await, (1002, "forced close".into()));
@@ -86,7 +86,7 @@ async fn a_client_that_joins_nothing_in_time_is_closed() {
     assert_eq!(refused.ask("40/nowhere,").await, r#"44/nowhere,{"message":"Invalid namespace"}"#);
     assert_eq!(idle.ended().await, (1000, "forced close".into()));
     assert_eq!(refused.ended().await, (1000, "forced close".into()));
-    // The time of those who joined never ends, even if they have left again.
+    // `connect_timeout` no longer applies to a client that has joined, even if it has left again.
     assert_eq!(joined.ask(r#"421["mark"]"#).await, "431[]");
     arena.is_unharmed().await;
 }
@@ -113,7 +113,7 @@ async fn the_namespaces_that_a_client_has_left_are_remembered_exactly() {
         client.send(format!("41/dyn-{n},")).await;
     }
     client.enter("/dyn-a").await;
-    // Packets for those that it has just left may still be on their way.
+    // Packets for namespaces that the client left last may still be in flight, so they are ignored.
     for n in [998, 999] {
         client.send(format!(r#"42/dyn-{n},["late"]"#)).await;
     }

@@ -1,4 +1,4 @@
-//! Packets that the protocol forbids.
+//! Packets that violate the protocol.
 
 use socketio::{CloseReason, Namespace, Server, Socket};
 
@@ -17,11 +17,11 @@ async fn malformed_packets_end_the_session() {
         "4é",
         "4 2[\"args\"]",
         "4\0",
-        // What only a server sends.
+        // CONNECT_ERROR, which only a server sends.
         r#"44{"message":"x"}"#,
         "44",
         r#"44/other,{"message":"x"}"#,
-        // CONNECT with what is no object.
+        // CONNECT with a payload that is not a JSON object.
         "40/other,[]",
         "40/other,null",
         r#"40/other,"x""#,
@@ -50,7 +50,7 @@ async fn malformed_packets_end_the_session() {
         "42null",
         r#"42"args""#,
         r#"42 ["args"]"#,
-        // EVENT that is no JSON.
+        // EVENT with invalid JSON.
         r#"42["args""#,
         r#"42["args"#,
         r#"42["args]"#,
@@ -68,13 +68,13 @@ async fn malformed_packets_end_the_session() {
         r#"42["\u00"]"#,
         "42[12",
         "42[1e]",
-        // The same for a handler that looks at nothing, and for one that does not exist.
+        // EVENT with invalid JSON that no handler reads.
         r#"42["unit",]"#,
         r#"42["unit"]x"#,
         r#"42["nobody",]"#,
         r#"42["nobody",{]"#,
         r#"42["text","x",]"#,
-        // Ids that are no ids.
+        // Invalid acknowledgement ids.
         r#"4218446744073709551616["args"]"#,
         r#"4299999999999999999999999999["args"]"#,
         r#"42-1["args"]"#,
@@ -106,7 +106,7 @@ async fn malformed_packets_end_the_session() {
 async fn odd_but_legal_packets_do_no_harm() {
     let mut arena = Arena::new().await;
     for packet in [
-        // Names that mean nothing here, and one that crashed others.
+        // Event names without a special meaning. `error` has crashed other servers.
         r#"42["error","x"]"#,
         r#"42["nobody"]"#,
         r#"42["__proto__"]"#,
@@ -114,10 +114,10 @@ async fn odd_but_legal_packets_do_no_harm() {
         "42[12,1]",
         "42[-1.5e3]",
         r#"42["nobody",{"__proto__":{"x":1}}]"#,
-        // An answer that nobody waits for.
+        // Acknowledgements that nobody waits for.
         "431[]",
         r#"4318446744073709551615["x"]"#,
-        // Engine packets that mean nothing on an open session.
+        // Engine.IO packets without a meaning on an open session.
         "3",
         "3probe",
         "5",
@@ -134,7 +134,7 @@ async fn what_is_no_engine_packet_ends_the_session() {
     for packet in ["", "7", "9", "x", "é", "éabcd", "\u{1e}", "b*", "bAQI", " 4", "-1"] {
         arena.ends(packet, &[text(packet)], 1002, CloseReason::ParseError).await;
     }
-    // Only the server pings.
+    // Only the server sends PING packets.
     arena.ends("2", &[text("2")], 1002, CloseReason::TransportError).await;
     arena.ends("2probe", &[text("2probe")], 1002, CloseReason::TransportError).await;
     arena.refuses("an attachment of no packet, in base64", &[text("b")]).await;
@@ -188,7 +188,7 @@ async fn packets_for_a_namespace_never_joined_end_the_session() {
     ] {
         arena.refuses(packet, &[text(packet)]).await;
     }
-    // To be refused is not to have joined.
+    // A refused CONNECT does not count as joined.
     let refused = [text("40/nowhere,"), text(r#"42/nowhere,["mark"]"#)];
     let mut client = arena.client().await;
     client.write(refused.concat()).await;
@@ -199,7 +199,7 @@ async fn packets_for_a_namespace_never_joined_end_the_session() {
 
 #[tokio::test]
 async fn packets_for_a_namespace_just_left_are_ignored() {
-    // The client has left, or the server has disconnected it while its packets were on their way.
+    // Packets may be in flight when the client leaves or the server disconnects it.
     let (sockets, mut connected) = log();
     let (notes, heard) = log();
     let left = Namespace::new("/left")

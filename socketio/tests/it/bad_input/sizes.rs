@@ -1,11 +1,11 @@
-//! Messages at their limits, and one byte above.
+//! Messages at the size limit, and one byte above.
 
 use socketio::{CloseReason, EngineConfig, ServerConfig};
 
 use super::arena::Arena;
 use crate::support::{BINARY, FIN, Polling, binary, frame, text};
 
-/// An event whose frame holds so many bytes.
+/// Returns an event of `len` bytes.
 fn event_of(len: usize) -> String {
     let empty = r#"42["echo",""]"#.len();
     format!(r#"42["echo","{}"]"#, "x".repeat(len - empty))
@@ -51,7 +51,7 @@ async fn bodies_are_limited_exactly() {
         assert_eq!(client.post(event_of(limit + 1)).await.status, 413);
         assert!(client.is_gone(&arena.host).await);
 
-        // Without a length, the limit counts as the body arrives.
+        // Without a Content-Length, the limit is enforced while the body is read.
         let mut client = Polling::join(&arena.host).await;
         let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", limit + 1, event_of(limit + 1));
         let chunked = "Transfer-Encoding: chunked\r\n";

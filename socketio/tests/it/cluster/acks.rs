@@ -1,4 +1,4 @@
-//! Acknowledgements come from all servers, under an id of each.
+//! Broadcasts with acknowledgements collect the answers from all servers.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn one_who_is_late_is_named_and_its_place_is_free_again() {
         let all = within(request).await;
         assert_eq!((all.answers.len(), all.missing.len(), all.missing_servers.len()), (0, 2, 0));
         assert!(all.missing.iter().all(|(_, error)| matches!(error, AckError::Timeout)), "{all:?}");
-        // A request that is dropped is forgotten everywhere.
+        // Dropping a request removes it on all servers.
         drop(ask(&hosts[0]));
         for (client, _) in &mut clients {
             question(client).await;

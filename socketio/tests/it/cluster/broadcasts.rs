@@ -1,4 +1,4 @@
-//! A broadcast reaches its recipients on all servers, each once and in order.
+//! A broadcast reaches the recipients on all servers once and in order.
 
 use bytes::Bytes;
 use socketio::ServerConfig;
@@ -39,7 +39,7 @@ async fn rooms_and_exceptions_hold_everywhere() {
         }
         is_silent(client).await;
     }
-    // The sender is left out, wherever it is.
+    // The sender is excluded, whichever server it is connected to.
     clients[1].0.send(r#"42["others",7]"#).await;
     assert_eq!(clients[0].0.text().await, r#"42["n",7]"#);
     assert_eq!(clients[2].0.text().await, r#"42["n",7]"#);

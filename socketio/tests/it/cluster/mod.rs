@@ -1,4 +1,4 @@
-//! Several servers that act as one.
+//! Clusters of several servers on one bus.
 
 mod acks;
 mod broadcasts;
@@ -27,7 +27,7 @@ fn namespace() -> Namespace {
         .on_server("panic", async |_, ()| -> () { panic!("as it should") })
 }
 
-/// Servers on one bus.
+/// Starts servers on one bus.
 async fn fleet(count: usize, config: ServerConfig) -> Vec<Host> {
     let bus = MemoryBus::new();
     let mut hosts = Vec::new();
@@ -41,7 +41,8 @@ async fn on_bus(bus: &MemoryBus, config: ServerConfig) -> Host {
     serve(Server::with_bus(config, bus).namespace(namespace())).await
 }
 
-/// A client on each server, in a room of its own and in that of all; and the ids of their sockets.
+/// Connects a client to each server and returns it with the id of its socket. Each client joins a room of its
+/// own and the room `all`.
 async fn clients(hosts: &[Host]) -> Vec<(Client, String)> {
     let mut clients = Vec::new();
     for (n, host) in hosts.iter().enumerate() {
@@ -54,12 +55,12 @@ async fn clients(hosts: &[Host]) -> Vec<(Client, String)> {
     clients
 }
 
-/// Nothing has come for a client that it was not asked for.
+/// Checks that no unexpected packet has been sent to the client before the acknowledgement of `mark`.
 async fn is_silent((client, _): &mut (Client, String)) {
     assert_eq!(client.ask(r#"429["mark"]"#).await, "439[]");
 }
 
-/// A server that never runs: it takes no message, and answers none.
+/// A server whose runtime is not driven. It neither processes messages nor responds to them.
 struct Silent {
     io: Server,
     runtime: Option<Runtime>,
@@ -87,7 +88,7 @@ impl Drop for Silent {
     }
 }
 
-/// Servers do not wait for long.
+/// Returns a configuration with short timeouts.
 fn impatient() -> ServerConfig {
     ServerConfig::default()
         .requests_timeout(Duration::from_millis(200))

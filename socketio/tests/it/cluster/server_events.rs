@@ -1,4 +1,4 @@
-//! Events from server to server.
+//! Events between servers.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn a_server_without_an_answer_says_so() {
         let [(server, error)] = &all.missing[..] else { panic!("{event}: {all:?}") };
         assert_eq!(*server, id);
         match (event, error) {
-            // The arguments do not fit, or the handler has panicked: its answer is an error.
+            // A server responds with an error if the arguments do not fit or the handler panics.
             ("say" | "panic", AckError::Decode(_)) | ("nobody listens", AckError::Unanswered) => {}
             other => panic!("{other:?}"),
         }
@@ -106,7 +106,7 @@ async fn a_server_that_leaves_is_not_waited_for() {
     let hosts = fleet(2, ServerConfig::default().requests_timeout(Duration::from_hours(1))).await;
     let asking = hosts[0].io.server_side_emit_with_ack::<(), _>("hang", &());
     let leaving = async {
-        // The request is under way by now: it was polled first.
+        // `join` polls the request first, so it has been sent.
         hosts[1].io.close().await;
     };
     let (all, ()) = within(join(asking, leaving)).await;

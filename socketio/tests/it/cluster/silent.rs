@@ -1,4 +1,4 @@
-//! A server that never answers: it is named, and nothing is lost for it.
+//! A server that never responds is reported as missing, and the answers of other servers are not lost.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn what_the_others_have_answered_is_told_with_who_is_missing() {
     assert!(all.answers.iter().map(|(_, sum)| *sum).eq([3]));
     assert!(matches!(&all.missing[..], [(server, AckError::Timeout)] if *server == silent.id()));
 
-    // It is not waited for once it is gone.
+    // A server that has left the cluster is not waited for.
     drop(silent);
     eventually(|| io.server_count() == 2).await;
     assert_eq!(within(io.of("/").fetch_sockets()).await.unwrap().len(), 2);
@@ -67,7 +67,7 @@ async fn its_queue_is_limited_exactly_and_local_delivery_does_not_care() {
     for n in 0..5 {
         assert_eq!(clients[0].0.text().await, format!(r#"42["n",{n}]"#));
     }
-    // Who cannot be asked is missing at once.
+    // A server whose queue is full is reported as missing immediately.
     let error = within(io.of("/").fetch_sockets()).await.unwrap_err();
     assert_eq!((error.sockets.len(), &error.missing[..]), (1, &[silent.id()][..]));
     let request = io.to("nobody").emit_with_ack::<u8, _>("question", &()).unwrap();

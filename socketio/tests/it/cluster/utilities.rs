@@ -1,4 +1,4 @@
-//! Sockets are fetched, moved and disconnected wherever they are.
+//! Sockets are fetched, moved between rooms and disconnected on all servers.
 
 use socketio::{Namespace, RemoteSocket, ServerConfig};
 
@@ -44,7 +44,7 @@ async fn a_socket_of_another_server_can_be_reached() {
     assert_eq!(within(request).await.answers, [(clients[1].1.clone(), 7)]);
     socket.join(["lounge"]).unwrap();
     socket.leave(["all"]).unwrap();
-    // What one server sends is done in order, so the answer tells of both.
+    // Messages from one server are processed in order, so the response reflects both changes.
     assert_eq!(fetched(&hosts[0], "lounge").await.len(), 1);
     assert_eq!(fetched(&hosts[0], "all").await.len(), 1);
     socket.disconnect(false).unwrap();

@@ -1,4 +1,4 @@
-//! Each metric moves as `docs/observability.md` says.
+//! Each metric changes as `docs/observability.md` specifies.
 
 #![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "counts are small whole numbers")]
 
@@ -45,7 +45,7 @@ async fn handlers_are_counted_and_timed() {
     let seconds = watched.total("sum of socketio_handler_seconds{namespace=/app,event=work}");
     assert!((10.0..10.1).contains(&seconds), "{seconds}");
 
-    // Arguments of another type: the handler does not run.
+    // The handler does not run if the arguments have another type.
     let _: serde_json::Value = client.emit_with_ack("work", &7).await.unwrap();
     watched.assert_changes(
         "socketio_",
@@ -177,7 +177,7 @@ async fn broadcasts_and_late_acknowledgements_are_counted() {
     assert_eq!(answers.missing.len(), 2);
     watched.assert_changes("socketio_", &[(LATE, 2.0), (BROADCASTS, 1.0)]);
 
-    // Given up is not late, and neither is a client that has gone.
+    // Neither a dropped request nor a disconnected client counts as late.
     drop(io.of("/").emit_with_ack::<(), _>("question", &()).unwrap());
     let asked = io.of("/").emit_with_ack::<(), _>("question", &()).unwrap();
     let (answers, ..) = tokio::join!(asked, one.disconnect(), other.disconnect());

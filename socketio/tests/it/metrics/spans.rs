@@ -1,4 +1,4 @@
-//! Log lines know their session and their event.
+//! Log lines of handlers contain the session and the event.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 use socketio::{Event, Namespace, Server, Socket, testing::TestServer};
 use tokio::task::yield_now;
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -33,7 +33,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Handles one event at a level; gives back what was logged.
+/// Handles one event and returns what is logged at `level`.
 async fn logged(level: tracing::Level) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
@@ -59,7 +59,7 @@ async fn a_handler_runs_in_the_span_of_its_event_and_session() {
     let line = text.lines().find(|line| line.contains("handled")).unwrap();
     assert!(line.contains("session{id=Sid("), "{line}");
     assert!(line.contains(r#"transport="polling"}:event{namespace="/app" event="na\nme"}"#), "{line}");
-    // Of an id, which is a secret, four characters are shown.
+    // Session ids are secret, so only four characters are logged.
     let id = line.split_once("Sid(").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
     assert_eq!(id.len(), "abcd..".len(), "{line}");
 

@@ -1,4 +1,4 @@
-//! Servers whose clients speak differently are one cluster all the same, and observers see what they always see.
+//! Tests a cluster of servers whose clients use different encodings.
 
 use bytes::Bytes;
 use socketio::{
@@ -9,7 +9,7 @@ use socketio::{
 use super::msgpack::{event, join};
 use crate::support::{Client, Heard, Host, log, serve, within};
 
-/// A server on the bus that notes what it sends.
+/// Starts a server on the bus that records the packets it sends.
 async fn on_bus(bus: &MemoryBus, config: ServerConfig) -> (Host, Heard<String>) {
     let (notes, heard) = log();
     let namespace = Namespace::new("/")
@@ -25,7 +25,7 @@ async fn on_bus(bus: &MemoryBus, config: ServerConfig) -> (Host, Heard<String>) 
     (serve(Server::with_bus(config, bus).namespace(namespace)).await, heard)
 }
 
-/// A server of clients that speak JSON, and one of those that speak MessagePack, with one of them each.
+/// Two clustered servers, one for JSON and one for MessagePack, with one client each.
 struct Pair {
     hosts: [Host; 2],
     sent: [Heard<String>; 2],
@@ -97,7 +97,7 @@ async fn acknowledgements_come_from_clients_of_both() {
             .of("/")
             .emit_with_ack::<(String, Bytes), _>("question", &Bytes::from_static(b"abc"));
         let request = request.unwrap();
-        // Both servers count alike.
+        // Both servers have assigned the same acknowledgement id.
         let (text, id) = (pair.json.text().await, from as u8);
         assert_eq!(text, format!(r#"451-{id}["question",{{"_placeholder":true,"num":0}}]"#));
         assert_eq!(pair.json.binary().await, b"abc");
@@ -140,7 +140,7 @@ async fn producers_wait_and_events_are_lost_as_with_json() {
     let socket: Socket = connected.next().await;
     within(socket.emit_wait("n", &1)).await.unwrap();
     assert_eq!(client.binary().await, event(b"\x92\xa1n\x01"));
-    // All of this before the task of the session runs.
+    // Nothing is awaited in between, so the session task cannot run.
     socket.emit("first", &()).unwrap();
     socket.volatile().emit("lost", &()).unwrap();
     socket.emit("last", &()).unwrap();

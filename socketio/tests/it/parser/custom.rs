@@ -1,4 +1,4 @@
-//! A parser of the user's own, with state, and all that can be wrong with what it decodes.
+//! Tests a stateful custom parser, and invalid packets returned by its decoder.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,8 @@ use socketio::{
 
 use crate::support::{Client, Host, Polling, payload, serve};
 
-/// Two text messages for each packet: `<kind> <namespace> [id]`, and the payload. No attachments.
+/// Encodes a packet as two text messages: `<kind> <namespace> [id]`, then the payload. Attachments are not
+/// supported.
 #[derive(Debug, Default)]
 struct Halves {
     encoded: AtomicUsize,
@@ -44,7 +45,7 @@ impl Decoder for Joining {
     fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError> {
         let text = match message {
             Message::Text(text) => text,
-            // An attachment too many, to see what becomes of it.
+            // Adds an attachment that the packet does not announce, to test how the server handles it.
             Message::Binary(bytes) => {
                 let packet = self.0.take().ok_or(ParseError::new("no head"))?;
                 self.0 = Some(packet.attachments(vec![bytes.into_owned().into()]));
@@ -96,7 +97,7 @@ async fn send(client: &mut Client, head: &str, payload: &str) {
     client.send(format!("4{payload}")).await;
 }
 
-/// The next packet: its head and its payload.
+/// Reads the two messages of the next packet.
 async fn take(client: &mut Client) -> (String, String) {
     let [head, payload] = [client.text().await, client.text().await];
     (head[1..].to_owned(), payload[1..].to_owned())

@@ -1,4 +1,4 @@
-//! Packets in another encoding than that of the protocol.
+//! Tests of packet encodings other than the default one.
 
 #[cfg(feature = "msgpack")]
 mod cluster;

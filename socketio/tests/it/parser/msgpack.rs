@@ -1,4 +1,4 @@
-//! MessagePack on the wire.
+//! Tests the bytes that the MessagePack encoding sends and accepts.
 
 use bytes::Bytes;
 use socketio::{Ack, Args, MsgpackParser, Namespace, Server, ServerConfig, Socket};
@@ -16,7 +16,7 @@ async fn host() -> Host {
         .await
 }
 
-/// An event in `/`; `data` is its array.
+/// Encodes an event in `/`. `data` is the encoded array of the event.
 pub(super) fn event(data: &[u8]) -> Vec<u8> {
     [b"\x83\xa4type\x02\xa4data", data, b"\xa3nsp\xa1/"].concat()
 }
@@ -48,7 +48,7 @@ async fn values_return_as_the_same_bytes() {
 async fn typed_values_tell_bytes_from_what_looks_like_them() {
     let host = host().await;
     let mut client = join(&host).await;
-    // The keys of a `serde_json::Value` are sorted.
+    // `serde_json::Value` sorts its keys, so the expected response lists `_placeholder` first.
     let num_first = b"\x82\xac_placeholder\xc3\xa3num\x00";
     let args = b"\x82\xac_placeholder\xc3\xa3num\x00\xc4\x01z";
     client

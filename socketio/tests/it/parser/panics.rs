@@ -1,4 +1,4 @@
-//! A parser that panics harms no more than one emit or one connection.
+//! Tests that a panic in a parser affects only one emit or one connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use socketio::{
 
 use crate::support::{Client, Host, serve, within};
 
-/// `<kind><JSON>` in the namespace `/`, unless there is a bomb in it.
+/// Encodes a packet of the namespace `/` as `<kind><JSON>`. Panics if the packet contains a bomb.
 #[derive(Debug)]
 struct Explosive {
     makes_decoders: bool,

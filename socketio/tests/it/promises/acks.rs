@@ -1,4 +1,4 @@
-//! An acknowledgement resolves exactly once, and its place is free again afterwards.
+//! Tests that an acknowledgement resolves exactly once and then frees its place.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use socketio::{AckError, AckRequest, EmitError, Namespace, Server, ServerConfig,
 
 use crate::support::{Client, Heard, Host, log, serve, within};
 
-/// A server that hands the sockets of its clients out.
+/// Starts a server and returns a log of the connected sockets.
 async fn host(config: ServerConfig) -> (Host, Heard<Socket>) {
     let (sockets, connected) = log();
     let namespace =
@@ -23,7 +23,7 @@ async fn pair(config: ServerConfig) -> (Host, Client, Socket) {
     (host, client, socket)
 }
 
-/// An acknowledgement for which the client has got the event.
+/// Emits an event with an acknowledgement, and returns the request and its id once the client has the event.
 async fn asked<A>(client: &mut Client, socket: &Socket) -> (AckRequest<A>, String) {
     let request = socket.emit_with_ack("question", &());
     let packet = client.text().await;
@@ -72,7 +72,7 @@ async fn without_an_answer_the_timeout_counts_and_a_late_answer_does_not() {
     assert!(matches!(within(request.timeout(Duration::from_millis(20))).await, Err(AckError::Timeout)));
     client.send(format!("43{id}[1]")).await;
 
-    // The place is free, and the next answer is the next.
+    // The place is free again, and the next response resolves the next request.
     let (request, id) = asked::<u8>(&mut client, &socket).await;
     client.send(format!("43{id}[2]")).await;
     assert_eq!(within(request).await.unwrap(), 2);
@@ -117,7 +117,7 @@ async fn the_event_leaves_awaited_or_not_and_a_dropped_request_frees_its_place()
         assert_eq!(client.text().await, format!(r#"42{n}["question",{n}]"#));
         client.send(format!("43{n}[1]")).await;
     }
-    // A future that was polled and then dropped frees its place too.
+    // Dropping a future that was polled frees its place as well.
     let (request, _) = asked::<u8>(&mut client, &socket).await;
     tokio::select! {
         biased;
@@ -138,7 +138,7 @@ async fn forged_and_repeated_answers_are_ignored() {
     connected.next().await;
 
     let (request, id) = asked::<u8>(&mut client, &socket).await;
-    // Ids of other sockets, of nobody, and the largest there is.
+    // Ids that belong to another socket, ids that were never assigned, and the largest possible id.
     other.send(format!("43{id}[66]")).await;
     assert_eq!(other.ask(r#"425["mark"]"#).await, "435[]");
     for forged in [1000, u64::MAX] {
@@ -168,7 +168,7 @@ async fn the_limit_of_pending_acknowledgements_is_exact() {
         }
         let answers = within(join_all(requests.into_iter().map(IntoFuture::into_future))).await;
         assert!(answers.into_iter().map(Result::unwrap).eq(0..max));
-        // Nothing was sent for the one that was refused.
+        // Nothing was sent for the request that was rejected.
         assert_eq!(client.ask(r#"425["mark"]"#).await, "435[]");
     }
 }

@@ -1,4 +1,5 @@
-//! Each recipient of a broadcast resolves exactly once, and no answer is thrown away for the sake of another.
+//! Tests that every recipient of a broadcast resolves exactly once, and that no response is discarded in
+//! favor of another.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ async fn host(config: ServerConfig) -> (Host, Heard<Socket>) {
     (serve(Server::with_config(config).namespace(namespace)).await, connected)
 }
 
-/// Clients and the ids of their sockets.
+/// Connects `count` clients and returns them with their socket ids.
 async fn clients(host: &Host, count: usize) -> Vec<(Client, String)> {
     let mut clients = Vec::new();
     for _ in 0..count {
@@ -31,7 +32,7 @@ async fn clients(host: &Host, count: usize) -> Vec<(Client, String)> {
     clients
 }
 
-/// The id of the acknowledgement that a client is asked for.
+/// Receives a question and returns its acknowledgement id.
 async fn question(client: &mut Client) -> String {
     let packet = client.text().await;
     let id = packet.strip_prefix("42").and_then(|packet| packet.strip_suffix(r#"["question"]"#));
@@ -62,7 +63,7 @@ async fn a_stream_yields_answers_as_they_arrive_and_ends_by_itself() {
         client.send(format!("43{}[{answer}]", ids[at])).await;
         let (from, given) = within(request.next()).await.unwrap();
         assert_eq!((from, given.unwrap()), (sid.clone(), answer));
-        // A second answer of the same client changes nothing.
+        // A second acknowledgement from the same client is ignored.
         client.send(format!("43{}[66]", ids[at])).await;
     }
     assert!(within(request.next()).await.is_none());
@@ -146,7 +147,7 @@ async fn broadcasts_count_against_the_limit_of_each_socket_exactly() {
     let (host, mut connected) = host(ServerConfig::default().max_pending_acks(2_usize)).await;
     let mut clients = clients(&host, 2).await;
     let sockets = connected.take(2).await;
-    // The first owes one already.
+    // The first client already has a pending acknowledgement.
     let own =
         sockets.iter().find(|socket| socket.id() == clients[0].1).unwrap().emit_with_ack::<u8, _>("own", &());
     assert_eq!(clients[0].0.text().await, r#"420["own"]"#);
@@ -168,7 +169,7 @@ async fn broadcasts_count_against_the_limit_of_each_socket_exactly() {
     );
     clients[0].0.send("430[9]").await;
     assert_eq!(within(own).await.unwrap(), 9);
-    // Nothing was sent to the one that owed too many.
+    // Nothing was sent to the client whose limit was reached.
     assert_eq!(clients[0].0.ask(r#"427["mark"]"#).await, "437[]");
 }
 
@@ -180,7 +181,7 @@ async fn a_dropped_request_frees_its_places() {
     for _ in 0..3 {
         drop(ask(&host));
         question(client).await;
-        // So does a future that was polled.
+        // A future that was polled and then dropped frees its place as well.
         let mut future = IntoFuture::into_future(ask(&host));
         assert!((&mut future).now_or_never().is_none());
         drop(future);

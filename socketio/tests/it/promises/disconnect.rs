@@ -1,5 +1,5 @@
-//! The hooks for the end run exactly once for each socket, with the right reason: one before it leaves its rooms, one
-//! after its handlers.
+//! Tests that the disconnect hooks run exactly once per socket and with the right reason: one before the
+//! socket leaves its rooms, one after its handlers have finished.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{Client, Heard, Host, Polling, binary, eventually, log, payload, serve, text};
 
-/// What a hook saw.
+/// The state of the socket as seen by a hook.
 struct Left {
     reason: DisconnectReason,
     rooms: Vec<Room>,
@@ -39,7 +39,7 @@ async fn host(config: ServerConfig) -> (Host, Heard<Socket>, Heard<Left>, Heard<
     (serve(Server::with_config(config).namespace(namespace)).await, connected, leaving, left)
 }
 
-/// Checks that a socket that ends in this way hears so once.
+/// Checks that both hooks run once, with the given reason, for a socket that is ended by `end`.
 async fn ends_with(
     reason: &str,
     config: ServerConfig,
@@ -66,7 +66,7 @@ async fn ends_with(
 async fn the_client_ends() {
     ends_with("client namespace disconnect", config(), async |mut client, _, _| {
         client.send("41").await;
-        // The end of the connection after it is not another one of the socket.
+        // Closing the connection afterwards does not run the hooks a second time.
         client.close().await;
     })
     .await;
@@ -126,7 +126,7 @@ async fn the_client_does_not_read() {
     let seen = ends_with("transport error", config, async |client, socket, host| {
         let payload = "x".repeat(10_000);
         let error = loop {
-            // The broadcast itself never fails for one of its members.
+            // A full queue of one member does not make the broadcast fail.
             host.io.to("room").emit("news", payload.as_str()).unwrap();
             if let Err(error) = socket.emit("news", payload.as_str()) {
                 break error;
@@ -143,7 +143,8 @@ async fn the_client_does_not_read() {
 
 #[tokio::test]
 async fn the_client_neither_reads_nor_answers() {
-    // Less than may wait for it, but more than the kernel takes: the writes are stuck when the time is up.
+    // Less than the queue limit but more than the kernel accepts, so writes are blocked when the heartbeat
+    // times out.
     let heartbeat = EngineConfig::default()
         .max_buffered(64_usize << 20)
         .ping_interval(Duration::from_millis(50))
@@ -163,7 +164,7 @@ async fn a_client_that_does_not_read_can_still_be_disconnected() {
     let engine = EngineConfig::default().max_buffered(100_000_usize).close_timeout(Duration::from_millis(20));
     let config = ServerConfig::default().engine(engine);
     ends_with("server namespace disconnect", config, async |client, socket, _| {
-        // One message fills the queue, and stays there once the kernel takes no more.
+        // A single message fills the queue and remains there once the kernel accepts no more.
         let payload = "x".repeat(1_000_000);
         loop {
             eventually_or(100, || socket.session().buffered() == 0).await;
@@ -178,7 +179,7 @@ async fn a_client_that_does_not_read_can_still_be_disconnected() {
     .await;
 }
 
-/// Lets all others run until the condition holds, or so many times.
+/// Yields until the condition holds, at most `times` times.
 async fn eventually_or(times: usize, condition: impl Fn() -> bool) {
     for _ in 0..times {
         if condition() {
@@ -209,7 +210,7 @@ async fn the_client_polls() {
     let mut client = Polling::join(&host).await;
     let socket = connected.take(4).await.pop().unwrap();
     client.start_poll().await;
-    // Once the poll is parked, its end is the end of the session.
+    // Once the poll is parked, closing its connection ends the session.
     eventually(|| socket.session().send_volatile(&[])).await;
     drop(client);
     assert_eq!(left.next().await.reason.as_str(), "transport error");
@@ -229,7 +230,7 @@ async fn a_socket_says_farewell_while_it_is_in_its_rooms() {
         .on_disconnecting(move |socket: &Socket, _| {
             assert!(socket.join("late").is_ok());
             socket.to("room").emit("farewell", &socket.id()).unwrap();
-            // It is leaving already.
+            // No effect: the socket is already disconnecting.
             socket.disconnect();
             notes.note(socket.clone());
             panic!("the socket leaves all the same");
@@ -270,7 +271,8 @@ async fn when_all_end_a_socket_at_once_each_hook_runs_once() {
     }
 }
 
-/// A server whose handlers note their start, wait at a gate, and note their end; the hook notes the reason.
+/// Starts a server whose handlers record their start, wait for a permit, and record their end. The hook
+/// records the reason.
 async fn gated(config: ServerConfig, max_in_flight: usize) -> (Host, Arc<Semaphore>, Heard<&'static str>) {
     let gate = Arc::new(Semaphore::new(0));
     let (notes, heard) = log();
@@ -372,7 +374,7 @@ async fn events_that_break_the_protocol_when_their_turn_comes_end_the_session_on
     assert_eq!(heard.next().await, "start");
     gate.add_permits(2);
     assert_eq!(client.ended().await, (1002, "forced close".into()));
-    // What came behind the fault is not handled.
+    // Packets after the invalid one are not handled.
     assert_eq!(heard.take(2).await, ["end", "forced close"]);
     host.deserted("/").await;
 }
@@ -396,7 +398,7 @@ async fn events_that_the_server_has_not_begun_when_it_disconnects_are_dropped() 
     client.write(frames).await;
     assert_eq!(client.text().await, "41");
     assert_eq!(heard.take(2).await, ["0", "server namespace disconnect"]);
-    // The session lives on, and the same client may come back.
+    // The session continues, and the same client can connect again.
     client.enter("/").await;
     assert!(heard.is_silent());
 }

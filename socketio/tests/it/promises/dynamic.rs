@@ -1,4 +1,5 @@
-//! Dynamic namespaces are made for the first client and end with the last, and are like others in between.
+//! Tests that a dynamic namespace is created for its first client, removed with its last, and otherwise
+//! behaves like a static one.
 
 use std::sync::Arc;
 
@@ -84,7 +85,8 @@ async fn namespaces_of_one_path_go_first_and_then_the_order_decides() {
         eventually(|| ["/{a}", "/b{b}", "/{c}"].iter().all(|p| host.io.children(p).count() == 0)).await;
     }
 
-    // While a path has clients, whoever comes by another way is asked by theirs.
+    // While a child namespace has clients, its own pattern admits every new client, even if another pattern
+    // matches the path.
     let mut client = Client::open(&host).await;
     client.ask(r#"40/dave,{"token":1}"#).await;
     let mut other = Client::open(&host).await;
@@ -151,7 +153,7 @@ async fn the_limit_of_dynamic_namespaces_is_exact() {
     }
     let full = r#"{"message":"too many dynamic namespaces"}"#;
     assert_eq!(client.ask("40/game-4,").await, format!("44/game-4,{full}"));
-    // There is room in one that is there, and where one has ended.
+    // The limit does not apply to joining an existing child namespace, and a removed one frees its place.
     let mut other = Client::open(&host).await;
     other.enter("/game-1").await;
     client.send("41/game-2,").await;

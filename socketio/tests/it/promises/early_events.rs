@@ -1,4 +1,4 @@
-//! No event is lost between CONNECT and the first handler.
+//! Tests that no event is lost that arrives after CONNECT and before the socket can handle it.
 
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ async fn an_event_in_the_same_post_as_connect_is_handled() {
     }
 }
 
-/// A namespace in which a client can learn that the server has read all that it sent before.
+/// Builds a namespace that lets a client wait until the server has read everything it sent before.
 fn landmark() -> Namespace {
     Namespace::new("/landmark").on("reached", async |_, ()| ())
 }
 
-/// A client that has sent CONNECT and ten events, which the server has read.
+/// Connects a client that has sent CONNECT and ten events, all of which the server has read.
 async fn early(host: &Host) -> Client {
     let mut client = Client::open(host).await;
     client.enter("/landmark").await;

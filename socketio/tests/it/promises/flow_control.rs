@@ -1,5 +1,5 @@
-//! Clients that read as fast as they can are never cut, however much they have asked for; and what a client does not
-//! read holds it back.
+//! Tests that a client that reads is never disconnected, however much it has requested, and that a client
+//! that does not read is held back.
 
 use std::sync::{
     Arc,
@@ -49,7 +49,7 @@ async fn answers_that_the_client_does_not_read_hold_its_events_back() {
     client.write(events).await;
     let mut other = Client::join(&host).await;
     other.ask(r#"421["get",1]"#).await;
-    // Those that the kernel has taken, and those that may wait.
+    // Only the responses accepted by the kernel and those that fit into the queue have been produced.
     assert!(handled.load(Ordering::Relaxed) < 20, "{handled:?}");
     for n in 0..EVENTS {
         let answer = client.text().await;
@@ -72,7 +72,7 @@ async fn an_answer_waits_for_room_and_is_never_lost() {
         socketio::EngineConfig::default().max_buffered(50_000_usize).max_buffered_hard(100_000_usize);
     let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
     let mut client = Client::join(&host).await;
-    // All run before the first answers: together they are far above the hard limit.
+    // All handlers run before the first one responds. Together, their responses exceed the hard limit by far.
     let events: Vec<u8> = (0..200).flat_map(|n| text(format!(r#"42{n}["get",60000]"#))).collect();
     client.write(events).await;
     gate.add_permits(200);
@@ -100,7 +100,7 @@ async fn members_of_a_room_that_read_get_large_broadcasts_of_one_of_them() {
     }
 }
 
-/// Asks the client, and answers with what it said.
+/// Emits an event with an acknowledgement to the client, and returns the result.
 async fn ask_back(socket: Socket, n: u32) -> Ack<Result<u32, String>> {
     Ack(socket.emit_with_ack("question", &n).await.map_err(|error: AckError| error.to_string()))
 }
@@ -113,7 +113,7 @@ async fn handlers_that_ask_their_client_do_not_keep_each_other_from_running() {
     let payload = "x".repeat(300);
     let events: Vec<u8> =
         (0..EVENTS).flat_map(|n| text(format!(r#"42{n}["ask-back",{n},"{payload}"]"#))).collect();
-    // The client answers when it has sent all of its events.
+    // The client acknowledges only after it has sent all of its events.
     client.write(events).await;
     let mut answers = Vec::new();
     while answers.len() < EVENTS as usize {
@@ -148,12 +148,12 @@ async fn handlers_that_ask_their_client_are_limited_for_a_connection() {
     client.send("40/b,").await;
     assert!(client.text().await.starts_with("40/b,"));
     client.write([text(r#"42["ask"]"#).repeat(20), text(r#"42/b,["ask"]"#).repeat(20)].concat()).await;
-    // As many as one socket may have pending acknowledgements, and `max_in_flight` of the other socket.
+    // One socket has reached its limit of pending acknowledgements, the other its `max_in_flight`.
     for _ in 0..10 {
         assert!(client.text().await.contains("question"));
     }
     eventually(|| started.load(Ordering::Relaxed) == 10).await;
-    // The connection is below the limit again when three have returned.
+    // After three acknowledgements, the connection is below the limit again.
     for id in 0..3 {
         client.send(format!("43{id}[1]")).await;
     }
@@ -207,7 +207,7 @@ async fn a_client_that_leaves_is_out_of_its_rooms_whatever_waits() {
             client.close().await;
         }
         eventually(|| host.io.socket_count("/") == 0).await;
-        // Those that wait are still handled, each in its turn.
+        // Queued events are still handled, one after the other.
         assert!(started.is_silent());
         gate.add_permits(1000);
         started.take(1000 - 256).await;

@@ -1,4 +1,5 @@
-//! Handlers that run are bounded, and what does not fit holds the client back.
+//! Tests that the number of running handlers is limited, and that the client is held back when the limit is
+//! reached.
 
 use std::{
     sync::{
@@ -15,7 +16,7 @@ use crate::support::{
     Client, Heard, Host, Log, Polling, eventually, log, serve, serve_namespace, stalls, text,
 };
 
-/// A namespace whose handlers note that they have started, and wait for a permit.
+/// Builds a namespace whose handlers record that they have started, and then wait for a permit.
 fn gated(path: &str, gate: &Arc<Semaphore>, starts: &Log<u32>) -> Namespace {
     let (gate, starts) = (gate.clone(), starts.clone());
     Namespace::new(path)
@@ -26,7 +27,8 @@ fn gated(path: &str, gate: &Arc<Semaphore>, starts: &Log<u32>) -> Namespace {
         .on("mark", async |_, ()| ())
 }
 
-/// Waits until the server has read all that the client has sent: the events of another namespace still pass.
+/// Waits until the server has read everything the client has sent. Events of another namespace are still
+/// handled.
 async fn reach_mark(client: &mut Client) {
     assert_eq!(client.ask(r#"42/mark,1["mark"]"#).await, "43/mark,1[]");
 }
@@ -103,13 +105,13 @@ async fn a_full_namespace_does_not_stop_another_nor_another_client() {
     assert_eq!(other.ask(r#"421["mark"]"#).await, "431[]");
 }
 
-/// Writes until the kernel takes no more for a while; says how many bytes it took.
+/// Writes until the kernel accepts no more bytes for a while, and returns the number of bytes written.
 async fn write_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
         let chunk = &bytes[written..bytes.len().min(written + 64 * 1024)];
         let stream = client.stream();
-        // Nothing is written if it is given up.
+        // A cancelled `write` has written nothing.
         if stalls(async { written += stream.write(chunk).await.unwrap() }).await {
             break;
         }
@@ -121,7 +123,7 @@ async fn write_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
 async fn handlers_that_wait_hold_the_client_back_and_nothing_is_lost() {
     let (host, gate, mut started) = gated_host(None).await;
     let mut client = Client::join(&host).await;
-    // More than the buffers of the kernel can ever hold.
+    // More than the kernel buffers can hold.
     let count = 64 * 1024;
     let payload = "x".repeat(1000);
     let bytes: Vec<u8> = (0..count).flat_map(|n| text(format!(r#"42["n",{n},"{payload}"]"#))).collect();
@@ -152,7 +154,7 @@ async fn handlers_that_wait_delay_the_answer_to_a_post() {
     assert_eq!(started.take(99).await, (1..100).collect::<Vec<_>>());
 }
 
-/// Asks the client, and answers with what it said.
+/// Emits an event with an acknowledgement to the client, and returns the result.
 async fn ask_back(socket: Socket, (): ()) -> Ack<Result<String, String>> {
     Ack(socket.emit_with_ack("question", &()).await.map_err(|error: AckError| error.to_string()))
 }
@@ -164,7 +166,7 @@ async fn acknowledgements_pass_while_all_handlers_run() {
     let mut client = Client::join(&host).await;
     client.send(r#"42100["ask-back"]"#).await;
     assert_eq!(client.text().await, r#"420["question"]"#);
-    // As many as may wait, less the one that would close the tap.
+    // One event fewer than the limit at which the server stops reading.
     let frames: Vec<u8> = (0..63).flat_map(|n| text(format!(r#"42{n}["n",{n}]"#))).collect();
     client.write([frames, text(r#"430["tea"]"#)].concat()).await;
     assert_eq!(client.text().await, r#"43100[{"Ok":"tea"}]"#);
@@ -189,7 +191,8 @@ async fn an_acknowledgement_behind_more_events_than_may_wait_ends_in_a_timeout_a
     }
 }
 
-/// Lets a handler wait for an answer of the client, which comes behind events that wait; says whether it was read.
+/// Lets a handler wait for an acknowledgement that the client sends after `events`. Returns `true` if the
+/// server read the acknowledgement while the events were queued.
 async fn answer_is_read(config: ServerConfig, events: &[&str]) -> bool {
     let namespace =
         Namespace::new("/").on("ask-back", ask_back).on("n", async |_, _: String| ()).max_in_flight(1);
@@ -206,11 +209,11 @@ async fn answer_is_read(config: ServerConfig, events: &[&str]) -> bool {
 #[tokio::test]
 async fn the_limits_of_what_may_wait_are_exact() {
     let event = r#"["n","x"]"#;
-    // One may always wait, and is read behind it if it has not taken all of the room.
+    // One event may always be queued. The server keeps reading only while the queue is below the limit.
     let config = || ServerConfig::default().max_waiting_bytes(1_usize);
     assert!(answer_is_read(config(), &[]).await);
     assert!(!answer_is_read(config(), &[event]).await);
-    // What each takes beside its text.
+    // The number of bytes that count for each queued event in addition to its text.
     let overhead = 56;
     let config = || ServerConfig::default().max_waiting_bytes(2 * (event.len() + overhead));
     assert!(answer_is_read(config(), &[event, r#"["n",""]"#]).await);
@@ -225,7 +228,7 @@ async fn a_client_that_leaves_while_its_handlers_wait_is_gone() {
     started.take(256).await;
     client.close().await;
     host.deserted("/").await;
-    // Handlers are not cancelled: each still waits at the gate, and goes through.
+    // Handlers are not cancelled: each one still waits for a permit and then finishes.
     assert!(Arc::strong_count(&gate) > 256);
     gate.add_permits(256);
     eventually(|| gate.available_permits() == 0).await;

@@ -1,4 +1,4 @@
-//! A socket that has left leaves nothing behind, and can do nothing more.
+//! Tests that a disconnected socket leaves no state behind and cannot join rooms.
 
 use futures::future::join_all;
 use socketio::{EmitError, JoinError, Namespace, Server, ServerConfig, Socket};
@@ -50,7 +50,7 @@ async fn a_socket_that_has_left_can_do_nothing_more() {
     assert_eq!(socket.rooms().iter().map(|room| &**room).collect::<Vec<_>>(), [socket.id(), "room"]);
     assert_eq!(host.io.socket_count("/"), 0);
 
-    // It may still speak to others, as the last word of a member.
+    // A disconnected socket can still broadcast, for example to announce that it left.
     let mut other = Client::join(&host).await;
     socket.broadcast().emit("farewell", &()).unwrap();
     assert_eq!(other.text().await, r#"42["farewell"]"#);
@@ -71,7 +71,7 @@ async fn the_limit_of_rooms_is_exact() {
             socket.join(format!("room {n}")).unwrap();
         }
         assert_eq!(socket.join("one too many"), Err(JoinError::TooManyRooms));
-        // Where it is already, and its own room, it may always go.
+        // The limit does not apply to rooms that the socket is already in, nor to its own room.
         socket.join("room 0").unwrap();
         socket.leave(socket.id());
         socket.join(socket.id()).unwrap();
@@ -135,7 +135,7 @@ async fn sockets_leave_while_others_join_and_broadcast() {
             tasks.spawn(async move {
                 while socket.connected() {
                     for room in 0..8 {
-                        // It may have left in the meantime.
+                        // Fails if the socket has disconnected since the check.
                         let _ = socket.join(format!("{}", (room + n) % 12));
                         socket.to("1").to("2").except("3").emit("x", &room).unwrap();
                         socket.leave(&room.to_string());

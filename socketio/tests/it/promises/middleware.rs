@@ -1,4 +1,5 @@
-//! Middleware is around every handler, in order; a fallback handles what has no handler.
+//! Tests that middleware wraps every handler in order, and that the fallback handles events without a
+//! handler.
 
 use bytes::Bytes;
 use socketio::{Ack, Args, Event, EventError, Namespace, Socket, WithAckFlag};
@@ -6,7 +7,7 @@ use tokio::task::yield_now;
 
 use crate::support::{Client, Log, binary, log, serve_namespace, text};
 
-/// A namespace whose two functions around the handlers note when they are entered and left.
+/// Builds a namespace with two middleware functions that record when they are entered and left.
 fn nested(notes: &Log<String>) -> Namespace {
     let (outer, inner, handler) = (notes.clone(), notes.clone(), notes.clone());
     Namespace::new("/")
@@ -56,7 +57,7 @@ async fn what_middleware_refuses_is_not_handled() {
     assert_eq!(heard.take(3).await, ["outer blocked true", "inner [1]", "outer false"]);
     assert_eq!(client.ask(r#"42["blocked",1]"#).await, r#"42["mw-error","blocked"]"#);
 
-    // As without middleware, and the middleware hears of it.
+    // Same response as without middleware, and the middleware sees the failure.
     assert_eq!(client.ask(r#"428["panic"]"#).await, r#"438[{"error":"internal error"}]"#);
     let refused = client.ask(r#"429["sum","one",2]"#).await;
     assert!(refused.starts_with(r#"439[{"error":"invalid arguments: "#), "{refused}");
@@ -90,7 +91,7 @@ async fn middleware_may_change_the_event_and_answer_itself() {
     client.write([text(format!(r#"452-1["PAIR",{pair}]"#)), binary("a"), binary("b")].concat()).await;
     assert_eq!(client.text().await, format!("462-1[{pair}]"));
     assert_eq!((client.binary().await, client.binary().await), (b"b".to_vec(), b"a".to_vec()));
-    // Nothing is answered to this.
+    // No acknowledgement is sent for this event.
     client.send(r#"422["cached"]"#).await;
     assert_eq!(client.ask(r#"423["fail"]"#).await, r#"433[{"error":"wrapped: no"}]"#);
 }

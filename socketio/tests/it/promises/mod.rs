@@ -1,4 +1,4 @@
-//! What applications may rely on.
+//! Tests of the guarantees that applications may rely on.
 
 mod acks;
 mod broadcast_acks;

@@ -1,11 +1,11 @@
-//! Whoever looks on sees every event, and changes none.
+//! Tests that observers see every event and change none.
 
 use bytes::Bytes;
 use socketio::{Ack, Args, Namespace, Server, Socket};
 
 use crate::support::{Client, Heard, Host, binary, log, serve, serve_namespace, text};
 
-/// A namespace that notes all its events, `<` for those that come and `>` for those that are sent.
+/// Starts a server that records all events of a namespace, with `<` for received and `>` for sent events.
 async fn noted(namespace: Namespace) -> (Host, Heard<String>) {
     let (notes, heard) = log();
     let sent = notes.clone();
@@ -42,7 +42,7 @@ async fn events_are_seen_in_both_directions() {
 
         client.send(format!(r#"42{prefix}["no handler"]"#)).await;
         assert_eq!(heard.next().await, "<no handler[] 0");
-        // With an id, even an event that nobody answers.
+        // Has an id, although no handler sends an acknowledgement.
         client.send(format!(r#"42{prefix}8["\u0065cho"]"#)).await;
         assert_eq!(heard.take(3).await, ["<echo[] 0", "handled", ">echo[] 0"]);
 
@@ -102,7 +102,7 @@ async fn observers_run_in_order_and_may_panic_and_emit() {
         .on_any_outgoing(|socket: &Socket, event, args| {
             let n: u8 = args.get(0).unwrap();
             if n > 0 {
-                // Under no lock: a broadcast may cause another one.
+                // Observers run without a lock, so they may broadcast.
                 socket.namespace().emit(event, &(n - 1)).unwrap();
             }
             panic!("nobody else is harmed");

@@ -1,4 +1,5 @@
-//! Handlers of one socket start in the order of its events, and what is emitted arrives in the order of the emits.
+//! Tests that handlers of a socket start in the order of its events, and that emitted events arrive in the
+//! order of the emits.
 
 use bytes::Bytes;
 use socketio::{Ack, Args, EmitError, EngineConfig, Namespace, Server, ServerConfig, Socket};
@@ -14,7 +15,7 @@ async fn handlers_start_in_the_order_of_their_events() {
     let (ends, mut ended) = log();
     let host = serve_namespace(Namespace::new("/").on("n", async move |_, n: u32| {
         starts.note(n);
-        // Some overtake others on their way to the end.
+        // Makes some handlers finish before handlers that started earlier.
         for _ in 0..n % 5 {
             yield_now().await;
         }
@@ -64,7 +65,7 @@ async fn the_packets_of_one_post_keep_their_order() {
     assert_eq!(started.take(1000).await, (0..1000).collect::<Vec<u32>>());
 }
 
-/// Answers, emits and broadcasts, in turns and without pause.
+/// Mixes acknowledgements, emits and broadcasts without pausing.
 async fn talk(socket: Socket, (): ()) -> Result<Ack<u32>, EmitError> {
     for n in 0..1000_u32 {
         match n % 4 {

@@ -1,4 +1,4 @@
-//! What panics harms nobody else.
+//! Tests that a panic in application code affects no other handler, socket or session.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use socketio::{Ack, ConnectError, DisconnectReason, Handshake, Namespace, Server, Socket};
@@ -6,7 +6,7 @@ use tokio::task::yield_now;
 
 use crate::support::{Client, log, serve, serve_namespace, within};
 
-/// Panics whenever it is read or written.
+/// Panics when it is serialized or deserialized.
 struct Bomb;
 
 impl<'de> Deserialize<'de> for Bomb {
@@ -42,7 +42,7 @@ async fn a_handler_that_panics_answers_with_an_error_and_the_session_goes_on() {
             r#"431[{"error":"internal error"}]"#,
             "{event}"
         );
-        // Without an id there is nobody to answer.
+        // Without an id, no acknowledgement is sent.
         client.send(format!(r#"42["{event}",1]"#)).await;
         assert_eq!(client.ask(r#"422["fine",7]"#).await, "432[7]");
     }
@@ -129,7 +129,7 @@ async fn a_disconnect_hook_that_panics_leaves_nothing_behind() {
         let mut client = Client::join(&host).await;
         client.enter("/beside").await;
         client.send("41").await;
-        // The session is unharmed: the same client comes back.
+        // The session is unaffected: the same client can connect again.
         client.enter("/").await;
         client.close().await;
         assert_eq!(heard.next().await, "left");

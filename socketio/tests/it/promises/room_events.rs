@@ -1,4 +1,5 @@
-//! What happens to rooms is told in order, under no lock, and what is lost is counted.
+//! Tests that room events are delivered in order and without holding a lock, and that dropped events are
+//! counted.
 
 use std::sync::{Arc, OnceLock};
 
@@ -46,7 +47,7 @@ async fn each_change_is_told_once() {
     }
     assert_eq!(heard.so_far(), [format!("leave x {b}")]);
 
-    // The room of its own id exists as long as somebody is in it.
+    // The room named after a socket exists as long as any socket is in it.
     assert_eq!(two.ask(format!(r#"421["join","{a}"]"#)).await, "431[]");
     assert_eq!(one.ask(format!(r#"421["leave","{a}"]"#)).await, "431[]");
     assert_eq!(heard.so_far(), [format!("join {a} {b}"), format!("leave {a} {a}")]);
@@ -66,7 +67,7 @@ async fn each_change_is_told_once() {
     assert_eq!(heard.so_far(), moved);
 }
 
-/// A server whose hook itself makes a socket join so many rooms, when it hears of the room `go`.
+/// Starts a server whose room hook makes a socket join `rooms` rooms when the room `go` is created.
 async fn busy(rooms: usize, config: ServerConfig) -> (Host, Heard<String>) {
     let (events, heard): (Log<String>, _) = log();
     let joining: Arc<OnceLock<Socket>> = Arc::default();
@@ -97,10 +98,10 @@ async fn the_limit_of_events_that_wait_is_exact() {
         let mut client = Client::join(&host).await;
         assert_eq!(client.ask(r#"421["go"]"#).await, "431[]");
         let events = heard.so_far();
-        // Two for its own room, two for `go`, and two for each that fits.
+        // Two events for the socket's own room, two for `go`, and two for each room that fits.
         assert_eq!(events.len(), 4 + 6 + usize::from(missed.is_some()), "{events:?}");
         assert_eq!(events.last().filter(|event| event.starts_with("missed")).map(String::as_str), missed);
-        // Afterwards all is told again.
+        // Later events are delivered again.
         host.io.of("/").sockets_join(["later"]).unwrap();
         assert_eq!(heard.so_far().len(), 2);
     }

@@ -1,4 +1,4 @@
-//! A broadcast reaches whom it is for, once, and all of them in the same order.
+//! Tests that a broadcast reaches each of its recipients once, and all recipients in the same order.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ struct Member {
 }
 
 impl Member {
-    /// The events that have come before the one that is sent to all now.
+    /// Returns the events received before the next `end` event.
     async fn events(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         loop {
@@ -31,7 +31,7 @@ async fn host(config: ServerConfig) -> (Host, Heard<Socket>) {
     (serve(Server::with_config(config).namespace(namespace)).await, connected)
 }
 
-/// Clients in rooms, named by one letter each.
+/// Connects clients to rooms. The name of each room is one letter.
 async fn members<const N: usize>(rooms: [&str; N]) -> (Host, [Member; N]) {
     let (host, mut connected) = host(ServerConfig::default()).await;
     let mut members = Vec::new();
@@ -47,7 +47,7 @@ async fn members<const N: usize>(rooms: [&str; N]) -> (Host, [Member; N]) {
     (host, members)
 }
 
-/// Sends each broadcast under its number, and says which of them each member got.
+/// Sends each broadcast with its index as the event, and returns the indices that each member received.
 async fn reached<const N: usize>(
     host: &Host,
     members: &mut [Member; N],
@@ -109,7 +109,7 @@ async fn a_socket_that_broadcasts_does_not_hear_itself() {
         socket.except("a"),
         socket.namespace(),
         socket.namespace().to("a"),
-        // Its own room too: Node excludes the sender from whatever it sends to others.
+        // As in Node.js, the sender is excluded even from a broadcast to its own room.
         socket.to(socket.id()),
     ];
     let reached = reached(&host, &mut members, broadcasts).await;
@@ -177,7 +177,7 @@ async fn all_members_see_concurrent_broadcasts_in_one_order() {
         tasks.spawn(async move {
             start.wait().await;
             for n in 0..BROADCASTS {
-                // Whatever the way, everyone is reached.
+                // All four targets include every member.
                 let target = match task % 4 {
                     0 => io.of("/"),
                     1 => io.to("a"),
@@ -204,7 +204,7 @@ async fn all_members_see_concurrent_broadcasts_in_one_order() {
 #[tokio::test]
 async fn volatile_events_reach_who_can_take_them_now() {
     let (host, mut members) = members(["a", "a"]).await;
-    // Both have nothing waiting.
+    // Nothing is queued for either client.
     host.io.to("a").volatile().emit("taken", &()).unwrap();
     host.io.emit("end", &()).unwrap();
     for member in &mut members {

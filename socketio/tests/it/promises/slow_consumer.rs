@@ -1,5 +1,4 @@
-//! What happens to packets for a client that does not take them: the policy of the namespace, and never a loss that
-//! nobody asked for.
+//! Tests the slow-consumer policies, and that no event is dropped unless a policy says so.
 
 use socketio::{
     AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, SlowConsumerPolicy, Socket,
@@ -9,7 +8,7 @@ use crate::support::{Heard, Host, Polling, log, payload, serve, within};
 
 const LIMIT: usize = 10_000;
 
-/// A client that does not poll, in a namespace with a policy.
+/// Connects a client that does not poll, to a namespace with the given policy.
 async fn unpolled(
     policy: Option<SlowConsumerPolicy>,
     default: SlowConsumerPolicy,
@@ -30,7 +29,7 @@ async fn unpolled(
     (host, client, socket, ends)
 }
 
-/// Emits until one event more would be above `max_buffered`; says how many fit.
+/// Emits until one more event would exceed `max_buffered`, and returns the number of events that fit.
 fn fill(socket: &Socket) -> u32 {
     fill_to(socket, LIMIT)
 }
@@ -62,7 +61,7 @@ async fn an_emit_above_the_hard_limit_fails_and_a_broadcast_disconnects_by_defau
     let (host, mut client, socket, mut ends) = unpolled(None, SlowConsumerPolicy::default()).await;
     let fit = fill_to(&socket, 2 * LIMIT);
     assert!(matches!(emit(&socket, fit), Err(EmitError::Full)));
-    // Nothing is lost without a sign, so the client is not cut.
+    // The emit returned an error, so nothing was lost silently and the client stays connected.
     let mut polled = client.poll().await;
     while polled.len() < packets(0..fit).len() {
         polled = format!("{polled}\u{1e}{}", client.poll().await);
@@ -106,12 +105,13 @@ async fn an_event_with_an_acknowledgement_is_never_dropped() {
     for policy in [SlowConsumerPolicy::DropNewest, SlowConsumerPolicy::DropOldest] {
         let (host, mut client, socket, ends) = unpolled(Some(policy), SlowConsumerPolicy::default()).await;
         let fit = fill(&socket);
-        // Above `max_buffered`, where events are dropped, it is taken.
+        // Above `max_buffered`, the policy drops events, but an event that requests an acknowledgement is
+        // queued.
         let asked = socket.emit_with_ack::<(), _>("question", &"?".repeat(LIMIT - 500));
         let polled = client.poll().await;
         assert!(polled.starts_with(&packets(0..fit)) && polled.contains(r#"420["question""#));
         drop(asked);
-        // Above the hard limit, it is refused.
+        // Above the hard limit, it is rejected.
         let _first = socket.emit_with_ack::<(), _>("question", &"?".repeat(2 * LIMIT - 1000));
         let asked = socket.emit_with_ack::<(), _>("question", &"?".repeat(1000));
         assert!(matches!(asked.await, Err(AckError::Emit(EmitError::Full))));
@@ -140,7 +140,7 @@ async fn an_event_may_wait_for_room() {
 async fn whoever_waits_hears_of_the_end() {
     for leave in [Socket::close as fn(&Socket), Socket::disconnect] {
         let (_host, mut client, socket, _ends) = unpolled(None, SlowConsumerPolicy::default()).await;
-        // There is room for a DISCONNECT.
+        // Leaves room for a DISCONNECT packet.
         emit(&socket, 0).unwrap();
         let large = "x".repeat(LIMIT);
         let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! What a server does with many sockets at once.
+//! Tests the operations on many sockets at once.
 
 use serde::Serialize;
 use socketio::{EmitError, JoinError, Namespace, RemoteSocket, Server, ServerConfig, Socket};
@@ -19,7 +19,7 @@ fn namespace() -> Namespace<User> {
     .on("rooms", async |socket: Socket<User>, ()| socketio::Ack(socket.rooms().len()))
 }
 
-/// A client, and the id of its socket.
+/// Connects a client and returns it with its socket id.
 async fn client(host: &Host, name: &str) -> (Client, String) {
     let mut client = Client::open_with(host, &format!("EIO=4&transport=websocket&name={name}")).await;
     let id = client.enter("/").await;
@@ -95,7 +95,7 @@ async fn a_fetched_socket_can_be_reached() {
     assert_eq!(rooms(&fetched(&host, "b").await[0]), [&*id, "b"]);
     socket.disconnect(false).unwrap();
     assert_eq!(ann.text().await, "41");
-    // It is gone, and telling it something is no fault.
+    // The socket is disconnected. Operations on it do nothing and return no error.
     socket.emit("hello", "Ann").unwrap();
     socket.join(["c"]).unwrap();
     assert!(fetched(&host, "c").await.is_empty());

@@ -1,4 +1,4 @@
-//! A volatile event arrives or is lost, but never waits.
+//! Tests that a volatile event is either sent immediately or dropped.
 
 use socketio::{EmitError, Namespace, Socket};
 
@@ -16,7 +16,7 @@ async fn a_volatile_event_does_not_wait_behind_others() {
     let socket: Socket = connected.next().await;
 
     eventually(|| socket.session().send_volatile(&[])).await;
-    // Nothing is awaited in between, so the task of the session cannot write.
+    // Nothing is awaited in between, so the session task cannot write.
     socket.volatile().compress(false).emit("first", &1).unwrap();
     socket.volatile().emit("lost", &2).unwrap();
     socket.compress(false).emit("last", &3).unwrap();

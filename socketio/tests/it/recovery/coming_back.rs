@@ -1,4 +1,4 @@
-//! What a client gets back, and when it does not.
+//! Tests when a client recovers its session and which events it then receives.
 
 use std::{
     sync::{
@@ -53,7 +53,7 @@ async fn a_client_gets_back_its_socket_and_what_it_missed() {
     second.emit("end", &()).unwrap();
     assert_eq!(visitor.until("end").await, [1, 2, 3, 4, 5]);
 
-    // And once more, with what came meanwhile as its last.
+    // Recover a second time. The event emitted while the client was away is received last.
     second.emit("e", &6).unwrap();
     let gone = visitor.cut();
     eventually(|| !second.connected()).await;
@@ -88,7 +88,8 @@ async fn a_socket_comes_back_once() {
     let (visitor, recovered) = gone.come_back(&host).await;
     assert!(recovered);
     let (first, second) = (connected.next().await, connected.next().await);
-    // The same client again, before the server knows that it has gone: the socket moves on.
+    // The same client connects again before the server has noticed the disconnect: the new connection
+    // replaces the old one.
     let (mut again, recovered) = gone.come_back(&host).await;
     assert!(recovered);
     let third = connected.next().await;
@@ -143,7 +144,7 @@ async fn who_was_disconnected_does_not_come_back() {
     assert!(!visitor.cut().come_back(&host).await.1);
     assert!(!connected.next().await.recovered());
 
-    // No packet of Engine.IO.
+    // This is not an Engine.IO packet.
     let mut visitor = Visitor::new(&host).await;
     let socket = connected.next().await;
     visitor.client.send("x").await;
@@ -151,7 +152,7 @@ async fn who_was_disconnected_does_not_come_back() {
     assert!(!visitor.cut().come_back(&host).await.1);
     assert!(!connected.next().await.recovered());
 
-    // No packet of Socket.IO is a `forced close`, after which clients come back.
+    // This is not a Socket.IO packet. The reason is `forced close`, which allows recovery.
     let mut visitor = Visitor::new(&host).await;
     let socket = connected.next().await;
     visitor.client.send("4x").await;
@@ -186,7 +187,7 @@ async fn doubtful_claims_give_a_new_socket() {
     let (visitor, recovered) = gone.come_back(&host).await;
     assert!(recovered, "none of them took it");
     let mut gone = visitor.cut();
-    // An offset that cannot be: not of ours, not yet there.
+    // Invalid offsets: malformed ones, and ones that have not been assigned yet.
     for offset in
         ["", "x", &format!("{last}x"), &format!("{last}2"), &format!("{last}é"), &format!("{last}11")]
     {
@@ -273,7 +274,7 @@ async fn a_socket_expires_exactly() {
         let limits = ConnectionStateRecovery::default().max_disconnection_duration(second);
         let (host, mut connected) = host(limits).await;
         time::pause();
-        // While somebody is busy, the clock does not run ahead to the next timer.
+        // A busy task keeps the paused clock from advancing to the next timer.
         let busy = tokio::spawn(async {
             loop {
                 tokio::task::yield_now().await;
@@ -300,7 +301,7 @@ async fn a_room_that_changed_behind_a_lost_event_is_a_doubt() {
         if !lost {
             visitor.event().await;
         }
-        // Where it is already counts as no change.
+        // Joining a room again does not count as a change.
         socket.join("room").unwrap();
         host.io.to("room").emit("e", &2).unwrap();
         if !lost {

@@ -1,4 +1,4 @@
-//! Each limit at its value and one above.
+//! Tests each limit at its value and one above.
 
 use socketio::{ConnectionStateRecovery, EngineConfig};
 
@@ -87,7 +87,7 @@ async fn a_quiet_client_of_a_busy_namespace_comes_back() {
     let socket = connected.next().await;
     socket.emit("e", &1).unwrap();
     visitor.event().await;
-    // Its own event is long forgotten when it goes.
+    // These events push the socket's own event out of the buffer before it disconnects.
     for _ in 0..20 {
         host.io.to("elsewhere").emit("e", &"x".repeat(1_000)).unwrap();
     }

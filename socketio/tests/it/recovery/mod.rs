@@ -1,4 +1,5 @@
-//! Connection state recovery: a client that comes back gets its socket and what it missed, or is told that it does not.
+//! Tests of connection state recovery: a returning client either gets its socket and the events it missed, or
+//! is told that it is new.
 
 mod coming_back;
 mod limits;
@@ -13,14 +14,14 @@ use socketio::{ConnectionStateRecovery, EngineConfig, Namespace, Server, ServerC
 
 use crate::support::{Client, Heard, Host, log, serve};
 
-/// A server whose clock a test may move: heartbeats are far away.
+/// Returns a configuration for tests that advance the clock. The heartbeat interval is a day.
 pub(super) fn config(recovery: ConnectionStateRecovery) -> ServerConfig {
     let day = Duration::from_hours(24);
     let engine = EngineConfig::default().ping_interval(day).ping_timeout(day).write_timeout(day);
     ServerConfig::default().engine(engine).connection_state_recovery(recovery)
 }
 
-/// Serves the namespace `/`, and says which sockets have come.
+/// Serves the namespace `/`, and returns a log of the connected sockets.
 pub(super) async fn host_with(config: ServerConfig) -> (Host, Heard<Socket>) {
     let (sockets, connected) = log();
     let namespace = Namespace::new("/").on_connect(async move |socket| sockets.note(socket));
@@ -31,7 +32,7 @@ pub(super) async fn host(recovery: ConnectionStateRecovery) -> (Host, Heard<Sock
     host_with(config(recovery)).await
 }
 
-/// A client as the official one is: it takes its offset from the last argument of each event.
+/// A client that, like the official one, takes its offset from the last argument of each event.
 pub(super) struct Visitor {
     pub(super) client: Client,
     pub(super) sid: String,
@@ -40,7 +41,7 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// Joins the namespace `/` for the first time.
+    /// Joins the namespace `/` with a new session.
     pub(super) async fn new(host: &Host) -> Self {
         Self::with_auth(host, "").await
     }
@@ -53,7 +54,7 @@ impl Visitor {
         Self { client, sid: text("sid"), pid: text("pid"), offset: None }
     }
 
-    /// What it says of itself when it comes back.
+    /// Returns the CONNECT payload for a recovery attempt.
     pub(super) fn auth(&self) -> String {
         let mut auth = serde_json::json!({ "pid": self.pid });
         if let Some(offset) = &self.offset {
@@ -62,12 +63,12 @@ impl Visitor {
         auth.to_string()
     }
 
-    /// Drops the connection, without a word.
+    /// Drops the connection without closing it.
     pub(super) fn cut(self) -> Gone {
         Gone { auth: self.auth(), sid: self.sid, pid: self.pid, offset: self.offset }
     }
 
-    /// The next event: its name and its arguments without the offset.
+    /// Receives the next event, and returns its name and its arguments without the offset.
     pub(super) async fn event(&mut self) -> Vec<Value> {
         let packet = self.client.text().await;
         let json = packet.get(packet.find('[').unwrap()..).unwrap();
@@ -80,7 +81,7 @@ impl Visitor {
         args
     }
 
-    /// The first arguments of all events until one that is named so.
+    /// Returns the first argument of every event received before the event `last`.
     pub(super) async fn until(&mut self, last: &str) -> Vec<Value> {
         let mut first = Vec::new();
         loop {
@@ -93,7 +94,7 @@ impl Visitor {
     }
 }
 
-/// What a client without a connection knows.
+/// The state that a client keeps after it has lost its connection.
 #[derive(Clone)]
 pub(super) struct Gone {
     pub(super) auth: String,
@@ -103,7 +104,7 @@ pub(super) struct Gone {
 }
 
 impl Gone {
-    /// Comes back; says whether it got its socket.
+    /// Connects again. Returns `true` with the client if the session was recovered.
     pub(super) async fn come_back(&self, host: &Host) -> (Visitor, bool) {
         let mut visitor = Visitor::with_auth(host, &self.auth).await;
         visitor.offset.clone_from(&self.offset);
@@ -113,7 +114,7 @@ impl Gone {
     }
 }
 
-/// Waits until the server has noticed that all clients are gone.
+/// Waits until the server has noticed that all clients are disconnected.
 pub(super) async fn noticed(host: &Host) {
     host.deserted("/").await;
 }

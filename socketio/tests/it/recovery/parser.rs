@@ -1,4 +1,4 @@
-//! With another parser than that of the protocol.
+//! Tests recovery with a custom parser.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use socketio::{
 
 use super::{Visitor, config, host_with, noticed};
 
-/// Text in the namespace `/` as the protocol has it, and a space behind it that the protocol does not have. It cannot
-/// carry what looks like a bomb.
+/// The default encoding of a packet in the namespace `/`, followed by a space. Fails for the event `bomb`
+/// once it has an offset.
 #[derive(Debug)]
 pub(super) struct Spaced;
 
@@ -23,7 +23,7 @@ impl Spaced {
 
 impl Parser for Spaced {
     fn encode(&self, packet: &Packet<'_>) -> Result<Vec<Frame>, ParseError> {
-        // Only with its offset does the name come last but one.
+        // The event is emitted without arguments, so this matches only the packet with the offset appended.
         if packet.payload.starts_with(r#"["bomb",""#) {
             return Err(ParseError::new("a bomb"));
         }

@@ -1,5 +1,5 @@
-//! Clients that come and go at random: whoever is told that it has its socket back has missed nothing and got nothing
-//! twice.
+//! Tests clients that disconnect and return at random: a client that recovers its session has missed no event
+//! and received none twice.
 
 use std::{
     sync::{
@@ -16,13 +16,13 @@ use tokio::time::timeout;
 use super::{Visitor, config, host, host_with, noticed, parser::Spaced};
 use crate::support::{Heard, Host, eventually};
 
-/// The server's side, told as a story: what each event should have done.
+/// The server, and the events that the client is expected to receive.
 struct Story {
     host: Host,
     connected: Heard<Socket>,
     socket: Option<Socket>,
     in_room: bool,
-    /// What the client must have got since it was last told that it is new.
+    /// The events that the client must have received since it last got a new session.
     expected: Vec<u64>,
     next: u64,
 }
@@ -78,7 +78,7 @@ async fn play(seed: u64, config: ServerConfig) -> (u32, u32) {
                 story.emit(&mut rng);
             }
         }
-        // Some of it arrives.
+        // Receives a random part of the expected events.
         for _ in got.len()..rng.random_range(got.len()..=story.expected.len()) {
             got.push(visitor.event().await[1].as_u64().unwrap());
         }
@@ -110,7 +110,7 @@ async fn play(seed: u64, config: ServerConfig) -> (u32, u32) {
     (back, new)
 }
 
-/// Plays many stories on servers of this kind.
+/// Runs many random stories against servers with this configuration.
 async fn play_many(config: ServerConfig) {
     let first = rand::rng().next_u64();
     let (mut back, mut new) = (0, 0);
@@ -151,7 +151,7 @@ async fn it_holds_while_others_emit() {
         })
         .collect();
     let mut visitor = Visitor::new(&host).await;
-    // What came last of each.
+    // The last event received from each emitter.
     let mut last = [None; 3];
     let mut back = 0;
     for round in 0..60 {
@@ -164,7 +164,7 @@ async fn it_holds_while_others_emit() {
                 last[who] = Some(n);
             }
         });
-        // A packet that is cut off is none that has come.
+        // An event whose packet is incomplete when the timeout expires does not count as received.
         let _ = timeout(pause, &mut listen).await;
         drop(listen);
         let gone = visitor.cut();

@@ -1,4 +1,4 @@
-//! What stands on the wire.
+//! Tests the packets that connection state recovery adds to and expects on the wire.
 
 use serde_bytes::ByteBuf;
 use socketio::{ConnectionStateRecovery, Namespace, Server, ServerConfig};
@@ -6,7 +6,7 @@ use socketio::{ConnectionStateRecovery, Namespace, Server, ServerConfig};
 use super::{Visitor, config, host, host_with};
 use crate::support::{Client, log, serve, serve_namespace};
 
-/// The arguments of an event and its offset.
+/// Splits an event into its arguments and its offset.
 fn split(packet: &str) -> (&str, &str) {
     let (args, offset) = packet.strip_suffix("\"]").unwrap().rsplit_once(",\"").unwrap();
     (args, offset)
@@ -65,7 +65,7 @@ async fn volatile_events_say_the_offset_again_and_questions_have_none() {
     let packet = client.text().await;
     let first = split(&packet).1.to_owned();
     loop {
-        // The one before may not have left yet.
+        // A volatile event is dropped while the packet before it is still queued, so try until one is sent.
         socket.volatile().emit("v", "text").unwrap();
         host.io.of("/").emit("mark", &()).unwrap();
         let packet = client.text().await;

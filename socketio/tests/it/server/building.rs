@@ -1,4 +1,5 @@
-//! Wrong wiring panics while building, and names the line of the application that is wrong.
+//! Tests that invalid configuration panics while building, and that the panic names the line of the
+//! application.
 
 use std::{
     cell::RefCell,
@@ -16,7 +17,7 @@ thread_local! {
     static PANIC: RefCell<Option<(String, u32)>> = const { RefCell::new(None) };
 }
 
-/// Runs what must panic; says with which message, after a check that the panic is located in this file.
+/// Runs a function that must panic, checks that the panic is located in this file, and returns its message.
 fn panics<T>(build: impl FnOnce() -> T) -> String {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -105,14 +106,14 @@ fn a_panic_names_the_line_that_is_wrong() {
     let line = line!() + 1;
     let message = catch_unwind(|| drop(Namespace::new("/").on("connect", async |_, ()| ())));
     assert!(message.is_err());
-    // The hook is set by whichever test panics first.
+    // The hook is installed by the first test that calls `panics`, which may not have run yet.
     if let Some((_, found)) = PANIC.take() {
         assert_eq!(found, line);
     }
     panics(|| Namespace::new("no slash"));
 }
 
-/// Whatever an application keeps or hands to its tasks can go there.
+/// Types that applications store or move into tasks implement the necessary auto traits.
 const _: () = {
     const fn shared<T: Send + Sync + Clone + 'static>() {}
     const fn sent<T: Send + 'static>() {}

@@ -1,4 +1,4 @@
-//! The bundles of the official client, beside the path, and the pages that may read them.
+//! Tests serving the bundles of the official client, and which origins may read them.
 
 use std::{
     convert::Infallible,
@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::support::{Client, Host, Http, HttpResponse, serve};
 
-/// A package as npm lays it out, in a folder of its own.
+/// Creates a package folder with the layout that npm uses.
 fn package(name: &str, package_json: Option<&str>) -> PathBuf {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("client_files").join(name);
     let dist = package.join("dist");
@@ -52,7 +52,7 @@ async fn bundles_are_served_with_the_version_as_their_tag() {
             assert_eq!(get(&host, &target, "").await.header("cache-control"), Some("public, max-age=0"));
         }
     }
-    // And the sessions beside them.
+    // Sessions at the same path still work.
     Client::join(&host).await;
 }
 
@@ -89,7 +89,7 @@ async fn nothing_else_in_the_folder_is_served() {
         "/socket.io/SOCKET.IO.JS",
         "/socket.io/socket.io.ts",
         "/socket.io.js",
-        // Known, but not there.
+        // A known bundle that is missing in this package.
         "/socket.io/socket.io.esm.min.js",
     ] {
         assert_eq!(get(&host, target, "").await.status, 404, "{target}");

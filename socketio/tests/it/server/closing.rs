@@ -1,4 +1,5 @@
-//! The end of the server: clients are told to reconnect elsewhere, and nothing stays.
+//! Tests the shutdown of the server: clients are closed in a way that lets them reconnect, and no state
+//! remains.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ async fn sessions_end_without_a_word_of_disconnect_and_the_server_returns() {
 
     within(host.io.close()).await;
     assert_eq!((host.io.session_count(), host.io.socket_count("/")), (0, 0));
-    // No packet `41`: a client that gets it does not reconnect.
+    // No DISCONNECT packet (`41`) is sent, because a client that receives one does not reconnect.
     assert_eq!(websocket.text().await, r#"42["last words"]"#);
     assert_eq!(websocket.ended().await, (1001, "server shutting down".into()));
     assert_eq!(polling.polled().await, "1");
@@ -81,7 +82,7 @@ async fn closing_an_idle_server_and_closing_twice_returns_at_once() {
     within(host.serving).await.unwrap().unwrap();
     assert!(host.io.emit("nobody hears", &()).is_ok());
     assert!(matches!(host.io.of("/x").emit("e", &()), Err(EmitError::UnknownNamespace)));
-    // A server that was closed before it serves returns at once, too.
+    // `serve` on a closed server returns at once.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     within(host.io.serve(listener)).await.unwrap();
 }
@@ -108,7 +109,7 @@ async fn hooks_have_run_when_the_server_has_closed() {
     assert_eq!(heard.so_far(), ["is saved"], "the application may end its process now");
 }
 
-/// A server in an application that goes on after it has closed.
+/// Starts a server inside an application that keeps running after the server is closed.
 async fn in_axum() -> Host {
     let io = Server::new().namespace(Namespace::new("/"));
     let app = Router::new().route_service("/socket.io/", io.clone());

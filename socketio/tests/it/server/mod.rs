@@ -1,4 +1,4 @@
-//! The server among other services, and from its start to its end.
+//! Tests of the server as a part of an HTTP application, from configuration to shutdown.
 
 mod building;
 mod client_files;

@@ -1,4 +1,4 @@
-//! Which requests are for the server, and where it listens.
+//! Tests which requests the server handles, and at which path.
 
 use std::io::ErrorKind;
 

@@ -1,4 +1,4 @@
-//! The server as a service and as a layer, in axum and on its own accept loop.
+//! Tests the server as a service and as a layer, in axum and under a separate accept loop.
 
 use std::{convert::Infallible, future::Ready, net::SocketAddr};
 
@@ -19,7 +19,7 @@ fn io() -> Server {
     Server::new().namespace(namespace)
 }
 
-/// Serves an application of axum.
+/// Serves an axum application.
 async fn axum(io: Server, app: Router) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -27,7 +27,7 @@ async fn axum(io: Server, app: Router) -> Host {
     Host { io, address, serving }
 }
 
-/// Checks all transports, and the application beside the server.
+/// Checks all transports, and a route outside the server's path.
 async fn works(host: &Host, home: u16) {
     let mut client = Client::join(host).await;
     assert_eq!(client.ask(r#"421["echo","a"]"#).await, r#"431["a"]"#);

@@ -1,4 +1,4 @@
-//! HTTPS and WSS.
+//! Tests HTTPS and WSS.
 
 use std::sync::Arc;
 

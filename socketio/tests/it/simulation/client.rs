@@ -1,4 +1,4 @@
-//! A client that does what engine.io-client does: `socket.js`, `polling.js` and `websocket.js` of version 6.6.
+//! A client that behaves like engine.io-client 6.6 (`socket.js`, `polling.js` and `websocket.js`).
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,36 +21,36 @@ use super::{
     websocket::{self, Frame, Frames},
 };
 
-/// How long a connection is used again without fear that the server has just closed it.
+/// An idle connection is reused only within this time. Later, the server may be closing it.
 const REUSED: Duration = Duration::from_secs(5);
-/// How long the last words of a client may take.
+/// The maximum time for the last writes of a client.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// An Engine.IO packet; text with its type in front.
+/// An Engine.IO packet. Text includes the packet type.
 #[derive(Debug, Clone)]
 pub(crate) enum Packet {
     Text(String),
     Binary(Vec<u8>),
 }
 
-/// What a client waits for.
+/// An event that the client waits for.
 enum Step {
     Polled(Option<(Lane, HttpResponse)>),
     Posted(Option<(Lane, HttpResponse)>),
     WebSocketOpened(Option<Lane>),
     Framed(Option<(Frames, Frame)>),
     Written(Option<WriteHalf<DuplexStream>>),
-    /// The next event is due.
+    /// The next scripted event is due.
     Emits(u32, Vec<Packet>),
     Answers(Packet),
     Leaves,
 }
 
-/// What carries the session.
+/// The transport that the session uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Polling,
-    /// The poll and the POST under way are the last.
+    /// Polling continues only until the current poll and POST complete.
     Pausing,
     WebSocket,
 }
@@ -60,7 +60,7 @@ struct Socket {
     out: Vec<u8>,
 }
 
-/// The session is over, and why.
+/// The session has ended, for the given reason.
 struct Ended(&'static str);
 
 #[allow(clippy::struct_excessive_bools, reason = "the official client has as many")]
@@ -74,7 +74,7 @@ pub(crate) struct Client {
     transport: Transport,
     polling: bool,
     posting: bool,
-    /// `upgrading` of the official client.
+    /// The flag `upgrading` of the official client.
     upgrading: bool,
     websocket: Option<Socket>,
     outbox: Vec<Packet>,
@@ -107,7 +107,7 @@ impl Client {
         }
     }
 
-    /// Plays the client of that number, until its session ends; after `leave`, it ends it itself.
+    /// Runs the client until its session ends. After `leave`, the client ends the session itself.
     pub(crate) async fn run(mut self, number: usize, mut leave: watch::Receiver<bool>) {
         self.later(async move {
             let _ = leave.wait_for(|leave| *leave).await;
@@ -120,7 +120,7 @@ impl Client {
             self.poll();
         }
         self.outbox.push(Packet::Text(format!(r#"40{{"seat":{number}}}"#)));
-        // Timed out: no ping has come.
+        // A timeout means that no ping arrived in time.
         while let Ok(Some(step)) = timeout_at(self.heartbeat_by, self.steps.next()).await {
             let vanishes = matches!(step, Step::Leaves) && self.plan.farewell == Farewell::Vanish;
             if vanishes {
@@ -158,8 +158,8 @@ impl Client {
             Step::Framed(None) | Step::Written(None) if self.transport == Transport::WebSocket => {
                 return Err(Ended("the WebSocket ended"));
             }
-            // What has only probed is given up. If that happens during the pause, the official client never polls
-            // again, and its session ends with the heartbeat.
+            // A WebSocket that has only probed is abandoned. If this happens while polling is paused, the
+            // official client never polls again, and the heartbeat ends its session.
             Step::Framed(None) | Step::Written(None) => self.websocket = None,
             Step::Written(Some(writer)) => {
                 if let Some(websocket) = &mut self.websocket {
@@ -201,7 +201,7 @@ impl Client {
         }
     }
 
-    /// Handles a packet on the transport that carries the session.
+    /// Handles a packet received on the current transport.
     fn packet(&mut self, packet: Packet) -> Result<(), Ended> {
         let reaction = match packet {
             Packet::Binary(bytes) => self.talk.binary(bytes),
@@ -247,7 +247,7 @@ impl Client {
         }
     }
 
-    /// Sends what waits, if the transport may.
+    /// Sends the queued packets if the transport is ready.
     fn flush(&mut self) {
         if !self.outbox.is_empty() && !self.upgrading && self.sid.is_some() {
             match self.transport {
@@ -278,7 +278,7 @@ impl Client {
         self.outbox.is_empty() && !self.posting && !self.upgrading && written
     }
 
-    /// Ends the session, and waits until the last words are out.
+    /// Ends the session, and waits until the last packets are written.
     async fn close(mut self) {
         if self.transport == Transport::WebSocket {
             if let Some(websocket) = &mut self.websocket {
@@ -403,7 +403,7 @@ impl Client {
         Ok(())
     }
 
-    /// Finishes the upgrade, once polling has come to rest.
+    /// Finishes the upgrade once no poll or POST is in flight.
     fn pause(&mut self) {
         if self.transport != Transport::Pausing || self.polling || self.posting || self.websocket.is_none() {
             return;

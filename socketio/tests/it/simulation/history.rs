@@ -1,4 +1,4 @@
-//! What both sides of a session saw, and what must be true of it.
+//! Records of what both sides of a session observed, and the invariants that must hold.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,44 +10,46 @@ use super::scenario::{Farewell, Kind, Plan, of_kind};
 
 pub(crate) type Record = Arc<Mutex<History>>;
 
-/// The heartbeat of the default configuration, and how late the end may be told: handlers may go on for a second.
+/// The heartbeat of the default configuration. `GRACE` is the time that handlers may delay the disconnect
+/// hook.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(25 + 20);
 const GRACE: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_secs(1);
 
-/// The numbers of what arrived, in order.
+/// The numbers of the received events, in order of arrival.
 pub(crate) type Arrived = Vec<u32>;
 
 #[derive(Default)]
 pub(crate) struct History {
-    /// The handler for events at the server.
+    /// Events received by the server. The fields below are the events received by the client.
     pub(crate) up: Arrived,
     pub(crate) down: Arrived,
     pub(crate) volatile: Arrived,
     pub(crate) broadcasts: Arrived,
-    /// The number of the first broadcast after the client was in the room.
+    /// The number of the first broadcast after the client joined the room.
     pub(crate) first_broadcast: Option<u32>,
-    /// Whether the client knows that it is in the namespace.
+    /// `true` once the client has joined the namespace.
     pub(crate) joined: bool,
-    /// Whether the server has said all that it has to say.
+    /// `true` once the server has emitted its whole script.
     pub(crate) all_emitted: bool,
-    /// The events that the server asked an acknowledgement for, and the answers.
+    /// The events for which the server requested an acknowledgement. `answers` holds the results.
     pub(crate) asked: Arrived,
     pub(crate) answers: Vec<(u32, Result<u32, AckError>, Instant)>,
-    /// The acknowledgements that the client still waits for.
+    /// The number of acknowledgements that the client is waiting for.
     pub(crate) owed: usize,
     pub(crate) connected: usize,
     pub(crate) disconnected: Vec<(DisconnectReason, Instant)>,
-    /// When the last byte of the client came to the server.
+    /// The time at which the last byte of the client reached the server.
     pub(crate) heard: Option<Instant>,
-    /// Why the client saw its session end.
+    /// The reason for which the client ended its session.
     pub(crate) ended: &'static str,
-    /// What was seen to be wrong on the spot.
+    /// Violations that were detected during the run.
     pub(crate) wrong: Vec<String>,
 }
 
 impl History {
-    /// Whether all has arrived that has been sent, on a session that lives. `broadcasts` have been sent.
+    /// Returns `true` if everything sent on a session that must survive has arrived. `broadcasts` is the
+    /// number of broadcasts sent so far.
     pub(crate) fn is_complete(&self, plan: &Plan, broadcasts: u32) -> bool {
         let expected = |script, kind| of_kind(script, kind).count();
         self.joined
@@ -61,7 +63,7 @@ impl History {
             && self.owed == 0
     }
 
-    /// What is wrong with it in the end.
+    /// Returns the violations found at the end of the run.
     pub(crate) fn violations(&self, plan: &Plan) -> Vec<String> {
         let mut wrong = self.wrong.clone();
         let mut demand = |holds: bool, what: &dyn Fn() -> String| {
@@ -114,7 +116,7 @@ impl History {
     }
 }
 
-/// Whether the reason is one that a session may end for after such a farewell, on a network that brings it over.
+/// Returns `true` if a session may end with this reason after the farewell, on a network that delivers it.
 fn fits(farewell: Farewell, reason: DisconnectReason) -> bool {
     use DisconnectReason::{ClientNamespaceDisconnect, Closed, ServerNamespaceDisconnect};
     match farewell {

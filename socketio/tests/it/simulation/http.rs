@@ -1,4 +1,4 @@
-//! Connections that carry one request after the other.
+//! Connections that send one request after another.
 
 use testkit::{
     HttpResponse,
@@ -9,11 +9,11 @@ use tokio::{
     time::Instant,
 };
 
-/// A connection for requests.
+/// A connection for HTTP requests.
 pub(crate) struct Lane {
     pub(crate) stream: DuplexStream,
     pub(crate) used: Instant,
-    /// What has come beyond the last answer.
+    /// Bytes received after the last response.
     pub(crate) rest: Vec<u8>,
 }
 
@@ -22,7 +22,7 @@ impl Lane {
         Self { stream, used: Instant::now(), rest: Vec::new() }
     }
 
-    /// Sends a request and takes its answer; `None` if the connection fails.
+    /// Sends a request and reads its response. Returns `None` if the connection fails.
     pub(crate) async fn request(mut self, request: Vec<u8>) -> Option<(Self, HttpResponse)> {
         self.stream.write_all(&request).await.ok()?;
         loop {

@@ -1,7 +1,7 @@
-//! The whole server on a virtual clock: clients that do what the official one does, and between them and the server a
-//! network that splits, delays, stalls, swallows and cuts, drawn from a seed.
+//! Runs the whole server on a virtual clock, with clients that behave like the official one. A simulated
+//! network between them splits, delays, stalls, drops and cuts connections, as drawn from a seed.
 //!
-//! `SIM_RUNS=20000` tries more seeds, `SIM_SEED=42` a single one.
+//! `SIM_RUNS=20000` runs more seeds, `SIM_SEED=42` runs a single one.
 
 mod client;
 mod history;

@@ -1,4 +1,4 @@
-//! Connections to the server that misbehave.
+//! A simulated network that disturbs the connections to the server.
 
 use std::{
     io,
@@ -21,19 +21,19 @@ use tokio::{
 
 use super::history::Record;
 
-/// What happens to all connections of a client at once.
+/// A condition that applies to all connections of a client at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sky {
     Clear,
-    /// Bytes are swallowed, and so are ends.
+    /// Bytes and closes are dropped silently.
     Silent,
-    /// Nothing is taken any more.
+    /// No bytes are read.
     Stalled,
-    /// Connections end.
+    /// All connections are cut.
     Cut,
 }
 
-/// What happens to one connection, once so many bytes have passed.
+/// A fault of one connection, which starts after a given number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Pause(Duration),
@@ -42,13 +42,13 @@ enum Fault {
     Cut,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Requests,
-    /// A WebSocket that is to take a session over.
+    /// A WebSocket that probes for an upgrade.
     Probe,
-    /// A WebSocket that carries the session from the start.
+    /// A WebSocket that is used from the start of the session.
     WebSocket,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Purpose {
 struct Way {
     rng: StdRng,
     max_chunk: usize,
-    /// How often a chunk is late, and how much.
+    /// The probability that a chunk is delayed. `delay` is the maximum delay in milliseconds.
     late: f64,
     delay: u64,
     fault: Option<(usize, Fault)>,
@@ -68,19 +68,19 @@ struct Way {
 pub(crate) struct Network {
     pub(crate) door: Door,
     pub(crate) sky: watch::Receiver<Sky>,
-    /// Becomes `true` when the run is over: then nothing of the network stays.
+    /// `true` when the run is over, which ends all tasks of the network.
     pub(crate) over: watch::Receiver<bool>,
     pub(crate) record: Record,
     pub(crate) must_live: bool,
 }
 
-/// A connection was cut.
+/// The connection was cut.
 struct Cut;
 
-/// Where connections reach the server.
+/// Sends new connections to the server's accept loop.
 pub(crate) type Door = mpsc::Sender<ServerEnd>;
 
-/// Starts the accept loop of a server, which ends when the run is over.
+/// Starts the accept loop of a server. The loop ends when the run is over.
 pub(crate) fn serve(server: Server, mut over: watch::Receiver<bool>) -> Door {
     let (door, connections) = mpsc::channel(1000);
     tokio::spawn(async move {
@@ -106,7 +106,7 @@ impl Network {
         let network = self.clone();
         tokio::spawn(async move {
             if network.carry(near, far, ways).await.is_err() && ends_by_reset {
-                // The server's task runs later.
+                // The server task runs later, so it sees the flag.
                 reset.store(true, Ordering::Relaxed);
             }
         });
@@ -115,7 +115,8 @@ impl Network {
 
     fn way(&self, purpose: Purpose, up: bool, room: usize, rng: &mut StdRng) -> Way {
         let max_chunk = [1, 3, 64, 500, 4096, 4096][rng.random_range(0..6)].min(room);
-        // What is split into bytes is late less often: no poll may take as long as an upgrade may.
+        // Small chunks are delayed less often, because many delayed chunks would make a poll take longer than
+        // the upgrade timeout.
         let late = match max_chunk {
             0..64 => 0.001,
             64..4096 => 0.05,
@@ -130,7 +131,8 @@ impl Network {
                 (anywhere, fault)
             })
         } else if purpose == Purpose::Probe && rng.random_bool(0.1) {
-            // Before the client hears the answer to its probe, it goes on polling.
+            // The fault must occur before the client receives the probe response. Until then, the client
+            // continues to poll.
             let fault = [Fault::Stall, Fault::Swallow, Fault::Cut, Fault::Cut][rng.random_range(0..4)];
             Some((rng.random_range(0..if up { 200 } else { 130 }), fault))
         } else {
@@ -143,7 +145,7 @@ impl Network {
         Way { rng, max_chunk, late, delay, fault: fault.or(pause), swallows: false }
     }
 
-    /// Carries bytes both ways until both have ended, or the connection is cut.
+    /// Copies bytes in both directions until both have ended or the connection is cut.
     async fn carry(
         mut self,
         near: DuplexStream,
@@ -220,7 +222,7 @@ impl Way {
     }
 }
 
-/// The server's end of a connection: an end of the stream may be a reset.
+/// The server's end of a connection. The end of its stream may be reported as a reset.
 pub(crate) struct ServerEnd {
     stream: DuplexStream,
     reset: Arc<AtomicBool>,

@@ -1,4 +1,5 @@
-//! What happens in a run: who says what, over which transport, and how it ends. All drawn from the seed.
+//! The plan of a run: the events of both sides, the transports, and how each session ends. All of it is drawn
+//! from the seed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,22 +15,22 @@ pub(crate) enum Transports {
     WebSocket,
 }
 
-/// How a client ends, if it lives so long.
+/// How a client ends its session, if the session survives until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
-    /// It leaves the namespace and closes the session, as `disconnect()` does.
+    /// Leaves the namespace and closes the session, like `disconnect()`.
     Disconnect,
-    /// It closes the session.
+    /// Closes the session.
     Close,
-    /// It is gone without a word.
+    /// Drops its connections without closing the session.
     Vanish,
-    /// It asks the server to disconnect it.
+    /// Asks the server to disconnect the socket.
     ServerDisconnects,
-    /// It asks the server to close its session.
+    /// Asks the server to close the session.
     ServerCloses,
 }
 
-/// Whether the receiver of an event acknowledges it.
+/// The acknowledgement that the receiver of an event sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     NotAsked,
@@ -37,12 +38,12 @@ pub(crate) enum Answer {
     Never,
 }
 
-/// How an event of the server leaves.
+/// How the server emits an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Event,
     Volatile,
-    /// To the room of all clients.
+    /// Sent to the room of all clients.
     Broadcast,
 }
 
@@ -58,17 +59,18 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) transports: Transports,
-    /// Whether the network does only what a session survives: then nothing may be lost.
+    /// `true` if the network has only faults that a session survives. Then nothing may be lost.
     pub(crate) must_live: bool,
     pub(crate) up: Vec<Event>,
     pub(crate) down: Vec<Event>,
     pub(crate) farewell: Farewell,
-    /// When something happens to all connections of this client, old and new.
+    /// The time and the condition of a disturbance that affects all connections of this client, existing and
+    /// new.
     pub(crate) storm: Option<(Duration, Sky)>,
-    /// How long client and server have nothing to say before the end.
+    /// The idle time of client and server before the end.
     pub(crate) idle: Duration,
     pub(crate) keep_alive: bool,
-    /// How long the connect hook takes.
+    /// The duration of the connect hook.
     pub(crate) welcome: Duration,
 }
 
@@ -102,7 +104,7 @@ fn plan(rng: &mut StdRng) -> Plan {
 
 fn script(rng: &mut StdRng, of_server: bool) -> Vec<Event> {
     let len = if rng.random_bool(0.1) { rng.random_range(0..120) } else { rng.random_range(0..25) };
-    // One client sends at a stretch, another now and then.
+    // The fraction of events that are sent without a pause.
     let haste = rng.random_range(0.2..1.0);
     (0..len)
         .map(|_| {
@@ -141,7 +143,7 @@ fn millis(rng: &mut StdRng, most: u64) -> Duration {
 }
 
 impl Event {
-    /// The text in an event: it tells one event from all others.
+    /// Returns the text of an event. The repeated letter differs between neighboring events.
     pub(crate) fn text(&self, n: u32) -> String {
         let letter = char::from(b'a' + (n % 26) as u8);
         std::iter::repeat_n(letter, self.filler).chain("ü€".chars()).collect()
@@ -151,7 +153,7 @@ impl Event {
         self.attachments.iter().map(move |&len| (0..len).map(|at| (n as usize * 31 + at) as u8).collect())
     }
 
-    /// The payload of a packet that carries the event.
+    /// Returns the payload of the event's packet.
     pub(crate) fn json(&self, name: &str, n: u32) -> String {
         let placeholder = |at| format!(r#",{{"_placeholder":true,"num":{at}}}"#);
         let attachments: String = (0..self.attachments.len()).map(placeholder).collect();
@@ -159,7 +161,7 @@ impl Event {
     }
 }
 
-/// The events of one kind in a script: each kind is numbered by itself.
+/// Returns the events of one kind in a script. Events are numbered per kind.
 pub(crate) fn of_kind(script: &[Event], kind: Kind) -> impl Iterator<Item = &Event> {
     script.iter().filter(move |event| event.kind == kind)
 }

@@ -1,4 +1,4 @@
-//! The application under test: it says what its script says, and notes what it hears.
+//! The application under test. It emits its scripted events and records what it receives.
 
 use std::{
     sync::{
@@ -21,26 +21,26 @@ use super::{
     scenario::{Answer, Event, Kind, Plan, of_kind},
 };
 
-/// Longer than any delay of a network on which sessions must live.
+/// Longer than any delay of a network on which sessions must survive.
 const ACK_TIMEOUT: Duration = Duration::from_secs(40);
 const ROOM: &str = "all";
 
-/// What the server knows of one client.
+/// The server's state for one client.
 #[derive(Clone)]
 pub(crate) struct Seat {
     pub(crate) plan: Arc<Plan>,
     pub(crate) record: Record,
-    /// How many broadcasts there have been.
+    /// The number of broadcasts sent so far.
     pub(crate) broadcasts: Arc<AtomicU32>,
 }
 
-/// What a client brings along.
+/// The CONNECT payload of a client.
 #[derive(Deserialize)]
 struct Auth {
     seat: usize,
 }
 
-/// One argument.
+/// An event argument.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Value {
@@ -53,7 +53,7 @@ pub(crate) fn server(seats: Vec<Seat>, max_in_flight: usize) -> Server {
     let seats: Arc<[Seat]> = seats.into();
     let admit = async move |handshake: Handshake| {
         let Auth { seat: number } = handshake.auth()?;
-        // Some admissions take their time.
+        // Delays the admission of every second client.
         if number % 2 == 1 {
             sleep(Duration::from_millis(20)).await;
         }
@@ -78,10 +78,10 @@ pub(crate) fn server(seats: Vec<Seat>, max_in_flight: usize) -> Server {
 async fn connected(socket: Socket<Seat>) {
     let seat = socket.data();
     seat.record.lock().connected += 1;
-    // The first events of some clients come meanwhile, and wait.
+    // The first events of some clients arrive during this pause and are queued.
     sleep(seat.plan.welcome).await;
     let mut record = seat.record.lock();
-    // One that has left already gets no broadcast.
+    // `join` fails if the socket has disconnected. Such a client receives no broadcast.
     if socket.join(ROOM).is_ok() {
         record.first_broadcast = Some(seat.broadcasts.load(Ordering::Relaxed));
     }
@@ -148,7 +148,7 @@ fn emit(socket: &Socket<Seat>, event: &Event, n: u32) {
     });
 }
 
-/// Answers every event that asks, some at once and some after a while.
+/// Acknowledges every event that requests it, immediately or after a delay.
 async fn up(socket: Socket<Seat>, event: WithAckFlag<Args>) -> Option<Ack<u32>> {
     let seat = socket.data();
     let n: u32 = event.args.get(0).unwrap();

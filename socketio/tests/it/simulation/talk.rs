@@ -1,4 +1,4 @@
-//! The Socket.IO layer of a client: what its script says, acknowledgements, attachments.
+//! The Socket.IO layer of a client: scripted events, acknowledgements and attachments.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use super::{
 pub(crate) struct Talk {
     plan: Arc<Plan>,
     record: Record,
-    /// An event whose attachments have not all come.
+    /// An event with missing attachments.
     partial: Option<Partial>,
-    /// The numbers of events by the id of their acknowledgement.
+    /// Maps acknowledgement ids to event numbers.
     owed: BTreeMap<u32, u32>,
 }
 
@@ -23,10 +23,10 @@ struct Partial {
     attachments: Vec<Vec<u8>>,
 }
 
-/// What a message of the server leads to.
+/// The effect of a message from the server.
 pub(crate) enum Reaction {
     None,
-    /// The client is in the namespace.
+    /// The client has joined the namespace.
     Joined,
     Left,
     Answer(Duration, Packet),
@@ -37,13 +37,13 @@ impl Talk {
         Self { plan, record, partial: None, owed: BTreeMap::new() }
     }
 
-    /// The packets of the next event.
+    /// Returns the packets of the next event, and the pause before it.
     pub(crate) fn event(&mut self, n: u32) -> Option<(Duration, Vec<Packet>)> {
         let event = self.plan.up.get(n as usize)?;
         let id = if event.answer == Answer::NotAsked {
             String::new()
         } else {
-            // Not the number of the event: they must not be mixed up.
+            // The id differs from the event number, so that a mix-up of the two is detected.
             self.owed.insert(n + 1000, n);
             (n + 1000).to_string()
         };
@@ -67,7 +67,7 @@ impl Talk {
         self.received(&partial.text, &partial.attachments)
     }
 
-    /// A message without the packet type of Engine.IO.
+    /// Handles a text message, without its Engine.IO packet type.
     pub(crate) fn text(&mut self, text: &str) -> Reaction {
         if self.partial.is_some() {
             return self.wrong(&format!("in place of an attachment came {text}"));

@@ -1,9 +1,9 @@
-//! WebSocket frames from the client's side.
+//! WebSocket frames on the client side.
 
 use testkit::frames::{self, CONTINUE, FIN, frame};
 use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf};
 
-/// The frames of the server.
+/// Reads the frames that the server sends.
 pub(crate) struct Frames {
     pub(crate) stream: ReadHalf<DuplexStream>,
     pub(crate) received: Vec<u8>,
@@ -17,7 +17,7 @@ pub(crate) enum Frame {
 }
 
 impl Frames {
-    /// The next frame; `None` at the end of the stream.
+    /// Returns the next frame, or `None` at the end of the stream.
     pub(crate) async fn next(mut self) -> Option<(Self, Frame)> {
         loop {
             if let Some(frame) = self.take() {
@@ -40,7 +40,7 @@ impl Frames {
     }
 }
 
-/// Appends a message, in two fragments if it is to be split.
+/// Appends a message, in two fragments if `split` is set.
 pub(crate) fn write_message(out: &mut Vec<u8>, opcode: u8, payload: &[u8], split: Option<usize>) {
     match split {
         Some(at) => {

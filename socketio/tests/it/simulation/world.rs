@@ -1,4 +1,5 @@
-//! One run: a server, its clients, and their networks, from a seed to what is left of them.
+//! Runs a server with its clients and their networks for one seed, and checks that nothing remains
+//! afterwards.
 
 use std::{
     sync::{
@@ -25,12 +26,13 @@ use super::{
     server::{Seat, server},
 };
 
-/// How long all that is sent may take to arrive.
+/// The maximum time until everything that was sent has arrived.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// How long a session may outlive its client: the heartbeat, and what handlers and the end itself may take.
+/// The maximum time that a session may outlive its client: the heartbeat plus the time for handlers and for
+/// closing.
 const AFTERLIFE: Duration = Duration::from_secs(HEARTBEAT.as_secs() + 1 + 5 + 1);
 
-/// Plays the run of a seed; says what went wrong.
+/// Runs a seed and returns the violations.
 pub(crate) fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(play(seed))
@@ -75,7 +77,7 @@ async fn play(seed: u64) -> Vec<String> {
         }
     }
     wrong.extend(deserted(&io).await);
-    // What the scripts still had in mind is over by then.
+    // Lets the remaining pauses of the scripts elapse.
     sleep(Duration::from_secs(5)).await;
     drop((end.send_replace(true), over, leave));
     for _ in 0..1000 {
@@ -92,7 +94,7 @@ async fn play(seed: u64) -> Vec<String> {
     wrong
 }
 
-/// The sky over a client: one day it may change.
+/// Returns the network condition of a client. It changes at most once, according to the plan.
 fn sky(seat: &Seat) -> watch::Receiver<Sky> {
     let (changes, sky) = watch::channel(Sky::Clear);
     if let Some((after, storm)) = seat.plan.storm {
@@ -104,14 +106,14 @@ fn sky(seat: &Seat) -> watch::Receiver<Sky> {
     sky
 }
 
-/// Waits until all has arrived that must, and then for as long as the clients have nothing to say.
+/// Waits until everything that must arrive has arrived, and then for the idle time of the plans.
 async fn settle(seats: &[Seat], clients: &[JoinHandle<()>], broadcasts: &AtomicU32) -> Vec<String> {
     let start = Instant::now();
     loop {
         let sent = broadcasts.load(Ordering::Relaxed);
         let waiting = |seat: &Seat| seat.plan.must_live && !seat.record.lock().is_complete(&seat.plan, sent);
         let incomplete: Vec<usize> = (0..seats.len()).filter(|&n| waiting(&seats[n])).collect();
-        // Those whose session may end still emit broadcasts.
+        // A client whose session may end still emits broadcasts, which other clients wait for.
         let emitting = |(n, seat): (usize, &Seat)| {
             !clients[n].is_finished() && seat.record.lock().connected > 0 && !seat.record.lock().all_emitted
         };
@@ -134,7 +136,7 @@ async fn settle(seats: &[Seat], clients: &[JoinHandle<()>], broadcasts: &AtomicU
     Vec::new()
 }
 
-/// Waits until no session and no socket is left, as long as that may take.
+/// Waits until there are no sessions and sockets, for at most `AFTERLIFE`.
 async fn deserted(io: &Server) -> Option<String> {
     let start = Instant::now();
     while io.session_count() > 0 || io.socket_count("/") > 0 {

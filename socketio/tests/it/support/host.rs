@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A server that accepts connections.
+/// A running server.
 pub(crate) struct Host {
     pub(crate) io: Server,
     pub(crate) address: SocketAddr,
@@ -37,14 +37,14 @@ pub(crate) async fn serve_namespace<D: Send + Sync + 'static>(namespace: Namespa
 }
 
 impl Host {
-    /// Opens a connection.
+    /// Opens a TCP connection to the server.
     pub(crate) async fn connect(&self) -> TcpStream {
         let stream = within(TcpStream::connect(self.address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }
 
-    /// Waits until no session and no socket of the namespace is left.
+    /// Waits until there is no session, and no socket in the namespace.
     pub(crate) async fn deserted(&self, path: &str) {
         eventually(|| self.io.session_count() == 0 && self.io.socket_count(path) == 0).await;
     }

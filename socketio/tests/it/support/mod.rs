@@ -1,4 +1,4 @@
-//! Servers on a socket of this machine, the clients for them, and ways to wait without sleeping.
+//! Servers on the loopback interface, clients for them, and helpers that wait without sleeping.
 
 mod host;
 
@@ -13,10 +13,11 @@ use tokio::sync::RwLock;
 
 pub(crate) use self::host::{Host, serve, serve_namespace};
 
-/// The limit of log lines per second, which all servers of the process share: a test that uses it up takes it alone.
+/// Guards the rate limit of log lines, which all servers of the process share. A test that exhausts the limit
+/// takes the write lock.
 pub(crate) static LOG_RATE: RwLock<()> = RwLock::const_new(());
 
-/// Three bytes in base64, as attachments travel by long-polling.
+/// Encodes three bytes in base64, the encoding of attachments over long-polling.
 pub(crate) fn base64([a, b, c]: [u8; 3]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = u32::from_be_bytes([0, a, b, c]);

@@ -1,4 +1,4 @@
-//! What handlers return, as the acknowledgement that the client gets.
+//! Tests how return values of handlers are encoded as acknowledgements.
 
 use std::num::ParseIntError;
 
@@ -52,7 +52,7 @@ async fn each_kind_of_return_value_has_its_answer() {
         (r#""unwritable""#, r#"[{"error":"internal error"}]"#),
     ] {
         assert_eq!(client.ask(format!("427[{event}]")).await, format!("437{answer}"), "{event}");
-        // Who does not ask hears nothing.
+        // Without an id, no acknowledgement is sent.
         client.send(format!("42[{event}]")).await;
     }
     for event in ["no ack", "no some", "no ok", "no handler"] {

@@ -1,4 +1,4 @@
-//! Arguments of every shape, both ways.
+//! Tests event arguments of every shape, received and sent.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +16,7 @@ async fn pair() -> (Host, Client, Socket) {
     (host, client, socket)
 }
 
-/// Emits by every way there is; all must put the same on the wire.
+/// Emits through every API that can emit, and checks that all of them send the same packet.
 async fn emitted<T: ToArgs + ?Sized>(host: &Host, client: &mut Client, socket: &Socket, args: &T) -> String {
     socket.emit("e", args).unwrap();
     socket.namespace().emit("e", args).unwrap();
@@ -136,7 +136,7 @@ async fn names_of_events_may_be_anything_but_reserved() {
     assert_eq!(client.text().await, r#"42["end"]"#, "nothing was sent for what failed");
 }
 
-/// The handler answers with what it has read, as Rust prints it.
+/// Registers a handler that acknowledges with the `Debug` output of its arguments.
 fn show<T: FromArgs + std::fmt::Debug + Send + 'static>(namespace: Namespace, event: &str) -> Namespace {
     namespace.on(event, async |_, args: T| Ack(format!("{args:?}")))
 }

@@ -1,4 +1,4 @@
-//! Bytes travel as attachments behind the packet, at any depth, both ways.
+//! Tests that bytes at any depth are sent and received as attachments after the packet.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ async fn host() -> Host {
     serve(socketio::Server::new().namespace(namespace).namespace(beside)).await
 }
 
-/// Writes placeholders out, which stand here as `<0>`, `<1>` and so on.
+/// Expands `<0>`, `<1>` and so on to placeholder objects.
 fn whole(packet: &str) -> String {
     packet.replace('<', r#"{"_placeholder":true,"num":"#).replace('>', "}")
 }
@@ -41,7 +41,7 @@ async fn send(client: &mut Client, packet: &str, attachments: &[&[u8]]) {
     }
 }
 
-/// Takes a packet and its attachments.
+/// Receives a packet and its attachments.
 async fn take(client: &mut Client, packet: &str, attachments: &[&[u8]]) {
     assert_eq!(client.text().await, whole(packet));
     for attachment in attachments {
@@ -110,7 +110,7 @@ async fn what_only_looks_like_a_placeholder_is_data() {
         r#"{"_placeholder":[],"num":"splice"}"#,
         r#"{"_placeholder":{"_placeholder":false},"num":{}}"#,
     ] {
-        // With an attachment beside it, or without any.
+        // Sent in a packet with an attachment, and in a packet without one.
         let escaped = data.replace("_placeholder", r"\u005fplaceholder");
         send(&mut client, &format!(r#"451-1["value",{data},<0>]"#), &[b"abc"]).await;
         let answer: serde_json::Value = serde_json::from_str(&client.text().await[3..]).unwrap();
@@ -123,7 +123,7 @@ async fn what_only_looks_like_a_placeholder_is_data() {
         send(&mut client, &format!(r#"451-2["one",{data},<0>]"#), &[b"abc"]).await;
         assert!(client.text().await.starts_with(r#"432[{"error":"invalid arguments: "#), "{data}");
     }
-    // What stands inside of it is read as ever.
+    // Values inside of such an object are parsed as usual.
     send(&mut client, r#"451-["tree",{"_placeholder":[<0>]}]"#, &[b"abc"]).await;
     take(&mut client, r#"451-["tree",{"\u005fplaceholder":[<0>]}]"#, &[b"abc"]).await;
 }
@@ -160,9 +160,10 @@ async fn a_type_that_holds_no_bytes_gets_none() {
     assert_eq!(client.text().await, r#"432[{"a":1}]"#);
     send(&mut client, r#"451-3["ignore",<0>]"#, &[b"abc"]).await;
     assert_eq!(client.text().await, "433[]");
-    // A list of numbers is no attachment, and stays a list of numbers.
+    // An array of numbers is not an attachment and stays an array of numbers.
     assert_eq!(client.ask(r#"424["vec",[1,2,3]]"#).await, "434[3]");
-    // Without attachments nothing is a placeholder; a key of ours of that name is spelled so that it is none either.
+    // Packets without attachments contain no placeholders. The server escapes its own keys of that name so
+    // that clients do not read them as placeholders.
     let answer = client.ask(whole(r#"425["value",<7>]"#)).await;
     assert_eq!(answer, whole("435[<7>]").replace("_placeholder", r"\u005fplaceholder"));
 }
@@ -196,7 +197,7 @@ async fn long_polling_carries_attachments_as_base64() {
     let [first, second] = [[0, 0xff, 0x10], *b"abc"].map(|bytes| format!("b{}", base64(bytes)));
     let packet = whole(r#"452-["args",<0>,<1>]"#);
     let parts = [&packet, &first, &second].map(String::as_str);
-    // In one body, and in one for each packet.
+    // The packet and its attachments are sent in one body, then in one body each.
     client.send(payload(&parts)).await;
     assert_eq!(client.poll().await, payload(&parts));
     for part in parts {

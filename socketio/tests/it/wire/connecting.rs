@@ -1,4 +1,4 @@
-//! CONNECT, its answers, and the events of the namespaces that were joined.
+//! Tests CONNECT, the responses to it, and the events of joined namespaces.
 
 use serde_json::{Value, json};
 use socketio::{Ack, ConnectError, EngineConfig, Handshake, Namespace, Server, ServerConfig, Socket};

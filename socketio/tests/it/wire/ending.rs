@@ -1,11 +1,11 @@
-//! How the end of a socket and of a connection look to the client, and that nothing comes after it.
+//! Tests how the end of a socket or connection looks to the client, and that no packet follows it.
 
 use socketio::{Ack, EmitError, Namespace, Server, Socket};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, Host, log, serve, text};
 
-/// Two namespaces whose clients can end what they are in.
+/// Starts a server with two namespaces whose clients can disconnect their socket or close their session.
 async fn host() -> Host {
     let namespace = |path: &str| {
         Namespace::new(path)
@@ -19,7 +19,7 @@ async fn host() -> Host {
             .on("close me", async |socket: Socket, ()| {
                 socket.emit("before", &()).unwrap();
                 socket.close();
-                // The connection is over, whatever the handler still says.
+                // The connection is closed, so none of this reaches the client.
                 let _ = socket.emit("late", &());
                 socket.namespace().emit("late", &()).unwrap();
                 Ack("late")
@@ -44,7 +44,7 @@ async fn a_disconnected_socket_hears_so_and_nothing_more() {
     client.send(r#"42/n,1["disconnect me"]"#).await;
     assert_eq!(client.text().await, r#"42/n,["before"]"#);
     assert_eq!(client.text().await, "41/n,");
-    // The connection goes on, and the client may come back.
+    // The connection stays open, and the client can connect again.
     client.enter("/").await;
     assert_eq!(client.ask(r#"422["mark"]"#).await, "432[]");
 }
@@ -74,7 +74,7 @@ async fn a_closed_session_ends_after_its_last_words() {
     assert_eq!(client.ended().await, (1000, "forced close".into()));
 }
 
-/// Sends an event, an end, and an event after it, with one write; says which events were handled.
+/// Sends an event, `end`, and another event in one write, and returns the events that were handled.
 async fn handled_around(end: &str) -> Vec<u8> {
     let (notes, mut heard) = log();
     let namespace = Namespace::new("/")
@@ -84,7 +84,8 @@ async fn handled_around(end: &str) -> Vec<u8> {
     let host = serve(Server::new().namespace(namespace)).await;
     let mut client = Client::join(&host).await;
     client.write([text(r#"42["note",1]"#), text(end), text(r#"42["note",2]"#)].concat()).await;
-    // What the client sends last is handled last, if the connection is still there.
+    // This packet is handled last, if the connection is still open. Its response shows that all packets
+    // before it have been handled.
     client.write(text("40")).await;
     while client.next().await.is_ok_and(|message| !is_connect(&message)) {}
     heard.so_far()

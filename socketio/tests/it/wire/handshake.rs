@@ -1,4 +1,4 @@
-//! What a namespace learns of a client that connects.
+//! Tests the handshake data that a namespace receives about a connecting client.
 
 use std::{net::SocketAddr, time::SystemTime};
 

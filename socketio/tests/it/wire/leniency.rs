@@ -1,4 +1,5 @@
-//! JSON that JavaScript reads and the types of Rust do not: lone surrogates, and whole numbers written as floats.
+//! Tests JSON that JavaScript produces but Rust types reject: lone surrogates, and integers written as
+//! floats.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
 
@@ -15,7 +16,7 @@ struct Said {
     count: u8,
 }
 
-/// Goes through one of serde's buffers.
+/// An internally tagged enum, which serde deserializes through a buffer.
 #[allow(dead_code, reason = "it is printed")]
 #[derive(Deserialize, Debug)]
 #[serde(tag = "kind")]
@@ -23,12 +24,12 @@ enum Tagged {
     Said(Said),
 }
 
-/// The handler answers with what it has read, as Rust prints it.
+/// Registers a handler that acknowledges with the `Debug` output of its arguments.
 fn show<T: FromArgs + Debug + Send + 'static>(namespace: Namespace, event: &str) -> Namespace {
     namespace.on(event, async |_, args: T| Ack(format!("{args:?}")))
 }
 
-/// Each event must be answered with this.
+/// Sends each event and checks its acknowledgement.
 async fn shown(namespace: Namespace, events: &[(&str, &str)]) {
     let host = serve_namespace(namespace).await;
     let mut client = Client::join(&host).await;
@@ -64,7 +65,7 @@ async fn a_lone_surrogate_becomes_a_replacement_character() {
         (r#""second",1,"\ud83dx""#, "(1, \"\u{fffd}x\")"),
         (r#""map",{"a\ud83d":1}"#, "{\"a\u{fffd}\": 1}"),
         (r#""args","\ud83d""#, "[\"\\ud83d\"] \"\u{fffd}\""),
-        // The name of the event may be cut too.
+        // Event names may contain lone surrogates as well.
         (r#""a\ud83d""#, "()"),
     ];
     shown(namespace, &events).await;
@@ -89,14 +90,14 @@ async fn a_whole_number_may_be_written_as_a_float() {
         (r#""int",-0"#, "0"),
         (r#""int",0e9999999999"#, "0"),
         (r#""int",-9223372036854775808.0"#, "-9223372036854775808"),
-        // Beyond the whole numbers of a double, not a digit is lost.
+        // Integers above 2^53 keep every digit.
         (r#""unsigned",9007199254740993.0"#, "9007199254740993"),
         (r#""unsigned",18446744073709551615.0"#, "18446744073709551615"),
         (r#""large",-1e3"#, "-1000"),
         (r#""both",2.0,0.5"#, "(2, 0.5)"),
         (r#""list",[1.0,null,2]"#, "[Some(1), None, Some(2)]"),
         (r#""tagged",{"kind":"Said","text":"7.0","count":7.0}"#, "Said(Said { text: \"7.0\", count: 7 })"),
-        // What takes a float gets the float.
+        // A type that accepts floats receives the float.
         (r#""value",7.0"#, "Number(7.0)"),
     ];
     shown(namespace, &events).await;

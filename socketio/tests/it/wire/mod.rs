@@ -1,4 +1,4 @@
-//! What stands on the wire, to the byte.
+//! Tests of the exact bytes on the wire.
 
 mod answers;
 mod arguments;
