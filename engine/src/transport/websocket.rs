@@ -250,10 +250,15 @@ impl WebSocket {
         std::mem::take(&mut self.tail)
     }
 
-    /// Keeps input that was not decoded.
+    /// Keeps the input that was not decoded, from `used` on. Kept bytes are not copied again.
     #[inline]
-    pub(crate) fn keep(&mut self, rest: &[u8]) {
-        self.tail.extend_from_slice(rest);
+    pub(crate) fn keep(&mut self, read: &[u8], mut kept: Vec<u8>, used: usize) {
+        if kept.is_empty() {
+            self.tail.extend_from_slice(&read[used..]);
+        } else if used < kept.len() {
+            kept.drain(..used);
+            self.tail = kept;
+        }
     }
 
     /// Updates the write timeout.

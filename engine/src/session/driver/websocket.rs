@@ -54,10 +54,10 @@ impl<A: Application> Driver<A> {
             self.budget = self.budget.saturating_sub(PASS_COST);
             self.session.record_activity(now.into_std());
         }
-        let input = if kept.is_empty() { read } else { &mut *kept };
+        let input = if kept.is_empty() { &mut *read } else { &mut *kept };
         let used = self.decode(cx, now, input);
         if let Some(websocket) = &mut self.websocket {
-            websocket.keep(&input[used..]);
+            websocket.keep(read, kept, used);
         }
         true
     }
