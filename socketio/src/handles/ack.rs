@@ -38,7 +38,7 @@ use crate::{
 ///     Ok(socket.emit_with_ack("vote", "Coffee?").timeout(Duration::from_secs(60)).await?)
 /// }
 /// ```
-#[must_use = "await it to get the answer"]
+#[must_use = "await it to get the acknowledgement"]
 pub struct AckRequest<A> {
     state: Result<PendingAck, EmitError>,
     timeout: Duration,

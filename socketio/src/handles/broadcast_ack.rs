@@ -57,7 +57,7 @@ use crate::{
 ///     Ok(answers.next().await.map(|(id, _)| id))
 /// }
 /// ```
-#[must_use = "await it to get the answers"]
+#[must_use = "await it to get the acknowledgements"]
 pub struct BroadcastAckRequest<A> {
     pending: PendingBroadcast,
     timeout: Duration,

@@ -161,7 +161,7 @@ pub(super) struct Object {
 }
 
 impl Resolver<'_> {
-    /// Records the start of an object.
+    /// Begins an object whose text starts at `start`.
     pub(super) fn open(&self, start: usize) -> Object {
         Object { start, edits: self.edits.len(), mark: None, num: None }
     }

@@ -49,14 +49,14 @@ impl Pattern {
             assert!(!takes_rest || literal.is_empty(), "nothing may follow `{{{name}}}`: `{text}`");
             let name = name.strip_prefix('*').unwrap_or(name);
             let is_new = params.iter().all(|(other, _)| **other != *name);
-            assert!(!name.is_empty() && is_new, "each parameter of a namespace has its own name: `{text}`");
+            assert!(!name.is_empty() && is_new, "parameter names must be unique and not empty: `{text}`");
             let is_plain = name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-'));
-            assert!(is_plain, "the name of a parameter holds letters, digits, `_` and `-` alone: `{text}`");
+            assert!(is_plain, "parameter names may contain only letters, digits, `_` and `-`: `{text}`");
             params.push((name.into(), literal.into()));
         }
         let separated =
             params.split_last().is_none_or(|(_, others)| others.iter().all(|(_, text)| !text.is_empty()));
-        assert!(separated, "something parts the parameters of a namespace: `{text}`");
+        assert!(separated, "parameters must be separated by text: `{text}`");
         let literals = params.iter().map(|(_, literal)| literal).chain([&start]);
         assert!(!literals.into_iter().any(|literal| literal.contains('}')), "a brace stands alone: `{text}`");
         Self { text: text.into(), start, params, takes_rest }

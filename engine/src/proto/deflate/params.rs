@@ -28,7 +28,7 @@ impl Negotiated {
     }
 
     pub(crate) fn inflate(self) -> Inflate {
-        // zlib uses 9 bits when 8 are requested.
+        // A client that has negotiated 8 bits may use 9, because zlib has no raw window of 8 bits.
         Inflate { history: self.client_takeover.then(|| History::new(self.client_bits.max(9))) }
     }
 }

@@ -44,7 +44,7 @@ use crate::{
 /// The number of units of work after which the task yields to other tasks. A message is one unit.
 const TURN_BUDGET: u32 = 256;
 
-/// The units of work of a system call, and of a pass over the session.
+/// The number of units of work that one system call, or one iteration of the loop in [`Driver::poll`], counts as.
 const PASS_COST: u32 = 8;
 
 pub(crate) struct Driver<A: Application> {

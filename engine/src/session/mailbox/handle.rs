@@ -217,8 +217,8 @@ impl SessionHandle {
         poll_fn(move |cx| waiter.poll_send(cx, frames))
     }
 
-    /// Returns a waiter for a call of [`poll_send`](SendWaiter::poll_send). Unlike with
-    /// [`send_wait`](Self::send_wait), the messages can be built when there is room.
+    /// Returns a waiter, whose [`poll_send`](SendWaiter::poll_send) sends messages once there is room. Unlike with
+    /// [`send_wait`](Self::send_wait), each poll may pass other messages, if their cost stays the same.
     pub fn send_waiter(&self) -> SendWaiter<'_> {
         SendWaiter { mailbox: &self.0, ticket: None }
     }
@@ -311,8 +311,8 @@ impl SessionHandle {
         Some(since + self.0.outbound.config.slow_consumer_grace)
     }
 
-    /// Returns the load of an open session on the budget. Returns `None` if few bytes are queued or the queue
-    /// is locked.
+    /// Returns the weight that decides which session is evicted when the budget of the server is used up. Returns
+    /// `None` if the session is closed, few bytes are queued, or the queue is locked.
     pub(crate) fn weight(&self, now: Instant) -> Option<u128> {
         let queue = self.0.queue.try_lock()?;
         (queue.backlog.is_some() && queue.state == State::Open).then(|| queue.weight(now))

@@ -133,8 +133,8 @@ impl Queue {
         std::mem::take(&mut self.frames)
     }
 
-    /// Returns the load of the session on the budget. The load is `buffered * (1 + t)`, where `t` is the
-    /// number of milliseconds since the start of the grace period.
+    /// Returns the weight that decides which session is evicted: `buffered * (1 + t)`, where `t` is the number of
+    /// milliseconds since the start of the grace period.
     pub(super) fn weight(&self, now: Instant) -> u128 {
         let above = self.backlog.as_ref().and_then(|backlog| backlog.above);
         let stalled = above.map_or(0, |(since, _)| now.saturating_duration_since(since).as_millis());

@@ -226,7 +226,7 @@ impl Cluster {
 
     pub(crate) fn reply(&self, to: ServerId, request: u64, body: ReplyBody) {
         if self.backend.reply(to, Reply { from: self.id, request, body }).is_err() {
-            engineio::__log!(warn, server = %to, "an answer is lost: the queue to the server is full");
+            engineio::__log!(warn, server = %to, "a response is lost: the queue to the server is full");
         }
     }
 
