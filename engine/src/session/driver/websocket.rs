@@ -14,7 +14,7 @@ use crate::{
         websocket::{Event, Fault},
     },
     session::application::{Application, Connection},
-    transport::{peer_timeouts::PingVerdict, thread_buffers::with_read_buffer},
+    transport::{peer_timeouts::PingVerdict, thread_buffers::with_read_buffer, websocket::WebSocket},
 };
 
 impl<A: Application> Driver<A> {
@@ -28,38 +28,35 @@ impl<A: Application> Driver<A> {
             self.read_blocked = true;
             return false;
         }
-        let read = with_read_buffer(|buffer| self.read_with(cx, now, buffer));
-        if let Some(websocket) = &mut self.websocket
-            && read
-        {
-            websocket.update_message_timeout(now.into_std(), self.shared.config.message_timeout);
-        }
-        read
+        with_read_buffer(|buffer| {
+            let Some(websocket) = &mut self.websocket else { return false };
+            let Poll::Ready(read) = websocket.poll_read(cx, buffer) else { return false };
+            self.process(cx, now, read);
+            true
+        })
     }
 
-    fn read_with(&mut self, cx: &mut Context<'_>, now: Instant, buffer: &mut [u8]) -> bool {
-        let Some(websocket) = &mut self.websocket else { return false };
-        let read = match websocket.poll_read(cx, buffer) {
-            Poll::Pending => return false,
-            Poll::Ready(Some(read)) => read,
-            Poll::Ready(None) => {
-                self.websocket = None;
-                let input = Input::Disconnected { request: Request::Probe, error: false };
-                self.session.handle(now.into_std(), input);
-                return true;
-            }
+    /// Processes the result of a read. `None` means that the client has closed its side.
+    ///
+    /// Out of line, because most wake-ups of a session find nothing to read.
+    #[inline(never)]
+    fn process(&mut self, cx: &mut Context<'_>, now: Instant, read: Option<&mut [u8]>) {
+        let Some(read) = read else {
+            self.websocket = None;
+            let input = Input::Disconnected { request: Request::Probe, error: false };
+            return self.session.handle(now.into_std(), input);
         };
-        let mut kept = websocket.take_kept();
         if !read.is_empty() {
             self.budget = self.budget.saturating_sub(PASS_COST);
             self.session.record_activity(now.into_std());
         }
+        let mut kept = self.websocket.as_mut().map(WebSocket::take_kept).unwrap_or_default();
         let input = if kept.is_empty() { &mut *read } else { &mut *kept };
         let used = self.decode(cx, now, input);
         if let Some(websocket) = &mut self.websocket {
             websocket.keep(read, kept, used);
+            websocket.update_message_timeout(now.into_std(), self.shared.config.message_timeout);
         }
-        true
     }
 
     /// Decodes and dispatches complete frames in place. Returns the number of bytes consumed.
