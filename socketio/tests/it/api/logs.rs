@@ -180,3 +180,25 @@ async fn the_default_level_names_the_cause() {
     assert_eq!(answer.status, 403);
     lines.wait(1, &["WARN", "origin refused", "http://evil.example"]).await;
 }
+
+/// Panics when it is deserialized.
+struct Bomb;
+
+impl<'de> serde::Deserialize<'de> for Bomb {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("a type")
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_arguments_panic_has_a_handler() {
+    let lines = Lines::new(Level::DEBUG).await;
+    let namespace = Namespace::new("/").on("bomb", async |_: Socket, _: Bomb| ());
+    let host = serve(Server::new().namespace(namespace)).await;
+    let mut client = Client::join(&host).await;
+    assert_eq!(client.ask(r#"421["bomb",1]"#).await, r#"431[{"error":"internal error"}]"#);
+    lines.wait(1, &["event handler failed", "bomb"]).await;
+    assert_eq!(lines.with(&["event without a handler"]), Vec::<String>::new());
+    // The socket has room for the next handler.
+    assert_eq!(client.ask(r#"422["bomb",1]"#).await, r#"432[{"error":"internal error"}]"#);
+}
