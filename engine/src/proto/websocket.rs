@@ -257,30 +257,12 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use testkit::frames::frame;
 
     use super::*;
 
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     const MAX_FRAGMENTS: usize = 100;
-
-    /// Encodes a masked frame, like a client does.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![first];
-        match payload.len() {
-            len @ 0..=125 => bytes.push(0x80 | len as u8),
-            len @ 126..=0xffff => {
-                bytes.push(0xfe);
-                bytes.extend((len as u16).to_be_bytes());
-            }
-            len => {
-                bytes.push(0xff);
-                bytes.extend((len as u64).to_be_bytes());
-            }
-        }
-        bytes.extend(MASK);
-        bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        bytes
-    }
 
     /// Decodes all of `bytes` and returns the events as text, for example `T:hello`.
     fn decode_all(mut bytes: Vec<u8>, max_len: usize) -> Result<Vec<String>, Fault> {
@@ -302,7 +284,7 @@ mod tests {
 
     #[test]
     fn decodes_several_frames_of_one_read() {
-        let bytes = [frame(0x81, b"one"), frame(0x82, &[1, 2]), frame(0x89, b"p"), frame(0x88, &[])].concat();
+        let bytes = [frame(0x81, b"one"), frame(0x82, [1, 2]), frame(0x89, b"p"), frame(0x88, [])].concat();
         assert_eq!(decode_all(bytes, 100).unwrap(), ["T:one", "B:[1, 2]", "ping", "close None"]);
     }
 
@@ -316,9 +298,9 @@ mod tests {
 
     #[test]
     fn message_size_is_limited_exactly() {
-        assert_eq!(decode_all(frame(0x82, &[0; 10]), 10).unwrap().len(), 1);
-        assert_eq!(decode_all(frame(0x82, &[0; 11]), 10), Err(Fault::TooLarge));
-        let parts = |last: &[u8]| [frame(0x02, &[0; 6]), frame(0x80, last)].concat();
+        assert_eq!(decode_all(frame(0x82, [0; 10]), 10).unwrap().len(), 1);
+        assert_eq!(decode_all(frame(0x82, [0; 11]), 10), Err(Fault::TooLarge));
+        let parts = |last: &[u8]| [frame(0x02, [0; 6]), frame(0x80, last)].concat();
         assert_eq!(decode_all(parts(&[0; 4]), 10).unwrap().len(), 1);
         assert_eq!(decode_all(parts(&[0; 5]), 10), Err(Fault::TooLarge));
     }
@@ -362,11 +344,11 @@ mod tests {
             (frame(0x80, b"x"), Fault::Protocol),
             ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), Fault::Protocol),
             (frame(0x09, b"x"), Fault::Protocol),
-            (frame(0x89, &[0; 126]), Fault::Protocol),
-            (frame(0x88, &[3]), Fault::Protocol),
-            (frame(0x88, &[3, 237]), Fault::Protocol),
-            (frame(0x88, &[3, 232, 0xff]), Fault::InvalidUtf8),
-            (frame(0x81, &[0xff]), Fault::InvalidUtf8),
+            (frame(0x89, [0; 126]), Fault::Protocol),
+            (frame(0x88, [3]), Fault::Protocol),
+            (frame(0x88, [3, 237]), Fault::Protocol),
+            (frame(0x88, [3, 232, 0xff]), Fault::InvalidUtf8),
+            (frame(0x81, [0xff]), Fault::InvalidUtf8),
         ];
         for (bytes, fault) in cases {
             assert_eq!(decode_all(bytes.clone(), 1000), Err(fault), "{bytes:?}");
@@ -376,7 +358,7 @@ mod tests {
     /// See RFC 6455, section 7.4, and the IANA registry.
     #[test]
     fn close_codes_are_those_that_may_be_sent() {
-        let close = |code: u16| decode_all(frame(0x88, &code.to_be_bytes()), 100);
+        let close = |code: u16| decode_all(frame(0x88, code.to_be_bytes()), 100);
         for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
             assert_eq!(close(code).unwrap(), [format!("close {:?}", Some(code))]);
         }

@@ -9,7 +9,7 @@ use socketio::{ConnectError, EngineConfig, EventError, Handshake, Namespace, Ser
 use tokio::time::{Duration, Instant, sleep};
 use tracing::level_filters::LevelFilter;
 
-use crate::support::{Client, Host, Http, LOG_RATE, Polling, serve, text, within};
+use crate::support::{Client, Host, Http, LOG_RATE, Polling, frame, serve, text, within};
 
 /// The captured log.
 #[derive(Clone, Default)]
@@ -61,13 +61,6 @@ async fn server() -> Host {
             .dynamic_if(dynamic, async |_, _| panic!("a predicate")),
     )
     .await
-}
-
-/// Returns a frame with `first` as its first byte.
-fn headed(first: u8, payload: &str) -> Vec<u8> {
-    let mut frame = text(payload);
-    frame[0] = first;
-    frame
 }
 
 /// Sends packets to `/` and waits until they have been processed or have closed the session.
@@ -125,7 +118,7 @@ async fn whatever_floods_there_are_a_few_lines_tell_of_them() {
         send(&host, b"").await;
     }
     note("connections that come and go");
-    for garbage in [headed(0x83, "?"), headed(0x89, ""), text("x".repeat(10_001))] {
+    for garbage in [frame(0x83, "?"), frame(0x89, ""), text("x".repeat(10_001))] {
         for _ in 0..MANY {
             send(&host, &garbage.repeat(MANY)).await;
         }
