@@ -31,15 +31,7 @@ impl<A: Application> Driver<A> {
             self.session.handle(now.into_std(), Input::Timeout);
             self.outputs(now);
         }
-        if self.websocket.is_some() && self.session.route() != Route::WebSocket {
-            self.read_probe(cx, now);
-        }
-    }
-
-    /// Reads from a WebSocket that probes. Out of line, so that [`read`](Self::read) stays inlined in the loop.
-    #[cold]
-    fn read_probe(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.read(cx, now) {
+        if self.session.route() != Route::WebSocket && self.read(cx, now) {
             self.outputs(now);
         }
     }
