@@ -72,6 +72,10 @@ engineio::__config! {
         /// 4,096. Further requests are rejected, and the requesting server reports this server as missing.
         /// Node.js has no limit.
         max_cluster_requests: usize = 4096,
+        /// The maximum number of queued messages from other servers of a cluster. Defaults to 8,192. While
+        /// the queue is full, a [`MemoryBus`](crate::MemoryBus) refuses messages for this server, and a
+        /// broker keeps them. Node.js has no such queue.
+        max_cluster_messages: usize = 8192,
         /// The maximum number of namespaces per connection. Defaults to 64. Requests to join further
         /// namespaces are refused. Node.js has no limit.
         max_namespaces: usize = 64,

@@ -120,6 +120,21 @@ pub mod testing;
 #[cfg(feature = "typescript")]
 pub mod typescript;
 
+/// Connects the servers of a cluster. Implement [`Broker`](cluster::Broker) and [`Backend`](cluster::Backend)
+/// for a message broker of your own.
+pub mod cluster {
+    pub use crate::hub::{
+        ack_collector::Outcome as AckOutcome,
+        acks::AckArgs,
+        cluster::{
+            Backend, BroadcastOptions, Broker, ClusterFull, EventPacket, Inbound, Inbox, Message, Operation,
+            Receivers, Reply, ReplyBody, RequestId, ServerId, Unavailable,
+        },
+        rooms::Target,
+        summary::Summary as SocketSummary,
+    };
+}
+
 pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::{
     CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,

@@ -1,6 +1,6 @@
 //! Broadcasts to the sockets of a namespace.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use engineio::Sid;
 
@@ -15,7 +15,7 @@ use crate::{
     },
     hub::{
         Adapter, Flags,
-        cluster::{Op, ReplyBody, Responses},
+        cluster::{BroadcastOptions, EventPacket, Operation, ReplyBody, Responses, Unavailable},
         rooms::{Room, Target},
         sending::encode_event,
     },
@@ -43,11 +43,12 @@ pub struct BroadcastOperator {
     adapter: Option<Arc<Adapter>>,
     target: Target,
     flags: Flags,
+    timeout: Option<Duration>,
 }
 
 impl BroadcastOperator {
     pub(crate) fn new(adapter: Option<Arc<Adapter>>) -> Self {
-        Self { adapter, target: Target::default(), flags: Flags::default() }
+        Self { adapter, target: Target::default(), flags: Flags::default(), timeout: None }
     }
 
     pub(crate) fn except_socket(mut self, sid: Sid) -> Self {
@@ -81,6 +82,20 @@ impl BroadcastOperator {
         self
     }
 
+    /// Sets how long the other servers of a cluster may take to respond to [`fetch_sockets`] and
+    /// [`server_side_emit_with_ack`], and how long clients may take to acknowledge [`emit_with_ack`].
+    /// Defaults to [`requests_timeout`] and [`ack_timeout`]. Equivalent to `io.timeout(ms)` in Node.js.
+    ///
+    /// [`fetch_sockets`]: Self::fetch_sockets
+    /// [`server_side_emit_with_ack`]: Self::server_side_emit_with_ack
+    /// [`emit_with_ack`]: Self::emit_with_ack
+    /// [`requests_timeout`]: field@crate::ServerConfig::requests_timeout
+    /// [`ack_timeout`]: field@crate::ServerConfig::ack_timeout
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
     /// Sets whether permessage-deflate may compress the event, provided that it is large enough and the
     /// client negotiated the extension. Defaults to `true`.
     pub fn compress(mut self, compress: bool) -> Self {
@@ -108,9 +123,9 @@ impl BroadcastOperator {
         let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
         adapter.deliver(&self.target, &packet, self.flags)?;
-        let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
-        let op = || Op::Broadcast { target, packet: packet.into_plain(), volatile, uncompressed };
-        Ok(adapter.publish(self.flags, op)?)
+        let (target, options) = (self.target, self.flags.into());
+        let operation = || Operation::Broadcast { target, packet: EventPacket(packet.into_plain()), options };
+        Ok(adapter.publish(self.flags, operation)?)
     }
 
     /// Sends the event immediately and returns a request for the acknowledgements of all recipients. The
@@ -139,15 +154,16 @@ impl BroadcastOperator {
         let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
         adapter.hooks.metrics.broadcast();
         let mut pending = adapter.deliver_with_ack(&self.target, &packet, id, self.flags);
-        let (target, Flags { volatile, uncompressed, .. }) = (self.target, self.flags);
-        adapter.request_remote_acks(&mut pending, self.flags, |request| Op::BroadcastWithAck {
+        let (target, options) = (self.target, self.flags.into());
+        let timeout = self.timeout.unwrap_or(adapter.config.ack_timeout);
+        adapter.request_remote_acks(&mut pending, self.flags, |request| Operation::BroadcastWithAck {
             request,
             target,
-            packet: packet.into_plain(),
-            volatile,
-            uncompressed,
+            packet: EventPacket(packet.into_plain()),
+            options,
+            timeout,
         });
-        Ok(BroadcastAckRequest::new(pending, adapter.config.ack_timeout, adapter.hooks.metrics.clone()))
+        Ok(BroadcastAckRequest::new(pending, timeout, adapter.hooks.metrics.clone()))
     }
 }
 
@@ -170,6 +186,23 @@ impl BroadcastOperator {
 
 /// Operations on the selected sockets of all servers of a cluster.
 impl BroadcastOperator {
+    /// Returns the number of servers in the cluster that have the namespace, including this server, or 1 if
+    /// there is no cluster. Equivalent to `adapter.serverCount()` in Node.js.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the broker is not connected.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing is changed.
+    pub async fn server_count(&self) -> Result<usize, Unavailable> {
+        match &self.adapter {
+            Some(adapter) => adapter.server_count().await,
+            None => Ok(1),
+        }
+    }
+
     /// Returns the selected sockets, or an empty list if the namespace does not exist.
     ///
     /// # Errors
@@ -199,7 +232,7 @@ impl BroadcastOperator {
         let mut found = adapter.summaries(&self.target);
         let target = self.target;
         let Responses { answers, missing } =
-            adapter.gather(self.flags, |request| Op::Fetch { request, target }).await;
+            adapter.gather(self.flags, self.timeout, |request| Operation::Fetch { request, target }).await;
         for (_, answer) in answers {
             if let ReplyBody::Sockets(more) = answer {
                 found.extend(more);
@@ -240,7 +273,7 @@ impl BroadcastOperator {
         }
         let joined = adapter.join(&self.target, &rooms);
         let target = self.target;
-        adapter.publish(self.flags, || Op::Join { target, rooms })?;
+        adapter.publish(self.flags, || Operation::Join { target, rooms })?;
         joined
     }
 
@@ -256,7 +289,7 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.leave(&self.target, &rooms);
         let target = self.target;
-        Ok(adapter.publish(self.flags, || Op::Leave { target, rooms })?)
+        Ok(adapter.publish(self.flags, || Operation::Leave { target, rooms })?)
     }
 
     /// Disconnects the selected sockets from the namespace. If `close` is `true`, disconnects all sockets of
@@ -271,7 +304,7 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.disconnect(&self.target, close);
         let target = self.target;
-        Ok(adapter.publish(self.flags, || Op::Disconnect { target, close })?)
+        Ok(adapter.publish(self.flags, || Operation::Disconnect { target, close })?)
     }
 }
 
@@ -291,7 +324,8 @@ impl BroadcastOperator {
     ) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = encode_event(Encoder::plain(adapter.path()), event.name(), None, args)?;
-        Ok(adapter.publish(self.flags, || Op::ServerEvent { request: None, packet })?)
+        Ok(adapter
+            .publish(self.flags, || Operation::ServerEvent { request: None, packet: EventPacket(packet) })?)
     }
 
     /// Sends an event like [`server_side_emit`](Self::server_side_emit), and waits for the responses of all
@@ -326,8 +360,8 @@ impl BroadcastOperator {
     ) -> Result<ServerAnswers<A>, EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = encode_event(Encoder::plain(adapter.path()), event.name(), None, args)?;
-        let event = |request| Op::ServerEvent { request: Some(request), packet };
-        let gathered = adapter.gather(self.flags, event).await;
+        let event = |request| Operation::ServerEvent { request: Some(request), packet: EventPacket(packet) };
+        let gathered = adapter.gather(self.flags, self.timeout, event).await;
         let missing = gathered.missing.into_iter().map(|server| (server, AckError::Timeout)).collect();
         let mut all = ServerAnswers { answers: Vec::new(), missing };
         for (server, body) in gathered.answers {
@@ -341,6 +375,12 @@ impl BroadcastOperator {
             }
         }
         Ok(all)
+    }
+}
+
+impl From<Flags> for BroadcastOptions {
+    fn from(Flags { volatile, uncompressed, .. }: Flags) -> Self {
+        Self { volatile, uncompressed }
     }
 }
 

@@ -97,7 +97,9 @@ impl<A: FromArgs> Stream for BroadcastAckRequest<A> {
                 if let Some((_, Outcome::Timeout)) = next {
                     self.metrics.ack_timed_out();
                 }
-                return Poll::Ready(next.map(|(id, outcome)| (id.as_str().to_owned(), outcome.read())));
+                return Poll::Ready(next.map(|(id, outcome)| {
+                    (id.map_or_else(String::new, |id| id.as_str().to_owned()), outcome.read())
+                }));
             }
             let timeout = self.timeout;
             let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    iter::repeat_n,
     ops::Range,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -16,7 +17,7 @@ use crate::{
     event::error::{AckError, EmitError},
     hub::{
         acks::AckArgs,
-        cluster::{RemoteAckRequest, RequestTargets, ServerId},
+        cluster::{Receivers, RemoteAckRequest, ServerId},
         socket_core::AnySocket,
     },
     proto::args::FromArgs,
@@ -24,10 +25,14 @@ use crate::{
 
 /// The outcome of the acknowledgement of one recipient.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// The client has acknowledged the event.
     Answer(AckArgs),
+    /// No acknowledgement was received in time.
     Timeout,
+    /// The socket left its namespace before it acknowledged the event.
     Disconnected,
+    /// The event was not sent.
     Failed(EmitError),
 }
 
@@ -50,12 +55,15 @@ pub(crate) struct AckCollector(Mutex<State>);
 #[derive(Default)]
 struct State {
     recipients: Vec<Recipient>,
-    /// The outcomes that have not been polled, with the indices of their recipients.
-    ready: VecDeque<(u32, Outcome)>,
+    /// The outcomes that have not been polled, with the indices of their recipients. The index is `None` for
+    /// a recipient that the broker does not name.
+    ready: VecDeque<(Option<u32>, Outcome)>,
     pending: usize,
     servers: Vec<Server>,
     /// The number of servers that have not reported their recipients.
     unreported: usize,
+    /// `Some` if the broker counts servers and recipients and does not name them.
+    counted: Option<Counted>,
     missing: Vec<ServerId>,
     waker: Option<Waker>,
 }
@@ -79,16 +87,35 @@ struct Server {
     recipients: Option<Range<usize>>,
 }
 
+/// The reports of servers whose recipients are not named.
+#[derive(Default)]
+struct Counted {
+    /// The number of servers that received the broadcast. `None` until the backend has reported the number.
+    receivers: Option<usize>,
+    /// The number of servers that have reported the number of their recipients.
+    reports: usize,
+    /// The servers among them that are known by their ids.
+    reported: Vec<ServerId>,
+    /// The number of recipients without outcome.
+    pending: usize,
+}
+
+impl Counted {
+    fn is_done(&self) -> bool {
+        self.pending == 0 && self.receivers.is_some_and(|receivers| self.reports >= receivers)
+    }
+}
+
 impl State {
     fn resolve(&mut self, at: usize, outcome: Outcome) -> Option<Location> {
         let location = self.recipients.get_mut(at)?.location.take()?;
         self.pending -= 1;
-        self.ready.push_back((at as u32, outcome));
+        self.ready.push_back((Some(at as u32), outcome));
         Some(location)
     }
 
     fn is_done(&self) -> bool {
-        self.pending == 0 && self.unreported == 0
+        self.pending == 0 && self.unreported == 0 && self.counted.as_ref().is_none_or(Counted::is_done)
     }
 }
 
@@ -125,20 +152,23 @@ impl AckCollector {
     }
 
     /// Polls for the next outcome. Returns `None` after the outcomes of all recipients were returned.
-    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Sid, Outcome)>> {
+    /// The id is `None` if the broker does not name the recipient.
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Option<Sid>, Outcome)>> {
         let mut state = self.0.lock();
         if let Some((at, outcome)) = state.ready.pop_front() {
-            return Poll::Ready(Some((state.recipients[at as usize].id, outcome)));
+            let id = at.and_then(|at| state.recipients.get(at as usize)).map(|recipient| recipient.id);
+            return Poll::Ready(Some((id, outcome)));
         }
         poll_end(&mut state, cx).map(|()| None)
     }
 
-    /// Polls for outcomes and returns all that are ready, with the indices of their recipients. Returns
-    /// `None` after the outcomes of all recipients were returned.
+    /// Polls for outcomes and returns all of named recipients that are ready, with the indices of the
+    /// recipients. Returns `None` after the outcomes of all recipients were returned.
     pub(crate) fn poll_batch(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<(u32, Outcome)>>> {
         let mut state = self.0.lock();
         if !state.ready.is_empty() {
-            return Poll::Ready(Some(state.ready.drain(..).collect()));
+            let named = state.ready.drain(..).filter_map(|(at, outcome)| Some((at?, outcome)));
+            return Poll::Ready(Some(named.collect()));
         }
         poll_end(&mut state, cx).map(|()| None)
     }
@@ -157,10 +187,17 @@ impl AckCollector {
         state.unreported = 0;
         let unreported = state.servers.extract_if(.., |server| server.recipients.is_none());
         state.missing.extend(unreported.map(|server| server.id));
+        if let Some(counted) = state.counted.take() {
+            // If the number of receivers is unknown, at least one server was not reached.
+            let receivers = counted.receivers.unwrap_or(counted.reports + 1);
+            let missing = receivers.saturating_sub(counted.reports);
+            state.missing.extend(repeat_n(ServerId::unknown(), missing));
+            state.ready.extend((0..counted.pending).map(|_| (None, Outcome::Timeout)));
+        }
         let mut late = Vec::new();
         for (at, recipient) in state.recipients.iter_mut().enumerate() {
             if let Some(location) = recipient.location.take() {
-                state.ready.push_back((at as u32, Outcome::Timeout));
+                state.ready.push_back((Some(at as u32), Outcome::Timeout));
                 if let Location::Local(socket) = location {
                     late.push(socket);
                 }
@@ -173,18 +210,22 @@ impl AckCollector {
 /// Methods that handle the reports of other servers.
 impl AckCollector {
     /// Adds the servers that the broadcast was sent to.
-    pub(crate) fn expect_servers(&self, RequestTargets { waiting, unreachable }: RequestTargets) {
+    pub(crate) fn expect_servers(&self, receivers: Receivers) {
         let mut state = self.0.lock();
+        let Receivers::Known { waiting, unreachable } = receivers else {
+            state.counted = Some(Counted::default());
+            return;
+        };
         state.unreported += waiting.len();
         state.servers.extend(waiting.into_iter().map(|id| Server { id, recipients: None }));
         state.missing.extend(unreachable);
     }
 
     /// Records the recipients that a server has sent the event to.
-    pub(crate) fn server_recipients(&self, from: ServerId, recipients: &[Sid]) {
+    pub(crate) fn server_recipients(&self, from: &ServerId, recipients: &[Sid]) {
         let mut state = self.0.lock();
         let start = state.recipients.len();
-        let Some(server) = state.servers.iter_mut().find(|server| server.id == from) else { return };
+        let Some(server) = state.servers.iter_mut().find(|server| server.id == *from) else { return };
         if server.recipients.is_some() {
             return;
         }
@@ -199,15 +240,55 @@ impl AckCollector {
 
     /// Records the outcomes of recipients of another server. The indices are relative to the recipients of
     /// that server.
-    pub(crate) fn server_outcomes(&self, from: ServerId, outcomes: Vec<(u32, Outcome)>) {
+    pub(crate) fn server_outcomes(&self, from: &ServerId, outcomes: Vec<(u32, Outcome)>) {
         let mut state = self.0.lock();
-        let server = state.servers.iter().find(|server| server.id == from);
+        let server = state.servers.iter().find(|server| server.id == *from);
         let Some(range) = server.and_then(|server| server.recipients.clone()) else { return };
         for (at, outcome) in outcomes {
             if let Some(at) = range.clone().nth(at as usize) {
                 state.resolve(at, outcome);
             }
         }
+        wake(state);
+    }
+
+    /// Records the number of servers that received the broadcast. `None` means that the broker is not
+    /// connected, so no further report is expected.
+    pub(crate) fn receiver_count(&self, count: Option<usize>) {
+        let mut state = self.0.lock();
+        match (&mut state.counted, count) {
+            (Some(counted), Some(_)) => counted.receivers = count,
+            (Some(_), None) => {
+                state.counted = None;
+                state.missing.push(ServerId::unknown());
+            }
+            (None, _) => {}
+        }
+        wake(state);
+    }
+
+    /// Records the number of recipients of a server.
+    pub(crate) fn recipient_count(&self, from: &ServerId, count: usize) {
+        let mut state = self.0.lock();
+        let Some(counted) = &mut state.counted else { return };
+        if !from.is_unknown() {
+            if counted.reported.contains(from) {
+                return;
+            }
+            counted.reported.push(from.clone());
+        }
+        counted.reports += 1;
+        counted.pending = counted.pending.saturating_add(count);
+        wake(state);
+    }
+
+    /// Records the acknowledgement of a recipient that is not named. Ignored if all recipients have an
+    /// outcome.
+    pub(crate) fn anonymous_ack(&self, args: AckArgs) {
+        let mut state = self.0.lock();
+        let Some(counted) = state.counted.as_mut().filter(|counted| counted.pending > 0) else { return };
+        counted.pending -= 1;
+        state.ready.push_back((None, Outcome::Answer(args)));
         wake(state);
     }
 
@@ -236,7 +317,7 @@ impl AckCollector {
     /// Returns `true` if no further report from another server is needed.
     pub(crate) fn is_remote_done(&self) -> bool {
         let state = self.0.lock();
-        state.servers.is_empty() || state.is_done()
+        (state.servers.is_empty() && state.counted.is_none()) || state.is_done()
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// The undecoded arguments of an acknowledgement. `payload` is valid JSON.
-#[derive(Debug)]
-pub(crate) struct AckArgs {
+#[derive(Debug, Clone)]
+pub struct AckArgs {
     pub(crate) payload: Box<str>,
     pub(crate) attachments: Vec<Bytes>,
 }

@@ -21,14 +21,16 @@ pub(crate) mod summary;
 
 use std::{
     fmt,
+    future::ready,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use engineio::SlowConsumerPolicy;
+use engineio::{BoxFuture, SlowConsumerPolicy};
 use parking_lot::RwLock;
 
 use crate::{
@@ -37,7 +39,7 @@ use crate::{
     hub::{
         ack_collector::{AckCollector, Outcome, PendingBroadcast},
         acks::AckWaiter,
-        cluster::{Cluster, ClusterFull, Op, Responses},
+        cluster::{Cluster, ClusterFull, Operation, RequestId, Responses, Unavailable},
         history::Recipients,
         hooks::{DataSerializer, Hooks, RoomHook},
         recovery::{Recovery, RecoveryState},
@@ -59,7 +61,7 @@ use crate::{
 ///
 /// Events are delivered to local sockets first. Local delivery never waits for another server.
 pub(crate) struct Adapter {
-    path: Box<str>,
+    path: Arc<str>,
     pub(crate) config: Arc<ServerConfig>,
     /// The policy for clients that read too slowly.
     pub(crate) slow_consumer: SlowConsumerPolicy,
@@ -92,6 +94,9 @@ impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
         let max_buffered = config.engine.max_buffered;
         let recovery = config.connection_state_recovery.clone();
+        if let Some(cluster) = &cluster {
+            cluster.backend().namespace_created(path);
+        }
         Self {
             path: path.into(),
             slow_consumer: config.engine.slow_consumer,
@@ -105,10 +110,11 @@ impl Adapter {
         }
     }
 
-    pub(crate) fn with_hooks(self, hooks: Arc<Hooks>) -> Self {
+    pub(crate) fn with_hooks(mut self, hooks: Arc<Hooks>) -> Self {
         self.rooms.write().events =
             hooks.room.is_some().then(|| RoomEvents::new(self.config.max_room_events));
-        Self { hooks, ..self }
+        self.hooks = hooks;
+        self
     }
 
     /// Returns the path of the namespace.
@@ -180,9 +186,13 @@ impl Adapter {
 
     /// Publishes an operation to the other servers. The caller must have applied the operation to this
     /// server.
-    pub(crate) fn publish(&self, flags: Flags, op: impl FnOnce() -> Op) -> Result<(), ClusterFull> {
+    pub(crate) fn publish(
+        &self,
+        flags: Flags,
+        operation: impl FnOnce() -> Operation,
+    ) -> Result<(), ClusterFull> {
         match &self.cluster {
-            Some(cluster) if !flags.local => cluster.publish(&self.path, op()),
+            Some(cluster) if !flags.local => cluster.publish(&self.path, operation()),
             _ => Ok(()),
         }
     }
@@ -193,21 +203,34 @@ impl Adapter {
         &self,
         pending: &mut PendingBroadcast,
         flags: Flags,
-        op: impl FnOnce(u64) -> Op,
+        operation: impl FnOnce(RequestId) -> Operation,
     ) {
         if let Some(cluster) = &self.cluster
             && !flags.local
         {
-            pending.remote = Some(cluster.ask(&self.path, &pending.outcomes, op));
+            pending.remote = Some(cluster.request_acks(&self.path, &pending.outcomes, operation));
         }
     }
 
     /// Sends a request to the other servers and collects their responses. Without a cluster, or if `flags`
     /// contains `local`, the result is empty.
-    pub(crate) async fn gather(&self, flags: Flags, op: impl FnOnce(u64) -> Op) -> Responses {
+    pub(crate) async fn gather(
+        &self,
+        flags: Flags,
+        timeout: Option<Duration>,
+        operation: impl FnOnce(RequestId) -> Operation,
+    ) -> Responses {
         match &self.cluster {
-            Some(cluster) if !flags.local => cluster.gather(&self.path, op).await,
-            _ => Responses { answers: Vec::new(), missing: Vec::new() },
+            Some(cluster) if !flags.local => cluster.gather(&self.path, timeout, operation).await,
+            _ => Responses::default(),
+        }
+    }
+
+    /// Counts the servers that have the namespace, including this server.
+    pub(crate) fn server_count(&self) -> BoxFuture<Result<usize, Unavailable>> {
+        match &self.cluster {
+            Some(cluster) => cluster.backend().server_count(self.path.clone()),
+            None => Box::pin(ready(Ok(1))),
         }
     }
 
@@ -421,6 +444,14 @@ fn send(
         return session.send_volatile(packet.as_slice()).then_some(()).ok_or(EmitError::Full);
     }
     Ok(session.send_with(packet.as_slice(), slow_consumer)?)
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.backend().namespace_removed(&self.path);
+        }
+    }
 }
 
 impl fmt::Debug for Adapter {

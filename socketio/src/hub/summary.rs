@@ -2,9 +2,9 @@
 
 use crate::{event::handshake::Handshake, hub::rooms::Room};
 
-/// A snapshot of the state of a socket.
+/// A snapshot of the state of a socket, which servers send to each other.
 #[derive(Debug, Clone)]
-pub(crate) struct Summary {
+pub struct Summary {
     pub(crate) id: Room,
     pub(crate) handshake: Handshake,
     pub(crate) rooms: Vec<Room>,

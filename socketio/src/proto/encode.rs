@@ -83,17 +83,28 @@ impl Frames {
 
     /// Returns the event in the encoding of the protocol with the given acknowledgement id.
     pub(crate) fn with_id(&self, namespace: &str, id: u64) -> Self {
-        let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
         let attachments = self.plain().get(1..).unwrap_or_default();
-        let mut buffer = vec![0; json];
-        buffer.extend_from_slice(self.parts(namespace).0.as_bytes());
-        let carrier = Carrier::Event { name: "", id: Some(id) };
+        Self::event(namespace, Some(id), self.parts(namespace).0, attachments.iter().cloned())
+    }
+
+    /// Encodes an event from the JSON text of the array of its name and arguments.
+    pub(crate) fn event(
+        namespace: &str,
+        id: Option<u64>,
+        data: &str,
+        attachments: impl ExactSizeIterator<Item = Frame>,
+    ) -> Self {
+        let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
+        let mut buffer = Vec::with_capacity(json + data.len());
+        buffer.resize(json, 0);
+        buffer.extend_from_slice(data.as_bytes());
+        let carrier = Carrier::Event { name: "", id };
         let start = write_header(&mut buffer, json, namespace, carrier, attachments.len());
         let text = Frame::from_headroom(&mut buffer, start);
-        if attachments.is_empty() {
+        if attachments.len() == 0 {
             return Self::One([text]);
         }
-        Self::Many(std::iter::once(text).chain(attachments.iter().cloned()).collect())
+        Self::Many(std::iter::once(text).chain(attachments).collect())
     }
 }
 

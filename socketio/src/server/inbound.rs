@@ -1,6 +1,6 @@
 //! Executes the requests of other servers of the cluster.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -12,14 +12,18 @@ use crate::{
     hub::{
         Adapter, Flags,
         ack_collector::{AckCollector, PendingBroadcast},
-        cluster::{Cluster, Inbound, Inbox, Message, Op, ReplyBody, ServerId},
+        cluster::{
+            BroadcastOptions, Cluster, EventPacket, Inbound, Message, Operation, ReplyBody, RequestId,
+            ServerId, backend::InboxReceiver,
+        },
+        rooms::Target,
     },
     proto::{args::RawArgs, encode::Frames, packet::event_name},
     registry::Namespaces,
 };
 
 /// The server that sent a request, and the id of the request.
-type Key = (ServerId, u64);
+type Key = (ServerId, RequestId);
 type Running = Pin<Box<dyn Future<Output = Option<Key>> + Send>>;
 
 /// A broadcast of another server whose acknowledgements are being collected.
@@ -55,7 +59,7 @@ impl Worker {
     }
 
     /// Runs until the server leaves the cluster.
-    pub(crate) async fn run(mut self, mut inbox: Inbox) {
+    pub(crate) async fn run(mut self, mut inbox: InboxReceiver) {
         loop {
             tokio::select! {
                 // Use `biased` to read queued responses first, because a server may have responded before it
@@ -64,6 +68,9 @@ impl Worker {
                 inbound = inbox.inbound.recv() => match inbound {
                     Some(Inbound::Message(message)) => self.message(&message),
                     Some(Inbound::Reply(reply)) => self.cluster.answered(reply),
+                    Some(Inbound::ReceiverCount(request, count)) => {
+                        self.cluster.receiver_count(&request, count);
+                    }
                     None => break,
                 },
                 Ok(()) = inbox.servers.changed() => self.servers_changed(),
@@ -77,58 +84,55 @@ impl Worker {
     }
 
     fn message(&mut self, message: &Message) {
-        if let Op::CancelAcks { request } = message.op {
-            if let Some(gathering) = self.gatherings.remove(&(message.from, request)) {
+        let Message { from, namespace, operation } = message;
+        if let Operation::CancelAcks { request } = operation {
+            if let Some(gathering) = self.gatherings.remove(&(from.clone(), request.clone())) {
                 gathering.give_up();
             }
             return;
         }
-        let adapter = self.namespaces.adapter(&message.namespace);
-        match (&message.op, adapter) {
-            (Op::Broadcast { target, packet, volatile, uncompressed }, Some(adapter)) => {
-                let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
-                let packet = translate(&adapter, packet.clone(), None, flags);
-                if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
-                    engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
-                }
+        let adapter = self.namespaces.adapter(namespace);
+        match (operation, adapter) {
+            (Operation::Broadcast { target, packet, options }, Some(adapter)) => {
+                broadcast(&adapter, target, packet, *options);
             }
-            (Op::BroadcastWithAck { request, target, packet, volatile, uncompressed }, Some(adapter))
+            (Operation::BroadcastWithAck { request, target, packet, options, timeout }, Some(adapter))
                 if !self.is_full() =>
             {
-                let flags = Flags { volatile: *volatile, uncompressed: *uncompressed, local: true };
                 let id = adapter.next_ack();
-                let packet = packet.with_id(&message.namespace, id);
+                let (packet, flags) = (packet.0.with_id(namespace, id), flags(*options));
                 if let Some(packet) = translate(&adapter, packet, Some(id), flags) {
-                    self.gather(
-                        (message.from, *request),
-                        adapter.deliver_with_ack(target, &packet, id, flags),
-                    );
+                    let pending = adapter.deliver_with_ack(target, &packet, id, flags);
+                    // The requesting server may wait longer than it has announced.
+                    let timeout = adapter.config.ack_timeout.max(*timeout);
+                    self.gather((from.clone(), request.clone()), namespace, pending, timeout);
                 }
             }
-            (Op::BroadcastWithAck { request, .. }, None) => {
-                self.cluster.reply(message.from, *request, ReplyBody::Recipients(Vec::new()));
+            (Operation::BroadcastWithAck { request, .. }, None) => {
+                self.cluster.reply(from, namespace, request, ReplyBody::Recipients(Vec::new()));
             }
-            (Op::Join { target, rooms }, Some(adapter)) => {
+            (Operation::Join { target, rooms }, Some(adapter)) => {
                 if let Err(error) = adapter.join(target, rooms) {
-                    engineio::__log!(warn, namespace = &*message.namespace, %error, "not all sockets joined");
+                    engineio::__log!(warn, namespace = &**namespace, %error, "not all sockets joined");
                 }
             }
-            (Op::Leave { target, rooms }, Some(adapter)) => adapter.leave(target, rooms),
-            (Op::Disconnect { target, close }, Some(adapter)) => adapter.disconnect(target, *close),
-            (Op::Fetch { request, target }, adapter) => {
+            (Operation::Leave { target, rooms }, Some(adapter)) => adapter.leave(target, rooms),
+            (Operation::Disconnect { target, close }, Some(adapter)) => adapter.disconnect(target, *close),
+            (Operation::Fetch { request, target }, adapter) => {
                 let found = adapter.map_or_else(Vec::new, |adapter| adapter.summaries(target));
-                self.cluster.reply(message.from, *request, ReplyBody::Sockets(found));
+                self.cluster.reply(from, namespace, request, ReplyBody::Sockets(found));
             }
-            (Op::ServerEvent { request, packet }, adapter) => {
-                let started = adapter.is_some_and(|adapter| self.server_event(&adapter, message, packet));
-                if let (false, Some(request)) = (started, *request) {
-                    self.cluster.reply(message.from, request, ReplyBody::Answer(None));
+            (Operation::ServerEvent { request, packet }, adapter) => {
+                let started = adapter
+                    .is_some_and(|adapter| self.server_event(&adapter, message, request.as_ref(), packet));
+                if let (false, Some(request)) = (started, request) {
+                    self.cluster.reply(from, namespace, request, ReplyBody::Answer(None));
                 }
             }
-            (Op::BroadcastWithAck { .. }, Some(_)) => {
-                engineio::__log!(warn, server = %message.from, "too much runs for other servers: not taking part");
+            (Operation::BroadcastWithAck { .. }, Some(_)) => {
+                engineio::__log!(warn, server = %from, "too much runs for other servers: not taking part");
             }
-            (Op::CancelAcks { .. }, _) | (_, None) => {}
+            (Operation::CancelAcks { .. }, _) | (_, None) => {}
         }
     }
 
@@ -138,27 +142,40 @@ impl Worker {
 
     /// Forwards each acknowledgement to the requesting server. Acknowledgements that are ready at the same
     /// time are forwarded as one batch.
-    fn gather(&mut self, (server, request): Key, mut pending: PendingBroadcast) {
-        self.cluster.reply(server, request, ReplyBody::Recipients(pending.outcomes.recipients()));
+    fn gather(
+        &mut self,
+        (server, request): Key,
+        namespace: &Arc<str>,
+        mut pending: PendingBroadcast,
+        timeout: Duration,
+    ) {
+        let recipients = ReplyBody::Recipients(pending.outcomes.recipients());
+        self.cluster.reply(&server, namespace, &request, recipients);
         let (abort, registration) = AbortHandle::new_pair();
         let (id, outcomes) = (pending.id, pending.outcomes.clone());
-        let cluster = self.cluster.clone();
-        let forward = async move {
-            while let Some(outcomes) = pending.next_batch().await {
-                cluster.reply(server, request, ReplyBody::Outcomes(outcomes));
-            }
-        };
-        self.gatherings.insert((server, request), Gathering { id, outcomes, forward: abort });
+        self.gatherings.insert((server.clone(), request.clone()), Gathering { id, outcomes, forward: abort });
+        let (cluster, namespace) = (self.cluster.clone(), namespace.clone());
         self.running.push(Box::pin(async move {
-            let _ = Abortable::new(forward, registration).await;
+            let forward = async {
+                while let Some(outcomes) = pending.next_batch().await {
+                    cluster.reply(&server, &namespace, &request, ReplyBody::Outcomes(outcomes));
+                }
+            };
+            // The end of the forwarding, by any reason, drops the pending acknowledgements.
+            let _ = Abortable::new(tokio::time::timeout(timeout, forward), registration).await;
             Some((server, request))
         }));
     }
 
     /// Starts the handler of a server event. Returns `false` if the event has no handler, or if too many
     /// requests are running.
-    fn server_event(&mut self, adapter: &Arc<Adapter>, message: &Message, packet: &Frames) -> bool {
-        let Op::ServerEvent { request, .. } = message.op else { return false };
+    fn server_event(
+        &mut self,
+        adapter: &Arc<Adapter>,
+        message: &Message,
+        request: Option<&RequestId>,
+        packet: &EventPacket,
+    ) -> bool {
         if self.is_full() {
             engineio::__log!(warn, server = %message.from, "too much runs for other servers: a server event is lost");
             return false;
@@ -170,11 +187,13 @@ impl Worker {
         let attachments = attachments.as_mut_slice().into();
         let raw = RawArgs { payload, args_offset, attachments, wants_ack: request.is_some() };
         let Some(handling) = adapter.server_event(&name, raw) else { return false };
-        let (cluster, from) = (self.cluster.clone(), message.from);
+        let (cluster, from, namespace) =
+            (self.cluster.clone(), message.from.clone(), message.namespace.clone());
+        let request = request.cloned();
         self.running.push(Box::pin(async move {
             let answer = handling.await;
             if let Some(request) = request {
-                cluster.reply(from, request, ReplyBody::Answer(answer));
+                cluster.reply(&from, &namespace, &request, ReplyBody::Answer(answer));
             }
             None
         }));
@@ -184,9 +203,23 @@ impl Worker {
     fn servers_changed(&mut self) {
         self.cluster.servers_changed();
         let present = self.cluster.servers();
-        for (_, gathering) in self.gatherings.extract_if(|(server, _), _| !present.contains(server)) {
+        for (_, gathering) in
+            self.gatherings.extract_if(|(server, _), _| !server.is_unknown() && !present.contains(server))
+        {
             gathering.give_up();
         }
+    }
+}
+
+fn flags(BroadcastOptions { volatile, uncompressed }: BroadcastOptions) -> Flags {
+    Flags { volatile, uncompressed, local: true }
+}
+
+fn broadcast(adapter: &Adapter, target: &Target, packet: &EventPacket, options: BroadcastOptions) {
+    let flags = flags(options);
+    let packet = translate(adapter, packet.0.clone(), None, flags);
+    if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
+        engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");
     }
 }
 

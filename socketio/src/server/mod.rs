@@ -26,7 +26,7 @@ use crate::{
     handles::{broadcast::BroadcastOperator, broadcast_ack::ServerAnswers, sockets::Sockets},
     hub::{
         Adapter,
-        cluster::{Cluster, ServerId, memory::MemoryBus},
+        cluster::{Broker, Cluster, Inbox, ServerId, Unavailable},
         rooms::Room,
     },
     namespace::Namespace,
@@ -122,24 +122,29 @@ impl Server {
         Self::build(config.clone(), Arc::new(Namespaces::new(config)), None)
     }
 
-    /// Creates a server that shares its namespaces and rooms with the other servers of this process on `bus`.
-    /// Broadcasts reach the sockets of all servers on the bus. The server leaves the bus when it is
-    /// [closed](Self::close) or dropped.
+    /// Creates a server that shares its namespaces and rooms with the other servers of a cluster, which are
+    /// connected by a broker. Broadcasts reach the sockets of all servers. The server leaves the cluster when
+    /// it is [closed](Self::close) or dropped. Equivalent to the option `adapter` in Node.js.
+    ///
+    /// The broker is a [`MemoryBus`](crate::MemoryBus) for servers of one process, or comes from a crate such
+    /// as `socketio-redis`. The server does not wait for the broker: it serves its own clients at once.
     ///
     /// # Panics
     ///
     /// Panics under the same conditions as [`with_config`](Self::with_config). Panics if called outside of a
     /// Tokio runtime, because the messages of the other servers are received by a spawned task.
     #[track_caller]
-    pub fn with_bus(config: ServerConfig, bus: &MemoryBus) -> Self {
+    pub fn with_cluster(config: ServerConfig, broker: impl Broker) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        let (id, backend, inbox) = bus.join();
+        assert!(config.max_cluster_messages > 0, "max_cluster_messages must not be zero");
         let config = Arc::new(config);
-        let cluster = Arc::new(Cluster::new(id, backend, config.requests_timeout));
         let namespaces = Arc::new(Namespaces::new(config.clone()));
+        let (inbox, inbound) = Inbox::new(config.max_cluster_messages, has_room(&namespaces));
+        let id = inbox.server_id().clone();
+        let cluster = Arc::new(Cluster::new(id, broker.connect(inbox), config.requests_timeout));
         let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces), config.max_cluster_requests);
         let server = Self::build(config, namespaces, Some(cluster));
-        runtime.spawn(worker.run(inbox));
+        runtime.spawn(worker.run(inbound));
         server
     }
 
@@ -354,15 +359,23 @@ impl Server {
         self.of("/").server_side_emit_with_ack(event, args).await
     }
 
-    /// Returns the number of servers in the cluster, including this server, or 1 if there is no cluster.
-    /// Equivalent to `adapter.serverCount()` in Node.js.
-    pub fn server_count(&self) -> usize {
-        self.shared.cluster.as_ref().map_or(1, |cluster| cluster.servers().len().max(1))
+    /// Returns the number of servers in the cluster that have the namespace `/`, including this server, or 1
+    /// if there is no cluster. Equivalent to `adapter.serverCount()` in Node.js.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the broker is not connected.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing is changed.
+    pub async fn server_count(&self) -> Result<usize, Unavailable> {
+        self.of("/").server_count().await
     }
 
     /// Returns the id of this server in its cluster, or `None` if there is no cluster.
-    pub fn server_id(&self) -> Option<ServerId> {
-        self.shared.cluster.as_ref().map(|cluster| cluster.id)
+    pub fn server_id(&self) -> Option<&ServerId> {
+        self.shared.cluster.as_ref().map(|cluster| &cluster.id)
     }
 
     /// Returns the number of open Engine.IO sessions. Equivalent to `io.engine.clientsCount` in Node.js.
@@ -581,6 +594,15 @@ impl Server {
             response.headers_mut().extend(added);
             response
         })
+    }
+}
+
+/// Tells a broker whether a room has sockets on this server.
+fn has_room(namespaces: &Arc<Namespaces>) -> impl Fn(&str, &str) -> bool + Send + Sync + 'static {
+    let namespaces = Arc::downgrade(namespaces);
+    move |path, room| {
+        let adapter = namespaces.upgrade().and_then(|namespaces| namespaces.adapter(path));
+        adapter.is_some_and(|adapter| adapter.count_in(room) > 0)
     }
 }
 

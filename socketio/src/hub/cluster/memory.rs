@@ -1,14 +1,13 @@
 //! Implements a cluster of servers within one process.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::ready, sync::Arc};
 
+use engineio::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    watch,
-};
 
-use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Reply, RequestTargets, ServerId};
+use crate::hub::cluster::{
+    Backend, Broker, ClusterFull, Inbound, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
+};
 
 /// Connects several servers of one process to a cluster, such as one server per runtime in a thread-per-core
 /// application, or several servers in a test. A `MemoryBus` is cheap to clone.
@@ -16,75 +15,50 @@ use crate::hub::cluster::{Backend, ClusterFull, Inbound, Inbox, Message, Reply, 
 /// Broadcasts and the methods that fetch, move and disconnect sockets reach the sockets of all servers. Local
 /// delivery never waits for other servers.
 ///
+/// A server queues [`max_cluster_messages`](field@crate::ServerConfig::max_cluster_messages) messages of the
+/// other servers. If the queue of a server is full, an emit fails with
+/// [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), and a request reports the server as missing.
+///
 /// # Examples
 ///
 /// ```
 /// use socketio::{MemoryBus, Namespace, Server, ServerConfig};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), socketio::EmitError> {
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let bus = MemoryBus::new();
-/// let one = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
-/// let two = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
-/// assert_eq!(two.server_count(), 2);
+/// let one = Server::with_cluster(ServerConfig::default(), bus.clone()).namespace(Namespace::new("/"));
+/// let two = Server::with_cluster(ServerConfig::default(), bus).namespace(Namespace::new("/"));
+/// assert_eq!(two.server_count().await?, 2);
 /// // Reaches the clients of both servers.
-/// one.emit("news", "Tea is ready.")
+/// one.emit("news", "Tea is ready.")?;
+/// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct MemoryBus(Arc<Shared>);
-
-struct Shared {
-    capacity: usize,
-    members: Mutex<Vec<(ServerId, mpsc::Sender<Inbound>)>>,
-    servers: watch::Sender<Vec<ServerId>>,
-}
-
-impl Default for MemoryBus {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+#[derive(Clone, Default)]
+pub struct MemoryBus(Arc<Mutex<Vec<Inbox>>>);
 
 impl MemoryBus {
-    /// The default capacity, which is the maximum number of queued messages per server.
-    pub const CAPACITY: usize = 8192;
-
-    /// Creates a bus with the default [`CAPACITY`](Self::CAPACITY).
+    /// Creates a bus without servers.
     pub fn new() -> Self {
-        Self::with_capacity(Self::CAPACITY)
+        Self::default()
     }
+}
 
-    /// Creates a bus that queues at most `messages` messages for each server. If a queue is full, an emit
-    /// fails with [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), and a request reports the server
-    /// with the full queue as missing.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the capacity is zero.
-    #[track_caller]
-    pub fn with_capacity(messages: usize) -> Self {
-        assert!(messages > 0, "the capacity of a bus must not be zero");
-        let shared =
-            Shared { capacity: messages, members: Mutex::default(), servers: watch::Sender::default() };
-        Self(Arc::new(shared))
-    }
-
-    /// Adds a server to the bus.
-    pub(crate) fn join(&self) -> (ServerId, Box<dyn Backend>, Inbox) {
-        let id = ServerId::random();
-        let (sender, inbound) = mpsc::channel(self.0.capacity);
-        let mut members = self.0.members.lock();
-        members.push((id, sender));
-        self.0.servers.send_modify(|servers| servers.push(id));
-        let inbox = Inbox { inbound, servers: self.0.servers.subscribe() };
-        (id, Box::new(MemoryBackend { bus: self.clone(), id }), inbox)
+impl Broker for MemoryBus {
+    fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
+        let id = inbox.server_id().clone();
+        let mut members = self.0.lock();
+        members.push(inbox);
+        members.iter().for_each(Inbox::servers_changed);
+        drop(members);
+        Arc::new(MemoryBackend { bus: self, id })
     }
 }
 
 impl fmt::Debug for MemoryBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBus").field("servers", &*self.0.servers.borrow()).finish_non_exhaustive()
+        f.debug_tuple("MemoryBus").field(&*self.0.lock()).finish()
     }
 }
 
@@ -97,19 +71,15 @@ struct MemoryBackend {
 impl MemoryBackend {
     /// Sends a message to all other servers, and calls `sent` with the result for each server that is still
     /// present.
-    fn send_all(&self, message: &Arc<Message>, mut sent: impl FnMut(ServerId, Result<(), ClusterFull>)) {
+    fn send_all(&self, message: &Arc<Message>, mut sent: impl FnMut(&ServerId, Result<(), ClusterFull>)) {
         // The lock is held while sending, so all servers receive the messages of different senders in the
         // same order.
-        let members = self.bus.0.members.lock();
-        if !members.iter().any(|(id, _)| *id == self.id) {
+        let members = self.bus.0.lock();
+        if !members.iter().any(|inbox| *inbox.server_id() == self.id) {
             return;
         }
-        for (id, sender) in members.iter().filter(|(id, _)| *id != self.id) {
-            match sender.try_send(Inbound::Message(message.clone())) {
-                Ok(()) => sent(*id, Ok(())),
-                Err(TrySendError::Full(_)) => sent(*id, Err(ClusterFull)),
-                Err(TrySendError::Closed(_)) => {}
-            }
+        for inbox in members.iter().filter(|inbox| *inbox.server_id() != self.id && !inbox.is_closed()) {
+            sent(inbox.server_id(), inbox.try_send(Inbound::Message(message.clone())));
         }
     }
 }
@@ -121,33 +91,33 @@ impl Backend for MemoryBackend {
         result
     }
 
-    fn request(&self, message: Arc<Message>) -> RequestTargets {
-        let mut quorum = RequestTargets { waiting: Vec::new(), unreachable: Vec::new() };
+    fn request(&self, message: Arc<Message>) -> Receivers {
+        let (mut waiting, mut unreachable) = (Vec::new(), Vec::new());
         self.send_all(&message, |id, sent| match sent {
-            Ok(()) => quorum.waiting.push(id),
-            Err(ClusterFull) => quorum.unreachable.push(id),
+            Ok(()) => waiting.push(id.clone()),
+            Err(ClusterFull) => unreachable.push(id.clone()),
         });
-        quorum
+        Receivers::Known { waiting, unreachable }
     }
 
-    fn reply(&self, to: ServerId, reply: Reply) -> Result<(), ClusterFull> {
-        let members = self.bus.0.members.lock();
-        let Some((_, sender)) = members.iter().find(|(id, _)| *id == to) else { return Ok(()) };
-        match sender.try_send(Inbound::Reply(reply)) {
-            Err(TrySendError::Full(_)) => Err(ClusterFull),
-            // If the server has left, it does not wait for a response.
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
-        }
+    fn reply(&self, to: &ServerId, reply: Reply) -> Result<(), ClusterFull> {
+        let members = self.bus.0.lock();
+        let Some(inbox) = members.iter().find(|inbox| inbox.server_id() == to) else { return Ok(()) };
+        inbox.try_send(Inbound::Reply(reply))
     }
 
     fn servers(&self) -> Vec<ServerId> {
-        let servers = self.bus.0.servers.borrow();
-        if servers.contains(&self.id) { servers.clone() } else { Vec::new() }
+        let servers: Vec<_> = self.bus.0.lock().iter().map(|inbox| inbox.server_id().clone()).collect();
+        if servers.contains(&self.id) { servers } else { Vec::new() }
+    }
+
+    fn server_count(&self, _: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
+        Box::pin(ready(Ok(self.servers().len().max(1))))
     }
 
     fn leave(&self) {
-        let mut members = self.bus.0.members.lock();
-        members.retain(|(id, _)| *id != self.id);
-        self.bus.0.servers.send_modify(|servers| servers.retain(|id| *id != self.id));
+        let mut members = self.bus.0.lock();
+        members.retain(|inbox| *inbox.server_id() != self.id);
+        members.iter().for_each(Inbox::servers_changed);
     }
 }

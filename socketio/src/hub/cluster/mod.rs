@@ -1,6 +1,8 @@
 //! Sends operations and requests to the other servers of the cluster.
 
+pub(crate) mod backend;
 pub(crate) mod memory;
+pub(crate) mod message;
 
 use std::{
     collections::HashMap,
@@ -12,220 +14,109 @@ use std::{
     time::Duration,
 };
 
-use engineio::Sid;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::Notify;
 
-use crate::{
-    event::error::{EmitError, JoinError},
-    hub::{
-        ack_collector::{AckCollector, Outcome},
-        acks::AckArgs,
-        rooms::{Room, Target},
-        summary::Summary,
-    },
-    proto::encode::Frames,
+use crate::hub::ack_collector::AckCollector;
+pub use backend::{Backend, Broker, Inbound, Inbox, Receivers, Unavailable};
+pub use message::{
+    BroadcastOptions, ClusterFull, EventPacket, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
 };
-
-/// The id of a server in a cluster. Each server gets a new random id when it joins the cluster.
-///
-/// # Examples
-///
-/// ```
-/// use socketio::FetchError;
-///
-/// fn complain(error: &FetchError) {
-///     for server in &error.missing {
-///         println!("{server} did not answer");
-///     }
-/// }
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ServerId(Sid);
-
-impl ServerId {
-    pub(crate) fn random() -> Self {
-        Self(Sid::random())
-    }
-}
-
-impl fmt::Display for ServerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
-    }
-}
-
-impl fmt::Debug for ServerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerId({self})")
-    }
-}
-
-/// A message to all other servers.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) from: ServerId,
-    pub(crate) namespace: Box<str>,
-    pub(crate) op: Op,
-}
-
-/// An operation that all servers execute. Packets are in the encoding of the protocol, regardless of the
-/// parser of each server.
-#[derive(Debug)]
-pub(crate) enum Op {
-    Broadcast {
-        target: Target,
-        packet: Frames,
-        volatile: bool,
-        uncompressed: bool,
-    },
-    /// A broadcast with acknowledgements. Each server assigns its own acknowledgement id.
-    BroadcastWithAck {
-        request: u64,
-        target: Target,
-        packet: Frames,
-        volatile: bool,
-        uncompressed: bool,
-    },
-    /// The requesting server no longer needs the acknowledgements of this request.
-    CancelAcks {
-        request: u64,
-    },
-    Join {
-        target: Target,
-        rooms: Vec<Room>,
-    },
-    Leave {
-        target: Target,
-        rooms: Vec<Room>,
-    },
-    Disconnect {
-        target: Target,
-        close: bool,
-    },
-    Fetch {
-        request: u64,
-        target: Target,
-    },
-    ServerEvent {
-        request: Option<u64>,
-        packet: Frames,
-    },
-}
-
-/// A response to the requesting server.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) from: ServerId,
-    pub(crate) request: u64,
-    pub(crate) body: ReplyBody,
-}
-
-#[derive(Debug)]
-pub(crate) enum ReplyBody {
-    /// The first response to [`Op::BroadcastWithAck`], which contains the recipients of the event.
-    Recipients(Vec<Sid>),
-    /// A further response to [`Op::BroadcastWithAck`], which contains outcomes and the indices of their
-    /// recipients.
-    Outcomes(Vec<(u32, Outcome)>),
-    /// The response to [`Op::Fetch`].
-    Sockets(Vec<Summary>),
-    /// The response to [`Op::ServerEvent`]. `None` if no handler was started, or if the handler sends no
-    /// acknowledgement.
-    Answer(Option<AckArgs>),
-}
-
-/// Input from other servers. The messages of each sender are received in the order in which they were sent.
-#[derive(Debug)]
-pub(crate) enum Inbound {
-    Message(Arc<Message>),
-    Reply(Reply),
-}
-
-/// Receives the messages of other servers and the changes of the server list.
-pub(crate) struct Inbox {
-    pub(crate) inbound: mpsc::Receiver<Inbound>,
-    /// The ids of all present servers. When a server joins, the list is updated before its first message is
-    /// queued. When a server leaves, the update may be received before its last messages are read.
-    pub(crate) servers: watch::Receiver<Vec<ServerId>>,
-}
-
-/// The error that the queue to another server is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClusterFull;
-
-impl From<ClusterFull> for EmitError {
-    fn from(_: ClusterFull) -> Self {
-        Self::ClusterFull
-    }
-}
-
-impl From<ClusterFull> for JoinError {
-    fn from(_: ClusterFull) -> Self {
-        Self::ClusterFull
-    }
-}
-
-/// The other servers at the time of a request.
-pub(crate) struct RequestTargets {
-    /// The servers that received the request. Each of them responds or leaves.
-    pub(crate) waiting: Vec<ServerId>,
-    /// The servers that did not receive the request because their queues are full.
-    pub(crate) unreachable: Vec<ServerId>,
-}
-
-/// A transport to the other servers. No method blocks or waits; all queues are bounded.
-pub(crate) trait Backend: Send + Sync {
-    /// Queues a message for all other servers. Messages are received in the order of the calls.
-    fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull>;
-
-    /// Like `publish`, but returns which servers received the message. The set of servers does not change
-    /// during the call.
-    fn request(&self, message: Arc<Message>) -> RequestTargets;
-
-    /// Queues a response for the requesting server.
-    fn reply(&self, to: ServerId, reply: Reply) -> Result<(), ClusterFull>;
-
-    /// Returns the ids of all present servers, including this server. Returns an empty list after this server
-    /// has left.
-    fn servers(&self) -> Vec<ServerId>;
-
-    /// Removes this server from the cluster. After the call, no message is sent or received.
-    fn leave(&self);
-}
 
 /// The membership of this server in its cluster, and its pending requests.
 pub(crate) struct Cluster {
     pub(crate) id: ServerId,
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
     /// The timeout of each request.
     timeout: Duration,
-    requests: Mutex<HashMap<u64, Request>>,
+    requests: Mutex<HashMap<RequestId, Request>>,
     next: AtomicU64,
 }
 
 enum Request {
-    Ask(Arc<AckCollector>),
-    Gather { waiting: Vec<ServerId>, answers: Vec<(ServerId, ReplyBody)>, done: Arc<Notify> },
+    Acks(Arc<AckCollector>),
+    Gather(Gather),
+}
+
+/// A request that each server responds to once.
+struct Gather {
+    receivers: Waiting,
+    answers: Vec<(ServerId, ReplyBody)>,
+    done: Arc<Notify>,
+}
+
+/// The servers whose responses are pending.
+enum Waiting {
+    Known(Vec<ServerId>),
+    /// The number of servers that received the request. `None` until the backend has reported the number.
+    Counted(Option<usize>),
+}
+
+impl Gather {
+    fn is_done(&self) -> bool {
+        match &self.receivers {
+            Waiting::Known(waiting) => waiting.is_empty(),
+            Waiting::Counted(count) => count.is_some_and(|count| self.answers.len() >= count),
+        }
+    }
+
+    fn answered(&mut self, from: ServerId, body: ReplyBody) {
+        match &mut self.receivers {
+            Waiting::Known(waiting) => {
+                let Some(at) = waiting.iter().position(|server| *server == from) else { return };
+                waiting.swap_remove(at);
+            }
+            // A server that is known by its id answers once.
+            Waiting::Counted(_) if from.is_unknown() => {}
+            Waiting::Counted(_) if self.answers.iter().all(|(server, _)| *server != from) => {}
+            Waiting::Counted(_) => return,
+        }
+        self.answers.push((from, body));
+        self.notify();
+    }
+
+    fn notify(&self) {
+        if self.is_done() {
+            self.done.notify_one();
+        }
+    }
+
+    fn into_responses(self) -> Responses {
+        let missing = match self.receivers {
+            Waiting::Known(waiting) => waiting,
+            Waiting::Counted(count) => {
+                // If the number is unknown, at least one server was not reached.
+                let count = count.unwrap_or(self.answers.len() + 1);
+                vec![ServerId::unknown(); count.saturating_sub(self.answers.len())]
+            }
+        };
+        Responses { answers: self.answers, missing }
+    }
 }
 
 /// The responses that were received in time, and the servers that did not respond in time.
+#[derive(Default)]
 pub(crate) struct Responses {
     pub(crate) answers: Vec<(ServerId, ReplyBody)>,
     pub(crate) missing: Vec<ServerId>,
 }
 
 impl Cluster {
-    pub(crate) fn new(id: ServerId, backend: Box<dyn Backend>, timeout: Duration) -> Self {
+    pub(crate) fn new(id: ServerId, backend: Arc<dyn Backend>, timeout: Duration) -> Self {
         Self { id, backend, timeout, requests: Mutex::default(), next: AtomicU64::new(0) }
     }
 
-    pub(crate) fn publish(&self, namespace: &str, op: Op) -> Result<(), ClusterFull> {
-        self.backend.publish(self.message(namespace, op))
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    pub(crate) fn reply(&self, to: ServerId, request: u64, body: ReplyBody) {
-        if self.backend.reply(to, Reply { from: self.id, request, body }).is_err() {
+    pub(crate) fn publish(&self, namespace: &Arc<str>, operation: Operation) -> Result<(), ClusterFull> {
+        self.backend.publish(self.message(namespace, operation))
+    }
+
+    pub(crate) fn reply(&self, to: &ServerId, namespace: &Arc<str>, request: &RequestId, body: ReplyBody) {
+        let (namespace, request) = (namespace.clone(), request.clone());
+        if self.backend.reply(to, Reply { from: self.id.clone(), namespace, request, body }).is_err() {
             engineio::__log!(warn, server = %to, "a response is lost: the queue to the server is full");
         }
     }
@@ -240,72 +131,102 @@ impl Cluster {
     }
 
     /// Requests the other servers to deliver a broadcast and to collect its acknowledgements.
-    pub(crate) fn ask(
+    pub(crate) fn request_acks(
         self: &Arc<Self>,
-        namespace: &str,
+        namespace: &Arc<str>,
         outcomes: &Arc<AckCollector>,
-        op: impl FnOnce(u64) -> Op,
+        operation: impl FnOnce(RequestId) -> Operation,
     ) -> RemoteAckRequest {
         let request = self.next_request();
-        let message = self.message(namespace, op(request));
+        let message = self.message(namespace, operation(request.clone()));
         // The lock is held until the request is registered, so no response is handled before.
         let mut requests = self.requests.lock();
         outcomes.expect_servers(self.backend.request(message));
-        requests.insert(request, Request::Ask(outcomes.clone()));
-        RemoteAckRequest { cluster: self.clone(), request, namespace: namespace.into() }
+        requests.insert(request.clone(), Request::Acks(outcomes.clone()));
+        RemoteAckRequest { cluster: self.clone(), request, namespace: namespace.clone() }
     }
 
     /// Sends a request to all other servers, and waits for their responses or for the timeout.
     ///
-    /// A server that leaves during the request is not waited for and not reported as missing, because it no
-    /// longer has sockets.
-    pub(crate) async fn gather(&self, namespace: &str, op: impl FnOnce(u64) -> Op) -> Responses {
+    /// A server that is known to leave during the request is not waited for and not reported as missing,
+    /// because it no longer has sockets.
+    pub(crate) async fn gather(
+        &self,
+        namespace: &Arc<str>,
+        timeout: Option<Duration>,
+        operation: impl FnOnce(RequestId) -> Operation,
+    ) -> Responses {
         let request = self.next_request();
-        let message = self.message(namespace, op(request));
+        let message = self.message(namespace, operation(request.clone()));
         let done = Arc::new(Notify::new());
-        let mut missing = {
+        let mut missing = Vec::new();
+        {
             let mut requests = self.requests.lock();
-            let RequestTargets { waiting, unreachable } = self.backend.request(message);
-            if waiting.is_empty() {
-                return Responses { answers: Vec::new(), missing: unreachable };
-            }
-            requests.insert(request, Request::Gather { waiting, answers: Vec::new(), done: done.clone() });
-            unreachable
-        };
-        let pending = Pending { cluster: self, request };
+            let receivers = match self.backend.request(message) {
+                Receivers::Known { waiting, unreachable } => {
+                    missing = unreachable;
+                    Waiting::Known(waiting)
+                }
+                Receivers::Counted => Waiting::Counted(None),
+            };
+            let gather = Gather { receivers, answers: Vec::new(), done: done.clone() };
+            gather.notify();
+            requests.insert(request.clone(), Request::Gather(gather));
+        }
+        let pending = Pending { cluster: self, request: &request };
         // Whether all servers have responded or the timeout has expired, return the responses received so
         // far.
-        let _ = tokio::time::timeout(self.timeout, done.notified()).await;
-        let Some(Request::Gather { waiting, answers, .. }) = pending.take() else {
-            return Responses { answers: Vec::new(), missing };
+        let _ = tokio::time::timeout(timeout.unwrap_or(self.timeout), done.notified()).await;
+        let mut responses = match pending.take() {
+            Some(Request::Gather(gather)) => gather.into_responses(),
+            _ => Responses::default(),
         };
-        missing.extend(waiting);
-        Responses { answers, missing }
+        responses.missing.extend(missing);
+        responses
     }
 
     /// Handles a response from another server. A response to a request that is no longer pending is ignored.
-    pub(crate) fn answered(&self, Reply { from, request, body }: Reply) {
+    pub(crate) fn answered(&self, Reply { from, request, body, .. }: Reply) {
         let mut requests = self.requests.lock();
-        match (requests.get_mut(&request), body) {
-            (Some(Request::Ask(outcomes)), body) => {
+        match requests.get_mut(&request) {
+            Some(Request::Acks(outcomes)) => {
                 let outcomes = outcomes.clone();
                 drop(requests);
                 match body {
-                    ReplyBody::Recipients(recipients) => outcomes.server_recipients(from, &recipients),
-                    ReplyBody::Outcomes(arrived) => outcomes.server_outcomes(from, arrived),
+                    ReplyBody::Recipients(recipients) => outcomes.server_recipients(&from, &recipients),
+                    ReplyBody::Outcomes(arrived) => outcomes.server_outcomes(&from, arrived),
+                    ReplyBody::RecipientCount(count) => outcomes.recipient_count(&from, count),
+                    ReplyBody::Ack(args) => outcomes.anonymous_ack(args),
                     ReplyBody::Sockets(_) | ReplyBody::Answer(_) => {}
                 }
             }
-            (Some(Request::Gather { waiting, answers, done }), body) => {
-                if let Some(at) = waiting.iter().position(|&server| server == from) {
-                    waiting.swap_remove(at);
-                    answers.push((from, body));
-                    if waiting.is_empty() {
-                        done.notify_one();
-                    }
-                }
+            Some(Request::Gather(gather)) => match body {
+                ReplyBody::Sockets(_) | ReplyBody::Answer(_) => gather.answered(from, body),
+                _ => {}
+            },
+            None => {}
+        }
+    }
+
+    /// Handles the number of servers that received a request. If the request could not be sent, the request
+    /// ends.
+    pub(crate) fn receiver_count(&self, request: &RequestId, count: Option<usize>) {
+        let mut requests = self.requests.lock();
+        match requests.get_mut(request) {
+            Some(Request::Acks(outcomes)) => {
+                let outcomes = outcomes.clone();
+                drop(requests);
+                outcomes.receiver_count(count);
             }
-            (None, _) => {}
+            Some(Request::Gather(Gather { receivers, done, .. })) if count.is_none() => {
+                *receivers = Waiting::Counted(None);
+                done.notify_one();
+            }
+            Some(Request::Gather(gather)) => {
+                gather.receivers = Waiting::Counted(count);
+                gather.notify();
+            }
+            None => {}
         }
     }
 
@@ -318,12 +239,12 @@ impl Cluster {
         let present = self.backend.servers();
         for request in requests.values_mut() {
             match request {
-                Request::Ask(outcomes) => collectors.push(outcomes.clone()),
-                Request::Gather { waiting, done, .. } => {
-                    waiting.retain(|server| present.contains(server));
-                    if waiting.is_empty() {
-                        done.notify_one();
+                Request::Acks(outcomes) => collectors.push(outcomes.clone()),
+                Request::Gather(gather) => {
+                    if let Waiting::Known(waiting) = &mut gather.receivers {
+                        waiting.retain(|server| present.contains(server));
                     }
+                    gather.notify();
                 }
             }
         }
@@ -333,24 +254,31 @@ impl Cluster {
         }
     }
 
-    fn next_request(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    fn next_request(&self) -> RequestId {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{next:x}", self.id.as_str()).into()
     }
 
-    fn message(&self, namespace: &str, op: Op) -> Arc<Message> {
-        Arc::new(Message { from: self.id, namespace: namespace.into(), op })
+    fn message(&self, namespace: &Arc<str>, operation: Operation) -> Arc<Message> {
+        Arc::new(Message { from: self.id.clone(), namespace: namespace.clone(), operation })
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 /// An entry in the table of requests. On drop, the entry is removed.
 struct Pending<'a> {
     cluster: &'a Cluster,
-    request: u64,
+    request: &'a RequestId,
 }
 
 impl Pending<'_> {
     fn take(&self) -> Option<Request> {
-        self.cluster.requests.lock().remove(&self.request)
+        self.cluster.requests.lock().remove(self.request)
     }
 }
 
@@ -364,16 +292,19 @@ impl Drop for Pending<'_> {
 /// requested to stop collecting.
 pub(crate) struct RemoteAckRequest {
     cluster: Arc<Cluster>,
-    request: u64,
-    namespace: Box<str>,
+    request: RequestId,
+    namespace: Arc<str>,
 }
 
 impl Drop for RemoteAckRequest {
     fn drop(&mut self) {
         let request = self.cluster.requests.lock().remove(&self.request);
-        if let Some(Request::Ask(outcomes)) = request
+        if let Some(Request::Acks(outcomes)) = request
             && !outcomes.is_remote_done()
-            && self.cluster.publish(&self.namespace, Op::CancelAcks { request: self.request }).is_err()
+            && self
+                .cluster
+                .publish(&self.namespace, Operation::CancelAcks { request: self.request.clone() })
+                .is_err()
         {
             engineio::__log!(warn, "a server still gathers acknowledgements: the queue to it is full");
         }

@@ -67,7 +67,7 @@ pub(crate) type Slot = u32;
 /// The recipients of a broadcast. An empty `rooms` selects all sockets. Each socket receives the broadcast
 /// once, even if the socket is in several of the rooms.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Target {
+pub struct Target {
     pub(crate) rooms: Vec<Room>,
     pub(crate) except: Vec<Room>,
     pub(crate) except_socket: Option<Sid>,

@@ -38,7 +38,7 @@ async fn fleet(count: usize, config: ServerConfig) -> Vec<Host> {
 }
 
 async fn on_bus(bus: &MemoryBus, config: ServerConfig) -> Host {
-    serve(Server::with_bus(config, bus).namespace(namespace())).await
+    serve(Server::with_cluster(config, bus.clone()).namespace(namespace())).await
 }
 
 /// Connects a client to each server and returns it with the id of its socket. Each client joins a room of its
@@ -68,15 +68,19 @@ struct Silent {
 
 impl Silent {
     fn on_bus(bus: &MemoryBus) -> Self {
+        Self::with_config(bus, ServerConfig::default())
+    }
+
+    fn with_config(bus: &MemoryBus, config: ServerConfig) -> Self {
         let runtime = Builder::new_current_thread().build().unwrap();
         let entered = runtime.enter();
-        let io = Server::with_bus(ServerConfig::default(), bus).namespace(namespace());
+        let io = Server::with_cluster(config, bus.clone()).namespace(namespace());
         drop(entered);
         Self { io, runtime: Some(runtime) }
     }
 
     fn id(&self) -> ServerId {
-        self.io.server_id().unwrap()
+        self.io.server_id().unwrap().clone()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use socketio::{AckError, EmitError, JoinError, MemoryBus, ServerConfig};
 
 use super::{Silent, clients, impatient, is_silent, on_bus};
-use crate::support::{eventually, within};
+use crate::support::within;
 
 #[tokio::test]
 async fn what_the_others_have_answered_is_told_with_who_is_missing() {
@@ -32,7 +32,12 @@ async fn what_the_others_have_answered_is_told_with_who_is_missing() {
 
     // A server that has left the cluster is not waited for.
     drop(silent);
-    eventually(|| io.server_count() == 2).await;
+    within(async {
+        while io.server_count().await != Ok(2) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(within(io.of("/").fetch_sockets()).await.unwrap().len(), 2);
 }
 
@@ -50,9 +55,9 @@ async fn its_end_completes_requests() {
 
 #[tokio::test]
 async fn its_queue_is_limited_exactly_and_local_delivery_does_not_care() {
-    let bus = MemoryBus::with_capacity(3);
+    let bus = MemoryBus::new();
     let hosts = [on_bus(&bus, ServerConfig::default()).await];
-    let silent = Silent::on_bus(&bus);
+    let silent = Silent::with_config(&bus, ServerConfig::default().max_cluster_messages(3));
     let mut clients = clients(&hosts).await;
     let io = &hosts[0].io;
     for n in 0..3 {

@@ -22,7 +22,7 @@ async fn on_bus(bus: &MemoryBus, config: ServerConfig) -> (Host, Heard<String>) 
         .on_any_outgoing(move |_, event, args| {
             notes.note(format!("{event}{} {}", args.json(), args.attachments().len()));
         });
-    (serve(Server::with_bus(config, bus).namespace(namespace)).await, heard)
+    (serve(Server::with_cluster(config, bus.clone()).namespace(namespace)).await, heard)
 }
 
 /// Two clustered servers, one for JSON and one for MessagePack, with one client each.

@@ -43,7 +43,7 @@ async fn host(makes_decoders: bool, bus: &MemoryBus) -> Host {
         .parser(Arc::new(Explosive { makes_decoders }) as Arc<dyn Parser>)
         .requests_timeout(Duration::from_millis(200));
     let namespace = Namespace::new("/").on("mark", async |socket, ()| socket.emit("mark", &()));
-    serve(Server::with_bus(config, bus).namespace(namespace)).await
+    serve(Server::with_cluster(config, bus.clone()).namespace(namespace)).await
 }
 
 async fn join(host: &Host) -> Client {
@@ -87,7 +87,7 @@ async fn a_broadcast_of_another_server_is_lost_and_the_next_arrives() {
     let bus = MemoryBus::new();
     let host = host(true, &bus).await;
     let mut client = join(&host).await;
-    let other = Server::with_bus(ServerConfig::default(), &bus).namespace(Namespace::new("/"));
+    let other = Server::with_cluster(ServerConfig::default(), bus.clone()).namespace(Namespace::new("/"));
     other.emit("bomb", &()).unwrap();
     let asked =
         other.of("/").emit_with_ack::<(), _>("bomb", &()).unwrap().timeout(Duration::from_millis(200));

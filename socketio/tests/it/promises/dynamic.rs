@@ -173,7 +173,7 @@ async fn clients_that_come_to_a_new_path_at_once_are_in_one_namespace() {
         Ok::<_, ConnectError>(())
     });
     let namespace = namespace.on("here", async |socket, ()| Ack(socket.path().to_owned()));
-    let io = Server::with_bus(ServerConfig::default(), &MemoryBus::new()).dynamic(namespace);
+    let io = Server::with_cluster(ServerConfig::default(), MemoryBus::new()).dynamic(namespace);
     let host = serve(io).await;
     let mut clients = Vec::new();
     for _ in 0..10 {
