@@ -3,3 +3,4 @@
 pub mod attacks;
 pub mod hot_paths;
 pub mod valgrind;
+pub mod value;

@@ -127,12 +127,22 @@ pub mod cluster {
         ack_collector::Outcome as AckOutcome,
         acks::AckArgs,
         cluster::{
-            Backend, BroadcastOptions, Broker, ClusterFull, EventPacket, Inbound, Inbox, Message, Operation,
-            Receivers, Reply, ReplyBody, RequestId, ServerId, Unavailable,
+            Backend, BroadcastFlags, Broker, ClusterFull, ClusterStatus, EventPacket, Inbound, Inbox,
+            Message, Operation, Receivers, Reply, ReplyBody, RequestId, ServerId, Unavailable,
         },
         rooms::Target,
         summary::Summary as SocketSummary,
     };
+
+    /// Encodes and decodes the messages of the adapters of Node.js, for brokers that connect servers of both
+    /// kinds.
+    #[cfg(feature = "msgpack")]
+    pub mod node {
+        pub use crate::hub::cluster::node::{
+            Decoded, Encoded, Malformed, Options, decode, decode_fields, encode_message, encode_reply, event,
+            msgpack_from_json, msgpack_to_json, options_json, summary_from_json, summary_to_json,
+        };
+    }
 }
 
 pub use config::{ConnectionStateRecovery, ServerConfig};

@@ -47,6 +47,12 @@ impl Handshake {
         Self(Arc::new(Inner { request, auth, time: SystemTime::now(), params: Params::default() }))
     }
 
+    /// Creates the handshake of a socket on another server.
+    pub(crate) fn remote(request: HandshakeRequest, auth: &str, time: SystemTime) -> Self {
+        let params = Params::default();
+        Self(Arc::new(Inner { request: Arc::new(request), auth: Some(auth.into()), time, params }))
+    }
+
     /// Returns a copy of the handshake with the parameters of a dynamic namespace.
     pub(crate) fn with_params(&self, params: Params) -> Self {
         let Inner { request, auth, time, .. } = &*self.0;
@@ -175,6 +181,25 @@ impl Handshake {
     /// Returns the time at which the CONNECT packet arrived. Equivalent to `issued` in Node.js.
     pub fn issued(&self) -> SystemTime {
         self.0.time
+    }
+
+    /// Returns [`issued`](Self::issued) as JavaScript writes a date in UTC. Equivalent to `time` in Node.js.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn log(handshake: &socketio::Handshake) {
+    ///     // Fri Nov 20 2026 23:47:56 GMT+0000 (Coordinated Universal Time)
+    ///     println!("{}", handshake.time());
+    /// }
+    /// ```
+    pub fn time(&self) -> String {
+        // `Fri, 20 Nov 2026 23:47:56 GMT`
+        let date = httpdate::fmt_http_date(self.0.time);
+        let parts: Vec<&str> = date.split(' ').collect();
+        let [weekday, day, month, year, clock, _] = parts[..] else { return date };
+        let weekday = weekday.trim_end_matches(',');
+        format!("{weekday} {month} {day} {year} {clock} GMT+0000 (Coordinated Universal Time)")
     }
 
     /// Returns `true` if the HTTP request arrived over TLS. TLS in front of a proxy or of another server is

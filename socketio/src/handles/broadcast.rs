@@ -15,7 +15,7 @@ use crate::{
     },
     hub::{
         Adapter, Flags,
-        cluster::{BroadcastOptions, EventPacket, Operation, ReplyBody, Responses, Unavailable},
+        cluster::{BroadcastFlags, EventPacket, Operation, ReplyBody, Responses, Unavailable},
         rooms::{Room, Target},
         sending::encode_event,
     },
@@ -76,6 +76,11 @@ impl BroadcastOperator {
         self
     }
 
+    /// Returns the path of the namespace, or `None` if the namespace does not exist.
+    pub fn path(&self) -> Option<&str> {
+        self.adapter.as_deref().map(Adapter::path)
+    }
+
     /// Restricts the operation to this server. Other servers of a cluster are not notified.
     pub fn local(mut self) -> Self {
         self.flags.local = true;
@@ -123,8 +128,8 @@ impl BroadcastOperator {
         let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
         adapter.deliver(&self.target, &packet, self.flags)?;
-        let (target, options) = (self.target, self.flags.into());
-        let operation = || Operation::Broadcast { target, packet: EventPacket(packet.into_plain()), options };
+        let (target, flags) = (self.target, self.flags.into());
+        let operation = || Operation::Broadcast { target, packet: EventPacket(packet.into_plain()), flags };
         Ok(adapter.publish(self.flags, operation)?)
     }
 
@@ -154,13 +159,13 @@ impl BroadcastOperator {
         let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), Some(id), args)?);
         adapter.hooks.metrics.broadcast();
         let mut pending = adapter.deliver_with_ack(&self.target, &packet, id, self.flags);
-        let (target, options) = (self.target, self.flags.into());
+        let (target, flags) = (self.target, self.flags.into());
         let timeout = self.timeout.unwrap_or(adapter.config.ack_timeout);
         adapter.request_remote_acks(&mut pending, self.flags, |request| Operation::BroadcastWithAck {
             request,
             target,
             packet: EventPacket(packet.into_plain()),
-            options,
+            flags,
             timeout,
         });
         Ok(BroadcastAckRequest::new(pending, timeout, adapter.hooks.metrics.clone()))
@@ -378,7 +383,7 @@ impl BroadcastOperator {
     }
 }
 
-impl From<Flags> for BroadcastOptions {
+impl From<Flags> for BroadcastFlags {
     fn from(Flags { volatile, uncompressed, .. }: Flags) -> Self {
         Self { volatile, uncompressed }
     }

@@ -37,6 +37,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Returns the number of bytes of the acknowledgement.
+    pub(crate) fn payload_len(&self) -> usize {
+        match self {
+            Self::Answer(args) => args.payload_len(),
+            Self::Timeout | Self::Disconnected | Self::Failed(_) => 0,
+        }
+    }
+
     pub(crate) fn read<A: FromArgs>(self) -> Result<A, AckError> {
         match self {
             Self::Answer(args) => args.read(),

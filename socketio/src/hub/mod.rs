@@ -94,14 +94,18 @@ impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
         let max_buffered = config.engine.max_buffered;
         let recovery = config.connection_state_recovery.clone();
+        let mut rooms = Rooms::default();
         if let Some(cluster) = &cluster {
             cluster.backend().namespace_created(path);
+            if cluster.backend().tracks_rooms() {
+                rooms.track_changes();
+            }
         }
         Self {
             path: path.into(),
             slow_consumer: config.engine.slow_consumer,
             config,
-            rooms: RwLock::default(),
+            rooms: RwLock::new(rooms),
             next_ack: AtomicU64::new(0),
             is_observed: false,
             recovery: recovery.map(|limits| Box::new(Recovery::new(limits, max_buffered))),
@@ -137,6 +141,12 @@ impl Adapter {
         self.rooms.read().count_in(room)
     }
 
+    /// Returns `true` if this server needs the broadcasts to a room. With connection state recovery, a client
+    /// that was in the room may return.
+    pub(crate) fn receives(&self, room: &str) -> bool {
+        self.recovery.is_some() || self.count_in(room) > 0
+    }
+
     /// Returns the number of sockets of the target on this server.
     pub(crate) fn count(&self, target: &Target) -> usize {
         self.rooms.read().count(target)
@@ -152,10 +162,20 @@ impl Adapter {
         &self,
         change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut RecoveryState>) -> T,
     ) -> T {
-        let result = match &self.recovery {
-            Some(recovery) => recovery.with(|memory| change(&mut self.rooms.write(), Some(memory))),
-            None => change(&mut self.rooms.write(), None),
+        let mut changed = Vec::new();
+        let run = |memory: Option<&mut RecoveryState>| {
+            let mut rooms = self.rooms.write();
+            let result = change(&mut rooms, memory);
+            changed = rooms.take_changes();
+            result
         };
+        let result = match &self.recovery {
+            Some(recovery) => recovery.with(|memory| run(Some(memory))),
+            None => run(None),
+        };
+        if let Some(cluster) = &self.cluster {
+            changed.iter().for_each(|room| cluster.backend().room_changed(&self.path, room));
+        }
         if let Some(hook) = &self.hooks.room {
             self.call_room_hook(hook);
         }

@@ -12,3 +12,24 @@ pub struct Summary {
     /// serialized.
     pub(crate) data: Option<Box<str>>,
 }
+
+impl Summary {
+    /// Returns the approximate number of bytes of the encoding.
+    pub(crate) fn payload_len(&self) -> usize {
+        let handshake = &self.handshake;
+        let headers: usize = handshake.headers().map(|(name, value)| name.len() + value.len()).sum();
+        let data = self.data.as_ref().map_or(0, |data| data.len());
+        let rooms: usize = self.rooms.iter().map(|room| room.len() + 3).sum();
+        512 + headers + handshake.url().len() + handshake.auth_json().map_or(0, str::len) + data + rooms
+    }
+
+    /// Returns the id of the socket.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the rooms of the socket.
+    pub fn rooms(&self) -> &[Room] {
+        &self.rooms
+    }
+}

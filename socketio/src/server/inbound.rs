@@ -13,7 +13,7 @@ use crate::{
         Adapter, Flags,
         ack_collector::{AckCollector, PendingBroadcast},
         cluster::{
-            BroadcastOptions, Cluster, EventPacket, Inbound, Message, Operation, ReplyBody, RequestId,
+            BroadcastFlags, Cluster, EventPacket, Inbound, Message, Operation, ReplyBody, RequestId,
             ServerId, backend::InboxReceiver,
         },
         rooms::Target,
@@ -93,14 +93,14 @@ impl Worker {
         }
         let adapter = self.namespaces.adapter(namespace);
         match (operation, adapter) {
-            (Operation::Broadcast { target, packet, options }, Some(adapter)) => {
-                broadcast(&adapter, target, packet, *options);
+            (Operation::Broadcast { target, packet, flags }, Some(adapter)) => {
+                broadcast(&adapter, target, packet, *flags);
             }
-            (Operation::BroadcastWithAck { request, target, packet, options, timeout }, Some(adapter))
+            (Operation::BroadcastWithAck { request, target, packet, flags, timeout }, Some(adapter))
                 if !self.is_full() =>
             {
                 let id = adapter.next_ack();
-                let (packet, flags) = (packet.0.with_id(namespace, id), flags(*options));
+                let (packet, flags) = (packet.0.with_id(namespace, id), delivery_flags(*flags));
                 if let Some(packet) = translate(&adapter, packet, Some(id), flags) {
                     let pending = adapter.deliver_with_ack(target, &packet, id, flags);
                     // The requesting server may wait longer than it has announced.
@@ -211,12 +211,12 @@ impl Worker {
     }
 }
 
-fn flags(BroadcastOptions { volatile, uncompressed }: BroadcastOptions) -> Flags {
+fn delivery_flags(BroadcastFlags { volatile, uncompressed }: BroadcastFlags) -> Flags {
     Flags { volatile, uncompressed, local: true }
 }
 
-fn broadcast(adapter: &Adapter, target: &Target, packet: &EventPacket, options: BroadcastOptions) {
-    let flags = flags(options);
+fn broadcast(adapter: &Adapter, target: &Target, packet: &EventPacket, flags: BroadcastFlags) {
+    let flags = delivery_flags(flags);
     let packet = translate(adapter, packet.0.clone(), None, flags);
     if let Some(Err(error)) = packet.map(|packet| adapter.deliver(target, &packet, flags)) {
         engineio::__log!(warn, namespace = adapter.path(), %error, "an event of another server is lost");

@@ -26,7 +26,7 @@ use crate::{
     handles::{broadcast::BroadcastOperator, broadcast_ack::ServerAnswers, sockets::Sockets},
     hub::{
         Adapter,
-        cluster::{Broker, Cluster, Inbox, ServerId, Unavailable},
+        cluster::{Broker, Cluster, ClusterStatus, Inbox, ServerId, Unavailable},
         rooms::Room,
     },
     namespace::Namespace,
@@ -373,6 +373,36 @@ impl Server {
         self.of("/").server_count().await
     }
 
+    /// Waits until the broker of the cluster is connected and the server receives the messages of all its
+    /// namespaces. Without a cluster, returns immediately. A readiness check can wait for this.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing is changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn start(io: socketio::Server) {
+    /// use std::time::Duration;
+    ///
+    /// // Serve local clients even if the broker is away.
+    /// if tokio::time::timeout(Duration::from_secs(3), io.cluster_connected()).await.is_err() {
+    ///     eprintln!("the broker is away: {:?}", io.cluster_status());
+    /// }
+    /// # }
+    /// ```
+    pub async fn cluster_connected(&self) {
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.backend().connected().await;
+        }
+    }
+
+    /// Returns the state of the connection to the broker, or `None` if there is no cluster.
+    pub fn cluster_status(&self) -> Option<ClusterStatus> {
+        self.shared.cluster.as_ref().map(|cluster| cluster.backend().status())
+    }
+
     /// Returns the id of this server in its cluster, or `None` if there is no cluster.
     pub fn server_id(&self) -> Option<&ServerId> {
         self.shared.cluster.as_ref().map(|cluster| &cluster.id)
@@ -602,7 +632,7 @@ fn has_room(namespaces: &Arc<Namespaces>) -> impl Fn(&str, &str) -> bool + Send 
     let namespaces = Arc::downgrade(namespaces);
     move |path, room| {
         let adapter = namespaces.upgrade().and_then(|namespaces| namespaces.adapter(path));
-        adapter.is_some_and(|adapter| adapter.count_in(room) > 0)
+        adapter.is_some_and(|adapter| adapter.receives(room))
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::{iter, time::Duration};
 
+use interop_tests::value::{Value, values};
 use socketio::{AckError, Args, EventError, Socket};
 
-use crate::{
-    state::State,
-    value::{Value, values},
-};
+use crate::state::State;
 
 /// `event, arguments...`: emits the acknowledgement of the client as `ask-result`.
 pub(crate) async fn ask(socket: Socket<State>, args: Args) -> Result<(), EventError> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
+use interop_tests::value::{Value, values};
 use serde_json::json;
 use socketio::{
     Ack, AckResponse, Args, DecodeError, EmitError, Event, EventError, Namespace, Next, NoAck, Socket,
@@ -14,7 +15,6 @@ use crate::{
     ask::{ask, ask_within},
     rooms::{cast, cast_ack, members, room_join, room_kick, room_leave},
     state::State,
-    value::{Value, values},
 };
 
 /// The largest value that a client may request.

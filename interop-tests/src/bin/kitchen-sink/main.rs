@@ -12,7 +12,6 @@ mod profiles;
 mod records;
 mod rooms;
 mod state;
-mod value;
 
 use std::{env, error::Error};
 

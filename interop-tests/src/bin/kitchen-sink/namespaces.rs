@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use interop_tests::value::Value;
 use parking_lot::Mutex;
 use serde_json::json;
 use socketio::{ConnectError, Handshake, Namespace, Server, ServerConfig, Socket};
@@ -11,7 +12,6 @@ use crate::{
     commands::commands,
     records::{Records, kept},
     state::{App, State},
-    value::Value,
 };
 
 pub(crate) fn server(config: ServerConfig) -> Server {

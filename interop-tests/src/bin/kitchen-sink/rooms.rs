@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use interop_tests::value::Value;
 use serde::{Deserialize, Serialize};
 use socketio::{Ack, AckError, Args, BroadcastOperator, EventError, Socket};
 use tokio::time::sleep;
 
-use crate::{state::State, value::Value};
+use crate::state::State;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use interop_tests::value::Value;
 use parking_lot::Mutex;
 use socketio::Server;
 
-use crate::{records::Records, value::Value};
+use crate::records::Records;
 
 /// The state that all sockets share.
 pub(crate) struct App {

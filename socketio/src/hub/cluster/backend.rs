@@ -1,6 +1,6 @@
 //! The interface between a server and the broker that connects it to the other servers.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::ready, sync::Arc};
 
 use engineio::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -54,10 +54,27 @@ pub trait Backend: Send + Sync + 'static {
         let _ = namespace;
     }
 
+    /// Returns `true` if [`room_changed`](Self::room_changed) must be called. Called once for each namespace.
+    /// Defaults to `false`.
+    fn tracks_rooms(&self) -> bool {
+        false
+    }
+
     /// Called when a room gets its first socket on this server, or loses its last. [`Inbox::has_room`]
     /// returns the current state. The default implementation does nothing.
     fn room_changed(&self, namespace: &str, room: &str) {
         let _ = (namespace, room);
+    }
+
+    /// Waits until the broker is connected and the server receives the messages of all its namespaces. The
+    /// default implementation returns immediately.
+    fn connected(&self) -> BoxFuture<()> {
+        Box::pin(ready(()))
+    }
+
+    /// Returns the state of the connection to the broker.
+    fn status(&self) -> ClusterStatus {
+        ClusterStatus { is_connected: true, ..ClusterStatus::default() }
     }
 
     /// Removes this server from the cluster. After the call, no message is sent or received.
@@ -93,6 +110,23 @@ pub enum Inbound {
     ReceiverCount(RequestId, Option<usize>),
 }
 
+/// The state of the connection to the broker. The counters start at zero when the server is created.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterStatus {
+    /// The broker is connected, and the server receives the messages of all its namespaces.
+    pub is_connected: bool,
+    /// How often the connection was lost.
+    pub disconnections: u64,
+    /// The bytes of messages in the queue to the broker.
+    pub queued_bytes: usize,
+    /// The messages to other servers that were dropped: because the queue was full, because they were too old
+    /// when the broker was connected again, or because the connection was lost while they were sent.
+    pub dropped: u64,
+    /// The received messages that were ignored because they are malformed.
+    pub malformed: u64,
+}
+
 /// The error that the broker is not connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
@@ -111,8 +145,11 @@ pub struct Inbox {
     id: ServerId,
     inbound: mpsc::Sender<Inbound>,
     servers: watch::Sender<()>,
-    has_room: Arc<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    has_room: Arc<HasRoom>,
 }
+
+/// Returns `true` if a room of a namespace has sockets on this server.
+type HasRoom = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 /// The receiving half of an [`Inbox`].
 pub(crate) struct InboxReceiver {

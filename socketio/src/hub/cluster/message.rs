@@ -111,7 +111,7 @@ pub enum Operation {
         /// The event.
         packet: EventPacket,
         /// The delivery options.
-        options: BroadcastOptions,
+        flags: BroadcastFlags,
     },
     /// Sends an event to sockets, and collects their acknowledgements. Each server assigns its own
     /// acknowledgement id. Each server responds with [`ReplyBody::Recipients`] or
@@ -124,7 +124,7 @@ pub enum Operation {
         /// The event.
         packet: EventPacket,
         /// The delivery options.
-        options: BroadcastOptions,
+        flags: BroadcastFlags,
         /// How long the requesting server waits for acknowledgements.
         timeout: Duration,
     },
@@ -172,7 +172,7 @@ pub enum Operation {
 
 /// The delivery options of a broadcast.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct BroadcastOptions {
+pub struct BroadcastFlags {
     /// The event may be dropped for clients that are not ready.
     pub volatile: bool,
     /// The event is sent without compression.
@@ -196,6 +196,11 @@ impl EventPacket {
             .then(|| Self(Frames::event(namespace, None, data, attachments.into_iter().map(Frame::binary))))
     }
 
+    /// Returns the number of bytes of the event.
+    pub fn payload_len(&self) -> usize {
+        self.0.plain().iter().map(|frame| frame.payload().len()).sum()
+    }
+
     /// Returns the JSON text of the array of the name and the arguments, and the attachments.
     pub fn parts(&self, namespace: &str) -> (&str, Vec<Bytes>) {
         self.0.parts(namespace)
@@ -213,6 +218,10 @@ impl AckArgs {
     /// pass on only the first argument.
     pub fn first(&self) -> Option<&str> {
         Elements::new(&self.payload).next()
+    }
+
+    pub(crate) fn payload_len(&self) -> usize {
+        self.payload.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Returns the attachments that the placeholders in the arguments refer to.
@@ -257,6 +266,18 @@ pub struct Reply {
     pub request: RequestId,
     /// The content.
     pub body: ReplyBody,
+}
+
+impl Reply {
+    /// Returns the approximate number of bytes of the response.
+    pub fn payload_len(&self) -> usize {
+        match &self.body {
+            ReplyBody::Ack(args) | ReplyBody::Answer(Some(args)) => args.payload_len(),
+            ReplyBody::Outcomes(outcomes) => outcomes.iter().map(|(_, outcome)| outcome.payload_len()).sum(),
+            ReplyBody::Sockets(sockets) => sockets.iter().map(SocketSummary::payload_len).sum(),
+            ReplyBody::Recipients(_) | ReplyBody::RecipientCount(_) | ReplyBody::Answer(None) => 0,
+        }
+    }
 }
 
 /// The content of a response.

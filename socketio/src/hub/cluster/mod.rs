@@ -3,6 +3,8 @@
 pub(crate) mod backend;
 pub(crate) mod memory;
 pub(crate) mod message;
+#[cfg(feature = "msgpack")]
+pub(crate) mod node;
 
 use std::{
     collections::HashMap,
@@ -18,9 +20,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::hub::ack_collector::AckCollector;
-pub use backend::{Backend, Broker, Inbound, Inbox, Receivers, Unavailable};
+pub use backend::{Backend, Broker, ClusterStatus, Inbound, Inbox, Receivers, Unavailable};
 pub use message::{
-    BroadcastOptions, ClusterFull, EventPacket, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
+    BroadcastFlags, ClusterFull, EventPacket, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
 };
 
 /// The membership of this server in its cluster, and its pending requests.

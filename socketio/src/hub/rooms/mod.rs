@@ -87,6 +87,8 @@ pub(crate) struct Rooms<S> {
     names: HashMap<Room, u32>,
     /// The queued room events. `None` if the namespace has no room hook.
     pub(crate) events: Option<RoomEvents>,
+    /// The rooms that got their first socket or lost their last one, for a broker that tracks rooms.
+    changed: Option<Vec<Room>>,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl<S> Default for Rooms<S> {
             members: Slab::default(),
             names: HashMap::new(),
             events: None,
+            changed: None,
         }
     }
 }
@@ -138,6 +141,22 @@ impl<S> Rooms<S> {
         self.ids.len()
     }
 
+    /// Records from now on which rooms get their first socket or lose their last one.
+    pub(crate) fn track_changes(&mut self) {
+        self.changed = Some(Vec::new());
+    }
+
+    /// Returns the rooms that were recorded since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Room> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note_changed(&mut self, room: &str) {
+        if let Some(changed) = &mut self.changed {
+            changed.push(room.into());
+        }
+    }
+
     /// Adds a socket, and joins the room of its own id.
     pub(crate) fn insert(&mut self, sid: Sid, socket: S) -> Slot {
         let slot = self.sockets.insert(Entry { socket, sid, own_room: true, joined: Vec::new() });
@@ -145,6 +164,7 @@ impl<S> Rooms<S> {
             self.note_joined(sid.as_str(), sid, !self.names.contains_key(sid.as_str()));
         }
         self.ids.insert(sid, slot);
+        self.note_changed(sid.as_str());
         slot
     }
 
@@ -155,6 +175,7 @@ impl<S> Rooms<S> {
         if let Some(entry) = self.sockets.remove(slot) {
             self.ids.remove(&entry.sid);
             self.ids.shrink();
+            self.note_changed(entry.sid.as_str());
             for room in &rooms {
                 self.note_left(room, entry.sid);
             }
@@ -169,6 +190,7 @@ impl<S> Rooms<S> {
         let sid = entry.sid;
         if sid.as_str() == &**room {
             if !std::mem::replace(&mut entry.own_room, true) {
+                self.note_changed(room);
                 self.note_joined(room, sid, !self.names.contains_key(room));
             }
             return true;
@@ -205,6 +227,7 @@ impl<S> Rooms<S> {
         let sid = entry.sid;
         if sid.as_str() == room {
             if std::mem::take(&mut entry.own_room) {
+                self.note_changed(room);
                 self.note_left(room, sid);
             }
         } else if let Some(&index) = self.names.get(room)
@@ -400,6 +423,7 @@ impl<S> Rooms<S> {
         let members = Members { name: name.clone(), list: Vec::new(), order: Mutex::new(()) };
         let index = self.members.insert(members);
         self.names.insert(name.clone(), index);
+        self.note_changed(name);
         index
     }
 
@@ -423,9 +447,11 @@ impl<S> Rooms<S> {
         }
         room.list.shrink();
         if room.list.is_empty() {
-            self.names.remove(&room.name);
+            let name = room.name.clone();
+            self.names.remove(&name);
             self.names.shrink();
             self.members.remove(membership.room);
+            self.note_changed(&name);
         }
     }
 }

@@ -38,6 +38,21 @@ struct Extension<'a> {
     bytes: &'a [u8],
 }
 
+/// Decodes one value to JSON text and the attachments that its placeholders refer to.
+pub(super) fn value(
+    bytes: &[u8],
+    max_depth: usize,
+    max_attachments: usize,
+) -> Result<(String, Vec<Bytes>), ParseError> {
+    let mut reader = Reader { bytes, json: Vec::new(), attachments: Vec::new(), max_attachments };
+    reader.value(max_depth)?;
+    if !reader.bytes.is_empty() {
+        return Err(ParseError::new("trailing bytes"));
+    }
+    // Only `serde_json` and this module have written to `json`, so it is UTF-8.
+    Ok((String::from_utf8(reader.json).unwrap_or_default(), reader.attachments))
+}
+
 struct Reader<'a> {
     /// The unread bytes.
     bytes: &'a [u8],

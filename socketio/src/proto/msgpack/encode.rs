@@ -37,6 +37,20 @@ pub(super) fn packet(packet: &Packet<'_>) -> Result<Vec<u8>, ParseError> {
     Ok(writer.out)
 }
 
+/// Encodes one JSON value. Placeholders in it are replaced by their attachments.
+pub(super) fn value(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseError> {
+    let binary = attachments.iter().map(Bytes::len).sum::<usize>();
+    let len = json.len() + binary + ENVELOPE;
+    if u32::try_from(len).is_err() {
+        return Err(ParseError::new("too long"));
+    }
+    let mut writer =
+        Writer { text: json, scanner: Scanner::new(json), attachments, out: Vec::with_capacity(len) };
+    let written = writer.value(MAX_DEPTH).and_then(|()| writer.scanner.end());
+    written.map_err(|Invalid| ParseError::new("not JSON, or nested too deeply"))?;
+    Ok(writer.out)
+}
+
 struct Writer<'a> {
     text: &'a str,
     /// The current position in the text.

@@ -8,9 +8,33 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use engineio::{Frame, Message};
 
+use super::json::MAX_DEPTH;
 use super::parser::{Decoder, Packet, ParseError, Parser, ParserLimits};
+
+/// Encodes a JSON value as MessagePack. Placeholders of the Socket.IO protocol in it are replaced by their
+/// attachments.
+///
+/// # Errors
+///
+/// Returns an error if `json` is not JSON, if it is nested more than 128 levels deep, or if the result would
+/// be longer than 4 GiB.
+pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseError> {
+    encode::value(json, attachments)
+}
+
+/// Decodes a MessagePack value to JSON text. Binary data is replaced by placeholders of the Socket.IO
+/// protocol for the returned attachments, in order.
+///
+/// # Errors
+///
+/// Returns an error if `bytes` is not one MessagePack value, if it is nested more than 128 levels deep, or if
+/// it contains more than `max_attachments` binary values.
+pub fn to_json(bytes: &[u8], max_attachments: usize) -> Result<(String, Vec<Bytes>), ParseError> {
+    decode::value(bytes, MAX_DEPTH, max_attachments)
+}
 
 /// A [`Parser`] that encodes each packet as one binary [MessagePack](https://msgpack.org) message. The
 /// official clients must be configured with `parser: require("socket.io-msgpack-parser")`.

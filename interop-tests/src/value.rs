@@ -10,14 +10,21 @@ use serde::{
 use serde_json::Number;
 use socketio::{Args, DecodeError};
 
+/// A value.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Value {
+pub enum Value {
+    /// `null`, or an argument that is absent.
     #[default]
     Null,
+    /// A boolean.
     Bool(bool),
+    /// A number.
     Number(Number),
+    /// A string.
     Text(String),
+    /// Binary data.
     Binary(Bytes),
+    /// An array.
     List(Vec<Value>),
     /// The entries in the client's order.
     Object(Vec<(String, Value)>),
@@ -25,14 +32,14 @@ pub(crate) enum Value {
 
 impl Value {
     /// Returns the value of this key if this is an object.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+    pub fn get(&self, key: &str) -> Option<&Self> {
         let Self::Object(entries) = self else { return None };
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 }
 
 /// Returns all arguments.
-pub(crate) fn values(args: &Args) -> Result<Vec<Value>, DecodeError> {
+pub fn values(args: &Args) -> Result<Vec<Value>, DecodeError> {
     (0..args.len()).map(|i| args.get(i)).collect()
 }
 

@@ -1,0 +1,99 @@
+//! The wire format of an adapter of Node.js: which channels a server subscribes to, and what messages look
+//! like. Dialects do no I/O.
+
+use redis::Cmd;
+use socketio::cluster::{Inbound, Inbox, Message, Reply, RequestId, ServerId, node::Malformed};
+
+/// A subscription of Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Channel {
+    /// `SUBSCRIBE`
+    Plain(String),
+    /// `PSUBSCRIBE`
+    Pattern(String),
+    /// `SSUBSCRIBE`
+    Shard(String),
+}
+
+impl Channel {
+    pub(crate) fn subscribe(&self) -> Cmd {
+        self.command("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE")
+    }
+
+    pub(crate) fn unsubscribe(&self) -> Cmd {
+        self.command("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE")
+    }
+
+    fn command(&self, plain: &str, pattern: &str, shard: &str) -> Cmd {
+        let (command, name) = match self {
+            Self::Plain(name) => (plain, name),
+            Self::Pattern(name) => (pattern, name),
+            Self::Shard(name) => (shard, name),
+        };
+        let mut cmd = redis::cmd(command);
+        cmd.arg(name);
+        cmd
+    }
+}
+
+/// A command that sends one message.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) command: Cmd,
+    /// Set if the message is a request. The command then is `PUBLISH` or `SPUBLISH`, whose result is the
+    /// number of servers that received the request, and `count` returns the number of subscribers.
+    pub(crate) request: Option<(RequestId, Cmd)>,
+}
+
+pub(crate) trait Dialect: Send + Sync + 'static {
+    /// Returns the channels of a namespace.
+    fn channels(&self, id: &ServerId, namespace: &str) -> Vec<Channel>;
+
+    /// Returns the channel of a room, if rooms have channels of their own.
+    fn room_channel(&self, namespace: &str, room: &str) -> Option<Channel> {
+        let _ = (namespace, room);
+        None
+    }
+
+    /// Returns `true` if rooms have channels of their own.
+    fn has_room_channels(&self) -> bool {
+        false
+    }
+
+    /// Returns a channel of this server alone, which the watchdog sends to.
+    fn watchdog(&self, id: &ServerId) -> Channel;
+
+    /// Encodes a message to all servers.
+    fn encode(&self, message: &Message) -> Vec<Publish>;
+
+    /// Encodes a response.
+    fn encode_reply(&self, to: &ServerId, reply: &Reply) -> Vec<Publish>;
+
+    /// Decodes a message of a channel of `namespace`. Returns `None` if the message does not concern this
+    /// server.
+    fn decode(
+        &self,
+        inbox: &Inbox,
+        namespace: &str,
+        channel: &[u8],
+        payload: &[u8],
+    ) -> Result<Option<Inbound>, Malformed>;
+
+    /// Returns the command that counts the servers of a namespace. The result is a list of a channel and a
+    /// number.
+    fn count(&self, namespace: &str) -> Cmd;
+}
+
+/// Returns the command `PUBLISH` or `SPUBLISH`.
+pub(crate) fn publish(command: &str, channel: &str, payload: &[u8]) -> Cmd {
+    let mut cmd = redis::cmd(command);
+    cmd.arg(channel).arg(payload);
+    cmd
+}
+
+/// Returns the command that counts the subscribers of a channel.
+pub(crate) fn subscribers(kind: &str, channel: &str) -> Cmd {
+    let mut cmd = redis::cmd("PUBSUB");
+    cmd.arg(kind).arg(channel);
+    cmd
+}

@@ -1,0 +1,200 @@
+//! Connects servers of the crate `socketio` over Redis, together with servers of Node.js.
+//!
+//! Three adapters of Node.js exist, which do not understand each other. Choose the one that the fleet uses:
+//!
+//! | adapter | in Node.js | Redis |
+//! |---|---|---|
+//! | [`Classic`] | `createAdapter` of `@socket.io/redis-adapter` | any |
+//! | [`Sharded`] | `createShardedAdapter` of `@socket.io/redis-adapter` | 7 or later |
+//!
+//! Local sockets never wait for Redis. While Redis is away, a server serves its own clients, keeps messages to
+//! other servers for a short time, and connects again when Redis is back.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use socketio::{Namespace, Server, ServerConfig};
+//! use socketio_redis::Classic;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let redis = Classic::new("redis://127.0.0.1:6379")?;
+//! let io = Server::with_cluster(ServerConfig::default(), redis).namespace(Namespace::new("/"));
+//! io.listen("127.0.0.1:3000").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod backend;
+mod backoff;
+mod classic;
+mod dialect;
+mod queue;
+mod sharded;
+mod subscriber;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{Client, IntoConnectionInfo, ProtocolVersion};
+use socketio::cluster::{Backend, Broker, Inbox};
+
+use crate::{
+    backend::{ConnectionOptions, RedisBackend},
+    classic::ClassicDialect,
+    sharded::ShardedDialect,
+};
+
+/// The error that the address of Redis is invalid.
+pub use redis::RedisError;
+
+fn options(url: &str) -> Result<ConnectionOptions, RedisError> {
+    let info = url.into_connection_info()?;
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(ConnectionOptions {
+        client: Client::open(info.set_redis_settings(redis))?,
+        max_queued_bytes: 64 * 1024 * 1024,
+        max_queued_age: Duration::from_secs(5),
+        watchdog_interval: Duration::from_secs(5),
+    })
+}
+
+/// Adds the options that all adapters have.
+macro_rules! connection_options {
+    ($adapter:ty) => {
+        impl $adapter {
+            /// Sets the maximum size of the queue of messages to other servers, in bytes. Defaults to 64 MiB.
+            /// While the queue is full, an emit fails with
+            /// [`ClusterFull`](socketio::EmitError::ClusterFull).
+            #[must_use]
+            pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+                self.connection.max_queued_bytes = bytes;
+                self
+            }
+
+            /// Sets the age at which queued messages are dropped while Redis is away. Defaults to 5 seconds.
+            #[must_use]
+            pub fn max_queued_age(mut self, age: Duration) -> Self {
+                self.connection.max_queued_age = age;
+                self
+            }
+
+            /// Sets how often the server checks that it receives its own messages. If it does not, it connects
+            /// again. Defaults to 5 seconds.
+            ///
+            /// # Panics
+            ///
+            /// Panics if the interval is zero.
+            #[must_use]
+            #[track_caller]
+            pub fn watchdog_interval(mut self, interval: Duration) -> Self {
+                assert!(!interval.is_zero(), "the interval of the watchdog must not be zero");
+                self.connection.watchdog_interval = interval;
+                self
+            }
+        }
+    };
+}
+
+/// The adapter that uses `PUBLISH`, as `createAdapter` of `@socket.io/redis-adapter` does. Each server receives
+/// all messages.
+#[derive(Debug, Clone)]
+pub struct Classic {
+    connection: ConnectionOptions,
+    key: String,
+    specific_responses: bool,
+}
+
+impl Classic {
+    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid. Does not connect.
+    pub fn new(url: &str) -> Result<Self, RedisError> {
+        Ok(Self { connection: options(url)?, key: "socket.io".to_owned(), specific_responses: false })
+    }
+
+    /// Sets the prefix of the channels. Defaults to `socket.io`. Called `key` in Node.js.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// Sets whether responses are sent to the requesting server alone. Defaults to `false`. Called
+    /// `publishOnSpecificResponseChannel` in Node.js.
+    #[must_use]
+    pub fn publish_on_specific_response_channel(mut self, is_enabled: bool) -> Self {
+        self.specific_responses = is_enabled;
+        self
+    }
+}
+
+connection_options!(Classic);
+
+impl Broker for Classic {
+    fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
+        let dialect = ClassicDialect { key: self.key, specific_responses: self.specific_responses };
+        RedisBackend::start(self.connection, Arc::new(dialect), inbox)
+    }
+}
+
+/// The rooms that have channels of their own with the [`Sharded`] adapter. The mode must be the same on all
+/// servers. Called `subscriptionMode` in Node.js.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SubscriptionMode {
+    /// No room. Each server receives all messages.
+    Static,
+    /// Rooms, but not the rooms of socket ids. A server receives the broadcasts to a single room only if it
+    /// has sockets in the room.
+    #[default]
+    Dynamic,
+    /// Rooms, and the rooms of socket ids.
+    DynamicPrivate,
+}
+
+/// The adapter that uses `SPUBLISH`, as `createShardedAdapter` of `@socket.io/redis-adapter` does. Requires
+/// Redis 7.
+#[derive(Debug, Clone)]
+pub struct Sharded {
+    connection: ConnectionOptions,
+    prefix: String,
+    mode: SubscriptionMode,
+}
+
+impl Sharded {
+    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid. Does not connect.
+    pub fn new(url: &str) -> Result<Self, RedisError> {
+        let mode = SubscriptionMode::default();
+        Ok(Self { connection: options(url)?, prefix: "socket.io".to_owned(), mode })
+    }
+
+    /// Sets the prefix of the channels. Defaults to `socket.io`. Called `channelPrefix` in Node.js.
+    #[must_use]
+    pub fn channel_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets which rooms have channels of their own. Defaults to [`SubscriptionMode::Dynamic`].
+    #[must_use]
+    pub fn subscription_mode(mut self, mode: SubscriptionMode) -> Self {
+        self.mode = mode;
+        self
+    }
+}
+
+connection_options!(Sharded);
+
+impl Broker for Sharded {
+    fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
+        let dialect = ShardedDialect { prefix: self.prefix, mode: self.mode };
+        RedisBackend::start(self.connection, Arc::new(dialect), inbox)
+    }
+}

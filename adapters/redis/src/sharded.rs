@@ -1,0 +1,131 @@
+//! The dialect of `createShardedAdapter` of `@socket.io/redis-adapter`: `SPUBLISH` and `SSUBSCRIBE`.
+
+use std::sync::Arc;
+
+use socketio::cluster::{
+    Inbound, Inbox, Message, Operation, Reply, RequestId, ServerId,
+    node::{Decoded, Encoded, Malformed, decode, encode_message, encode_reply},
+};
+
+use crate::{
+    SubscriptionMode,
+    dialect::{Channel, Dialect, Publish, publish, subscribers},
+};
+
+/// The length of the id of a socket.
+const SOCKET_ID: usize = 20;
+
+#[derive(Debug)]
+pub(crate) struct ShardedDialect {
+    pub(crate) prefix: String,
+    pub(crate) mode: SubscriptionMode,
+}
+
+impl ShardedDialect {
+    fn main_channel(&self, namespace: &str) -> String {
+        format!("{}#{namespace}#", self.prefix)
+    }
+
+    fn channel_of(&self, namespace: &str, name: &str) -> String {
+        format!("{}#{namespace}#{name}#", self.prefix)
+    }
+
+    /// Returns `true` if broadcasts to the room alone have a channel of their own.
+    fn is_dynamic(&self, room: &str) -> bool {
+        match self.mode {
+            SubscriptionMode::Static => false,
+            // Sockets are in the room of their id, and few broadcasts have one socket as their target.
+            SubscriptionMode::Dynamic => room.len() != SOCKET_ID,
+            SubscriptionMode::DynamicPrivate => true,
+        }
+    }
+}
+
+impl Dialect for ShardedDialect {
+    fn channels(&self, id: &ServerId, namespace: &str) -> Vec<Channel> {
+        vec![
+            Channel::Shard(self.main_channel(namespace)),
+            Channel::Shard(self.channel_of(namespace, id.as_str())),
+        ]
+    }
+
+    fn room_channel(&self, namespace: &str, room: &str) -> Option<Channel> {
+        self.is_dynamic(room).then(|| Channel::Shard(self.channel_of(namespace, room)))
+    }
+
+    fn has_room_channels(&self) -> bool {
+        self.mode != SubscriptionMode::Static
+    }
+
+    fn watchdog(&self, id: &ServerId) -> Channel {
+        Channel::Shard(format!("{}-watchdog#{}#", self.prefix, id.as_str()))
+    }
+
+    fn count(&self, namespace: &str) -> redis::Cmd {
+        subscribers("SHARDNUMSUB", &self.main_channel(namespace))
+    }
+
+    fn encode(&self, message: &Message) -> Vec<Publish> {
+        let namespace = &message.namespace;
+        let payload =
+            encode_message(message).and_then(|encoded| encoded.to_bytes(&message.from, namespace, false));
+        let Some(payload) = payload else { return Vec::new() };
+        let channel = match &message.operation {
+            Operation::Broadcast { target, .. }
+                if let [room] = target.rooms()
+                    && self.is_dynamic(room) =>
+            {
+                self.channel_of(namespace, room)
+            }
+            _ => self.main_channel(namespace),
+        };
+        let command = publish("SPUBLISH", &channel, &payload);
+        let request = request_of(&message.operation).map(|request| (request, self.count(namespace)));
+        vec![Publish { command, request }]
+    }
+
+    fn encode_reply(&self, to: &ServerId, reply: &Reply) -> Vec<Publish> {
+        let channel = self.channel_of(&reply.namespace, to.as_str());
+        let publish = |encoded: Encoded| {
+            let payload = encoded.to_bytes(&reply.from, &reply.namespace, false)?;
+            Some(Publish { command: publish("SPUBLISH", &channel, &payload), request: None })
+        };
+        encode_reply(reply).into_iter().filter_map(publish).collect()
+    }
+
+    fn decode(
+        &self,
+        inbox: &Inbox,
+        namespace: &str,
+        _: &[u8],
+        payload: &[u8],
+    ) -> Result<Option<Inbound>, Malformed> {
+        Ok(inbound(inbox, namespace, decode(payload)?))
+    }
+}
+
+/// Returns the id of a request that the other servers respond to.
+pub(crate) fn request_of(operation: &Operation) -> Option<RequestId> {
+    match operation {
+        Operation::BroadcastWithAck { request, .. } | Operation::Fetch { request, .. } => {
+            Some(request.clone())
+        }
+        Operation::ServerEvent { request, .. } => request.clone(),
+        _ => None,
+    }
+}
+
+/// Passes on a message of another server in this namespace.
+pub(crate) fn inbound(inbox: &Inbox, namespace: &str, decoded: Decoded) -> Option<Inbound> {
+    match decoded {
+        Decoded::Message(message)
+            if message.from != *inbox.server_id() && *message.namespace == *namespace =>
+        {
+            Some(Inbound::Message(Arc::new(message)))
+        }
+        Decoded::Reply(reply) if reply.from != *inbox.server_id() && *reply.namespace == *namespace => {
+            Some(Inbound::Reply(reply))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,222 @@
+//! The task that encodes queued messages and sends them to Redis, many with one write.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use socketio::cluster::{Inbound, Inbox, RequestId};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    backoff::Backoff,
+    dialect::{Dialect, Publish},
+    queue::{Content, Queued, Shared},
+    sharded::request_of,
+};
+
+/// The maximum number of messages in one pipeline.
+const BATCH: usize = 256;
+/// The time within which Redis must connect and respond.
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time within which the queue is emptied when the server leaves the cluster.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The connection that commands are sent on. `None` while Redis is not connected.
+pub(crate) type CommandConnection = Arc<Mutex<Option<MultiplexedConnection>>>;
+
+pub(crate) struct Writer {
+    pub(crate) client: Client,
+    pub(crate) dialect: Arc<dyn Dialect>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inbox: Inbox,
+    pub(crate) queue: mpsc::Receiver<Queued>,
+    pub(crate) connection: CommandConnection,
+    /// The age at which a message is dropped if Redis is not connected.
+    pub(crate) max_age: Duration,
+}
+
+impl Writer {
+    /// Runs until the server leaves the cluster and the queue is empty.
+    pub(crate) async fn run(mut self) {
+        let shared = self.shared.clone();
+        tokio::select! {
+            () = self.send_all() => {}
+            () = async {
+                shared.leaving().await;
+                sleep(FLUSH_TIMEOUT).await;
+            } => {}
+        }
+        self.connection.lock().take();
+    }
+
+    async fn send_all(&mut self) {
+        let mut backlog = VecDeque::new();
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(connection) = self.connect().await else {
+                self.wait(&mut backlog, backoff.next()).await;
+                continue;
+            };
+            backoff = Backoff::default();
+            *self.connection.lock() = Some(connection.clone());
+            if self.send_until_error(connection, &mut backlog).await.is_ok() {
+                return;
+            }
+            self.connection.lock().take();
+        }
+    }
+
+    async fn connect(&self) -> Option<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        match timeout(RESPONSE_TIMEOUT, connecting).await {
+            Ok(Ok(connection)) => Some(connection),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "cannot connect to Redis");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Waits before the next attempt to connect. Requests fail immediately, and old messages are dropped.
+    async fn wait(&mut self, backlog: &mut VecDeque<Queued>, delay: Duration) {
+        let end = Instant::now() + delay;
+        loop {
+            let expired = backlog.iter().take_while(|queued| queued.since.elapsed() > self.max_age).count();
+            for queued in backlog.drain(..expired) {
+                self.shared.release(&queued);
+            }
+            self.shared.count_dropped(expired);
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                queued = self.queue.recv() => match queued {
+                    Some(Queued { content: Content::Request(ref message, _), .. }) => {
+                        let request = request_of(&message.operation);
+                        if let Some(queued) = queued {
+                            self.shared.release(&queued);
+                            self.report(request, None).await;
+                        }
+                    }
+                    Some(queued) => backlog.push_back(queued),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Sends messages until the connection fails. Returns `Ok` when the server has left the cluster and the
+    /// queue is empty.
+    async fn send_until_error(
+        &mut self,
+        mut connection: MultiplexedConnection,
+        backlog: &mut VecDeque<Queued>,
+    ) -> Result<(), ()> {
+        let mut batch = Vec::new();
+        loop {
+            batch.extend(backlog.drain(..BATCH.min(backlog.len())));
+            if batch.is_empty() && !self.receive(&mut batch).await {
+                return Ok(());
+            }
+            let messages = batch.len();
+            let (pipeline, requests) = self.encode(&mut batch).await;
+            if pipeline.is_empty() {
+                continue;
+            }
+            let results: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
+            match results {
+                Ok(results) => self.report_all(requests, &results).await,
+                Err(error) => {
+                    // Whether Redis has executed the commands is unknown. They are not repeated, because no
+                    // client may receive an event twice.
+                    self.shared.count_dropped(messages);
+                    for (request, _) in requests {
+                        self.report(Some(request), None).await;
+                    }
+                    tracing::warn!(%error, messages, "messages to other servers are lost");
+                    if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() {
+                        return Err(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Receives messages. Returns `false` if the server has left the cluster and the queue is empty.
+    async fn receive(&mut self, batch: &mut Vec<Queued>) -> bool {
+        let shared = self.shared.clone();
+        tokio::select! {
+            biased;
+            received = self.queue.recv_many(batch, BATCH) => received > 0,
+            () = shared.leaving() => false,
+        }
+    }
+
+    /// Encodes messages as one pipeline. Also returns the requests in it, with the indices of their results.
+    async fn encode(&self, batch: &mut Vec<Queued>) -> (Pipeline, Vec<(RequestId, usize)>) {
+        let mut pipeline = redis::pipe();
+        let (mut requests, mut results) = (Vec::new(), 0);
+        for queued in batch.drain(..) {
+            self.shared.release(&queued);
+            let publishes = match &queued.content {
+                // The responses would not be received.
+                Content::Request(message, generation) if !self.shared.is_subscribed(*generation).await => {
+                    self.report(request_of(&message.operation), None).await;
+                    continue;
+                }
+                Content::Message(message) | Content::Request(message, _) => self.dialect.encode(message),
+                Content::Reply(to, reply) => self.dialect.encode_reply(to, reply),
+            };
+            for Publish { command, request } in publishes {
+                pipeline.add_command(command);
+                results += 1;
+                if let Some((request, count)) = request {
+                    requests.push((request, results - 1));
+                    pipeline.add_command(count);
+                    results += 1;
+                }
+            }
+        }
+        (pipeline, requests)
+    }
+
+    async fn report_all(&self, requests: Vec<(RequestId, usize)>, results: &[Value]) {
+        for (request, at) in requests {
+            // The result of the command is exact, but includes connections that monitor all channels.
+            let received = match results.get(at) {
+                Some(Value::Int(received)) => usize::try_from(*received).unwrap_or(0),
+                _ => usize::MAX,
+            };
+            let subscribers = results.get(at + 1).and_then(subscriber_count).unwrap_or(usize::MAX);
+            // This server is one of them.
+            let others = received.min(subscribers).saturating_sub(1);
+            self.report(Some(request), Some(others)).await;
+        }
+    }
+
+    async fn report(&self, request: Option<RequestId>, receivers: Option<usize>) {
+        if let Some(request) = request {
+            self.inbox.send(Inbound::ReceiverCount(request, receivers)).await;
+        }
+    }
+}
+
+/// Reads the result of `PUBSUB NUMSUB` for one channel.
+pub(crate) fn subscriber_count(value: &Value) -> Option<usize> {
+    match value {
+        Value::Array(entries) => match entries.get(1)? {
+            Value::Int(count) => usize::try_from(*count).ok(),
+            _ => None,
+        },
+        Value::Map(entries) => match entries.first()? {
+            (_, Value::Int(count)) => usize::try_from(*count).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}

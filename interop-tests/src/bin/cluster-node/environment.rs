@@ -1,0 +1,76 @@
+//! The options of the server, which are environment variables.
+
+use std::{env, error::Error, str::FromStr, time::Duration};
+
+use socketio::{EngineConfig, Server, ServerConfig};
+use socketio_redis::{Classic, Sharded, SubscriptionMode};
+
+pub(crate) struct Environment {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) name: String,
+    pub(crate) adapter: String,
+    redis_url: String,
+    key: Option<String>,
+    mode: SubscriptionMode,
+    specific_responses: bool,
+    requests_timeout: Duration,
+}
+
+impl Environment {
+    pub(crate) fn read() -> Result<Self, Box<dyn Error>> {
+        let text = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+        let mode = match &*text("SUBSCRIPTION_MODE", "dynamic") {
+            "static" => SubscriptionMode::Static,
+            "dynamic" => SubscriptionMode::Dynamic,
+            "dynamic-private" => SubscriptionMode::DynamicPrivate,
+            other => return Err(format!("unknown SUBSCRIPTION_MODE `{other}`").into()),
+        };
+        Ok(Self {
+            host: text("HOST", "127.0.0.1"),
+            port: number("PORT")?.unwrap_or(4100),
+            name: text("NODE_NAME", ""),
+            adapter: text("ADAPTER", "none"),
+            redis_url: text("REDIS_URL", "redis://127.0.0.1:6379"),
+            key: env::var("KEY").ok(),
+            mode,
+            specific_responses: text("SPECIFIC_RESPONSES", "") == "1",
+            requests_timeout: Duration::from_millis(number("REQUESTS_TIMEOUT_MS")?.unwrap_or(5000)),
+        })
+    }
+
+    pub(crate) fn server(&self) -> Result<Server, Box<dyn Error>> {
+        let engine = EngineConfig::default()
+            .ping_interval(Duration::from_secs(20))
+            .ping_timeout(Duration::from_secs(15))
+            .max_http_buffer_size(10_000_000_usize);
+        let config = ServerConfig::default().engine(engine).requests_timeout(self.requests_timeout);
+        Ok(match &*self.adapter {
+            "none" => Server::with_config(config),
+            "redis" => Server::with_cluster(config, self.classic()?),
+            "redis-sharded" => Server::with_cluster(config, self.sharded()?),
+            other => return Err(format!("unknown ADAPTER `{other}`").into()),
+        })
+    }
+
+    fn classic(&self) -> Result<Classic, Box<dyn Error>> {
+        let adapter =
+            Classic::new(&self.redis_url)?.publish_on_specific_response_channel(self.specific_responses);
+        Ok(match &self.key {
+            Some(key) => adapter.key(key),
+            None => adapter,
+        })
+    }
+
+    fn sharded(&self) -> Result<Sharded, Box<dyn Error>> {
+        let adapter = Sharded::new(&self.redis_url)?.subscription_mode(self.mode);
+        Ok(match &self.key {
+            Some(key) => adapter.channel_prefix(key),
+            None => adapter,
+        })
+    }
+}
+
+fn number<T: FromStr<Err: Error + 'static>>(name: &str) -> Result<Option<T>, Box<dyn Error>> {
+    Ok(env::var(name).ok().map(|text| text.parse()).transpose()?)
+}

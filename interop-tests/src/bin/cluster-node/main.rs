@@ -1,0 +1,45 @@
+//! One server of a cluster for tests from outside, configured by environment variables.
+//!
+//! `PORT=4100 REDIS_URL=redis://127.0.0.1:6379 ADAPTER=redis cluster-node`. The line `ready` is printed when
+//! the server listens and receives the messages of the other servers, or after three seconds.
+#![expect(clippy::print_stdout, reason = "the line tells who started the server that it may begin")]
+
+mod commands;
+mod environment;
+mod fetched;
+mod server_events;
+mod state;
+mod target;
+
+use std::{error::Error, time::Duration};
+
+use axum::{Router, routing::get};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+
+use crate::environment::Environment;
+
+/// The time after which the server is ready without a broker.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let environment = Environment::read()?;
+    let listener = TcpListener::bind((environment.host.as_str(), environment.port)).await?;
+    let server = state::server(&environment)?;
+    let mut terminated = signal(SignalKind::terminate())?;
+
+    let rest = Router::new().route("/health", get(async || "ok"));
+    let serving = tokio::spawn(server.clone().serve_with(listener, rest));
+    let _ = timeout(READY_TIMEOUT, server.cluster_connected()).await;
+    println!("ready");
+
+    terminated.recv().await;
+    server.close().await;
+    serving.await??;
+    Ok(())
+}

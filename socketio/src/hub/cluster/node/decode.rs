@@ -1,0 +1,355 @@
+//! Decodes `ClusterMessage` of Node.js. Input that is not of the expected shape is an error, and has no effect.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+use super::kind;
+use crate::{
+    hub::{
+        acks::AckArgs,
+        cluster::{BroadcastFlags, EventPacket, Message, Operation, Reply, ReplyBody, RequestId, ServerId},
+        rooms::{Room, Target},
+    },
+    proto::{attachments::PLACEHOLDER, elements::Elements, msgpack, packet::is_reserved},
+};
+
+/// The maximum number of binary values in a message of another server.
+const MAX_ATTACHMENTS: usize = 16_384;
+/// The maximum number of recipients that a server reports.
+const MAX_RECIPIENTS: usize = 1 << 20;
+
+/// A decoded message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decoded {
+    /// A message to all servers.
+    Message(Message),
+    /// A response.
+    Reply(Reply),
+    /// The first heartbeat of a server, which the other servers respond to with a heartbeat.
+    InitialHeartbeat(ServerId),
+    /// A heartbeat.
+    Heartbeat(ServerId),
+    /// A server leaves.
+    Close(ServerId),
+    /// A type that later versions of Node.js may have.
+    Unknown,
+}
+
+/// The error that a message has not the shape of a message of Node.js.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the message does not have the shape of a message of Node.js")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<serde_json::Error> for Malformed {
+    fn from(_: serde_json::Error) -> Self {
+        Self
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow)]
+    nsp: Cow<'a, str>,
+    r#type: u8,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// Decodes a message, which is JSON or MessagePack.
+///
+/// # Errors
+///
+/// Returns an error if the message is malformed.
+pub fn decode(bytes: &[u8]) -> Result<Decoded, Malformed> {
+    let (json, attachments) = text_and_attachments(bytes)?;
+    let Envelope { uid, nsp, r#type, data } = serde_json::from_str(&json)?;
+    decode_data(&uid, &nsp, r#type, data.map(RawValue::get), attachments)
+}
+
+/// Decodes a message whose entries are separate. The data is JSON or MessagePack.
+///
+/// # Errors
+///
+/// Returns an error if the message is malformed.
+pub fn decode_fields(uid: &str, namespace: &str, kind: u8, data: &[u8]) -> Result<Decoded, Malformed> {
+    let (json, attachments) = text_and_attachments(data)?;
+    // Check that the text is one JSON value.
+    let data: &RawValue = serde_json::from_str(&json)?;
+    decode_data(uid, namespace, kind, Some(data.get()), attachments)
+}
+
+fn text_and_attachments(bytes: &[u8]) -> Result<(Cow<'_, str>, Vec<Bytes>), Malformed> {
+    if bytes.first() == Some(&b'{') {
+        return Ok((Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| Malformed)?), Vec::new()));
+    }
+    let (json, attachments) = msgpack::to_json(bytes, MAX_ATTACHMENTS).map_err(|_| Malformed)?;
+    Ok((Cow::Owned(json), attachments))
+}
+
+fn decode_data(
+    uid: &str,
+    namespace: &str,
+    kind: u8,
+    data: Option<&str>,
+    attachments: Vec<Bytes>,
+) -> Result<Decoded, Malformed> {
+    let from = ServerId::from(uid);
+    match kind {
+        kind::INITIAL_HEARTBEAT => return Ok(Decoded::InitialHeartbeat(from)),
+        kind::HEARTBEAT => return Ok(Decoded::Heartbeat(from)),
+        kind::ADAPTER_CLOSE => return Ok(Decoded::Close(from)),
+        kind::BROADCAST..=kind::BROADCAST_ACK => {}
+        _ => return Ok(Decoded::Unknown),
+    }
+    let namespace: Arc<str> = namespace.into();
+    let data = Data { json: data.ok_or(Malformed)?, namespace: &namespace, attachments };
+    if let Some(operation) = data.operation(kind)? {
+        return Ok(Decoded::Message(Message { from, namespace, operation }));
+    }
+    let (request, body) = data.reply(kind)?;
+    Ok(Decoded::Reply(Reply { from, namespace, request, body }))
+}
+
+struct Data<'a> {
+    json: &'a str,
+    namespace: &'a str,
+    attachments: Vec<Bytes>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BroadcastData<'a> {
+    #[serde(borrow)]
+    packet: Packet<'a>,
+    opts: Options,
+    request_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Packet<'a> {
+    r#type: u8,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct RoomsData {
+    opts: Options,
+    rooms: Vec<RoomName>,
+}
+
+#[derive(Deserialize)]
+struct DisconnectData {
+    opts: Options,
+    #[serde(default)]
+    close: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FetchData {
+    opts: Options,
+    request_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerEventData<'a> {
+    #[serde(borrow)]
+    packet: &'a RawValue,
+    request_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerData<'a> {
+    request_id: String,
+    #[serde(borrow)]
+    packet: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CountData {
+    request_id: String,
+    client_count: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SocketsData<'a> {
+    request_id: String,
+    #[serde(borrow)]
+    sockets: Vec<&'a RawValue>,
+}
+
+impl Data<'_> {
+    fn operation(&self, kind: u8) -> Result<Option<Operation>, Malformed> {
+        Ok(Some(match kind {
+            kind::BROADCAST => {
+                let BroadcastData { packet, opts, request_id } = serde_json::from_str(self.json)?;
+                let packet = self.event(packet.r#type, packet.data.get())?;
+                opts.into_broadcast(packet, request_id.map(RequestId::from))
+            }
+            kind::SOCKETS_JOIN | kind::SOCKETS_LEAVE => {
+                let RoomsData { opts, rooms } = serde_json::from_str(self.json)?;
+                let (target, rooms) = (opts.target, rooms.into_iter().map(|RoomName(room)| room).collect());
+                match kind {
+                    kind::SOCKETS_JOIN => Operation::Join { target, rooms },
+                    _ => Operation::Leave { target, rooms },
+                }
+            }
+            kind::DISCONNECT_SOCKETS => {
+                let DisconnectData { opts, close } = serde_json::from_str(self.json)?;
+                Operation::Disconnect { target: opts.target, close }
+            }
+            kind::FETCH_SOCKETS => {
+                let FetchData { opts, request_id } = serde_json::from_str(self.json)?;
+                Operation::Fetch { request: request_id.into(), target: opts.target }
+            }
+            kind::SERVER_SIDE_EMIT => {
+                let ServerEventData { packet, request_id } = serde_json::from_str(self.json)?;
+                let packet = self.event(2, packet.get())?;
+                Operation::ServerEvent { request: request_id.map(RequestId::from), packet }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn reply(&self, kind: u8) -> Result<(RequestId, ReplyBody), Malformed> {
+        match kind {
+            kind::FETCH_SOCKETS_RESPONSE => {
+                let SocketsData { request_id, sockets } = serde_json::from_str(self.json)?;
+                let sockets = sockets.into_iter().map(|socket| super::summary::from_json(socket.get()));
+                Ok((request_id.into(), ReplyBody::Sockets(sockets.collect::<Result<_, _>>()?)))
+            }
+            kind::BROADCAST_CLIENT_COUNT => {
+                let CountData { request_id, client_count } = serde_json::from_str(self.json)?;
+                let count = (client_count <= MAX_RECIPIENTS).then_some(client_count).ok_or(Malformed)?;
+                Ok((request_id.into(), ReplyBody::RecipientCount(count)))
+            }
+            kind::SERVER_SIDE_EMIT_RESPONSE | kind::BROADCAST_ACK => {
+                let AnswerData { request_id, packet } = serde_json::from_str(self.json)?;
+                let args = ack_args(packet, self.attachments.clone());
+                let body = match kind {
+                    kind::BROADCAST_ACK => ReplyBody::Ack(args),
+                    _ => ReplyBody::Answer(Some(args)),
+                };
+                Ok((request_id.into(), body))
+            }
+            _ => Err(Malformed),
+        }
+    }
+
+    fn event(&self, kind: u8, data: &str) -> Result<EventPacket, Malformed> {
+        event(self.namespace, kind, data, &self.attachments)
+    }
+}
+
+/// Returns the acknowledgement with this JSON text as the first argument. In JavaScript, an acknowledgement
+/// without arguments is `undefined`, which adapters leave out.
+fn ack_args(first: Option<&RawValue>, attachments: Vec<Bytes>) -> AckArgs {
+    AckArgs::new(&format!("[{}]", first.map_or("null", RawValue::get)), attachments)
+}
+
+/// Returns the event of a packet. Clients disconnect if they receive another type of packet, a placeholder
+/// without attachment, or an attachment without placeholder.
+pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Result<EventPacket, Malformed> {
+    const EVENT: u8 = 2;
+    // In a message with attachments, no other object can look like this.
+    let placeholder = format!(r#"{{"{PLACEHOLDER}":true,"num":"#);
+    if kind != EVENT || (!attachments.is_empty() && data.matches(&placeholder).count() != attachments.len()) {
+        return Err(Malformed);
+    }
+    let name = data.starts_with('[').then(|| Elements::new(data).next()).flatten().ok_or(Malformed)?;
+    if serde_json::from_str::<Cow<'_, str>>(name).is_ok_and(|name| is_reserved(&name)) {
+        return Err(Malformed);
+    }
+    EventPacket::new(namespace, data, attachments.to_vec()).ok_or(Malformed)
+}
+
+/// The options of a broadcast in Node.js.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The sockets.
+    pub target: Target,
+    /// The delivery options.
+    pub flags: BroadcastFlags,
+    /// How long the requesting server waits for acknowledgements.
+    pub timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Returns the broadcast of an event, with acknowledgements if there is a request.
+    pub fn into_broadcast(self, packet: EventPacket, request: Option<RequestId>) -> Operation {
+        let Self { target, flags, timeout } = self;
+        match request {
+            None => Operation::Broadcast { target, packet, flags },
+            Some(request) => {
+                let timeout = timeout.unwrap_or_default();
+                Operation::BroadcastWithAck { request, target, packet, flags, timeout }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Options {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Raw {
+            #[serde(default)]
+            rooms: Vec<RoomName>,
+            #[serde(default)]
+            except: Vec<RoomName>,
+            #[serde(default)]
+            flags: Option<Value>,
+        }
+        let Raw { rooms, except, flags } = Raw::deserialize(deserializer)?;
+        let rooms_of = |names: Vec<RoomName>| names.into_iter().map(|RoomName(room)| room).collect();
+        let flag = |name: &str| flags.as_ref().and_then(|flags| flags.get(name));
+        Ok(Self {
+            target: Target::new(rooms_of(rooms), rooms_of(except)),
+            flags: BroadcastFlags {
+                volatile: flag("volatile") == Some(&Value::Bool(true)),
+                uncompressed: flag("compress") == Some(&Value::Bool(false)),
+            },
+            timeout: flag("timeout").and_then(Value::as_u64).map(Duration::from_millis),
+        })
+    }
+}
+
+/// The name of a room, which is a string, or a number in JavaScript.
+struct RoomName(Room);
+
+impl<'de> Deserialize<'de> for RoomName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Text(String),
+            Number(serde_json::Number),
+        }
+        Ok(Self(match Raw::deserialize(deserializer)? {
+            Raw::Text(text) => Room::from(text),
+            Raw::Number(number) => Room::from(number.to_string()),
+        }))
+    }
+}
+
+/// Decodes JSON text leniently as a `T`, for the dialects of brokers.
+pub(super) fn lenient<T: DeserializeOwned + Default>(value: Option<&RawValue>) -> T {
+    value.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default()
+}
