@@ -27,7 +27,7 @@ pub(crate) struct ConnectionOptions {
 pub(crate) struct RedisBackend {
     inbox: Inbox,
     dialect: Arc<dyn Dialect>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     queue: Queue,
     wanted: Arc<Wanted>,
     commands: CommandConnection,
@@ -117,8 +117,10 @@ impl Backend for RedisBackend {
 
     fn connected(&self) -> BoxFuture<()> {
         let (mut subscribed, generation) = (self.shared.subscribed.subscribe(), self.wanted.generation());
+        let mut is_reading = self.shared.is_reading.subscribe();
         Box::pin(async move {
             // An error means that the server is gone.
+            let _ = is_reading.wait_for(|is_reading| *is_reading).await;
             let _ = subscribed.wait_for(|now| now.is_some_and(|now| now >= generation)).await;
         })
     }

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// The [generation](crate::subscriber::Wanted::generation) of the channels that the server is subscribed to.
     /// `None` while Redis is not connected.
     pub(crate) subscribed: watch::Sender<Option<u64>>,
+    /// `true` while the stream of the cluster is read, or if there is none.
+    pub(crate) is_reading: watch::Sender<bool>,
     /// `true` after the server has left the cluster.
     pub(crate) left: watch::Sender<bool>,
 }
@@ -56,6 +58,7 @@ impl Shared {
             malformed: AtomicU64::new(0),
             disconnections: AtomicU64::new(0),
             subscribed: watch::Sender::new(None),
+            is_reading: watch::Sender::new(true),
             left: watch::Sender::new(false),
         }
     }
@@ -80,12 +83,22 @@ impl Shared {
 
     pub(crate) fn status(&self) -> ClusterStatus {
         let mut status = ClusterStatus::default();
-        status.is_connected = self.subscribed.borrow().is_some();
+        status.is_connected = self.subscribed.borrow().is_some() && *self.is_reading.borrow();
         status.disconnections = self.disconnections.load(Ordering::Relaxed);
         status.queued_bytes = self.queued_bytes.load(Ordering::Relaxed);
         status.dropped = self.dropped.load(Ordering::Relaxed);
         status.malformed = self.malformed.load(Ordering::Relaxed);
         status
+    }
+
+    /// Counts a message that is ignored, and logs the first one.
+    pub(crate) fn count_malformed(&self, namespace: &str) {
+        if self.malformed.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                namespace,
+                "a malformed message of another server is ignored; further ones are counted"
+            );
+        }
     }
 
     pub(crate) fn count_dropped(&self, messages: usize) {

@@ -303,23 +303,13 @@ impl Subscriber {
                 match self.dialect.decode(&self.inbox, &subscription.namespace, &name, &payload) {
                     Ok(Some(inbound)) => drop(self.inbox.send(inbound).await),
                     Ok(None) => {}
-                    Err(Malformed) => self.count_malformed(&subscription.namespace, payload.len()),
+                    Err(Malformed) => self.shared.count_malformed(&subscription.namespace),
                 }
             }
             Received::Unsubscribed(channel) => {
                 link.subscribed.remove(&channel);
                 link.generation = None;
             }
-        }
-    }
-
-    fn count_malformed(&self, namespace: &str, len: usize) {
-        if self.shared.malformed.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(
-                namespace,
-                len,
-                "a malformed message of another server is ignored; further ones are counted"
-            );
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{env, error::Error, str::FromStr, time::Duration};
 
 use socketio::{EngineConfig, Server, ServerConfig};
-use socketio_redis::{Classic, Sharded, SubscriptionMode};
+use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
 pub(crate) struct Environment {
     pub(crate) host: String,
@@ -49,6 +49,7 @@ impl Environment {
             "none" => Server::with_config(config),
             "redis" => Server::with_cluster(config, self.classic()?),
             "redis-sharded" => Server::with_cluster(config, self.sharded()?),
+            "redis-streams" => Server::with_cluster(config, self.streams()?),
             other => return Err(format!("unknown ADAPTER `{other}`").into()),
         })
     }
@@ -66,6 +67,14 @@ impl Environment {
         let adapter = Sharded::new(&self.redis_url)?.subscription_mode(self.mode);
         Ok(match &self.key {
             Some(key) => adapter.channel_prefix(key),
+            None => adapter,
+        })
+    }
+
+    fn streams(&self) -> Result<Streams, Box<dyn Error>> {
+        let adapter = Streams::new(&self.redis_url)?;
+        Ok(match &self.key {
+            Some(key) => adapter.stream_name(key).channel_prefix(key),
             None => adapter,
         })
     }
