@@ -128,7 +128,8 @@ pub mod cluster {
         acks::AckArgs,
         cluster::{
             Backend, BroadcastFlags, Broker, ClusterFull, ClusterStatus, EventPacket, Inbound, Inbox,
-            Message, Operation, Receivers, Reply, ReplyBody, RequestId, ServerId, Unavailable,
+            LogEntries, LogOffset, Message, Operation, Receivers, RecoveryStore, Reply, ReplyBody, RequestId,
+            SavedSession, ServerId, Unavailable,
         },
         rooms::Target,
         summary::Summary as SocketSummary,

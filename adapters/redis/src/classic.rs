@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketio::cluster::{
-    AckArgs, AckOutcome, Inbound, Inbox, Message, Operation, Reply, ReplyBody, RequestId, ServerId, Target,
+    AckArgs, AckOutcome, Inbound, Inbox, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
+    SocketSummary, Target,
     node::{
         Malformed, Options, event, msgpack_from_json, msgpack_to_json, options_json, summary_from_json,
         summary_to_json,
@@ -237,12 +238,12 @@ fn response(reply: &Reply) -> Vec<Vec<u8>> {
         }
         ReplyBody::Sockets(sockets) => {
             let answer = if requested == kind::ALL_ROOMS.to_string() {
-                let mut rooms: Vec<_> = sockets.iter().flat_map(|socket| socket.rooms()).collect();
+                let mut rooms: Vec<_> = sockets.iter().flat_map(SocketSummary::rooms).collect();
                 rooms.sort_unstable();
                 rooms.dedup();
                 format!(r#""rooms":{}"#, json(&rooms))
             } else if requested == kind::SOCKETS.to_string() {
-                let ids: Vec<_> = sockets.iter().map(|socket| socket.id()).collect();
+                let ids: Vec<_> = sockets.iter().map(SocketSummary::id).collect();
                 format!(r#""sockets":{}"#, json(&ids))
             } else {
                 let sockets: Vec<String> = sockets.iter().map(summary_to_json).collect();
@@ -303,12 +304,11 @@ fn text_and_attachments(payload: &[u8]) -> Result<(Cow<'_, str>, Vec<Bytes>), Ma
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Request<'a> {
     #[serde(borrow)]
     uid: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    request_id: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "requestId")]
+    id: Option<Cow<'a, str>>,
     r#type: u8,
     opts: Option<Options>,
     /// The list of rooms of types 2 and 3.
@@ -327,7 +327,7 @@ struct Request<'a> {
 impl Request<'_> {
     /// Returns the id that the response is encoded for: the type, and the id that the sender has chosen.
     fn id(&self) -> Result<RequestId, Malformed> {
-        let id = self.request_id.as_deref().ok_or(Malformed)?;
+        let id = self.id.as_deref().ok_or(Malformed)?;
         Ok(format!("{}:{id}", self.r#type).into())
     }
 
@@ -372,7 +372,7 @@ fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inb
         kind::SERVER_SIDE_EMIT => {
             let data = request.data.ok_or(Malformed)?;
             let packet = event(namespace, 2, data.get(), &attachments)?;
-            let id = request.request_id.is_some().then(|| request.id()).transpose()?;
+            let id = request.id.is_some().then(|| request.id()).transpose()?;
             Operation::ServerEvent { request: id, packet }
         }
         kind::BROADCAST => {

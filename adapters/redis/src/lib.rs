@@ -45,7 +45,7 @@ use crate::{
     backend::{ConnectionOptions, RedisBackend},
     classic::ClassicDialect,
     sharded::ShardedDialect,
-    streams::{Reader, StreamsDialect},
+    streams::{Log, Reader, Store, StreamsBackend, StreamsDialect},
 };
 
 /// The error that the address of Redis is invalid.
@@ -139,7 +139,7 @@ connection_options!(Classic);
 impl Broker for Classic {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
         let dialect = ClassicDialect { key: self.key, specific_responses: self.specific_responses };
-        RedisBackend::start(self.connection, Arc::new(dialect), inbox)
+        RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
     }
 }
 
@@ -198,7 +198,7 @@ connection_options!(Sharded);
 impl Broker for Sharded {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
         let dialect = ShardedDialect { prefix: self.prefix, mode: self.mode };
-        RedisBackend::start(self.connection, Arc::new(dialect), inbox)
+        RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
     }
 }
 
@@ -212,6 +212,7 @@ pub struct Streams {
     read_count: usize,
     block: Duration,
     prefix: String,
+    session_prefix: String,
 }
 
 impl Streams {
@@ -228,6 +229,7 @@ impl Streams {
             read_count: 100,
             block: Duration::from_secs(5),
             prefix: "socket.io".to_owned(),
+            session_prefix: "sio:session:".to_owned(),
         })
     }
 
@@ -264,17 +266,37 @@ impl Streams {
     }
 }
 
+impl Streams {
+    /// Sets the prefix of the keys of sessions that are saved for connection state recovery. Defaults to
+    /// `sio:session:`. Called `sessionKeyPrefix` in Node.js.
+    #[must_use]
+    pub fn session_key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.session_prefix = prefix.into();
+        self
+    }
+}
+
 connection_options!(Streams);
 
 impl Broker for Streams {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
-        let Self { connection, stream, max_len, read_count, block, prefix } = self;
+        let Self { connection, stream, max_len, read_count, block, prefix, session_prefix } = self;
         let client = connection.client.clone();
         let dialect = StreamsDialect { stream: stream.clone(), max_len, prefix };
-        let backend = RedisBackend::start(connection, Arc::new(dialect), inbox.clone());
-        let shared = backend.shared.clone();
+        let mut log = None;
+        let redis = RedisBackend::start(connection, Arc::new(dialect), inbox.clone(), |shared| {
+            log = inbox.wants_recovery().then(|| Arc::new(Log::new(shared.clone())));
+            log.clone()
+        });
+        let shared = redis.shared.clone();
         shared.is_reading.send_replace(false);
-        tokio::spawn(Reader { client, shared, inbox, stream, read_count, block }.run());
-        backend
+        let is_recoverable = log.is_some();
+        let reader = Reader { client, shared, inbox, stream: stream.clone(), read_count, block, log };
+        tokio::spawn(reader.run());
+        if !is_recoverable {
+            return redis;
+        }
+        let store = Arc::new(Store { redis: redis.clone(), stream, session_prefix });
+        Arc::new(StreamsBackend { redis, store })
     }
 }

@@ -30,6 +30,9 @@ pub(crate) enum Content {
     /// A request, with the generation of the channels that the responses arrive on.
     Request(Arc<Message>, u64),
     Reply(ServerId, Reply),
+    /// A broadcast that this server delivers when it reads it from the stream, with its number.
+    Logged(Arc<Message>, u64),
+    Command(redis::Cmd),
 }
 
 /// The state that the tasks of one server share.
@@ -47,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) is_reading: watch::Sender<bool>,
     /// `true` after the server has left the cluster.
     pub(crate) left: watch::Sender<bool>,
+    /// `true` after the server has left and the queue was sent.
+    pub(crate) is_flushed: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -60,6 +65,7 @@ impl Shared {
             subscribed: watch::Sender::new(None),
             is_reading: watch::Sender::new(true),
             left: watch::Sender::new(false),
+            is_flushed: watch::Sender::new(false),
         }
     }
 
@@ -152,13 +158,16 @@ impl Queue {
 impl Content {
     fn payload_len(&self) -> usize {
         match self {
-            Self::Message(message) | Self::Request(message, _) => match &message.operation {
-                Operation::Broadcast { packet, .. }
-                | Operation::BroadcastWithAck { packet, .. }
-                | Operation::ServerEvent { packet, .. } => packet.payload_len(),
-                _ => 0,
-            },
+            Self::Message(message) | Self::Request(message, _) | Self::Logged(message, _) => {
+                match &message.operation {
+                    Operation::Broadcast { packet, .. }
+                    | Operation::BroadcastWithAck { packet, .. }
+                    | Operation::ServerEvent { packet, .. } => packet.payload_len(),
+                    _ => 0,
+                }
+            }
             Self::Reply(_, reply) => reply.payload_len(),
+            Self::Command(command) => command.get_packed_command().len(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, str::FromStr, time::Duration};
 
-use socketio::{EngineConfig, Server, ServerConfig};
+use socketio::{ConnectionStateRecovery, EngineConfig, Server, ServerConfig};
 use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
 pub(crate) struct Environment {
@@ -15,6 +15,7 @@ pub(crate) struct Environment {
     mode: SubscriptionMode,
     specific_responses: bool,
     requests_timeout: Duration,
+    recovery: Option<Duration>,
 }
 
 impl Environment {
@@ -36,6 +37,7 @@ impl Environment {
             mode,
             specific_responses: text("SPECIFIC_RESPONSES", "") == "1",
             requests_timeout: Duration::from_millis(number("REQUESTS_TIMEOUT_MS")?.unwrap_or(5000)),
+            recovery: number("RECOVERY_MS")?.map(Duration::from_millis),
         })
     }
 
@@ -44,7 +46,12 @@ impl Environment {
             .ping_interval(Duration::from_secs(20))
             .ping_timeout(Duration::from_secs(15))
             .max_http_buffer_size(10_000_000_usize);
-        let config = ServerConfig::default().engine(engine).requests_timeout(self.requests_timeout);
+        let mut config = ServerConfig::default().engine(engine).requests_timeout(self.requests_timeout);
+        if let Some(duration) = self.recovery {
+            config = config.connection_state_recovery(
+                ConnectionStateRecovery::default().max_disconnection_duration(duration),
+            );
+        }
         Ok(match &*self.adapter {
             "none" => Server::with_config(config),
             "redis" => Server::with_cluster(config, self.classic()?),
@@ -74,7 +81,9 @@ impl Environment {
     fn streams(&self) -> Result<Streams, Box<dyn Error>> {
         let adapter = Streams::new(&self.redis_url)?;
         Ok(match &self.key {
-            Some(key) => adapter.stream_name(key).channel_prefix(key),
+            Some(key) => {
+                adapter.stream_name(key).channel_prefix(key).session_key_prefix(format!("{key}:session:"))
+            }
             None => adapter,
         })
     }

@@ -70,6 +70,10 @@ struct RemoteHandshake {
 }
 
 /// Decodes a description. Missing entries have defaults.
+///
+/// # Errors
+///
+/// Returns an error if the id is missing, or if `json` is not a JSON object.
 pub fn from_json(json: &str) -> Result<Summary, Malformed> {
     let Record { id, handshake, rooms, data } = serde_json::from_str(json)?;
     let rooms =
