@@ -131,6 +131,6 @@ async fn join_cast(socket: Socket<State>, args: Args) -> Result<(), EventError> 
     Ok(socket.namespace().to(&room).emit(args.get::<String>(2)?, &args.skip(3))?)
 }
 
-async fn servers(socket: Socket<State>, _: ()) -> Result<Ack<usize>, EventError> {
+async fn servers(socket: Socket<State>, (): ()) -> Result<Ack<usize>, EventError> {
     Ok(Ack(socket.namespace().server_count().await?))
 }
