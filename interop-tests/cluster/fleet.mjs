@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
-import { client, connected, program, recorded, until, within } from "../official/helpers.mjs";
+import { alongside, client, connected, program, recorded, until, within } from "../official/helpers.mjs";
 import { exit, freePort, guarded } from "./redis.mjs";
 
 const NODE = fileURLToPath(new URL("node-peer.mjs", import.meta.url));
@@ -65,9 +65,12 @@ let namespaces = 0;
 /** Returns the name of a namespace that no other test uses. */
 export const freshNamespace = () => `/dyn-${namespaces++}`;
 
-/** Returns a connected client of a server. */
-export const join = (t, node, namespace = "/", options = {}) =>
-  connected(client(t, node.url + namespace, { transports: ["websocket"], ...options }));
+/** Returns a connected client of a server. The namespace may have any name, which a URL cannot. */
+export function join(t, node, namespace = "/", options = {}) {
+  const { auth, ...rest } = options;
+  const root = client(t, node.url, { transports: ["websocket"], autoConnect: false, ...rest });
+  return connected(alongside(root, namespace, auth).connect());
+}
 
 /** Waits until each socket hears broadcasts of each other one. */
 export async function acquainted(...sockets) {

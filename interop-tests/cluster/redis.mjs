@@ -1,6 +1,7 @@
 // Redis servers for tests, without persistence, on free ports.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
+import { after } from "node:test";
 import { createClient } from "redis";
 import { within } from "../official/helpers.mjs";
 
@@ -62,9 +63,11 @@ class Redis {
 
   /** Ends the server without a word to its clients. */
   async kill() {
+    if (!this.#child) return;
     this.#client.destroy();
     this.#child.kill("SIGKILL");
     await exit(this.#child);
+    this.#child = undefined;
   }
 
   /** Executes a command. */
@@ -86,10 +89,14 @@ class Redis {
   }
 }
 
-/** Starts a Redis server on a free port. */
-export const startRedis = async () => new Redis(await freePort()).start();
+/** Returns a Redis server on a free port, which is not started yet. It ends with the test file. */
+export async function plannedRedis() {
+  const redis = new Redis(await freePort());
+  after(() => redis.kill());
+  return redis;
+}
 
-/** Returns the address of a Redis server that is started later. */
-export const plannedRedis = async () => new Redis(await freePort());
+/** Starts a Redis server on a free port. */
+export const startRedis = async () => (await plannedRedis()).start();
 
 
