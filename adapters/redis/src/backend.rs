@@ -132,7 +132,7 @@ impl Backend for RedisBackend {
     }
 
     fn namespace_removed(&self, namespace: &str) {
-        self.wanted.remove(self.dialect.channels(self.inbox.server_id(), namespace));
+        self.wanted.remove(namespace, self.dialect.channels(self.inbox.server_id(), namespace));
     }
 
     fn tracks_rooms(&self) -> bool {

@@ -163,7 +163,7 @@ impl Dialect for ClassicDialect {
     ) -> Result<Option<Inbound>, Malformed> {
         let channel = std::str::from_utf8(channel).map_err(|_| Malformed)?;
         if let Some(room) = room_of(channel, &self.key, namespace) {
-            let is_wanted = room.is_empty() || inbox.has_room(namespace, room);
+            let is_wanted = room.is_empty() || inbox.may_have_room(namespace, room);
             return if is_wanted { broadcast(inbox.server_id(), namespace, payload) } else { Ok(None) };
         }
         if channel == self.request_channel(namespace) {

@@ -197,7 +197,7 @@ connection_options!(Sharded);
 
 impl Broker for Sharded {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
-        let dialect = ShardedDialect { prefix: self.prefix, mode: self.mode };
+        let dialect = ShardedDialect::new(self.prefix, self.mode);
         RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
     }
 }

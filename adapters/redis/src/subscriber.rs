@@ -5,7 +5,7 @@
 //! room that is left and joined again is subscribed in the end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,8 +13,9 @@ use std::{
     time::Duration,
 };
 
+use futures::future::try_join_all;
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use socketio::cluster::{Inbox, node::Malformed};
 use tokio::{
     sync::{Notify, mpsc},
@@ -32,6 +33,8 @@ use crate::{
 /// connection is closed, as Redis does with a subscriber that reads too slowly.
 const MAX_MESSAGES: usize = 65_536;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The maximum number of subscriptions that are changed at the same time.
+const BATCH: usize = 128;
 
 /// The wanted channels, with their namespaces.
 #[derive(Debug, Default)]
@@ -43,52 +46,61 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default)]
 struct Channels {
     all: HashMap<Channel, Subscription>,
+    /// The channels that were changed since the connection was last compared with `all`.
+    changed: HashSet<Channel>,
     /// The number of changes.
     generation: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Subscription {
+/// The namespaces that use a channel. Usually there is one, but the channel of the room `b` of the namespace `/a`
+/// may also be that of the namespace `/a#b`.
+type Subscription = Vec<User>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct User {
     namespace: Arc<str>,
+    kind: UserKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UserKind {
     /// The number of namespaces with the same path. A child namespace may be created again before the former
     /// one is dropped.
-    references: usize,
+    Namespaces(usize),
+    Room,
 }
 
 impl Wanted {
     pub(crate) fn add(&self, namespace: &str, channels: Vec<Channel>) {
         let namespace: Arc<str> = namespace.into();
-        self.change(|wanted| {
-            for channel in channels {
-                let new = || Subscription { namespace: namespace.clone(), references: 0 };
-                wanted.entry(channel).or_insert_with(new).references += 1;
-            }
-        });
+        for channel in channels {
+            self.change(&channel, |users| match namespaces(users, &namespace) {
+                Some((_, references)) => *references += 1,
+                None => {
+                    users.push(User { namespace: namespace.clone(), kind: UserKind::Namespaces(1) });
+                }
+            });
+        }
     }
 
-    pub(crate) fn remove(&self, channels: Vec<Channel>) {
-        self.change(|wanted| {
-            for channel in channels {
-                if let Some(subscription) = wanted.get_mut(&channel) {
-                    subscription.references -= 1;
-                    if subscription.references == 0 {
-                        wanted.remove(&channel);
-                    }
-                }
-            }
-        });
+    pub(crate) fn remove(&self, namespace: &str, channels: Vec<Channel>) {
+        for channel in channels {
+            self.change(&channel, |users| match namespaces(users, namespace) {
+                Some((at, 1)) => drop(users.swap_remove(at)),
+                Some((_, references)) => *references -= 1,
+                None => {}
+            });
+        }
     }
 
     /// Adds or removes the channel of a room.
     pub(crate) fn set(&self, namespace: &str, channel: &Channel, is_wanted: impl Fn() -> bool) {
         let mut wants = is_wanted();
         loop {
-            self.change(|wanted| {
+            self.change(channel, |users| {
+                users.retain(|user| user.kind != UserKind::Room || *user.namespace != *namespace);
                 if wants {
-                    let new = || Subscription { namespace: namespace.into(), references: 1 };
-                    wanted.entry(channel.clone()).or_insert_with(new);
-                } else {
-                    wanted.remove(channel);
+                    users.push(User { namespace: namespace.into(), kind: UserKind::Room });
                 }
             });
             // `is_wanted` must not be called under the lock, so another thread may have set an older value.
@@ -100,29 +112,50 @@ impl Wanted {
         }
     }
 
-    /// Returns the channels to subscribe to, and without subscription, those to unsubscribe from.
-    fn changes(&self, subscribed: &HashMap<Channel, Subscription>) -> Vec<(Channel, Option<Subscription>)> {
-        let wanted = &self.channels.lock().all;
-        let surplus = subscribed.keys().filter(|channel| !wanted.contains_key(channel));
-        let missing = wanted.iter().filter(|(channel, _)| !subscribed.contains_key(channel));
-        surplus
-            .map(|channel| (channel.clone(), None))
-            .chain(missing.map(|(channel, wanted)| (channel.clone(), Some(wanted.clone()))))
-            .collect()
+    /// Returns the channels that were changed since the last call, with their users. For a new connection,
+    /// returns all channels.
+    fn changes(&self, is_new: bool) -> (u64, Vec<(Channel, Subscription)>) {
+        let Channels { all, changed, generation } = &mut *self.channels.lock();
+        let changed = std::mem::take(changed);
+        let changes = if is_new {
+            all.iter().map(|(channel, users)| (channel.clone(), users.clone())).collect()
+        } else {
+            let users = |channel: Channel| (all.get(&channel).cloned().unwrap_or_default(), channel);
+            changed.into_iter().map(users).map(|(users, channel)| (channel, users)).collect()
+        };
+        (*generation, changes)
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<Channel, Subscription>)) {
+    fn change(&self, channel: &Channel, change: impl FnOnce(&mut Subscription)) {
         let mut channels = self.channels.lock();
-        change(&mut channels.all);
+        let users = channels.all.entry(channel.clone()).or_default();
+        change(users);
+        if users.is_empty() {
+            channels.all.remove(channel);
+        }
+        channels.changed.insert(channel.clone());
         channels.generation += 1;
         drop(channels);
         self.changed.notify_one();
+    }
+
+    /// Returns the channel with the next changes.
+    fn compare_again(&self, channel: Channel) {
+        self.channels.lock().changed.insert(channel);
     }
 
     /// Returns the number of changes of the set.
     pub(crate) fn generation(&self) -> u64 {
         self.channels.lock().generation
     }
+}
+
+/// Returns the index of the user that stands for namespaces of this path, and their number.
+fn namespaces<'a>(users: &'a mut [User], path: &str) -> Option<(usize, &'a mut usize)> {
+    users.iter_mut().enumerate().find_map(|(at, user)| match &mut user.kind {
+        UserKind::Namespaces(references) if *user.namespace == *path => Some((at, references)),
+        _ => None,
+    })
 }
 
 /// Input of the connection.
@@ -154,8 +187,8 @@ struct Link {
     queued_bytes: Arc<AtomicUsize>,
     lost: Arc<Notify>,
     subscribed: HashMap<Channel, Subscription>,
-    /// The generation of the wanted channels that `subscribed` was last compared with.
-    generation: Option<u64>,
+    /// `true` until all wanted channels were compared with `subscribed`.
+    is_new: bool,
     /// The number that the watchdog has published last and that was not received yet.
     watchdog: Option<u64>,
     sent: u64,
@@ -216,7 +249,7 @@ impl Subscriber {
             queued_bytes,
             lost,
             subscribed,
-            generation: None,
+            is_new: true,
             watchdog: None,
             sent: 0,
             ticks,
@@ -261,31 +294,42 @@ impl Subscriber {
     /// channels.
     async fn reconcile(&self, link: &mut Link) -> Result<u64, Lost> {
         loop {
-            let generation = self.wanted.generation();
-            if link.generation == Some(generation) {
-                return Ok(generation);
-            }
-            let changes = self.wanted.changes(&link.subscribed);
+            let (generation, changes) = self.wanted.changes(link.is_new);
+            link.is_new = false;
             if changes.is_empty() {
-                link.generation = Some(generation);
                 return Ok(generation);
             }
-            for (channel, subscription) in changes {
-                let command = match &subscription {
-                    Some(_) => channel.subscribe(),
-                    None => channel.unsubscribe(),
-                };
+            let mut commands = Vec::new();
+            for (channel, users) in changes {
+                match (link.subscribed.contains_key(&channel), users.is_empty()) {
+                    (false, false) => commands.push(channel.subscribe()),
+                    (true, true) => commands.push(channel.unsubscribe()),
+                    _ => {}
+                }
                 // Messages may arrive before the confirmation.
-                match subscription {
-                    Some(subscription) => drop(link.subscribed.insert(channel, subscription)),
-                    None => drop(link.subscribed.remove(&channel)),
+                if users.is_empty() {
+                    link.subscribed.remove(&channel);
+                } else {
+                    link.subscribed.insert(channel, users);
                 }
-                if let Err(error) = link.connection.send_packed_command(&command).await {
-                    tracing::debug!(%error, "cannot change a subscription");
-                    return Err(Lost("a subscription was refused"));
-                }
+            }
+            for commands in commands.chunks(BATCH) {
+                self.execute(link, commands).await?;
             }
         }
+    }
+
+    /// Executes the commands in one round trip. Redis executes them in this order.
+    async fn execute(&self, link: &mut Link, commands: &[Cmd]) -> Result<(), Lost> {
+        let execute = commands.iter().map(|command| {
+            let mut connection = link.connection.clone();
+            async move { connection.send_packed_command(command).await }
+        });
+        if let Err(error) = try_join_all(execute).await {
+            tracing::debug!(%error, "cannot change a subscription");
+            return Err(Lost("a subscription was refused"));
+        }
+        Ok(())
     }
 
     async fn handle(&self, link: &mut Link, received: Received, watchdog: &Channel) {
@@ -299,16 +343,23 @@ impl Subscriber {
                 }
             }
             Received::Message { channel, name, payload } => {
-                let Some(subscription) = link.subscribed.get(&channel) else { return };
-                match self.dialect.decode(&self.inbox, &subscription.namespace, &name, &payload) {
-                    Ok(Some(inbound)) => drop(self.inbox.send(inbound).await),
-                    Ok(None) => {}
-                    Err(Malformed) => self.shared.count_malformed(&subscription.namespace),
+                let users = link.subscribed.get(&channel).map_or(&[][..], Vec::as_slice);
+                for (at, User { namespace, .. }) in users.iter().enumerate() {
+                    if users.iter().take(at).any(|user| user.namespace == *namespace) {
+                        continue;
+                    }
+                    match self.dialect.decode(&self.inbox, namespace, &name, &payload) {
+                        Ok(Some(inbound)) => drop(self.inbox.send(inbound).await),
+                        Ok(None) => {}
+                        Err(Malformed) => self.shared.count_malformed(namespace),
+                    }
                 }
             }
             Received::Unsubscribed(channel) => {
-                link.subscribed.remove(&channel);
-                link.generation = None;
+                // After a subscription that this server has ended, the channel is usually absent.
+                if link.subscribed.remove(&channel).is_some() {
+                    self.wanted.compare_again(channel);
+                }
             }
         }
     }

@@ -3,10 +3,13 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, RedisResult, Value,
+    aio::{MultiplexedConnection, SendError},
+};
 use socketio::cluster::{Inbound, Inbox, Message, RequestId};
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, timeout},
 };
 
@@ -60,21 +63,29 @@ impl Writer {
         let mut backlog = VecDeque::new();
         let mut backoff = Backoff::default();
         loop {
-            let Some(connection) = self.connect().await else {
+            let lost = Arc::new(Notify::new());
+            let Some(connection) = self.connect(lost.clone()).await else {
                 self.wait(&mut backlog, backoff.next()).await;
                 continue;
             };
             backoff = Backoff::default();
             *self.connection.lock() = Some(connection.clone());
-            if self.send_until_error(connection, &mut backlog).await.is_ok() {
+            if self.send_until_error(connection, &lost, &mut backlog).await.is_ok() {
                 return;
             }
             self.connection.lock().take();
         }
     }
 
-    async fn connect(&self) -> Option<MultiplexedConnection> {
+    async fn connect(&self, lost: Arc<Notify>) -> Option<MultiplexedConnection> {
+        let push = move |PushInfo { kind, .. }| {
+            if kind == PushKind::Disconnection {
+                lost.notify_one();
+            }
+            Ok::<_, SendError>(())
+        };
         let config = AsyncConnectionConfig::new()
+            .set_push_sender(push)
             .set_connection_timeout(Some(RESPONSE_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
@@ -126,13 +137,21 @@ impl Writer {
     async fn send_until_error(
         &mut self,
         mut connection: MultiplexedConnection,
+        lost: &Notify,
         backlog: &mut VecDeque<Queued>,
     ) -> Result<(), ()> {
         let mut batch = Vec::new();
         loop {
             batch.extend(backlog.drain(..BATCH.min(backlog.len())));
-            if batch.is_empty() && !self.receive(&mut batch).await {
-                return Ok(());
+            if batch.is_empty() {
+                // A lost connection is noticed before a message is lost with it.
+                tokio::select! {
+                    biased;
+                    () = lost.notified() => return Err(()),
+                    is_open = self.receive(&mut batch) => if !is_open {
+                        return Ok(());
+                    },
+                }
             }
             let messages = batch.len();
             let (pipeline, requests, logged) = self.encode(&mut batch).await;

@@ -66,7 +66,12 @@ impl Worker {
                 // left.
                 biased;
                 inbound = inbox.inbound.recv() => match inbound {
-                    Some(Inbound::Message(message)) => self.message(&message),
+                    Some(Inbound::Message(message)) => {
+                        self.message(&message);
+                        if matches!(message.operation, Operation::Join { .. }) {
+                            inbox.joined();
+                        }
+                    }
                     Some(Inbound::Logged(message, offset)) => self.logged(&message, offset),
                     Some(Inbound::Reply(reply)) => self.cluster.answered(reply),
                     Some(Inbound::ReceiverCount(request, count)) => {

@@ -64,21 +64,21 @@ fn description(socket: &RemoteSocket) -> serde_json::Value {
 }
 
 /// The sorted names of all rooms of the cluster, or `null` if the adapter of Node.js cannot list them.
-pub(crate) async fn all_rooms(socket: Socket<State>) -> Ack<serde_json::Value> {
+pub(crate) async fn all_rooms(socket: Socket<State>) -> Ack<(serde_json::Value,)> {
     if !socket.data().app.lists_rooms {
-        return Ack(serde_json::Value::Null);
+        return Ack((serde_json::Value::Null,));
     }
     let (_, sockets) = found(socket.namespace().fetch_sockets().await);
     let rooms: BTreeSet<&str> = sockets.iter().flat_map(RemoteSocket::rooms).map(|room| &**room).collect();
-    Ack(json!(rooms))
+    Ack((json!(rooms),))
 }
 
 /// `id, op, arguments...`: does something with a socket on any server.
-pub(crate) async fn remote(socket: Socket<State>, args: Args) -> Result<Ack<serde_json::Value>, EventError> {
+pub(crate) async fn remote(socket: Socket<State>, args: Args) -> Result<Ack<(Value,)>, EventError> {
     let (id, operation): (String, String) = (args.get(0)?, args.get(1)?);
     let (_, sockets) = found(socket.namespace().to(&id).fetch_sockets().await);
     let Some(remote) = sockets.into_iter().find(|socket| socket.id() == id) else {
-        return Ok(Ack(serde_json::Value::Null));
+        return Ok(Ack((Value::Null,)));
     };
     match &*operation {
         "emit" => remote.emit(args.get::<String>(2)?, &args.skip(3))?,
@@ -94,9 +94,12 @@ pub(crate) async fn remote(socket: Socket<State>, args: Args) -> Result<Ack<serd
                 Some(answer) if !answer.is_empty() => answer.get(0)?,
                 _ => Value::Null,
             };
-            return Ok(Ack(json!({ "timedOut": answer.is_none(), "response": response })));
+            let timed_out = Value::Bool(answer.is_none());
+            let entries = [("timedOut", timed_out), ("response", response)];
+            let entries = entries.map(|(name, value)| (name.to_owned(), value)).to_vec();
+            return Ok(Ack((Value::Object(entries),)));
         }
         other => return Err(EventError::public(format!("unknown operation `{other}`"))),
     }
-    Ok(Ack(true.into()))
+    Ok(Ack((Value::Bool(true),)))
 }

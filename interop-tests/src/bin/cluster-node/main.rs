@@ -13,7 +13,9 @@ mod target;
 
 use std::{error::Error, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Json, Router, routing::get};
+use serde_json::json;
+use socketio::Server;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -33,7 +35,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = state::server(&environment)?;
     let mut terminated = signal(SignalKind::terminate())?;
 
-    let rest = Router::new().route("/health", get(async || "ok"));
+    let observed = server.clone();
+    let rest = Router::new()
+        .route("/health", get(async || "ok"))
+        .route("/status", get(async move || Json(status(&observed))));
     let serving = tokio::spawn(server.clone().serve_with(listener, rest));
     let _ = timeout(READY_TIMEOUT, server.cluster_connected()).await;
     println!("ready");
@@ -42,4 +47,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     server.close().await;
     serving.await??;
     Ok(())
+}
+
+fn status(server: &Server) -> serde_json::Value {
+    let status = server.cluster_status().unwrap_or_default();
+    json!({
+        "connected": status.is_connected,
+        "disconnections": status.disconnections,
+        "queuedBytes": status.queued_bytes,
+        "dropped": status.dropped,
+        "malformed": status.malformed,
+    })
 }

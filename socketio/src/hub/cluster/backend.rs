@@ -1,12 +1,22 @@
 //! The interface between a server and the broker that connects it to the other servers.
 
-use std::{fmt, future::ready, num::ParseIntError, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::ready,
+    num::ParseIntError,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use engineio::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use crate::hub::{
-    cluster::message::{ClusterFull, Message, Reply, RequestId, ServerId},
+    cluster::message::{ClusterFull, Message, Operation, Reply, RequestId, ServerId},
     rooms::Room,
 };
 
@@ -219,6 +229,25 @@ pub struct Inbox {
     servers: watch::Sender<()>,
     has_room: Arc<HasRoom>,
     wants_recovery: bool,
+    joins: Joins,
+}
+
+/// The number of queued messages that add sockets to rooms.
+#[derive(Debug, Clone, Default)]
+struct Joins(Arc<AtomicUsize>);
+
+impl Joins {
+    fn sent(&self, inbound: &Inbound) {
+        if inbound.is_join() {
+            self.0.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+impl Inbound {
+    fn is_join(&self) -> bool {
+        matches!(self, Self::Message(message) if matches!(message.operation, Operation::Join { .. }))
+    }
 }
 
 /// Returns `true` if a room of a namespace has sockets on this server.
@@ -228,6 +257,14 @@ type HasRoom = dyn Fn(&str, &str) -> bool + Send + Sync;
 pub(crate) struct InboxReceiver {
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) servers: watch::Receiver<()>,
+    joins: Joins,
+}
+
+impl InboxReceiver {
+    /// Called after a message that adds sockets to rooms was handled.
+    pub(crate) fn joined(&self) {
+        self.joins.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Inbox {
@@ -238,9 +275,10 @@ impl Inbox {
     ) -> (Self, InboxReceiver) {
         let (sender, inbound) = mpsc::channel(capacity);
         let servers = watch::Sender::default();
-        let receiver = InboxReceiver { inbound, servers: servers.subscribe() };
+        let joins = Joins::default();
+        let receiver = InboxReceiver { inbound, servers: servers.subscribe(), joins: joins.clone() };
         let (id, has_room) = (ServerId::random(), Arc::new(has_room));
-        (Self { id, inbound: sender, servers, has_room, wants_recovery }, receiver)
+        (Self { id, inbound: sender, servers, has_room, wants_recovery, joins }, receiver)
     }
 
     /// Returns the id of this server.
@@ -259,6 +297,7 @@ impl Inbox {
     ///
     /// If the future is dropped, the input may be lost.
     pub async fn send(&self, inbound: Inbound) -> bool {
+        self.joins.sent(&inbound);
         self.inbound.send(inbound).await.is_ok()
     }
 
@@ -268,8 +307,14 @@ impl Inbox {
     ///
     /// Returns an error if the queue is full. If the server is gone, the input is dropped.
     pub fn try_send(&self, inbound: Inbound) -> Result<(), ClusterFull> {
+        self.joins.sent(&inbound);
         match self.inbound.try_send(inbound) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err(ClusterFull),
+            Err(mpsc::error::TrySendError::Full(inbound)) => {
+                if inbound.is_join() {
+                    self.joins.0.fetch_sub(1, Ordering::Release);
+                }
+                Err(ClusterFull)
+            }
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }
@@ -280,10 +325,15 @@ impl Inbox {
         self.servers.send_replace(());
     }
 
-    /// Returns `true` if a room of a namespace has sockets on this server. If not, a message for the room
-    /// need not be decoded.
+    /// Returns `true` if a room of a namespace has sockets on this server.
     pub fn has_room(&self, namespace: &str, room: &str) -> bool {
         (self.has_room)(namespace, room)
+    }
+
+    /// Returns `true` if a room of a namespace has sockets on this server, or if messages that add sockets to
+    /// rooms are queued. If not, a broadcast to the room need not be decoded.
+    pub fn may_have_room(&self, namespace: &str, room: &str) -> bool {
+        self.joins.0.load(Ordering::Acquire) > 0 || self.has_room(namespace, room)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -1,0 +1,4 @@
+// The features of a cluster with the sharded adapter, subscription mode "dynamic".
+import { features } from "./features.mjs";
+
+await features("redis-sharded", { SUBSCRIPTION_MODE: "dynamic" });
