@@ -148,10 +148,10 @@ pub mod cluster {
 
 pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::{
-    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
-    Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
-    RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid, SlowConsumerPolicy,
-    TransportKind,
+    BoxFuture, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks,
+    HttpCompression, Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody,
+    RequestError, RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid,
+    SlowConsumerPolicy, TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
