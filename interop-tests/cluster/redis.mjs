@@ -80,6 +80,15 @@ class Redis {
     return this.command(adapter === "redis" ? "PUBLISH" : "SPUBLISH", channel, payload);
   }
 
+  /** Calls `executed` with each command of all connections. Returns the function that ends this. */
+  async monitor(executed) {
+    const client = this.#client.duplicate();
+    client.on("error", () => {});
+    await client.connect();
+    await client.monitor(executed);
+    return () => client.destroy();
+  }
+
   /** Returns the ids of the connections of all others. */
   async connections() {
     const own = await this.command("CLIENT", "ID");
