@@ -21,7 +21,7 @@ impl OpenPacket<'_> {
     pub(crate) fn encode(&self) -> String {
         let upgrades = if self.may_upgrade { r#""websocket""# } else { "" };
         let (mut interval, mut timeout, mut max) = (Buffer::new(), Buffer::new(), Buffer::new());
-        // None of the values needs escaping. `format!` would cost five times as much.
+        // None of the values needs escaping. `format!` would cost three times as much.
         [
             r#"{"sid":""#,
             self.sid.as_str(),

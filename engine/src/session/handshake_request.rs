@@ -161,6 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn its_target_begins_with_a_slash() {
+        let url = |uri: &str| {
+            let (parts, ()) = http::Request::options(uri).body(()).unwrap().into_parts();
+            HandshakeRequest::new(&parts).url().to_owned()
+        };
+        for (uri, expected) in [
+            ("/a?b=c", "/a?b=c"),
+            ("http://example.com?b=c", "/?b=c"),
+            ("http://example.com", "/"),
+            ("example.com:80", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(url(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
     fn it_knows_its_time() {
         let before = SystemTime::now();
         let time = HandshakeRequest::new(&http::Request::new(()).into_parts().0).time();
