@@ -66,14 +66,18 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript --no-deps --quiet
 
-# Also builds the servers that the clients below use.
 step "Rust tests"
 cargo test --workspace --quiet
 # Features of one package are on for the whole workspace, so the engine is tested without them separately.
 cargo test --package engineio --lib --quiet
-cargo build --package chat --package table-game --quiet
+
+# The other servers that the clients below use are built with the tests of their packages. A test is selected here so that
+# dependencies have the same features as above and are not built again.
+cargo build --workspace --bin chat --test soak --quiet
 
 finish packages "$packages"
+beside soak
+soak=$!
 beside instructions
 instructions=$!
 
@@ -83,6 +87,9 @@ export PROFILE=debug
 
 step "an independent client, python-socketio"
 (cd interop-tests/python && .venv/bin/python -m unittest)
+
+step "a server under load"
+finish soak "$soak"
 
 step "the instructions of messages and of hostile input"
 finish instructions "$instructions"

@@ -86,7 +86,8 @@ impl RequestFilter {
             Err(Rejection::Preflight(preflight(cors, request)))
         } else {
             match Intent::from_request(request, &shared.config, &shared.registry) {
-                Ok(intent) if intent.opens_session() && cors.forbids_subresource(request) => {
+                // A subresource cannot be a WebSocket.
+                Ok(Intent::Open(_)) if cors.forbids_subresource(request) => {
                     warn_subresource(request, &shared.warnings);
                     Err(not_allowed())
                 }
