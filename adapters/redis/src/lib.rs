@@ -32,6 +32,8 @@ mod dialect;
 mod queue;
 mod sharded;
 mod subscriber;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::{sync::Arc, time::Duration};

@@ -178,3 +178,6 @@ pub(crate) fn inbound(inbox: &Inbox, namespace: &str, decoded: Decoded) -> Optio
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
