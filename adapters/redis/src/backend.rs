@@ -90,7 +90,7 @@ impl Backend for RedisBackend {
     fn server_count(&self, namespace: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
         let (command, connection) = (self.dialect.count(&namespace), self.commands.lock().clone());
         Box::pin(async move {
-            let mut connection = connection.ok_or(Unavailable)?;
+            let mut connection = connection.ok_or(Unavailable)?.connection;
             let count = command.query_async(&mut connection).await.map_err(|_| Unavailable)?;
             // Count this server even if its subscription is not established.
             Ok(subscriber_count(&count).ok_or(Unavailable)?.max(1))

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketio::cluster::{
-    AckArgs, AckOutcome, Inbound, Inbox, Message, Operation, Reply, ReplyBody, RequestId, ServerId, Target,
+    AckArgs, AckOutcome, Inbound, Inbox, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
+    SocketSummary, Target,
     node::{
         Malformed, Object, Options, event, msgpack_from_json, msgpack_to_json, options_json,
         summary_from_json, summary_to_json,
@@ -237,12 +238,12 @@ fn response(reply: &Reply) -> Vec<Vec<u8>> {
         }
         ReplyBody::Sockets(sockets) => {
             let answer = if requested == kind::ALL_ROOMS.to_string() {
-                let mut rooms: Vec<_> = sockets.iter().flat_map(|socket| socket.rooms()).collect();
+                let mut rooms: Vec<_> = sockets.iter().flat_map(SocketSummary::rooms).collect();
                 rooms.sort_unstable();
                 rooms.dedup();
                 format!(r#""rooms":{}"#, json(&rooms))
             } else if requested == kind::SOCKETS.to_string() {
-                let ids: Vec<_> = sockets.iter().map(|socket| socket.id()).collect();
+                let ids: Vec<_> = sockets.iter().map(SocketSummary::id).collect();
                 format!(r#""sockets":{}"#, json(&ids))
             } else {
                 let sockets: Vec<String> = sockets.iter().map(summary_to_json).collect();
@@ -307,8 +308,8 @@ fn text_and_attachments(payload: &[u8]) -> Result<(Cow<'_, str>, Vec<Bytes>), Ma
 struct Request<'a> {
     #[serde(borrow)]
     uid: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    request_id: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "requestId")]
+    id: Option<Cow<'a, str>>,
     r#type: u8,
     opts: Option<Options>,
     /// The list of rooms of types 2 and 3.
@@ -326,8 +327,8 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// Returns the id that the response is encoded for: the type, and the id that the sender has chosen.
-    fn id(&self) -> Result<RequestId, Malformed> {
-        let id = self.request_id.as_deref().ok_or(Malformed)?;
+    fn request_id(&self) -> Result<RequestId, Malformed> {
+        let id = self.id.as_deref().ok_or(Malformed)?;
         Ok(format!("{}:{id}", self.r#type).into())
     }
 
@@ -362,24 +363,24 @@ fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inb
     let operation = match request.r#type {
         kind::SOCKETS => {
             let rooms = request.rooms().unwrap_or_default();
-            Operation::Fetch { request: request.id()?, target: Target::new(rooms, Vec::new()) }
+            Operation::Fetch { request: request.request_id()?, target: Target::new(rooms, Vec::new()) }
         }
-        kind::ALL_ROOMS => Operation::Fetch { request: request.id()?, target: Target::default() },
+        kind::ALL_ROOMS => Operation::Fetch { request: request.request_id()?, target: Target::default() },
         kind::REMOTE_JOIN => Operation::Join { target: request.target()?, rooms: request.rooms()? },
         kind::REMOTE_LEAVE => Operation::Leave { target: request.target()?, rooms: request.rooms()? },
         kind::REMOTE_DISCONNECT => Operation::Disconnect { target: request.target()?, close: request.close },
-        kind::REMOTE_FETCH => Operation::Fetch { request: request.id()?, target: request.target()? },
+        kind::REMOTE_FETCH => Operation::Fetch { request: request.request_id()?, target: request.target()? },
         kind::SERVER_SIDE_EMIT => {
             let data = request.data.ok_or(Malformed)?;
             let packet = event(namespace, 2, data.get(), &attachments)?;
-            let id = request.request_id.is_some().then(|| request.id()).transpose()?;
+            let id = request.id.is_some().then(|| request.request_id()).transpose()?;
             Operation::ServerEvent { request: id, packet }
         }
         kind::BROADCAST => {
             let Object(packet): Object<Packet<'_>> =
                 serde_json::from_str(request.packet.ok_or(Malformed)?.get())?;
             let packet = event(namespace, packet.r#type, packet.data.get(), &attachments)?;
-            request.opts.take().ok_or(Malformed)?.into_broadcast(packet, Some(request.id()?))
+            request.opts.take().ok_or(Malformed)?.into_broadcast(packet, Some(request.request_id()?))
         }
         _ => return Err(Malformed),
     };

@@ -174,7 +174,9 @@ impl Adapter {
             None => run(None),
         };
         if let Some(cluster) = &self.cluster {
-            changed.iter().for_each(|room| cluster.backend().room_changed(&self.path, room));
+            for room in &changed {
+                cluster.backend().room_changed(&self.path, room);
+            }
         }
         if let Some(hook) = &self.hooks.room {
             self.call_room_hook(hook);

@@ -300,6 +300,10 @@ fn ack_args(first: Option<&RawValue>, attachments: Vec<Bytes>) -> AckArgs {
 
 /// Returns the event of a packet. Clients disconnect if they receive another type of packet, a placeholder
 /// without attachment, or an attachment without placeholder.
+///
+/// # Errors
+///
+/// Returns an error if clients would disconnect, or if the event has no name or a reserved name.
 pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Result<EventPacket, Malformed> {
     const EVENT: u8 = 2;
     // In a message with attachments, no other object can look like this.

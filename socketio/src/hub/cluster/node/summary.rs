@@ -70,6 +70,10 @@ struct RemoteHandshake {
 }
 
 /// Decodes a description. Missing entries have defaults.
+///
+/// # Errors
+///
+/// Returns an error if the description is not an object with an id.
 pub fn from_json(json: &str) -> Result<Summary, Malformed> {
     let Object(Record { id, handshake, rooms, data }) = serde_json::from_str(json)?;
     let rooms =

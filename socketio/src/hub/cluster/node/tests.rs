@@ -138,7 +138,9 @@ fn malformed_messages() {
     for kind in 3..=12 {
         rejects(format!(r#"{{"uid":"u","nsp":"/","type":{kind}}}"#).as_bytes());
         for data in ["null", "1", r#""text""#, "[]", "{}", r#"{"opts":null}"#, r#"{"requestId":1}"#] {
-            both(kind, data).iter().for_each(|bytes| rejects(bytes));
+            for bytes in both(kind, data) {
+                rejects(&bytes);
+            }
         }
     }
     for (kind, data) in [
@@ -174,7 +176,9 @@ fn malformed_messages() {
         (11, r#"{"requestId":"q","clientCount":1.5}"#),
         (11, r#"{"requestId":"q","clientCount":1048577}"#),
     ] {
-        both(kind, data).iter().for_each(|bytes| rejects(bytes));
+        for bytes in both(kind, data) {
+            rejects(&bytes);
+        }
     }
     for message in [
         "",
