@@ -39,6 +39,10 @@ impl Value {
 }
 
 /// Returns all arguments.
+///
+/// # Errors
+///
+/// Returns an error if an argument is not a value, such as a number that is out of range.
 pub fn values(args: &Args) -> Result<Vec<Value>, DecodeError> {
     (0..args.len()).map(|i| args.get(i)).collect()
 }

@@ -128,7 +128,8 @@ pub mod cluster {
         acks::AckArgs,
         cluster::{
             Backend, BroadcastFlags, Broker, ClusterFull, ClusterStatus, EventPacket, Inbound, Inbox,
-            Message, Operation, Receivers, Reply, ReplyBody, RequestId, ServerId, Unavailable,
+            LogEntries, LogOffset, Message, Operation, Receivers, RecoveryStore, Reply, ReplyBody, RequestId,
+            SavedSession, ServerId, Unavailable,
         },
         rooms::Target,
         summary::Summary as SocketSummary,
@@ -148,10 +149,10 @@ pub mod cluster {
 
 pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::{
-    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
-    Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
-    RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid, SlowConsumerPolicy,
-    TransportKind,
+    BoxFuture, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks,
+    HttpCompression, Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody,
+    RequestError, RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid,
+    SlowConsumerPolicy, TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};

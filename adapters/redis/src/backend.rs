@@ -1,9 +1,15 @@
 //! Connects the queue, the writer and the subscriber of one server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use engineio::BoxFuture;
-use redis::Client;
+use redis::{Client, aio::MultiplexedConnection};
 use socketio::cluster::{
     Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
 };
@@ -11,6 +17,7 @@ use socketio::cluster::{
 use crate::{
     dialect::Dialect,
     queue::{Content, Queue, Shared},
+    streams::Log,
     subscriber::{Subscriber, Wanted},
     writer::{CommandConnection, Writer, subscriber_count},
 };
@@ -27,15 +34,22 @@ pub(crate) struct ConnectionOptions {
 pub(crate) struct RedisBackend {
     inbox: Inbox,
     dialect: Arc<dyn Dialect>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     queue: Queue,
+    /// The number of broadcasts that were published to be delivered when they are read.
+    logged: AtomicU64,
     wanted: Arc<Wanted>,
     commands: CommandConnection,
 }
 
 impl RedisBackend {
     /// Starts the tasks of a server.
-    pub(crate) fn start(options: ConnectionOptions, dialect: Arc<dyn Dialect>, inbox: Inbox) -> Arc<Self> {
+    pub(crate) fn start(
+        options: ConnectionOptions,
+        dialect: Arc<dyn Dialect>,
+        inbox: Inbox,
+        log: impl FnOnce(&Arc<Shared>) -> Option<Arc<Log>>,
+    ) -> Arc<Self> {
         let ConnectionOptions { client, max_queued_bytes, max_queued_age, watchdog_interval } = options;
         let shared = Arc::new(Shared::new(max_queued_bytes));
         let (queue, receiver) = Queue::new(shared.clone());
@@ -48,6 +62,7 @@ impl RedisBackend {
             queue: receiver,
             connection: commands.clone(),
             max_age: max_queued_age,
+            log: log(&shared),
         };
         let subscriber = Subscriber {
             client,
@@ -60,7 +75,22 @@ impl RedisBackend {
         };
         tokio::spawn(writer.run());
         tokio::spawn(subscriber.run());
-        Arc::new(Self { inbox, dialect, shared, queue, wanted, commands })
+        let logged = AtomicU64::new(0);
+        Arc::new(Self { inbox, dialect, shared, queue, logged, wanted, commands })
+    }
+
+    pub(crate) fn push(&self, content: Content) -> Result<(), ClusterFull> {
+        self.queue.push(content)
+    }
+
+    /// Publishes a broadcast that this server delivers when it reads it from the stream.
+    pub(crate) fn publish_logged(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
+        self.push(Content::Logged(message, self.logged.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Returns the connection for commands, or `None` if Redis is not connected.
+    pub(crate) fn connection(&self) -> Option<MultiplexedConnection> {
+        self.commands.lock().clone()
     }
 }
 
@@ -88,7 +118,7 @@ impl Backend for RedisBackend {
     }
 
     fn server_count(&self, namespace: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
-        let (command, connection) = (self.dialect.count(&namespace), self.commands.lock().clone());
+        let (command, connection) = (self.dialect.count(&namespace), self.connection());
         Box::pin(async move {
             let mut connection = connection.ok_or(Unavailable)?.connection;
             let count = command.query_async(&mut connection).await.map_err(|_| Unavailable)?;
@@ -117,8 +147,10 @@ impl Backend for RedisBackend {
 
     fn connected(&self) -> BoxFuture<()> {
         let (mut subscribed, generation) = (self.shared.subscribed.subscribe(), self.wanted.generation());
+        let mut is_reading = self.shared.is_reading.subscribe();
         Box::pin(async move {
             // An error means that the server is gone.
+            let _ = is_reading.wait_for(|is_reading| *is_reading).await;
             let _ = subscribed.wait_for(|now| now.is_some_and(|now| now >= generation)).await;
         })
     }
@@ -127,7 +159,12 @@ impl Backend for RedisBackend {
         self.shared.status()
     }
 
-    fn leave(&self) {
+    fn leave(&self) -> BoxFuture<()> {
         self.shared.left.send_replace(true);
+        let mut is_flushed = self.shared.is_flushed.subscribe();
+        Box::pin(async move {
+            // An error means that the task is gone.
+            let _ = is_flushed.wait_for(|is_flushed| *is_flushed).await;
+        })
     }
 }

@@ -304,7 +304,6 @@ fn text_and_attachments(payload: &[u8]) -> Result<(Cow<'_, str>, Vec<Bytes>), Ma
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Request<'a> {
     #[serde(borrow)]
     uid: Option<Cow<'a, str>>,
@@ -327,7 +326,7 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// Returns the id that the response is encoded for: the type, and the id that the sender has chosen.
-    fn request_id(&self) -> Result<RequestId, Malformed> {
+    fn id(&self) -> Result<RequestId, Malformed> {
         let id = self.id.as_deref().ok_or(Malformed)?;
         Ok(format!("{}:{id}", self.r#type).into())
     }
@@ -373,7 +372,7 @@ fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inb
         kind::SERVER_SIDE_EMIT => {
             let data = request.data.ok_or(Malformed)?;
             let packet = event(namespace, 2, data.get(), &attachments)?;
-            let id = request.id.is_some().then(|| request.request_id()).transpose()?;
+            let id = request.id.is_some().then(|| request.id()).transpose()?;
             Operation::ServerEvent { request: id, packet }
         }
         kind::BROADCAST => {

@@ -66,6 +66,12 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     /// Encodes a message to all servers.
     fn encode(&self, message: &Message) -> Vec<Publish>;
 
+    /// Encodes a broadcast that this server delivers when it reads it from the stream. `number` identifies it.
+    fn encode_logged(&self, message: &Message, number: u64) -> Option<Cmd> {
+        let _ = (message, number);
+        None
+    }
+
     /// Encodes a response.
     fn encode_reply(&self, to: &ServerId, reply: &Reply) -> Vec<Publish>;
 

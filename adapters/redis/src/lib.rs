@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`Classic`] | `createAdapter` of `@socket.io/redis-adapter` | any |
 //! | [`Sharded`] | `createShardedAdapter` of `@socket.io/redis-adapter` | 7 or later |
+//! | [`Streams`] | `createAdapter` of `@socket.io/redis-streams-adapter` 0.3 | 6.2 or later |
 //!
 //! Local sockets never wait for Redis. While Redis is away, a server serves its own clients, keeps messages to
 //! other servers for a short time, and connects again when Redis is back.
@@ -31,6 +32,7 @@ mod classic;
 mod dialect;
 mod queue;
 mod sharded;
+mod streams;
 mod subscriber;
 #[cfg(test)]
 mod testing;
@@ -45,6 +47,7 @@ use crate::{
     backend::{ConnectionOptions, RedisBackend},
     classic::ClassicDialect,
     sharded::ShardedDialect,
+    streams::{Log, Reader, Store, StreamsBackend, StreamsDialect},
 };
 
 /// The error that the address of Redis is invalid.
@@ -138,7 +141,7 @@ connection_options!(Classic);
 impl Broker for Classic {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
         let dialect = ClassicDialect { key: self.key, specific_responses: self.specific_responses };
-        RedisBackend::start(self.connection, Arc::new(dialect), inbox)
+        RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
     }
 }
 
@@ -197,6 +200,105 @@ connection_options!(Sharded);
 impl Broker for Sharded {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
         let dialect = ShardedDialect::new(self.prefix, self.mode);
-        RedisBackend::start(self.connection, Arc::new(dialect), inbox)
+        RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
+    }
+}
+
+/// The adapter that appends broadcasts to a stream, as `@socket.io/redis-streams-adapter` does. Each server
+/// reads all broadcasts, and reads those that were added while it was not connected to Redis.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    connection: ConnectionOptions,
+    stream: String,
+    max_len: usize,
+    read_count: usize,
+    block: Duration,
+    prefix: String,
+    session_prefix: String,
+}
+
+impl Streams {
+    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid. Does not connect.
+    pub fn new(url: &str) -> Result<Self, RedisError> {
+        Ok(Self {
+            connection: options(url)?,
+            stream: "socket.io".to_owned(),
+            max_len: 10_000,
+            read_count: 100,
+            block: Duration::from_secs(5),
+            prefix: "socket.io".to_owned(),
+            session_prefix: "sio:session:".to_owned(),
+        })
+    }
+
+    /// Sets the key of the stream. Defaults to `socket.io`. Called `streamName` in Node.js.
+    #[must_use]
+    pub fn stream_name(mut self, name: impl Into<String>) -> Self {
+        self.stream = name.into();
+        self
+    }
+
+    /// Sets the approximate number of entries that Redis keeps in the stream. Defaults to 10,000. A server that
+    /// lags behind by more entries misses messages. Called `maxLen` in Node.js.
+    #[must_use]
+    pub fn max_len(mut self, entries: usize) -> Self {
+        self.max_len = entries;
+        self
+    }
+
+    /// Sets the maximum number of entries that are read at once. Defaults to 100. Called `readCount` in
+    /// Node.js.
+    #[must_use]
+    pub fn read_count(mut self, entries: usize) -> Self {
+        self.read_count = entries;
+        self
+    }
+
+    /// Sets the prefix of the channels of requests. Defaults to `socket.io`. Must differ from the key of a
+    /// [`Classic`] fleet on the same Redis, whose servers of Node.js fail on the messages. Called
+    /// `channelPrefix` in Node.js.
+    #[must_use]
+    pub fn channel_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+}
+
+impl Streams {
+    /// Sets the prefix of the keys of sessions that are saved for connection state recovery. Defaults to
+    /// `sio:session:`. Called `sessionKeyPrefix` in Node.js.
+    #[must_use]
+    pub fn session_key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.session_prefix = prefix.into();
+        self
+    }
+}
+
+connection_options!(Streams);
+
+impl Broker for Streams {
+    fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
+        let Self { connection, stream, max_len, read_count, block, prefix, session_prefix } = self;
+        let client = connection.client.clone();
+        let dialect = StreamsDialect { stream: stream.clone(), max_len, prefix };
+        let mut log = None;
+        let redis = RedisBackend::start(connection, Arc::new(dialect), inbox.clone(), |shared| {
+            log = inbox.wants_recovery().then(|| Arc::new(Log::new(shared.clone())));
+            log.clone()
+        });
+        let shared = redis.shared.clone();
+        shared.is_reading.send_replace(false);
+        let is_recoverable = log.is_some();
+        let reader = Reader { client, shared, inbox, stream: stream.clone(), read_count, block, log };
+        tokio::spawn(reader.run());
+        if !is_recoverable {
+            return redis;
+        }
+        let store = Arc::new(Store { redis: redis.clone(), stream, session_prefix });
+        Arc::new(StreamsBackend { redis, store })
     }
 }

@@ -30,6 +30,9 @@ pub(crate) enum Content {
     /// A request, with the generation of the channels that the responses arrive on.
     Request(Arc<Message>, u64),
     Reply(ServerId, Reply),
+    /// A broadcast that this server delivers when it reads it from the stream, with its number.
+    Logged(Arc<Message>, u64),
+    Command(redis::Cmd),
 }
 
 /// The state that the tasks of one server share.
@@ -43,8 +46,12 @@ pub(crate) struct Shared {
     /// The [generation](crate::subscriber::Wanted::generation) of the channels that the server is subscribed to.
     /// `None` while Redis is not connected.
     pub(crate) subscribed: watch::Sender<Option<u64>>,
+    /// `true` while the stream of the cluster is read, or if there is none.
+    pub(crate) is_reading: watch::Sender<bool>,
     /// `true` after the server has left the cluster.
     pub(crate) left: watch::Sender<bool>,
+    /// `true` after the server has left and the queue was sent.
+    pub(crate) is_flushed: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -56,7 +63,9 @@ impl Shared {
             malformed: AtomicU64::new(0),
             disconnections: AtomicU64::new(0),
             subscribed: watch::Sender::new(None),
+            is_reading: watch::Sender::new(true),
             left: watch::Sender::new(false),
+            is_flushed: watch::Sender::new(false),
         }
     }
 
@@ -80,12 +89,22 @@ impl Shared {
 
     pub(crate) fn status(&self) -> ClusterStatus {
         let mut status = ClusterStatus::default();
-        status.is_connected = self.subscribed.borrow().is_some();
+        status.is_connected = self.subscribed.borrow().is_some() && *self.is_reading.borrow();
         status.disconnections = self.disconnections.load(Ordering::Relaxed);
         status.queued_bytes = self.queued_bytes.load(Ordering::Relaxed);
         status.dropped = self.dropped.load(Ordering::Relaxed);
         status.malformed = self.malformed.load(Ordering::Relaxed);
         status
+    }
+
+    /// Counts a message that is ignored, and logs the first one.
+    pub(crate) fn count_malformed(&self, namespace: &str) {
+        if self.malformed.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                namespace,
+                "a malformed message of another server is ignored; further ones are counted"
+            );
+        }
     }
 
     pub(crate) fn count_dropped(&self, messages: usize) {
@@ -139,13 +158,16 @@ impl Queue {
 impl Content {
     fn payload_len(&self) -> usize {
         match self {
-            Self::Message(message) | Self::Request(message, _) => match &message.operation {
-                Operation::Broadcast { packet, .. }
-                | Operation::BroadcastWithAck { packet, .. }
-                | Operation::ServerEvent { packet, .. } => packet.payload_len(),
-                _ => 0,
-            },
+            Self::Message(message) | Self::Request(message, _) | Self::Logged(message, _) => {
+                match &message.operation {
+                    Operation::Broadcast { packet, .. }
+                    | Operation::BroadcastWithAck { packet, .. }
+                    | Operation::ServerEvent { packet, .. } => packet.payload_len(),
+                    _ => 0,
+                }
+            }
             Self::Reply(_, reply) => reply.payload_len(),
+            Self::Command(command) => command.get_packed_command().len(),
         }
     }
 }

@@ -353,7 +353,7 @@ impl Subscriber {
                     match self.dialect.decode(&self.inbox, namespace, &name, &payload) {
                         Ok(Some(inbound)) => drop(self.inbox.send(inbound).await),
                         Ok(None) => {}
-                        Err(Malformed) => self.count_malformed(namespace, payload.len()),
+                        Err(Malformed) => self.shared.count_malformed(namespace),
                     }
                 }
             }
@@ -363,16 +363,6 @@ impl Subscriber {
                     self.wanted.compare_again(channel);
                 }
             }
-        }
-    }
-
-    fn count_malformed(&self, namespace: &str, len: usize) {
-        if self.shared.malformed.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(
-                namespace,
-                len,
-                "a malformed message of another server is ignored; further ones are counted"
-            );
         }
     }
 

@@ -7,7 +7,7 @@ use redis::{
     AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, RedisResult, Value,
     aio::{MultiplexedConnection, SendError},
 };
-use socketio::cluster::{Inbound, Inbox, RequestId};
+use socketio::cluster::{Inbound, Inbox, Message, RequestId};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep, timeout},
@@ -18,6 +18,7 @@ use crate::{
     dialect::{Dialect, Publish},
     queue::{Content, Queued, Shared},
     sharded::request_of,
+    streams::Log,
 };
 
 /// The maximum number of messages in one pipeline.
@@ -46,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) connection: CommandConnection,
     /// The age at which a message is dropped if Redis is not connected.
     pub(crate) max_age: Duration,
+    /// `Some` if the server delivers its broadcasts when it reads them from the stream.
+    pub(crate) log: Option<Arc<Log>>,
 }
 
 impl Writer {
@@ -60,6 +63,7 @@ impl Writer {
             } => {}
         }
         self.connection.lock().take();
+        shared.is_flushed.send_replace(true);
     }
 
     async fn send_all(&mut self) {
@@ -122,7 +126,14 @@ impl Writer {
                             self.report(request, None).await;
                         }
                     }
-                    Some(queued) => backlog.push_back(queued),
+                    Some(mut queued) => {
+                        if let Content::Logged(message, _) = &queued.content {
+                            let message = message.clone();
+                            self.deliver_unlogged(message.clone()).await;
+                            queued.content = Content::Message(message);
+                        }
+                        backlog.push_back(queued);
+                    }
                     None => return,
                 },
             }
@@ -151,7 +162,7 @@ impl Writer {
                 }
             }
             let messages = batch.len();
-            let (pipeline, requests) = self.encode(&mut batch).await;
+            let (pipeline, requests, logged) = self.encode(&mut batch).await;
             if pipeline.is_empty() {
                 continue;
             }
@@ -164,6 +175,9 @@ impl Writer {
                     self.shared.count_dropped(messages);
                     for (request, _) in requests {
                         self.report(Some(request), None).await;
+                    }
+                    for message in logged.into_iter().filter_map(|number| self.log.as_ref()?.take(number)) {
+                        self.deliver_unlogged(message).await;
                     }
                     tracing::warn!(%error, messages, "messages to other servers are lost");
                     if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() {
@@ -184,11 +198,21 @@ impl Writer {
         }
     }
 
-    /// Encodes messages as one pipeline. Also returns the requests in it, with the indices of their results.
-    async fn encode(&self, batch: &mut Vec<Queued>) -> (Pipeline, Vec<(RequestId, usize)>) {
+    /// Encodes messages as one pipeline. Also returns the requests in it, with the indices of their results,
+    /// and the numbers of the broadcasts that are delivered when they are read.
+    async fn encode(&self, batch: &mut Vec<Queued>) -> (Pipeline, Vec<(RequestId, usize)>, Vec<u64>) {
         let mut pipeline = redis::pipe();
-        let (mut requests, mut results) = (Vec::new(), 0);
+        let (mut requests, mut logged, mut results) = (Vec::new(), Vec::new(), 0);
         for queued in batch.drain(..) {
+            if let (Content::Logged(message, number), Some(log)) = (&queued.content, &self.log) {
+                if let Some(command) = self.dialect.encode_logged(message, *number) {
+                    pipeline.add_command(command);
+                    results += 1;
+                    logged.push(*number);
+                    log.insert(*number, queued);
+                }
+                continue;
+            }
             self.shared.release(&queued);
             let publishes = match &queued.content {
                 // The responses would not be received.
@@ -198,6 +222,8 @@ impl Writer {
                 }
                 Content::Message(message) | Content::Request(message, _) => self.dialect.encode(message),
                 Content::Reply(to, reply) => self.dialect.encode_reply(to, reply),
+                Content::Command(command) => vec![Publish { command: command.clone(), request: None }],
+                Content::Logged(..) => continue,
             };
             for Publish { command, request } in publishes {
                 pipeline.add_command(command);
@@ -209,7 +235,12 @@ impl Writer {
                 }
             }
         }
-        (pipeline, requests)
+        (pipeline, requests, logged)
+    }
+
+    /// Delivers a broadcast that could not be appended to the stream, or that may be there.
+    async fn deliver_unlogged(&self, message: Arc<Message>) {
+        self.inbox.send(Inbound::Logged(message, None)).await;
     }
 
     async fn report_all(&self, requests: Vec<(RequestId, usize)>, results: &[Value]) {

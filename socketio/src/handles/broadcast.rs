@@ -127,7 +127,9 @@ impl BroadcastOperator {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         let packet = self.flags.apply_to(encode_event(adapter.encoder(), event.name(), None, args)?);
         adapter.hooks.metrics.broadcast();
-        adapter.deliver(&self.target, &packet, self.flags)?;
+        if !adapter.logs(self.flags) {
+            adapter.deliver(&self.target, &packet, self.flags)?;
+        }
         let (target, flags) = (self.target, self.flags.into());
         let operation = || Operation::Broadcast { target, packet: EventPacket(packet.into_plain()), flags };
         Ok(adapter.publish(self.flags, operation)?)

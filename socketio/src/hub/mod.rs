@@ -7,6 +7,7 @@
 pub(crate) mod ack_collector;
 pub(crate) mod acks;
 pub(crate) mod cluster;
+pub(crate) mod event_log;
 pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod lifecycle;
@@ -39,9 +40,10 @@ use crate::{
     hub::{
         ack_collector::{AckCollector, Outcome, PendingBroadcast},
         acks::AckWaiter,
-        cluster::{Cluster, ClusterFull, Operation, RequestId, Responses, Unavailable},
+        cluster::{Cluster, ClusterFull, LogOffset, Operation, RequestId, Responses, Unavailable},
+        event_log::EventLog,
         history::Recipients,
-        hooks::{DataSerializer, Hooks, RoomHook},
+        hooks::{Hooks, RoomHook},
         recovery::{Recovery, RecoveryState},
         room_events::RoomEvents,
         rooms::{Room, Rooms, Slot, Target},
@@ -69,8 +71,10 @@ pub(crate) struct Adapter {
     next_ack: AtomicU64,
     /// `true` if the namespace has an observer of outgoing events.
     pub(crate) is_observed: bool,
-    /// `Some` if connection state recovery is enabled.
+    /// `Some` if connection state recovery is enabled and the broker has no event log.
     pub(crate) recovery: Option<Box<Recovery>>,
+    /// `Some` if connection state recovery is enabled and the broker has an event log.
+    pub(crate) event_log: Option<Box<EventLog>>,
     pub(crate) hooks: Arc<Hooks>,
     cluster: Option<Arc<Cluster>>,
 }
@@ -93,7 +97,13 @@ impl Flags {
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
         let max_buffered = config.engine.max_buffered;
-        let recovery = config.connection_state_recovery.clone();
+        let limits = config.connection_state_recovery.clone();
+        let store = cluster.as_ref().and_then(|cluster| cluster.backend().recovery());
+        let (recovery, event_log) = match (limits, store) {
+            (Some(limits), Some(store)) => (None, Some(Box::new(EventLog::new(store, limits)))),
+            (Some(limits), None) => (Some(Box::new(Recovery::new(limits, max_buffered))), None),
+            (None, _) => (None, None),
+        };
         let mut rooms = Rooms::default();
         if let Some(cluster) = &cluster {
             cluster.backend().namespace_created(path);
@@ -108,7 +118,8 @@ impl Adapter {
             rooms: RwLock::new(rooms),
             next_ack: AtomicU64::new(0),
             is_observed: false,
-            recovery: recovery.map(|limits| Box::new(Recovery::new(limits, max_buffered))),
+            recovery,
+            event_log,
             hooks: Arc::default(),
             cluster,
         }
@@ -144,7 +155,7 @@ impl Adapter {
     /// Returns `true` if this server needs the broadcasts to a room. With connection state recovery, a client
     /// that was in the room may return.
     pub(crate) fn receives(&self, room: &str) -> bool {
-        self.recovery.is_some() || self.count_in(room) > 0
+        self.recovery.is_some() || self.event_log.is_some() || self.count_in(room) > 0
     }
 
     /// Returns the number of sockets of the target on this server.
@@ -174,8 +185,8 @@ impl Adapter {
             None => run(None),
         };
         if let Some(cluster) = &self.cluster {
-            for room in &changed {
-                cluster.backend().room_changed(&self.path, room);
+            for room in changed {
+                cluster.backend().room_changed(&self.path, &room);
             }
         }
         if let Some(hook) = &self.hooks.room {
@@ -296,6 +307,56 @@ impl Adapter {
         Ok(())
     }
 
+    /// Saves the session of a disconnected socket, so that its client can be recovered by any server.
+    pub(crate) fn save_session(&self, socket: &AnySocket, rooms: Vec<Room>) {
+        if let (Some(log), Some(recoverable)) = (&self.event_log, socket.recoverable()) {
+            log.save(&self.path, socket.id(), recoverable.pid, rooms, self.shared_data(socket));
+        }
+    }
+
+    /// Returns `true` if sockets of recoverable clients get a secret.
+    pub(crate) fn is_recoverable(&self) -> bool {
+        self.recovery.is_some() || self.event_log.is_some()
+    }
+
+    /// Returns `true` if an event is appended to the event log, which returns it for delivery.
+    pub(crate) fn logs(&self, flags: Flags) -> bool {
+        self.event_log.is_some() && !flags.volatile && !flags.local
+    }
+
+    /// Sends an event of the event log to the sockets of the target on this server. Recoverable clients
+    /// receive the offset as an additional argument.
+    pub(crate) fn deliver_logged(
+        &self,
+        target: &Target,
+        packet: &Frames,
+        flags: Flags,
+        offset: Option<LogOffset>,
+    ) -> Result<(), EmitError> {
+        let encode = |frames| self.encoder().translate(frames, None).map(|frames| flags.apply_to(frames));
+        let plain = encode(packet.clone()).map_err(EmitError::Encode)?;
+        let (Some(log), Some(offset)) = (&self.event_log, offset) else {
+            return self.deliver(target, &plain, flags);
+        };
+        let stamped = packet.with_argument(&self.path, &offset.to_string());
+        let stamped = encode(stamped).map_err(EmitError::Encode)?;
+        let mut observed = Vec::new();
+        log.deliver(offset, || {
+            self.each(target, |_, socket| {
+                let packet = match socket.recoverable() {
+                    Some(recoverable) if recoverable.was_replayed(offset) => return,
+                    Some(_) => &stamped,
+                    None => &plain,
+                };
+                if send(socket, packet, flags, self.slow_consumer).is_ok() {
+                    self.record_observed(&mut observed, socket);
+                }
+            });
+        });
+        self.notify(&observed, &plain);
+        Ok(())
+    }
+
     /// Adds a recipient to `observed` if the namespace has an observer of outgoing events.
     fn record_observed(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
         if self.is_observed {
@@ -398,7 +459,7 @@ impl Adapter {
             id: Room::from(socket.id().as_str()),
             handshake: socket.handshake().clone(),
             rooms,
-            data: self.hooks.share.and_then(|share| self.shared_data(share, &socket)),
+            data: self.shared_data(&socket),
         };
         found.into_iter().map(summary).collect()
     }
@@ -413,7 +474,9 @@ impl Adapter {
         slots.filter_map(|slot| Some(f(&rooms, rooms.socket(slot)?, slot))).collect()
     }
 
-    fn shared_data(&self, share: DataSerializer, socket: &AnySocket) -> Option<Box<str>> {
+    /// Returns the data of a socket as JSON text. `None` if the namespace does not share its data.
+    pub(crate) fn shared_data(&self, socket: &AnySocket) -> Option<Box<str>> {
+        let share = self.hooks.share?;
         let written = catch_unwind(AssertUnwindSafe(|| share(socket)));
         match written {
             Ok(Some(Ok(data))) => return Some(data.into()),

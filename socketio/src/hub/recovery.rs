@@ -5,7 +5,7 @@ use std::{
     any::Any,
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -20,6 +20,7 @@ use crate::{
     event::{handshake::Handshake, legacy::is_legacy},
     hub::{
         Flags,
+        cluster::LogOffset,
         history::{History, OffsetTemplate, Position, Recipients},
         rooms::Room,
         socket_core::AnySocket,
@@ -70,6 +71,9 @@ pub(crate) struct Recoverable {
     sent: AtomicU64,
     /// The position at which the socket last joined or left a room.
     moved: AtomicU64,
+    /// With an event log that servers share: the offset up to which the events were sent when the socket was
+    /// recovered.
+    replayed: OnceLock<LogOffset>,
 }
 
 /// The saved state of a disconnected socket.
@@ -101,10 +105,36 @@ impl RecoveryClaim {
     }
 }
 
+impl RecoveryClaim {
+    pub(crate) fn pid(&self) -> &str {
+        &self.pid
+    }
+
+    pub(crate) fn offset(&self) -> Option<&str> {
+        self.offset.as_deref()
+    }
+}
+
 impl Recoverable {
     pub(crate) fn new(data: SharedData) -> Self {
         let (seen, sent, moved) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self { pid: Sid::random(), recovered: false, data, seen, sent, moved }
+        let (pid, replayed) = (Sid::random(), OnceLock::new());
+        Self { pid, recovered: false, data, seen, sent, moved, replayed }
+    }
+
+    /// Returns the state of a socket that is recovered from an event log.
+    pub(crate) fn recovered(pid: Sid, data: SharedData) -> Self {
+        Self { pid, recovered: true, ..Self::new(data) }
+    }
+
+    /// Records that the events of the log up to this offset were sent.
+    pub(crate) fn set_replayed(&self, until: LogOffset) {
+        let _ = self.replayed.set(until);
+    }
+
+    /// Returns `true` if the event at this offset was already sent when the socket was recovered.
+    pub(crate) fn was_replayed(&self, offset: LogOffset) -> bool {
+        self.replayed.get().is_some_and(|until| offset <= *until)
     }
 
     /// Records that an event was sent to this socket. Volatile events are not recorded, because they need not

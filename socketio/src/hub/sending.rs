@@ -11,7 +11,9 @@ use crate::{
     },
     hub::{
         Flags,
+        cluster::{BroadcastFlags, EventPacket, Operation},
         history::Recipients,
+        rooms::{Room, Target},
         socket_core::{Observed, SocketCore},
     },
     metrics::log::{Limit, clip},
@@ -32,6 +34,9 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     /// Sends an event according to the configured [`SlowConsumerPolicy`], and notifies the observers.
     pub(crate) fn send_event(&self, packet: Frames, flags: Flags) -> Result<(), EmitError> {
         self.check()?;
+        if self.adapter.logs(flags) {
+            return self.log_event(&packet, flags);
+        }
         let packet = flags.apply_to(packet);
         let mut lost = false;
         let sent = self.with_offset(&packet, flags, |frames| {
@@ -54,6 +59,15 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             self.notify_observers(&packet);
         }
         Ok(())
+    }
+
+    /// Appends an event to the event log, which returns it for delivery.
+    fn log_event(&self, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
+        let target = Target::new(vec![Room::from(self.id.as_str())], Vec::new());
+        let packet = EventPacket(packet.clone().into_plain());
+        let flags_of_packet = BroadcastFlags { volatile: flags.volatile, uncompressed: flags.uncompressed };
+        let operation = || Operation::Broadcast { target, packet, flags: flags_of_packet };
+        Ok(self.adapter.publish(flags, operation)?)
     }
 
     /// Queues an event. If the socket is recoverable, an offset is added to the event.
@@ -83,6 +97,10 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Sends an event as soon as the queue has space.
     pub(crate) async fn send_wait(&self, packet: &Frames) -> Result<(), EmitError> {
+        if self.adapter.logs(Flags::default()) {
+            self.check()?;
+            return self.log_event(packet, Flags::default());
+        }
         let mut waiting = self.session.send_waiter();
         // Check before each poll, because the socket may be disconnected while the event waits for space.
         poll_fn(|cx| match self.check() {

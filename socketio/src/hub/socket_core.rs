@@ -117,9 +117,11 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             let (namespace, id) = (self.path(), self.id.as_str());
             tracing::debug!(namespace, id, reason = reason.as_str(), cause = ?reason, "socket left");
         }
+        let mut saved = None;
         let first = self.adapter.change(|rooms, memory| {
             // Another thread may have joined the socket since the check above.
             let slot = self.lifecycle.slot();
+            let socket = slot.and_then(|slot| rooms.socket(slot).cloned());
             let rooms = slot.map(|slot| rooms.remove(slot)).unwrap_or_default();
             if let (Some(memory), Some(recoverable), Some(_)) = (memory, self.recoverable(), slot) {
                 recoverable.leave(memory);
@@ -127,10 +129,16 @@ impl<T: Observed + ?Sized> SocketCore<T> {
                     memory.save(recoverable.save(memory, self.id, &rooms));
                 }
             }
+            if self.adapter.event_log.is_some() && reason.is_recoverable() {
+                saved = socket.map(|socket| (socket, rooms.clone()));
+            }
             let first = self.lifecycle.leave(LeaveInfo { reason, rooms });
             self.acks.clear();
             first
         });
+        if let Some((socket, rooms)) = saved {
+            self.adapter.save_session(&socket, rooms);
+        }
         self.signals.left.store(true, Ordering::Release);
         first
     }

@@ -22,6 +22,7 @@ use crate::{
     },
     hub::{
         Adapter,
+        event_log::Claimed,
         recovery::RecoveryClaim,
         socket_core::{ConnectionSignals, Erased, SocketCore},
     },
@@ -59,8 +60,9 @@ impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
         Box::pin(async move {
             let (adapter, observers) = (self.adapter.clone(), self.observers.clone());
             let parts = SocketParts { session, signals, adapter, handshake, observers };
-            let recovery = self.adapter.recovery.as_ref();
-            let claim = recovery.and_then(|_| RecoveryClaim::read(&parts.handshake, &parts.session));
+            let is_recoverable = self.adapter.is_recoverable();
+            let claim =
+                is_recoverable.then(|| RecoveryClaim::read(&parts.handshake, &parts.session)).flatten();
             let joined = |socket, guard| {
                 Ok(Box::new(MemberHandle { socket, table: self.table.clone(), _guard: guard }) as _)
             };
@@ -70,18 +72,53 @@ impl<D: Send + Sync + 'static> Endpoint for NamespaceEndpoint<D> {
             {
                 return joined(socket, guard);
             }
-            let run = async { (self.table.admit)(parts.handshake.clone()).await };
-            let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
-                engineio::__log!(error, namespace = self.adapter.path(), "the admission panicked");
-                Err(ConnectError::new("internal error"))
-            });
-            let data = data.inspect_err(|error| {
-                if let Some(cause) = error.cause() {
-                    engineio::__log!(warn, namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
-                }
-            })?;
+            if let (Some(log), Some(claim)) = (&self.adapter.event_log, &claim)
+                && let Some(claimed) = log.take(self.adapter.path(), claim).await
+            {
+                let restored = self.restored_data(&claimed).filter(|_| log.skips_middlewares());
+                let data = match restored {
+                    Some(data) => data,
+                    None => self.admit_client(&parts).await?,
+                };
+                return match restore::restore_logged(&parts, log, &claimed, data).await {
+                    Ok(socket) => joined(socket, guard),
+                    Err(Some(data)) if !log.skips_middlewares() => joined(Socket::new(parts, data), guard),
+                    Err(_) => joined(Socket::new(parts.clone(), self.admit_client(&parts).await?), guard),
+                };
+            }
+            let data = self.admit_client(&parts).await?;
             let socket = restore::restore(&parts, claim.as_ref());
             joined(socket.unwrap_or_else(|| Socket::new(parts, data)), guard)
+        })
+    }
+}
+
+impl<D: Send + Sync + 'static> NamespaceEndpoint<D> {
+    /// Calls the auth function of the namespace.
+    async fn admit_client(&self, parts: &SocketParts<D>) -> Result<D, ConnectError> {
+        let run = async { (self.table.admit)(parts.handshake.clone()).await };
+        let data = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
+            engineio::__log!(error, namespace = self.adapter.path(), "the admission panicked");
+            Err(ConnectError::new("internal error"))
+        });
+        data.inspect_err(|error| {
+            if let Some(cause) = error.cause() {
+                engineio::__log!(warn, namespace = self.adapter.path(), cause = %Chain(cause), "the admission failed");
+            }
+        })
+    }
+
+    /// Returns the data of a socket that another server has saved.
+    fn restored_data(&self, claimed: &Claimed) -> Option<D> {
+        let restore = self.table.restore.as_ref()?;
+        // This runs the user's `Deserialize`.
+        catch_unwind(AssertUnwindSafe(|| restore(&claimed.session.data))).unwrap_or_else(|_| {
+            engineio::__log!(
+                error,
+                namespace = self.adapter.path(),
+                "restoring the data of a socket panicked"
+            );
+            None
         })
     }
 }

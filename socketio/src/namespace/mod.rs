@@ -12,7 +12,7 @@ pub(crate) mod table;
 use std::{collections::btree_map::Entry, fmt, future::Future, sync::Arc};
 
 use engineio::SlowConsumerPolicy;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     event::{
@@ -542,6 +542,29 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         D: Serialize,
     {
         self.hooks.share = Some(|socket| downcast_data::<D>(socket).map(serde_json::to_string));
+        self
+    }
+
+    /// Restores the [data](Socket::data) of sockets that are recovered from another server, from the data
+    /// that [`share_data`](Self::share_data) has serialized. Without this function, or if it panics or the
+    /// data is not a `T`, the auth function of the namespace is called to create the data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{ConnectError, Handshake, Namespace};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// let sign_in = async |handshake: Handshake| Ok::<_, ConnectError>(User { name: handshake.auth()? });
+    /// let chat = Namespace::with_auth("/chat", sign_in).share_data().restore_data(|user: User| user);
+    /// ```
+    pub fn restore_data<T: DeserializeOwned>(
+        mut self,
+        restore: impl Fn(T) -> D + Send + Sync + 'static,
+    ) -> Self {
+        self.table.restore = Some(Box::new(move |json| serde_json::from_str(json).ok().map(&restore)));
         self
     }
 

@@ -1,11 +1,20 @@
 //! Connection state recovery, which restores the socket of a returning client and sends the missed events.
 
+use std::sync::Arc;
+
+use engineio::SlowConsumerPolicy;
+
 use crate::{
     handles::{
         socket::{Socket, SocketParts},
         typed::Data,
     },
-    hub::{history::cost, recovery::RecoveryClaim},
+    hub::{
+        event_log::{Claimed, EventLog, Missed},
+        history::cost,
+        recovery::{Recoverable, RecoveryClaim},
+    },
+    proto::encode::Frames,
 };
 
 /// Queues the CONNECT response and the missed events for a returning client, and then recovers the socket of
@@ -46,4 +55,69 @@ pub(crate) fn restore<D: Send + Sync + 'static>(
     })?;
     socket.count();
     Some(socket)
+}
+
+/// Like [`restore`], but with the events of a log that all servers share. Fails if the client might miss an
+/// event. Then returns the data, unless it is shared already.
+pub(crate) async fn restore_logged<D: Send + Sync + 'static>(
+    parts: &SocketParts<D>,
+    log: &EventLog,
+    claimed: &Claimed,
+    data: D,
+) -> Result<Socket<D>, Option<D>> {
+    let path = parts.adapter.path();
+    let mut missed = Missed::after(claimed);
+    if log.read(path, claimed, &mut missed).await.is_none() {
+        return Err(Some(data));
+    }
+    let data = Arc::new(data);
+    let recoverable = Recoverable::recovered(claimed.pid, data.clone());
+    let socket = Socket::from_parts(parts.clone(), claimed.sid, Data::Shared(data), Some(recoverable));
+    loop {
+        let Some(recoverable) = socket.0.recoverable() else { return Err(None) };
+        let until = missed.until;
+        match log.enter(until, recoverable, || send_and_join(parts, claimed, &missed, &socket)) {
+            Some(Some(())) => break,
+            Some(None) => return Err(None),
+            // Events were delivered since the log was read.
+            None => log.read(path, claimed, &mut missed).await.ok_or(None)?,
+        }
+    }
+    socket.count();
+    Ok(socket)
+}
+
+/// Queues the CONNECT response and the missed events, and adds the socket to its rooms.
+fn send_and_join<D: Send + Sync + 'static>(
+    parts: &SocketParts<D>,
+    claimed: &Claimed,
+    missed: &Missed,
+    socket: &Socket<D>,
+) -> Option<()> {
+    let (session, adapter) = (&parts.session, &parts.adapter);
+    let stamped = |(offset, packet): &(_, Frames)| {
+        let packet = packet.with_argument(adapter.path(), &format!("{offset}"));
+        adapter.encoder().translate(packet, None)
+    };
+    let events = missed.events.iter().map(stamped).collect::<Result<Vec<_>, _>>().ok()?;
+    let answer = socket.connect_response().ok()?;
+    adapter.change(|rooms, _| {
+        if rooms.find(socket.id()).is_some() {
+            // The old socket has not left yet.
+            return None;
+        }
+        session.send(answer.as_slice()).ok()?;
+        for frames in events {
+            // A full queue closes the session, so the client recovers again.
+            let _ = session.send_with(frames.as_slice(), SlowConsumerPolicy::Disconnect);
+        }
+        let slot = socket.insert(rooms);
+        if claimed.session.rooms.iter().all(|room| **room != *socket.id()) {
+            rooms.leave(slot, socket.id());
+        }
+        for room in &claimed.session.rooms {
+            rooms.join(slot, room, usize::MAX);
+        }
+        Some(())
+    })
 }

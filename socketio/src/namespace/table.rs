@@ -18,11 +18,14 @@ use crate::{
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type AdmitFn<D> = Box<dyn Fn(Handshake) -> BoxFuture<Result<D, ConnectError>> + Send + Sync>;
+pub(crate) type RestoreFn<D> = Box<dyn Fn(&str) -> Option<D> + Send + Sync>;
 type ConnectHook<D> = Box<dyn Fn(Socket<D>, MemberKey) -> HandlerFuture + Send + Sync>;
 type DisconnectHook<D> = Box<dyn Fn(Socket<D>, DisconnectReason, MemberKey) -> HandlerFuture + Send + Sync>;
 
 pub(crate) struct HandlerTable<D> {
     pub(crate) admit: AdmitFn<D>,
+    /// Restores the data of a socket that was saved by another server, from JSON text.
+    pub(crate) restore: Option<RestoreFn<D>>,
     /// The handlers by the name of the event. A tree map is used because it is faster than a hash map for few
     /// names.
     pub(crate) events: BTreeMap<Box<str>, Box<dyn Handler<D>>>,
@@ -41,6 +44,7 @@ impl<D: Send + Sync + 'static> HandlerTable<D> {
     pub(crate) fn new(path: &str, admit: AdmitFn<D>) -> Self {
         Self {
             admit,
+            restore: None,
             events: BTreeMap::new(),
             fallback: None,
             middleware: Vec::new(),

@@ -87,6 +87,14 @@ impl Frames {
         Self::event(namespace, Some(id), self.parts(namespace).0, attachments.iter().cloned())
     }
 
+    /// Returns the event with an additional argument, which is a text without characters that must be escaped.
+    pub(crate) fn with_argument(&self, namespace: &str, argument: &str) -> Self {
+        let data = self.parts(namespace).0;
+        let data = format!(r#"{},"{argument}"]"#, data.strip_suffix(']').unwrap_or(data));
+        let attachments = self.plain().get(1..).unwrap_or_default();
+        Self::event(namespace, None, &data, attachments.iter().cloned())
+    }
+
     /// Encodes an event from the JSON text of the array of its name and arguments.
     pub(crate) fn event(
         namespace: &str,

@@ -13,8 +13,8 @@ use crate::{
         Adapter, Flags,
         ack_collector::{AckCollector, PendingBroadcast},
         cluster::{
-            BroadcastFlags, Cluster, EventPacket, Inbound, Message, Operation, ReplyBody, RequestId,
-            ServerId, backend::InboxReceiver,
+            BroadcastFlags, Cluster, EventPacket, Inbound, LogOffset, Message, Operation, ReplyBody,
+            RequestId, ServerId, backend::InboxReceiver,
         },
         rooms::Target,
     },
@@ -72,6 +72,7 @@ impl Worker {
                             inbox.joined();
                         }
                     }
+                    Some(Inbound::Logged(message, offset)) => self.logged(&message, offset),
                     Some(Inbound::Reply(reply)) => self.cluster.answered(reply),
                     Some(Inbound::ReceiverCount(request, count)) => {
                         self.cluster.receiver_count(&request, count);
@@ -138,6 +139,15 @@ impl Worker {
                 engineio::__log!(warn, server = %from, "too much runs for other servers: not taking part");
             }
             (Operation::CancelAcks { .. }, _) | (_, None) => {}
+        }
+    }
+
+    fn logged(&self, message: &Message, offset: Option<LogOffset>) {
+        let adapter = self.namespaces.adapter(&message.namespace);
+        if let (Operation::Broadcast { target, packet, flags }, Some(adapter)) = (&message.operation, adapter)
+            && let Err(error) = adapter.deliver_logged(target, &packet.0, delivery_flags(*flags), offset)
+        {
+            engineio::__log!(warn, namespace = adapter.path(), %error, "an event is lost");
         }
     }
 
@@ -244,6 +254,6 @@ impl Drop for Worker {
     /// Leaves the cluster. This also happens when the task is dropped with its runtime, so no server waits
     /// for this server.
     fn drop(&mut self) {
-        self.cluster.leave();
+        drop(self.cluster.leave());
     }
 }

@@ -91,7 +91,7 @@ struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(cluster) = &self.cluster {
-            cluster.leave();
+            drop(cluster.leave());
         }
     }
 }
@@ -139,7 +139,11 @@ impl Server {
         assert!(config.max_cluster_messages > 0, "max_cluster_messages must not be zero");
         let config = Arc::new(config);
         let namespaces = Arc::new(Namespaces::new(config.clone()));
-        let (inbox, inbound) = Inbox::new(config.max_cluster_messages, has_room(&namespaces));
+        let (inbox, inbound) = Inbox::new(
+            config.max_cluster_messages,
+            config.connection_state_recovery.is_some(),
+            has_room(&namespaces),
+        );
         let id = inbox.server_id().clone();
         let cluster = Arc::new(Cluster::new(id, broker.connect(inbox), config.requests_timeout));
         let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces), config.max_cluster_requests);
@@ -567,10 +571,12 @@ impl Server {
     /// ```
     pub async fn close(&self) -> Shutdown {
         self.shared.closed.send_replace(true);
+        let shutdown = self.engine.close().await;
+        // Until now, the sockets have received the broadcasts of other servers.
         if let Some(cluster) = &self.shared.cluster {
-            cluster.leave();
+            cluster.leave().await;
         }
-        self.engine.close().await
+        shutdown
     }
 
     fn closed(&self) -> impl Future<Output = ()> + use<> {

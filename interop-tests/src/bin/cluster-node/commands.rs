@@ -139,7 +139,7 @@ async fn join_cast(socket: Socket<State>, args: Args) -> Result<(), EventError> 
     Ok(socket.namespace().to(&room).emit(args.get::<String>(2)?, &args.skip(3))?)
 }
 
-async fn servers(socket: Socket<State>, _: ()) -> Result<Ack<usize>, EventError> {
+async fn servers(socket: Socket<State>, (): ()) -> Result<Ack<usize>, EventError> {
     // Without the broker, this server is alone.
     Ok(Ack(socket.namespace().server_count().await.unwrap_or(1)))
 }

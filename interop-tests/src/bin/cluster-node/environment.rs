@@ -2,8 +2,8 @@
 
 use std::{env, error::Error, str::FromStr, time::Duration};
 
-use socketio::{EngineConfig, Server, ServerConfig};
-use socketio_redis::{Classic, Sharded, SubscriptionMode};
+use socketio::{ConnectionStateRecovery, EngineConfig, Server, ServerConfig};
+use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
 pub(crate) struct Environment {
     pub(crate) host: String,
@@ -15,6 +15,7 @@ pub(crate) struct Environment {
     mode: SubscriptionMode,
     specific_responses: bool,
     requests_timeout: Duration,
+    recovery: Option<Duration>,
 }
 
 impl Environment {
@@ -36,6 +37,7 @@ impl Environment {
             mode,
             specific_responses: text("SPECIFIC_RESPONSES", "") == "1",
             requests_timeout: Duration::from_millis(number("REQUESTS_TIMEOUT_MS")?.unwrap_or(5000)),
+            recovery: number("RECOVERY_MS")?.map(Duration::from_millis),
         })
     }
 
@@ -44,11 +46,17 @@ impl Environment {
             .ping_interval(Duration::from_secs(20))
             .ping_timeout(Duration::from_secs(15))
             .max_http_buffer_size(10_000_000_usize);
-        let config = ServerConfig::default().engine(engine).requests_timeout(self.requests_timeout);
+        let mut config = ServerConfig::default().engine(engine).requests_timeout(self.requests_timeout);
+        if let Some(duration) = self.recovery {
+            config = config.connection_state_recovery(
+                ConnectionStateRecovery::default().max_disconnection_duration(duration),
+            );
+        }
         Ok(match &*self.adapter {
             "none" => Server::with_config(config),
             "redis" => Server::with_cluster(config, self.classic()?),
             "redis-sharded" => Server::with_cluster(config, self.sharded()?),
+            "redis-streams" => Server::with_cluster(config, self.streams()?),
             other => return Err(format!("unknown ADAPTER `{other}`").into()),
         })
     }
@@ -66,6 +74,16 @@ impl Environment {
         let adapter = Sharded::new(&self.redis_url)?.subscription_mode(self.mode);
         Ok(match &self.key {
             Some(key) => adapter.channel_prefix(key),
+            None => adapter,
+        })
+    }
+
+    fn streams(&self) -> Result<Streams, Box<dyn Error>> {
+        let adapter = Streams::new(&self.redis_url)?;
+        Ok(match &self.key {
+            Some(key) => {
+                adapter.stream_name(key).channel_prefix(key).session_key_prefix(format!("{key}:session:"))
+            }
             None => adapter,
         })
     }

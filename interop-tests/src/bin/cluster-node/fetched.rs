@@ -69,8 +69,7 @@ pub(crate) async fn all_rooms(socket: Socket<State>) -> Ack<(serde_json::Value,)
         return Ack((serde_json::Value::Null,));
     }
     let (_, sockets) = found(socket.namespace().fetch_sockets().await);
-    let rooms: BTreeSet<&str> =
-        sockets.iter().flat_map(|socket| socket.rooms()).map(|room| &**room).collect();
+    let rooms: BTreeSet<&str> = sockets.iter().flat_map(RemoteSocket::rooms).map(|room| &**room).collect();
     Ack((json!(rooms),))
 }
 

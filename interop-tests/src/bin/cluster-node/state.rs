@@ -4,7 +4,7 @@ use std::{collections::HashMap, error::Error, sync::Arc};
 
 use interop_tests::value::Value;
 use parking_lot::Mutex;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use socketio::{ConnectError, Handshake, Namespace, Server};
 
 use crate::{commands::commands, environment::Environment, server_events::server_events};
@@ -38,6 +38,12 @@ impl Serialize for State {
     }
 }
 
+/// The data of a socket that another server has saved.
+#[derive(Deserialize)]
+struct Saved {
+    v: Option<Value>,
+}
+
 pub(crate) fn server(environment: &Environment) -> Result<Server, Box<dyn Error>> {
     let server = environment.server()?;
     let app = Arc::new(App {
@@ -50,7 +56,10 @@ pub(crate) fn server(environment: &Environment) -> Result<Server, Box<dyn Error>
         let shared = app.clone();
         let admit =
             async move |_: Handshake| Ok::<_, ConnectError>(State { app: shared, value: Mutex::default() });
-        server_events(commands(Namespace::with_auth(path, admit)).share_data(), &app)
+        let shared = app.clone();
+        let restore = move |Saved { v }| State { app: shared.clone(), value: Mutex::new(v) };
+        let namespace = Namespace::with_auth(path, admit).share_data().restore_data(restore);
+        server_events(commands(namespace), &app)
     };
     Ok(server
         .namespace(namespace("/"))

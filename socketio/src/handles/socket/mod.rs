@@ -95,7 +95,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
     }
 
     pub(crate) fn new(parts: SocketParts<D>, data: D) -> Self {
-        if parts.adapter.recovery.is_none() || is_legacy(&parts.session) {
+        if !parts.adapter.is_recoverable() || is_legacy(&parts.session) {
             return Self::from_parts(parts, Sid::random(), Data::Own(data), None);
         }
         let data = Arc::new(data);

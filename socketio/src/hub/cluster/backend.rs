@@ -3,16 +3,22 @@
 use std::{
     fmt,
     future::ready,
+    num::ParseIntError,
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use engineio::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-use crate::hub::cluster::message::{ClusterFull, Message, Operation, Reply, RequestId, ServerId};
+use crate::hub::{
+    cluster::message::{ClusterFull, Message, Operation, Reply, RequestId, ServerId},
+    rooms::Room,
+};
 
 /// Connects a server to the other servers of its cluster. Equivalent to the function that creates an adapter
 /// in Node.js.
@@ -84,8 +90,74 @@ pub trait Backend: Send + Sync + 'static {
         ClusterStatus { is_connected: true, ..ClusterStatus::default() }
     }
 
-    /// Removes this server from the cluster. After the call, no message is sent or received.
-    fn leave(&self);
+    /// Returns the event log of the broker, if it has one and [`Inbox::wants_recovery`] is set. Then a
+    /// published broadcast that is not volatile is also passed to the inbox of this server, as
+    /// [`Inbound::Logged`] in the order of the log. The default implementation returns `None`.
+    fn recovery(&self) -> Option<Arc<dyn RecoveryStore>> {
+        None
+    }
+
+    /// Removes this server from the cluster. Afterwards, no message is received. The future resolves when the
+    /// queued messages are sent; if it is dropped, they are sent nevertheless.
+    fn leave(&self) -> BoxFuture<()>;
+}
+
+/// Stores sessions of disconnected sockets, and reads the event log, so that a client can be recovered by any
+/// server of the cluster.
+pub trait RecoveryStore: Send + Sync {
+    /// Saves a session for the given duration. Queues the request and returns immediately.
+    fn save(&self, namespace: &str, session: SavedSession, duration: Duration);
+
+    /// Removes and returns the session with the id `pid`. Returns `None` if there is no such session in the
+    /// namespace, or if the log no longer contains the event at `offset`.
+    fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>>;
+
+    /// Reads the log after `until` to its end, and returns the messages of the namespace. Returns `None` if the
+    /// log no longer contains the event at `start`.
+    fn read(&self, namespace: Arc<str>, start: LogOffset, until: LogOffset) -> BoxFuture<Option<LogEntries>>;
+}
+
+/// The state of a disconnected socket.
+#[derive(Debug, Clone)]
+pub struct SavedSession {
+    /// The id of the socket.
+    pub sid: String,
+    /// The secret that the client sends to recover the socket.
+    pub pid: String,
+    /// The rooms of the socket.
+    pub rooms: Vec<Room>,
+    /// The data of the socket as JSON text, which is an object.
+    pub data: Box<str>,
+}
+
+/// A part of the event log.
+#[derive(Debug)]
+pub struct LogEntries {
+    /// The messages of the namespace, with their offsets.
+    pub messages: Vec<(LogOffset, Message)>,
+    /// The offset of the last entry that was read, of any namespace.
+    pub until: LogOffset,
+}
+
+/// The position of an entry in the event log. The text is `<milliseconds>-<number>`, as in streams of Redis.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogOffset(pub u64, pub u64);
+
+impl fmt::Display for LogOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+impl FromStr for LogOffset {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (milliseconds, number) = text.split_once('-').unwrap_or((text, ""));
+        // `parse` accepts a sign, which is not part of an offset.
+        let digits = |text: &str| if text.starts_with('+') { "".parse() } else { text.parse() };
+        Ok(Self(digits(milliseconds)?, digits(number)?))
+    }
 }
 
 /// The servers that received a request.
@@ -112,6 +184,9 @@ pub enum Inbound {
     Message(Arc<Message>),
     /// A response to a request of this server.
     Reply(Reply),
+    /// A broadcast that this server or another one has appended to the event log. `None` instead of an offset
+    /// means that the message of this server could not be appended, and that clients cannot recover it.
+    Logged(Arc<Message>, Option<LogOffset>),
     /// The number of other servers that received a request of this server. `None` if the request could not
     /// be sent.
     ReceiverCount(RequestId, Option<usize>),
@@ -153,6 +228,7 @@ pub struct Inbox {
     inbound: mpsc::Sender<Inbound>,
     servers: watch::Sender<()>,
     has_room: Arc<HasRoom>,
+    wants_recovery: bool,
     joins: Joins,
 }
 
@@ -194,6 +270,7 @@ impl InboxReceiver {
 impl Inbox {
     pub(crate) fn new(
         capacity: usize,
+        wants_recovery: bool,
         has_room: impl Fn(&str, &str) -> bool + Send + Sync + 'static,
     ) -> (Self, InboxReceiver) {
         let (sender, inbound) = mpsc::channel(capacity);
@@ -201,12 +278,17 @@ impl Inbox {
         let joins = Joins::default();
         let receiver = InboxReceiver { inbound, servers: servers.subscribe(), joins: joins.clone() };
         let (id, has_room) = (ServerId::random(), Arc::new(has_room));
-        (Self { id, inbound: sender, servers, has_room, joins }, receiver)
+        (Self { id, inbound: sender, servers, has_room, wants_recovery, joins }, receiver)
     }
 
     /// Returns the id of this server.
     pub fn server_id(&self) -> &ServerId {
         &self.id
+    }
+
+    /// Returns `true` if connection state recovery is enabled for the server.
+    pub fn wants_recovery(&self) -> bool {
+        self.wants_recovery
     }
 
     /// Passes input to the server, and waits while its queue is full. Returns `false` if the server is gone.
@@ -252,6 +334,11 @@ impl Inbox {
     /// rooms are queued. If not, a broadcast to the room need not be decoded.
     pub fn may_have_room(&self, namespace: &str, room: &str) -> bool {
         self.joins.0.load(Ordering::Acquire) > 0 || self.has_room(namespace, room)
+    }
+
+    /// Returns `true` if no input is queued.
+    pub fn is_empty(&self) -> bool {
+        self.inbound.capacity() == self.inbound.max_capacity()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

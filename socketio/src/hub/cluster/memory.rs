@@ -115,9 +115,10 @@ impl Backend for MemoryBackend {
         Box::pin(ready(Ok(self.servers().len().max(1))))
     }
 
-    fn leave(&self) {
+    fn leave(&self) -> BoxFuture<()> {
         let mut members = self.bus.0.lock();
         members.retain(|inbox| *inbox.server_id() != self.id);
         members.iter().for_each(Inbox::servers_changed);
+        Box::pin(ready(()))
     }
 }

@@ -16,11 +16,15 @@ use std::{
     time::Duration,
 };
 
+use engineio::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::hub::ack_collector::AckCollector;
-pub use backend::{Backend, Broker, ClusterStatus, Inbound, Inbox, Receivers, Unavailable};
+pub use backend::{
+    Backend, Broker, ClusterStatus, Inbound, Inbox, LogEntries, LogOffset, Receivers, RecoveryStore,
+    SavedSession, Unavailable,
+};
 pub use message::{
     BroadcastFlags, ClusterFull, EventPacket, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
 };
@@ -137,9 +141,11 @@ impl Cluster {
         self.backend.servers()
     }
 
-    pub(crate) fn leave(&self) {
-        self.backend.leave();
+    /// Leaves the cluster. The future resolves when the queued messages are sent.
+    pub(crate) fn leave(&self) -> BoxFuture<()> {
+        let leaving = self.backend.leave();
         self.servers_changed();
+        leaving
     }
 
     /// Requests the other servers to deliver a broadcast and to collect its acknowledgements.

@@ -303,7 +303,7 @@ fn ack_args(first: Option<&RawValue>, attachments: Vec<Bytes>) -> AckArgs {
 ///
 /// # Errors
 ///
-/// Returns an error if clients would disconnect, or if the event has no name or a reserved name.
+/// Returns an error for such packets, and for events with a reserved name.
 pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Result<EventPacket, Malformed> {
     const EVENT: u8 = 2;
     // In a message with attachments, no other object can look like this.

@@ -73,7 +73,7 @@ struct RemoteHandshake {
 ///
 /// # Errors
 ///
-/// Returns an error if the description is not an object with an id.
+/// Returns an error if the id is missing, or if `json` is not a JSON object.
 pub fn from_json(json: &str) -> Result<Summary, Malformed> {
     let Object(Record { id, handshake, rooms, data }) = serde_json::from_str(json)?;
     let rooms =

@@ -1,0 +1,210 @@
+//! Saves sessions in Redis, and reads the stream for clients that have missed events.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use engineio::BoxFuture;
+use redis::{
+    RedisResult,
+    aio::MultiplexedConnection,
+    streams::{StreamId, StreamRangeReply},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use socketio::cluster::{
+    Backend, ClusterFull, ClusterStatus, LogEntries, LogOffset, Message, Receivers, RecoveryStore, Reply,
+    SavedSession, ServerId, Unavailable,
+    node::{Decoded, msgpack_from_json, msgpack_to_json},
+};
+
+use super::{Entry, log::is_logged};
+use crate::{backend::RedisBackend, queue::Content};
+
+/// The number of entries that are read at once.
+const COUNT: usize = 500;
+/// The type of broadcasts in the stream.
+const BROADCAST: u8 = 3;
+
+/// The backend of a server whose clients can be recovered.
+pub(crate) struct StreamsBackend {
+    pub(crate) redis: Arc<RedisBackend>,
+    pub(crate) store: Arc<Store>,
+}
+
+impl Backend for StreamsBackend {
+    fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
+        if is_logged(&message.operation) {
+            self.redis.publish_logged(message)
+        } else {
+            self.redis.publish(message)
+        }
+    }
+
+    fn request(&self, message: Arc<Message>) -> Receivers {
+        self.redis.request(message)
+    }
+
+    fn reply(&self, to: &ServerId, reply: Reply) -> Result<(), ClusterFull> {
+        self.redis.reply(to, reply)
+    }
+
+    fn servers(&self) -> Vec<ServerId> {
+        self.redis.servers()
+    }
+
+    fn server_count(&self, namespace: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
+        self.redis.server_count(namespace)
+    }
+
+    fn namespace_created(&self, namespace: &str) {
+        self.redis.namespace_created(namespace);
+    }
+
+    fn namespace_removed(&self, namespace: &str) {
+        self.redis.namespace_removed(namespace);
+    }
+
+    fn connected(&self) -> BoxFuture<()> {
+        self.redis.connected()
+    }
+
+    fn status(&self) -> ClusterStatus {
+        self.redis.status()
+    }
+
+    fn recovery(&self) -> Option<Arc<dyn RecoveryStore>> {
+        Some(self.store.clone())
+    }
+
+    fn leave(&self) -> BoxFuture<()> {
+        self.redis.leave()
+    }
+}
+
+pub(crate) struct Store {
+    pub(crate) redis: Arc<RedisBackend>,
+    pub(crate) stream: String,
+    pub(crate) session_prefix: String,
+}
+
+/// A session as Node.js saves it. The entry `nsp` is not in the sessions of Node.js, which ignores it.
+#[derive(Deserialize)]
+struct Session<'a> {
+    sid: String,
+    pid: String,
+    nsp: Option<String>,
+    rooms: Vec<serde_json::Value>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl Store {
+    fn key(&self, pid: &str) -> String {
+        format!("{}{pid}", self.session_prefix)
+    }
+
+    /// Returns the entries from `start` on.
+    async fn range(
+        connection: &mut MultiplexedConnection,
+        stream: &str,
+        start: &str,
+        count: usize,
+    ) -> RedisResult<Vec<StreamId>> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(stream).arg(start).arg("+").arg("COUNT").arg(count);
+        let reply: StreamRangeReply = command.query_async(connection).await?;
+        Ok(reply.ids)
+    }
+
+    async fn has(
+        connection: &mut MultiplexedConnection,
+        stream: &str,
+        offset: LogOffset,
+    ) -> RedisResult<bool> {
+        let offset = offset.to_string();
+        let first = Self::range(connection, stream, &offset, 1).await?;
+        Ok(first.first().is_some_and(|entry| entry.id == offset))
+    }
+}
+
+impl RecoveryStore for Store {
+    fn save(&self, namespace: &str, session: SavedSession, duration: Duration) {
+        let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let SavedSession { sid, pid, rooms, data } = &session;
+        let rooms = serde_json::to_string(rooms).unwrap_or_default();
+        let (sid, nsp) = (text(sid), text(namespace));
+        let json =
+            format!(r#"{{"sid":{sid},"pid":{},"rooms":{rooms},"data":{data},"nsp":{nsp}}}"#, text(pid));
+        let Ok(payload) = msgpack_from_json(&json, &[]) else {
+            tracing::warn!(
+                namespace,
+                "the data of a socket is nested too deeply: its client cannot be recovered"
+            );
+            return;
+        };
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(pid)).arg(BASE64_STANDARD.encode(payload));
+        command.arg("PX").arg(duration.as_millis().max(1) as u64);
+        if self.redis.push(Content::Command(command)).is_err() {
+            tracing::warn!(namespace, "a client cannot be recovered: the queue to Redis is full");
+        }
+    }
+
+    fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>> {
+        let (key, stream, connection) = (self.key(&pid), self.stream.clone(), self.redis.connection());
+        Box::pin(async move {
+            let mut connection = connection?;
+            let mut pipeline = redis::pipe();
+            pipeline.atomic().cmd("GET").arg(&key).cmd("DEL").arg(&key);
+            let (saved, _): (Option<String>, u64) = pipeline.query_async(&mut connection).await.ok()?;
+            let payload = BASE64_STANDARD.decode(saved?).ok()?;
+            let (json, attachments) = msgpack_to_json(&payload, 0).ok()?;
+            let session: Session<'_> = serde_json::from_str(&json).ok()?;
+            let is_of_namespace = session.nsp.is_none_or(|nsp| nsp == *namespace);
+            if !is_of_namespace || session.pid != pid || !attachments.is_empty() {
+                return None;
+            }
+            if !Self::has(&mut connection, &stream, offset).await.ok()? {
+                return None;
+            }
+            let room = |room: &serde_json::Value| match room {
+                serde_json::Value::String(name) => name.into(),
+                other => other.to_string().into(),
+            };
+            let data = session.data.map_or("{}", RawValue::get).into();
+            let rooms = session.rooms.iter().map(room).collect();
+            Some(SavedSession { sid: session.sid, pid: session.pid, rooms, data })
+        })
+    }
+
+    fn read(&self, namespace: Arc<str>, start: LogOffset, until: LogOffset) -> BoxFuture<Option<LogEntries>> {
+        let (stream, connection) = (self.stream.clone(), self.redis.connection());
+        Box::pin(async move {
+            let mut connection = connection?;
+            let mut read = LogEntries { messages: Vec::new(), until };
+            loop {
+                let LogOffset(milliseconds, number) = read.until;
+                let after = LogOffset(milliseconds, number.checked_add(1)?).to_string();
+                let entries = Self::range(&mut connection, &stream, &after, COUNT).await.ok()?;
+                let len = entries.len();
+                for entry in entries {
+                    let offset: LogOffset = entry.id.parse().ok()?;
+                    read.until = offset;
+                    let Ok(fields) = Entry::new(&entry.map) else { continue };
+                    if fields.namespace == &*namespace
+                        && fields.kind == BROADCAST
+                        && let Ok(Decoded::Message(message)) = fields.decode()
+                    {
+                        read.messages.push((offset, message));
+                    }
+                }
+                if len < COUNT {
+                    break;
+                }
+            }
+            // Entries are removed from the start of the stream, so none after this one was removed before it
+            // was read.
+            Self::has(&mut connection, &stream, start).await.ok()?.then_some(read)
+        })
+    }
+}
