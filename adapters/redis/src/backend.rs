@@ -90,7 +90,7 @@ impl RedisBackend {
 
     /// Returns the connection for commands, or `None` if Redis is not connected.
     pub(crate) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.commands.lock().clone()
+        self.commands.lock().as_ref().map(|commands| commands.connection.clone())
     }
 }
 
@@ -120,7 +120,7 @@ impl Backend for RedisBackend {
     fn server_count(&self, namespace: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
         let (command, connection) = (self.dialect.count(&namespace), self.connection());
         Box::pin(async move {
-            let mut connection = connection.ok_or(Unavailable)?.connection;
+            let mut connection = connection.ok_or(Unavailable)?;
             let count = command.query_async(&mut connection).await.map_err(|_| Unavailable)?;
             // Count this server even if its subscription is not established.
             Ok(subscriber_count(&count).ok_or(Unavailable)?.max(1))

@@ -362,13 +362,13 @@ fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inb
     let operation = match request.r#type {
         kind::SOCKETS => {
             let rooms = request.rooms().unwrap_or_default();
-            Operation::Fetch { request: request.request_id()?, target: Target::new(rooms, Vec::new()) }
+            Operation::Fetch { request: request.id()?, target: Target::new(rooms, Vec::new()) }
         }
-        kind::ALL_ROOMS => Operation::Fetch { request: request.request_id()?, target: Target::default() },
+        kind::ALL_ROOMS => Operation::Fetch { request: request.id()?, target: Target::default() },
         kind::REMOTE_JOIN => Operation::Join { target: request.target()?, rooms: request.rooms()? },
         kind::REMOTE_LEAVE => Operation::Leave { target: request.target()?, rooms: request.rooms()? },
         kind::REMOTE_DISCONNECT => Operation::Disconnect { target: request.target()?, close: request.close },
-        kind::REMOTE_FETCH => Operation::Fetch { request: request.request_id()?, target: request.target()? },
+        kind::REMOTE_FETCH => Operation::Fetch { request: request.id()?, target: request.target()? },
         kind::SERVER_SIDE_EMIT => {
             let data = request.data.ok_or(Malformed)?;
             let packet = event(namespace, 2, data.get(), &attachments)?;
@@ -379,7 +379,7 @@ fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inb
             let Object(packet): Object<Packet<'_>> =
                 serde_json::from_str(request.packet.ok_or(Malformed)?.get())?;
             let packet = event(namespace, packet.r#type, packet.data.get(), &attachments)?;
-            request.opts.take().ok_or(Malformed)?.into_broadcast(packet, Some(request.request_id()?))
+            request.opts.take().ok_or(Malformed)?.into_broadcast(packet, Some(request.id()?))
         }
         _ => return Err(Malformed),
     };

@@ -48,7 +48,9 @@ impl Backend for Nothing {
         Box::pin(async { Err(Unavailable) })
     }
 
-    fn leave(&self) {}
+    fn leave(&self) -> BoxFuture<()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A dialect, and the server that it decodes for. The server has the namespace `/` and no sockets.
