@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs all tests: formatting, lints, documentation and Rust tests; and against the servers of this repository the
-# official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client. Beside those, it counts
-# the instructions of messages and of hostile input. Installs missing packages: of npm and PyPI, and Chromium and valgrind
-# where apt-get exists.
+# official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and clusters with
+# servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs missing packages:
+# of npm and PyPI, and Chromium, valgrind and Redis where apt-get exists.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -15,7 +15,7 @@ need cargo "install Rust, https://rustup.rs"
 need npm "install Node.js 20 or newer, npm comes with it"
 need python3 "install Python 3.10 or newer, with its module venv"
 
-for program in chromium valgrind; do
+for program in chromium valgrind redis-server; do
   [ ! -x "/usr/bin/$program" ] || continue
   step "installing $program"
   need apt-get "install $program as /usr/bin/$program by hand"
@@ -81,7 +81,7 @@ soak=$!
 beside instructions
 instructions=$!
 
-step "official clients"
+step "official clients and clusters"
 export PROFILE=debug
 (cd interop-tests && npm test)
 

@@ -1,67 +1,98 @@
-// Our emitter, which sends events into fleets of both kinds without being a server.
+// The emitter of Node.js, which publishes to servers with the classic adapter without being one.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { after, test } from "node:test";
-import { next, program, until, within } from "../official/helpers.mjs";
-import { heardBy, meet, startFleet } from "./fleet.mjs";
-import { guarded, startRedis } from "./redis.mjs";
+import { describe, test } from "node:test";
+import { Emitter } from "@socket.io/redis-emitter";
+import { next, until } from "../official/helpers.mjs";
+import { heardBy, join, meet, startFleet } from "./fleet.mjs";
+import { startRedis } from "./redis.mjs";
 
-/** Starts a fleet, and the emitter. Returns a function that sends a command. */
-async function start(adapter) {
-  const redis = await startRedis();
-  const nodes = await startFleet(redis, { ADAPTER: adapter }, ["ours", "node"]);
-  const env = { ...process.env, ADAPTER: adapter, REDIS_URL: redis.url };
-  const child = guarded(spawn(program("cluster-emitter"), { env, stdio: ["pipe", "pipe", "inherit"] }));
-  after(() => child.kill());
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const send = async (command) => {
-    child.stdin.write(`${JSON.stringify(command)}\n`);
-    assert.equal((await within(lines.next(), "the command is sent")).value, "ok");
-  };
-  return { nodes, send };
-}
+const redis = await startRedis();
+const nodes = await startFleet(redis, { ADAPTER: "redis" }, ["ours", "ours", "node"]);
+const emitter = new Emitter(await redis.connect());
 
-const ADAPTERS = ["redis", "redis-sharded", "redis-streams"];
-const fleets = await Promise.all(ADAPTERS.map(start));
-for (const [i, { nodes, send }] of fleets.entries()) {
-  test(`all operations reach the servers of both kinds, ${ADAPTERS[i]}`, async (t) => {
+describe("emitter", { concurrency: 4 }, () => {
+  /** Returns sockets of two servers of ours and one of Node.js, their events, and the emitter of their namespace. */
+  async function setUp(t) {
     const sockets = await meet(t, nodes);
-    const [a, b] = sockets;
-    const { nsp } = a;
+    const of = emitter.of(sockets[0].nsp);
     const events = sockets.map(heardBy);
-    const ends = sockets.map((socket) => next(socket, "end"));
-    await send({ nsp, event: "all", args: [1, { a: [null, "😀"] }], bytes: [0, 1, 255] });
-    await send({ nsp, except: [a.id], event: "other" });
-    await send({ event: "elsewhere" });
-    await send({ nsp, event: "end" });
-    await Promise.all(ends);
-    const all = ["all", 1, { a: [null, "😀"] }, Buffer.from([0, 1, 255])];
-    assert.deepEqual(events[0].take(), [all, ["end"]]);
-    assert.deepEqual(events[1].take(), [all, ["other"], ["end"]]);
+    const taken = async () => {
+      // The emitter's connection is another one than those of the servers.
+      of.emit("end");
+      await Promise.all(sockets.map(async (socket, i) => until(() => socket.emitWithAck("echo"), () => events[i].has("end"))));
+      return events.map(({ take }) => take().filter(([name]) => name !== "end"));
+    };
+    return { sockets, of, taken };
+  }
 
-    // A volatile event may be dropped while something is written to the client.
-    const arrived = next(a, "volatile").then(() => true);
-    await until(
-      async () => {
-        await send({ nsp, volatile: true, event: "volatile" });
-        return Promise.race([arrived, a.emitWithAck("echo")]);
-      },
-      (answer) => answer === true,
-      "the volatile event",
-    );
-    const one = next(a, "one");
-    await send({ nsp, to: [a.id], event: "one" });
-    await one;
-    await send({ nsp, op: "join", to: [b.id], rooms: ["r"] });
-    await until(() => b.emitWithAck("rooms"), (rooms) => rooms.includes("r"), "it has joined");
-    await send({ nsp, op: "leave", rooms: ["r"] });
-    await until(() => b.emitWithAck("rooms"), (rooms) => !rooms.includes("r"), "it has left");
-    await send({ nsp, op: "sse", event: "note", args: [7] });
-    for (const socket of sockets) {
-      await until(() => socket.emitWithAck("sse-log"), (log) => log.some(([, n]) => n === 7), "the note");
-    }
-    await send({ nsp, op: "disconnect" });
-    await until(async () => sockets, (all) => all.every((socket) => !socket.connected), "all are disconnected");
+  test("events to all, to rooms, and with excluded rooms", async (t) => {
+    const { sockets, of, taken } = await setUp(t);
+    const [a, b, c] = sockets;
+    await a.emitWithAck("join", "r1");
+    await b.emitWithAck("join", "r2");
+    const values = [1, "😀", null, { deep: [Buffer.from([1, 2]), new Date(0)] }];
+    const arrived = [1, "😀", null, { deep: [Buffer.from([1, 2]), "1970-01-01T00:00:00.000Z"] }];
+    const event = [["in", ...arrived]];
+    of.emit("in", ...values);
+    assert.deepEqual(await taken(), [event, event, event]);
+    of.to("r1").emit("in", ...values);
+    assert.deepEqual(await taken(), [event, [], []]);
+    of.to(["r1", "r2"]).to(c.id).emit("in", ...values);
+    assert.deepEqual(await taken(), [event, event, event]);
+    of.except("r1").except([b.id]).emit("in", ...values);
+    assert.deepEqual(await taken(), [[], [], event]);
+    of.to("nobody").emit("in", ...values);
+    assert.deepEqual(await taken(), [[], [], []]);
+    of.volatile.compress(false).to([a.id]).emit("in", ...values);
+    assert.deepEqual(await taken(), [event, [], []]);
   });
-}
+
+  test("the main namespace", async (t) => {
+    const sockets = await Promise.all(nodes.map((node) => join(t, node, "/")));
+    const event = sockets.map((socket) => next(socket, "in"));
+    emitter.emit("in", 1);
+    for (const arrived of event) assert.deepEqual(await arrived, [1]);
+  });
+
+  test("1,000 events arrive in order", async (t) => {
+    const { of, taken } = await setUp(t);
+    const expected = Array.from({ length: 1_000 }, (_, i) => ["n", i]);
+    for (const event of expected) of.emit(...event);
+    assert.deepEqual((await taken()).slice(0, 2), [expected, expected]);
+  });
+
+  test("sockets join, leave and are disconnected", async (t) => {
+    const { sockets, of } = await setUp(t);
+    const [a, b, c] = sockets;
+    const members = (room, ...expected) =>
+      until(
+        () => a.emitWithAck("members", [room]),
+        (ids) => ids.join() === expected.map(({ id }) => id).sort().join(),
+        `members of ${room}`,
+      );
+    of.socketsJoin(["x", "y"]);
+    await members("x", a, b, c);
+    await members("y", a, b, c);
+    of.in(b.id).socketsLeave("x");
+    await members("x", a, c);
+    of.except(a.id).socketsLeave(["x", "y"]);
+    await members("x", a);
+    await members("y", a);
+    const gone = next(b, "disconnect");
+    of.in(b.id).disconnectSockets(true);
+    await gone;
+    const gone2 = next(a, "disconnect");
+    of.in("x").disconnectSockets();
+    await gone2;
+    assert.equal(await c.emitWithAck("echo", 1), 1);
+  });
+
+  test("server-side events", async (t) => {
+    const { sockets, of } = await setUp(t);
+    of.serverSideEmit("note", 1, { x: [null, "😀"] });
+    for (const socket of sockets) {
+      const log = await until(() => socket.emitWithAck("sse-log"), ({ length }) => length > 0);
+      assert.deepEqual(log, [["note", 1, { x: [null, "😀"] }]]);
+    }
+  });
+});

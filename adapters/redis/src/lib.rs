@@ -35,6 +35,8 @@ mod queue;
 mod sharded;
 mod streams;
 mod subscriber;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
