@@ -1,11 +1,6 @@
 //! One server of the fleet.
 
-use std::{
-    env,
-    error::Error,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{env, error::Error, sync::Arc, time::Duration};
 
 use axum::{Json, Router, http::header::CONTENT_TYPE, response::Html, routing::get};
 use serde::{Deserialize, Serialize};
@@ -18,7 +13,7 @@ use tokio::{
     io::AsyncReadExt,
     net::TcpListener,
     sync::Notify,
-    time::{interval, sleep},
+    time::{Instant, interval, sleep},
 };
 
 use crate::{NAMES, url};
@@ -58,8 +53,9 @@ struct Listed {
     server: String,
 }
 
+/// The list on the page.
 #[derive(Serialize)]
-struct People {
+struct List {
     people: Vec<Listed>,
     /// The number of servers that did not respond.
     missing: usize,
@@ -206,8 +202,8 @@ async fn announce(io: Server, here: Arc<Here>) {
         let mut people: Vec<_> = listed.collect();
         people.sort_by(|a, b| a.id.cmp(&b.id));
         let is_connected = io.cluster_status().is_some_and(|status| status.is_connected);
-        let people = People { people, missing, is_connected };
-        io.local().emit("people", &people).unwrap_or_else(|error| eprintln!("fleet: {error}"));
+        let list = List { people, missing, is_connected };
+        io.local().emit("people", &list).unwrap_or_else(|error| eprintln!("fleet: {error}"));
         sleep(PAUSE).await;
     }
 }
