@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { alongside, client, connected, program, recorded, until, within } from "../official/helpers.mjs";
-import { exit, freePort, guarded } from "./redis.mjs";
+import { exit, freePort, freeze, guarded } from "./redis.mjs";
 
 const NODE = fileURLToPath(new URL("node-peer.mjs", import.meta.url));
 const COMMANDS = {
@@ -20,7 +20,7 @@ class Node {
   }
   /** The state of the connection to Redis, of our servers only. */
   status = async () => (await fetch(`${this.url}/status`)).json();
-  freeze = () => this.child.kill("SIGSTOP");
+  freeze = () => freeze(this.child);
   thaw = () => this.child.kill("SIGCONT");
   async end(signal = "SIGTERM") {
     this.child.kill(signal);

@@ -1,9 +1,10 @@
 // Redis servers for tests, without persistence, on free ports.
 import { spawn } from "node:child_process";
+import { readFile, readdir } from "node:fs/promises";
 import { createServer } from "node:net";
 import { after } from "node:test";
 import { createClient } from "redis";
-import { within } from "../official/helpers.mjs";
+import { until, within } from "../official/helpers.mjs";
 
 const HOST = "127.0.0.1";
 const running = new Set();
@@ -23,6 +24,17 @@ export const exit = (child) =>
   child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve([child.exitCode, child.signalCode])
     : new Promise((resolve) => child.once("exit", (...how) => resolve(how)));
+
+/** Freezes a process, and resolves when all its threads have stopped. */
+export function freeze(child) {
+  child.kill("SIGSTOP");
+  const tasks = `/proc/${child.pid}/task`;
+  const states = async () => {
+    const stats = (await readdir(tasks)).map((task) => readFile(`${tasks}/${task}/stat`, "utf8"));
+    return (await Promise.all(stats)).map((stat) => /\) (.)/.exec(stat)[1]);
+  };
+  return until(states, (list) => list.every((state) => state === "T"), "the process is frozen");
+}
 
 const isFree = (port) =>
   new Promise((resolve) => {
@@ -70,6 +82,9 @@ class Redis {
     this.#child = undefined;
   }
 
+  freeze = () => freeze(this.#child);
+  thaw = () => this.#child.kill("SIGCONT");
+
   /** Executes a command. */
   command(...args) {
     return this.#client.sendCommand(args.map((arg) => (Buffer.isBuffer(arg) ? arg : String(arg))));
@@ -78,6 +93,15 @@ class Redis {
   /** Publishes a message, with the command of the adapter. Returns the number of receivers. */
   publish(adapter, channel, payload) {
     return this.command(adapter === "redis" ? "PUBLISH" : "SPUBLISH", channel, payload);
+  }
+
+  /** Calls `executed` with each command of all connections. Returns the function that ends this. */
+  async monitor(executed) {
+    const client = this.#client.duplicate();
+    client.on("error", () => {});
+    await client.connect();
+    await client.monitor(executed);
+    return () => client.destroy();
   }
 
   /** Returns the ids of the connections of all others. */

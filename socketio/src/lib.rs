@@ -140,18 +140,19 @@ pub mod cluster {
     #[cfg(feature = "msgpack")]
     pub mod node {
         pub use crate::hub::cluster::node::{
-            Decoded, Encoded, Malformed, Options, decode, decode_fields, encode_message, encode_reply, event,
-            msgpack_from_json, msgpack_to_json, options_json, summary_from_json, summary_to_json,
+            Decoded, Encoded, Malformed, Object, Options, decode, decode_fields, encode_message,
+            encode_reply, event, msgpack_from_json, msgpack_to_json, options_json, summary_from_json,
+            summary_to_json,
         };
     }
 }
 
 pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::{
-    CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks, HttpCompression,
-    Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody, RequestError,
-    RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid, SlowConsumerPolicy,
-    TransportKind,
+    BoxFuture, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks,
+    HttpCompression, Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody,
+    RequestError, RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid,
+    SlowConsumerPolicy, TransportKind,
 };
 #[cfg(feature = "tls")]
 pub use engineio::{Tls, TlsConfig, TlsListener, rustls};

@@ -9,8 +9,8 @@ use socketio::cluster::{
     AckArgs, AckOutcome, Inbound, Inbox, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
     SocketSummary, Target,
     node::{
-        Malformed, Options, event, msgpack_from_json, msgpack_to_json, options_json, summary_from_json,
-        summary_to_json,
+        Malformed, Object, Options, event, msgpack_from_json, msgpack_to_json, options_json,
+        summary_from_json, summary_to_json,
     },
 };
 
@@ -281,7 +281,7 @@ fn broadcast(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<I
     if uid == own.as_str() {
         return Ok(None);
     }
-    let packet: Packet<'_> = serde_json::from_str(packet.get())?;
+    let Object(packet): Object<Packet<'_>> = serde_json::from_str(packet.get())?;
     if packet.nsp.as_deref().unwrap_or("/") != namespace {
         return Ok(None);
     }
@@ -355,7 +355,7 @@ impl Request<'_> {
 
 fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inbound>, Malformed> {
     let (json, attachments) = text_and_attachments(payload)?;
-    let mut request: Request<'_> = serde_json::from_str(&json)?;
+    let Object(mut request): Object<Request<'_>> = serde_json::from_str(&json)?;
     if request.uid.as_deref() == Some(own.as_str()) {
         return Ok(None);
     }
@@ -376,7 +376,8 @@ fn request(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inb
             Operation::ServerEvent { request: id, packet }
         }
         kind::BROADCAST => {
-            let packet: Packet<'_> = serde_json::from_str(request.packet.ok_or(Malformed)?.get())?;
+            let Object(packet): Object<Packet<'_>> =
+                serde_json::from_str(request.packet.ok_or(Malformed)?.get())?;
             let packet = event(namespace, packet.r#type, packet.data.get(), &attachments)?;
             request.opts.take().ok_or(Malformed)?.into_broadcast(packet, Some(request.id()?))
         }
@@ -403,7 +404,7 @@ struct Answer<'a> {
 
 fn answer(namespace: &str, payload: &[u8]) -> Result<Inbound, Malformed> {
     let (json, attachments) = text_and_attachments(payload)?;
-    let answer: Answer<'_> = serde_json::from_str(&json)?;
+    let Object(answer): Object<Answer<'_>> = serde_json::from_str(&json)?;
     let args = |first: Option<&RawValue>| {
         AckArgs::new(&format!("[{}]", first.map_or("null", RawValue::get)), attachments)
     };

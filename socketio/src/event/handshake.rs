@@ -48,6 +48,7 @@ impl Handshake {
     }
 
     /// Creates the handshake of a socket on another server.
+    #[cfg(feature = "msgpack")]
     pub(crate) fn remote(request: HandshakeRequest, auth: &str, time: SystemTime) -> Self {
         let params = Params::default();
         Self(Arc::new(Inner { request: Arc::new(request), auth: Some(auth.into()), time, params }))

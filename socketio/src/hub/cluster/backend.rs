@@ -336,6 +336,11 @@ impl Inbox {
         self.joins.0.load(Ordering::Acquire) > 0 || self.has_room(namespace, room)
     }
 
+    /// Returns `true` if no input is queued.
+    pub fn is_empty(&self) -> bool {
+        self.inbound.capacity() == self.inbound.max_capacity()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.inbound.is_closed()
     }

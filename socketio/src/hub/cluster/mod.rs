@@ -46,6 +46,8 @@ enum Request {
 
 /// A request that each server responds to once.
 struct Gather {
+    /// `true` if the responses are sockets, and not the answers to a server event.
+    is_fetch: bool,
     receivers: Waiting,
     answers: Vec<(ServerId, ReplyBody)>,
     done: Arc<Notify>,
@@ -67,6 +69,14 @@ impl Gather {
     }
 
     fn answered(&mut self, from: ServerId, body: ReplyBody) {
+        let is_expected = match body {
+            ReplyBody::Sockets(_) => self.is_fetch,
+            ReplyBody::Answer(_) => !self.is_fetch,
+            _ => false,
+        };
+        if !is_expected {
+            return;
+        }
         match &mut self.receivers {
             Waiting::Known(waiting) => {
                 let Some(at) = waiting.iter().position(|server| *server == from) else { return };
@@ -166,6 +176,7 @@ impl Cluster {
     ) -> Responses {
         let request = self.next_request();
         let message = self.message(namespace, operation(request.clone()));
+        let is_fetch = matches!(message.operation, Operation::Fetch { .. });
         let done = Arc::new(Notify::new());
         let mut missing = Vec::new();
         {
@@ -177,7 +188,7 @@ impl Cluster {
                 }
                 Receivers::Counted => Waiting::Counted(None),
             };
-            let gather = Gather { receivers, answers: Vec::new(), done: done.clone() };
+            let gather = Gather { is_fetch, receivers, answers: Vec::new(), done: done.clone() };
             gather.notify();
             requests.insert(request.clone(), Request::Gather(gather));
         }
@@ -208,10 +219,7 @@ impl Cluster {
                     ReplyBody::Sockets(_) | ReplyBody::Answer(_) => {}
                 }
             }
-            Some(Request::Gather(gather)) => match body {
-                ReplyBody::Sockets(_) | ReplyBody::Answer(_) => gather.answered(from, body),
-                _ => {}
-            },
+            Some(Request::Gather(gather)) => gather.answered(from, body),
             None => {}
         }
     }

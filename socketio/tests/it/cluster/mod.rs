@@ -2,6 +2,9 @@
 
 mod acks;
 mod broadcasts;
+mod broker;
+mod counted;
+mod event_log;
 mod server_events;
 mod silent;
 mod utilities;

@@ -1,9 +1,12 @@
 //! Decodes `ClusterMessage` of Node.js. Input that is not of the expected shape is an error, and has no effect.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::kind;
@@ -13,7 +16,12 @@ use crate::{
         cluster::{BroadcastFlags, EventPacket, Message, Operation, Reply, ReplyBody, RequestId, ServerId},
         rooms::{Room, Target},
     },
-    proto::{attachments::PLACEHOLDER, elements::Elements, msgpack, packet::is_reserved},
+    proto::{
+        attachments::{ESCAPED_PLACEHOLDER, PLACEHOLDER},
+        elements::Elements,
+        msgpack,
+        packet::is_reserved,
+    },
 };
 
 /// The maximum number of binary values in a message of another server.
@@ -57,6 +65,30 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
+/// A struct that is decoded from an object. `serde` alone also accepts an array.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData)).map(Self)
+    }
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -75,7 +107,7 @@ struct Envelope<'a> {
 /// Returns an error if the message is malformed.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, Malformed> {
     let (json, attachments) = text_and_attachments(bytes)?;
-    let Envelope { uid, nsp, r#type, data } = serde_json::from_str(&json)?;
+    let Object(Envelope { uid, nsp, r#type, data }) = serde_json::from_str(&json)?;
     decode_data(&uid, &nsp, r#type, data.map(RawValue::get), attachments)
 }
 
@@ -133,7 +165,7 @@ struct Data<'a> {
 #[serde(rename_all = "camelCase")]
 struct BroadcastData<'a> {
     #[serde(borrow)]
-    packet: Packet<'a>,
+    packet: Object<Packet<'a>>,
     opts: Options,
     request_id: Option<String>,
 }
@@ -200,12 +232,13 @@ impl Data<'_> {
     fn operation(&self, kind: u8) -> Result<Option<Operation>, Malformed> {
         Ok(Some(match kind {
             kind::BROADCAST => {
-                let BroadcastData { packet, opts, request_id } = serde_json::from_str(self.json)?;
-                let packet = self.event(packet.r#type, packet.data.get())?;
+                let Object(BroadcastData { packet, opts, request_id }) = serde_json::from_str(self.json)?;
+                let Object(Packet { r#type, data }) = packet;
+                let packet = self.event(r#type, data.get())?;
                 opts.into_broadcast(packet, request_id.map(RequestId::from))
             }
             kind::SOCKETS_JOIN | kind::SOCKETS_LEAVE => {
-                let RoomsData { opts, rooms } = serde_json::from_str(self.json)?;
+                let Object(RoomsData { opts, rooms }) = serde_json::from_str(self.json)?;
                 let (target, rooms) = (opts.target, rooms.into_iter().map(|RoomName(room)| room).collect());
                 match kind {
                     kind::SOCKETS_JOIN => Operation::Join { target, rooms },
@@ -213,15 +246,15 @@ impl Data<'_> {
                 }
             }
             kind::DISCONNECT_SOCKETS => {
-                let DisconnectData { opts, close } = serde_json::from_str(self.json)?;
+                let Object(DisconnectData { opts, close }) = serde_json::from_str(self.json)?;
                 Operation::Disconnect { target: opts.target, close }
             }
             kind::FETCH_SOCKETS => {
-                let FetchData { opts, request_id } = serde_json::from_str(self.json)?;
+                let Object(FetchData { opts, request_id }) = serde_json::from_str(self.json)?;
                 Operation::Fetch { request: request_id.into(), target: opts.target }
             }
             kind::SERVER_SIDE_EMIT => {
-                let ServerEventData { packet, request_id } = serde_json::from_str(self.json)?;
+                let Object(ServerEventData { packet, request_id }) = serde_json::from_str(self.json)?;
                 let packet = self.event(2, packet.get())?;
                 Operation::ServerEvent { request: request_id.map(RequestId::from), packet }
             }
@@ -232,17 +265,17 @@ impl Data<'_> {
     fn reply(&self, kind: u8) -> Result<(RequestId, ReplyBody), Malformed> {
         match kind {
             kind::FETCH_SOCKETS_RESPONSE => {
-                let SocketsData { request_id, sockets } = serde_json::from_str(self.json)?;
+                let Object(SocketsData { request_id, sockets }) = serde_json::from_str(self.json)?;
                 let sockets = sockets.into_iter().map(|socket| super::summary::from_json(socket.get()));
                 Ok((request_id.into(), ReplyBody::Sockets(sockets.collect::<Result<_, _>>()?)))
             }
             kind::BROADCAST_CLIENT_COUNT => {
-                let CountData { request_id, client_count } = serde_json::from_str(self.json)?;
+                let Object(CountData { request_id, client_count }) = serde_json::from_str(self.json)?;
                 let count = (client_count <= MAX_RECIPIENTS).then_some(client_count).ok_or(Malformed)?;
                 Ok((request_id.into(), ReplyBody::RecipientCount(count)))
             }
             kind::SERVER_SIDE_EMIT_RESPONSE | kind::BROADCAST_ACK => {
-                let AnswerData { request_id, packet } = serde_json::from_str(self.json)?;
+                let Object(AnswerData { request_id, packet }) = serde_json::from_str(self.json)?;
                 let args = ack_args(packet, self.attachments.clone());
                 let body = match kind {
                     kind::BROADCAST_ACK => ReplyBody::Ack(args),
@@ -275,7 +308,11 @@ pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Re
     const EVENT: u8 = 2;
     // In a message with attachments, no other object can look like this.
     let placeholder = format!(r#"{{"{PLACEHOLDER}":true,"num":"#);
-    if kind != EVENT || (!attachments.is_empty() && data.matches(&placeholder).count() != attachments.len()) {
+    // Clients take an object of the sender with such a key for a placeholder too.
+    let foreign = format!(r#""{ESCAPED_PLACEHOLDER}":true"#);
+    let has_placeholders =
+        || data.matches(&placeholder).count() == attachments.len() && !data.contains(&foreign);
+    if kind != EVENT || (!attachments.is_empty() && !has_placeholders()) {
         return Err(Malformed);
     }
     let name = data.starts_with('[').then(|| Elements::new(data).next()).flatten().ok_or(Malformed)?;
@@ -321,7 +358,7 @@ impl<'de> Deserialize<'de> for Options {
             #[serde(default)]
             flags: Option<Value>,
         }
-        let Raw { rooms, except, flags } = Raw::deserialize(deserializer)?;
+        let Object(Raw { rooms, except, flags }) = Object::deserialize(deserializer)?;
         let rooms_of = |names: Vec<RoomName>| names.into_iter().map(|RoomName(room)| room).collect();
         let flag = |name: &str| flags.as_ref().and_then(|flags| flags.get(name));
         Ok(Self {

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::decode::{Malformed, lenient};
+use super::decode::{Malformed, Object, lenient};
 use crate::{
     event::handshake::Handshake,
     hub::{rooms::Room, summary::Summary},
@@ -75,7 +75,7 @@ struct RemoteHandshake {
 ///
 /// Returns an error if the id is missing, or if `json` is not a JSON object.
 pub fn from_json(json: &str) -> Result<Summary, Malformed> {
-    let Record { id, handshake, rooms, data } = serde_json::from_str(json)?;
+    let Object(Record { id, handshake, rooms, data }) = serde_json::from_str(json)?;
     let rooms =
         rooms.iter().map(|room| room.as_str().map_or_else(|| Room::from(room.to_string()), Room::from));
     Ok(Summary {

@@ -1,0 +1,134 @@
+//! Recovery at any server, with an event log that all servers share.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use socketio::{ConnectionStateRecovery, Namespace, Server, Socket};
+
+use super::broker::TestBroker;
+use crate::{
+    recovery::{Visitor, config},
+    support::{Host, serve, within},
+};
+
+fn namespace() -> Namespace<Value> {
+    Namespace::with_data("/", Value::Null)
+        .share_data()
+        .restore_data(|data: Value| data)
+        .on("join", async |socket: Socket<Value>, room: String| socket.join(room))
+}
+
+async fn fleet(broker: &TestBroker, count: usize) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for _ in 0..count {
+        let config = config(ConnectionStateRecovery::default());
+        hosts.push(serve(Server::with_cluster(config, broker.clone()).namespace(namespace())).await);
+    }
+    hosts
+}
+
+async fn join(visitor: &mut Visitor, room: &str) {
+    assert_eq!(visitor.client.ask(format!(r#"427["join","{room}"]"#)).await, "437[]");
+}
+
+/// Waits until the server has noticed that the client is gone.
+async fn left(host: &Host) {
+    host.deserted("/").await;
+}
+
+#[tokio::test]
+async fn all_servers_deliver_in_one_order_and_once() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 3).await;
+    let mut visitors = Vec::new();
+    for host in &hosts {
+        visitors.push(Visitor::new(host).await);
+    }
+    for n in 0..30 {
+        hosts[n % 3].io.emit("n", &n).unwrap();
+    }
+    let mut orders = Vec::new();
+    for visitor in &mut visitors {
+        let mut order = Vec::new();
+        for _ in 0..30 {
+            order.push((visitor.event().await[1].clone(), visitor.offset.clone()));
+        }
+        orders.push(order);
+    }
+    assert!(orders.iter().all(|order| *order == orders[0]), "{orders:?}");
+}
+
+#[tokio::test]
+async fn a_client_returns_to_another_server_with_all_that_it_missed() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 2).await;
+    let mut visitor = Visitor::new(&hosts[0]).await;
+    join(&mut visitor, "r").await;
+    hosts[1].io.to("r").emit("seen", &1).unwrap();
+    assert_eq!(visitor.event().await, [json!("seen"), json!(1)]);
+    let sid = visitor.sid.clone();
+    let gone = visitor.cut();
+    left(&hosts[0]).await;
+    hosts[0].io.to("r").emit("missed", &Bytes::from_static(b"x")).unwrap();
+    hosts[1].io.to("other").emit("not for it", &()).unwrap();
+    hosts[1].io.emit("missed", &2).unwrap();
+    hosts[1].io.volatile().emit("volatile", &3).unwrap();
+    hosts[1].io.of("/").except("r").emit("not for it", &()).unwrap();
+    let mut visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
+    assert_eq!(visitor.sid, sid);
+    assert_eq!(visitor.event().await[0], "missed");
+    assert_eq!(visitor.client.binary().await, b"x");
+    assert_eq!(visitor.event().await, [json!("missed"), json!(2)]);
+    hosts[0].io.to("r").emit("live", &4).unwrap();
+    assert_eq!(visitor.event().await, [json!("live"), json!(4)]);
+    // A session is recovered once.
+    let other = Visitor::with_auth(&hosts[0], &gone.auth).await;
+    assert_ne!(other.sid, sid);
+}
+
+#[tokio::test]
+async fn events_during_the_recovery_arrive_once() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 2).await;
+    let mut visitor = Visitor::new(&hosts[0]).await;
+    hosts[0].io.emit("n", &0).unwrap();
+    visitor.event().await;
+    let gone = visitor.cut();
+    left(&hosts[0]).await;
+    hosts[0].io.emit("n", &1).unwrap();
+    let io = hosts[1].io.clone();
+    broker.on_read(move || io.emit("n", &2).unwrap());
+    let mut visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
+    assert_eq!((&visitor.sid, broker.reads()), (&gone.sid, 2));
+    hosts[0].io.emit("n", &3).unwrap();
+    for n in 1..=3 {
+        assert_eq!(within(visitor.event()).await, [json!("n"), json!(n)]);
+    }
+}
+
+#[tokio::test]
+async fn a_gap_in_the_log_is_told() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 2).await;
+    let mut visitor = Visitor::new(&hosts[0]).await;
+    hosts[0].io.emit("n", &0).unwrap();
+    visitor.event().await;
+    let gone = visitor.cut();
+    left(&hosts[0]).await;
+    hosts[0].io.emit("n", &1).unwrap();
+    broker.trim(1);
+    let visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
+    assert_ne!(visitor.sid, gone.sid);
+}
+
+#[tokio::test]
+async fn without_the_broker_local_clients_receive_events_without_offsets() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 1).await;
+    let mut visitor = Visitor::new(&hosts[0]).await;
+    broker.set_away(true);
+    hosts[0].io.emit("n", &1).unwrap();
+    assert_eq!(visitor.client.text().await, r#"42["n",1]"#);
+    broker.set_away(false);
+    hosts[0].io.emit("n", &2).unwrap();
+    assert_eq!(visitor.event().await, [json!("n"), json!(2)]);
+}
