@@ -1,30 +1,4 @@
-//! Connects servers of the crate `socketio` over Redis, together with servers of Node.js.
-//!
-//! Three adapters of Node.js exist, which do not understand each other. Choose the one that the fleet uses:
-//!
-//! | adapter | in Node.js | Redis |
-//! |---|---|---|
-//! | [`Classic`] | `createAdapter` of `@socket.io/redis-adapter` | any |
-//! | [`Sharded`] | `createShardedAdapter` of `@socket.io/redis-adapter` | 7 or later |
-//! | [`Streams`] | `createAdapter` of `@socket.io/redis-streams-adapter` 0.3 | 6.2 or later |
-//!
-//! Local sockets never wait for Redis. While Redis is away, a server serves its own clients, keeps messages to
-//! other servers for a short time, and connects again when Redis is back.
-//!
-//! # Examples
-//!
-//! ```no_run
-//! use socketio::{Namespace, Server, ServerConfig};
-//! use socketio_redis::Classic;
-//!
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let redis = Classic::new("redis://127.0.0.1:6379")?;
-//! let io = Server::with_cluster(ServerConfig::default(), redis).namespace(Namespace::new("/"));
-//! io.listen("127.0.0.1:3000").await?;
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod backend;
 mod backoff;
@@ -304,3 +278,8 @@ impl Broker for Streams {
         Arc::new(StreamsBackend { redis, store })
     }
 }
+
+/// Compiles the code in the guide to clusters.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cluster.md")]
+struct ClusterGuide;
