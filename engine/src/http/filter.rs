@@ -86,8 +86,7 @@ impl RequestFilter {
             Err(Rejection::Preflight(preflight(cors, request)))
         } else {
             match Intent::from_request(request, &shared.config, &shared.registry) {
-                // A subresource cannot be a WebSocket.
-                Ok(Intent::Open(_)) if cors.forbids_subresource(request) => {
+                Ok(intent) if intent.opens_session() && cors.forbids_subresource(request) => {
                     warn_subresource(request, &shared.warnings);
                     Err(not_allowed())
                 }
