@@ -16,6 +16,12 @@ pub mod waiting;
 pub mod websocket;
 pub mod wire;
 
+/// Returns `false` if the environment variable `SHORT_PATH` is `off`. The tests then turn off the short path of the
+/// accept loop, so that hyper serves every request.
+pub fn uses_short_path() -> bool {
+    !std::env::var("SHORT_PATH").is_ok_and(|value| value == "off")
+}
+
 pub use self::{
     http::{Http, HttpResponse, UPGRADE},
     polling::{Polling, payload},

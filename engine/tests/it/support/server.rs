@@ -73,7 +73,7 @@ impl Server {
         listen: ListenConfig,
     ) -> Self {
         let (end, ended) = oneshot::channel();
-        let connections = Connections::new(listen);
+        let connections = Connections::new(listen.short_path(testkit::uses_short_path()));
         let place = Place::Socket {
             address,
             connect,
