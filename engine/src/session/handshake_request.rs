@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{Extensions, HeaderName, HeaderValue, request::Parts};
+use http::{Extensions, HeaderName, HeaderValue, header, request::Parts};
 
 use crate::config::hooks::KeepExtension;
 
@@ -72,6 +72,10 @@ impl HandshakeRequest {
             // Writing to a string cannot fail.
             Some(target) => drop(write!(text, "{target}")),
             None => text.push('/'),
+        }
+        // HTTP/2 has a pseudo-header instead (RFC 9113, section 8.3.1).
+        if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST)) {
+            drop(write!(text, "\nhost: {authority}"));
         }
         for (name, value) in &parts.headers {
             text.push('\n');

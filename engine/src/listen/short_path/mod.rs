@@ -33,7 +33,7 @@ type Handle = dyn Fn(Request<RequestBody>) -> BoxFuture<Response<Full<Bytes>>> +
 
 impl ShortPath {
     pub(super) fn new<A: Application>(engine: &Engine<A>, path: &str) -> Arc<Self> {
-        let (shortcut, engine) = (engine.shortcut(path), engine.clone());
+        let (shortcut, engine) = (engine.shortcut(), engine.clone());
         Arc::new(Self {
             path: path.into(),
             shortcut,

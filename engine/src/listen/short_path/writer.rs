@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -70,11 +70,13 @@ impl<L: Listener> Connection<L> {
     }
 
     async fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        for bytes in [head, body] {
-            let mut at = 0;
-            poll_fn(|cx| self.poll_write(cx, bytes, &mut at)).await?;
-        }
-        poll_fn(|cx| self.poll_flush(cx)).await
+        let mut at = (0, 0);
+        poll_fn(|cx| {
+            ready!(self.poll_write(cx, head, &mut at.0))?;
+            ready!(self.poll_write(cx, body, &mut at.1))?;
+            self.poll_flush(cx)
+        })
+        .await
     }
 
     /// Writes the bytes from `at` on. Fails if the client reads nothing for the write timeout.
