@@ -7,6 +7,7 @@
 
 pub mod frames;
 pub mod http;
+pub mod http2;
 pub mod layers;
 pub mod polling;
 pub mod recorder;
@@ -24,6 +25,7 @@ pub fn uses_short_path() -> bool {
 
 pub use self::{
     http::{Http, HttpResponse, UPGRADE},
+    http2::Http2,
     polling::{Polling, payload},
     recorder::Recorder,
     stream::{Endpoint, Stream},

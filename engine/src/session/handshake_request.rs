@@ -75,7 +75,7 @@ impl HandshakeRequest {
         }
         // HTTP/2 has a pseudo-header instead (RFC 9113, section 8.3.1).
         if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST)) {
-            drop(write!(text, "\nhost: {authority}"));
+            let _ = write!(text, "\nhost: {authority}");
         }
         for (name, value) in &parts.headers {
             text.push('\n');

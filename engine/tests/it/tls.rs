@@ -12,6 +12,7 @@ use engineio::{
     },
 };
 use rcgen::{CertifiedKey, KeyPair};
+use testkit::Http2;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -20,7 +21,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    http2::{Http2, sid_of},
+    http2::sid_of,
     listeners::{carries_everything, told},
     support::{Connect, Server, Stream, WebSocket, eventually, http},
 };

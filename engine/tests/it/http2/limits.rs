@@ -168,7 +168,7 @@ async fn a_connection_may_be_idle_for_75_seconds() {
     let poll = client.start("GET", &format!("{OPEN}&sid={}", sid_of(&open.body)), "").await;
     parked(&session).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(super::Http2::response(poll).await.body, "2");
+    assert_eq!(testkit::Http2::response(poll).await.body, "2");
     let start = Instant::now();
     let ended = tokio::time::timeout(Duration::from_mins(3), client.closed()).await;
     assert!(ended.is_ok() && (75..=97).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());

@@ -1,6 +1,5 @@
 //! HTTP/2 by prior knowledge, as served by hyper in the accept loop.
 
-mod client;
 mod limits;
 mod raw;
 
@@ -17,14 +16,13 @@ use engineio::{CloseReason, Connections, EngineConfig, RequestBody};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use testkit::within;
+use testkit::{Http2, within};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::timeout,
 };
 
-pub(crate) use self::client::Http2;
 use crate::support::{Server, WebSocket, eventually, parked};
 
 const OPEN: &str = "/engine.io/?EIO=4&transport=polling";
