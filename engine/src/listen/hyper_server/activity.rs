@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
+
 /// The requests of a connection. The service counts them, and the task of the connection reads the counts after it
 /// has polled hyper.
 #[derive(Debug, Default)]
@@ -17,6 +19,10 @@ pub(super) struct Activity {
     unanswered: AtomicUsize,
     /// The number of requests whose body has not been read.
     unread: AtomicUsize,
+    /// The number of responses that wait for the client to read, of those over HTTP/2.
+    offered: AtomicUsize,
+    /// The number of parts of such responses that have been sent.
+    sent: AtomicUsize,
     /// `true` if bytes have arrived since the last response.
     received: Arc<AtomicBool>,
     /// `true` if the last request has a safe method.
@@ -37,6 +43,11 @@ impl Activity {
     /// Returns `true` if the body of a request has not been read, so that hyper reads the stream.
     pub(super) fn reads_body(&self) -> bool {
         self.unread.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns the number of parts sent so far if a response waits for the client to read.
+    pub(super) fn offered_at(&self) -> Option<usize> {
+        (self.offered.load(Ordering::Acquire) > 0).then(|| self.sent.load(Ordering::Relaxed))
     }
 
     /// Returns `true` while a request waits for its response that is aborted if its client shuts down its sending
@@ -68,7 +79,7 @@ impl Activity {
         self.is_safe.store(is_safe, Ordering::Relaxed);
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Exchange { activity: self.clone(), is_answered: false }
+        Exchange { activity: self.clone(), is_answered: false, is_offered: AtomicBool::new(false) }
     }
 
     /// Counts a body that has not been read.
@@ -83,6 +94,8 @@ impl Activity {
 pub(super) struct Exchange {
     activity: Arc<Activity>,
     is_answered: bool,
+    /// `true` while the client has to read.
+    is_offered: AtomicBool,
 }
 
 impl Exchange {
@@ -94,9 +107,41 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// Records whether the response waits for the client to read, or for the service.
+    pub(super) fn offer(&self, is_offered: bool) {
+        if self.is_offered.swap(is_offered, Ordering::Relaxed) != is_offered {
+            if is_offered {
+                self.activity.offered.fetch_add(1, Ordering::Release);
+            } else {
+                self.activity.offered.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// A part of a response over HTTP/2, until it has been sent.
+pub(super) struct Unsent {
+    pub(super) data: Bytes,
+    pub(super) exchange: Arc<Exchange>,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.exchange.activity.sent.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.answer();
+        self.offer(false);
         self.activity.received.store(false, Ordering::Relaxed);
         self.activity.in_flight.fetch_sub(1, Ordering::Release);
     }

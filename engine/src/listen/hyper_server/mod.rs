@@ -4,6 +4,7 @@
 //! the time for a client to read a response, and the detection of clients that have gone.
 
 pub(super) mod activity;
+mod response_body;
 mod service;
 
 use std::{
@@ -207,6 +208,8 @@ enum Phase {
     Busy,
     /// The client, which must read more than this number of bytes.
     Stalled(u64),
+    /// The client, which must read more than this number of parts of its responses over HTTP/2.
+    Offered(usize),
     /// The end of an idle HTTP/2 connection.
     Closing(usize),
 }
@@ -318,6 +321,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + 'static> Monitor<Io> {
         let requests = self.activity.requests();
         let phase = if let Some(written) = self.stream.stalled_at() {
             Phase::Stalled(written)
+        } else if let Some(sent) = self.activity.offered_at() {
+            Phase::Offered(sent)
         } else if self.activity.is_busy() {
             Phase::Busy
         } else if self.is_closing {
@@ -334,7 +339,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + 'static> Monitor<Io> {
                 Phase::Busy => return,
                 Phase::Head(_) => config.header_read_timeout,
                 Phase::Idle(_) => config.keep_alive_timeout,
-                Phase::Stalled(_) => config.write_timeout,
+                Phase::Stalled(_) | Phase::Offered(_) => config.write_timeout,
                 Phase::Closing(_) => LINGER_TIMEOUT,
             });
         }
@@ -343,7 +348,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + 'static> Monitor<Io> {
     /// Completes after the deadline of the phase.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.clock.poll(cx).map(|()| match self.phase {
-            Phase::Stalled(_) => End::Gone,
+            Phase::Stalled(_) | Phase::Offered(_) => End::Gone,
             Phase::Head(_) if self.activity.has_received() => End::TooSlow,
             _ => End::Idle,
         })

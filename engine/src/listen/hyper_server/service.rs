@@ -2,20 +2,16 @@
 
 use std::{
     convert::Infallible,
-    error::Error,
     future::{poll_fn, ready},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::activity::{Activity, Exchange};
+use super::{activity::Activity, response_body::ResponseBody};
 use crate::{
     BoxFuture, RequestError,
     http::reply::json_error,
@@ -46,7 +42,8 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
         let mut exchange = self.activity.start(is_safe);
         if let Some(status) = self.check(&request) {
             exchange.answer();
-            return Box::pin(ready(Ok(refused(status).map(|body| ResponseBody::new(body, exchange)))));
+            let response = refused(status);
+            return Box::pin(ready(Ok(response.map(|body| ResponseBody::new(body, exchange, is_http2)))));
         }
         let reading = self.activity.read();
         let mut request = request.map(|body| RequestBody::incoming(body, reading));
@@ -65,7 +62,7 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
             if is_upgrade && !is_http2 {
                 activity.set_upgraded();
             }
-            Ok(response.map(|body| ResponseBody::new(body, exchange)))
+            Ok(response.map(|body| ResponseBody::new(body, exchange, is_http2)))
         })
     }
 }
@@ -92,7 +89,7 @@ impl<S> ConnectionService<S> {
 }
 
 /// Returns the response to an invalid request.
-fn refused(status: StatusCode) -> Response<http_body_util::Full<Bytes>> {
+fn refused(status: StatusCode) -> Response<Full<Bytes>> {
     tracing::debug!(%status, "request refused");
     let message = match status {
         StatusCode::BAD_REQUEST => "Bad request",
@@ -101,41 +98,4 @@ fn refused(status: StatusCode) -> Response<http_body_util::Full<Bytes>> {
     let mut response = json_error(status, RequestError::BadRequest.code(), message);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The body of a response.
-pub(super) struct ResponseBody {
-    body: UnsyncBoxBody<Bytes, BoxError>,
-    _exchange: Exchange,
-}
-
-impl ResponseBody {
-    fn new<B>(body: B, exchange: Exchange) -> Self
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
-        Self { body: body.map_err(Into::into).boxed_unsync(), _exchange: exchange }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::{
     OPEN, connect,
     raw::{
-        ACK, CONTINUATION, END_STREAM, GO_AWAY, HEADERS, PING, RST_STREAM, Raw, WINDOW_UPDATE, frame, get,
+        ACK, CONTINUATION, DATA, END_STREAM, GO_AWAY, HEADERS, PING, RST_STREAM, Raw, SETTINGS,
+        WINDOW_UPDATE, frame, get,
     },
     sid_of,
 };
@@ -156,6 +157,31 @@ async fn a_client_that_answers_no_ping_is_given_up() {
     while raw.frame().await.is_some() {}
     assert_eq!(start.elapsed().as_secs(), 60);
     eventually(|| server.connections().open() == 0).await;
+}
+
+/// A client can keep the window of a stream closed although it reads everything else.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_given_up() {
+    for opens_window in [false, true] {
+        let server = server(ListenConfig::default()).await;
+        let mut stream = server.connect().await;
+        stream.patience = Duration::from_mins(2);
+        let mut raw = Raw::over(stream).await.0;
+        // `SETTINGS_INITIAL_WINDOW_SIZE` is 0.
+        raw.send([frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]), get(1, OPEN)].concat()).await;
+        assert_eq!(raw.next().await.unwrap().kind, HEADERS);
+        let start = Instant::now();
+        if opens_window {
+            tokio::time::sleep(Duration::from_millis(14_900)).await;
+            raw.send(frame(WINDOW_UPDATE, 0, 1, &1000_u32.to_be_bytes())).await;
+            assert_eq!(raw.next().await.unwrap().kind, DATA);
+            let ping = raw.next().await.unwrap();
+            assert_eq!((ping.kind, start.elapsed().as_secs()), (PING, 20));
+        } else {
+            assert_eq!(raw.next().await, None);
+            assert!((14_990..15_010).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
