@@ -27,8 +27,8 @@ crate::__config! {
         /// client would receive a 502. The default is therefore 75 seconds. In Node.js: `keepAliveTimeout` of
         /// the HTTP server, default 5 s.
         keep_alive_timeout: Duration = Duration::from_secs(75),
-        /// The maximum time for which a client may read nothing of a pending response. Defaults to 15
-        /// seconds; then its connection is closed.
+        /// The maximum time for which a client may read nothing of a pending response, or, over HTTP/2, less than
+        /// 16 KiB of all responses that wait for it. Defaults to 15 seconds; then its connection is closed.
         write_timeout: Duration = Duration::from_secs(15),
         /// The maximum size of a request head, in bytes. Defaults to 16 KiB. Larger heads are rejected with
         /// status 431. Node.js calls this option `maxHeaderSize` of the HTTP server.

@@ -272,3 +272,27 @@ async fn chunks_and_trailers_are_what_the_grammar_says() {
         assert_eq!(answer.status, status, "{body:?}");
     }
 }
+
+#[tokio::test]
+async fn words_without_a_body_are_limited() {
+    let server = server().await;
+    let extension = |len: usize| format!("2;{}\r\n4a\r\n0\r\n\r\n", "x".repeat(len));
+    let trailer = |len: usize| format!("2\r\n4a\r\n0\r\nA: {}\r\n\r\n", "x".repeat(len - "A: \r\n".len()));
+    let trailers = |count: usize| format!("2\r\n4a\r\n0\r\n{}\r\n", "A: b\r\n".repeat(count));
+    for (body, status) in [
+        (extension(16 * 1024 - 1), 200),
+        (extension(16 * 1024), 400),
+        (trailer(16 * 1024 - 3), 200),
+        (trailer(16 * 1024 - 2), 400),
+        (trailers(100), 200),
+        (trailers(101), 400),
+    ] {
+        let polling = Polling::open(&server).await;
+        let head = format!(
+            "POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n",
+            polling.query
+        );
+        let answer = answer(&server, format!("{head}{body}")).await;
+        assert_eq!(answer.status, status, "{} bytes", body.len());
+    }
+}

@@ -126,6 +126,34 @@ async fn a_request_may_have_100_headers() {
     }
 }
 
+#[tokio::test]
+async fn errors_are_limited_exactly() {
+    for (errors, is_allowed) in [(128, true), (129, false)] {
+        let server = server(ListenConfig::default()).await;
+        let mut raw = raw(&server).await;
+        for n in 0..errors {
+            // A window that is too large is an error of the stream (RFC 9113, section 6.9.1).
+            let stream = 2 * n + 1;
+            raw.send(
+                [get(stream, "/engine.io/"), frame(WINDOW_UPDATE, 0, stream, &u32::MAX.to_be_bytes())]
+                    .concat(),
+            )
+            .await;
+        }
+        raw.send(get(2 * errors + 1, "/engine.io/")).await;
+        let mut is_answered = false;
+        let mut is_over = false;
+        while let Some(frame) = raw.frame().await {
+            is_answered |= frame.kind == HEADERS && frame.stream == 2 * errors + 1;
+            is_over |= frame.kind == GO_AWAY && frame.number(4) == ENHANCE_YOUR_CALM;
+            if is_answered {
+                break;
+            }
+        }
+        assert_eq!((is_answered, is_over), (is_allowed, !is_allowed));
+    }
+}
+
 /// A head that never ends would otherwise occupy memory without limit (CVE-2024-27316).
 #[tokio::test]
 async fn a_head_of_endless_frames_ends_the_connection() {
