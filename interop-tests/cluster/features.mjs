@@ -39,6 +39,7 @@ export async function features(adapter, env = {}) {
     describe(name, { concurrency: 8 }, () => {
       broadcasts(pair, adapter);
       acknowledgements(pair);
+      localAcknowledgements(pair);
       sockets(pair);
       rooms(pair, adapter, env);
       serverEvents(pair, adapter);
@@ -138,6 +139,13 @@ function broadcasts(pair, adapter) {
     }
   });
 
+  test("5,000 events arrive in order", async (t) => {
+    const [a, b] = await meet(t, pair);
+    const arrived = collect(b, "n", 5_000, 30_000);
+    await a.emitWithAck("cast-burst", { via: "socket" }, "n", 0, 5_000, "text");
+    assert.deepEqual(await arrived, Array.from({ length: 5_000 }, (_, i) => i));
+  });
+
   test("events to different rooms arrive in the order in which they were emitted", async (t) => {
     const [a, b] = await meet(t, pair);
     for (const room of ["r0", "r1"]) {
@@ -228,6 +236,18 @@ function acknowledgements(pair) {
     const expected = Array.from({ length: 48 }, (_, i) => i + 1);
     assert.deepEqual(answers.responses.sort((x, y) => x - y), expected);
     assert.equal(answers.timedOut, false);
+  });
+}
+
+function localAcknowledgements(pair) {
+  test("a local broadcast with acknowledgements", async (t) => {
+    // In Node.js, such a broadcast has no result.
+    if (pair[0].kind === "node") return;
+    const [a, b] = await meet(t, pair);
+    const local = await join(t, pair[0], a.nsp);
+    for (const socket of [a, b, local]) socket.on("ask", (ack) => ack(socket.id));
+    const answers = await a.emitWithAck("cast-ack", { timeout: 4_000, via: "socket", local: true }, "ask");
+    assert.deepEqual(answers, { timedOut: false, responses: [local.id] });
   });
 }
 
@@ -408,6 +428,18 @@ function serverEvents(pair, adapter) {
     assert.ok(Date.now() - begin < REQUESTS_TIMEOUT + 1_000);
     assert.equal(typeof silence.error, "string");
     assert.deepEqual(silence.responses, []);
+  });
+
+  test("server-side events with binary data", async (t) => {
+    // In Node.js, requests of the classic adapter are JSON.
+    if (pair[0].kind === "node" && adapter === "redis") return;
+    const [a, b] = await meet(t, pair);
+    const value = { deep: [BYTES, null] };
+    await a.emitWithAck("sse", "note", value);
+    const log = await until(() => b.emitWithAck("sse-log"), ({ length }) => length > 0);
+    assert.deepEqual(log, [["note", value]]);
+    if (pair[1].kind === "node" && adapter === "redis") return;
+    assert.deepEqual(await a.emitWithAck("sse-ack", "ask-echo", value), { error: null, responses: [value] });
   });
 
   test("server-side events without another server", async (t) => {

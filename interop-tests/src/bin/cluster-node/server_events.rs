@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use interop_tests::value::{Value, values};
 use serde::Serialize;
-use serde_json::json;
 use socketio::{Ack, AckError, Args, BroadcastOperator, EventError, Namespace, Socket};
 use tokio::time::sleep;
 
@@ -53,7 +52,7 @@ pub(crate) async fn sse_ack(socket: Socket<State>, args: Args) -> Result<Ack<Res
     Ok(Ack(Responses { error, responses }))
 }
 
-pub(crate) fn sse_log(socket: &Socket<State>) -> Ack<serde_json::Value> {
+pub(crate) fn sse_log(socket: &Socket<State>) -> Ack<(Vec<Vec<Value>>,)> {
     let notes = socket.data().app.notes.lock();
-    Ack(notes.get(socket.path()).map_or_else(|| json!([]), |notes| json!(notes)))
+    Ack((notes.get(socket.path()).cloned().unwrap_or_default(),))
 }
