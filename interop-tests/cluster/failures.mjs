@@ -264,6 +264,25 @@ export async function failures(adapter, env = {}) {
       await until(() => a.emitWithAck("fetch", {}), whole, "all sockets", RECOVERY_MS);
     });
 
+    test("200 MB of broadcasts while Redis is away: bounded memory, and local delivery", async (t) => {
+      const redis = await startRedis();
+      const [one, two] = await start(t, redis, "ours", "ours");
+      const [a, b] = await meet(t, [one, two]);
+      const local = await join(t, one, a.nsp);
+      await redis.kill();
+      const bytes = Buffer.alloc(1_000_000);
+      for (let i = 0; i < 10; i++) await a.emitWithAck("cast-burst", { to: ["nobody"] }, "big", 0, 20, bytes);
+      assert.ok((await one.memory()) < 190_000_000, `${await one.memory()}`);
+      const { dropped, queuedBytes } = await one.status();
+      assert.ok(dropped > 130 && queuedBytes < 70_000_000, `${dropped} ${queuedBytes}`);
+      const event = next(local, "here");
+      await a.emitWithAck("cast", {}, "here", 1);
+      assert.deepEqual(await event, [1]);
+      await redis.start();
+      await heard(a, b, {}, 10_000);
+      assert.equal((await one.status()).queuedBytes, 0);
+    });
+
     test("connections that silently lose everything are replaced", async (t) => {
       const redis = await startRedis();
       const proxy = await redis.proxy();

@@ -7,7 +7,10 @@ use serde::Serialize;
 use socketio::{Ack, AckError, Args, BroadcastOperator, EventError, Namespace, Socket};
 use tokio::time::sleep;
 
-use crate::state::{App, State};
+use crate::{
+    commands::sent,
+    state::{App, State},
+};
 
 pub(crate) fn server_events(namespace: Namespace<State>, app: &Arc<App>) -> Namespace<State> {
     let notes = app.notes.clone();
@@ -33,7 +36,7 @@ pub(crate) fn server_events(namespace: Namespace<State>, app: &Arc<App>) -> Name
 
 /// `event, arguments...`: sends an event to the other servers.
 pub(crate) async fn sse(socket: Socket<State>, args: Args) -> Result<(), EventError> {
-    Ok(socket.namespace().server_side_emit(args.get::<String>(0)?, &args.skip(1))?)
+    Ok(sent(socket.namespace().server_side_emit(args.get::<String>(0)?, &args.skip(1)))?)
 }
 
 #[derive(Serialize)]
