@@ -62,8 +62,9 @@ export async function failures(adapter, env = {}) {
       const [a, b, c] = await meet(t, nodes);
       b.on("ask", (ack) => ack("b"));
       const asked = next(c, "ask");
-      const acks = a.emitWithAck("cast-ack", { timeout: 800, via: "socket" }, "ask");
       const events = a.emitWithAck("sse-ack", "ask-later", 500);
+      await settled(a);
+      const acks = a.emitWithAck("cast-ack", { timeout: 800, via: "socket" }, "ask");
       await asked;
       await nodes[2].end("SIGKILL");
       const fetched = a.emitWithAck("fetch", {});
@@ -261,6 +262,44 @@ export async function failures(adapter, env = {}) {
       await heard(a, b, {}, RECOVERY_MS);
       const whole = ({ error, sockets }) => error === null && sockets.length === 3;
       await until(() => a.emitWithAck("fetch", {}), whole, "all sockets", RECOVERY_MS);
+    });
+
+    test("200 MB of broadcasts while Redis is away: bounded memory, and local delivery", async (t) => {
+      const redis = await startRedis();
+      const [one, two] = await start(t, redis, "ours", "ours");
+      const [a, b] = await meet(t, [one, two]);
+      const local = await join(t, one, a.nsp);
+      await redis.kill();
+      const bytes = Buffer.alloc(1_000_000);
+      for (let i = 0; i < 10; i++) await a.emitWithAck("cast-burst", { to: ["nobody"] }, "big", 0, 20, bytes);
+      assert.ok((await one.memory()) < 190_000_000, `${await one.memory()}`);
+      const { dropped, queuedBytes } = await one.status();
+      assert.ok(dropped > 130 && queuedBytes < 70_000_000, `${dropped} ${queuedBytes}`);
+      const event = next(local, "here");
+      await a.emitWithAck("cast", {}, "here", 1);
+      assert.deepEqual(await event, [1]);
+      await redis.start();
+      await heard(a, b, {}, 10_000);
+      await until(() => one.status(), ({ queuedBytes }) => queuedBytes === 0, "an empty queue");
+    });
+
+    test("connections that silently lose everything are replaced", async (t) => {
+      const redis = await startRedis();
+      const proxy = await redis.proxy();
+      const [[one], [two]] = await Promise.all([start(t, proxy, "ours"), start(t, redis, "ours")]);
+      const [a, b] = await meet(t, [one, two]);
+      for (const socket of [a, b]) await socket.emitWithAck("join", "room");
+      await heard(b, a, { to: ["room"] });
+      const local = await join(t, one, a.nsp);
+      proxy.cut();
+      const event = next(local, "here");
+      await a.emitWithAck("cast", {}, "here");
+      await event;
+      const isWhole = ({ error, sockets }) => error === null && sockets.length === 3;
+      assert.ok(!isWhole(await a.emitWithAck("fetch", {})));
+      // The watchdog asks every 5 s, and waits as long.
+      await Promise.all([heard(b, a, { to: ["room"] }, 13_000), heard(a, b, { to: ["room"] }, 13_000)]);
+      await until(() => a.emitWithAck("fetch", {}), isWhole, "all sockets", RECOVERY_MS);
     });
 
     test("SIGTERM while Redis is away", async (t) => {

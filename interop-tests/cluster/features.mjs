@@ -29,16 +29,21 @@ const VALUES = {
   "objects that look like placeholders": [{ placeholder: true, num: 0 }],
 };
 
-/** Defines the tests of a fleet: its adapter, and further options of the servers. */
-export async function features(adapter, env = {}) {
+/**
+ * Defines the tests of a fleet: its adapter, and further options of the servers. Without `values`, not all kinds of values
+ * are sent, because their encoding depends on the adapter alone.
+ */
+export async function features(adapter, env = {}, { values = true } = {}) {
   const redis = await startRedis();
   const nodes = await startFleet(redis, { ADAPTER: adapter, ...env }, ["ours", "ours", "node"]);
   const [one, two, node] = nodes;
   const pairs = { "ours + ours": [one, two], "ours + Node.js": [one, node], "Node.js + ours": [node, two] };
   for (const [name, pair] of Object.entries(pairs)) {
     describe(name, { concurrency: 8 }, () => {
+      if (values) broadcastValues(pair);
       broadcasts(pair, adapter);
       acknowledgements(pair);
+      localAcknowledgements(pair);
       sockets(pair);
       rooms(pair, adapter, env);
       serverEvents(pair, adapter);
@@ -49,7 +54,7 @@ export async function features(adapter, env = {}) {
   return { redis, nodes };
 }
 
-function broadcasts(pair, adapter) {
+function broadcastValues(pair) {
   for (const [what, values] of Object.entries(VALUES)) {
     test(`a broadcast: ${what}`, async (t) => {
       const [a, b] = await meet(t, pair);
@@ -58,6 +63,27 @@ function broadcasts(pair, adapter) {
       for (const event of heard) assert.deepEqual(await event, values);
     });
   }
+
+  test("a broadcast: numbers that are not integers of 64 bits", async (t) => {
+    // In Node.js, such numbers arrive as 0 with the classic adapter, or together with binary data.
+    if (pair[0].kind === "node") return;
+    const numbers = [1e300, -1e300, 2 ** 63, 2 ** 64, -(2 ** 63), -(2 ** 64), 5e-324, Number.MAX_VALUE, 0.1];
+    const [a, b] = await meet(t, pair);
+    for (const more of [[], [Buffer.from([1])]]) {
+      const event = next(b, "values");
+      await a.emitWithAck("cast", {}, "values", ...numbers, ...more);
+      assert.deepEqual(await event, [...numbers, ...more]);
+    }
+  });
+
+  test("a broadcast: names of events of any kind", async (t) => {
+    const [a, b] = await meet(t, pair);
+    for (const name of ["", "😀", "\n", "1", '"', "x".repeat(300), "message", "error"]) {
+      const event = next(b, name);
+      await a.emitWithAck("cast", {}, name, 1);
+      assert.deepEqual(await event, [1]);
+    }
+  });
 
   test("a broadcast: lone surrogates keep the event and the connection", async (t) => {
     const [a, b] = await meet(t, pair);
@@ -71,6 +97,15 @@ function broadcasts(pair, adapter) {
     await synced(a, b);
   });
 
+  test("5,000 events arrive in order", async (t) => {
+    const [a, b] = await meet(t, pair);
+    const arrived = collect(b, "n", 5_000, 30_000);
+    await a.emitWithAck("cast-burst", { via: "socket" }, "n", 0, 5_000, "text");
+    assert.deepEqual(await arrived, Array.from({ length: 5_000 }, (_, i) => i));
+  });
+}
+
+function broadcasts(pair, adapter) {
   test("a broadcast to a room, to several rooms, and with excluded rooms", async (t) => {
     const [a, b] = await meet(t, pair);
     const events = [heardBy(a), heardBy(b)];
@@ -228,6 +263,18 @@ function acknowledgements(pair) {
     const expected = Array.from({ length: 48 }, (_, i) => i + 1);
     assert.deepEqual(answers.responses.sort((x, y) => x - y), expected);
     assert.equal(answers.timedOut, false);
+  });
+}
+
+function localAcknowledgements(pair) {
+  test("a local broadcast with acknowledgements", async (t) => {
+    // In Node.js, such a broadcast has no result.
+    if (pair[0].kind === "node") return;
+    const [a, b] = await meet(t, pair);
+    const local = await join(t, pair[0], a.nsp);
+    for (const socket of [a, b, local]) socket.on("ask", (ack) => ack(socket.id));
+    const answers = await a.emitWithAck("cast-ack", { timeout: 4_000, via: "socket", local: true }, "ask");
+    assert.deepEqual(answers, { timedOut: false, responses: [local.id] });
   });
 }
 
@@ -408,6 +455,18 @@ function serverEvents(pair, adapter) {
     assert.ok(Date.now() - begin < REQUESTS_TIMEOUT + 1_000);
     assert.equal(typeof silence.error, "string");
     assert.deepEqual(silence.responses, []);
+  });
+
+  test("server-side events with binary data", async (t) => {
+    // In Node.js, requests of the classic adapter are JSON.
+    if (pair[0].kind === "node" && adapter === "redis") return;
+    const [a, b] = await meet(t, pair);
+    const value = { deep: [BYTES, null] };
+    await a.emitWithAck("sse", "note", value);
+    const log = await until(() => b.emitWithAck("sse-log"), ({ length }) => length > 0);
+    assert.deepEqual(log, [["note", value]]);
+    if (pair[1].kind === "node" && adapter === "redis") return;
+    assert.deepEqual(await a.emitWithAck("sse-ack", "ask-echo", value), { error: null, responses: [value] });
   });
 
   test("server-side events without another server", async (t) => {

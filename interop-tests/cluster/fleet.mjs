@@ -1,5 +1,6 @@
 // Starts servers of both kinds, and connects clients to them.
 import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -20,6 +21,8 @@ class Node {
   }
   /** The state of the connection to Redis, of our servers only. */
   status = async () => (await fetch(`${this.url}/status`)).json();
+  /** The resident memory, in bytes. */
+  memory = async () => 1024 * Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${this.child.pid}/status`, "utf8"))[1]);
   freeze = () => freeze(this.child);
   thaw = () => this.child.kill("SIGCONT");
   async end(signal = "SIGTERM") {

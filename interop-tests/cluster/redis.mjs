@@ -1,7 +1,7 @@
 // Redis servers for tests, without persistence, on free ports.
 import { spawn } from "node:child_process";
 import { readFile, readdir } from "node:fs/promises";
-import { createServer } from "node:net";
+import { connect as connectTcp, createServer as createTcpServer } from "node:net";
 import { after } from "node:test";
 import { createClient } from "redis";
 import { until, within } from "../official/helpers.mjs";
@@ -38,7 +38,7 @@ export function freeze(child) {
 
 const isFree = (port) =>
   new Promise((resolve) => {
-    const probe = createServer();
+    const probe = createTcpServer();
     probe.once("error", () => resolve(false));
     probe.listen(port, HOST, () => probe.close(() => resolve(true)));
   });
@@ -58,6 +58,7 @@ export async function freePort() {
 class Redis {
   #child;
   #client;
+  #clients = [];
   constructor(port) {
     this.port = port;
     this.url = `redis://${HOST}:${port}`;
@@ -67,16 +68,14 @@ class Redis {
   async start() {
     const args = ["--port", this.port, "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", "/tmp"];
     this.#child = guarded(spawn("redis-server", args.map(String), { stdio: "ignore" }));
-    this.#client = createClient({ url: this.url, socket: { reconnectStrategy: () => 20 } });
-    this.#client.on("error", () => {});
-    await within(this.#client.connect(), "Redis responds");
+    this.#client = await this.connect();
     return this;
   }
 
   /** Ends the server without a word to its clients. */
   async kill() {
     if (!this.#child) return;
-    this.#client.destroy();
+    for (const client of this.#clients.splice(0)) if (client.isOpen) client.destroy();
     this.#child.kill("SIGKILL");
     await exit(this.#child);
     this.#child = undefined;
@@ -97,19 +96,46 @@ class Redis {
 
   /** Returns a connected client, which ends with the server. */
   async connect() {
-    const client = this.#client.duplicate();
+    let isConnected = false;
+    // The server may not listen yet. Later, the client does not outlive its connection.
+    const reconnectStrategy = () => (isConnected ? false : 20);
+    const client = createClient({ url: this.url, socket: { reconnectStrategy } });
     client.on("error", () => {});
-    after(() => client.destroy());
-    return client.connect();
+    this.#clients.push(client);
+    await within(client.connect(), "Redis responds");
+    isConnected = true;
+    return client;
   }
 
   /** Calls `executed` with each command of all connections. Returns the function that ends this. */
   async monitor(executed) {
-    const client = this.#client.duplicate();
-    client.on("error", () => {});
-    await client.connect();
+    const client = await this.connect();
     await client.monitor(executed);
     return () => client.destroy();
+  }
+
+  /** Starts a proxy of the server. `cut` makes all its connections lose what is sent, without a word to either side. */
+  async proxy() {
+    const connections = new Set();
+    const server = createTcpServer((near) => {
+      const far = connectTcp(this.port, HOST);
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ]) {
+        connections.add(one.pipe(other) && one);
+        one.on("error", () => other.destroy());
+        one.on("close", () => other.destroy());
+      }
+    });
+    const port = await freePort();
+    await new Promise((resolve) => server.listen(port, HOST, resolve));
+    after(() => {
+      connections.forEach((socket) => socket.destroy());
+      server.close();
+    });
+    const cut = () => connections.forEach((socket) => socket.unpipe().resume());
+    return { url: `redis://${HOST}:${port}`, cut };
   }
 
   /** Returns the ids of the connections of all others. */

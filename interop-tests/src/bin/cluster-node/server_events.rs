@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use interop_tests::value::{Value, values};
 use serde::Serialize;
-use serde_json::json;
 use socketio::{Ack, AckError, Args, BroadcastOperator, EventError, Namespace, Socket};
 use tokio::time::sleep;
 
-use crate::state::{App, State};
+use crate::{
+    commands::sent,
+    state::{App, State},
+};
 
 pub(crate) fn server_events(namespace: Namespace<State>, app: &Arc<App>) -> Namespace<State> {
     let notes = app.notes.clone();
@@ -34,7 +36,7 @@ pub(crate) fn server_events(namespace: Namespace<State>, app: &Arc<App>) -> Name
 
 /// `event, arguments...`: sends an event to the other servers.
 pub(crate) async fn sse(socket: Socket<State>, args: Args) -> Result<(), EventError> {
-    Ok(socket.namespace().server_side_emit(args.get::<String>(0)?, &args.skip(1))?)
+    Ok(sent(socket.namespace().server_side_emit(args.get::<String>(0)?, &args.skip(1)))?)
 }
 
 #[derive(Serialize)]
@@ -53,7 +55,7 @@ pub(crate) async fn sse_ack(socket: Socket<State>, args: Args) -> Result<Ack<Res
     Ok(Ack(Responses { error, responses }))
 }
 
-pub(crate) fn sse_log(socket: &Socket<State>) -> Ack<serde_json::Value> {
+pub(crate) fn sse_log(socket: &Socket<State>) -> Ack<(Vec<Vec<Value>>,)> {
     let notes = socket.data().app.notes.lock();
-    Ack(notes.get(socket.path()).map_or_else(|| json!([]), |notes| json!(notes)))
+    Ack((notes.get(socket.path()).cloned().unwrap_or_default(),))
 }
