@@ -110,19 +110,12 @@ pub fn short_path(input: &[u8]) {
             })
         })
     });
-    // A body that breaks off is answered by hyper only.
-    let mut expected = with.0.clone();
-    if without.0.len() == expected.len() + 1 {
-        expected.push(400);
-    }
-    assert_eq!(
-        expected,
-        without.0,
-        "{}\n---\n{}\n---\n{}",
-        String::from_utf8_lossy(bytes),
-        with.1,
-        without.1
-    );
+    // Only hyper answers a body that breaks off. It answers a malformed head that breaks off only if it has received
+    // the head in one piece.
+    let (short, long) =
+        if with.0.len() < without.0.len() { (&with.0, &without.0) } else { (&without.0, &with.0) };
+    let is_alike = short == long || [&short[..], &[400]].concat() == *long;
+    assert!(is_alike, "{}\n---\n{}\n---\n{}", String::from_utf8_lossy(bytes), with.1, without.1);
 }
 
 /// Returns the status codes of responses, up to the first switch to WebSocket.

@@ -77,7 +77,11 @@ impl<S> ConnectionService<S> {
         }
         let mut hosts = headers.get_all(header::HOST).iter();
         let has_one_host = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => is_host(host.as_bytes()),
+            (Some(host), None) => {
+                // Both name the host in HTTP/2 (RFC 9113, section 8.3.1).
+                let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+                is_host(host.as_bytes()) && authority.is_none_or(|authority| authority.as_str() == host)
+            }
             (None, _) => request.version() != Version::HTTP_11,
             _ => false,
         };

@@ -67,6 +67,19 @@ async fn an_error_of_the_protocol_is_told_as_over_http_1() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let server = Server::start(EngineConfig::default()).await;
+    let mut client = connect(&server).await;
+    for (hosts, status) in [(&["test"][..], 200), (&[], 200), (&["other"], 400), (&["test", "test"], 400)] {
+        let request = hosts
+            .iter()
+            .fold(Request::get(format!("http://test{OPEN}")), |request, host| request.header("host", *host));
+        let (response, _) = client.send(request.body(()).unwrap(), true).await;
+        assert_eq!(within(response).await.unwrap().status(), status, "{hosts:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_poll_that_is_reset_ends_its_session() {
     let mut server = Server::start(EngineConfig::default()).await;
     let mut client = connect(&server).await;

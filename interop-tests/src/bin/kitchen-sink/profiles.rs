@@ -1,11 +1,11 @@
 //! The tested configurations.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use axum::http::{HeaderValue, request::Parts};
 use socketio::{
-    ConnectionStateRecovery, Cookie, Cors, EngineConfig, HttpCompression, MsgpackParser, PerMessageDeflate,
-    ServerConfig, TransportKind,
+    ConnectionStateRecovery, Cookie, Cors, EngineConfig, HttpCompression, ListenConfig, MsgpackParser,
+    PerMessageDeflate, ServerConfig, TransportKind,
 };
 
 /// A profile's name and its configuration. `None` marks a profile that this build cannot provide.
@@ -45,7 +45,11 @@ async fn unless_denied(request: Parts) -> Result<(), &'static str> {
 }
 
 fn with(engine: EngineConfig) -> ServerConfig {
-    ServerConfig::default().connect_timeout(Duration::from_secs(20)).engine(engine)
+    let short_path = env::var("SHORT_PATH").as_deref() != Ok("off");
+    ServerConfig::default()
+        .connect_timeout(Duration::from_secs(20))
+        .engine(engine)
+        .listen(ListenConfig::default().short_path(short_path))
 }
 
 fn main() -> ServerConfig {
