@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs all tests: formatting, lints, documentation and Rust tests; and against the servers of this repository the
-# official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client. Beside those, it counts
-# the instructions of messages and of hostile input. Installs missing packages: of npm and PyPI, and Chromium and valgrind
-# where apt-get exists.
+# official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and clusters with
+# servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs missing packages:
+# of npm and PyPI, and Chromium, valgrind and Redis where apt-get exists.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -15,7 +15,7 @@ need cargo "install Rust, https://rustup.rs"
 need npm "install Node.js 20 or newer, npm comes with it"
 need python3 "install Python 3.10 or newer, with its module venv"
 
-for program in chromium valgrind; do
+for program in chromium valgrind redis-server; do
   [ ! -x "/usr/bin/$program" ] || continue
   step "installing $program"
   need apt-get "install $program as /usr/bin/$program by hand"
@@ -66,23 +66,30 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript --no-deps --quiet
 
-# Also builds the servers that the clients below use.
 step "Rust tests"
 cargo test --workspace --quiet
 # Features of one package are on for the whole workspace, so the engine is tested without them separately.
 cargo test --package engineio --lib --quiet
-cargo build --package chat --package table-game --quiet
+
+# The other servers that the clients below use are built with the tests of their packages. A test is selected here so that
+# dependencies have the same features as above and are not built again.
+cargo build --workspace --bin chat --test soak --quiet
 
 finish packages "$packages"
+beside soak
+soak=$!
 beside instructions
 instructions=$!
 
-step "official clients"
+step "official clients and clusters"
 export PROFILE=debug
 (cd interop-tests && npm test)
 
 step "an independent client, python-socketio"
 (cd interop-tests/python && .venv/bin/python -m unittest)
+
+step "a server under load"
+finish soak "$soak"
 
 step "the instructions of messages and of hostile input"
 finish instructions "$instructions"

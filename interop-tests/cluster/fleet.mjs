@@ -121,5 +121,5 @@ export async function synced(from, to, room = to.id) {
 export function heardBy(socket) {
   const events = recorded(socket);
   const isOwn = ([name]) => !/^(probe|mark)-\d+$/.test(name);
-  return { take: () => events.splice(0).filter(isOwn) };
+  return { take: () => events.splice(0).filter(isOwn), has: (name) => events.some(([event]) => event === name) };
 }

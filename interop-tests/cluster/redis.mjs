@@ -95,6 +95,14 @@ class Redis {
     return this.command(adapter === "redis" ? "PUBLISH" : "SPUBLISH", channel, payload);
   }
 
+  /** Returns a connected client, which ends with the server. */
+  async connect() {
+    const client = this.#client.duplicate();
+    client.on("error", () => {});
+    after(() => client.destroy());
+    return client.connect();
+  }
+
   /** Calls `executed` with each command of all connections. Returns the function that ends this. */
   async monitor(executed) {
     const client = this.#client.duplicate();

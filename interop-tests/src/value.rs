@@ -47,6 +47,21 @@ pub fn values(args: &Args) -> Result<Vec<Value>, DecodeError> {
     (0..args.len()).map(|i| args.get(i)).collect()
 }
 
+impl From<serde_json::Value> for Value {
+    fn from(value: serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(value),
+            serde_json::Value::Number(value) => Self::Number(value),
+            serde_json::Value::String(value) => Self::Text(value),
+            serde_json::Value::Array(values) => Self::List(values.into_iter().map(Self::from).collect()),
+            serde_json::Value::Object(entries) => {
+                Self::Object(entries.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
+            }
+        }
+    }
+}
+
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -90,7 +90,7 @@ impl RedisBackend {
 
     /// Returns the connection for commands, or `None` if Redis is not connected.
     pub(crate) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.commands.lock().clone()
+        self.commands.lock().as_ref().map(|commands| commands.connection.clone())
     }
 }
 

@@ -424,3 +424,6 @@ fn answer(namespace: &str, payload: &[u8]) -> Result<Inbound, Malformed> {
     let from = answer.uid.map_or_else(ServerId::unknown, |uid| ServerId::from(&*uid));
     Ok(Inbound::Reply(Reply { from, namespace: namespace.into(), request: answer.request_id.into(), body }))
 }
+
+#[cfg(test)]
+mod tests;

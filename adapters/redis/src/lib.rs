@@ -4,10 +4,13 @@ mod backend;
 mod backoff;
 mod classic;
 mod dialect;
+mod emitter;
 mod queue;
 mod sharded;
 mod streams;
 mod subscriber;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +25,8 @@ use crate::{
     streams::{Log, Reader, Store, StreamsBackend, StreamsDialect},
 };
 
-/// The error that the address of Redis is invalid.
+pub use emitter::{Emitter, EmitterError};
+/// An error of Redis, such as an invalid address.
 pub use redis::RedisError;
 
 fn options(url: &str) -> Result<ConnectionOptions, RedisError> {

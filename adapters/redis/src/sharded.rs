@@ -1,10 +1,6 @@
 //! The dialect of `createShardedAdapter` of `@socket.io/redis-adapter`: `SPUBLISH` and `SSUBSCRIBE`.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use socketio::cluster::node::{Decoded, Encoded, Malformed, decode, encode_message, encode_reply};
@@ -12,6 +8,7 @@ use socketio::{
     Room,
     cluster::{Inbound, Inbox, Message, Operation, Reply, RequestId, ServerId},
 };
+use tokio::time::Instant;
 
 use crate::{
     SubscriptionMode,
@@ -178,3 +175,6 @@ pub(crate) fn inbound(inbox: &Inbox, namespace: &str, decoded: Decoded) -> Optio
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

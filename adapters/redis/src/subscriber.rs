@@ -15,7 +15,9 @@ use std::{
 
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
+};
 use socketio::cluster::{Inbox, node::Malformed};
 use tokio::{
     sync::{Notify, mpsc},
@@ -26,7 +28,7 @@ use crate::{
     backoff::Backoff,
     dialect::{Channel, Dialect, publish},
     queue::Shared,
-    writer::{CommandConnection, RESPONSE_TIMEOUT},
+    writer::{CommandConnection, Commands, RESPONSE_TIMEOUT},
 };
 
 /// The maximum number and bytes of received messages that are not yet handled. If they are exceeded, the
@@ -116,14 +118,14 @@ impl Wanted {
     /// returns all channels.
     fn changes(&self, is_new: bool) -> (u64, Vec<(Channel, Subscription)>) {
         let Channels { all, changed, generation } = &mut *self.channels.lock();
-        let changed = std::mem::take(changed);
-        let changes = if is_new {
+        let pending = std::mem::take(changed);
+        let channels = if is_new {
             all.iter().map(|(channel, users)| (channel.clone(), users.clone())).collect()
         } else {
             let users = |channel: Channel| (all.get(&channel).cloned().unwrap_or_default(), channel);
-            changed.into_iter().map(users).map(|(users, channel)| (channel, users)).collect()
+            pending.into_iter().map(users).map(|(users, channel)| (channel, users)).collect()
         };
-        (*generation, changes)
+        (*generation, channels)
     }
 
     fn change(&self, channel: &Channel, change: impl FnOnce(&mut Subscription)) {
@@ -367,7 +369,7 @@ impl Subscriber {
     /// Publishes a number to this server itself.
     fn send_watchdog(&self, link: &mut Link, channel: &Channel) {
         // Without a connection, nothing is sent to other servers either.
-        let Some(mut connection) = self.commands.lock().clone() else { return };
+        let Some(Commands { mut connection, lost }) = self.commands.lock().clone() else { return };
         link.sent += 1;
         link.watchdog = Some(link.sent);
         let payload = link.sent.to_string();
@@ -376,8 +378,12 @@ impl Subscriber {
             Channel::Shard(name) => publish("SPUBLISH", name, payload.as_bytes()),
         };
         tokio::spawn(async move {
-            // If the command fails, the number is not received.
-            let _: redis::RedisResult<Value> = command.query_async(&mut connection).await;
+            // If the command fails, the number is not received, and the writer cannot send messages either.
+            let result: RedisResult<Value> = command.query_async(&mut connection).await;
+            if let Err(error) = result {
+                tracing::debug!(%error, "the watchdog cannot send");
+                lost.notify_one();
+            }
         });
     }
 }

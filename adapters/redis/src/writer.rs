@@ -29,7 +29,14 @@ pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connection that commands are sent on. `None` while Redis is not connected.
-pub(crate) type CommandConnection = Arc<Mutex<Option<MultiplexedConnection>>>;
+pub(crate) type CommandConnection = Arc<Mutex<Option<Commands>>>;
+
+#[derive(Clone)]
+pub(crate) struct Commands {
+    pub(crate) connection: MultiplexedConnection,
+    /// Makes the writer connect again.
+    pub(crate) lost: Arc<Notify>,
+}
 
 pub(crate) struct Writer {
     pub(crate) client: Client,
@@ -69,7 +76,8 @@ impl Writer {
                 continue;
             };
             backoff = Backoff::default();
-            *self.connection.lock() = Some(connection.clone());
+            let commands = Commands { connection: connection.clone(), lost: lost.clone() };
+            *self.connection.lock() = Some(commands);
             if self.send_until_error(connection, &lost, &mut backlog).await.is_ok() {
                 return;
             }

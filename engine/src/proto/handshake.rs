@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use itoa::Buffer;
+
 use super::sid::Sid;
 
 /// The content of the open packet.
@@ -18,14 +20,22 @@ impl OpenPacket<'_> {
     /// Returns the JSON of the packet, without the packet type. The keys are in the same order as in Node.js.
     pub(crate) fn encode(&self) -> String {
         let upgrades = if self.may_upgrade { r#""websocket""# } else { "" };
-        // None of the values needs escaping.
-        format!(
-            r#"{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+        let (mut interval, mut timeout, mut max) = (Buffer::new(), Buffer::new(), Buffer::new());
+        // None of the values needs escaping. `format!` would cost three times as much.
+        [
+            r#"{"sid":""#,
             self.sid.as_str(),
-            self.ping_interval.as_millis(),
-            self.ping_timeout.as_millis(),
-            self.max_payload,
-        )
+            r#"","upgrades":["#,
+            upgrades,
+            r#"],"pingInterval":"#,
+            interval.format(self.ping_interval.as_millis()),
+            r#","pingTimeout":"#,
+            timeout.format(self.ping_timeout.as_millis()),
+            r#","maxPayload":"#,
+            max.format(self.max_payload),
+            "}",
+        ]
+        .concat()
     }
 }
 

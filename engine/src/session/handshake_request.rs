@@ -2,12 +2,12 @@
 
 use std::{
     borrow::Cow,
-    fmt::{self, Write as _},
+    fmt,
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{Extensions, HeaderName, HeaderValue, request::Parts};
+use http::{Extensions, HeaderName, HeaderValue, request::Parts, uri::PathAndQuery};
 
 use crate::config::hooks::KeepExtension;
 
@@ -64,15 +64,16 @@ impl HandshakeRequest {
         for keep in kept {
             keep(&parts.extensions, &mut extensions);
         }
-        let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+        let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| "\n: ".len() + name.as_str().len() + value.len();
-        let mut text = String::with_capacity(target + parts.headers.iter().map(line).sum::<usize>());
-        match parts.uri.path_and_query() {
-            // Writing to a string cannot fail.
-            Some(target) => drop(write!(text, "{target}")),
-            None => text.push('/'),
-        }
+        // As `Display` of `PathAndQuery`, which costs more.
+        let root = if target.starts_with(['/', '*']) { "" } else { "/" };
+        // The exact capacity, so that the text becomes a `Box<str>` in place.
+        let len = root.len() + target.len() + parts.headers.iter().map(line).sum::<usize>();
+        let mut text = String::with_capacity(len);
+        text.push_str(root);
+        text.push_str(target);
         for (name, value) in &parts.headers {
             text.push('\n');
             text.push_str(name.as_str());
@@ -157,6 +158,23 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn it_is_small_because_idle_sessions_have_one() {
         assert!(size_of::<HandshakeRequest>() <= 72);
+    }
+
+    #[test]
+    fn its_target_begins_with_a_slash() {
+        let url = |uri: &str| {
+            let (parts, ()) = http::Request::options(uri).body(()).unwrap().into_parts();
+            HandshakeRequest::new(&parts).url().to_owned()
+        };
+        for (uri, expected) in [
+            ("/a?b=c", "/a?b=c"),
+            ("http://example.com?b=c", "/?b=c"),
+            ("http://example.com", "/"),
+            ("example.com:80", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(url(uri), expected, "{uri}");
+        }
     }
 
     #[test]

@@ -6,13 +6,18 @@ use bytes::Bytes;
 use engineio::{Frame, Sid};
 
 use crate::{
-    event::error::EmitError,
+    event::{EventName, error::EmitError},
     hub::{
         ack_collector::Outcome,
         acks::AckArgs,
         rooms::{Room, Target},
+        sending::encode_event,
     },
-    proto::{elements::Elements, encode::Frames},
+    proto::{
+        args::ToArgs,
+        elements::Elements,
+        encode::{Encoder, Frames},
+    },
 };
 
 /// The id of a server in a cluster. Each server gets a new random id when it joins the cluster. Equivalent to
@@ -194,6 +199,19 @@ impl EventPacket {
         let is_name = name.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
         is_name
             .then(|| Self(Frames::event(namespace, None, data, attachments.into_iter().map(Frame::binary))))
+    }
+
+    /// Encodes an event, for programs that send events into a cluster without being a server.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the arguments cannot be encoded, or if the name of the event is reserved.
+    pub fn encode<T: ToArgs + ?Sized>(
+        namespace: &str,
+        event: impl EventName<T>,
+        args: &T,
+    ) -> Result<Self, EmitError> {
+        encode_event(Encoder::plain(namespace), event.name(), None, args).map(Self)
     }
 
     /// Returns the number of bytes of the event.

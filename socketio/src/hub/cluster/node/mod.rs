@@ -27,3 +27,6 @@ mod kind {
     pub(super) const BROADCAST_ACK: u8 = 12;
     pub(super) const ADAPTER_CLOSE: u8 = 13;
 }
+
+#[cfg(test)]
+mod tests;
