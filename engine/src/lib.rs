@@ -49,7 +49,7 @@ pub use error::{ConnectionError, RequestError};
 pub use http::coding::{__encode_once, __preferred_coding};
 #[cfg(feature = "tls")]
 pub use listen::tls::{Tls, TlsConfig, TlsListener};
-pub use listen::{connections::Connections, http1::RequestBody, listener::Listener, serve};
+pub use listen::{connections::Connections, listener::Listener, request_body::RequestBody, serve};
 pub use metrics::limits::Limit;
 #[doc(hidden)]
 pub use metrics::rate_limit::RateLimit as __RateLimit;

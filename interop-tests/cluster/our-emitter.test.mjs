@@ -61,7 +61,8 @@ for (const [i, { nodes, send }] of fleets.entries()) {
     for (const socket of sockets) {
       await until(() => socket.emitWithAck("sse-log"), (log) => log.some(([, n]) => n === 7), "the note");
     }
+    const gone = Promise.all(sockets.map((socket) => next(socket, "disconnect")));
     await send({ nsp, op: "disconnect" });
-    await until(async () => sockets, (all) => all.every((socket) => !socket.connected), "all are disconnected");
+    await gone;
   });
 }

@@ -7,6 +7,7 @@
 
 pub mod frames;
 pub mod http;
+pub mod http2;
 pub mod layers;
 pub mod polling;
 pub mod recorder;
@@ -16,8 +17,15 @@ pub mod waiting;
 pub mod websocket;
 pub mod wire;
 
+/// Returns `false` if the environment variable `SHORT_PATH` is `off`. The tests then turn off the short path of the
+/// accept loop, so that hyper serves every request.
+pub fn uses_short_path() -> bool {
+    !std::env::var("SHORT_PATH").is_ok_and(|value| value == "off")
+}
+
 pub use self::{
     http::{Http, HttpResponse, UPGRADE},
+    http2::Http2,
     polling::{Polling, payload},
     recorder::Recorder,
     stream::{Endpoint, Stream},

@@ -27,8 +27,8 @@ crate::__config! {
         /// client would receive a 502. The default is therefore 75 seconds. In Node.js: `keepAliveTimeout` of
         /// the HTTP server, default 5 s.
         keep_alive_timeout: Duration = Duration::from_secs(75),
-        /// The maximum time for which a client may read nothing of a pending response. Defaults to 15
-        /// seconds; then its connection is closed.
+        /// The maximum time for which a client may read nothing of a pending response, or, over HTTP/2, less than
+        /// 16 KiB of all responses that wait for it. Defaults to 15 seconds; then its connection is closed.
         write_timeout: Duration = Duration::from_secs(15),
         /// The maximum size of a request head, in bytes. Defaults to 16 KiB. Larger heads are rejected with
         /// status 431. Node.js calls this option `maxHeaderSize` of the HTTP server.
@@ -36,6 +36,13 @@ crate::__config! {
         /// The maximum number of request headers. Defaults to 100. Requests with more headers are rejected
         /// with status 431. Node.js calls this option `maxHeadersCount` of the HTTP server.
         max_headers: usize = 100,
+        /// The maximum number of concurrent requests on an HTTP/2 connection. Defaults to 128. Clients wait before
+        /// they send more. Node.js calls this option `maxConcurrentStreams` of the HTTP/2 server.
+        http2_max_streams: u32 = 128,
+        /// Answers plain requests to the engine before they reach hyper, see
+        /// [`Engine::serve`](crate::Engine::serve). Defaults to `true`. Without it, hyper serves every request,
+        /// which costs more memory and CPU time. Node.js has no such option.
+        short_path: bool = true,
         /// The maximum number of open connections, including connections upgraded to WebSocket. Defaults to
         /// nine tenths of the descriptors that the process may open (the soft limit `RLIMIT_NOFILE` when the
         /// config is created), but at most one million. Beyond this limit, a client receives status 503 with
@@ -67,6 +74,7 @@ impl ListenConfig {
         assert!(!self.write_timeout.is_zero(), "write_timeout must not be zero");
         assert!(self.max_head > 0, "max_head must not be zero");
         assert!(self.max_headers > 0, "max_headers must not be zero");
+        assert!(self.http2_max_streams > 0, "http2_max_streams must not be zero");
         assert!(self.max_connections > 0, "max_connections must not be zero");
         assert!(self.tcp_notsent_lowat > 0, "tcp_notsent_lowat must not be zero");
     }

@@ -216,13 +216,10 @@ impl<A: Application> Engine<A> {
         })
     }
 
-    /// Returns a shortcut that responds to ordinary polls and POSTs to `path` for open sessions.
-    pub(crate) fn shortcut(&self, path: &str) -> Shortcut {
-        let (engine, path) = (self.clone(), Box::<str>::from(path));
-        Arc::new(move |request| {
-            request.target.strip_prefix(&*path)?.strip_prefix('?')?;
-            engine.answer_view(request)
-        })
+    /// Returns a shortcut that responds to ordinary polls and POSTs for open sessions.
+    pub(crate) fn shortcut(&self) -> Shortcut {
+        let engine = self.clone();
+        Box::new(move |request| engine.answer_view(request))
     }
 
     fn answer_view(&self, request: &RequestView<'_>) -> Option<BoxFuture<Reply>> {

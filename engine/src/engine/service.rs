@@ -5,7 +5,6 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -61,4 +60,4 @@ impl fmt::Debug for ResponseFuture {
 
 /// Responds to some requests directly, without constructing a [`Request`]. Returns `None` if the service must
 /// handle the request.
-pub(crate) type Shortcut = Arc<dyn Fn(&RequestView<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;
+pub(crate) type Shortcut = Box<dyn Fn(&RequestView<'_>) -> Option<BoxFuture<Reply>> + Send + Sync>;

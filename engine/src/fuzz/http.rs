@@ -21,8 +21,8 @@ use tokio::{
 
 use super::packets::frame_of;
 use crate::{
-    Application, CloseReason, Connection, Connections, Engine, EngineConfig, HandshakeRequest, Message,
-    SessionHandle,
+    Application, CloseReason, Connection, Connections, Engine, EngineConfig, HandshakeRequest, ListenConfig,
+    Message, SessionHandle,
 };
 
 /// The time after which a connection counts as hanging. It is longer than the sum of all timeouts of a
@@ -65,7 +65,8 @@ async fn serve(piece: usize, bytes: &[u8]) {
         .take(3)
         .map(|part| {
             let bytes: Vec<&[u8]> = cut(part, SID).collect();
-            tokio::spawn(converse(engine.clone(), bytes.join(sid.as_bytes()), piece))
+            let (engine, bytes) = (engine.clone(), bytes.join(sid.as_bytes()));
+            tokio::spawn(converse(engine, bytes, piece, ListenConfig::default()))
         })
         .collect();
     for connection in connections {
@@ -75,12 +76,71 @@ async fn serve(piece: usize, bytes: &[u8]) {
     }
 
     let canary = format!("GET {OPEN} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
-    let answer = timeout(HANG, converse(engine.clone(), canary, 0)).await.expect("an answer");
+    let answer = converse(engine.clone(), canary, 0, ListenConfig::default());
+    let answer = timeout(HANG, answer).await.expect("an answer");
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
 
     engine.close().await;
     assert_eq!(engine.session_count(), 0);
     assert_eq!(engine.application().0.load(Ordering::Relaxed), 0, "a session was not told of its end");
+}
+
+/// Sends the same bytes to a server with the short path and to one without it, and compares the status codes of the
+/// responses. The first byte sets the length of the pieces in which the input is sent.
+pub fn short_path(input: &[u8]) {
+    let Some((&piece, bytes)) = input.split_first() else { return };
+    // hyper rejects these characters in a target, which the short path escapes.
+    if bytes.iter().any(|byte| b"\"<>`".contains(byte)) {
+        return;
+    }
+    let [with, without] = [true, false].map(|short_path| {
+        RUNTIME.with(|runtime| {
+            runtime.block_on(async {
+                let config = EngineConfig::default()
+                    .max_http_buffer_size(MAX_LEN)
+                    .max_pipelined_handshakes(u32::MAX)
+                    .allow_eio3(piece % 2 == 1);
+                let engine = Engine::new(Echo::default(), config);
+                let sid = open(&engine).await;
+                let bytes = cut(bytes, SID).collect::<Vec<_>>().join(sid.as_bytes());
+                let listen = ListenConfig::default().short_path(short_path);
+                let received = converse(engine, bytes, usize::from(piece), listen);
+                let received = timeout(HANG, received).await.expect("it is answered or closed");
+                (statuses(&received), String::from_utf8_lossy(&received).into_owned())
+            })
+        })
+    });
+    // A body that breaks off is answered by hyper only.
+    let mut expected = with.0.clone();
+    if without.0.len() == expected.len() + 1 {
+        expected.push(400);
+    }
+    assert_eq!(
+        expected,
+        without.0,
+        "{}\n---\n{}\n---\n{}",
+        String::from_utf8_lossy(bytes),
+        with.1,
+        without.1
+    );
+}
+
+/// Returns the status codes of responses, up to the first switch to WebSocket.
+fn statuses(mut bytes: &[u8]) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    while bytes.starts_with(b"HTTP/1.") {
+        let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else { break };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let Some(status) = head.get(9..12).and_then(|status| status.parse().ok()) else { break };
+        statuses.push(status);
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+        bytes = bytes.get(end + 4 + length..).unwrap_or_default();
+        if status == 101 {
+            break;
+        }
+    }
+    statuses
 }
 
 /// Opens a polling session.
@@ -93,7 +153,7 @@ async fn open(engine: &Engine<Echo>) -> String {
 }
 
 /// Sends all bytes, closes the sending side, and reads until the server closes the connection.
-async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8> {
+async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize, listen: ListenConfig) -> Vec<u8> {
     let (client, server) = duplex(16 * 1024);
     let (end, ended) = oneshot::channel::<()>();
     let (sender, listener) = mpsc::channel(1);
@@ -102,7 +162,7 @@ async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize) -> Vec<u8>
         let shutdown = async {
             let _ = ended.await;
         };
-        engine.serve(listener, PATH, engine.clone(), Connections::default(), shutdown).await
+        engine.serve(listener, PATH, engine.clone(), Connections::new(listen), shutdown).await
     });
     let received = exchange(client, bytes, piece).await;
     drop(end);
@@ -121,6 +181,8 @@ async fn exchange(client: DuplexStream, bytes: Vec<u8>, piece: usize) -> Vec<u8>
             }
             tokio::task::yield_now().await;
         }
+        // A response that is ready is sent before the end of the client aborts its request.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         let _ = write.shutdown().await;
     });
     let mut received = Vec::new();

@@ -10,7 +10,7 @@ mod websocket;
 
 #[doc(hidden)]
 pub use self::{
-    http::http,
+    http::{http, short_path},
     packets::packet,
     payloads::{jsonp, payload_v3, payload_v4},
     websocket::websocket,
@@ -56,5 +56,11 @@ mod tests {
     #[test]
     fn replays_http_connections() {
         replay(super::http, "http");
+    }
+
+    #[test]
+    fn both_paths_answer_alike() {
+        replay(super::short_path, "http");
+        replay(super::short_path, "short_path");
     }
 }

@@ -1,9 +1,9 @@
-//! The accept loop, which serves HTTP/1.1 with the limits that an open port needs.
+//! The accept loop, which serves HTTP with the limits that an open port needs.
 //!
-//! The folder accepts connections, parses requests, calls a service, and passes upgraded connections to
-//! sessions. It is the uppermost folder: it may import all others (`engine`, `http`, `session`, `transport`,
-//! `config`, `metrics`, `proto`, `error`, `shrink`), and none of them may import it. A server such as axum
-//! replaces the whole folder.
+//! The folder accepts connections, answers plain requests to the engine (`short_path/`), and has hyper serve
+//! everything else (`hyper_server/`). It is the uppermost folder: it may import all others (`engine`, `http`,
+//! `session`, `transport`, `config`, `metrics`, `proto`, `error`, `shrink`), and none of them may import it. A
+//! server such as axum replaces the whole folder.
 
 use std::{
     convert::Infallible,
@@ -11,6 +11,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -19,22 +20,32 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
 };
 use tower_service::Service;
 
 use self::{
+    clock::Clock,
     connections::Connections,
     drain::{DrainSignal, Phase},
-    http1::{Connection, RequestBody, lingering_close},
+    hyper_server::{Handover, HyperServer},
+    linger::lingering_close,
     listener::Listener,
+    request_body::RequestBody,
+    short_path::{Connection, Outcome, ShortPath},
 };
-use crate::{Application, Engine, engine::service::Shortcut, transport::upgrade::SessionTask};
+use crate::{Application, BoxFuture, Engine, session::admission::Pipelined};
 
+mod clock;
 pub(crate) mod connections;
 pub(crate) mod drain;
-pub(crate) mod http1;
+mod host;
+mod hyper_server;
+mod linger;
 pub(crate) mod listener;
+pub(crate) mod request_body;
+mod short_path;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
@@ -46,10 +57,10 @@ const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\
 /// would fill the local queue of the worker, and the tasks of further clients would wait long.
 const ACCEPTS_IN_A_ROW: usize = 8;
 
-/// Serves HTTP/1.1 with WebSocket upgrades on `listener` until `shutdown` completes.
+/// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` completes. The service may be an application of its
+/// own, with streaming bodies, trailers and upgrades, such as a router of axum.
 ///
-/// Only the engine can upgrade connections here. A service that performs upgrades itself requires another
-/// server, such as axum, with the engine as one of its services.
+/// [`Engine::serve`](crate::Engine::serve) costs less for the requests of an engine.
 ///
 /// Over TCP, each request has a [`RemoteAddr`](crate::RemoteAddr) extension. The limits are set by
 /// [`ListenConfig`](crate::ListenConfig). Several loops that share a [`Connections`] handle share its limit
@@ -86,14 +97,15 @@ where
 }
 
 impl<A: Application> Engine<A> {
-    /// Serves HTTP/1.1 like [`serve`](crate::serve), with a direct path. The engine responds to polls and
-    /// POSTs to `path` for open sessions directly from the read buffer. `service` handles all other requests.
-    /// The direct path does not construct requests and responses, which saves a third of the cost outside of
-    /// the kernel.
+    /// Serves HTTP like [`serve`](crate::serve), with a short path. The engine responds to plain requests for `path`
+    /// directly: those with a complete head in HTTP/1.1, with the method GET, or POST with a `Content-Length`. Such a
+    /// connection needs no buffer while a poll is pending, and a poll costs half as much. The first request that is
+    /// anything else passes the connection on to hyper. [`short_path`](field@crate::ListenConfig::short_path) turns
+    /// the short path off.
     ///
-    /// `service` must pass all other requests for `path` to this engine. They include polls and POSTs for
-    /// which the engine requires the whole request, because a [hook](crate::EngineConfig::allow_request) is
-    /// set, responses are compressed, or the request is unusual.
+    /// `service` handles all requests on the connections of hyper. It must pass those for `path` to this engine, and
+    /// must not rely on seeing all of them. Hooks such as [`allow_request`](crate::EngineConfig::allow_request) see
+    /// the requests on both paths.
     ///
     /// # Errors
     ///
@@ -129,8 +141,8 @@ impl<A: Application> Engine<A> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let shortcut = self.shortcut(path);
-        serve_with(listener, (service, Some(shortcut)), connections, shutdown).await
+        let short_path = connections.config().short_path.then(|| ShortPath::new(self, path));
+        serve_with(listener, (service, short_path), connections, shutdown).await
     }
 }
 
@@ -155,10 +167,10 @@ where
     type Body = B;
 }
 
-/// Like [`serve`], with an optional shortcut, which is tried before the service.
+/// Like [`serve`], with an optional short path in front of the service.
 async fn serve_with<L: Listener, S: HttpService>(
     listener: L,
-    service: (S, Option<Shortcut>),
+    (service, short_path): (S, Option<Arc<ShortPath>>),
     connections: Connections,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -169,7 +181,14 @@ async fn serve_with<L: Listener, S: HttpService>(
     // The loop runs in a task of its own. A runtime polls the future passed to `block_on` on a thread that is
     // not a worker, so each connection would have to move to a worker.
     let mut accepting = JoinSet::new();
-    accepting.spawn(accept(listener, service, connections.clone(), drain));
+    let serving = Serving {
+        service,
+        short_path,
+        hyper: HyperServer::new(connections.config()),
+        connections: connections.clone(),
+        drain,
+    };
+    accepting.spawn(accept(listener, serving));
     let mut shutdown = pin!(shutdown);
     let panicked = poll_fn(|cx| match shutdown.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(None),
@@ -191,13 +210,20 @@ async fn serve_with<L: Listener, S: HttpService>(
     Ok(())
 }
 
-/// Accepts connections until it is aborted.
-async fn accept<L: Listener, S: HttpService>(
-    mut listener: L,
-    service: (S, Option<Shortcut>),
+/// What serves the connections of a listener.
+#[derive(Clone)]
+struct Serving<S> {
+    service: S,
+    /// `None` if hyper serves every connection from the start.
+    short_path: Option<Arc<ShortPath>>,
+    hyper: Arc<HyperServer>,
     connections: Connections,
     drain: DrainSignal,
-) {
+}
+
+/// Accepts connections until it is aborted.
+async fn accept<L: Listener, S: HttpService>(mut listener: L, serving: Serving<S>) {
+    let connections = serving.connections.clone();
     let mut batch = Batch::default();
     loop {
         if batch.0 == ACCEPTS_IN_A_ROW {
@@ -218,16 +244,7 @@ async fn accept<L: Listener, S: HttpService>(
         batch.0 += 1;
         match accepted {
             Ok((io, address)) => match connections.try_acquire() {
-                Some(permit) => spawn(
-                    Connection::<L, S>::new(
-                        (io, address),
-                        permit,
-                        service.clone(),
-                        connections.clone(),
-                        drain.clone(),
-                    ),
-                    drain.clone(),
-                ),
+                Some(permit) => spawn::<L, S>((io, address), permit, serving.clone()),
                 None => refuse(&connections, io),
             },
             Err(error) if is_disconnect(&error) => {}
@@ -256,54 +273,83 @@ impl Batch {
 }
 
 /// Spawns the task of a connection.
-fn spawn<L: Listener, S: HttpService>(mut connection: Connection<L, S>, drain: DrainSignal) {
-    let http = async move {
-        let result = {
-            let mut requests = pin!(connection.run());
-            let mut over = pin!(drain.clone().over());
-            let mut registered = false;
-            poll_fn(|cx| {
-                // One registration of the waker suffices within a task. Polling for each request would take a
-                // lock each time.
-                if !registered || drain.is_draining() {
-                    registered = true;
-                    if over.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Ok(None));
-                    }
-                }
-                requests.as_mut().poll(cx)
-            })
-            .await
-        };
-        match result {
-            Ok(switch) => connection.switch(switch?),
+fn spawn<L: Listener, S: HttpService>(
+    (io, address): (L::Io, L::Addr),
+    permit: OwnedSemaphorePermit,
+    serving: Serving<S>,
+) {
+    let Some(short_path) = serving.short_path.clone() else {
+        let clock = Clock::new(serving.connections.config().header_read_timeout);
+        let pipelined = Pipelined::default();
+        let handover = Handover::<L> { io, address, permit, input: Vec::new(), clock, pipelined };
+        tokio::spawn(serving.hyper(handover));
+        return;
+    };
+    let (connections, drain) = (serving.connections.clone(), serving.drain.clone());
+    let mut connection = Connection::<L>::new((io, address), permit, short_path, connections, drain.clone());
+    let short = async move {
+        match until_over(&drain, connection.run()).await? {
+            Ok(Outcome::Closed) => None,
+            Ok(Outcome::Switch(switch)) => connection.switch(switch),
+            Ok(Outcome::Handover) => Some(serving.hyper(connection.into_handover())),
             Err(error) => {
                 tracing::debug!(%error, "connection failed");
                 None
             }
         }
     };
-    tokio::spawn(Task::Http(Box::pin(http)));
+    tokio::spawn(Task::Short(Box::pin(short)));
 }
 
-/// The task of a connection. It serves requests until the connection closes, or runs a session after an
-/// upgrade. Both futures are boxed, so that a session does not retain the memory of the HTTP connection.
+impl<S: HttpService> Serving<S> {
+    /// Returns the future of a connection that hyper serves.
+    fn hyper<L: Listener>(self, handover: Handover<L>) -> BoxFuture<()> {
+        Box::pin(async move {
+            let Self { service, hyper, connections, drain, .. } = self;
+            let serving = hyper_server::serve(hyper, handover, service, connections, drain.clone());
+            until_over(&drain, serving).await;
+        })
+    }
+}
+
+/// Returns the output of a future, or `None` if its connection must be dropped before that.
+async fn until_over<T>(drain: &DrainSignal, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut over = pin!(drain.clone().over());
+    let mut registered = false;
+    poll_fn(|cx| {
+        // One registration of the waker suffices within a task. Polling for each request would take a lock each
+        // time.
+        if !registered || drain.is_draining() {
+            registered = true;
+            if over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// The task of a connection. It runs the short path until the connection closes, and then the session or hyper if
+/// one of them takes the stream over. Both futures are boxed, so that the task does not retain the memory of the
+/// short path.
 enum Task<F> {
-    Http(Pin<Box<F>>),
-    Session(SessionTask),
+    Short(Pin<Box<F>>),
+    Next(BoxFuture<()>),
 }
 
-impl<F: Future<Output = Option<SessionTask>>> Future for Task<F> {
+impl<F: Future<Output = Option<BoxFuture<()>>>> Future for Task<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut *self {
-                Self::Http(http) => match ready!(http.as_mut().poll(cx)) {
-                    Some(session) => *self = Self::Session(session),
+                Self::Short(short) => match ready!(short.as_mut().poll(cx)) {
+                    Some(next) => *self = Self::Next(next),
                     None => return Poll::Ready(()),
                 },
-                Self::Session(session) => return session.as_mut().poll(cx),
+                Self::Next(next) => return next.as_mut().poll(cx),
             }
         }
     }

@@ -76,8 +76,7 @@ struct Inner {
 }
 
 impl Tls {
-    /// Creates a handle from a rustls configuration. The ALPN protocols are set to `http/1.1`, the only
-    /// supported protocol.
+    /// Creates a handle from a rustls configuration. The ALPN protocols are set to `h2` and `http/1.1`.
     pub fn new(server: ServerConfig) -> Self {
         Self::with_config(server, TlsConfig::default())
     }
@@ -91,7 +90,7 @@ impl Tls {
     pub fn with_config(server: ServerConfig, limits: TlsConfig) -> Self {
         assert!(!limits.handshake_timeout.is_zero(), "handshake_timeout must not be zero");
         assert!(limits.max_handshakes > 0, "max_handshakes must not be zero");
-        Self(Arc::new(Inner { limits, server: RwLock::new(over_http1(server)) }))
+        Self(Arc::new(Inner { limits, server: RwLock::new(with_alpn(server)) }))
     }
 
     /// Creates a handle from PEM text: a certificate chain that begins with the certificate of the server,
@@ -108,7 +107,7 @@ impl Tls {
     /// Replaces the certificate and all other rustls options for new connections. Open connections keep the
     /// previous options.
     pub fn reload(&self, server: ServerConfig) {
-        *self.0.server.write() = over_http1(server);
+        *self.0.server.write() = with_alpn(server);
     }
 
     /// Like [`reload`](Self::reload), from PEM text.
@@ -138,8 +137,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn over_http1(mut server: ServerConfig) -> Arc<ServerConfig> {
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+fn with_alpn(mut server: ServerConfig) -> Arc<ServerConfig> {
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Arc::new(server)
 }
 

@@ -2,12 +2,12 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt::{self, Write as _},
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{Extensions, HeaderName, HeaderValue, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderName, HeaderValue, header, request::Parts, uri::PathAndQuery};
 
 use crate::config::hooks::KeepExtension;
 
@@ -74,6 +74,10 @@ impl HandshakeRequest {
         let mut text = String::with_capacity(len);
         text.push_str(root);
         text.push_str(target);
+        // HTTP/2 has a pseudo-header instead (RFC 9113, section 8.3.1).
+        if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST)) {
+            let _ = write!(text, "\nhost: {authority}");
+        }
         for (name, value) in &parts.headers {
             text.push('\n');
             text.push_str(name.as_str());

@@ -4,6 +4,7 @@
 //! This folder may import `config`, `metrics`, `proto`, `error` and `shrink`, but neither `session`, which
 //! drives the transports, nor the higher folders `http`, `engine` and `listen`.
 
+pub(crate) mod http_stream;
 pub(crate) mod peer_timeouts;
 pub(crate) mod polling;
 pub(crate) mod redundant;

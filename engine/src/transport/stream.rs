@@ -16,6 +16,8 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
+use super::http_stream::HttpStream;
+
 /// The trait of a byte stream.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
 
@@ -38,12 +40,16 @@ enum Io {
 impl Stream {
     /// Creates a stream from a connection of the crate's own accept loop.
     pub(crate) fn from_accepted(io: impl ReadWrite + 'static, permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit), ..Self::from_io(io) }
+    }
+
+    fn from_io(io: impl ReadWrite + 'static) -> Self {
         let mut io = Some(io);
         // The type of the listener is generic, so a TCP stream is detected at run time.
         let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);
         let other = io.map(|io| Io::Other(Box::new(io)));
         let Some(io) = tcp.map(Io::Tcp).or(other) else { unreachable!("it is one or the other") };
-        Self { io, _permit: Some(permit) }
+        Self::new(io)
     }
 
     /// Extracts the raw stream from a connection upgraded by hyper, and returns it with the bytes read beyond
@@ -56,6 +62,15 @@ impl Stream {
     /// delayed until the previous message is acknowledged by TCP, and clients delay the acknowledgement by 40
     /// milliseconds.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
+        let upgraded = match Self::from_http_stream::<TcpStream>(upgraded) {
+            Ok(stream) => return stream,
+            Err(upgraded) => upgraded,
+        };
+        #[cfg(feature = "tls")]
+        let upgraded = match Self::from_http_stream::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded) {
+            Ok(stream) => return stream,
+            Err(upgraded) => upgraded,
+        };
         let upgraded = match downcast::<TcpStream>(upgraded) {
             Ok((stream, rest)) => {
                 let _ = stream.set_nodelay(true);
@@ -72,6 +87,23 @@ impl Stream {
             Err(upgraded) => upgraded,
         };
         (Self::boxed(TokioIo::new(upgraded)), Vec::new())
+    }
+
+    /// Extracts the stream of a connection that the crate's own accept loop has passed to hyper.
+    fn from_http_stream<Io>(upgraded: Upgraded) -> Result<(Self, Vec<u8>), Upgraded>
+    where
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let parts = upgraded.downcast::<TokioIo<HttpStream<Io>>>()?;
+        let mut rest = parts.read_buf.to_vec();
+        let stream = parts.io.into_inner();
+        let Some((io, permit, ahead)) = stream.take() else { return Ok((Self::boxed(stream), rest)) };
+        rest.extend(ahead);
+        // A connection that arrived before the accept loop was started has not inherited the option.
+        if let Some(tcp) = tcp_of(&io) {
+            let _ = tcp.set_nodelay(true);
+        }
+        Ok((Self { _permit: permit, ..Self::from_io(io) }, rest))
     }
 
     pub(crate) fn boxed(io: impl ReadWrite + 'static) -> Self {

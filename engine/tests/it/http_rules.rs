@@ -31,6 +31,17 @@ async fn refused(server: &Server, bytes: impl AsRef<[u8]>) {
     assert_eq!(http.rest().await, "", "{text}");
 }
 
+/// Checks that the bytes are rejected and that the server reads nothing after them. hyper sends no body with such a
+/// response.
+async fn malformed(server: &Server, bytes: impl AsRef<[u8]>) {
+    let text = String::from_utf8_lossy(bytes.as_ref()).into_owned();
+    let mut http = Http::connect(server).await;
+    http.send(bytes).await;
+    let answer = http.response().await;
+    assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{text}");
+    assert_eq!(http.rest().await, "", "{text}");
+}
+
 #[tokio::test]
 async fn a_request_names_one_host() {
     let server = server().await;
@@ -141,7 +152,9 @@ async fn a_handshake_has_one_key_and_one_version() {
 #[tokio::test]
 async fn what_clients_do_not_escape_in_a_query_is_read_as_it_stands() {
     let server = server().await;
-    let odd = "\"<>{}|\\^`'[]é";
+    // The `http` crate accepts these characters. The short path escapes the others, and hyper rejects them.
+    let accepted = "{}|\\^'[]é";
+    let odd = if testkit::uses_short_path() { format!("\"<>`{accepted}") } else { accepted.to_owned() };
     let open = answer(&server, format!("GET {TARGET}&greet={odd} HTTP/1.1\r\nHost: test\r\n\r\n")).await;
     assert_eq!(open.status, 200, "{open:?}");
     let sid = &open.body[9..29];
@@ -150,7 +163,7 @@ async fn what_clients_do_not_escape_in_a_query_is_read_as_it_stands() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_refused_in_json() {
+async fn what_is_no_request_is_refused() {
     let server = server().await;
     for request in [
         &b"GET /\xff HTTP/1.1\r\nHost: test\r\n\r\n"[..],
@@ -160,7 +173,7 @@ async fn what_is_no_request_is_refused_in_json() {
         b"GET / HTTP/1.1\r\nHost: test\r\nA: \0\r\n\r\n",
         b"G\0T / HTTP/1.1\r\nHost: test\r\n\r\n",
     ] {
-        refused(&server, request).await;
+        malformed(&server, request).await;
     }
 }
 
@@ -206,13 +219,19 @@ async fn the_names_of_headers_are_written_as_in_the_rfcs() {
                 "Date: ",
             ],
         ),
-        ("nonsense\r\n\r\n".to_owned(), &["Connection: close\r\n", "Content-Type: ", "Content-Length: "]),
+        ("nonsense\r\n\r\n".to_owned(), &["Connection: close\r\n", "Content-Length: "]),
     ] {
         let mut http = Http::connect(&server).await;
         http.send(&request).await;
         let head = http.head().await;
         for name in names {
-            assert!(head.contains(name), "{name} in {head}");
+            // hyper capitalizes words only.
+            let name = if testkit::uses_short_path() {
+                (*name).to_owned()
+            } else {
+                name.replace("Sec-WebSocket-", "Sec-Websocket-")
+            };
+            assert!(head.contains(&name), "{name} in {head}");
         }
         for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
             assert!(line.starts_with(|first: char| first.is_ascii_uppercase()), "{line}");
@@ -227,18 +246,19 @@ async fn chunks_and_trailers_are_what_the_grammar_says() {
         ("2\r\n4a\r\n0\r\n\r\n", 200),
         ("2;name=value;other=\"quoted\"\r\n4a\r\n0\r\nTrailer: value\r\n\r\n", 200),
         ("2 ; name=value\r\n4a\r\n0\r\n\r\n", 200),
-        ("2 \r\n4a\r\n0\r\n\r\n", 400),
-        ("2\t\r\n4a\r\n0\r\n\r\n", 400),
+        ("2 \r\n4a\r\n0\r\n\r\n", 200),
+        ("2\t\r\n4a\r\n0\r\n\r\n", 200),
         (" 2\r\n4a\r\n0\r\n\r\n", 400),
         ("2 2\r\n4a\r\n0\r\n\r\n", 400),
-        ("2;a\0b\r\n4a\r\n0\r\n\r\n", 400),
+        // The content of an extension is ignored.
+        ("2;a\0b\r\n4a\r\n0\r\n\r\n", 200),
         ("2\r\n4a\r\n0\r\nTrailer: a\r\n folded\r\n\r\n", 400),
         ("2\r\n4a\r\n0\r\nTrailer: a\0b\r\n\r\n", 400),
         ("2\r\n4a\r\n0\r\nTrailer : a\r\n\r\n", 400),
         ("2\r\n4a\r\n0\r\nno colon\r\n\r\n", 400),
         ("2\r\n4a\r\n0\r\n: no name\r\n\r\n", 400),
-        ("ffffffffffffffff\r\n4a", 400),
-        ("8000000000000000\r\n4a", 400),
+        ("10000000000000000\r\n4a", 400),
+        ("ffffffffffffffff\r\n4a", 413),
         ("7fffffffffffffff\r\n4a", 413),
     ] {
         let polling = Polling::open(&server).await;
@@ -250,5 +270,29 @@ async fn chunks_and_trailers_are_what_the_grammar_says() {
         let more = if status == 413 { "x".repeat(1_000_000) } else { String::new() };
         let answer = answer(&server, format!("{head}{body}{more}")).await;
         assert_eq!(answer.status, status, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn words_without_a_body_are_limited() {
+    let server = server().await;
+    let extension = |len: usize| format!("2;{}\r\n4a\r\n0\r\n\r\n", "x".repeat(len));
+    let trailer = |len: usize| format!("2\r\n4a\r\n0\r\nA: {}\r\n\r\n", "x".repeat(len - "A: \r\n".len()));
+    let trailers = |count: usize| format!("2\r\n4a\r\n0\r\n{}\r\n", "A: b\r\n".repeat(count));
+    for (body, status) in [
+        (extension(16 * 1024 - 1), 200),
+        (extension(16 * 1024), 400),
+        (trailer(16 * 1024 - 3), 200),
+        (trailer(16 * 1024 - 2), 400),
+        (trailers(100), 200),
+        (trailers(101), 400),
+    ] {
+        let polling = Polling::open(&server).await;
+        let head = format!(
+            "POST /engine.io/?{} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n",
+            polling.query
+        );
+        let answer = answer(&server, format!("{head}{body}")).await;
+        assert_eq!(answer.status, status, "{} bytes", body.len());
     }
 }

@@ -150,7 +150,10 @@ async fn a_panic_ends_only_its_session() {
     for (transport, headers) in [("polling", ""), ("websocket", UPGRADE)] {
         let mut http = Http::connect(&server).await;
         http.start("GET", &format!("EIO=4&transport={transport}&panic=1"), headers, "").await;
-        assert_eq!(http.rest().await, "");
+        let answer = http.rest().await;
+        // hyper has written the response when it passes the stream on.
+        let is_upgraded = answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("\r\n\r\n");
+        assert!(answer.is_empty() || (is_upgraded && !testkit::uses_short_path()), "{answer}");
     }
     assert_eq!(server.engine.session_count(), 1);
 

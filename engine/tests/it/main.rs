@@ -14,6 +14,7 @@ mod flow_control;
 mod half_close;
 mod heartbeat;
 mod http1;
+mod http2;
 mod http_hooks;
 mod http_rules;
 mod layers;

@@ -12,6 +12,7 @@ use engineio::{
     },
 };
 use rcgen::{CertifiedKey, KeyPair};
+use testkit::Http2;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -20,6 +21,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
+    http2::sid_of,
     listeners::{carries_everything, told},
     support::{Connect, Server, Stream, WebSocket, eventually, http},
 };
@@ -44,6 +46,15 @@ fn server_config(certificate: &CertifiedKey<KeyPair>) -> ServerConfig {
 
 /// Returns a connector that trusts this certificate.
 fn client(certificate: &CertificateDer<'static>, version: &'static SupportedProtocolVersion) -> TlsConnector {
+    client_of("http/1.1", certificate, version)
+}
+
+/// Returns a connector that trusts this certificate and asks for a protocol.
+fn client_of(
+    protocol: &str,
+    certificate: &CertificateDer<'static>,
+    version: &'static SupportedProtocolVersion,
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -51,7 +62,7 @@ fn client(certificate: &CertificateDer<'static>, version: &'static SupportedProt
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     TlsConnector::from(Arc::new(config))
 }
 
@@ -85,6 +96,20 @@ async fn tls_carries_everything() {
         let told = told(&server).await;
         assert!(told.contains(r#", Some("test"), Some(127.0.0.1:"#) && told.ends_with(", true)"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn http_2_is_selected_by_alpn() {
+    let certificate = certificate();
+    let server = serve(&tls(&certificate), client(certificate.cert.der(), &TLS13)).await;
+    let connector = client_of("h2", certificate.cert.der(), &TLS13);
+    let stream = shake(&connector, server.address()).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let mut client = Http2::over(stream).await;
+    let open = client.get("/engine.io/?EIO=4&transport=polling&reflect=1").await;
+    let poll = client.get(&format!("/engine.io/?EIO=4&transport=polling&sid={}", sid_of(&open.body))).await;
+    let told = poll.body;
+    assert!(told.contains(r#", Some("test"), Some(127.0.0.1:"#) && told.ends_with(", true)"), "{told}");
 }
 
 #[tokio::test]

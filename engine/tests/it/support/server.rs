@@ -6,7 +6,7 @@ use engineio::{CloseReason, Connections, Engine, EngineConfig, ListenConfig, Lis
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use testkit::{Endpoint, Http, Stream, eventually, waiting::PATIENCE};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -56,7 +56,8 @@ impl Server {
 
     /// Serves on a loopback socket with custom limits.
     pub(crate) async fn listen(config: EngineConfig, listen: ListenConfig) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // The first clients may connect before the accept loop runs, and have the options nevertheless.
+        let listener = listen.bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connect: Connect = Box::new(move || {
             Box::pin(async move { Stream::tcp(TcpStream::connect(address).await.unwrap()) })
@@ -73,7 +74,7 @@ impl Server {
         listen: ListenConfig,
     ) -> Self {
         let (end, ended) = oneshot::channel();
-        let connections = Connections::new(listen);
+        let connections = Connections::new(listen.short_path(testkit::uses_short_path()));
         let place = Place::Socket {
             address,
             connect,

@@ -33,7 +33,7 @@ async fn rustsec_2021_0020_0078_0079_2020_0008_requests_that_smuggle() {
         ("a folded header", format!("{post}Content-Length: 1\r\n X: y\r\n\r\n1")),
         ("a header without a name", format!("{post}: 1\r\n\r\n")),
         ("a zero in a header", format!("{post}X: \0\r\n\r\n")),
-        ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("a broken preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n".to_owned()),
         ("no HTTP", "\u{16}\u{3}\u{1}\u{2}".repeat(50)),
     ] {
         let answer = stage.raw(request).await;

@@ -44,6 +44,8 @@ impl Stage {
     }
 
     pub(crate) async fn with(config: ServerConfig) -> Self {
+        let listen = config.listen.clone().short_path(testkit::uses_short_path());
+        let config = config.listen(listen);
         let (notes, handled) = log();
         let root = Namespace::new("/")
             .on("args", async move |_: Socket, args: Args| notes.note(args.json().to_owned()))

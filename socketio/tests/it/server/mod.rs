@@ -3,6 +3,7 @@
 mod building;
 mod client_files;
 mod closing;
+mod fallback;
 mod paths;
 mod services;
 #[cfg(feature = "tls")]

@@ -6,17 +6,21 @@ use axum::{Router, routing::get};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use socketio::{Ack, Namespace, Server};
+use socketio::{Ack, Namespace, Server, ServerConfig};
 use tokio::net::TcpListener;
 use tower_layer::Layer;
 
 use crate::support::{Client, Host, Http, Polling, serve};
 
-fn io() -> Server {
+pub(super) fn io() -> Server {
+    io_with(ServerConfig::default())
+}
+
+pub(super) fn io_with(config: ServerConfig) -> Server {
     let namespace = Namespace::new("/")
         .on("address", async |socket, ()| Ack(socket.handshake().address()))
         .on("echo", async |_, text: String| Ack(text));
-    Server::new().namespace(namespace)
+    Server::with_config(config).namespace(namespace)
 }
 
 /// Serves an axum application.
@@ -28,7 +32,7 @@ async fn axum(io: Server, app: Router) -> Host {
 }
 
 /// Checks all transports, and a route outside the server's path.
-async fn works(host: &Host, home: u16) {
+pub(super) async fn works(host: &Host, home: u16) {
     let mut client = Client::join(host).await;
     assert_eq!(client.ask(r#"421["echo","a"]"#).await, r#"431["a"]"#);
     let mut polling = Polling::join(host).await;

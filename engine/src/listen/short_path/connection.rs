@@ -1,41 +1,37 @@
-//! A connection of the accept loop, which processes its requests in sequence.
+//! A connection in the short path, which processes its requests in sequence.
 
 use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     sync::OwnedSemaphorePermit,
 };
 
 use super::{
-    body::{BodySender, RequestBody},
-    clock::Clock,
-    head::{self, HeadError, HeadInfo, Length},
+    ShortPath,
+    body::{BodySender, SizedBody},
+    head::{self, HeadInfo, Seen},
+    response_head::write_head,
 };
 use crate::{
-    BoxFuture, ListenConfig, Listener, RequestError,
-    engine::service::Shortcut,
-    http::{
-        reply::{Reply, json_error},
-        view::RequestView,
-    },
+    BoxFuture, ListenConfig, Listener,
+    http::{reply::Reply, view::RequestView},
     listen::{
-        HttpService,
+        clock::Clock,
         connections::Connections,
         drain::DrainSignal,
-        http1::{
-            response_head::{Framing, write_head},
-            writer::ResponseContext,
-        },
+        hyper_server::Handover,
+        linger::{LINGER_TIMEOUT, lingering_close},
+        request_body::RequestBody,
     },
     session::admission::Pipelined,
     transport::{
@@ -45,24 +41,17 @@ use crate::{
     },
 };
 
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// The maximum time for the client to read the last response before the connection is closed.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A connection, from the accept until it closes or is upgraded.
-pub(in crate::listen) struct Connection<L: Listener, S> {
+/// A connection, from the accept until it closes, is upgraded, or is left to hyper.
+pub(in crate::listen) struct Connection<L: Listener> {
     pub(super) io: L::Io,
     address: L::Addr,
-    service: S,
-    shortcut: Option<Shortcut>,
+    engine: Arc<ShortPath>,
     pub(super) connections: Connections,
     permit: OwnedSemaphorePermit,
     pub(super) drain: DrainSignal,
     /// Bytes that were received and have not been consumed.
     input: Vec<u8>,
     pub(super) clock: Clock,
-    /// Unwritten bytes of `100 Continue`.
-    interim: &'static [u8],
     /// `true` if the last write or flush returned `Pending`.
     pub(super) stalled: bool,
     /// `true` if the client has shut down its sending side.
@@ -80,7 +69,8 @@ enum Next {
         is_safe: bool,
         keep_alive: bool,
     },
-    Invalid(HeadError),
+    /// Something that hyper handles.
+    Other,
     Closed,
 }
 
@@ -88,7 +78,7 @@ enum Next {
 /// sending side, the request is aborted, as in Node.js. Any other request is processed once its body is
 /// complete.
 fn is_safe(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD")
+    method == "GET"
 }
 
 /// A request whose body may be incomplete.
@@ -99,36 +89,26 @@ struct ParsedRequest {
     body_sender: Option<BodySender>,
 }
 
-/// A request for the service, and the data that the connection needs to write the response.
-struct Dispatched {
-    request: Request<RequestBody>,
-    body_sender: Option<BodySender>,
-    context: ResponseContext,
-    upgrade_slot: Option<UpgradeSlot>,
-}
-
-/// A switch to another protocol.
+/// A switch to WebSocket.
 pub(in crate::listen) struct Switch {
     on_upgrade: OnUpgradeFn,
     /// The head of the 101 response.
     response_head: Vec<u8>,
 }
 
-/// The reason why the connection serves no further request.
-enum End {
-    /// The client sent an invalid request.
-    Invalid(HeadError),
-    /// The last response closes the connection.
-    Responded,
-    /// The connection was closed by the client, idle for too long, or drained.
+/// What becomes of a connection.
+pub(in crate::listen) enum Outcome {
     Closed,
+    Switch(Switch),
+    /// hyper serves the connection from now on.
+    Handover,
 }
 
-impl<L: Listener, S> Connection<L, S> {
+impl<L: Listener> Connection<L> {
     pub(in crate::listen) fn new(
         (io, address): (L::Io, L::Addr),
         permit: OwnedSemaphorePermit,
-        (service, shortcut): (S, Option<Shortcut>),
+        engine: Arc<ShortPath>,
         connections: Connections,
         drain: DrainSignal,
     ) -> Self {
@@ -136,61 +116,59 @@ impl<L: Listener, S> Connection<L, S> {
         Self {
             io,
             address,
-            service,
-            shortcut,
+            engine,
             connections,
             permit,
             drain,
             input: Vec::new(),
             clock,
-            interim: &[],
             stalled: false,
             read_closed: false,
             pipelined: None,
         }
     }
 
-    /// Serves requests until the connection closes or is to be upgraded.
+    /// Serves plain requests.
     ///
     /// Values that are only inspected are passed to functions, because local variables would enlarge the
     /// future.
-    pub(in crate::listen) async fn run(&mut self) -> io::Result<Option<Switch>>
-    where
-        S: HttpService,
-    {
+    pub(in crate::listen) async fn run(&mut self) -> io::Result<Outcome> {
         let mut is_first = true;
-        let end = loop {
+        loop {
             let next = self.next_request(is_first).await?;
             is_first = false;
-            let parsed = match next {
-                Next::Request(parsed) => parsed,
+            let keeps = match next {
+                Next::Request(parsed) => {
+                    let ParsedRequest { mut request, info, mut body_sender } = *parsed;
+                    let upgrade_slot = self.prepare(request.extensions_mut(), info);
+                    let is_safe = is_safe(request.method().as_str());
+                    let response = (self.engine.handle)(request);
+                    let response = self.wait_for(response, is_safe, body_sender.as_mut()).await?;
+                    // A body that the engine has not read would be parsed as the next request.
+                    let keep_alive =
+                        info.keep_alive && body_sender.is_none_or(|body_sender| body_sender.is_complete());
+                    if let Some(switch) = take_switch(&response, upgrade_slot) {
+                        return Ok(Outcome::Switch(switch));
+                    }
+                    self.write_response(response, keep_alive).await?
+                }
                 Next::Reply { reply, is_safe, keep_alive } => {
                     let reply = self.wait_for(reply, is_safe, None).await?;
-                    if self.write_reply(reply, keep_alive).await? {
-                        continue;
-                    }
-                    break End::Responded;
+                    self.write_reply(reply, keep_alive).await?
                 }
-                Next::Invalid(error) => break End::Invalid(error),
-                Next::Closed => break End::Closed,
+                Next::Other => return Ok(Outcome::Handover),
+                Next::Closed => {
+                    // With TLS, this sends a close alert.
+                    let close = tokio::io::AsyncWriteExt::shutdown(&mut self.io);
+                    let _ = tokio::time::timeout(LINGER_TIMEOUT, close).await;
+                    return Ok(Outcome::Closed);
+                }
             };
-            let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
-            let Dispatched { request, mut body_sender, mut context, upgrade_slot } = self.prepare(*parsed);
-            let is_safe = is_safe(request.method().as_str());
-            let response = self.service.call(request);
-            let Ok(response) = self.wait_for(response, is_safe, body_sender.as_mut()).await?;
-            // A body that the service has not read would be parsed as the next request.
-            context.keep_alive &= body_sender.is_none_or(|body_sender| body_sender.is_complete());
-            let response = match take_switch(response, upgrade_slot) {
-                Ok(switch) => return Ok(Some(switch)),
-                Err(response) => response,
-            };
-            if !self.write_response(response, context).await? {
-                break End::Responded;
+            if !keeps {
+                lingering_close(&mut self.io).await;
+                return Ok(Outcome::Closed);
             }
-        };
-        self.end(end).await?;
-        Ok(None)
+        }
     }
 
     /// Passes the stream to the upgrade function.
@@ -200,6 +178,18 @@ impl<L: Listener, S> Connection<L, S> {
     ) -> Option<SessionTask> {
         let stream = Stream::from_accepted(self.io, self.permit);
         on_upgrade(UpgradedParts { stream, answer: response_head, rest: self.input })
+    }
+
+    /// Returns what hyper needs to serve the connection.
+    pub(in crate::listen) fn into_handover(self) -> Handover<L> {
+        Handover {
+            io: self.io,
+            address: self.address,
+            permit: self.permit,
+            input: self.input,
+            clock: self.clock,
+            pipelined: self.pipelined.unwrap_or_default(),
+        }
     }
 
     /// Returns the next request.
@@ -229,8 +219,8 @@ impl<L: Listener, S> Connection<L, S> {
                     Poll::Ready(Some(next)) => return Poll::Ready(Ok(next)),
                     Poll::Pending => {
                         ready!(self.clock.poll(cx));
-                        let next = if was_idle { Next::Closed } else { Next::Invalid(HeadError::TooSlow) };
-                        return Poll::Ready(Ok(next));
+                        // The response to an incomplete head comes from the same place for all connections.
+                        return Poll::Ready(Ok(if was_idle { Next::Closed } else { Next::Other }));
                     }
                 }
                 if was_idle && !is_first {
@@ -250,7 +240,7 @@ impl<L: Listener, S> Connection<L, S> {
             }
             let config = self.connections.config();
             if self.input.is_empty() {
-                let (used, next) = parse_next(received, config, self.shortcut.as_ref());
+                let (used, next) = parse_next(received, config, &self.engine);
                 self.input.extend_from_slice(&received[used..]);
                 return Poll::Ready(Ok(next));
             }
@@ -264,7 +254,7 @@ impl<L: Listener, S> Connection<L, S> {
 
     /// Parses a request from the input.
     fn parse_input(&mut self) -> Option<Next> {
-        let (used, next) = parse_next(&self.input, self.connections.config(), self.shortcut.as_ref());
+        let (used, next) = parse_next(&self.input, self.connections.config(), &self.engine);
         self.consume_input(used);
         next
     }
@@ -277,7 +267,7 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Waits for the response of the service. During the wait, reads the body on demand, or detects that the
+    /// Waits for the response of the engine. During the wait, reads the body on demand, or detects that the
     /// client has disconnected.
     async fn wait_for<F, R>(
         &mut self,
@@ -300,10 +290,10 @@ impl<L: Listener, S> Connection<L, S> {
         .await
     }
 
-    /// Reads once. While the body is incomplete, waits until the service polls for more of it, and reads the
+    /// Reads once. While the body is incomplete, waits until the engine polls for more of it, and reads the
     /// body. Otherwise reads subsequent requests, up to the size of a head, because only a read detects a
     /// disconnect. Fails if the client has disconnected.
-    pub(super) fn poll_client(
+    fn poll_client(
         &mut self,
         cx: &mut Context<'_>,
         is_safe: bool,
@@ -318,11 +308,6 @@ impl<L: Listener, S> Connection<L, S> {
                 self.consume_input(used);
                 return Poll::Ready(Ok(()));
             }
-            while !self.interim.is_empty() {
-                let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.interim))?;
-                self.interim = &self.interim[written..];
-            }
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         } else if self.read_closed {
             return if is_safe {
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
@@ -365,101 +350,56 @@ impl<L: Listener, S> Connection<L, S> {
         }
     }
 
-    /// Prepares a request for the service.
-    fn prepare(&mut self, ParsedRequest { mut request, info, body_sender }: ParsedRequest) -> Dispatched {
-        let context = ResponseContext {
-            is_head: request.method() == Method::HEAD,
-            is_http11: request.version() == Version::HTTP_11,
-            keep_alive: info.keep_alive,
-        };
-        self.interim = if info.expects_continue { CONTINUE } else { &[] };
-        L::describe(&self.address, request.extensions_mut());
-        let upgrade_slot = info.wants_upgrade.then(UpgradeSlot::default);
-        if let Some(upgrade_slot) = &upgrade_slot {
-            request.extensions_mut().insert(upgrade_slot.clone());
-        }
-        Dispatched { request, body_sender, context, upgrade_slot }
-    }
-
-    /// Closes the stream. Responds first if the last request was invalid.
-    async fn end(&mut self, end: End) -> io::Result<()> {
-        match end {
-            End::Closed => {
-                // With TLS, this sends a close alert.
-                let _ = tokio::time::timeout(LINGER_TIMEOUT, self.io.shutdown()).await;
-                return Ok(());
-            }
-            End::Invalid(error) => {
-                let context = ResponseContext { is_head: false, is_http11: true, keep_alive: false };
-                // The future is boxed, because this path is rare and would enlarge the outer future.
-                Box::pin(self.write_response(refused(error), context)).await?;
-            }
-            End::Responded => {}
-        }
-        lingering_close(&mut self.io).await;
-        Ok(())
+    /// Adds the extensions of a request. Returns the slot for a session that takes the stream over.
+    fn prepare(&self, extensions: &mut Extensions, info: HeadInfo) -> Option<UpgradeSlot> {
+        L::describe(&self.address, extensions);
+        let upgrade_slot = info.wants_upgrade.then(UpgradeSlot::default)?;
+        extensions.insert(upgrade_slot.clone());
+        Some(upgrade_slot)
     }
 }
 
-/// Returns the protocol switch if the service has accepted an upgrade; otherwise returns the response.
-fn take_switch<B>(response: Response<B>, upgrade_slot: Option<UpgradeSlot>) -> Result<Switch, Response<B>> {
+/// Returns the protocol switch if the engine has accepted an upgrade.
+fn take_switch(response: &Response<Full<Bytes>>, upgrade_slot: Option<UpgradeSlot>) -> Option<Switch> {
     let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let Some(on_upgrade) = upgrade_slot.filter(|_| is_switching).and_then(|upgrade_slot| upgrade_slot.take())
-    else {
-        return Err(response);
-    };
+    let on_upgrade = upgrade_slot.filter(|_| is_switching)?.take()?;
     let mut response_head = Vec::with_capacity(256);
-    write_head(&mut response_head, response.status(), response.headers(), Framing::None);
-    Ok(Switch { on_upgrade, response_head })
-}
-
-/// Returns the response to an invalid request.
-fn refused(error: HeadError) -> Response<Full<Bytes>> {
-    tracing::debug!(?error, "request refused");
-    let message = match error {
-        HeadError::Malformed(_) => "Bad request",
-        HeadError::TooLarge => "Request header fields too large",
-        HeadError::TooSlow => "Request timeout",
-    };
-    json_error(error.status(), RequestError::BadRequest.code(), message)
+    write_head(&mut response_head, response.status(), response.headers(), None);
+    Some(Switch { on_upgrade, response_head })
 }
 
 /// Parses the next request if its head is complete. Returns the number of consumed bytes.
-fn parse_next(bytes: &[u8], config: &ListenConfig, shortcut: Option<&Shortcut>) -> (usize, Option<Next>) {
-    let result = head::read(bytes, config.max_head, config.max_headers, |len, parsed| {
-        let info = HeadInfo::new(parsed)?;
+fn parse_next(bytes: &[u8], config: &ListenConfig, engine: &ShortPath) -> (usize, Option<Next>) {
+    let seen = head::read(bytes, config, &engine.path, |len, parsed, info| {
         let rest = &bytes[len..];
-        let complete_body = match info.body {
-            // The guard ensures that the cast does not truncate.
-            Length::Known(length) if length <= rest.len() as u64 => Some(&rest[..length as usize]),
-            _ => None,
-        };
+        // The guard ensures that the cast does not truncate.
+        let complete_body = (info.body <= rest.len() as u64).then(|| &rest[..info.body as usize]);
         let used = len + complete_body.map_or(0, <[u8]>::len);
         if let Some(body) = complete_body
-            && let Some(shortcut) = shortcut
             && !info.wants_upgrade
-            && head::is_http11(parsed)
-            // The `http` crate rejects some longer requests, such as requests with a long target.
-            && len < usize::from(u16::MAX)
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
-            && let Some(reply) = shortcut(&RequestView { method, target, headers: parsed.headers, body })
+            && let Some(reply) =
+                (engine.shortcut)(&RequestView { method, target, headers: parsed.headers, body })
         {
-            return Ok((used, Next::Reply { reply, is_safe: is_safe(method), keep_alive: info.keep_alive }));
+            return Some((
+                used,
+                Next::Reply { reply, is_safe: is_safe(method), keep_alive: info.keep_alive },
+            ));
         }
         let request = head::request(&bytes[..len], parsed)?;
         let (body, body_sender) = if let Some(body) = complete_body {
             (RequestBody::complete(Bytes::copy_from_slice(body)), None)
         } else {
-            let (body, body_sender) = RequestBody::streaming(info.body);
-            (body, Some(body_sender))
+            let (body, body_sender) = SizedBody::new(info.body);
+            (RequestBody::sized(body), Some(body_sender))
         };
         let parsed = ParsedRequest { request: request.map(|()| body), info, body_sender };
-        Ok((used, Next::Request(Box::new(parsed))))
+        Some((used, Next::Request(Box::new(parsed))))
     });
-    match result {
-        Ok(Some((used, next))) => (used, Some(next)),
-        Ok(None) => (0, None),
-        Err(error) => (0, Some(Next::Invalid(error))),
+    match seen {
+        Seen::Plain((used, next)) => (used, Some(next)),
+        Seen::Partial => (0, None),
+        Seen::Other => (0, Some(Next::Other)),
     }
 }
 
@@ -473,15 +413,4 @@ fn poll_read<'a>(
     ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
     let len = buffer.filled().len();
     Poll::Ready(Ok(&space[..len]))
-}
-
-/// Shuts down the sending side of a stream, and reads until the client closes its side. Closing with unread
-/// bytes would send a reset, which may overtake the response. The number of bytes is not limited, because
-/// most of an oversized body may already be in transit.
-pub(in crate::listen) async fn lingering_close(mut io: impl AsyncRead + AsyncWrite + Unpin) {
-    let closed = async {
-        io.shutdown().await?;
-        tokio::io::copy(&mut io, &mut tokio::io::sink()).await
-    };
-    let _ = tokio::time::timeout(LINGER_TIMEOUT, closed).await;
 }

@@ -10,22 +10,22 @@ use tokio::time::Instant;
 use crate::transport::timer::Timer;
 
 /// The deadline of the current wait, and its timer.
-pub(super) struct Clock {
+pub(in crate::listen) struct Clock {
     timer: Timer,
     deadline: Instant,
 }
 
 impl Clock {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(in crate::listen) fn new(timeout: Duration) -> Self {
         Self { timer: Timer::default(), deadline: Instant::now() + timeout }
     }
 
-    pub(super) fn set(&mut self, timeout: Duration) {
+    pub(in crate::listen) fn set(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
     }
 
     /// Completes after the deadline.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::listen) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.poll(cx, self.deadline)
     }
 }
