@@ -128,8 +128,10 @@ engineio::__config! {
     /// missed.
     ///
     /// The state is kept in the memory of this server, per namespace; a client that reconnects to another
-    /// server gets a new socket. Recovery is best effort: if the server cannot guarantee that a client
-    /// receives all missed events, the client gets a new socket, and
+    /// server gets a new socket. In a cluster whose broker has an event log, such as `Streams` of the crate
+    /// `socketio-redis`, the broker keeps the state, and any server can recover the socket. Recovery is best
+    /// effort: if the server cannot guarantee that a client receives all missed events, the client gets a new
+    /// socket, and
     /// [`Socket::recovered`](crate::Socket::recovered) on the server and `socket.recovered` on the client are
     /// `false`. The state of a socket that either side disconnected explicitly is not kept.
     ///

@@ -68,6 +68,14 @@
 //! behind a proxy, or TLS over either of them (`Tls`, with the cargo feature `tls`). [`Server::close`] shuts
 //! down the server gracefully.
 //!
+//! # Clusters
+//!
+//! [`Server::with_cluster`] connects a server to the other servers of a cluster: over Redis with the crate
+//! `socketio-redis`, whose servers may form one cluster with servers of Node.js, or in one process with a
+//! [`MemoryBus`]. Broadcasts then reach the sockets of all servers, and so do the methods of
+//! [`BroadcastOperator`] that fetch, move and disconnect sockets. The module [`cluster`] has the traits for
+//! other brokers.
+//!
 //! # Logs
 //!
 //! The crates `engineio` and `socketio` log through `tracing`. An event without a handler, arguments of the
