@@ -68,6 +68,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript 
 
 step "Rust tests"
 cargo test --workspace --quiet
+# Again with hyper serving every request.
+SHORT_PATH=off cargo test --package engineio --test it --quiet
 # Features of one package are on for the whole workspace, so the engine is tested without them separately.
 cargo test --package engineio --lib --quiet
 
