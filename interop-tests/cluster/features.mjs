@@ -334,6 +334,17 @@ function sockets(pair) {
     await until(() => a.emitWithAck("rooms"), (list) => list.includes("own"));
   });
 
+  test("a server whose last socket leaves a namespace delays no request", async (t) => {
+    for (let i = 0; i < 10; i++) {
+      const [a, b] = await meet(t, [pair[1], pair[0]]);
+      a.io.engine.close();
+      const begin = performance.now();
+      await until(() => b.emitWithAck("members", []), (ids) => !ids.includes(a.id), "the socket is gone");
+      // Without a response, the request would end at its timeout.
+      assert.ok(performance.now() - begin < REQUESTS_TIMEOUT - 100);
+    }
+  });
+
   for (const close of [false, true]) {
     test(`a socket of another server: disconnect, ${close ? "with" : "without"} its connection`, async (t) => {
       const [a, b] = await meet(t, pair);

@@ -13,6 +13,7 @@ use redis::{Client, aio::MultiplexedConnection};
 use socketio::cluster::{
     Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
 };
+use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
     dialect::Dialect,
@@ -31,7 +32,12 @@ pub(crate) struct ConnectionOptions {
     pub(crate) watchdog_interval: Duration,
 }
 
+/// The time between the removal of a namespace and the end of its subscriptions. Servers of Node.js count the
+/// receivers of a request before they send it, and wait for the responses of all of them.
+const UNSUBSCRIBE_DELAY: Duration = Duration::from_millis(200);
+
 pub(crate) struct RedisBackend {
+    runtime: Handle,
     inbox: Inbox,
     dialect: Arc<dyn Dialect>,
     pub(crate) shared: Arc<Shared>,
@@ -76,7 +82,8 @@ impl RedisBackend {
         tokio::spawn(writer.run());
         tokio::spawn(subscriber.run());
         let logged = AtomicU64::new(0);
-        Arc::new(Self { inbox, dialect, shared, queue, logged, wanted, commands })
+        let runtime = Handle::current();
+        Arc::new(Self { runtime, inbox, dialect, shared, queue, logged, wanted, commands })
     }
 
     pub(crate) fn push(&self, content: Content) -> Result<(), ClusterFull> {
@@ -132,7 +139,12 @@ impl Backend for RedisBackend {
     }
 
     fn namespace_removed(&self, namespace: &str) {
-        self.wanted.remove(namespace, self.dialect.channels(self.inbox.server_id(), namespace));
+        let (wanted, namespace) = (self.wanted.clone(), namespace.to_owned());
+        let channels = self.dialect.channels(self.inbox.server_id(), &namespace);
+        self.runtime.spawn(async move {
+            sleep(UNSUBSCRIBE_DELAY).await;
+            wanted.remove(&namespace, channels);
+        });
     }
 
     fn tracks_rooms(&self) -> bool {

@@ -167,7 +167,8 @@ enum Received {
         name: Vec<u8>,
         payload: Vec<u8>,
     },
-    /// Redis has ended a subscription, for example because the slot of the channel was moved.
+    /// A subscription has ended: by a command of this server, or by Redis, for example because the slot of the
+    /// channel was moved.
     Unsubscribed(Channel),
 }
 
@@ -182,13 +183,23 @@ pub(crate) struct Subscriber {
     pub(crate) watchdog_interval: Duration,
 }
 
+/// A channel that messages may arrive on.
+struct Active {
+    /// After the channel is no longer wanted, its last users. Other servers may have counted this server as a
+    /// receiver of a request, which must be answered, until Redis confirms the end of the subscription.
+    users: Subscription,
+    is_wanted: bool,
+    /// The number of confirmations that are not received yet.
+    unsubscribing: usize,
+}
+
 /// An open connection.
 struct Link {
     connection: MultiplexedConnection,
     received: mpsc::Receiver<Received>,
     queued_bytes: Arc<AtomicUsize>,
     lost: Arc<Notify>,
-    subscribed: HashMap<Channel, Subscription>,
+    subscribed: HashMap<Channel, Active>,
     /// `true` until all wanted channels were compared with `subscribed`.
     is_new: bool,
     /// The number that the watchdog has published last and that was not received yet.
@@ -199,6 +210,42 @@ struct Link {
 
 /// The connection must be opened again.
 struct Lost(&'static str);
+
+impl Link {
+    /// Sets the users of a channel. Returns the command that this requires.
+    fn change(&mut self, channel: Channel, users: Subscription) -> Option<Cmd> {
+        match self.subscribed.get_mut(&channel) {
+            Some(active) if users.is_empty() => {
+                let was_wanted = std::mem::take(&mut active.is_wanted);
+                active.unsubscribing += usize::from(was_wanted);
+                was_wanted.then(|| channel.unsubscribe())
+            }
+            Some(active) => {
+                active.users = users;
+                let was_wanted = std::mem::replace(&mut active.is_wanted, true);
+                (!was_wanted).then(|| channel.subscribe())
+            }
+            None if users.is_empty() => None,
+            None => {
+                // Messages may arrive before the confirmation.
+                let command = channel.subscribe();
+                self.subscribed.insert(channel, Active { users, is_wanted: true, unsubscribing: 0 });
+                Some(command)
+            }
+        }
+    }
+
+    /// Handles the end of a subscription. Returns `true` if Redis has ended it on its own.
+    fn unsubscribed(&mut self, channel: &Channel) -> bool {
+        let Some(active) = self.subscribed.get_mut(channel) else { return false };
+        let is_foreign = active.unsubscribing == 0;
+        active.unsubscribing = active.unsubscribing.saturating_sub(1);
+        if is_foreign || (active.unsubscribing == 0 && !active.is_wanted) {
+            self.subscribed.remove(channel);
+        }
+        is_foreign
+    }
+}
 
 impl Subscriber {
     /// Runs until the server leaves the cluster.
@@ -303,17 +350,7 @@ impl Subscriber {
             }
             let mut commands = Vec::new();
             for (channel, users) in changes {
-                match (link.subscribed.contains_key(&channel), users.is_empty()) {
-                    (false, false) => commands.push(channel.subscribe()),
-                    (true, true) => commands.push(channel.unsubscribe()),
-                    _ => {}
-                }
-                // Messages may arrive before the confirmation.
-                if users.is_empty() {
-                    link.subscribed.remove(&channel);
-                } else {
-                    link.subscribed.insert(channel, users);
-                }
+                commands.extend(link.change(channel, users));
             }
             for commands in commands.chunks(BATCH) {
                 self.execute(link, commands).await?;
@@ -345,7 +382,7 @@ impl Subscriber {
                 }
             }
             Received::Message { channel, name, payload } => {
-                let users = link.subscribed.get(&channel).map_or(&[][..], Vec::as_slice);
+                let users = link.subscribed.get(&channel).map_or(&[][..], |active| &active.users);
                 for (at, User { namespace, .. }) in users.iter().enumerate() {
                     if users.iter().take(at).any(|user| user.namespace == *namespace) {
                         continue;
@@ -358,8 +395,7 @@ impl Subscriber {
                 }
             }
             Received::Unsubscribed(channel) => {
-                // After a subscription that this server has ended, the channel is usually absent.
-                if link.subscribed.remove(&channel).is_some() {
+                if link.unsubscribed(&channel) {
                     self.wanted.compare_again(channel);
                 }
             }
@@ -435,6 +471,8 @@ fn received(kind: &PushKind, data: Vec<Value>) -> Option<Received> {
             let (pattern, name, payload) = (next()?, next()?, next()?);
             Some(Received::Message { channel: Channel::Pattern(text(&pattern)), name, payload })
         }
+        PushKind::Unsubscribe => Some(Received::Unsubscribed(Channel::Plain(text(&next()?)))),
+        PushKind::PUnsubscribe => Some(Received::Unsubscribed(Channel::Pattern(text(&next()?)))),
         PushKind::SUnsubscribe => Some(Received::Unsubscribed(Channel::Shard(text(&next()?)))),
         _ => None,
     }
