@@ -49,6 +49,11 @@ packages() {
   .venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 }
 
+# Soak tests mostly wait.
+soak() {
+  cargo test --workspace --test soak --quiet -- --ignored
+}
+
 # Other processes do not change the counts, so this runs beside tests that mostly wait.
 instructions() {
   nice cargo build --release --package interop-tests --bin hot-paths --bin attack-costs --quiet

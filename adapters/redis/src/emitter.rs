@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 use crate::{
     Classic, Sharded, Streams,
     classic::ClassicDialect,
+    connect::RESPONSE_TIMEOUT,
     dialect::{Dialect, Publish},
     sharded::ShardedDialect,
     streams::StreamsDialect,
-    writer::RESPONSE_TIMEOUT,
 };
 
 /// The sender that Node.js expects of an emitter. No server has this id.

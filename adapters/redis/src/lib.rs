@@ -3,6 +3,7 @@
 mod backend;
 mod backoff;
 mod classic;
+mod connect;
 mod dialect;
 mod emitter;
 mod queue;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use socketio::cluster::{ClusterFull, ClusterStatus, Message, Operation, Reply, ServerId};
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) subscribed: watch::Sender<Option<u64>>,
     /// `true` while the stream of the cluster is read, or if there is none.
     pub(crate) is_reading: watch::Sender<bool>,
+    /// `true` after a failed attempt to connect, until Redis is connected again.
+    pub(crate) is_away: AtomicBool,
     /// `true` after the server has left the cluster.
     pub(crate) left: watch::Sender<bool>,
     /// `true` after the server has left and the queue was sent.
@@ -64,6 +66,7 @@ impl Shared {
             disconnections: AtomicU64::new(0),
             subscribed: watch::Sender::new(None),
             is_reading: watch::Sender::new(true),
+            is_away: AtomicBool::new(false),
             left: watch::Sender::new(false),
             is_flushed: watch::Sender::new(false),
         }

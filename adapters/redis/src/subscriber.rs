@@ -21,14 +21,15 @@ use redis::{
 use socketio::cluster::{Inbox, node::Malformed};
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use crate::{
     backoff::Backoff,
+    connect::{RESPONSE_TIMEOUT, connect},
     dialect::{Channel, Dialect, publish},
     queue::Shared,
-    writer::{CommandConnection, Commands, RESPONSE_TIMEOUT},
+    writer::{CommandConnection, Commands},
 };
 
 /// The maximum number and bytes of received messages that are not yet handled. If they are exceeded, the
@@ -276,19 +277,9 @@ impl Subscriber {
         let (sender, received) = mpsc::channel(MAX_MESSAGES);
         let (queued_bytes, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let push = push_sender(sender, queued_bytes.clone(), lost.clone());
-        let config = AsyncConnectionConfig::new()
-            .set_push_sender(push)
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = match timeout(RESPONSE_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "cannot connect to Redis");
-                return None;
-            }
-            Err(_) => return None,
-        };
+        let config =
+            AsyncConnectionConfig::new().set_push_sender(push).set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let connection = connect(&self.client, &self.shared, config).await?;
         let mut ticks = interval(self.watchdog_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let subscribed = HashMap::new();
@@ -318,6 +309,7 @@ impl Subscriber {
             };
             let is_news = *self.shared.subscribed.borrow() != Some(generation);
             if is_news && self.shared.subscribed.send_replace(Some(generation)).is_none() {
+                self.shared.is_away.store(false, Ordering::Relaxed);
                 tracing::info!("connected to the other servers over Redis");
             }
             *backoff = Backoff::default();

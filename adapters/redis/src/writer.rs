@@ -10,11 +10,12 @@ use redis::{
 use socketio::cluster::{Inbound, Inbox, Message, RequestId};
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use crate::{
     backoff::Backoff,
+    connect::{RESPONSE_TIMEOUT, connect},
     dialect::{Dialect, Publish},
     queue::{Content, Queued, Shared},
     sharded::request_of,
@@ -23,8 +24,6 @@ use crate::{
 
 /// The maximum number of messages in one pipeline.
 const BATCH: usize = 256;
-/// The time within which Redis must connect and respond.
-pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time within which the queue is emptied when the server leaves the cluster.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -92,19 +91,9 @@ impl Writer {
             }
             Ok::<_, SendError>(())
         };
-        let config = AsyncConnectionConfig::new()
-            .set_push_sender(push)
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        match timeout(RESPONSE_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Some(connection),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "cannot connect to Redis");
-                None
-            }
-            Err(_) => None,
-        }
+        let config =
+            AsyncConnectionConfig::new().set_push_sender(push).set_response_timeout(Some(RESPONSE_TIMEOUT));
+        connect(&self.client, &self.shared, config).await
     }
 
     /// Waits before the next attempt to connect. Requests fail immediately, and old messages are dropped.

@@ -225,7 +225,7 @@ impl<A: Application> Engine<A> {
     fn answer_view(&self, request: &RequestView<'_>) -> Option<BoxFuture<Reply>> {
         let config = &self.shared.config;
         // A fragment is not part of the query.
-        let has_fragment = memchr(b'#', request.target.as_bytes()).is_some();
+        let has_fragment = memchr(b'#', request.query.as_bytes()).is_some();
         if has_fragment || request.body.len() > config.max_http_buffer_size {
             return None;
         }

@@ -8,13 +8,17 @@ use redis::{
     streams::{StreamId, StreamRangeReply, StreamReadReply},
 };
 use socketio::cluster::{Inbound, Inbox, LogOffset, node::Malformed};
-use tokio::time::timeout;
 
 use super::{
     Entry,
     log::{Log, is_logged},
 };
-use crate::{backoff::Backoff, queue::Shared, sharded::inbound, writer::RESPONSE_TIMEOUT};
+use crate::{
+    backoff::Backoff,
+    connect::{RESPONSE_TIMEOUT, connect},
+    queue::Shared,
+    sharded::inbound,
+};
 
 /// The task that reads the stream.
 pub(crate) struct Reader {
@@ -60,11 +64,9 @@ impl Reader {
 
     async fn connect(&self) -> Option<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
             // A read blocks until an entry is added.
             .set_response_timeout(Some(self.block + RESPONSE_TIMEOUT));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        timeout(RESPONSE_TIMEOUT, connecting).await.ok()?.ok()
+        connect(&self.client, &self.shared, config).await
     }
 
     /// Reads until an error occurs.

@@ -378,8 +378,10 @@ fn parse_next(bytes: &[u8], config: &ListenConfig, engine: &ShortPath) -> (usize
         if let Some(body) = complete_body
             && !info.wants_upgrade
             && let (Some(method), Some(target)) = (parsed.method, parsed.path)
+            // The target is the path of the engine, alone or with a query.
+            && let query = target.get(engine.path.len() + 1..).unwrap_or_default()
             && let Some(reply) =
-                (engine.shortcut)(&RequestView { method, target, headers: parsed.headers, body })
+                (engine.shortcut)(&RequestView { method, query, headers: parsed.headers, body })
         {
             return Some((
                 used,
