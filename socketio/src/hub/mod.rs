@@ -173,26 +173,25 @@ impl Adapter {
         &self,
         change: impl FnOnce(&mut Rooms<AnySocket>, Option<&mut RecoveryState>) -> T,
     ) -> T {
-        let mut changed = Vec::new();
-        let run = |memory: Option<&mut RecoveryState>| {
-            let mut rooms = self.rooms.write();
-            let result = change(&mut rooms, memory);
-            changed = rooms.take_changes();
-            result
-        };
         let result = match &self.recovery {
-            Some(recovery) => recovery.with(|memory| run(Some(memory))),
-            None => run(None),
+            Some(recovery) => recovery.with(|memory| change(&mut self.rooms.write(), Some(memory))),
+            None => change(&mut self.rooms.write(), None),
         };
         if let Some(cluster) = &self.cluster {
-            for room in changed {
-                cluster.backend().room_changed(&self.path, &room);
-            }
+            self.notify_broker(cluster);
         }
         if let Some(hook) = &self.hooks.room {
             self.call_room_hook(hook);
         }
         result
+    }
+
+    /// Notifies the broker of the rooms that got their first socket or lost their last one.
+    fn notify_broker(&self, cluster: &Cluster) {
+        let changed = self.rooms.write().take_changes();
+        for room in changed {
+            cluster.backend().room_changed(&self.path, &room);
+        }
     }
 
     fn call_room_hook(&self, hook: &RoomHook) {

@@ -447,11 +447,12 @@ impl<S> Rooms<S> {
         }
         room.list.shrink();
         if room.list.is_empty() {
-            let name = room.name.clone();
-            self.names.remove(&name);
+            self.names.remove(&room.name);
             self.names.shrink();
-            self.members.remove(membership.room);
-            self.note_changed(&name);
+            let removed = self.members.remove(membership.room);
+            if let (Some(changed), Some(removed)) = (&mut self.changed, removed) {
+                changed.push(removed.name);
+            }
         }
     }
 }
