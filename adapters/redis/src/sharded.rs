@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use socketio::cluster::node::{Decoded, Encoded, Malformed, decode, encode_message, encode_reply};
 use socketio::{
     Room,
-    cluster::{Inbound, Inbox, Message, Operation, Reply, RequestId, ServerId},
+    cluster::{Inbound, Inbox, Message, Operation, Reply, ServerId},
 };
 use tokio::time::Instant;
 
@@ -126,7 +126,7 @@ impl Dialect for ShardedDialect {
             _ => self.main_channel(namespace),
         };
         let command = publish("SPUBLISH", &channel, &payload);
-        let request = request_of(&message.operation).map(|request| (request, self.count(namespace)));
+        let request = message.operation.request().map(|request| (request.clone(), self.count(namespace)));
         vec![Publish { command, request }]
     }
 
@@ -147,17 +147,6 @@ impl Dialect for ShardedDialect {
         payload: &[u8],
     ) -> Result<Option<Inbound>, Malformed> {
         Ok(inbound(inbox, namespace, decode(payload)?))
-    }
-}
-
-/// Returns the id of a request that the other servers respond to.
-pub(crate) fn request_of(operation: &Operation) -> Option<RequestId> {
-    match operation {
-        Operation::BroadcastWithAck { request, .. } | Operation::Fetch { request, .. } => {
-            Some(request.clone())
-        }
-        Operation::ServerEvent { request, .. } => request.clone(),
-        _ => None,
     }
 }
 

@@ -18,7 +18,6 @@ use crate::{
     connect::{RESPONSE_TIMEOUT, connect},
     dialect::{Dialect, Publish},
     queue::{Content, Queued, Shared},
-    sharded::request_of,
     streams::Log,
 };
 
@@ -109,7 +108,7 @@ impl Writer {
                 () = tokio::time::sleep_until(end) => return,
                 queued = self.queue.recv() => match queued {
                     Some(Queued { content: Content::Request(ref message, _), .. }) => {
-                        let request = request_of(&message.operation);
+                        let request = message.operation.request().cloned();
                         if let Some(queued) = queued {
                             self.shared.release(&queued);
                             self.report(request, None).await;
@@ -206,7 +205,7 @@ impl Writer {
             let publishes = match &queued.content {
                 // The responses would not be received.
                 Content::Request(message, generation) if !self.shared.is_subscribed(*generation).await => {
-                    self.report(request_of(&message.operation), None).await;
+                    self.report(message.operation.request().cloned(), None).await;
                     continue;
                 }
                 Content::Message(message) | Content::Request(message, _) => self.dialect.encode(message),

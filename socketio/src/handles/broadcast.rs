@@ -15,7 +15,7 @@ use crate::{
     },
     hub::{
         Adapter, Flags,
-        cluster::{BroadcastFlags, EventPacket, Operation, ReplyBody, Responses, Unavailable},
+        cluster::{EventPacket, Operation, ReplyBody, Responses, Unavailable},
         rooms::{Room, Target},
         sending::encode_event,
     },
@@ -382,12 +382,6 @@ impl BroadcastOperator {
             }
         }
         Ok(all)
-    }
-}
-
-impl From<Flags> for BroadcastFlags {
-    fn from(Flags { volatile, uncompressed, .. }: Flags) -> Self {
-        Self { volatile, uncompressed }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     hub::{
         cluster::{LogOffset, Operation, RecoveryStore, SavedSession},
         recovery::{Recoverable, RecoveryClaim},
-        rooms::{Room, Target},
+        rooms::Room,
     },
     proto::encode::Frames,
 };
@@ -92,7 +92,7 @@ impl EventLog {
         let entries = self.store.read(namespace.into(), claimed.offset, missed.until).await?;
         for (offset, message) in entries.messages {
             let Operation::Broadcast { target, packet, flags } = &message.operation else { continue };
-            if flags.volatile || !contains(target, &claimed.session.rooms) {
+            if flags.volatile || !target.selects(claimed.sid, &claimed.session.rooms) {
                 continue;
             }
             missed.bytes += packet.payload_len();
@@ -121,9 +121,4 @@ impl EventLog {
         recoverable.set_replayed(until);
         Some(enter())
     }
-}
-
-fn contains(target: &Target, rooms: &[Room]) -> bool {
-    let is_in = |names: &[Room]| names.iter().any(|name| rooms.contains(name));
-    (target.rooms().is_empty() || is_in(target.rooms())) && !is_in(&target.except())
 }

@@ -32,12 +32,7 @@ impl Recipients {
     fn contain(&self, sid: Sid, rooms: &[Room]) -> bool {
         match self {
             Self::Socket(socket) => *socket == sid,
-            Self::Target(target) => {
-                let is_in = |names: &[Room]| names.iter().any(|name| rooms.contains(name));
-                target.except_socket != Some(sid)
-                    && (target.rooms.is_empty() || is_in(&target.rooms))
-                    && !is_in(&target.except)
-            }
+            Self::Target(target) => target.selects(sid, rooms),
         }
     }
 

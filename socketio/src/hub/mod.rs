@@ -40,7 +40,9 @@ use crate::{
     hub::{
         ack_collector::{AckCollector, Outcome, PendingBroadcast},
         acks::AckWaiter,
-        cluster::{Cluster, ClusterFull, LogOffset, Operation, RequestId, Responses, Unavailable},
+        cluster::{
+            BroadcastFlags, Cluster, ClusterFull, LogOffset, Operation, RequestId, Responses, Unavailable,
+        },
         event_log::EventLog,
         history::Recipients,
         hooks::{Hooks, RoomHook},
@@ -91,6 +93,12 @@ impl Flags {
     /// Disables compression for the packet if `uncompressed` is set.
     pub(crate) fn apply_to(self, packet: Frames) -> Frames {
         if self.uncompressed { packet.uncompressed() } else { packet }
+    }
+}
+
+impl From<Flags> for BroadcastFlags {
+    fn from(Flags { volatile, uncompressed, .. }: Flags) -> Self {
+        Self { volatile, uncompressed }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     },
     hub::{
         Flags,
-        cluster::{BroadcastFlags, EventPacket, Operation},
+        cluster::{EventPacket, Operation},
         history::Recipients,
         rooms::{Room, Target},
         socket_core::{Observed, SocketCore},
@@ -65,8 +65,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
     fn log_event(&self, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
         let target = Target::new(vec![Room::from(self.id.as_str())], Vec::new());
         let packet = EventPacket(packet.clone().into_plain());
-        let flags_of_packet = BroadcastFlags { volatile: flags.volatile, uncompressed: flags.uncompressed };
-        let operation = || Operation::Broadcast { target, packet, flags: flags_of_packet };
+        let operation = || Operation::Broadcast { target, packet, flags: flags.into() };
         Ok(self.adapter.publish(flags, operation)?)
     }
 

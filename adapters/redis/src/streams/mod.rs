@@ -16,7 +16,7 @@ use socketio::cluster::{
 
 use crate::{
     dialect::{Channel, Dialect, Publish, publish, subscribers},
-    sharded::{inbound, request_of},
+    sharded::inbound,
 };
 pub(crate) use log::Log;
 pub(crate) use reader::Reader;
@@ -93,7 +93,7 @@ impl Dialect for StreamsDialect {
         let namespace = &message.namespace;
         let Some(payload) = encoded.to_bytes(&message.from, namespace, true) else { return Vec::new() };
         let command = publish("PUBLISH", &self.main_channel(namespace), &payload);
-        let request = request_of(&message.operation).map(|request| (request, self.count(namespace)));
+        let request = message.operation.request().map(|request| (request.clone(), self.count(namespace)));
         vec![Publish { command, request }]
     }
 

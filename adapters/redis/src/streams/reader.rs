@@ -137,22 +137,16 @@ impl Reader {
     /// to be delivered.
     fn decode(&self, id: &str, fields: &HashMap<String, Value>) -> Result<Option<Inbound>, Malformed> {
         let entry = Entry::new(fields)?;
-        if let Some(log) = &self.log {
-            let offset: LogOffset = id.parse().map_err(|_| Malformed)?;
-            if entry.uid == self.inbox.server_id().as_str() {
-                let message = entry.number.and_then(|number| log.take(number));
-                return Ok(message.map(|message| Inbound::Logged(message, Some(offset))));
-            }
-            return Ok(match inbound(&self.inbox, entry.namespace, entry.decode()?) {
-                Some(Inbound::Message(message)) if is_logged(&message.operation) => {
-                    Some(Inbound::Logged(message, Some(offset)))
-                }
-                other => other,
-            });
-        }
+        let offset = || id.parse::<LogOffset>().map_err(|_| Malformed);
         if entry.uid == self.inbox.server_id().as_str() {
-            return Ok(None);
+            let message = self.log.as_ref().zip(entry.number).and_then(|(log, number)| log.take(number));
+            return message.map(|message| Ok(Inbound::Logged(message, Some(offset()?)))).transpose();
         }
-        Ok(inbound(&self.inbox, entry.namespace, entry.decode()?))
+        Ok(match inbound(&self.inbox, entry.namespace, entry.decode()?) {
+            Some(Inbound::Message(message)) if self.log.is_some() && is_logged(&message.operation) => {
+                Some(Inbound::Logged(message, Some(offset()?)))
+            }
+            other => other,
+        })
     }
 }

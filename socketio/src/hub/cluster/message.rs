@@ -175,6 +175,17 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// Returns the id of the request, if the other servers respond to the operation.
+    pub fn request(&self) -> Option<&RequestId> {
+        match self {
+            Self::BroadcastWithAck { request, .. } | Self::Fetch { request, .. } => Some(request),
+            Self::ServerEvent { request, .. } => request.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// The delivery options of a broadcast.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BroadcastFlags {

@@ -73,6 +73,16 @@ pub struct Target {
     pub(crate) except_socket: Option<Sid>,
 }
 
+impl Target {
+    /// Returns `true` if the target contains a socket that is in these rooms.
+    pub(crate) fn selects(&self, sid: Sid, rooms: &[Room]) -> bool {
+        let is_in = |names: &[Room]| names.iter().any(|name| rooms.contains(name));
+        self.except_socket != Some(sid)
+            && (self.rooms.is_empty() || is_in(&self.rooms))
+            && !is_in(&self.except)
+    }
+}
+
 /// The sockets of a namespace and their rooms.
 ///
 /// A membership uses 16 bytes: eight in the list of the room and eight in the list of the socket. Each of

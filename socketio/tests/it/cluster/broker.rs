@@ -103,12 +103,7 @@ impl Backend for TestBackend {
     }
 
     fn request(&self, message: Arc<Message>) -> Receivers {
-        let (Operation::Fetch { request, .. }
-        | Operation::BroadcastWithAck { request, .. }
-        | Operation::ServerEvent { request: Some(request), .. }) = &message.operation
-        else {
-            panic!("{message:?} is no request");
-        };
+        let request = message.operation.request().expect("the message is a request");
         let others = self.others();
         let count = (!self.is_away()).then_some(others.len());
         self.inbox.try_send(Inbound::ReceiverCount(request.clone(), count)).unwrap();

@@ -6,7 +6,7 @@ use socketio::{ConnectionStateRecovery, Namespace, Server, Socket};
 
 use super::broker::TestBroker;
 use crate::{
-    recovery::{Visitor, config},
+    recovery::{Visitor, config, noticed},
     support::{Host, serve, within},
 };
 
@@ -28,11 +28,6 @@ async fn fleet(broker: &TestBroker, count: usize) -> Vec<Host> {
 
 async fn join(visitor: &mut Visitor, room: &str) {
     assert_eq!(visitor.client.ask(format!(r#"427["join","{room}"]"#)).await, "437[]");
-}
-
-/// Waits until the server has noticed that the client is gone.
-async fn left(host: &Host) {
-    host.deserted("/").await;
 }
 
 #[tokio::test]
@@ -67,7 +62,7 @@ async fn a_client_returns_to_another_server_with_all_that_it_missed() {
     assert_eq!(visitor.event().await, [json!("seen"), json!(1)]);
     let sid = visitor.sid.clone();
     let gone = visitor.cut();
-    left(&hosts[0]).await;
+    noticed(&hosts[0]).await;
     hosts[0].io.to("r").emit("missed", &Bytes::from_static(b"x")).unwrap();
     hosts[1].io.to("other").emit("not for it", &()).unwrap();
     hosts[1].io.emit("missed", &2).unwrap();
@@ -93,7 +88,7 @@ async fn events_during_the_recovery_arrive_once() {
     hosts[0].io.emit("n", &0).unwrap();
     visitor.event().await;
     let gone = visitor.cut();
-    left(&hosts[0]).await;
+    noticed(&hosts[0]).await;
     hosts[0].io.emit("n", &1).unwrap();
     let io = hosts[1].io.clone();
     broker.on_read(move || io.emit("n", &2).unwrap());
@@ -113,7 +108,7 @@ async fn a_gap_in_the_log_is_told() {
     hosts[0].io.emit("n", &0).unwrap();
     visitor.event().await;
     let gone = visitor.cut();
-    left(&hosts[0]).await;
+    noticed(&hosts[0]).await;
     hosts[0].io.emit("n", &1).unwrap();
     broker.trim(1);
     let visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
