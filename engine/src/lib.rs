@@ -7,7 +7,7 @@
 //!
 //! The crate implements revision 4 of the Engine.IO protocol,
 //! <https://socket.io/docs/v4/engine-io-protocol/>, and revision 3 if
-//! [`allow_eio3`](field@EngineConfig::allow_eio3) is set.
+//! [`allow_eio3`](EngineConfig::allow_eio3) is set.
 //!
 //! | feature | default | adds |
 //! |---|---|---|
@@ -29,12 +29,13 @@ mod session;
 mod shrink;
 mod transport;
 
+#[cfg(feature = "compression")]
+pub use config::compression::{HttpCompression, PerMessageDeflate};
 pub use config::{
-    compression::{HttpCompression, PerMessageDeflate},
     cookie::{Cookie, SameSite},
     cors::Cors,
     engine::EngineConfig,
-    hooks::{Hooks, RequestKind},
+    hooks::RequestKind,
     listen::ListenConfig,
     overflow::SlowConsumerPolicy,
 };
@@ -47,9 +48,15 @@ pub use error::{ConnectionError, RequestError};
 // `socketio` uses these functions to compress the client bundles.
 #[doc(hidden)]
 pub use http::coding::{__encode_once, __preferred_coding};
+pub use http::response_body::ResponseBody;
 #[cfg(feature = "tls")]
-pub use listen::tls::{Tls, TlsConfig, TlsListener};
-pub use listen::{connections::Connections, listener::Listener, request_body::RequestBody, serve};
+pub use listen::tls::{Tls, TlsConfig, TlsInfo, TlsListener};
+pub use listen::{
+    connections::Connections,
+    listener::{ChannelListener, Listener},
+    request_body::RequestBody,
+    serve::{Serve, serve},
+};
 pub use metrics::limits::Limit;
 #[doc(hidden)]
 pub use metrics::rate_limit::RateLimit as __RateLimit;
@@ -69,3 +76,5 @@ pub use shrink::Shrink as __Shrink;
 /// The rustls crate, in the version whose types [`Tls`] accepts.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
+#[cfg(feature = "tls")]
+pub use transport::tls_stream::TlsStream;

@@ -96,7 +96,7 @@ engineio::__config! {
         max_waiting_bytes: usize = 1024 * 1024,
         /// The maximum number of attachments in a packet from a client. Defaults to 10, like `maxAttachments`
         /// in the Node.js parser. A client that exceeds the limit is disconnected. A custom
-        /// [`parser`](field@Self::parser) has its own limit.
+        /// [`parser`](Self::parser) has its own limit.
         max_attachments: usize = 10,
         /// The maximum nesting depth of arrays and objects in a packet from a client, including the array of
         /// the packet itself. Defaults to 128, which is the largest allowed value. A client that exceeds the
@@ -175,13 +175,23 @@ engineio::__config! {
         /// gets a new socket. Node.js has no limit.
         max_missed_packets: usize = 512,
         /// The maximum size in bytes of the missed events per client, including the overhead of the queue.
-        /// Defaults to 1 MiB. The free space of [`max_buffered`](field@crate::EngineConfig::max_buffered) is
+        /// Defaults to 1 MiB. The free space of [`max_buffered`](crate::EngineConfig::max_buffered) is
         /// an additional bound. A client that missed more bytes gets a new socket. Node.js has no limit.
         max_missed_bytes: usize = 1024 * 1024,
     }
 }
 
 impl ServerConfig {
+    /// Returns the value of [`engine`](Self::engine).
+    pub fn get_engine(&self) -> &EngineConfig {
+        &self.engine
+    }
+
+    /// Returns the value of [`listen`](Self::listen).
+    pub fn get_listen(&self) -> &ListenConfig {
+        &self.listen
+    }
+
     pub(crate) fn packet_limits(&self) -> PacketLimits {
         let &Self { max_attachments, max_namespace_length, .. } = self;
         PacketLimits { max_attachments, max_namespace_length }

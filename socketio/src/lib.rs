@@ -157,17 +157,18 @@ pub mod cluster {
 
 pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::{
-    BoxFuture, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame, Hooks,
-    HttpCompression, Limit, ListenConfig, Listener, Message, PerMessageDeflate, RemoteAddr, RequestBody,
-    RequestError, RequestKind, SameSite, Secure, SendError, SendWaiter, SessionHandle, Shutdown, Sid,
-    SlowConsumerPolicy, TransportKind,
+    BoxFuture, ChannelListener, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame,
+    Limit, ListenConfig, Listener, Message, RemoteAddr, RequestBody, RequestError, RequestKind, SameSite,
+    Secure, SendError, Shutdown, Sid, SlowConsumerPolicy, TransportKind,
 };
+#[cfg(feature = "compression")]
+pub use engineio::{HttpCompression, PerMessageDeflate};
 #[cfg(feature = "tls")]
-pub use engineio::{Tls, TlsConfig, TlsListener, rustls};
+pub use engineio::{Tls, TlsConfig, TlsInfo, TlsListener, TlsStream, rustls};
 pub use event::{
     Ack, AckResponse, EventName, HookResult, IntoAck, NoAck, TypedEvent,
     args::{Args, WithAckFlag},
-    error::{AckError, DecodeError, EmitError, EventError, JoinError},
+    error::{AckError, DecodeError, EmitError, EncodeError, EventError, JoinError},
     handshake::{ConnectError, Handshake},
     reason::DisconnectReason,
 };
@@ -177,6 +178,7 @@ pub use handles::{
     broadcast_ack::{BroadcastAckRequest, BroadcastAnswers, ServerAnswers},
     emit::EmitOperator,
     remote_socket::{FetchError, RemoteSocket},
+    session::Session,
     socket::Socket,
     sockets::Sockets,
 };
@@ -197,6 +199,7 @@ pub use proto::{
 };
 pub use server::{
     Server,
+    serve::Serve,
     service::{BodyError, ResponseBody, ResponseFuture, ServerService},
 };
 /// Re-exports the crates whose types appear in public signatures, in the versions that this crate uses.

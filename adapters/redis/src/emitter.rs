@@ -166,8 +166,8 @@ impl Emitter {
         self.send(Operation::Leave { target, rooms }).await
     }
 
-    /// Disconnects the selected sockets. If `close` is `true`, closes their connections too. Equivalent to
-    /// `emitter.disconnectSockets(close)` in Node.js.
+    /// Disconnects the selected sockets. The connections of their clients stay open. Equivalent to
+    /// `emitter.disconnectSockets()` in Node.js.
     ///
     /// # Errors
     ///
@@ -176,9 +176,24 @@ impl Emitter {
     /// # Cancel safety
     ///
     /// See [`emit`](Self::emit).
-    pub async fn disconnect_sockets(self, close: bool) -> Result<(), EmitterError> {
+    pub async fn disconnect_sockets(self) -> Result<(), EmitterError> {
         let target = self.target.clone();
-        self.send(Operation::Disconnect { target, close }).await
+        self.send(Operation::Disconnect { target, close: false }).await
+    }
+
+    /// Closes the connections of the clients of the selected sockets. Equivalent to
+    /// `emitter.disconnectSockets(true)` in Node.js.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`emit`](Self::emit).
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`emit`](Self::emit).
+    pub async fn close_sockets(self) -> Result<(), EmitterError> {
+        let target = self.target.clone();
+        self.send(Operation::Disconnect { target, close: true }).await
     }
 
     /// Sends an event to all servers. Equivalent to `emitter.serverSideEmit(event, ...)` in Node.js.

@@ -74,14 +74,9 @@ crate::__config! {
 ///
 /// # Panics
 ///
-/// Panics if compression is enabled without the feature `compression`, or with an invalid level or window.
+/// Panics if a level or a window is invalid.
 #[track_caller]
 pub(crate) fn check(config: &EngineConfig) {
-    let asked = config.per_message_deflate.is_some() || config.http_compression.is_some();
-    assert!(
-        cfg!(feature = "compression") || !asked,
-        "per_message_deflate and http_compression need the cargo feature `compression`"
-    );
     if let Some(options) = &config.per_message_deflate {
         assert!(options.level <= 9, "the level of per_message_deflate must be 0 to 9");
         for bits in [options.server_max_window_bits, options.client_max_window_bits] {
@@ -100,14 +95,6 @@ mod tests {
 
     fn panics(config: &EngineConfig) -> bool {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(config))).is_err()
-    }
-
-    #[test]
-    fn without_the_feature_it_cannot_be_asked_for() {
-        let off = !cfg!(feature = "compression");
-        assert!(!panics(&EngineConfig::default()));
-        assert_eq!(panics(&EngineConfig::default().per_message_deflate(PerMessageDeflate::default())), off);
-        assert_eq!(panics(&EngineConfig::default().http_compression(HttpCompression::default())), off);
     }
 
     #[test]

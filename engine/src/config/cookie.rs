@@ -18,7 +18,7 @@ pub enum SameSite {
 }
 
 /// A cookie with the session id, which allows a load balancer to find the server of the session. See
-/// [`EngineConfig::cookie`](field@crate::EngineConfig::cookie).
+/// [`EngineConfig::cookie`](crate::EngineConfig::cookie).
 ///
 /// The session id is a secret, so the cookie is hidden from scripts by default. The cookie is sent when a
 /// session opens, over long-polling or WebSocket; the server never reads it. Node.js calls this option

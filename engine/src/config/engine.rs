@@ -2,38 +2,53 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "compression")]
+use crate::{HttpCompression, PerMessageDeflate};
 use crate::{
-    HttpCompression, PerMessageDeflate, SlowConsumerPolicy,
+    SlowConsumerPolicy,
     config::{cookie::Cookie, cors::Cors, descriptors::default_max_connections, hooks::Hooks},
     proto::{frame::Frame, handshake::OpenPacket, packet::TransportKind, session::Timing, sid::Sid},
 };
 
-/// Defines a config struct from a table of fields with their types, defaults and documentation. Each field
-/// has a consuming setter of the same name. Setters of numeric fields take the number type itself; other
-/// setters take `impl Into<T>`. Not public API: `socketio` defines its own options with this macro.
+/// Defines a config struct from a table of options with their types, defaults and documentation. Each option
+/// has a consuming setter of the same name. Setters of numbers, booleans and durations take the type itself;
+/// other setters take `impl Into<T>`. An option after `@feature("x")` exists only with the cargo feature `x`.
+/// Fields after `internal` have no setter. Not public API: `socketio` defines its own options with this macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __config {
     (
         $(#[$meta:meta])*
         $name:ident {
-            $( $(#[$doc:meta])* $field:ident: $type:ident $(<$inner:ty>)? = $default:expr, )*
+            $(
+                $(#[$doc:meta])*
+                $(@feature($feature:literal))?
+                $field:ident: $type:ident $(<$inner:ty>)? = $default:expr,
+            )*
         }
+        $(internal { $( $internal:ident: $internal_type:ty, )* })?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
         #[non_exhaustive]
-        pub struct $name { $( $(#[$doc])* pub $field: $type $(<$inner>)?, )* }
+        pub struct $name {
+            $( $(#[cfg(feature = $feature)])? pub(crate) $field: $type $(<$inner>)?, )*
+            $( $( pub(crate) $internal: $internal_type, )* )?
+        }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: $default, )* }
+                Self {
+                    $( $(#[cfg(feature = $feature)])? $field: $default, )*
+                    $( $( $internal: Default::default(), )* )?
+                }
             }
         }
 
         impl $name {
             $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
+                $(#[$doc])*
+                $(#[cfg(feature = $feature)])?
                 #[must_use]
                 pub fn $field(mut self, value: $crate::__config!(@value $type $(<$inner>)?)) -> Self {
                     self.$field = value.into();
@@ -47,12 +62,14 @@ macro_rules! __config {
     (@value u64) => { u64 };
     (@value u32) => { u32 };
     (@value u8) => { u8 };
+    (@value bool) => { bool };
+    (@value Duration) => { Duration };
     (@value $type:ident $(<$inner:ty>)?) => { impl Into<$type $(<$inner>)?> };
 }
 
 __config! {
     /// The options of the Engine.IO layer. By default, every limit is finite except
-    /// [`max_sessions_per_address`](field@Self::max_sessions_per_address).
+    /// [`max_sessions_per_address`](Self::max_sessions_per_address).
     ///
     /// # Examples
     ///
@@ -63,8 +80,7 @@ __config! {
     /// let config = EngineConfig::default()
     ///     .ping_interval(Duration::from_secs(10))
     ///     .transports([TransportKind::WebSocket]);
-    /// assert_eq!(config.ping_timeout, Duration::from_secs(20));
-    /// ```
+        /// ```
     EngineConfig {
         /// The time between the client's last pong and the next ping. Defaults to 25 seconds. Node.js calls
         /// this option `pingInterval`.
@@ -93,12 +109,12 @@ __config! {
         /// calls this option `maxHttpBufferSize`.
         max_http_buffer_size: usize = 1_000_000,
         /// The number of bytes that may be queued for one client indefinitely. Defaults to 1 MiB. A client
-        /// with a longer queue has [`slow_consumer_grace`](field@Self::slow_consumer_grace) to catch up
+        /// with a longer queue has [`slow_consumer_grace`](Self::slow_consumer_grace) to catch up
         /// before it is disconnected as a slow consumer. Policies that drop messages apply beyond this limit.
         /// An empty queue accepts a message of any size. Frames of a broadcast count for each recipient,
         /// although they are stored once. Node.js has no such limit.
         max_buffered: usize = 1024 * 1024,
-        /// The time for which more than [`max_buffered`](field@Self::max_buffered) bytes may be queued for a
+        /// The time for which more than [`max_buffered`](Self::max_buffered) bytes may be queued for a
         /// client that does not read `max_buffered` bytes in that time. Defaults to 30 seconds; then the
         /// client is disconnected as a slow consumer. A client that reads `max_buffered` bytes in each such
         /// period stays connected, whatever the size of its queue. Node.js has no such limit.
@@ -111,7 +127,7 @@ __config! {
         /// measures memory: a broadcast counts once for all clients, and clients with short queues do not
         /// count. Beyond this limit, the server closes the sessions that have the longest queues and have
         /// read the least. Messages for clients above `max_buffered` are then rejected, as they are above
-        /// [`max_buffered_hard`](field@Self::max_buffered_hard). Node.js has no such limit.
+        /// [`max_buffered_hard`](Self::max_buffered_hard). Node.js has no such limit.
         max_buffered_total: usize = 512 * 1024 * 1024,
         /// The policy for droppable messages, such as events without an acknowledgement, when the queue of
         /// the client is full. By default, the client is disconnected. If the message must not be lost, the
@@ -143,17 +159,17 @@ __config! {
         /// receives status 408 and its session is closed. Node.js has no such limit.
         body_timeout: Duration = Duration::from_secs(30),
         /// The minimum rate of the body of a POST in bytes per second, averaged from its start; the first
-        /// [`body_timeout`](field@Self::body_timeout) does not count. Defaults to 1,024; zero disables the
+        /// [`body_timeout`](Self::body_timeout) does not count. Defaults to 1,024; zero disables the
         /// limit. A slower client receives status 408 and its session is closed. Node.js has no such limit.
         min_body_rate: u32 = 1024,
         /// The maximum number of sessions. Defaults to 0.9 of the files that the process may open (the soft
         /// limit `RLIMIT_NOFILE`), but at most one million. Beyond this limit, a
-        /// [pending](field@Self::max_pending_sessions) session is evicted. If no session is pending, new
+        /// [pending](Self::max_pending_sessions) session is evicted. If no session is pending, new
         /// clients receive status 503 with `Retry-After`; a WebSocket handshake receives it instead of a 101.
         /// Node.js has no such limit.
         max_sessions: usize = default_max_connections(),
         /// The maximum number of pending sessions. Defaults to 65,536; must not be zero. Beyond this limit,
-        /// and when [`max_sessions`](field@Self::max_sessions) are open, a new session replaces the oldest
+        /// and when [`max_sessions`](Self::max_sessions) are open, a new session replaces the oldest
         /// pending session, which is closed with [`CloseReason::Evicted`](crate::CloseReason::Evicted). A
         /// session is pending until its client has sent another request or opened a WebSocket, and the
         /// application has [confirmed](crate::Connection::is_established) the session. `socketio` confirms a
@@ -169,7 +185,7 @@ __config! {
         /// second. Defaults to 50,000, which is more than one core can open, so the hardware is the limit; a
         /// measured capacity is a better value. Beyond this limit, clients receive status 503 with
         /// `Retry-After`. All clients share the limit, and a single client could exhaust it unless
-        /// [`max_sessions_per_address`](field@Self::max_sessions_per_address) is set. Node.js has no such
+        /// [`max_sessions_per_address`](Self::max_sessions_per_address) is set. Node.js has no such
         /// limit.
         max_handshakes_per_second: u32 = 50_000,
         /// The maximum number of handshakes that one connection may pipeline, that is, send before it has
@@ -195,9 +211,6 @@ __config! {
         /// The cookie that a client receives when its session opens. `None`, the default, sends no cookie.
         /// Node.js calls this option `cookie`.
         cookie: Option<Cookie> = None,
-        /// The hooks of the application that inspect requests. No hook is set by default. Each hook has its
-        /// own setter.
-        hooks: Hooks = Hooks::default(),
         /// `true` if the server also supports clients of protocol 3, such as Socket.IO 2, and polling by
         /// scripts (JSONP) for old browsers. Defaults to `false`. Old browsers allow any page to load such a
         /// script with the user's cookies, and do not send the origin of that page. With this option, do not
@@ -206,13 +219,57 @@ __config! {
         /// Node.js calls this option `allowEIO3`, and always supports JSONP for protocol 4.
         allow_eio3: bool = false,
         /// The options for compressing WebSocket messages, for clients that offer permessage-deflate. `None`,
-        /// the default, disables compression. Requires the cargo feature `compression`. Node.js calls this
+        /// the default, disables compression. With the cargo feature `compression`. Node.js calls this
         /// option `perMessageDeflate`.
+        @feature("compression")
         per_message_deflate: Option<PerMessageDeflate> = None,
         /// The options for compressing long-polling responses. `None`, the default, disables compression.
-        /// Requires the cargo feature `compression`. Node.js calls this option `httpCompression`, and
+        /// With the cargo feature `compression`. Node.js calls this option `httpCompression`, and
         /// compresses responses by default.
+        @feature("compression")
         http_compression: Option<HttpCompression> = None,
+    }
+    internal {
+        hooks: Hooks,
+    }
+}
+
+/// Values that an [`Application`](crate::Application) needs.
+impl EngineConfig {
+    /// Returns the value of [`cors`](Self::cors).
+    pub fn get_cors(&self) -> &Cors {
+        &self.cors
+    }
+
+    /// Returns the value of [`max_buffered`](Self::max_buffered).
+    pub fn get_max_buffered(&self) -> usize {
+        self.max_buffered
+    }
+
+    /// Returns the value of [`max_http_buffer_size`](Self::max_http_buffer_size).
+    pub fn get_max_http_buffer_size(&self) -> usize {
+        self.max_http_buffer_size
+    }
+
+    /// Returns the value of [`shutdown_spread`](Self::shutdown_spread).
+    pub fn get_shutdown_spread(&self) -> Duration {
+        self.shutdown_spread
+    }
+
+    /// Returns the value of [`shutdown_timeout`](Self::shutdown_timeout).
+    pub fn get_shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout
+    }
+
+    /// Returns the value of [`slow_consumer`](Self::slow_consumer).
+    pub fn get_slow_consumer(&self) -> SlowConsumerPolicy {
+        self.slow_consumer
+    }
+
+    /// Returns the value of [`http_compression`](Self::http_compression).
+    #[cfg(feature = "compression")]
+    pub fn get_http_compression(&self) -> Option<&HttpCompression> {
+        self.http_compression.as_ref()
     }
 }
 

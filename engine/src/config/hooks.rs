@@ -46,7 +46,7 @@ pub(crate) type KeepExtension = fn(&Extensions, &mut Extensions);
 /// [`initial_headers`](EngineConfig::initial_headers), [`headers`](EngineConfig::headers),
 /// [`connection_error`](EngineConfig::connection_error) and [`keep_extension`](EngineConfig::keep_extension).
 #[derive(Clone, Default)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     pub(crate) allow_request: Option<AllowRequest>,
     pub(crate) generate_id: Option<GenerateId>,
     pub(crate) initial_headers: Option<HeaderHook>,

@@ -40,7 +40,7 @@ crate::__config! {
         /// they send more. Node.js calls this option `maxConcurrentStreams` of the HTTP/2 server.
         http2_max_streams: u32 = 128,
         /// Answers plain requests to the engine before they reach hyper, see
-        /// [`Engine::serve`](crate::Engine::serve). Defaults to `true`. Without it, hyper serves every request,
+        /// [`Serve::with_short_path`](crate::Serve::with_short_path). Defaults to `true`. Without it, hyper serves every request,
         /// which costs more memory and CPU time. Node.js has no such option.
         short_path: bool = true,
         /// The maximum number of open connections, including connections upgraded to WebSocket. Defaults to
@@ -51,7 +51,7 @@ crate::__config! {
         /// `maxConnections` of the HTTP server.
         max_connections: usize = default_max_connections(),
         /// The number of unsent bytes that the kernel buffers for a client. Defaults to 64 KiB. Further bytes
-        /// wait in the server, where [`max_buffered`](field@crate::EngineConfig::max_buffered) limits them.
+        /// wait in the server, where [`max_buffered`](crate::EngineConfig::max_buffered) limits them.
         /// Bytes in flight do not count, so the option does not reduce throughput. Without it, Linux buffers
         /// up to 4 MiB for a client that does not read. The option sets `TCP_NOTSENT_LOWAT` on Linux and
         /// Android, and has no effect on other systems. Node.js has no such option.
@@ -62,6 +62,29 @@ crate::__config! {
         /// The time that requests in progress have to finish after shutdown begins; then their connections
         /// are dropped. Defaults to 5 seconds.
         drain_timeout: Duration = Duration::from_secs(5),
+    }
+}
+
+/// Values that a [`Listener`](crate::Listener) and a server need.
+impl ListenConfig {
+    /// Returns the value of [`drain_timeout`](Self::drain_timeout).
+    pub fn get_drain_timeout(&self) -> Duration {
+        self.drain_timeout
+    }
+
+    /// Returns the value of [`max_connections`](Self::max_connections).
+    pub fn get_max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// Returns the value of [`max_head`](Self::max_head).
+    pub fn get_max_head(&self) -> usize {
+        self.max_head
+    }
+
+    /// Returns the value of [`tcp_notsent_lowat`](Self::tcp_notsent_lowat).
+    pub fn get_tcp_notsent_lowat(&self) -> u32 {
+        self.tcp_notsent_lowat
     }
 }
 

@@ -4,6 +4,7 @@
 //! may import `metrics`, `proto`, `error` and `shrink`, but not `transport`, `session`, `http`, `engine` or
 //! `listen`, which read the options.
 
+#[cfg(feature = "compression")]
 pub(crate) mod compression;
 pub(crate) mod cookie;
 pub(crate) mod cors;

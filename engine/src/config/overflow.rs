@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::Frame;
 
 /// The policy for a message that would increase the queue of a client beyond
-/// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes.
+/// [`max_buffered`](crate::EngineConfig::max_buffered) bytes.
 ///
 /// # Examples
 ///

@@ -17,15 +17,13 @@ use std::{
     task::Poll,
 };
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::Full;
 use memchr::memchr;
 
 use crate::{
-    CloseReason, ConnectionError, HandshakeRequest, RequestError,
-    config::{self, engine::EngineConfig},
+    CloseReason, ConnectionError, HandshakeRequest, RequestError, ResponseBody,
+    config::engine::EngineConfig,
     engine::{
         service::{BoxFuture, Shortcut},
         shutdown::Shutdown,
@@ -73,20 +71,19 @@ use crate::{
 /// # struct Quiet;
 /// # impl Application for Echo {
 /// #     type Connection = Quiet;
-/// #     fn connect(&self, _: SessionHandle, _: Arc<HandshakeRequest>) -> Quiet { Quiet }
+/// #     fn on_connect(&self, _: SessionHandle, _: Arc<HandshakeRequest>) -> Quiet { Quiet }
 /// # }
 /// # impl Connection for Quiet {
-/// #     fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
-/// #     fn closed(&mut self, _: CloseReason) {}
+/// #     fn on_message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+/// #     fn on_close(&mut self, _: CloseReason) {}
 /// # }
-/// use engineio::{Connections, Engine, EngineConfig};
+/// use engineio::{Engine, EngineConfig};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> std::io::Result<()> {
 /// let engine = Engine::new(Echo, EngineConfig::default());
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-/// let connections = Connections::default();
-/// tokio::spawn(engineio::serve(listener, engine.clone(), connections, std::future::pending()));
+/// tokio::spawn(engineio::serve(listener, engine.clone()).into_future());
 /// assert_eq!(engine.session_count(), 0);
 /// # Ok(())
 /// # }
@@ -101,11 +98,10 @@ impl<A: Application> Engine<A> {
     /// # Panics
     ///
     /// Panics if the configuration is invalid: an interval,
-    /// [`max_pending_sessions`](field@EngineConfig::max_pending_sessions) or a timeout other than
-    /// [`close_timeout`](field@EngineConfig::close_timeout) and
-    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) is zero, there are no transports, browsers
-    /// would discard the cookie, or compression is enabled without the cargo feature `compression` or with an
-    /// invalid level or window.
+    /// [`max_pending_sessions`](EngineConfig::max_pending_sessions) or a timeout other than
+    /// [`close_timeout`](EngineConfig::close_timeout) and
+    /// [`shutdown_timeout`](EngineConfig::shutdown_timeout) is zero, there are no transports, browsers
+    /// would discard the cookie, or compression has an invalid level or window.
     #[track_caller]
     pub fn new(application: A, config: EngineConfig) -> Self {
         assert!(!config.ping_interval.is_zero(), "ping_interval must not be zero");
@@ -118,7 +114,8 @@ impl<A: Application> Engine<A> {
         assert!(!config.read_pause_timeout.is_zero(), "read_pause_timeout must not be zero");
         assert!(config.max_pending_sessions > 0, "max_pending_sessions must not be zero");
         assert!(!config.transports.is_empty(), "transports must name at least one transport");
-        config::compression::check(&config);
+        #[cfg(feature = "compression")]
+        crate::config::compression::check(&config);
         if let Some(cookie) = &config.cookie {
             cookie.check();
         }
@@ -163,8 +160,8 @@ impl<A: Application> Engine<A> {
     /// with status 503.
     ///
     /// WebSocket sessions are closed over the time of
-    /// [`shutdown_spread`](field@EngineConfig::shutdown_spread), zero by default. Tasks that still run
-    /// [`shutdown_timeout`](field@EngineConfig::shutdown_timeout) after the last session was closed are
+    /// [`shutdown_spread`](EngineConfig::shutdown_spread), zero by default. Tasks that still run
+    /// [`shutdown_timeout`](EngineConfig::shutdown_timeout) after the last session was closed are
     /// aborted; their handlers are dropped at the point where they wait.
     ///
     /// # Panics
@@ -200,7 +197,7 @@ impl<A: Application> Engine<A> {
     ///
     /// If the future of a poll or a POST is dropped, the session is closed, because the engine assumes that
     /// the client has disconnected.
-    pub fn handle<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
+    pub fn handle<B>(&self, request: Request<B>) -> BoxFuture<Response<ResponseBody>>
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -250,7 +247,7 @@ impl<A: Application> Engine<A> {
         filter: RequestFilter,
         mut request: Request<B>,
         intent: Result<Intent, Rejection>,
-    ) -> BoxFuture<Response<Full<Bytes>>>
+    ) -> BoxFuture<Response<ResponseBody>>
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -312,7 +309,7 @@ impl<A: Application> Engine<A> {
     }
 
     /// Returns the response to a handshake that exceeds a limit.
-    fn reject(&self, limit: Limit) -> Response<Full<Bytes>> {
+    fn reject(&self, limit: Limit) -> Response<ResponseBody> {
         self.shared.limits.hit(limit);
         let status = match limit {
             Limit::MaxPipelinedHandshakes => return too_many_handshakes(),
@@ -328,12 +325,12 @@ impl<A: Application> Engine<A> {
         admission: AdmissionGuard<A>,
         dialect: Dialect,
         request: &http::request::Parts,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ResponseBody> {
         let Some(sid) = self.generate_id(request) else { return self.id_taken(request) };
         let session = self.session(sid, TransportKind::Polling, dialect);
         let cookie = self.cookie(&sid);
         let handshake = self.shared.config.open_packet(&sid, TransportKind::Polling).encode();
-        let connection = self.shared.application.connect(session.clone(), self.handshake_request(request));
+        let connection = self.shared.application.on_connect(session.clone(), self.handshake_request(request));
         let Some(driver) = Driver::new(admission, session, connection, None) else {
             return self.id_taken(request);
         };
@@ -356,7 +353,7 @@ impl<A: Application> Engine<A> {
         key: &WebSocketKey,
         dialect: Dialect,
         mut request: http::request::Parts,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ResponseBody> {
         let Some(sid) = self.generate_id(&request) else { return self.id_taken(&request) };
         let deflate = permessage_deflate::negotiate(&request.headers, &self.shared.config);
         let response = switching_protocols(key, &request.headers, deflate);
@@ -384,7 +381,7 @@ impl<A: Application> Engine<A> {
             // The queue of a new session accepts a message of any size.
             let _ = session.send(std::slice::from_ref(frame));
         }
-        let connection = self.shared.application.connect(session.clone(), request);
+        let connection = self.shared.application.on_connect(session.clone(), request);
         Driver::new(admission, session, connection, Some(websocket))
     }
 
@@ -401,7 +398,7 @@ impl<A: Application> Engine<A> {
         }
     }
 
-    fn id_taken(&self, request: &http::request::Parts) -> Response<Full<Bytes>> {
+    fn id_taken(&self, request: &http::request::Parts) -> Response<ResponseBody> {
         let error = ConnectionError::from(RequestError::IdTaken);
         if let Some(hook) = &self.shared.config.hooks.connection_error {
             hook(&error, request);

@@ -8,14 +8,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Full;
 use tower_service::Service;
 
 use crate::{
-    Application, Engine,
+    Application, Engine, ResponseBody,
     http::{reply::Reply, view::RequestView},
 };
 
@@ -28,7 +26,7 @@ where
     B: Body + Send + 'static,
     B::Data: Send,
 {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
@@ -42,10 +40,10 @@ where
 }
 
 /// The response future of the tower service of [`Engine`]. It never returns an error.
-pub struct ResponseFuture(BoxFuture<Response<Full<Bytes>>>);
+pub struct ResponseFuture(BoxFuture<Response<ResponseBody>>);
 
 impl Future for ResponseFuture {
-    type Output = Result<Response<Full<Bytes>>, Infallible>;
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx).map(Ok)

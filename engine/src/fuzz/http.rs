@@ -151,12 +151,14 @@ async fn converse(engine: Engine<Echo>, bytes: Vec<u8>, piece: usize, listen: Li
     let (end, ended) = oneshot::channel::<()>();
     let (sender, listener) = mpsc::channel(1);
     sender.try_send(server).expect("room for one");
-    let serving = tokio::spawn(async move {
-        let shutdown = async {
-            let _ = ended.await;
-        };
-        engine.serve(listener, PATH, engine.clone(), Connections::new(listen), shutdown).await
-    });
+    let shutdown = async {
+        let _ = ended.await;
+    };
+    let serve = crate::serve(crate::ChannelListener::new(listener), engine.clone())
+        .with_short_path(&engine, PATH)
+        .with_connections(Connections::new(listen))
+        .with_graceful_shutdown(shutdown);
+    let serving = tokio::spawn(serve.into_future());
     let received = exchange(client, bytes, piece).await;
     drop(end);
     serving.await.expect("no panic").expect("no error");
@@ -207,14 +209,14 @@ struct EchoConnection {
 impl Application for Echo {
     type Connection = EchoConnection;
 
-    fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
+    fn on_connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
         self.0.fetch_add(1, Ordering::Relaxed);
         EchoConnection { session, open: self.0.clone() }
     }
 }
 
 impl Connection for EchoConnection {
-    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+    fn on_message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
         let len = match &message {
             Message::Text(text) => text.len(),
             Message::Binary(bytes) => bytes.len(),
@@ -224,7 +226,7 @@ impl Connection for EchoConnection {
         let _ = self.session.send(&[frame_of(&message)]);
     }
 
-    fn closed(&mut self, _: CloseReason) {
+    fn on_close(&mut self, _: CloseReason) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

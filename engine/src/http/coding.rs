@@ -3,15 +3,13 @@
 use std::io::Write as _;
 
 use brotli::enc::BrotliEncoderParams;
-use bytes::Bytes;
 use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
 
-use crate::config::engine::EngineConfig;
+use crate::{ResponseBody, config::engine::EngineConfig};
 
 /// The Brotli quality for responses. It is about as fast as gzip at its default level, with slightly smaller
 /// output.
@@ -102,6 +100,11 @@ pub fn __encode_once(coding: &str, body: &[u8]) -> Option<Vec<u8>> {
     coding.encode(body, Compression::best().level(), BROTLI_BEST)
 }
 
+/// Returns `true` if responses to polls may be compressed.
+pub(crate) fn compresses_responses(config: &EngineConfig) -> bool {
+    config.http_compression.is_some()
+}
+
 /// Parses one element of `Accept-Encoding`: a coding and its weight in thousandths. Returns `None` if the
 /// element is malformed.
 fn element(element: &str) -> Option<(&str, u16)> {
@@ -140,10 +143,9 @@ impl AcceptedCoding {
     }
 
     /// Compresses the body if it is large enough and the client accepts a supported coding.
-    pub(crate) async fn apply(self, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    pub(crate) async fn apply(self, response: Response<ResponseBody>) -> Response<ResponseBody> {
         let (mut parts, body) = response.into_parts();
-        let Ok(body) = body.collect().await;
-        let body = body.to_bytes();
+        let body = body.into_bytes();
         if body.len() < self.threshold || parts.status != StatusCode::OK {
             return Response::from_parts(parts, body.into());
         }
@@ -206,12 +208,13 @@ mod tests {
         assert_eq!(Coding::accepted(&HeaderMap::new(), Coding::FASTEST), None);
     }
 
-    async fn answer(accept: Option<&str>, len: usize) -> (HeaderMap, Bytes) {
+    async fn answer(accept: Option<&str>, len: usize) -> (HeaderMap, bytes::Bytes) {
         let config = EngineConfig::default().http_compression(HttpCompression::default());
         let headers = accept.map(|value| (header::ACCEPT_ENCODING, value.parse().unwrap()));
         let wanted = AcceptedCoding::from_headers(&HeaderMap::from_iter(headers), &config).unwrap();
-        let (parts, body) = wanted.apply(Response::new(Full::from("x".repeat(len)))).await.into_parts();
-        (parts.headers, body.collect().await.unwrap().to_bytes())
+        let (parts, body) =
+            wanted.apply(Response::new(ResponseBody::from("x".repeat(len)))).await.into_parts();
+        (parts.headers, body.into_bytes())
     }
 
     #[tokio::test]

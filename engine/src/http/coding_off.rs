@@ -2,11 +2,9 @@
 
 use std::{convert::Infallible, future::Ready};
 
-use bytes::Bytes;
 use http::{HeaderMap, Response};
-use http_body_util::Full;
 
-use crate::config::engine::EngineConfig;
+use crate::{ResponseBody, config::engine::EngineConfig};
 
 /// Not public API. Always returns `None`.
 #[doc(hidden)]
@@ -20,6 +18,10 @@ pub fn __encode_once(_: &str, _: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
+pub(crate) const fn compresses_responses(_: &EngineConfig) -> bool {
+    false
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AcceptedCoding(Infallible);
 
@@ -28,7 +30,7 @@ impl AcceptedCoding {
         None
     }
 
-    pub(crate) fn apply(self, _: Response<Full<Bytes>>) -> Ready<Response<Full<Bytes>>> {
+    pub(crate) fn apply(self, _: Response<ResponseBody>) -> Ready<Response<ResponseBody>> {
         match self.0 {}
     }
 }

@@ -2,18 +2,17 @@
 
 use std::{fmt::Display, sync::Arc};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::Full;
 
 use crate::{
-    EngineConfig, RequestError, RequestKind,
+    EngineConfig, RequestError, RequestKind, ResponseBody,
     config::{
         cors::{Cors, suggested_setting},
         hooks::Hooks,
     },
     error::ConnectionError,
     http::{
+        coding,
         origin::{Grant, OriginRefused, SEC_FETCH_SITE},
         reply::{MAX_LOGGED_LEN, Reply, rejection},
         request::Intent,
@@ -34,7 +33,7 @@ pub(crate) struct RequestFilter {
 /// A request that the engine does not execute, with the reason.
 pub(crate) enum Rejection {
     /// A CORS preflight, with the response to send.
-    Preflight(Response<Full<Bytes>>),
+    Preflight(Response<ResponseBody>),
     Error(ConnectionError),
 }
 
@@ -101,7 +100,7 @@ impl RequestFilter {
     pub(crate) fn check_view<A>(shared: &Shared<A>, request: &RequestView<'_>) -> Option<(Self, Intent)> {
         let config = &shared.config;
         let is_plain = matches!(request.method, "GET" | "POST");
-        if !is_plain || !config.hooks.are_unset() || config.http_compression.is_some() {
+        if !is_plain || !config.hooks.are_unset() || coding::compresses_responses(config) {
             return None;
         }
         let intent = Intent::from_request(request, config, &shared.registry).ok()?;
@@ -126,7 +125,7 @@ impl RequestFilter {
     }
 
     /// Adds the CORS headers and, if the request succeeded, the headers of the hooks.
-    pub(crate) fn finish_response(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    pub(crate) fn finish_response(self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
         let succeeds = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(headers) = self.headers.filter(|_| succeeds) {
             merge(response.headers_mut(), *headers);
@@ -158,7 +157,7 @@ impl Intent {
 }
 
 impl Rejection {
-    pub(crate) fn response(self, metrics: &Metrics) -> Response<Full<Bytes>> {
+    pub(crate) fn response(self, metrics: &Metrics) -> Response<ResponseBody> {
         match self {
             Self::Preflight(response) => response,
             Self::Error(error) => {
@@ -186,8 +185,8 @@ fn merge(headers: &mut HeaderMap, added: HeaderMap) {
     }
 }
 
-fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn preflight<B>(cors: &Cors, request: &Request<B>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     cors.write_preflight(request, response.headers_mut());
     response

@@ -13,5 +13,6 @@ pub(crate) mod origin;
 pub(crate) mod permessage_deflate;
 pub(crate) mod reply;
 pub(crate) mod request;
+pub(crate) mod response_body;
 pub(crate) mod view;
 pub(crate) mod websocket_handshake;

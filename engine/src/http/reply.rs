@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 
 use crate::{
-    ConnectionError, Limit, RequestError,
+    ConnectionError, Limit, RequestError, ResponseBody,
     proto::{
         budget::Charge,
         dialect::{Dialect, Revision},
@@ -107,7 +106,7 @@ impl Reply {
     }
 }
 
-impl From<Reply> for Response<Full<Bytes>> {
+impl From<Reply> for Response<ResponseBody> {
     fn from(Reply { status: code, content, body, charge, headers }: Reply) -> Self {
         let mut response = status(code);
         if let Some(content) = content {
@@ -142,8 +141,8 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
-pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+pub(crate) fn status(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::default());
     *response.status_mut() = status;
     if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
         // The request body is not read, so the connection cannot be reused.
@@ -153,14 +152,14 @@ pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// Creates the response to a client that may retry later.
-pub(crate) fn retry_later(code: StatusCode, retry_after: HeaderValue) -> Response<Full<Bytes>> {
+pub(crate) fn retry_later(code: StatusCode, retry_after: HeaderValue) -> Response<ResponseBody> {
     let mut response = status(code);
     response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     response
 }
 
 /// Creates the response to a client that pipelines too many handshakes.
-pub(crate) fn too_many_handshakes() -> Response<Full<Bytes>> {
+pub(crate) fn too_many_handshakes() -> Response<ResponseBody> {
     let mut response = status(StatusCode::TOO_MANY_REQUESTS);
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_OVERLOAD);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -168,16 +167,16 @@ pub(crate) fn too_many_handshakes() -> Response<Full<Bytes>> {
 }
 
 /// Creates the response to a client that should reconnect to another server.
-pub(crate) fn shutting_down() -> Response<Full<Bytes>> {
+pub(crate) fn shutting_down() -> Response<ResponseBody> {
     let mut response = retry_later(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER_CLOSE);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 pub(crate) fn with_cookie(
-    mut response: Response<Full<Bytes>>,
+    mut response: Response<ResponseBody>,
     cookie: Option<HeaderValue>,
-) -> Response<Full<Bytes>> {
+) -> Response<ResponseBody> {
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -185,7 +184,7 @@ pub(crate) fn with_cookie(
 }
 
 /// Logs a rejected request and creates its response.
-pub(crate) fn rejection(error: &ConnectionError) -> Response<Full<Bytes>> {
+pub(crate) fn rejection(error: &ConnectionError) -> Response<ResponseBody> {
     let shown = error.message[..error.message.floor_char_boundary(MAX_LOGGED_LEN)].escape_debug();
     tracing::debug!(error = ?error.error, message = %shown, "request refused");
     let mut response = json_error(error.error.status(), error.error.code(), &error.message);
@@ -196,8 +195,8 @@ pub(crate) fn rejection(error: &ConnectionError) -> Response<Full<Bytes>> {
 }
 
 /// Creates a response that contains the reason for a rejection as JSON.
-pub(crate) fn json_error(status: StatusCode, code: u8, message: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(json_error_body(code, message)));
+pub(crate) fn json_error(status: StatusCode, code: u8, message: &str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(json_error_body(code, message)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Content::Json.as_str()));
     response

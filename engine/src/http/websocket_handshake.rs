@@ -1,13 +1,11 @@
 //! The WebSocket handshake (RFC 6455, section 4.2).
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    RequestError,
+    RequestError, ResponseBody,
     http::{permessage_deflate, reply::status, view::RequestHead},
     proto::deflate::Negotiated,
 };
@@ -51,7 +49,7 @@ pub(crate) fn switching_protocols(
     key: &WebSocketKey,
     request: &HeaderMap,
     deflate: Option<Negotiated>,
-) -> Response<Full<Bytes>> {
+) -> Response<ResponseBody> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

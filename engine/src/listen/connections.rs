@@ -45,7 +45,7 @@ impl Connections {
     ///
     /// # Panics
     ///
-    /// Panics if a limit, or a timeout other than [`drain_timeout`](field@ListenConfig::drain_timeout), is
+    /// Panics if a limit, or a timeout other than [`drain_timeout`](ListenConfig::drain_timeout), is
     /// zero.
     #[track_caller]
     pub fn new(config: ListenConfig) -> Self {
@@ -65,7 +65,7 @@ impl Connections {
     }
 
     /// Returns the number of connections rejected so far because
-    /// [`max_connections`](field@ListenConfig::max_connections) were open.
+    /// [`max_connections`](ListenConfig::max_connections) were open.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }

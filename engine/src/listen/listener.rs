@@ -16,21 +16,33 @@ use crate::{config::listen::ListenConfig, session::handshake_request::RemoteAddr
 ///
 /// # Examples
 ///
-/// The receiver of a channel is also a listener. Another task, such as a test, sends in-memory connections
-/// through the channel:
+/// A listener that tells the application the process at the other end of a Unix socket:
 ///
 /// ```
+/// # #[cfg(unix)] {
+/// use std::io;
 /// use engineio::Listener;
-/// use tokio::{io::{DuplexStream, duplex}, sync::mpsc};
+/// use http::Extensions;
+/// use tokio::net::{UnixListener, UnixStream, unix::{SocketAddr, UCred}};
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// let (door, mut listener) = mpsc::channel::<DuplexStream>(1);
-/// let (client, server) = duplex(4096);
-/// door.send(server).await.ok();
-/// let (connection, ()) = listener.accept().await?;
-/// # drop((client, connection));
-/// # Ok(())
+/// struct Local(UnixListener);
+///
+/// impl Listener for Local {
+///     type Io = UnixStream;
+///     type Addr = SocketAddr;
+///
+///     async fn accept(&mut self) -> io::Result<(UnixStream, SocketAddr)> {
+///         self.0.accept().await
+///     }
+///     fn local_addr(&self) -> io::Result<SocketAddr> {
+///         self.0.local_addr()
+///     }
+///     fn describe(stream: &UnixStream, _: &SocketAddr, extensions: &mut Extensions) {
+///         if let Ok(process) = stream.peer_cred() {
+///             extensions.insert::<UCred>(process);
+///         }
+///     }
+/// }
 /// # }
 /// ```
 pub trait Listener: Send + 'static {
@@ -70,9 +82,9 @@ pub trait Listener: Send + 'static {
     fn local_addr(&self) -> io::Result<Self::Addr>;
 
     /// Adds extensions that describe the connection, such as [`RemoteAddr`], to a request. The default
-    /// implementation does nothing.
-    fn describe(address: &Self::Addr, extensions: &mut Extensions) {
-        let _ = (address, extensions);
+    /// implementation does nothing. Called at least once for each connection, and possibly for each request.
+    fn describe(io: &Self::Io, address: &Self::Addr, extensions: &mut Extensions) {
+        let _ = (io, address, extensions);
     }
 }
 
@@ -130,7 +142,7 @@ fn set_inherited(socket: &socket2::SockRef<'_>, config: &ListenConfig) -> io::Re
     socket.set_tcp_notsent_lowat(config.tcp_notsent_lowat)
 }
 
-/// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](field@ListenConfig::tcp_notsent_lowat), and provides the
+/// Sets `TCP_NODELAY` and [`tcp_notsent_lowat`](ListenConfig::tcp_notsent_lowat), and provides the
 /// [`RemoteAddr`] of each connection. Connections that arrive before [`serve`](crate::serve) is called lack
 /// the options unless the listener was bound with [`ListenConfig::bind`].
 impl Listener for TcpListener {
@@ -154,7 +166,7 @@ impl Listener for TcpListener {
         Self::local_addr(self)
     }
 
-    fn describe(address: &Self::Addr, extensions: &mut Extensions) {
+    fn describe(_: &Self::Io, address: &Self::Addr, extensions: &mut Extensions) {
         extensions.insert(RemoteAddr(*address));
     }
 }
@@ -174,14 +186,43 @@ impl Listener for tokio::net::UnixListener {
     }
 }
 
-/// Accepts the connections that are sent through the channel. [`accept`](Listener::accept) stays pending when
-/// all senders are dropped.
-impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Listener for mpsc::Receiver<Io> {
+/// A listener that accepts the connections that another task sends through a channel, for example in-memory
+/// connections of a test.
+///
+/// # Examples
+///
+/// ```
+/// use engineio::{ChannelListener, Listener};
+/// use tokio::{io::{DuplexStream, duplex}, sync::mpsc};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (sender, receiver) = mpsc::channel::<DuplexStream>(1);
+/// let mut listener = ChannelListener::new(receiver);
+/// let (client, server) = duplex(4096);
+/// sender.send(server).await.ok();
+/// let (connection, ()) = listener.accept().await?;
+/// # drop((client, connection));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ChannelListener<Io>(mpsc::Receiver<Io>);
+
+impl<Io> ChannelListener<Io> {
+    /// Creates a listener from the receiver of a channel.
+    pub fn new(receiver: mpsc::Receiver<Io>) -> Self {
+        Self(receiver)
+    }
+}
+
+/// [`accept`](Listener::accept) stays pending when all senders are dropped.
+impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Listener for ChannelListener<Io> {
     type Io = Io;
     type Addr = ();
 
     async fn accept(&mut self) -> io::Result<(Io, ())> {
-        match self.recv().await {
+        match self.0.recv().await {
             Some(connection) => Ok((connection, ())),
             None => std::future::pending().await,
         }

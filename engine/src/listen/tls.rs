@@ -11,15 +11,16 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        ServerConfig, ServerConnection,
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
-    server::TlsStream,
 };
 
 use super::listener::Listener;
-use crate::{config::listen::ListenConfig, session::handshake_request::Secure};
+use crate::{
+    config::listen::ListenConfig, session::handshake_request::Secure, transport::tls_stream::TlsStream,
+};
 
 /// The minimum age at which a handshake is aborted in favor of a new client.
 const MIN_ABORT_AGE: Duration = Duration::from_secs(1);
@@ -199,12 +200,63 @@ impl<L: Listener> TlsListener<L> {
         }
         let handshake = self.tls.acceptor().accept(io);
         let handshake = tokio::time::timeout(limits.handshake_timeout, handshake);
-        let handshake = self.handshakes.spawn(async move { Ok((handshake.await??, address)) });
+        let handshake =
+            self.handshakes.spawn(async move { Ok((TlsStream::new(handshake.await??), address)) });
         self.started.push_back((Instant::now(), handshake));
     }
 }
 
-/// Adds [`Secure`] and the extensions of the inner listener to each request.
+/// What the client has sent in its TLS handshake: a request extension that [`TlsListener`] adds.
+///
+/// [`keep_extension`](crate::EngineConfig::keep_extension) makes it available for the time of a session.
+///
+/// # Examples
+///
+/// ```
+/// use engineio::{EngineConfig, TlsInfo};
+/// use http::request::Parts;
+///
+/// /// Accepts only clients with a certificate, which rustls has verified.
+/// async fn has_certificate(request: Parts) -> Result<(), &'static str> {
+///     match request.extensions.get::<TlsInfo>() {
+///         Some(tls) if !tls.peer_certificates().is_empty() => Ok(()),
+///         _ => Err("a certificate is required"),
+///     }
+/// }
+/// let config = EngineConfig::default().allow_request(has_certificate);
+/// ```
+#[derive(Debug, Clone)]
+pub struct TlsInfo(Arc<TlsDetails>);
+
+#[derive(Debug)]
+struct TlsDetails {
+    server_name: Option<Box<str>>,
+    peer_certificates: Vec<CertificateDer<'static>>,
+}
+
+impl TlsInfo {
+    fn new(connection: &ServerConnection) -> Self {
+        Self(Arc::new(TlsDetails {
+            server_name: connection.server_name().map(Into::into),
+            peer_certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
+        }))
+    }
+
+    /// Returns the name of the server that the client has asked for (SNI, RFC 6066, section 3). Equivalent to
+    /// `servername` of a TLS socket in Node.js.
+    pub fn server_name(&self) -> Option<&str> {
+        self.0.server_name.as_deref()
+    }
+
+    /// Returns the certificate chain of the client, which begins with its own certificate. The chain is empty if the
+    /// rustls configuration does not request a certificate, or does not require one and the client sent none.
+    /// Equivalent to `getPeerCertificate` of a TLS socket in Node.js.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0.peer_certificates
+    }
+}
+
+/// Adds [`Secure`], [`TlsInfo`] and the extensions of the inner listener to each request.
 impl<L: Listener> Listener for TlsListener<L> {
     type Io = TlsStream<L::Io>;
     type Addr = L::Addr;
@@ -241,9 +293,11 @@ impl<L: Listener> Listener for TlsListener<L> {
         self.inner.local_addr()
     }
 
-    fn describe(address: &Self::Addr, extensions: &mut Extensions) {
-        L::describe(address, extensions);
+    fn describe(io: &Self::Io, address: &Self::Addr, extensions: &mut Extensions) {
+        let (io, connection) = io.get_ref();
+        L::describe(io, address, extensions);
         extensions.insert(Secure);
+        extensions.insert(TlsInfo::new(connection));
     }
 }
 

@@ -39,52 +39,52 @@ macro_rules! limits {
 
 limits! {
     /// A message or the body of a POST exceeded
-    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size).
+    /// [`max_http_buffer_size`](crate::EngineConfig::max_http_buffer_size).
     MaxHttpBufferSize = "max_http_buffer_size",
     /// A message was dropped by the [`SlowConsumerPolicy`](crate::SlowConsumerPolicy), because more than
-    /// [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes would have been queued for its client.
+    /// [`max_buffered`](crate::EngineConfig::max_buffered) bytes would have been queued for its client.
     MaxBuffered = "max_buffered",
-    /// The queue of a client held more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes
-    /// for longer than [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    /// The queue of a client held more than [`max_buffered`](crate::EngineConfig::max_buffered) bytes
+    /// for longer than [`slow_consumer_grace`](crate::EngineConfig::slow_consumer_grace).
     SlowConsumerGrace = "slow_consumer_grace",
     /// The queue of a client would have exceeded
-    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard).
+    /// [`max_buffered_hard`](crate::EngineConfig::max_buffered_hard).
     MaxBufferedHard = "max_buffered_hard",
     /// The queues of all clients together would have exceeded
-    /// [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total), so the sessions with the
+    /// [`max_buffered_total`](crate::EngineConfig::max_buffered_total), so the sessions with the
     /// largest load were closed or the message was rejected.
     MaxBufferedTotal = "max_buffered_total",
-    /// A client accepted no byte for longer than [`write_timeout`](field@crate::EngineConfig::write_timeout).
+    /// A client accepted no byte for longer than [`write_timeout`](crate::EngineConfig::write_timeout).
     WriteTimeout = "write_timeout",
-    /// A message had more fragments than [`max_fragments`](field@crate::EngineConfig::max_fragments).
+    /// A message had more fragments than [`max_fragments`](crate::EngineConfig::max_fragments).
     MaxFragments = "max_fragments",
-    /// A message was incomplete after [`message_timeout`](field@crate::EngineConfig::message_timeout).
+    /// A message was incomplete after [`message_timeout`](crate::EngineConfig::message_timeout).
     MessageTimeout = "message_timeout",
-    /// A WebSocket ping exceeded [`max_pings_per_second`](field@crate::EngineConfig::max_pings_per_second).
+    /// A WebSocket ping exceeded [`max_pings_per_second`](crate::EngineConfig::max_pings_per_second).
     MaxPingsPerSecond = "max_pings_per_second",
     /// The application accepted no message of a client for longer than
-    /// [`read_pause_timeout`](field@crate::EngineConfig::read_pause_timeout).
+    /// [`read_pause_timeout`](crate::EngineConfig::read_pause_timeout).
     ReadPauseTimeout = "read_pause_timeout",
-    /// No byte of the body of a POST arrived for [`body_timeout`](field@crate::EngineConfig::body_timeout).
+    /// No byte of the body of a POST arrived for [`body_timeout`](crate::EngineConfig::body_timeout).
     BodyTimeout = "body_timeout",
     /// The body of a POST arrived more slowly than
-    /// [`min_body_rate`](field@crate::EngineConfig::min_body_rate).
+    /// [`min_body_rate`](crate::EngineConfig::min_body_rate).
     MinBodyRate = "min_body_rate",
     /// A session was rejected, or a pending session was evicted, because there were
-    /// [`max_sessions`](field@crate::EngineConfig::max_sessions) sessions.
+    /// [`max_sessions`](crate::EngineConfig::max_sessions) sessions.
     MaxSessions = "max_sessions",
     /// A pending session was evicted because there were more than
-    /// [`max_pending_sessions`](field@crate::EngineConfig::max_pending_sessions) pending sessions.
+    /// [`max_pending_sessions`](crate::EngineConfig::max_pending_sessions) pending sessions.
     MaxPendingSessions = "max_pending_sessions",
     /// A session was rejected because its address had
-    /// [`max_sessions_per_address`](field@crate::EngineConfig::max_sessions_per_address) sessions, or had
+    /// [`max_sessions_per_address`](crate::EngineConfig::max_sessions_per_address) sessions, or had
     /// opened that many within a second.
     MaxSessionsPerAddress = "max_sessions_per_address",
     /// A session was rejected because there were more handshakes than
-    /// [`max_handshakes_per_second`](field@crate::EngineConfig::max_handshakes_per_second).
+    /// [`max_handshakes_per_second`](crate::EngineConfig::max_handshakes_per_second).
     MaxHandshakesPerSecond = "max_handshakes_per_second",
     /// A session was rejected because its connection had pipelined more than
-    /// [`max_pipelined_handshakes`](field@crate::EngineConfig::max_pipelined_handshakes) handshakes ahead of
+    /// [`max_pipelined_handshakes`](crate::EngineConfig::max_pipelined_handshakes) handshakes ahead of
     /// the responses.
     MaxPipelinedHandshakes = "max_pipelined_handshakes",
 }

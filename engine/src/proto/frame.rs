@@ -226,7 +226,7 @@ impl Frame {
     }
 
     /// Returns the number of bytes that the frame counts against
-    /// [`max_buffered`](field@crate::EngineConfig::max_buffered), the limit of a client's queue. The memory
+    /// [`max_buffered`](crate::EngineConfig::max_buffered), the limit of a client's queue. The memory
     /// overhead of the frame is included. Control frames of the engine have a cost of 0.
     ///
     /// # Examples

@@ -11,5 +11,7 @@ pub(crate) mod redundant;
 pub(crate) mod stream;
 pub(crate) mod thread_buffers;
 pub(crate) mod timer;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_stream;
 pub(crate) mod upgrade;
 pub(crate) mod websocket;

@@ -17,6 +17,8 @@ use tokio::{
 };
 
 use super::http_stream::HttpStream;
+#[cfg(feature = "tls")]
+use super::tls_stream::TlsStream;
 
 /// The trait of a byte stream.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
@@ -67,7 +69,7 @@ impl Stream {
             Err(upgraded) => upgraded,
         };
         #[cfg(feature = "tls")]
-        let upgraded = match Self::from_http_stream::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded) {
+        let upgraded = match Self::from_http_stream::<TlsStream<TcpStream>>(upgraded) {
             Ok(stream) => return stream,
             Err(upgraded) => upgraded,
         };
@@ -172,6 +174,10 @@ impl Stream {
 
 /// Returns the TCP stream below a stream of a known type.
 fn tcp_of(stream: &dyn Any) -> Option<&TcpStream> {
+    #[cfg(feature = "tls")]
+    if let Some(stream) = stream.downcast_ref::<TlsStream<TcpStream>>() {
+        return Some(stream.get_ref().0);
+    }
     #[cfg(feature = "tls")]
     if let Some(stream) = stream.downcast_ref::<tokio_rustls::server::TlsStream<TcpStream>>() {
         return Some(stream.get_ref().0);

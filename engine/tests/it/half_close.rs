@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{CloseReason, Connections, EngineConfig, ListenConfig, RequestBody};
+use engineio::{ChannelListener, CloseReason, Connections, EngineConfig, ListenConfig, RequestBody};
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
@@ -120,7 +120,7 @@ async fn the_end_of_a_client_that_polls_ends_the_session() {
 #[tokio::test]
 async fn a_reset_behind_a_poll_frees_its_descriptor() {
     // The server reads at most the size of a request head behind the poll, then stops reading.
-    let max_head = ListenConfig::default().max_head;
+    let max_head = ListenConfig::default().get_max_head();
     let [fits, full, more] = [max_head - 1, max_head, 2 * max_head].map(|len| "x".repeat(len));
     for (behind, is_reset) in [
         ("", true),
@@ -163,7 +163,9 @@ async fn what_is_behind_a_request_is_read_up_to_the_size_of_a_head() {
         pending::<()>().await;
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
-    tokio::spawn(engineio::serve(listener, service, connections, pending()));
+    tokio::spawn(
+        engineio::serve(ChannelListener::new(listener), service).with_connections(connections).into_future(),
+    );
     client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
     let mut taken = 0;
     while timeout(Duration::from_millis(10), client.write_all(b"x")).await.is_ok() {
@@ -183,7 +185,7 @@ async fn a_service_may_take_its_time_for_a_complete_request() {
         sleep(Duration::from_secs(3)).await;
         Ok::<_, Infallible>(Response::new(Full::new(body)))
     });
-    tokio::spawn(engineio::serve(listener, service, Connections::default(), pending()));
+    tokio::spawn(engineio::serve(ChannelListener::new(listener), service).into_future());
     for part in ["PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe", "llo"] {
         client.write_all(part.as_bytes()).await.unwrap();
         tokio::task::yield_now().await;
@@ -230,7 +232,7 @@ async fn streaming() -> (TcpStream, mpsc::Sender<&'static str>, Connections) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Connections::default();
-    tokio::spawn(engineio::serve(listener, service, connections.clone(), pending()));
+    tokio::spawn(engineio::serve(listener, service).with_connections(connections.clone()).into_future());
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
     parts.send("first").await.unwrap();

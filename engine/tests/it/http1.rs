@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{Connections, ListenConfig, RequestBody};
+use engineio::{ChannelListener, Connections, ListenConfig, RequestBody};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
@@ -25,10 +25,10 @@ use tokio::{
 type HttpResponse = Response<BoxBody<Bytes, io::Error>>;
 
 /// Returns a listener that yields this connection.
-fn one<Io>(connection: Io) -> mpsc::Receiver<Io> {
+fn one<Io>(connection: Io) -> ChannelListener<Io> {
     let (door, listener) = mpsc::channel(1);
     door.try_send(connection).ok().unwrap();
-    listener
+    ChannelListener::new(listener)
 }
 
 /// Serves a connection with a function and returns the client's end of the connection.
@@ -42,7 +42,7 @@ where
         let answer = answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    tokio::spawn(engineio::serve(one(server), service, Connections::default(), pending()));
+    tokio::spawn(engineio::serve(one(server), service).into_future());
     client
 }
 
@@ -347,7 +347,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
     let connections = Connections::new(ListenConfig::default().write_timeout(Duration::from_secs(3)));
     let service =
         tower::service_fn(async |_: Request<RequestBody>| Ok::<_, Infallible>(whole("a".repeat(1000))));
-    tokio::spawn(engineio::serve(one(server), service, connections.clone(), pending()));
+    tokio::spawn(engineio::serve(one(server), service).with_connections(connections.clone()).into_future());
     let mut client = client;
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     // A client that reads a little from time to time is not disconnected.
@@ -395,7 +395,9 @@ async fn a_stream_that_holds_the_answer_back_is_given_up() {
     let (mut client, server) = duplex(100);
     let connections = Connections::new(ListenConfig::default().write_timeout(Duration::from_secs(3)));
     let service = tower::service_fn(async |_: Request<RequestBody>| Ok::<_, Infallible>(whole("yes")));
-    tokio::spawn(engineio::serve(one(Holding(server)), service, connections.clone(), pending()));
+    tokio::spawn(
+        engineio::serve(one(Holding(server)), service).with_connections(connections.clone()).into_future(),
+    );
     let start = Instant::now();
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     timeout(Duration::from_mins(1), client.read(&mut [0])).await.unwrap().unwrap();
@@ -421,7 +423,7 @@ async fn requests_of_connections_that_come_together_are_taken_in_their_order() {
         clients.push(client);
         expected.push(format!("/{n}"));
     }
-    tokio::spawn(engineio::serve(listener, service, Connections::default(), pending()));
+    tokio::spawn(engineio::serve(ChannelListener::new(listener), service).into_future());
     for expected in expected {
         assert_eq!(taken.recv().await.unwrap(), expected);
     }

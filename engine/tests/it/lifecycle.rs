@@ -180,17 +180,17 @@ const TURNS: usize = 10;
 impl Application for Lingering {
     type Connection = LingeringConnection;
 
-    fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> LingeringConnection {
+    fn on_connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> LingeringConnection {
         LingeringConnection { turns: self.turns.clone(), session, closed: false }
     }
 }
 
 impl Connection for LingeringConnection {
-    fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {
+    fn on_message(&mut self, _: Message<'_>, _: &mut Context<'_>) {
         self.session.close();
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_progress(&mut self, _: &mut Context<'_>) -> Poll<()> {
         if !self.closed || self.turns.load(Ordering::Relaxed) == TURNS {
             return Poll::Ready(());
         }
@@ -199,7 +199,7 @@ impl Connection for LingeringConnection {
         Poll::Pending
     }
 
-    fn closed(&mut self, _: CloseReason) {
+    fn on_close(&mut self, _: CloseReason) {
         self.closed = true;
     }
 }

@@ -173,7 +173,7 @@ async fn refusals_are_bounded_in_number_and_time() {
 #[test]
 fn the_default_leaves_descriptors_for_the_application() {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap();
-    let max = ListenConfig::default().max_connections as u64;
+    let max = ListenConfig::default().get_max_connections() as u64;
     assert!(max < descriptors && (1..=1_000_000).contains(&max));
     assert!(max >= descriptors / 10 * 9 || max == 1_000_000);
 }

@@ -30,7 +30,7 @@ impl Listener for Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn describe(address: &SocketAddr, extensions: &mut Extensions) {
+    fn describe(_: &DuplexStream, address: &SocketAddr, extensions: &mut Extensions) {
         extensions.insert(RemoteAddr(*address));
     }
 }

@@ -169,7 +169,7 @@ async fn the_head_of_a_request_is_limited() {
 #[tokio::test]
 async fn a_body_may_hold_as_many_packets_as_its_size_allows() {
     let config = EngineConfig::default();
-    let count = config.max_http_buffer_size / 2;
+    let count = config.get_max_http_buffer_size() / 2;
     let mut server = Server::start(config).await;
     let mut client = Polling::open(&server).await;
     let full = payload(&vec!["4"; count]);

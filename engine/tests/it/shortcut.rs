@@ -1,15 +1,12 @@
 //! Requests that the short path takes before they reach the service. The responses are the same as behind a
 //! service.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use engineio::{Connections, Cors, Engine, EngineConfig, RequestBody};
+use engineio::{Cors, Engine, EngineConfig, RequestBody};
 use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
@@ -27,9 +24,7 @@ async fn counted(engine: &Engine<Echo>) -> (Http, Arc<AtomicUsize>) {
         counter.fetch_add(1, Ordering::Relaxed);
         inner.call(request)
     });
-    tokio::spawn(
-        async move { engine.serve(listener, PATH, service, Connections::default(), pending()).await },
-    );
+    tokio::spawn(engineio::serve(listener, service).with_short_path(&engine, PATH).into_future());
     (http(Stream::tcp(TcpStream::connect(address).await.unwrap())), count)
 }
 

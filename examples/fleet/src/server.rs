@@ -109,7 +109,7 @@ pub(crate) async fn run(index: usize, port: u16) -> Result<(), Box<dyn Error>> {
     let io = Server::with_cluster(config, redis).namespace(namespace(here.clone()));
 
     tokio::spawn(announce(io.clone(), here));
-    let serving = tokio::spawn(io.clone().serve_with(listener, page(port)));
+    let serving = tokio::spawn(io.clone().serve(listener).with_fallback(page(port)).into_future());
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
     io.close().await;
     Ok(serving.await??)

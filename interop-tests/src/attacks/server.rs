@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use socketio::{
-    Ack, Args, EngineConfig, MsgpackParser, Namespace, PerMessageDeflate, Server, ServerConfig, Socket,
+    Ack, Args, ChannelListener, EngineConfig, MsgpackParser, Namespace, PerMessageDeflate, Server,
+    ServerConfig, Socket,
 };
 use tokio::sync::mpsc;
 
@@ -49,14 +50,14 @@ pub(super) fn serve(profile: Profile) -> Door {
     };
     let mut config = ServerConfig::default().engine(engine);
     if profile == Profile::Msgpack {
-        config.parser = Some(std::sync::Arc::new(MsgpackParser::default()));
+        config = config.parser(MsgpackParser::default());
     }
     let server = Server::with_config(config)
         .namespace(namespace())
         .namespace(Namespace::new("/other"))
         .dynamic(Namespace::new("/dynamic-{n}"));
     let (door, connections) = mpsc::channel(1);
-    tokio::spawn(server.serve(connections));
+    tokio::spawn(server.serve(ChannelListener::new(connections)).into_future());
     door
 }
 

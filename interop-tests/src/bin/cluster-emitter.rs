@@ -65,7 +65,8 @@ impl Command {
             "emit" => selected.emit(self.event, &args).await?,
             "join" => selected.sockets_join(self.rooms).await?,
             "leave" => selected.sockets_leave(self.rooms).await?,
-            "disconnect" => selected.disconnect_sockets(self.close).await?,
+            "disconnect" if self.close => selected.close_sockets().await?,
+            "disconnect" => selected.disconnect_sockets().await?,
             "sse" => selected.server_side_emit(self.event, &args).await?,
             other => return Err(format!("unknown operation `{other}`").into()),
         }

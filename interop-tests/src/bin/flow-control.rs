@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .namespace(commands("/other", &reasons));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{name} http://{}", listener.local_addr()?);
-        servers.spawn(server.serve(listener));
+        servers.spawn(server.serve(listener).into_future());
     }
     println!("ready");
     while let Some(ended) = servers.join_next().await {

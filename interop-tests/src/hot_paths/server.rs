@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use socketio::{Ack, Args, EngineConfig, Namespace, Server, ServerConfig};
+use socketio::{Ack, Args, ChannelListener, EngineConfig, Namespace, Server, ServerConfig};
 use tokio::sync::mpsc;
 
 use super::client::Door;
@@ -33,7 +33,7 @@ pub(super) fn serve() -> Door {
         EngineConfig::default().ping_interval(Duration::from_hours(24)).max_handshakes_per_second(u32::MAX);
     let server = Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace());
     let (door, connections) = mpsc::channel(1);
-    tokio::spawn(server.serve(connections));
+    tokio::spawn(server.serve(ChannelListener::new(connections)).into_future());
     door
 }
 

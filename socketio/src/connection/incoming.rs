@@ -58,7 +58,7 @@ impl Connection {
 
     fn binary(&mut self, bytes: Bytes, cx: &mut Context<'_>) -> Result<(), Violation> {
         let partial = self.partial.as_mut().ok_or(Violation::UnexpectedBinary)?;
-        if !partial.push(bytes, self.config.engine.max_http_buffer_size)? {
+        if !partial.push(bytes, self.config.engine.get_max_http_buffer_size())? {
             return Ok(());
         }
         let Some(packet) = self.partial.take() else { return Ok(()) };

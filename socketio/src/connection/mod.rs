@@ -82,8 +82,10 @@ impl Connection {
         request: Arc<HandshakeRequest>,
     ) -> Self {
         let connect_deadline = tokio::time::Instant::now().into_std() + config.connect_timeout;
-        let limits =
-            ParserLimits { max_bytes: config.engine.max_http_buffer_size, max_depth: config.max_json_depth };
+        let limits = ParserLimits {
+            max_bytes: config.engine.get_max_http_buffer_size(),
+            max_depth: config.max_json_depth,
+        };
         let decoder = config.parser.as_deref().map(|parser| GuardedDecoder::new(parser, limits));
         let mut connection = Self {
             namespaces,
@@ -261,7 +263,7 @@ impl Connection {
 }
 
 impl engineio::Connection for Connection {
-    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
+    fn on_message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
         if self.state == State::Open && !self.signals.close_requested() {
             self.is_idle = false;
             self.receive(message, cx);
@@ -272,11 +274,11 @@ impl engineio::Connection for Connection {
         self.connect_deadline.is_none()
     }
 
-    fn ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.memberships.have_room(&self.config)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.end_if_requested();
         if self.signals.take_socket_left() || !self.is_idle {
             self.poll_running(cx);
@@ -285,7 +287,7 @@ impl engineio::Connection for Connection {
         if self.memberships.is_empty() && self.running.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn closed(&mut self, reason: CloseReason) {
+    fn on_close(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.is_idle = false;
         self.connect_deadline = None;
@@ -301,7 +303,7 @@ impl engineio::Connection for Connection {
         grace.into_iter().chain(self.connect_deadline).min()
     }
 
-    fn timeout(&mut self, now: Instant) {
+    fn on_timeout(&mut self, now: Instant) {
         if self.connect_deadline.is_some_and(|by| by <= now) {
             self.connect_deadline = None;
             self.namespaces.unknown.warnings.limit_hit("", Limit::ConnectTimeout);

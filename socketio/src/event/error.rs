@@ -19,7 +19,7 @@ const CLUSTER_FULL: &str = "the queue to another server is full";
 #[non_exhaustive]
 pub enum EmitError {
     /// The arguments could not be encoded.
-    Encode(serde_json::Error),
+    Encode(EncodeError),
     /// The socket has left its namespace.
     Disconnected,
     /// The queue of the client is full, and the event was not sent. A broadcast may also have disconnected
@@ -30,11 +30,17 @@ pub enum EmitError {
     ReservedEvent,
     /// The server has no namespace with this path.
     UnknownNamespace,
-    /// The socket has reached [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
+    /// The socket has reached [`max_pending_acks`](crate::ServerConfig::max_pending_acks).
     TooManyAcks,
     /// The queue to another server of the cluster is full. The event was sent to the sockets on this server,
     /// but is lost for the sockets of the other server.
     ClusterFull,
+}
+
+impl EmitError {
+    pub(crate) fn encode(error: serde_json::Error) -> Self {
+        Self::Encode(EncodeError(error))
+    }
 }
 
 impl fmt::Display for EmitError {
@@ -68,6 +74,18 @@ impl From<SendError> for EmitError {
         }
     }
 }
+
+/// The error returned if arguments cannot be encoded, for example because their implementation of `Serialize` failed.
+#[derive(Debug)]
+pub struct EncodeError(serde_json::Error);
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for EncodeError {}
 
 /// The error returned if arguments are not of the requested type.
 #[derive(Debug)]
@@ -150,9 +168,9 @@ impl Error for AckError {
 pub enum JoinError {
     /// The socket has left its namespace.
     Disconnected,
-    /// The socket has reached [`max_rooms`](field@crate::ServerConfig::max_rooms).
+    /// The socket has reached [`max_rooms`](crate::ServerConfig::max_rooms).
     TooManyRooms,
-    /// The name of the room exceeds [`max_name_length`](field@crate::ServerConfig::max_name_length).
+    /// The name of the room exceeds [`max_name_length`](crate::ServerConfig::max_name_length).
     NameTooLong,
     /// The server has no namespace with this path.
     UnknownNamespace,

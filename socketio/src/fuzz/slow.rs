@@ -124,7 +124,7 @@ fn time(way: Way, bytes: &[u8]) -> Duration {
 async fn serve(way: Way, bytes: &[u8]) {
     let io = server();
     let (listener, connections) = mpsc::channel(1);
-    tokio::spawn(io.clone().serve(connections));
+    tokio::spawn(io.clone().serve(engineio::ChannelListener::new(connections)).into_future());
     let (client, served) = duplex(BYTES);
     listener.send(served).await.expect("the server accepts");
     let query = match way {

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// The event is sent before the request is awaited. Dropping the request or its future discards the
 /// acknowledgement, which then no longer counts toward
-/// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
+/// [`max_pending_acks`](crate::ServerConfig::max_pending_acks).
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ impl<A> AckRequest<A> {
     }
 
     /// Sets the time to wait for the acknowledgement, starting at the first poll. Defaults to
-    /// [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout).
+    /// [`ServerConfig::ack_timeout`](crate::ServerConfig::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

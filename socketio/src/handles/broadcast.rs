@@ -141,7 +141,7 @@ impl BroadcastOperator {
     /// The request is a stream of acknowledgements, and resolves to all acknowledgements when awaited; see
     /// [`BroadcastAckRequest`]. The acknowledgements are decoded as `A` by the rules of
     /// [`FromArgs`](crate::FromArgs). Each pending acknowledgement counts toward the
-    /// [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks) of its socket. A socket that has
+    /// [`max_pending_acks`](crate::ServerConfig::max_pending_acks) of its socket. A socket that has
     /// reached the limit does not receive the event, and is reported as missing with
     /// [`EmitError::TooManyAcks`]. A socket for which a volatile event was dropped is reported as missing
     /// with [`EmitError::Full`].
@@ -215,7 +215,7 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// Returns [`FetchError`] if a server of the cluster does not respond within
-    /// [`requests_timeout`](field@crate::ServerConfig::requests_timeout), or if the queue to a server is
+    /// [`requests_timeout`](crate::ServerConfig::requests_timeout), or if the queue to a server is
     /// full. The error contains the sockets of the servers that responded, and the ids of the servers that
     /// did not respond. Without a cluster, the call never fails.
     ///
@@ -254,11 +254,11 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// Returns [`JoinError::NameTooLong`] if a name exceeds
-    /// [`max_name_length`](field@crate::ServerConfig::max_name_length), and [`JoinError::UnknownNamespace`]
+    /// [`max_name_length`](crate::ServerConfig::max_name_length), and [`JoinError::UnknownNamespace`]
     /// if the namespace does not exist. After either error, no socket joined a room.
     ///
     /// Returns [`JoinError::TooManyRooms`] if a socket on this server reached
-    /// [`max_rooms`](field@crate::ServerConfig::max_rooms). The socket joined only the rooms up to the limit;
+    /// [`max_rooms`](crate::ServerConfig::max_rooms). The socket joined only the rooms up to the limit;
     /// all other sockets joined all rooms. If a socket on another server reaches the limit, the other server
     /// logs a warning, and no error is returned.
     ///
@@ -299,15 +299,29 @@ impl BroadcastOperator {
         Ok(adapter.publish(self.flags, || Operation::Leave { target, rooms })?)
     }
 
-    /// Disconnects the selected sockets from the namespace. If `close` is `true`, disconnects all sockets of
-    /// the selected clients and closes the connections of these clients.
+    /// Disconnects the selected sockets from the namespace. The connections of their clients stay open. Equivalent
+    /// to `disconnectSockets()` in Node.js.
     ///
     /// # Errors
     ///
     /// Returns [`EmitError::UnknownNamespace`] if the namespace does not exist, and
     /// [`EmitError::ClusterFull`] if the queue to another server is full. The sockets of the other server are
     /// then not disconnected.
-    pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
+    pub fn disconnect_sockets(self) -> Result<(), EmitError> {
+        self.disconnect(false)
+    }
+
+    /// Closes the connections of the clients of the selected sockets, which disconnects all sockets of these
+    /// clients. Equivalent to `disconnectSockets(true)` in Node.js.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`disconnect_sockets`](Self::disconnect_sockets).
+    pub fn close_sockets(self) -> Result<(), EmitError> {
+        self.disconnect(true)
+    }
+
+    fn disconnect(self, close: bool) -> Result<(), EmitError> {
         let adapter = self.adapter.ok_or(EmitError::UnknownNamespace)?;
         adapter.disconnect(&self.target, close);
         let target = self.target;
@@ -339,7 +353,7 @@ impl BroadcastOperator {
     /// other servers. The event is sent when the future is first polled.
     ///
     /// Responses are decoded as `A`. The call does not wait for a server that leaves the cluster. A server
-    /// that does not respond within [`requests_timeout`](field@crate::ServerConfig::requests_timeout) is
+    /// that does not respond within [`requests_timeout`](crate::ServerConfig::requests_timeout) is
     /// reported as missing. Without other servers, the result is empty and returned immediately.
     ///
     /// # Errors

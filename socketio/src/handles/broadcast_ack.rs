@@ -36,7 +36,7 @@ use crate::{
 ///
 /// The event is sent before the request is polled. Polling can stop and resume without losing
 /// acknowledgements. Dropping the request or its future discards all acknowledgements, which then no longer
-/// count toward [`max_pending_acks`](field@crate::ServerConfig::max_pending_acks).
+/// count toward [`max_pending_acks`](crate::ServerConfig::max_pending_acks).
 ///
 /// # Examples
 ///
@@ -73,7 +73,7 @@ impl<A> BroadcastAckRequest<A> {
     }
 
     /// Sets the time to wait for the slowest recipient, starting at the first poll that has to wait. Defaults
-    /// to [`ServerConfig::ack_timeout`](field@crate::ServerConfig::ack_timeout). In Node.js, the default is 1
+    /// to [`ServerConfig::ack_timeout`](crate::ServerConfig::ack_timeout). In Node.js, the default is 1
     /// millisecond.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -8,6 +8,7 @@ pub(crate) mod broadcast_ack;
 pub(crate) mod emit;
 pub(crate) mod observers;
 pub(crate) mod remote_socket;
+pub(crate) mod session;
 pub(crate) mod socket;
 pub(crate) mod sockets;
 pub(crate) mod typed;

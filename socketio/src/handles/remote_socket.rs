@@ -113,14 +113,24 @@ impl RemoteSocket {
         self.operator().sockets_leave(rooms)
     }
 
-    /// Disconnects the socket from its namespace. If `close` is `true`, disconnects all sockets of the client
-    /// and closes the connection.
+    /// Disconnects the socket from its namespace. The connection of its client stays open. Equivalent to
+    /// `disconnect()` in Node.js.
     ///
     /// # Errors
     ///
     /// Returns the same errors as [`BroadcastOperator::disconnect_sockets`].
-    pub fn disconnect(&self, close: bool) -> Result<(), EmitError> {
-        self.operator().disconnect_sockets(close)
+    pub fn disconnect(&self) -> Result<(), EmitError> {
+        self.operator().disconnect_sockets()
+    }
+
+    /// Closes the connection of the client, which disconnects all its sockets. Equivalent to `disconnect(true)` in
+    /// Node.js.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`BroadcastOperator::disconnect_sockets`].
+    pub fn close(&self) -> Result<(), EmitError> {
+        self.operator().close_sockets()
     }
 
     fn operator(&self) -> BroadcastOperator {

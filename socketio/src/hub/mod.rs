@@ -104,7 +104,7 @@ impl From<Flags> for BroadcastFlags {
 
 impl Adapter {
     pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
-        let max_buffered = config.engine.max_buffered;
+        let max_buffered = config.engine.get_max_buffered();
         let limits = config.connection_state_recovery.clone();
         let store = cluster.as_ref().and_then(|cluster| cluster.backend().recovery());
         let (recovery, event_log) = match (limits, store) {
@@ -121,7 +121,7 @@ impl Adapter {
         }
         Self {
             path: path.into(),
-            slow_consumer: config.engine.slow_consumer,
+            slow_consumer: config.engine.get_slow_consumer(),
             config,
             rooms: RwLock::new(rooms),
             next_ack: AtomicU64::new(0),
@@ -307,7 +307,7 @@ impl Adapter {
                     });
                     (Some(Recipients::Target(target.clone())), ())
                 });
-                queued.map_err(EmitError::Encode)?;
+                queued.map_err(EmitError::encode)?;
             }
         }
         self.notify(&observed, packet);
@@ -341,12 +341,12 @@ impl Adapter {
         offset: Option<LogOffset>,
     ) -> Result<(), EmitError> {
         let encode = |frames| self.encoder().translate(frames, None).map(|frames| flags.apply_to(frames));
-        let plain = encode(packet.clone()).map_err(EmitError::Encode)?;
+        let plain = encode(packet.clone()).map_err(EmitError::encode)?;
         let (Some(log), Some(offset)) = (&self.event_log, offset) else {
             return self.deliver(target, &plain, flags);
         };
         let stamped = packet.with_argument(&self.path, &offset.to_string());
-        let stamped = encode(stamped).map_err(EmitError::Encode)?;
+        let stamped = encode(stamped).map_err(EmitError::encode)?;
         let mut observed = Vec::new();
         log.deliver(offset, || {
             self.each(target, |_, socket| {

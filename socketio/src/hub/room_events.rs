@@ -49,7 +49,7 @@ pub enum RoomEvent {
         /// The room.
         room: Room,
     },
-    /// Events were dropped, because [`max_room_events`](field@crate::ServerConfig::max_room_events) events
+    /// Events were dropped, because [`max_room_events`](crate::ServerConfig::max_room_events) events
     /// were already queued.
     #[non_exhaustive]
     Missed {

@@ -91,7 +91,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             }
             (is_sent.then_some(Recipients::Socket(self.id)), sent)
         });
-        queued.unwrap_or_else(|error| Poll::Ready(Err(EmitError::Encode(error))))
+        queued.unwrap_or_else(|error| Poll::Ready(Err(EmitError::encode(error))))
     }
 
     /// Sends an event as soon as the queue has space.
@@ -199,5 +199,5 @@ pub(crate) fn encode_event<T: ToArgs + ?Sized>(
     if is_reserved(name) {
         return Err(EmitError::ReservedEvent);
     }
-    encoder.args(Carrier::Event { name, id }, args).map_err(EmitError::Encode)
+    encoder.args(Carrier::Event { name, id }, args).map_err(EmitError::encode)
 }

@@ -330,7 +330,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
 
     /// Registers a hook that runs once for each socket that has left the namespace, after the handlers of the
     /// socket have returned. The hook waits at most
-    /// [`disconnect_grace`](field@crate::ServerConfig::disconnect_grace) for running handlers. An error is
+    /// [`disconnect_grace`](crate::ServerConfig::disconnect_grace) for running handlers. An error is
     /// logged. Equivalent to the `disconnect` event in Node.js.
     ///
     /// # Panics
@@ -437,7 +437,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     }
 
     /// Sets the maximum number of concurrently running handlers of one socket. Defaults to 256. Further
-    /// events are queued; see [`max_waiting_bytes`](field@crate::ServerConfig::max_waiting_bytes). If the
+    /// events are queued; see [`max_waiting_bytes`](crate::ServerConfig::max_waiting_bytes). If the
     /// maximum is 1, events are handled strictly one after the other. Acknowledgements from the client are
     /// processed without waiting for handlers. If the maximum is greater than 1, a handler that waits for an
     /// acknowledgement from its own client does not count toward the maximum.
@@ -453,7 +453,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     }
 
     /// Sets the policy for events in this namespace to clients that do not read their messages. Defaults to
-    /// [`EngineConfig::slow_consumer`](field@crate::EngineConfig::slow_consumer).
+    /// [`EngineConfig::slow_consumer`](crate::EngineConfig::slow_consumer).
     ///
     /// The policy does not apply to acknowledgements and to events that request an acknowledgement. A client
     /// that does not read them is disconnected under any policy.
@@ -520,7 +520,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
     ///
     /// The hook is called for one change at a time, in order, on a thread that changes rooms, so it must not
     /// block. No lock is held during the call, so the hook may join and leave rooms itself. If more than
-    /// [`max_room_events`](field@crate::ServerConfig::max_room_events) events are queued, further events are
+    /// [`max_room_events`](crate::ServerConfig::max_room_events) events are queued, further events are
     /// dropped, and [`RoomEvent::Missed`] reports their number. Without a hook, no events are recorded.
     ///
     /// # Panics

@@ -70,7 +70,7 @@ pub use super::packet::Kind as PacketKind;
 /// ```
 pub trait Parser: fmt::Debug + Send + Sync + 'static {
     /// Encodes a packet into one or more messages, which are sent in order. The bytes of all messages count
-    /// against [`max_buffered`](field@crate::EngineConfig::max_buffered) and the limits of connection state
+    /// against [`max_buffered`](crate::EngineConfig::max_buffered) and the limits of connection state
     /// recovery.
     ///
     /// # Errors
@@ -134,11 +134,11 @@ const PANICKED: ParseError = ParseError::new("the parser panicked");
 #[non_exhaustive]
 pub struct ParserLimits {
     /// The maximum size in bytes of a packet that consists of several messages. This is the value of
-    /// [`max_http_buffer_size`](field@crate::EngineConfig::max_http_buffer_size), which also bounds each
+    /// [`max_http_buffer_size`](crate::EngineConfig::max_http_buffer_size), which also bounds each
     /// message.
     pub max_bytes: usize,
     /// The maximum nesting depth of arrays and objects in a payload. This is the value of
-    /// [`max_json_depth`](field@crate::ServerConfig::max_json_depth).
+    /// [`max_json_depth`](crate::ServerConfig::max_json_depth).
     pub max_depth: usize,
 }
 

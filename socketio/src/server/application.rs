@@ -21,7 +21,7 @@ impl fmt::Debug for SocketIoApplication {
 impl Application for SocketIoApplication {
     type Connection = Connection;
 
-    fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Connection {
+    fn on_connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> Connection {
         Connection::new(self.namespaces.clone(), self.config.clone(), session, request)
     }
 }

@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use parking_lot::Mutex;
 
 /// The bundles of the npm package `socket.io-client`. No other file in the directory is served.
@@ -54,8 +53,12 @@ impl ClientFiles {
         NAMES.into_iter().find(|&known| known == name)
     }
 
-    pub(crate) async fn respond(&self, name: &'static str, request: &HeaderMap) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::default());
+    pub(crate) async fn respond(
+        &self,
+        name: &'static str,
+        request: &HeaderMap,
+    ) -> Response<engineio::ResponseBody> {
+        let mut response = Response::new(engineio::ResponseBody::default());
         let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         let etag = self.etag.as_ref().and_then(|etag| etag.to_str().ok());
         if let (Some(known), Some(etag)) = (known, etag)
@@ -88,7 +91,7 @@ impl ClientFiles {
                 body = compressed;
             }
         }
-        *response.body_mut() = Full::from(body);
+        *response.body_mut() = body.into();
         response
     }
 

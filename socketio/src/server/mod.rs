@@ -7,18 +7,15 @@
 pub(crate) mod application;
 pub(crate) mod client_files;
 pub(crate) mod inbound;
+pub(crate) mod serve;
 pub(crate) mod service;
 
-use std::{convert::Infallible, fmt, future::Future, io, sync::Arc};
+use std::{fmt, future::Future, io, sync::Arc};
 
-use bytes::Bytes;
-use engineio::{BoxFuture, Connections, Engine, Limit, Listener, RequestBody, Shutdown};
+use engineio::{BoxFuture, Connections, Engine, EngineConfig, Limit, Listener, Shutdown};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::Full;
 use tokio::{net::ToSocketAddrs, sync::watch};
-use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::{
     config::ServerConfig,
@@ -38,7 +35,7 @@ use crate::{
         Namespaces,
         dynamic::{Dynamic, Pattern},
     },
-    server::{application::SocketIoApplication, client_files::ClientFiles, inbound::Worker},
+    server::{application::SocketIoApplication, client_files::ClientFiles, inbound::Worker, serve::Serve},
 };
 
 /// A Socket.IO server, which is a tower service and a tower layer. A `Server` is a handle that is cheap to
@@ -113,7 +110,7 @@ impl Server {
     /// # Panics
     ///
     /// Panics if an interval, a timeout, a limit of the accept loop or a queue limit is zero, if
-    /// [`max_json_depth`](field@ServerConfig::max_json_depth) is zero or greater than 128, if no transport is
+    /// [`max_json_depth`](ServerConfig::max_json_depth) is zero or greater than 128, if no transport is
     /// enabled, if the path does not begin with a slash, or if the options of the cookie are such that
     /// browsers reject the cookie.
     #[track_caller]
@@ -164,13 +161,14 @@ impl Server {
             path.push('/');
         }
         let client_files = (!config.serve_client.as_os_str().is_empty())
-            .then(|| ClientFiles::new(&config.serve_client, config.engine.http_compression.is_some()));
+            .then(|| ClientFiles::new(&config.serve_client, compresses(&config.engine)));
         let sessions = SocketIoApplication { namespaces: namespaces.clone(), config: config.clone() };
         let engine = Engine::new(sessions, config.engine.clone());
         let closed = watch::Sender::new(false);
         // Requests of sessions may remain open until the sessions are shut down.
-        let shutdown = config.engine.shutdown_spread.saturating_add(config.engine.shutdown_timeout);
-        let drain_timeout = config.listen.drain_timeout.max(shutdown);
+        let shutdown =
+            config.engine.get_shutdown_spread().saturating_add(config.engine.get_shutdown_timeout());
+        let drain_timeout = config.listen.get_drain_timeout().max(shutdown);
         let connections = Connections::new(config.listen.clone().drain_timeout(drain_timeout));
         let shared =
             Shared { connections, namespaces, config, path: path.into(), client_files, cluster, closed };
@@ -182,7 +180,7 @@ impl Server {
     /// # Panics
     ///
     /// Panics if the server already has a namespace with this path, or if the path is longer than
-    /// [`max_namespace_length`](field@ServerConfig::max_namespace_length).
+    /// [`max_namespace_length`](ServerConfig::max_namespace_length).
     #[track_caller]
     #[must_use]
     pub fn namespace<D: Send + Sync + 'static>(self, namespace: Namespace<D>) -> Self {
@@ -202,8 +200,8 @@ impl Server {
     ///
     /// Each matching path is a child namespace with its own rooms and the handlers of `namespace`. A child
     /// namespace is created when the first client joins. It is removed when the last client leaves, unless
-    /// [`cleanup_empty_child_namespaces`](field@ServerConfig::cleanup_empty_child_namespaces) is `false`. At
-    /// most [`max_dynamic_namespaces`](field@ServerConfig::max_dynamic_namespaces) child namespaces exist at
+    /// [`cleanup_empty_child_namespaces`](ServerConfig::cleanup_empty_child_namespaces) is `false`. At
+    /// most [`max_dynamic_namespaces`](ServerConfig::max_dynamic_namespaces) child namespaces exist at
     /// a time. [`of`](Self::of) selects the sockets of an existing child namespace, and
     /// [`Handshake::param`](crate::Handshake::param) returns the value of a parameter.
     ///
@@ -483,18 +481,10 @@ impl Server {
     }
 
     /// Accepts connections from a listener until [`close`](Self::close) is called. Responds with 404 to
-    /// requests for paths that the server does not serve.
+    /// requests for paths that the server does not serve, unless it has a [fallback](Serve::with_fallback).
     ///
-    /// The listener is a [`TcpListener`](tokio::net::TcpListener), a `UnixListener`, a `Tls` that wraps
+    /// The listener is a [`TcpListener`](tokio::net::TcpListener), a `UnixListener`, a `TlsListener` over
     /// either of them (cargo feature `tls`), or a custom [`Listener`].
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`engineio::serve`].
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`listen`](Self::listen).
     ///
     /// # Examples
     ///
@@ -505,33 +495,8 @@ impl Server {
     /// io.serve(listener).await
     /// # }
     /// ```
-    pub async fn serve(self, listener: impl Listener) -> io::Result<()> {
-        let closed = self.closed();
-        let connections = self.shared.connections.clone();
-        let (engine, shared) = (self.engine.clone(), self.shared.clone());
-        engine.serve(listener, &shared.path, self, connections, closed).await
-    }
-
-    /// Accepts connections like [`serve`](Self::serve), but passes requests for all other paths to a fallback
-    /// service.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`engineio::serve`].
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`listen`](Self::listen).
-    pub async fn serve_with<S, B>(self, listener: impl Listener, fallback: S) -> io::Result<()>
-    where
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let closed = self.closed();
-        let connections = self.shared.connections.clone();
-        self.engine.serve(listener, &self.shared.path, self.layer(fallback), connections, closed).await
+    pub fn serve<L: Listener>(self, listener: L) -> Serve<L> {
+        Serve::new(self, listener)
     }
 
     /// Returns `true` if [`close`](Self::close) was called. New sessions are then refused with 503. A health
@@ -545,9 +510,9 @@ impl Server {
     /// `io.close()` in Node.js.
     ///
     /// No DISCONNECT packet is sent, so clients reconnect, possibly to another server. Sessions are closed at
-    /// intervals over the duration [`shutdown_spread`](field@engineio::EngineConfig::shutdown_spread), which
+    /// intervals over the duration [`shutdown_spread`](engineio::EngineConfig::shutdown_spread), which
     /// is zero by default. Handlers that are still running
-    /// [`shutdown_timeout`](field@engineio::EngineConfig::shutdown_timeout) after the last session was
+    /// [`shutdown_timeout`](engineio::EngineConfig::shutdown_timeout) after the last session was
     /// closed, 10 seconds by default, are dropped.
     ///
     /// # Panics
@@ -610,7 +575,7 @@ impl Server {
     }
 
     /// Responds to a request, for which [`matches`](Self::matches) must have returned `true`.
-    pub(crate) fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>>
+    pub(crate) fn respond<B>(&self, request: Request<B>) -> BoxFuture<Response<engineio::ResponseBody>>
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -618,7 +583,7 @@ impl Server {
         let Some((_, name)) = self.client_file(request.uri().path()) else {
             return self.engine.handle(request);
         };
-        let cors = &self.engine.config().cors;
+        let cors = self.engine.config().get_cors();
         let (added, is_preflight) = (cors.headers(&request), cors.is_preflight(&request));
         let server = self.clone();
         let headers = request.into_parts().0.headers;
@@ -633,6 +598,17 @@ impl Server {
     }
 }
 
+/// Returns `true` if responses are compressed.
+#[cfg(feature = "compression")]
+fn compresses(config: &EngineConfig) -> bool {
+    config.get_http_compression().is_some()
+}
+
+#[cfg(not(feature = "compression"))]
+const fn compresses(_: &EngineConfig) -> bool {
+    false
+}
+
 /// Tells a broker whether a room has sockets on this server.
 fn has_room(namespaces: &Arc<Namespaces>) -> impl Fn(&str, &str) -> bool + Send + Sync + 'static {
     let namespaces = Arc::downgrade(namespaces);
@@ -642,8 +618,8 @@ fn has_room(namespaces: &Arc<Namespaces>) -> impl Fn(&str, &str) -> bool + Send 
     }
 }
 
-pub(crate) fn status(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+pub(crate) fn status(status: StatusCode) -> Response<engineio::ResponseBody> {
+    let mut response = Response::new(engineio::ResponseBody::default());
     *response.status_mut() = status;
     response
 }

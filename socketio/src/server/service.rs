@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Empty, Full};
+use http_body_util::{Either, Empty};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -24,12 +24,12 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseBody<B = Empty<Bytes>> {
         #[pin]
-        body: Either<Full<Bytes>, B>,
+        body: Either<engineio::ResponseBody, B>,
     }
 }
 
 impl<B> ResponseBody<B> {
-    fn own(body: Full<Bytes>) -> Self {
+    fn own(body: engineio::ResponseBody) -> Self {
         Self { body: Either::Left(body) }
     }
 
@@ -79,7 +79,7 @@ impl Error for BodyError {
 }
 
 /// The response future of a [`Server`]. It never resolves to an error.
-pub struct ResponseFuture(engineio::BoxFuture<Response<Full<Bytes>>>);
+pub struct ResponseFuture(engineio::BoxFuture<Response<engineio::ResponseBody>>);
 
 impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;

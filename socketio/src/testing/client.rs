@@ -243,7 +243,7 @@ impl TestClient {
     }
 
     async fn send<T: ToArgs + ?Sized>(&self, carrier: Carrier<'_>, args: &T) -> Result<(), EmitError> {
-        let frames = self.wire.encoder(&self.namespace).args(carrier, args).map_err(EmitError::Encode)?;
+        let frames = self.wire.encoder(&self.namespace).args(carrier, args).map_err(EmitError::encode)?;
         if self.wire.send(frames.as_slice()).await { Ok(()) } else { Err(EmitError::Disconnected) }
     }
 

@@ -28,7 +28,7 @@ impl Endpoint for Host {
 async fn serve(io: Server) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(io.clone().serve(listener));
+    tokio::spawn(io.clone().serve(listener).into_future());
     Host { io, address }
 }
 

@@ -27,7 +27,7 @@ use tokio::{
 
 use self::{activity::Activity, service::ConnectionService};
 use super::{
-    HttpService,
+    accept::HttpService,
     clock::Clock,
     connections::Connections,
     drain::DrainSignal,
@@ -124,7 +124,7 @@ pub(super) async fn serve<L: Listener, S: HttpService>(
     let Handover { io, address, permit, input, clock, pipelined } = handover;
     let activity = Arc::new(Activity::default());
     let mut extensions = Extensions::new();
-    L::describe(&address, &mut extensions);
+    L::describe(&io, &address, &mut extensions);
     let service = ConnectionService {
         service,
         extensions,

@@ -6,16 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{activity::Activity, response_body::ResponseBody};
 use crate::{
     BoxFuture, RequestError,
     http::reply::json_error,
-    listen::{HttpService, host::is_host, request_body::RequestBody},
+    listen::{accept::HttpService, host::is_host, request_body::RequestBody},
     session::admission::Pipelined,
 };
 
@@ -93,7 +91,7 @@ impl<S> ConnectionService<S> {
 }
 
 /// Returns the response to an invalid request.
-fn refused(status: StatusCode) -> Response<Full<Bytes>> {
+fn refused(status: StatusCode) -> Response<crate::ResponseBody> {
     tracing::debug!(%status, "request refused");
     let message = match status {
         StatusCode::BAD_REQUEST => "Bad request",

@@ -10,7 +10,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response, StatusCode};
-use http_body_util::Full;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     sync::OwnedSemaphorePermit,
@@ -23,7 +22,7 @@ use super::{
     response_head::write_head,
 };
 use crate::{
-    BoxFuture, ListenConfig, Listener,
+    BoxFuture, ListenConfig, Listener, ResponseBody,
     http::{reply::Reply, view::RequestView},
     listen::{
         clock::Clock,
@@ -352,7 +351,7 @@ impl<L: Listener> Connection<L> {
 
     /// Adds the extensions of a request. Returns the slot for a session that takes the stream over.
     fn prepare(&self, extensions: &mut Extensions, info: HeadInfo) -> Option<UpgradeSlot> {
-        L::describe(&self.address, extensions);
+        L::describe(&self.io, &self.address, extensions);
         let upgrade_slot = info.wants_upgrade.then(UpgradeSlot::default)?;
         extensions.insert(upgrade_slot.clone());
         Some(upgrade_slot)
@@ -360,7 +359,7 @@ impl<L: Listener> Connection<L> {
 }
 
 /// Returns the protocol switch if the engine has accepted an upgrade.
-fn take_switch(response: &Response<Full<Bytes>>, upgrade_slot: Option<UpgradeSlot>) -> Option<Switch> {
+fn take_switch(response: &Response<ResponseBody>, upgrade_slot: Option<UpgradeSlot>) -> Option<Switch> {
     let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let on_upgrade = upgrade_slot.filter(|_| is_switching)?.take()?;
     let mut response_head = Vec::with_capacity(256);

@@ -13,12 +13,13 @@ mod writer;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 
 pub(super) use self::connection::{Connection, Outcome};
-use crate::{Application, BoxFuture, Engine, engine::service::Shortcut, listen::request_body::RequestBody};
+use crate::{
+    Application, BoxFuture, Engine, ResponseBody, engine::service::Shortcut,
+    listen::request_body::RequestBody,
+};
 
 /// The engine behind the short path.
 pub(super) struct ShortPath {
@@ -29,7 +30,7 @@ pub(super) struct ShortPath {
     handle: Box<Handle>,
 }
 
-type Handle = dyn Fn(Request<RequestBody>) -> BoxFuture<Response<Full<Bytes>>> + Send + Sync;
+type Handle = dyn Fn(Request<RequestBody>) -> BoxFuture<Response<ResponseBody>> + Send + Sync;
 
 impl ShortPath {
     pub(super) fn new<A: Application>(engine: &Engine<A>, path: &str) -> Arc<Self> {

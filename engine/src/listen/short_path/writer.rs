@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use http_body_util::Full;
 use tokio::io::AsyncWrite;
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     response_head::{write_head, write_reply_head},
 };
 use crate::{
-    Listener,
+    Listener, ResponseBody,
     http::{reply::Reply, view::list_contains},
 };
 
@@ -30,11 +29,11 @@ impl<L: Listener> Connection<L> {
     /// Writes a response. Returns `true` if the connection stays open.
     pub(super) fn write_response(
         &mut self,
-        response: Response<Full<Bytes>>,
+        response: Response<ResponseBody>,
         keep_alive: bool,
     ) -> impl Future<Output = io::Result<bool>> {
         let (mut head, body) = response.into_parts();
-        let body = body.into_inner().unwrap_or_default();
+        let body = body.into_bytes();
         let connection = head.headers.get_all(header::CONNECTION);
         let keep_alive = keep_alive
             && !connection.iter().any(|value| list_contains(value.as_bytes(), "close"))

@@ -18,7 +18,7 @@ pub enum CloseReason {
     TransportError,
     /// The client did not respond to a ping in time, or, in protocol 3, did not send a ping in time. The
     /// reason is the same if the application accepted no message of the client for
-    /// [`read_pause_timeout`](field@crate::EngineConfig::read_pause_timeout).
+    /// [`read_pause_timeout`](crate::EngineConfig::read_pause_timeout).
     PingTimeout,
     /// The client sent data that is not an Engine.IO packet.
     ParseError,
@@ -31,7 +31,7 @@ pub enum CloseReason {
     ServerShuttingDown,
     /// The client did not read its messages in time, or its queue was full.
     SlowConsumer,
-    /// The session was [pending](field@crate::EngineConfig::max_pending_sessions) and was evicted to make
+    /// The session was [pending](crate::EngineConfig::max_pending_sessions) and was evicted to make
     /// room for a newer session.
     Evicted,
 }

@@ -53,7 +53,7 @@ impl<A: Application> Driver<A> {
         self.check_pause(now);
         self.check_peer(now);
         self.session.handle(now, Input::Timeout);
-        self.connection.timeout(now);
+        self.connection.on_timeout(now);
     }
 
     /// Pauses or resumes reading.
@@ -101,7 +101,7 @@ impl<A: Application> Driver<A> {
                 self.close_slow(now, Limit::WriteTimeout);
             }
             // The rest of the message may have arrived and not been read yet.
-            Some(Expired::Message) if !connection.ready() => {
+            Some(Expired::Message) if !connection.is_ready() => {
                 websocket.update_message_timeout(now, shared.config.message_timeout);
             }
             Some(Expired::Message) => *close = Some(fail_websocket(handle, session, now, Fault::TooSlow)),

@@ -198,7 +198,7 @@ impl<A: Application> Driver<A> {
         self.poll_requests(cx, now);
         self.outputs(now);
         let was_closed = self.session.is_closed();
-        let idle = self.connection.poll(cx).is_ready();
+        let idle = self.connection.poll_progress(cx).is_ready();
         self.mark_established();
         let has_commands = self.flush(cx, now);
         self.poll_close_websocket(cx, now);
@@ -261,7 +261,7 @@ impl<A: Application> Driver<A> {
 
     /// Returns `true` if the application accepts messages again after reading was blocked.
     fn take_read_ready(&mut self) -> bool {
-        let ready = self.read_blocked && self.connection.ready();
+        let ready = self.read_blocked && self.connection.is_ready();
         self.read_blocked &= !ready;
         ready
     }
@@ -297,7 +297,7 @@ fn receive<C: Connection>(
     };
     if let Some(message) = session.receive(now, via, packet) {
         metrics.received(&message);
-        connection.message(message, cx);
+        connection.on_message(message, cx);
     }
     true
 }

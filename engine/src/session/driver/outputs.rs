@@ -117,7 +117,7 @@ impl<A: Application> Driver<A> {
         {
             post.finish();
         }
-        self.connection.closed(reason);
+        self.connection.on_close(reason);
         if self.session.is_closed() {
             self.close_websocket(now, Some(reason));
         }

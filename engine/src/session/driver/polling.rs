@@ -38,7 +38,7 @@ impl<A: Application> Driver<A> {
             }
         };
         while body.has_packet(*at) {
-            *read_blocked = !(connection.ready() || session.has_ended());
+            *read_blocked = !(connection.is_ready() || session.has_ended());
             if *budget == 0 || *read_blocked {
                 return;
             }

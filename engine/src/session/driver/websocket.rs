@@ -135,5 +135,5 @@ impl<A: Application> Driver<A> {
 /// Returns `true` if the application does not accept the messages that the WebSocket may receive. A probing
 /// WebSocket receives no messages and is never paused.
 fn is_paused(session: &Session, connection: &impl Connection) -> bool {
-    !connection.ready() && session.route() == Route::WebSocket
+    !connection.is_ready() && session.route() == Route::WebSocket
 }

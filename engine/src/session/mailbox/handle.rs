@@ -111,7 +111,7 @@ impl SessionHandle {
     }
 
     /// Returns the revision of the Engine.IO protocol that the client uses. The revision is 4, or may be 3 if
-    /// [`allow_eio3`](field@crate::EngineConfig::allow_eio3) is set.
+    /// [`allow_eio3`](crate::EngineConfig::allow_eio3) is set.
     pub fn protocol(&self) -> u8 {
         self.0.dialect.revision.number()
     }
@@ -125,15 +125,15 @@ impl SessionHandle {
     /// Never blocks and never waits. Messages of one thread are delivered in the order in which they were
     /// sent. `Ok` means that the messages were queued. The client may disconnect before it reads them.
     ///
-    /// The queue may hold more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes for a
-    /// limited time. See [`slow_consumer_grace`](field@crate::EngineConfig::slow_consumer_grace).
+    /// The queue may hold more than [`max_buffered`](crate::EngineConfig::max_buffered) bytes for a
+    /// limited time. See [`slow_consumer_grace`](crate::EngineConfig::slow_consumer_grace).
     ///
     /// # Errors
     ///
     /// Returns [`SendError::Closed`] if the session is closed. Returns [`SendError::Full`] if more than
-    /// [`max_buffered_hard`](field@crate::EngineConfig::max_buffered_hard) bytes would be queued for this
-    /// client, or if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) would be queued for
-    /// this client and more than [`max_buffered_total`](field@crate::EngineConfig::max_buffered_total) for
+    /// [`max_buffered_hard`](crate::EngineConfig::max_buffered_hard) bytes would be queued for this
+    /// client, or if more than [`max_buffered`](crate::EngineConfig::max_buffered) would be queued for
+    /// this client and more than [`max_buffered_total`](crate::EngineConfig::max_buffered_total) for
     /// all clients together. In both cases nothing is sent and the session continues.
     /// [`send_wait`](Self::send_wait) waits for room instead.
     pub fn send(&self, frames: &[Frame]) -> Result<(), SendError> {
@@ -141,7 +141,7 @@ impl SessionHandle {
     }
 
     /// Like [`send`](Self::send), with a policy for a full queue. The [default
-    /// policy](field@crate::EngineConfig::slow_consumer) of the server does not apply to this method and must
+    /// policy](crate::EngineConfig::slow_consumer) of the server does not apply to this method and must
     /// be passed explicitly.
     ///
     /// Messages of one call are dropped together. See
@@ -292,7 +292,7 @@ impl SessionHandle {
         (bytes > MIN_CHARGED_BYTES).then(|| self.0.outbound.budget.charge(bytes))
     }
 
-    /// Returns `true` if more than [`max_buffered`](field@crate::EngineConfig::max_buffered) bytes are queued
+    /// Returns `true` if more than [`max_buffered`](crate::EngineConfig::max_buffered) bytes are queued
     /// for the client. While this method returns `true`, an application that responds to requests should not
     /// start new requests of this client. The number of queued responses is then limited by how fast the
     /// client reads. Once there is room, [`Connection::poll`](crate::Connection::poll) is called.

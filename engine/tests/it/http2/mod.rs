@@ -5,14 +5,13 @@ mod raw;
 
 use std::{
     convert::Infallible,
-    future::pending,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use engineio::{CloseReason, Connections, EngineConfig, RequestBody};
+use engineio::{CloseReason, EngineConfig, RequestBody};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -162,7 +161,7 @@ async fn bodies_stream_both_ways_with_trailers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = tower::service_fn(echo);
-    tokio::spawn(engineio::serve(listener, service, Connections::default(), pending()));
+    tokio::spawn(engineio::serve(listener, service).into_future());
     let mut client = Http2::over(TcpStream::connect(address).await.unwrap()).await;
     let (response, mut sender) = client.open("POST", "/").await;
     let (head, mut body) = within(response).await.unwrap().into_parts();

@@ -14,14 +14,14 @@ pub(crate) struct Quiet;
 
 impl Application for Quiet {
     type Connection = Self;
-    fn connect(&self, _: SessionHandle, _: Arc<HandshakeRequest>) -> Self {
+    fn on_connect(&self, _: SessionHandle, _: Arc<HandshakeRequest>) -> Self {
         Self
     }
 }
 
 impl Connection for Quiet {
-    fn message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
-    fn closed(&mut self, _: CloseReason) {}
+    fn on_message(&mut self, _: Message<'_>, _: &mut Context<'_>) {}
+    fn on_close(&mut self, _: CloseReason) {}
 }
 
 pub(crate) fn engine(config: EngineConfig) -> Engine<Quiet> {
@@ -60,7 +60,7 @@ pub(crate) struct HttpResponse {
 }
 
 impl HttpResponse {
-    pub(crate) async fn of(response: Response<Full<Bytes>>) -> Self {
+    pub(crate) async fn of(response: Response<engineio::ResponseBody>) -> Self {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Self {

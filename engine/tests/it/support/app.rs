@@ -67,7 +67,7 @@ pub(crate) struct EchoConnection {
 impl Application for Echo {
     type Connection = EchoConnection;
 
-    fn connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> EchoConnection {
+    fn on_connect(&self, session: SessionHandle, request: Arc<HandshakeRequest>) -> EchoConnection {
         assert!(request.query("panic").is_none(), "asked to panic");
         if let Some(greeting) = request.query("greet") {
             session.send(&[Frame::text(&greeting)]).unwrap();
@@ -89,8 +89,8 @@ impl Application for Echo {
 }
 
 impl Connection for EchoConnection {
-    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
-        assert!(self.ready(), "a message for a connection that is not ready");
+    fn on_message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+        assert!(self.is_ready(), "a message for a connection that is not ready");
         let frame = match message {
             Message::Text("close") => return self.session.close(),
             Message::Text("pause") => return self.gate.closed.store(true, Ordering::Release),
@@ -117,21 +117,21 @@ impl Connection for EchoConnection {
         self.known
     }
 
-    fn ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         !self.busy && !self.gate.is_closed()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.busy = false;
         self.gate.polls.fetch_add(1, Ordering::Relaxed);
         let mut wakers = self.gate.wakers.lock();
-        if !self.ready() && !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+        if !self.is_ready() && !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             wakers.push(cx.waker().clone());
         }
         if self.hangs { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    fn closed(&mut self, reason: CloseReason) {
+    fn on_close(&mut self, reason: CloseReason) {
         self.ends.try_send(reason).unwrap();
     }
 }

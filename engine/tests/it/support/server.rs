@@ -84,11 +84,11 @@ impl Server {
         };
         let mut server = Self::new(config, place);
         let ended = async { drop(ended.await) };
-        let engine = server.engine.clone();
-        let task =
-            tokio::spawn(
-                async move { engine.serve(listener, PATH, engine.clone(), connections, ended).await },
-            );
+        let serve = engineio::serve(listener, server.engine.clone())
+            .with_short_path(&server.engine, PATH)
+            .with_connections(connections)
+            .with_graceful_shutdown(ended);
+        let task = tokio::spawn(serve.into_future());
         if let Place::Socket { serving, .. } = &mut server.place {
             *serving = Some(task);
         }

@@ -4,8 +4,8 @@
 use std::{sync::Arc, task::Context, time::Duration};
 
 use engineio::{
-    Application, CloseReason, Connection, Connections, Engine, EngineConfig, Frame, HandshakeRequest,
-    Message, SessionHandle,
+    Application, CloseReason, Connection, Engine, EngineConfig, Frame, HandshakeRequest, Message,
+    SessionHandle,
 };
 pub(crate) use testkit::frames::{
     BINARY, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, close_frame as close, fragments, frame,
@@ -21,20 +21,20 @@ struct EchoConnection(SessionHandle);
 
 impl Application for Echo {
     type Connection = EchoConnection;
-    fn connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
+    fn on_connect(&self, session: SessionHandle, _: Arc<HandshakeRequest>) -> EchoConnection {
         EchoConnection(session)
     }
 }
 
 impl Connection for EchoConnection {
-    fn message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
+    fn on_message(&mut self, message: Message<'_>, _: &mut Context<'_>) {
         let frame = match message {
             Message::Text(text) => Frame::text(text),
             Message::Binary(bytes) => Frame::binary(bytes.into_owned().into()),
         };
         self.0.send(&[frame]).unwrap();
     }
-    fn closed(&mut self, _: CloseReason) {}
+    fn on_close(&mut self, _: CloseReason) {}
 }
 
 /// Starts an echo server that accepts messages of 32 MiB. Returns its address.
@@ -42,12 +42,7 @@ pub(crate) async fn serve(config: EngineConfig) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let config = config.max_http_buffer_size(32 << 20).max_buffered(64 << 20).max_pings_per_second(1000);
-    tokio::spawn(engineio::serve(
-        listener,
-        Engine::new(Echo, config),
-        Connections::default(),
-        std::future::pending(),
-    ));
+    tokio::spawn(engineio::serve(listener, Engine::new(Echo, config)).into_future());
     address
 }
 

@@ -143,7 +143,8 @@ async fn room_kick(socket: Socket<State>, args: Args) -> Result<(), EventError> 
     // An acknowledgement is sent after the handler returns, so the sender must not be disconnected before.
     tokio::spawn(async move {
         sleep(Duration::from_millis(10)).await;
-        place.recipients(&socket).disconnect_sockets(close)
+        let sockets = place.recipients(&socket);
+        if close { sockets.close_sockets() } else { sockets.disconnect_sockets() }
     });
     Ok(())
 }

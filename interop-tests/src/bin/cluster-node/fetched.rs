@@ -84,7 +84,8 @@ pub(crate) async fn remote(socket: Socket<State>, args: Args) -> Result<Ack<(Val
         "emit" => remote.emit(args.get::<String>(2)?, &args.skip(3))?,
         "join" => remote.join([args.get::<String>(2)?])?,
         "leave" => remote.leave([args.get::<String>(2)?])?,
-        "disconnect" => remote.disconnect(args.get(2).unwrap_or(false))?,
+        "disconnect" if args.get(2).unwrap_or(false) => remote.close()?,
+        "disconnect" => remote.disconnect()?,
         "ask" => {
             let timeout = Duration::from_millis(args.get(2)?);
             let request = remote.emit_with_ack::<Args, _>(args.get::<String>(3)?, &args.skip(4))?;

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rest = Router::new()
         .route("/health", get(async || "ok"))
         .route("/status", get(async move || Json(status(&observed))));
-    let serving = tokio::spawn(server.clone().serve_with(listener, rest));
+    let serving = tokio::spawn(server.clone().serve(listener).with_fallback(rest).into_future());
     let _ = timeout(READY_TIMEOUT, server.cluster_connected()).await;
     println!("ready");
 

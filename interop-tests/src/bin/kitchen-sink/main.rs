@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         let listener = TcpListener::bind((host.as_str(), port)).await?;
         println!("{name}: http://{host}:{port}");
-        servers.spawn(namespaces::server(config()).serve_with(listener, rest.clone()));
+        servers.spawn(namespaces::server(config()).serve(listener).with_fallback(rest.clone()).into_future());
     }
     println!("ready");
     while let Some(ended) = servers.join_next().await {

@@ -120,7 +120,8 @@ pub(crate) async fn room_kick(socket: Socket<State>, args: Args) -> Result<(), E
     // An acknowledgement is sent after the handler returns, so the sender must not be disconnected before.
     tokio::spawn(async move {
         sleep(Duration::from_millis(10)).await;
-        socket.namespace().to(room).disconnect_sockets(close)
+        let sockets = socket.namespace().to(room);
+        if close { sockets.close_sockets() } else { sockets.disconnect_sockets() }
     });
     Ok(())
 }

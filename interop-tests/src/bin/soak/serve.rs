@@ -103,7 +103,7 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
     // Clients may connect before the server accepts them.
     let listener = ListenConfig::default().bind((Ipv4Addr::LOCALHOST, 0)).await?;
     say(listener.local_addr()?.port());
-    let serving = tokio::spawn(io.clone().serve(listener));
+    let serving = tokio::spawn(io.clone().serve(listener).into_future());
 
     let mut begin = Instant::now();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();

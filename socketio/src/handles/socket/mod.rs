@@ -14,6 +14,7 @@ use crate::{
         broadcast::BroadcastOperator,
         emit::EmitOperator,
         observers::Observers,
+        session::Session,
         sockets::Sockets,
         typed::{Data, Typed},
     },
@@ -151,7 +152,7 @@ impl<D: Send + Sync + 'static> Socket<D> {
             let pid = inner.recoverable().map(|recoverable| recoverable.pid.as_str());
             inner.encoder().connect(inner.id.as_str(), pid)
         };
-        answer.map_err(EmitError::Encode)
+        answer.map_err(EmitError::encode)
     }
 
     /// Counts a recovered socket as joined in the metrics.
@@ -328,8 +329,8 @@ impl<D> Socket<D> {
 
     /// Returns the Engine.IO session, which all sockets of one client share. Equivalent to `socket.conn` in
     /// Node.js.
-    pub fn session(&self) -> &SessionHandle {
-        &self.0.session
+    pub fn session(&self) -> Session<'_> {
+        Session::new(&self.0.session)
     }
 
     /// Sends an event to this client.

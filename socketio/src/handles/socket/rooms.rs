@@ -21,9 +21,9 @@ impl<D> Socket<D> {
     /// # Errors
     ///
     /// Returns [`JoinError::Disconnected`] if the socket has left the namespace, [`JoinError::TooManyRooms`]
-    /// if the socket has reached [`max_rooms`](field@crate::ServerConfig::max_rooms), and
+    /// if the socket has reached [`max_rooms`](crate::ServerConfig::max_rooms), and
     /// [`JoinError::NameTooLong`] if the name exceeds
-    /// [`max_name_length`](field@crate::ServerConfig::max_name_length).
+    /// [`max_name_length`](crate::ServerConfig::max_name_length).
     pub fn join(&self, room: impl Into<Room>) -> Result<(), JoinError> {
         self.0.join(std::slice::from_ref(&room.into()))
     }

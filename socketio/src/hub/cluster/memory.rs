@@ -15,7 +15,7 @@ use crate::hub::cluster::{
 /// Broadcasts and the methods that fetch, move and disconnect sockets reach the sockets of all servers. Local
 /// delivery never waits for other servers.
 ///
-/// A server queues [`max_cluster_messages`](field@crate::ServerConfig::max_cluster_messages) messages of the
+/// A server queues [`max_cluster_messages`](crate::ServerConfig::max_cluster_messages) messages of the
 /// other servers. If the queue of a server is full, an emit fails with
 /// [`EmitError::ClusterFull`](crate::EmitError::ClusterFull), and a request reports the server as missing.
 ///

@@ -44,7 +44,7 @@ impl Stage {
     }
 
     pub(crate) async fn with(config: ServerConfig) -> Self {
-        let listen = config.listen.clone().short_path(testkit::uses_short_path());
+        let listen = config.get_listen().clone().short_path(testkit::uses_short_path());
         let config = config.listen(listen);
         let (notes, handled) = log();
         let root = Namespace::new("/")

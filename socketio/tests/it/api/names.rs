@@ -1,26 +1,27 @@
 //! Every type in the public API can be named through this crate.
 
-use std::{convert::Infallible, future::Future};
+use std::convert::Infallible;
 
 use http_body::Body;
 use http_body_util::Empty;
 use socketio::{
-    BodyError, EngineConfig, Namespace, RequestBody, ResponseBody, ResponseFuture, SendError, SendWaiter,
-    Server, ServerService, SessionHandle, Sid, Socket, bytes::Bytes, http,
+    BodyError, ChannelListener, EmitError, EngineConfig, Listener, Namespace, RequestBody, ResponseBody,
+    ResponseFuture, SendError, Serve, Server, ServerService, Session, Sid, Socket, bytes::Bytes, http,
 };
+use tokio::io::DuplexStream;
 use tower_layer::Layer;
 use tower_service::Service;
 
 /// Signatures that user code could contain.
 const _: () = {
-    fn id(session: &SessionHandle) -> &Sid {
+    fn id<'a>(session: Session<'a>) -> &'a Sid {
         session.id()
     }
-    fn wait(session: &SessionHandle) -> SendWaiter<'_> {
-        session.send_waiter()
+    fn error(error: SendError) -> EmitError {
+        error.into()
     }
-    fn flush(session: &SessionHandle) -> impl Future<Output = Result<(), SendError>> {
-        session.send_wait(&[])
+    fn serve<L: Listener>(server: Server, listener: L) -> Serve<L> {
+        server.serve(listener)
     }
     fn config() -> EngineConfig {
         EngineConfig::default().generate_id(|_: &http::request::Parts| Sid::random())
@@ -28,7 +29,7 @@ const _: () = {
     fn call(server: &mut Server, request: http::Request<RequestBody>) -> ResponseFuture {
         server.call(request)
     }
-    let _ = (id, wait, flush, config, call);
+    let _ = (id, error, serve::<ChannelListener<DuplexStream>>, config, call);
 };
 
 fn is_body<B: Body<Data = Bytes, Error = BodyError>>(_: &B) {}

@@ -66,7 +66,7 @@ async fn its_queue_is_limited_exactly_and_local_delivery_does_not_care() {
     assert!(matches!(io.emit("n", &3), Err(EmitError::ClusterFull)));
     assert!(matches!(io.of("/").sockets_join(["x"]), Err(JoinError::ClusterFull)));
     assert!(matches!(io.of("/").sockets_leave(["x"]), Err(EmitError::ClusterFull)));
-    assert!(matches!(io.to("nobody").disconnect_sockets(true), Err(EmitError::ClusterFull)));
+    assert!(matches!(io.to("nobody").close_sockets(), Err(EmitError::ClusterFull)));
     assert!(matches!(io.server_side_emit("x", &()), Err(EmitError::ClusterFull)));
     io.of("/").local().emit("n", &4).unwrap();
     for n in 0..5 {

@@ -47,7 +47,7 @@ async fn a_socket_of_another_server_can_be_reached() {
     // Messages from one server are processed in order, so the response reflects both changes.
     assert_eq!(fetched(&hosts[0], "lounge").await.len(), 1);
     assert_eq!(fetched(&hosts[0], "all").await.len(), 1);
-    socket.disconnect(false).unwrap();
+    socket.disconnect().unwrap();
     assert_eq!(clients[1].0.text().await, "41");
     is_silent(&mut clients[0]).await;
 }
@@ -61,9 +61,9 @@ async fn sockets_move_and_leave_everywhere() {
     hosts[0].io.to("1").sockets_leave(["garden"]).unwrap();
     assert_eq!(fetched(&hosts[0], "garden").await.len(), 1);
     assert_eq!(fetched(&hosts[0], "house").await.len(), 2);
-    hosts[0].io.to("house").except("garden").disconnect_sockets(false).unwrap();
+    hosts[0].io.to("house").except("garden").disconnect_sockets().unwrap();
     assert_eq!(clients[1].0.text().await, "41");
-    hosts[0].io.to("garden").disconnect_sockets(true).unwrap();
+    hosts[0].io.to("garden").close_sockets().unwrap();
     assert_eq!(clients[2].0.text().await, "41");
     clients[2].0.ended().await;
     eventually(|| hosts[2].io.session_count() == 0).await;

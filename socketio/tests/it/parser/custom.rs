@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use socketio::{
-    Ack, AckError, Args, ConnectError, Decoder, EmitError, Frame, Message, Namespace, Packet, PacketKind,
-    ParseError, Parser, ParserLimits, Server, ServerConfig, Socket,
+    Ack, AckError, Args, ConnectError, Decoder, EmitError, EngineConfig, Frame, Message, Namespace, Packet,
+    PacketKind, ParseError, Parser, ParserLimits, Server, ServerConfig, Socket,
 };
 
 use crate::support::{Client, Host, Polling, payload, serve};
@@ -86,8 +86,9 @@ async fn host() -> (Host, Arc<Halves>) {
         })
         .on("kick", async |socket: Socket, ()| socket.disconnect());
     let refusing = Namespace::with_auth("/no", async |_| Err::<(), _>(ConnectError::new("no entry")));
-    let mut config = ServerConfig::default().parser(parser.clone() as Arc<dyn Parser>);
-    config.engine.max_http_buffer_size = 1000;
+    let config = ServerConfig::default()
+        .parser(parser.clone() as Arc<dyn Parser>)
+        .engine(EngineConfig::default().max_http_buffer_size(1000));
     let host = serve(Server::with_config(config).namespace(namespace).namespace(refusing)).await;
     (host, parser)
 }

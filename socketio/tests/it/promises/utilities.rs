@@ -93,7 +93,7 @@ async fn a_fetched_socket_can_be_reached() {
     assert_eq!(ann.ask(r#"421["rooms"]"#).await, "431[3]");
     socket.leave(["a"]).unwrap();
     assert_eq!(rooms(&fetched(&host, "b").await[0]), [&*id, "b"]);
-    socket.disconnect(false).unwrap();
+    socket.disconnect().unwrap();
     assert_eq!(ann.text().await, "41");
     // The socket is disconnected. Operations on it do nothing and return no error.
     socket.emit("hello", "Ann").unwrap();
@@ -137,7 +137,7 @@ async fn limits_of_rooms_hold_exactly() {
     assert_eq!(host.io.to("nobody").sockets_join([&long]), Err(JoinError::NameTooLong));
     assert_eq!(host.io.of("/nowhere").sockets_join(["a"]), Err(JoinError::UnknownNamespace));
     assert!(matches!(host.io.of("/nowhere").sockets_leave(["a"]), Err(EmitError::UnknownNamespace)));
-    assert!(matches!(host.io.of("/nowhere").disconnect_sockets(true), Err(EmitError::UnknownNamespace)));
+    assert!(matches!(host.io.of("/nowhere").close_sockets(), Err(EmitError::UnknownNamespace)));
 }
 
 #[tokio::test]
@@ -148,10 +148,10 @@ async fn sockets_are_disconnected_alone_or_with_their_connections() {
     ann.enter("/other").await;
     bob.enter("/other").await;
 
-    host.io.to(&ann_id).disconnect_sockets(false).unwrap();
+    host.io.to(&ann_id).disconnect_sockets().unwrap();
     assert_eq!(ann.text().await, "41");
     assert_eq!((host.io.socket_count("/"), host.io.socket_count("/other")), (1, 2));
-    host.io.to(&bob_id).disconnect_sockets(true).unwrap();
+    host.io.to(&bob_id).close_sockets().unwrap();
     assert_eq!(bob.text().await, "41");
     assert_eq!(bob.text().await, "41/other,");
     bob.ended().await;

@@ -27,7 +27,7 @@ async fn the_number_of_missed_events_is_limited_exactly() {
 #[tokio::test]
 async fn the_bytes_of_missed_events_fit_into_the_queue() {
     let config = config(ConnectionStateRecovery::default());
-    let engine: EngineConfig = config.engine.clone().max_buffered(10_000_usize);
+    let engine: EngineConfig = config.get_engine().clone().max_buffered(10_000_usize);
     let (host, mut connected) = host_with(config.engine(engine)).await;
     for (text, expected) in [("x".repeat(9_000), true), ("x".repeat(10_000), false)] {
         let gone = Visitor::new(&host).await.cut();

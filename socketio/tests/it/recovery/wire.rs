@@ -108,7 +108,7 @@ async fn observers_see_no_offset() {
 #[tokio::test]
 async fn version_2_clients_get_neither_pid_nor_offset() {
     let config = config(ConnectionStateRecovery::default());
-    let engine = config.engine.clone().allow_eio3(true);
+    let engine = config.get_engine().clone().allow_eio3(true);
     let config: ServerConfig = config.engine(engine);
     let (host, mut connected) = host_with(config).await;
     let mut client = Client::connect(&host, "EIO=3&transport=websocket").await;

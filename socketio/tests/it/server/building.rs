@@ -10,7 +10,7 @@ use std::{
 
 use socketio::{
     Ack, AckRequest, Args, BroadcastOperator, ConnectError, DisconnectReason, EngineConfig, Handshake,
-    Namespace, Room, Server, ServerConfig, ServerService, SessionHandle, Socket, TransportKind, TypedEvent,
+    Namespace, Room, Server, ServerConfig, ServerService, Session, Socket, TransportKind, TypedEvent,
 };
 
 thread_local! {
@@ -121,7 +121,7 @@ const _: () = {
     shared::<Socket>();
     shared::<Socket<String>>();
     shared::<BroadcastOperator>();
-    shared::<SessionHandle>();
+    shared::<Session<'_>>();
     shared::<Handshake>();
     shared::<ServerConfig>();
     shared::<Args>();

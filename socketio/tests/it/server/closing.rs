@@ -32,11 +32,11 @@ async fn sessions_end_without_a_word_of_disconnect_and_the_server_returns() {
     let mut polling = Polling::join(&host).await;
     let parked = connected.take(2).await.pop().unwrap();
     polling.start_poll().await;
-    eventually(|| parked.session().send_volatile(&[])).await;
+    eventually(|| parked.session().is_writable()).await;
     host.io.emit("last words", &()).unwrap();
     assert_eq!(polling.polled().await, r#"42["last words"]"#);
     polling.start_poll().await;
-    eventually(|| parked.session().send_volatile(&[])).await;
+    eventually(|| parked.session().is_writable()).await;
 
     within(host.io.close()).await;
     assert_eq!((host.io.session_count(), host.io.socket_count("/")), (0, 0));
@@ -84,7 +84,7 @@ async fn closing_an_idle_server_and_closing_twice_returns_at_once() {
     assert!(matches!(host.io.of("/x").emit("e", &()), Err(EmitError::UnknownNamespace)));
     // `serve` on a closed server returns at once.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    within(host.io.serve(listener)).await.unwrap();
+    within(host.io.serve(listener).into_future()).await.unwrap();
 }
 
 #[tokio::test]

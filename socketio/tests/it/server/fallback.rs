@@ -1,4 +1,4 @@
-//! Tests an axum application behind `serve_with`, with what it can do under its own server: upgrades of its own,
+//! Tests an axum application behind the server, with what it can do under its own server: upgrades of its own,
 //! streaming responses and HTTP/2, beside Socket.IO on the same port.
 
 use std::{
@@ -67,7 +67,7 @@ pub(super) fn app() -> (Router, mpsc::Sender<Parts>) {
 async fn serve(server: Server, app: Router) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(server.clone().serve_with(listener, app));
+    let serving = tokio::spawn(server.clone().serve(listener).with_fallback(app).into_future());
     Host { io: server, address, serving }
 }
 

@@ -102,7 +102,7 @@ async fn on_its_own_loop_with_and_without_another_service() {
     let io = io();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(io.clone().serve_with(listener, Home));
+    let serving = tokio::spawn(io.clone().serve(listener).with_fallback(Home).into_future());
     let host = Host { io, address, serving };
     works(&host, 200).await;
     assert_eq!(Http::connect(&host).await.get("/x").await.body, "somewhere");

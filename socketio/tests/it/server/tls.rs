@@ -25,7 +25,7 @@ async fn a_handshake_tells_that_it_came_over_tls() {
         Ok::<_, ConnectError>((handshake.secure(), handshake.address()))
     })
     .on_connect(async |socket| socket.emit("told", socket.data()).unwrap());
-    tokio::spawn(Server::new().namespace(namespace).serve(tls.listener(listener)));
+    tokio::spawn(Server::new().namespace(namespace).serve(tls.listener(listener)).into_future());
 
     let mut roots = RootCertStore::empty();
     roots.add(certificate.cert.der().clone()).unwrap();
@@ -54,7 +54,7 @@ async fn an_application_behind_the_server_has_http_2_and_websockets_over_tls() {
     let tls = Tls::from_pem(certificate.cert.pem(), certificate.signing_key.serialize_pem()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(io().serve_with(tls.listener(listener), app().0));
+    tokio::spawn(io().serve(tls.listener(listener)).with_fallback(app().0).into_future());
     let connect = async |protocol: &str| {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.cert.der().clone()).unwrap();

@@ -85,7 +85,7 @@ pub(crate) fn serve(server: Server, mut over: watch::Receiver<bool>) -> Door {
     let (door, connections) = mpsc::channel(1000);
     tokio::spawn(async move {
         tokio::select! {
-            end = server.serve(connections) => end.expect("no error"),
+            end = server.serve(socketio::ChannelListener::new(connections)).into_future() => end.expect("no error"),
             _ = over.wait_for(|&over| over) => {}
         }
     });

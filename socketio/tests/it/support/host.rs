@@ -27,7 +27,7 @@ impl Endpoint for Host {
 pub(crate) async fn serve(io: Server) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(io.clone().serve(listener));
+    let serving = tokio::spawn(io.clone().serve(listener).into_future());
     Host { io, address, serving }
 }
 
