@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests: formatting, lints, documentation and Rust tests; and against the servers of this repository the
+# Runs all tests: formatting, lints, documentation, the public API and Rust tests; and against the servers of this repository the
 # official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and clusters with
 # servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs missing packages:
 # of npm and PyPI, and Chromium, valgrind and Redis where apt-get exists.
@@ -68,8 +68,9 @@ step "formatting and lints"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 
-step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --features socketio/typescript --no-deps --quiet
+step "documentation, the public API, and the packages"
+cargo run --package public-api-list --quiet -- check
+cargo publish --dry-run --no-verify --quiet --package engineio --package socketio --package socketio-redis
 
 step "Rust tests"
 cargo test --workspace --quiet

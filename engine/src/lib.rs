@@ -15,6 +15,9 @@
 //! | `metrics` | off | counters, gauges and histograms for a recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `tls` | off | `Tls`, which adds TLS to a [`Listener`] |
 
+// docs.rs names the cargo feature of each item.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod config;
 mod engine;
 mod error;
@@ -73,6 +76,11 @@ pub use session::{
 };
 #[doc(hidden)]
 pub use shrink::Shrink as __Shrink;
+/// Compiles the code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The rustls crate, in the version whose types [`Tls`] accepts.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

@@ -110,6 +110,9 @@
 //! bounded in bytes. A client that does not read its messages is disconnected or misses some of them,
 //! depending on the configured [`SlowConsumerPolicy`].
 
+// docs.rs names the cargo feature of each item.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod config;
 mod connection;
 mod event;
@@ -225,7 +228,8 @@ struct MigratingFromNode;
 #[doc = include_str!("../../docs/migrating-from-socketioxide.md")]
 struct MigratingFromSocketioxide;
 
-/// Compiles the code in the README.
+/// Compiles the code in the READMEs of the project and of this crate.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -33,7 +33,7 @@ impl TransportKind {
     }
 }
 
-/// A message from the client, passed to [`Connection::message`](crate::Connection::message).
+/// A message from the client, passed to [`Connection::on_message`](crate::Connection::on_message).
 ///
 /// # Examples
 ///

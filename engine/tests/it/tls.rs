@@ -3,19 +3,22 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use engineio::{
-    EngineConfig, ListenConfig, Listener, Tls, TlsConfig,
+    EngineConfig, ListenConfig, Listener, Tls, TlsConfig, TlsInfo,
     rustls::{
         ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        server::WebPkiClientVerifier,
         version::{TLS12, TLS13},
     },
 };
+use http::request::Parts;
 use rcgen::{CertifiedKey, KeyPair};
 use testkit::Http2;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     time::Instant,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -34,13 +37,16 @@ fn tls(certificate: &CertifiedKey<KeyPair>) -> Tls {
     Tls::from_pem(certificate.cert.pem(), certificate.signing_key.serialize_pem()).unwrap()
 }
 
+fn private_key(certificate: &CertifiedKey<KeyPair>) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from_pem_slice(certificate.signing_key.serialize_pem().as_bytes()).unwrap()
+}
+
 fn server_config(certificate: &CertifiedKey<KeyPair>) -> ServerConfig {
-    let key = PrivateKeyDer::from_pem_slice(certificate.signing_key.serialize_pem().as_bytes()).unwrap();
     ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.der().clone()], key)
+        .with_single_cert(vec![certificate.cert.der().clone()], private_key(certificate))
         .unwrap()
 }
 
@@ -95,6 +101,52 @@ async fn tls_carries_everything() {
         carries_everything(&mut server).await;
         let told = told(&server).await;
         assert!(told.contains(r#", Some("test"), Some(127.0.0.1:"#) && told.ends_with(", true)"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_client_and_the_server_name_reach_the_handshake() {
+    let (server, alice) = (certificate(), certificate());
+    let mut roots = RootCertStore::empty();
+    roots.add(alice.cert.der().clone()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .unwrap();
+    let config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![server.cert.der().clone()], private_key(&server))
+        .unwrap();
+    let (seen, mut handshakes) = mpsc::channel(10);
+    let identity = (alice.cert.der().clone(), private_key(&alice));
+    let known = identity.0.clone();
+    let allow = async move |request: Parts| {
+        let tls = request.extensions.get::<TlsInfo>().unwrap();
+        let is_known = tls.peer_certificates().first() == Some(&known);
+        seen.send((tls.server_name().map(str::to_owned), is_known)).await.unwrap();
+        if is_known { Ok(()) } else { Err("a certificate is required") }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect: Connect = Box::new(|| Box::pin(async { unreachable!("the test connects") }));
+    let engine = EngineConfig::default().allow_request(allow);
+    let listener = Tls::new(config).listener(listener);
+    let _server = Server::on(listener, Some(address), connect, engine, ListenConfig::default());
+    let mut roots = RootCertStore::empty();
+    roots.add(server.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let alice = client.clone().with_client_auth_cert(vec![identity.0], identity.1).unwrap();
+    for (config, is_known, status) in [(alice, true, 200), (client.with_no_client_auth(), false, 403)] {
+        let stream = shake(&TlsConnector::from(Arc::new(config)), address).await.unwrap();
+        let response = http(Stream::new(stream)).get("EIO=4&transport=polling").await;
+        assert_eq!(response.status, status, "{response:?}");
+        assert_eq!(handshakes.recv().await.unwrap(), (Some("localhost".to_owned()), is_known));
     }
 }
 

@@ -94,8 +94,8 @@ impl BroadcastOperator {
     /// [`fetch_sockets`]: Self::fetch_sockets
     /// [`server_side_emit_with_ack`]: Self::server_side_emit_with_ack
     /// [`emit_with_ack`]: Self::emit_with_ack
-    /// [`requests_timeout`]: field@crate::ServerConfig::requests_timeout
-    /// [`ack_timeout`]: field@crate::ServerConfig::ack_timeout
+    /// [`requests_timeout`]: crate::ServerConfig::requests_timeout
+    /// [`ack_timeout`]: crate::ServerConfig::ack_timeout
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -259,7 +259,7 @@ impl SessionHandle {
         self.command(Command::Close(reason));
     }
 
-    /// Makes the task of the session call [`Connection::poll`](crate::Connection::poll) soon.
+    /// Makes the task of the session call [`Connection::poll_progress`](crate::Connection::poll_progress) soon.
     pub fn wake(&self) {
         let queue = &mut *self.0.queue.lock();
         queue.notified = true;
@@ -295,7 +295,7 @@ impl SessionHandle {
     /// Returns `true` if more than [`max_buffered`](crate::EngineConfig::max_buffered) bytes are queued
     /// for the client. While this method returns `true`, an application that responds to requests should not
     /// start new requests of this client. The number of queued responses is then limited by how fast the
-    /// client reads. Once there is room, [`Connection::poll`](crate::Connection::poll) is called.
+    /// client reads. Once there is room, [`Connection::poll_progress`](crate::Connection::poll_progress) is called.
     pub fn is_backlogged(&self) -> bool {
         self.0.backlogged.load(Ordering::Relaxed)
     }
