@@ -14,7 +14,7 @@ use tower_service::Service;
 
 /// Signatures that user code could contain.
 const _: () = {
-    fn id<'a>(session: Session<'a>) -> &'a Sid {
+    fn id(session: Session<'_>) -> &Sid {
         session.id()
     }
     fn error(error: SendError) -> EmitError {
