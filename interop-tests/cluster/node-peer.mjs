@@ -6,6 +6,7 @@ import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-
 import pg from "pg";
 import { createClient } from "redis";
 import { Server } from "socket.io";
+import { createNatsAdapter } from "./nats-adapter.mjs";
 
 const { env } = process;
 const NAME = env.NODE_NAME ?? "";
@@ -51,7 +52,7 @@ function postgresPool() {
   };
 }
 
-function adapter() {
+async function adapter() {
   const key = env.KEY;
   switch (ADAPTER) {
     case "none":
@@ -76,6 +77,8 @@ function adapter() {
         ...(key && { channelPrefix: key, tableName: `${key}_attachments` }),
         ...heartbeats,
       });
+    case "nats":
+      return createNatsAdapter({ url: env.NATS_URL, ...(key && { prefix: key }), ...heartbeats });
     default:
       throw new Error(`unknown ADAPTER ${ADAPTER}`);
   }
@@ -89,7 +92,7 @@ const recovery = env.RECOVERY_MS && {
   connectionStateRecovery: { maxDisconnectionDuration: Number(env.RECOVERY_MS), skipMiddlewares: true },
 };
 const io = new Server(http, {
-  adapter: adapter(),
+  adapter: await adapter(),
   pingInterval: 20_000,
   pingTimeout: 15_000,
   maxHttpBufferSize: 10_000_000,

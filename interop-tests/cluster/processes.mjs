@@ -53,28 +53,35 @@ export async function freePort() {
 }
 
 /**
- * Starts a proxy of the server on a port, and returns its port. `cut` makes all its connections lose what is sent, without
- * a word to either side.
+ * Starts a proxy of the server on a port, and returns its port and its connections by id. `cut` makes all connections lose
+ * what is sent, without a word to either side.
  */
 export async function proxyOf(target) {
-  const connections = new Set();
+  const connections = new Map();
+  let next = 0;
   const server = createTcpServer((near) => {
     const far = connectTcp(target, HOST);
+    const id = next++;
+    connections.set(id, [near, far]);
     for (const [one, other] of [
       [near, far],
       [far, near],
     ]) {
-      connections.add(one.pipe(other) && one);
+      one.pipe(other);
       one.on("error", () => other.destroy());
-      one.on("close", () => other.destroy());
+      one.on("close", () => {
+        other.destroy();
+        connections.delete(id);
+      });
     }
   });
   const port = await freePort();
   await new Promise((resolve) => server.listen(port, HOST, resolve));
+  const sockets = () => [...connections.values()].flat();
   after(() => {
-    connections.forEach((socket) => socket.destroy());
+    sockets().forEach((socket) => socket.destroy());
     server.close();
   });
-  const cut = () => connections.forEach((socket) => socket.unpipe().resume());
-  return { port, cut };
+  const cut = () => sockets().forEach((socket) => socket.unpipe().resume());
+  return { port, connections, cut };
 }

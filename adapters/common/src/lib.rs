@@ -13,6 +13,7 @@ mod options;
 mod outgoing;
 mod peer;
 mod queue;
+mod recent_joins;
 mod wanted;
 mod writer;
 
@@ -24,5 +25,6 @@ pub use options::Options;
 pub use outgoing::{Outgoing, Presence};
 pub use peer::{Channels, Peer};
 pub use queue::{Payload, Queue, Queued, Shared, message_len};
+pub use recent_joins::RecentJoins;
 pub use wanted::{Subscription, User, UserKind, Wanted};
 pub use writer::{Connector, Link, Lost, Writer};

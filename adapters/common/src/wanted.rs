@@ -138,6 +138,11 @@ impl<C: Clone + Eq + Hash> Wanted<C> {
         self.channels.lock().changed.insert(channel);
     }
 
+    /// Returns `true` if a channel is wanted.
+    pub fn contains(&self, channel: &C) -> bool {
+        self.channels.lock().all.contains_key(channel)
+    }
+
     /// Returns the number of changes of the set.
     pub fn generation(&self) -> u64 {
         self.channels.lock().generation

@@ -3,6 +3,7 @@
 use std::{env, error::Error, str::FromStr, time::Duration};
 
 use socketio::{ConnectionStateRecovery, EngineConfig, Server, ServerConfig};
+use socketio_nats::Nats;
 use socketio_postgres::Postgres;
 use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
@@ -13,6 +14,7 @@ pub(crate) struct Environment {
     pub(crate) adapter: String,
     redis_url: String,
     postgres_url: String,
+    nats_url: String,
     key: Option<String>,
     mode: SubscriptionMode,
     specific_responses: bool,
@@ -38,6 +40,7 @@ impl Environment {
             adapter: text("ADAPTER", "none"),
             redis_url: text("REDIS_URL", "redis://127.0.0.1:6379"),
             postgres_url: text("POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres"),
+            nats_url: text("NATS_URL", "nats://127.0.0.1:4222"),
             key: env::var("KEY").ok(),
             mode,
             specific_responses: text("SPECIFIC_RESPONSES", "") == "1",
@@ -65,6 +68,7 @@ impl Environment {
             "redis-sharded" => Server::with_cluster(config, self.sharded()?),
             "redis-streams" => Server::with_cluster(config, self.streams()?),
             "postgres" => Server::with_cluster(config, self.postgres()?),
+            "nats" => Server::with_cluster(config, self.nats()?),
             other => return Err(format!("unknown ADAPTER `{other}`").into()),
         })
     }
@@ -92,6 +96,16 @@ impl Environment {
             .heartbeat_timeout(self.heartbeat_timeout);
         Ok(match &self.key {
             Some(key) => adapter.channel_prefix(key).table_name(format!("{key}_attachments")),
+            None => adapter,
+        })
+    }
+
+    fn nats(&self) -> Result<Nats, Box<dyn Error>> {
+        let adapter = Nats::new(&self.nats_url)?
+            .heartbeat_interval(self.heartbeat_interval)
+            .heartbeat_timeout(self.heartbeat_timeout);
+        Ok(match &self.key {
+            Some(key) => adapter.subject_prefix(key),
             None => adapter,
         })
     }
