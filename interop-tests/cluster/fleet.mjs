@@ -124,5 +124,7 @@ export async function synced(from, to, room = to.id) {
 export function heardBy(socket) {
   const events = recorded(socket);
   const isOwn = ([name]) => !/^(probe|mark)-\d+$/.test(name);
-  return { take: () => events.splice(0).filter(isOwn), has: (name) => events.some(([event]) => event === name) };
+  const has = (name) => events.some(([event]) => event === name);
+  const drop = (name) => events.splice(0, Infinity, ...events.filter(([event]) => event !== name));
+  return { take: () => events.splice(0).filter(isOwn), has, drop };
 }

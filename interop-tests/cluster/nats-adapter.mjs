@@ -7,7 +7,8 @@ import { ClusterAdapterWithHeartbeat } from "socket.io-adapter";
 
 const { decode, encode } = createRequire(import.meta.resolve("@socket.io/postgres-adapter"))("@msgpack/msgpack");
 
-function token(name) {
+/** Returns the token that stands for a name in a subject. */
+export function token(name) {
   const bytes = Buffer.from(name);
   return bytes.length <= 48
     ? `n${bytes.toString("base64url")}`

@@ -4,6 +4,7 @@ import { after } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { connect } from "nats";
 import { until } from "../official/helpers.mjs";
+import { token } from "./nats-adapter.mjs";
 import { HOST, exit, freePort, freeze, guarded, proxyOf } from "./processes.mjs";
 
 class Nats {
@@ -39,14 +40,18 @@ class Nats {
   freeze = () => freeze(this.#child);
   thaw = () => this.#child.kill("SIGCONT");
 
-  publish = (subject, payload) => this.#client.publish(subject, payload);
-  flush = () => this.#client.flush();
+  publish(subject, payload) {
+    this.#client.publish(subject, payload);
+    return this.#client.flush();
+  }
 
-  /** Calls `received` with each message. Returns the function that ends this. */
-  async monitored(received) {
-    const subscription = this.#client.subscribe(">", { callback: (_, message) => received(message) });
-    await this.#client.flush();
-    return () => subscription.unsubscribe();
+  /** Returns the subject that all servers receive. */
+  channel = (nsp) => `socket.io.${token(nsp)}.all`;
+
+  /** Returns the subjects of a namespace. */
+  async channels(nsp) {
+    const prefix = `socket.io.${token(nsp)}.`;
+    return (await this.subjects()).filter((subject) => subject.startsWith(prefix));
   }
 
   /** Returns a connected client. */

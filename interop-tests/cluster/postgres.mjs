@@ -87,8 +87,25 @@ class Postgres {
   freeze = () => Promise.all(this.#signal("SIGSTOP").map((pid) => freeze({ pid })));
   thaw = () => this.#signal("SIGCONT");
 
-  /** Executes a statement, and returns the rows. */
-  query = async (...args) => (await this.#client.query(...args)).rows;
+  /** Executes a statement. */
+  query = (...args) => this.#client.query(...args);
+
+  notify = (channel, payload) => this.query("SELECT pg_notify($1, $2)", [channel, payload]);
+
+  /** Returns the channel that all servers receive. */
+  channel = (nsp) => `socket.io#${nsp}`;
+
+  /** Returns the channels of a namespace. */
+  channels = async (nsp) => [this.channel(nsp)];
+
+  /** Publishes a message: as a notification if Postgres allows it, or else as an attachment. */
+  async publish(channel, payload) {
+    const text = payload.toString();
+    const isText = Buffer.from(text).equals(payload) && payload.length < 8_000 && !text.includes("\0");
+    if (isText) return this.notify(channel, text);
+    const { rows } = await this.query("INSERT INTO socket_io_attachments (payload) VALUES ($1) RETURNING id", [payload]);
+    await this.notify(channel, JSON.stringify({ uid: "uid", type: 3, attachmentId: rows[0].id }));
+  }
 
   /** Returns a connected client. */
   async connect() {
@@ -107,7 +124,7 @@ class Postgres {
   /** Returns the ids of the connections of all others. */
   async connections() {
     const all = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    return (await this.query(all)).map(({ pid }) => pid);
+    return (await this.query(all)).rows.map(({ pid }) => pid);
   }
 
   disconnect = (pid) => this.query("SELECT pg_terminate_backend($1)", [pid]);

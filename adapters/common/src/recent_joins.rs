@@ -46,3 +46,29 @@ impl RecentJoins {
         is_recent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rooms_are_remembered_exactly_for_the_time() {
+        let (joins, namespace) = (RecentJoins::default(), Arc::from("/"));
+        joins.remember(&namespace, ["a".into()].iter());
+        tokio::time::advance(SUBSCRIBING - Duration::from_millis(1)).await;
+        assert!(joins.contains(&namespace, &"a".into()));
+        assert!(!joins.contains(&namespace, &"b".into()) && !joins.contains(&"/other".into(), &"a".into()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!joins.contains(&namespace, &"a".into()));
+        assert!(joins.0.lock().is_empty());
+    }
+
+    #[test]
+    fn the_number_of_rooms_is_limited_exactly() {
+        let (joins, namespace) = (RecentJoins::default(), Arc::from("/"));
+        let many: Vec<Room> = (0..=MAX_JOINED).map(|number| Room::from(number.to_string())).collect();
+        joins.remember(&namespace, many.iter());
+        assert!(joins.contains(&namespace, &many[MAX_JOINED - 1]));
+        assert!(!joins.contains(&namespace, &many[MAX_JOINED]));
+    }
+}
