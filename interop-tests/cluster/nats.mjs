@@ -23,7 +23,7 @@ class Nats {
   async start() {
     this.#monitor = await freePort();
     const args = ["--addr", HOST, "--port", this.port, "--http_port", this.#monitor];
-    this.#child = guarded(spawn("nats-server", args.map(String), { stdio: "ignore", cwd: "/" }));
+    this.#child = guarded(spawn("nats-server", args.map(String), { stdio: "ignore", cwd: "/", env: { PATH: `${process.env.PATH}:/usr/sbin` } }));
     this.#client = await until(() => this.connect().catch(() => {}), Boolean, "NATS responds");
     return this;
   }

@@ -1,9 +1,4 @@
-//! What the brokers of the crate `socketio` have in common: the bounded queue of messages to other servers,
-//! the set of wanted channels, reconnection, and the members of a cluster whose servers know each other by
-//! heartbeats, as those of `ClusterAdapterWithHeartbeat` of Node.js.
-//!
-//! Applications use `socketio-redis`, `socketio-postgres` or `socketio-nats`. This crate is for implementations
-//! of further brokers.
+#![doc = include_str!("../README.md")]
 
 mod backend;
 mod backoff;
