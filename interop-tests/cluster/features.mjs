@@ -13,7 +13,7 @@ import {
   startFleet,
   synced,
 } from "./fleet.mjs";
-import { startRedis } from "./redis.mjs";
+import { startBroker } from "./brokers.mjs";
 
 const BYTES = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 const VALUES = {
@@ -34,8 +34,8 @@ const VALUES = {
  * are sent, because their encoding depends on the adapter alone.
  */
 export async function features(adapter, env = {}, { values = true } = {}) {
-  const redis = await startRedis();
-  const nodes = await startFleet(redis, { ADAPTER: adapter, ...env }, ["ours", "ours", "node"]);
+  const broker = await startBroker(adapter);
+  const nodes = await startFleet(broker, { ADAPTER: adapter, ...env }, ["ours", "ours", "node"]);
   const [one, two, node] = nodes;
   const pairs = { "ours + ours": [one, two], "ours + Node.js": [one, node], "Node.js + ours": [node, two] };
   for (const [name, pair] of Object.entries(pairs)) {
@@ -51,7 +51,7 @@ export async function features(adapter, env = {}, { values = true } = {}) {
     });
   }
   describe("three servers", { concurrency: 8 }, () => three(nodes, adapter));
-  return { redis, nodes };
+  return { broker, nodes };
 }
 
 function broadcastValues(pair) {
@@ -181,7 +181,10 @@ function broadcasts(pair, adapter) {
     }
     const targets = [{ to: ["r0"] }, {}, { to: ["r1"] }, { to: ["r0", "r1"] }, { to: [b.id] }];
     const arrived = collect(b, "number", 200);
-    for (let i = 0; i < 200; i++) a.emit("cast", targets[i % targets.length], "number", i, i % 7 ? "x" : BYTES);
+    // In Node.js, messages with attachments are overtaken in Postgres.
+    const isReordered = adapter === "postgres" && pair.some(({ kind }) => kind === "node");
+    const bytes = isReordered ? "x" : BYTES;
+    for (let i = 0; i < 200; i++) a.emit("cast", targets[i % targets.length], "number", i, i % 7 ? "x" : bytes);
     assert.deepEqual(await arrived, Array.from({ length: 200 }, (_, i) => i));
   });
 

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { alongside, client, connected, program, recorded, until, within } from "../official/helpers.mjs";
-import { exit, freePort, freeze, guarded } from "./redis.mjs";
+import { exit, freePort, freeze, guarded } from "./processes.mjs";
 
 const NODE = fileURLToPath(new URL("node-peer.mjs", import.meta.url));
 const COMMANDS = {
@@ -19,7 +19,7 @@ class Node {
   constructor(kind, name, port, child) {
     Object.assign(this, { kind, name, port, child, url: `http://127.0.0.1:${port}` });
   }
-  /** The state of the connection to Redis, of our servers only. */
+  /** The state of the connection to the broker, of our servers only. */
   status = async () => (await fetch(`${this.url}/status`)).json();
   /** The resident memory, in bytes. */
   memory = async () => 1024 * Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${this.child.pid}/status`, "utf8"))[1]);
@@ -58,8 +58,8 @@ export async function startNode(kind, env, ms = 10_000) {
 }
 
 /** Starts servers that run until the end of the test file. */
-export async function startFleet(redis, env, kinds) {
-  const nodes = await Promise.all(kinds.map((kind) => startNode(kind, { REDIS_URL: redis?.url, ...env })));
+export async function startFleet(broker, env, kinds) {
+  const nodes = await Promise.all(kinds.map((kind) => startNode(kind, { ...broker?.env, ...env })));
   after(() => Promise.all(nodes.map((node) => node.end("SIGKILL"))));
   return nodes;
 }
@@ -124,5 +124,7 @@ export async function synced(from, to, room = to.id) {
 export function heardBy(socket) {
   const events = recorded(socket);
   const isOwn = ([name]) => !/^(probe|mark)-\d+$/.test(name);
-  return { take: () => events.splice(0).filter(isOwn), has: (name) => events.some(([event]) => event === name) };
+  const has = (name) => events.some(([event]) => event === name);
+  const drop = (name) => events.splice(0, Infinity, ...events.filter(([event]) => event !== name));
+  return { take: () => events.splice(0).filter(isOwn), has, drop };
 }

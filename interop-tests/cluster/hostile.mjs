@@ -7,14 +7,14 @@ import { next, settled, until } from "../official/helpers.mjs";
 import { acquainted, heard, heardBy, join, meet, startFleet, synced } from "./fleet.mjs";
 import { startRedis } from "./redis.mjs";
 
-const { encode } = createRequire(import.meta.resolve("@socket.io/redis-adapter"))("notepack.io");
+export const { encode } = createRequire(import.meta.resolve("@socket.io/redis-adapter"))("notepack.io");
 
 const opts = { rooms: [], except: [], flags: {} };
 const packet = (data, nsp, type = 2) => ({ type, data, nsp });
 const DEEP = 50_000;
 
 /** Values that are not the messages of any adapter. */
-const JUNK = [
+export const JUNK = [
   Buffer.alloc(0),
   ...Array.from({ length: 40 }, (_, i) => randomBytes(1 + i * 7)),
   ...["{", "[", "{}", "[]", "null", "0", '"text"', "{]", '{"a":', "[[[[", "\u0000", '{"type":3}', '{"type":"3"}', "{\xff}"].map(
@@ -105,8 +105,8 @@ function classicRequests(nsp, own) {
   };
 }
 
-/** Messages of the sharded adapter without effect. */
-function sharded(nsp, own) {
+/** Messages without effect for all adapters but the classic one. */
+export function clusterMessages(nsp, own) {
   const event = { type: 2, data: ["hostile"] };
   const of = (type, data, more) => ({ uid: "uid", nsp, type, ...(data !== undefined && { data }), ...more });
   const wrong = [
@@ -236,7 +236,7 @@ export async function hostile(adapter) {
             [[main, `${main}room#`], classicBroadcasts(a.nsp, own[0]).wrong],
             [[`socket.io-request#${a.nsp}#`], classicRequests(a.nsp, own[0]).wrong],
           ]
-        : [[[main, `${main}room#`, ...own.map((uid) => `${main}${uid}#`)], sharded(a.nsp, own[0]).wrong]];
+        : [[[main, `${main}room#`, ...own.map((uid) => `${main}${uid}#`)], clusterMessages(a.nsp, own[0]).wrong]];
       for (const [channels, payloads] of shapes) await publish(channels, payloads);
       const expected = Math.min(...shapes.map(([, payloads]) => payloads.length));
       for (const count of await unharmed()) assert.ok(count >= expected, `${count} of ${expected}`);
@@ -251,7 +251,7 @@ export async function hostile(adapter) {
           assert.ok(first);
           await publish([main], classicBroadcasts(a.nsp, uid).ignored.slice(1));
         } else {
-          await publish([main], sharded(a.nsp, uid).ignored.slice(2));
+          await publish([main], clusterMessages(a.nsp, uid).ignored.slice(2));
         }
       }
       assert.deepEqual(await unharmed(), [0, 0]);
@@ -262,7 +262,7 @@ export async function hostile(adapter) {
       const payload = (uid) =>
         isClassic
           ? classicBroadcasts(a.nsp, uid).ignored[0]
-          : sharded(a.nsp, uid).ignored[0];
+          : clusterMessages(a.nsp, uid).ignored[0];
       for (const uid of own) await publish([main], [payload(uid)]);
       await synced(a, b);
       await synced(b, a);

@@ -1,9 +1,12 @@
 // A server of Node.js with the commands, the namespaces and the options of the program `cluster-node`.
 import { createServer } from "node:http";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+import pg from "pg";
 import { createClient } from "redis";
 import { Server } from "socket.io";
+import { createNatsAdapter } from "./nats-adapter.mjs";
 
 const { env } = process;
 const NAME = env.NODE_NAME ?? "";
@@ -25,7 +28,31 @@ function redisClient() {
   return client;
 }
 
-function adapter() {
+const heartbeats = {
+  heartbeatInterval: Number(env.HEARTBEAT_INTERVAL_MS ?? 5_000),
+  heartbeatTimeout: Number(env.HEARTBEAT_TIMEOUT_MS ?? 10_000),
+};
+
+/** Returns what the adapter uses of a pool. */
+function postgresPool() {
+  const [listening, sending] = [10, 1].map((max) => {
+    const pool = new pg.Pool({ connectionString: env.POSTGRES_URL, max, connectionTimeoutMillis: 5_000 });
+    pool.on("error", () => (failed = true));
+    return pool;
+  });
+  connecting.push(sending.query("SELECT 1").catch(() => (failed = true)));
+  return {
+    // The adapter never returns a connection that was lost to its pool, and does not handle its error.
+    connect: async () => {
+      const client = await listening.connect();
+      return client.on("error", () => (failed = true));
+    },
+    // Several connections would reorder the messages.
+    query: (...args) => sending.query(...args),
+  };
+}
+
+async function adapter() {
   const key = env.KEY;
   switch (ADAPTER) {
     case "none":
@@ -45,6 +72,13 @@ function adapter() {
       return createStreamsAdapter(redisClient(), {
         ...(key && { streamName: key, channelPrefix: key, sessionKeyPrefix: `${key}:session:` }),
       });
+    case "postgres":
+      return createPostgresAdapter(postgresPool(), {
+        ...(key && { channelPrefix: key, tableName: `${key}_attachments` }),
+        ...heartbeats,
+      });
+    case "nats":
+      return createNatsAdapter({ url: env.NATS_URL, ...(key && { prefix: key }), ...heartbeats });
     default:
       throw new Error(`unknown ADAPTER ${ADAPTER}`);
   }
@@ -58,7 +92,7 @@ const recovery = env.RECOVERY_MS && {
   connectionStateRecovery: { maxDisconnectionDuration: Number(env.RECOVERY_MS), skipMiddlewares: true },
 };
 const io = new Server(http, {
-  adapter: adapter(),
+  adapter: await adapter(),
   pingInterval: 20_000,
   pingTimeout: 15_000,
   maxHttpBufferSize: 10_000_000,
@@ -227,5 +261,5 @@ await new Promise((resolve) => http.listen(Number(port), host, resolve));
 // The subscriptions of the static namespaces are sent before `ping`, on the same connection.
 const subscribed = Promise.all(connecting).then(() => Promise.all(clients.map((client) => client.ping())));
 await Promise.race([subscribed, later(READY_MS)]);
-if (failed) console.error("Redis is away");
+if (failed) console.error("the broker is away");
 console.log("ready");

@@ -28,7 +28,7 @@ describe("options", { concurrency: 4 }, () => {
       const fleets = await Promise.all(
         // Prefixes that contain one another, and the special characters of patterns.
         ["key", "key#", "key*"].map((key) =>
-          Promise.all(["ours", "ours", "node"].map((kind) => startNode(kind, { ADAPTER: adapter, KEY: key, REDIS_URL: redis.url }))),
+          Promise.all(["ours", "ours", "node"].map((kind) => startNode(kind, { ADAPTER: adapter, KEY: key, ...redis.env }))),
         ),
       );
       t.after(() => Promise.all(fleets.flat().map((node) => node.end("SIGKILL"))));
@@ -50,7 +50,7 @@ describe("options", { concurrency: 4 }, () => {
     });
 
     test(`${adapter}: the names of the channels of a prefix`, async (t) => {
-      const nodes = ["ours", "ours"].map((kind) => startNode(kind, { ADAPTER: adapter, KEY: "named", REDIS_URL: redis.url }));
+      const nodes = ["ours", "ours"].map((kind) => startNode(kind, { ADAPTER: adapter, KEY: "named", ...redis.env }));
       const [one, two] = await Promise.all(nodes);
       t.after(() => Promise.all([one, two].map((node) => node.end("SIGKILL"))));
       await meet(t, [one, two], "/custom");
@@ -62,7 +62,7 @@ describe("options", { concurrency: 4 }, () => {
   }
 
   test("classic: responses on the channel of the requester, mixed with the common one", async (t) => {
-    const options = { ADAPTER: "redis", REDIS_URL: redis.url, KEY: "mixed" };
+    const options = { ADAPTER: "redis", ...redis.env, KEY: "mixed" };
     const specific = { ...options, SPECIFIC_RESPONSES: "1" };
     const nodes = await Promise.all([
       startNode("ours", specific),
@@ -76,7 +76,7 @@ describe("options", { concurrency: 4 }, () => {
 
   test("the timeout of requests", async (t) => {
     for (const adapter of ["redis", "redis-sharded"]) {
-      const options = { ADAPTER: adapter, REDIS_URL: redis.url, KEY: "slow", REQUESTS_TIMEOUT_MS: "300" };
+      const options = { ADAPTER: adapter, ...redis.env, KEY: "slow", REQUESTS_TIMEOUT_MS: "300" };
       const nodes = await Promise.all(["ours", "ours"].map((kind) => startNode(kind, options)));
       t.after(() => Promise.all(nodes.map((node) => node.end("SIGKILL"))));
       const [a] = await meet(t, nodes);

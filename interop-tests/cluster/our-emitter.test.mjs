@@ -5,13 +5,14 @@ import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { next, program, until, within } from "../official/helpers.mjs";
 import { heardBy, meet, startFleet } from "./fleet.mjs";
-import { guarded, startRedis } from "./redis.mjs";
+import { guarded } from "./processes.mjs";
+import { startRedis } from "./redis.mjs";
 
 /** Starts a fleet, and the emitter. Returns a function that sends a command. */
 async function start(adapter) {
   const redis = await startRedis();
   const nodes = await startFleet(redis, { ADAPTER: adapter }, ["ours", "node"]);
-  const env = { ...process.env, ADAPTER: adapter, REDIS_URL: redis.url };
+  const env = { ...process.env, ADAPTER: adapter, ...redis.env };
   const child = guarded(spawn(program("cluster-emitter"), { env, stdio: ["pipe", "pipe", "inherit"] }));
   after(() => child.kill());
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

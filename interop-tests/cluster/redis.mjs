@@ -1,59 +1,9 @@
 // Redis servers for tests, without persistence, on free ports.
 import { spawn } from "node:child_process";
-import { readFile, readdir } from "node:fs/promises";
-import { connect as connectTcp, createServer as createTcpServer } from "node:net";
 import { after } from "node:test";
 import { createClient } from "redis";
-import { until, within } from "../official/helpers.mjs";
-
-const HOST = "127.0.0.1";
-const running = new Set();
-
-/** Ends the process at the end of this one, whatever ends it. Returns the process. */
-export function guarded(child) {
-  running.add(child);
-  child.once("exit", () => running.delete(child));
-  return child;
-}
-process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")));
-// A test runner ends this process with a signal on a timeout. By default, signals skip the exit handlers.
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
-
-/** Resolves when the process has ended, with its status and the signal. */
-export const exit = (child) =>
-  child.exitCode !== null || child.signalCode !== null
-    ? Promise.resolve([child.exitCode, child.signalCode])
-    : new Promise((resolve) => child.once("exit", (...how) => resolve(how)));
-
-/** Freezes a process, and resolves when all its threads have stopped. */
-export function freeze(child) {
-  child.kill("SIGSTOP");
-  const tasks = `/proc/${child.pid}/task`;
-  const states = async () => {
-    const stats = (await readdir(tasks)).map((task) => readFile(`${tasks}/${task}/stat`, "utf8"));
-    return (await Promise.all(stats)).map((stat) => /\) (.)/.exec(stat)[1]);
-  };
-  return until(states, (list) => list.every((state) => state === "T"), "the process is frozen");
-}
-
-const isFree = (port) =>
-  new Promise((resolve) => {
-    const probe = createTcpServer();
-    probe.once("error", () => resolve(false));
-    probe.listen(port, HOST, () => probe.close(() => resolve(true)));
-  });
-
-/**
- * Returns a free port below the range from which the kernel assigns ports to outgoing connections, so that a server can
- * be started again on the same port.
- */
-export async function freePort() {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    if (await isFree(port)) return port;
-  }
-}
-
+import { within } from "../official/helpers.mjs";
+import { HOST, exit, freePort, freeze, guarded, proxyOf } from "./processes.mjs";
 
 class Redis {
   #child;
@@ -62,6 +12,7 @@ class Redis {
   constructor(port) {
     this.port = port;
     this.url = `redis://${HOST}:${port}`;
+    this.env = { REDIS_URL: this.url };
   }
 
   /** Starts the server, and resolves when it responds. */
@@ -114,29 +65,13 @@ class Redis {
     return () => client.destroy();
   }
 
-  /** Starts a proxy of the server. `cut` makes all its connections lose what is sent, without a word to either side. */
+  /** Starts a proxy of the server. */
   async proxy() {
-    const connections = new Set();
-    const server = createTcpServer((near) => {
-      const far = connectTcp(this.port, HOST);
-      for (const [one, other] of [
-        [near, far],
-        [far, near],
-      ]) {
-        connections.add(one.pipe(other) && one);
-        one.on("error", () => other.destroy());
-        one.on("close", () => other.destroy());
-      }
-    });
-    const port = await freePort();
-    await new Promise((resolve) => server.listen(port, HOST, resolve));
-    after(() => {
-      connections.forEach((socket) => socket.destroy());
-      server.close();
-    });
-    const cut = () => connections.forEach((socket) => socket.unpipe().resume());
-    return { url: `redis://${HOST}:${port}`, cut };
+    const { port, cut } = await proxyOf(this.port);
+    return { env: { REDIS_URL: `redis://${HOST}:${port}` }, cut };
   }
+
+  disconnect = (id) => this.command("CLIENT", "KILL", "ID", id);
 
   /** Returns the ids of the connections of all others. */
   async connections() {
@@ -156,5 +91,3 @@ export async function plannedRedis() {
 
 /** Starts a Redis server on a free port. */
 export const startRedis = async () => (await plannedRedis()).start();
-
-

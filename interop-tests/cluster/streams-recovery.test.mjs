@@ -96,7 +96,7 @@ for (const [name, [from, to]] of Object.entries(pairs)) {
 }
 
 test("a server that shuts down hands its clients over", async (t) => {
-  const leaving = await startNode("ours", { REDIS_URL: redis.url, ...ENV });
+  const leaving = await startNode("ours", { ...redis.env, ...ENV });
   const nsp = freshNamespace();
   const a = await join(t, leaving, nsp, { reconnection: false });
   const b = await join(t, one, nsp);

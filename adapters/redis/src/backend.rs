@@ -13,13 +13,14 @@ use redis::{Client, aio::MultiplexedConnection};
 use socketio::cluster::{
     Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
 };
+use socketio_broker::{Shared, Wanted};
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
-    dialect::Dialect,
-    queue::{Content, Queue, Shared},
+    dialect::{Channel, Dialect},
+    queue::{Content, Queue},
     streams::Log,
-    subscriber::{Subscriber, Wanted},
+    subscriber::Subscriber,
     writer::{CommandConnection, Writer, subscriber_count},
 };
 
@@ -44,7 +45,7 @@ pub(crate) struct RedisBackend {
     queue: Queue,
     /// The number of broadcasts that were published to be delivered when they are read.
     logged: AtomicU64,
-    wanted: Arc<Wanted>,
+    wanted: Arc<Wanted<Channel>>,
     commands: CommandConnection,
 }
 

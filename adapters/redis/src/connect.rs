@@ -3,9 +3,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use socketio_broker::Shared;
 use tokio::time::timeout;
-
-use crate::queue::Shared;
 
 /// The time within which Redis must connect and respond.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,7 +3,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
-mod backoff;
 mod classic;
 mod connect;
 mod dialect;
@@ -43,43 +42,6 @@ fn options(url: &str) -> Result<ConnectionOptions, RedisError> {
     })
 }
 
-/// Adds the options that all adapters have.
-macro_rules! connection_options {
-    ($adapter:ty) => {
-        impl $adapter {
-            /// Sets the maximum size of the queue of messages to other servers, in bytes. Defaults to 64 MiB.
-            /// While the queue is full, an emit fails with
-            /// [`ClusterFull`](socketio::EmitError::ClusterFull).
-            #[must_use]
-            pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
-                self.connection.max_queued_bytes = bytes;
-                self
-            }
-
-            /// Sets the age at which queued messages are dropped while Redis is away. Defaults to 5 seconds.
-            #[must_use]
-            pub fn max_queued_age(mut self, age: Duration) -> Self {
-                self.connection.max_queued_age = age;
-                self
-            }
-
-            /// Sets how often the server checks that it receives its own messages. If it does not, it connects
-            /// again. Defaults to 5 seconds.
-            ///
-            /// # Panics
-            ///
-            /// Panics if the interval is zero.
-            #[must_use]
-            #[track_caller]
-            pub fn watchdog_interval(mut self, interval: Duration) -> Self {
-                assert!(!interval.is_zero(), "the interval of the watchdog must not be zero");
-                self.connection.watchdog_interval = interval;
-                self
-            }
-        }
-    };
-}
-
 /// The adapter that uses `PUBLISH`, as `createAdapter` of `@socket.io/redis-adapter` does. Each server receives
 /// all messages.
 #[derive(Debug, Clone)]
@@ -115,7 +77,7 @@ impl Classic {
     }
 }
 
-connection_options!(Classic);
+socketio_broker::queue_options!(Classic, connection);
 
 impl Broker for Classic {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
@@ -174,7 +136,7 @@ impl Sharded {
     }
 }
 
-connection_options!(Sharded);
+socketio_broker::queue_options!(Sharded, connection);
 
 impl Broker for Sharded {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
@@ -257,7 +219,7 @@ impl Streams {
     }
 }
 
-connection_options!(Streams);
+socketio_broker::queue_options!(Streams, connection);
 
 impl Broker for Streams {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {

@@ -1,14 +1,10 @@
 //! The dialect of `createShardedAdapter` of `@socket.io/redis-adapter`: `SPUBLISH` and `SSUBSCRIBE`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use socketio::cluster::node::{Decoded, Encoded, Malformed, decode, encode_message, encode_reply};
-use socketio::{
-    Room,
-    cluster::{Inbound, Inbox, Message, Operation, Reply, ServerId},
-};
-use tokio::time::Instant;
+use socketio::cluster::{Inbound, Inbox, Message, Operation, Reply, ServerId};
+use socketio_broker::RecentJoins;
 
 use crate::{
     SubscriptionMode,
@@ -17,50 +13,16 @@ use crate::{
 
 /// The length of the id of a socket.
 const SOCKET_ID: usize = 20;
-/// The time within which the other servers subscribe to the channels of rooms that their sockets have joined.
-const SUBSCRIBING: Duration = Duration::from_secs(2);
-/// The maximum number of rooms that are remembered for that time.
-const MAX_JOINED: usize = 4096;
-
 #[derive(Debug)]
 pub(crate) struct ShardedDialect {
     prefix: String,
     mode: SubscriptionMode,
-    /// The namespaces and rooms that this server has told sockets of other servers to join, and when.
-    joined: Mutex<HashMap<(Arc<str>, Room), Instant>>,
+    joined: RecentJoins,
 }
 
 impl ShardedDialect {
     pub(crate) fn new(prefix: String, mode: SubscriptionMode) -> Self {
-        Self { prefix, mode, joined: Mutex::default() }
-    }
-
-    fn remember(&self, namespace: &Arc<str>, rooms: &[Room]) {
-        let now = Instant::now();
-        let mut joined = self.joined.lock();
-        for room in rooms.iter().filter(|room| self.is_dynamic(room)) {
-            if joined.len() >= MAX_JOINED {
-                joined.retain(|_, since| now.duration_since(*since) < SUBSCRIBING);
-            }
-            if joined.len() < MAX_JOINED {
-                joined.insert((namespace.clone(), room.clone()), now);
-            }
-        }
-    }
-
-    /// Returns `true` if other servers may not be subscribed to the channel of the room yet. They receive the
-    /// messages of the main channel in any case.
-    fn was_joined_recently(&self, namespace: &Arc<str>, room: &Room) -> bool {
-        let mut joined = self.joined.lock();
-        if joined.is_empty() {
-            return false;
-        }
-        let key = (namespace.clone(), room.clone());
-        let is_recent = joined.get(&key).is_some_and(|since| since.elapsed() < SUBSCRIBING);
-        if !is_recent {
-            joined.remove(&key);
-        }
-        is_recent
+        Self { prefix, mode, joined: RecentJoins::default() }
     }
 
     fn main_channel(&self, namespace: &str) -> String {
@@ -113,13 +75,13 @@ impl Dialect for ShardedDialect {
             encode_message(message).and_then(|encoded| encoded.to_bytes(&message.from, namespace, false));
         let Some(payload) = payload else { return Vec::new() };
         if let Operation::Join { rooms, .. } = &message.operation {
-            self.remember(namespace, rooms);
+            self.joined.remember(namespace, rooms.iter().filter(|room| self.is_dynamic(room)));
         }
         let channel = match &message.operation {
             Operation::Broadcast { target, .. }
                 if let [room] = target.rooms()
                     && self.is_dynamic(room)
-                    && !self.was_joined_recently(namespace, room) =>
+                    && !self.joined.contains(namespace, room) =>
             {
                 self.channel_of(namespace, room)
             }

@@ -5,7 +5,7 @@
 //! room that is left and joined again is subscribed in the end.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,21 +14,19 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use parking_lot::Mutex;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
 };
 use socketio::cluster::{Inbox, node::Malformed};
+use socketio_broker::{Backoff, Shared, Subscription, User, Wanted};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Interval, MissedTickBehavior, interval},
 };
 
 use crate::{
-    backoff::Backoff,
     connect::{RESPONSE_TIMEOUT, connect},
     dialect::{Channel, Dialect, publish},
-    queue::Shared,
     writer::{CommandConnection, Commands},
 };
 
@@ -38,128 +36,6 @@ const MAX_MESSAGES: usize = 65_536;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The maximum number of subscriptions that are changed at the same time.
 const BATCH: usize = 128;
-
-/// The wanted channels, with their namespaces.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted {
-    channels: Mutex<Channels>,
-    pub(crate) changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Channels {
-    all: HashMap<Channel, Subscription>,
-    /// The channels that were changed since the connection was last compared with `all`.
-    changed: HashSet<Channel>,
-    /// The number of changes.
-    generation: u64,
-}
-
-/// The namespaces that use a channel. Usually there is one, but the channel of the room `b` of the namespace `/a`
-/// may also be that of the namespace `/a#b`.
-type Subscription = Vec<User>;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct User {
-    namespace: Arc<str>,
-    kind: UserKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UserKind {
-    /// The number of namespaces with the same path. A child namespace may be created again before the former
-    /// one is dropped.
-    Namespaces(usize),
-    Room,
-}
-
-impl Wanted {
-    pub(crate) fn add(&self, namespace: &str, channels: Vec<Channel>) {
-        let namespace: Arc<str> = namespace.into();
-        for channel in channels {
-            self.change(&channel, |users| match namespaces(users, &namespace) {
-                Some((_, references)) => *references += 1,
-                None => {
-                    users.push(User { namespace: namespace.clone(), kind: UserKind::Namespaces(1) });
-                }
-            });
-        }
-    }
-
-    pub(crate) fn remove(&self, namespace: &str, channels: Vec<Channel>) {
-        for channel in channels {
-            self.change(&channel, |users| match namespaces(users, namespace) {
-                Some((at, 1)) => drop(users.swap_remove(at)),
-                Some((_, references)) => *references -= 1,
-                None => {}
-            });
-        }
-    }
-
-    /// Adds or removes the channel of a room.
-    pub(crate) fn set(&self, namespace: &str, channel: &Channel, is_wanted: impl Fn() -> bool) {
-        let mut wants = is_wanted();
-        loop {
-            self.change(channel, |users| {
-                users.retain(|user| user.kind != UserKind::Room || *user.namespace != *namespace);
-                if wants {
-                    users.push(User { namespace: namespace.into(), kind: UserKind::Room });
-                }
-            });
-            // `is_wanted` must not be called under the lock, so another thread may have set an older value.
-            let wants_now = is_wanted();
-            if wants_now == wants {
-                return;
-            }
-            wants = wants_now;
-        }
-    }
-
-    /// Returns the channels that were changed since the last call, with their users. For a new connection,
-    /// returns all channels.
-    fn changes(&self, is_new: bool) -> (u64, Vec<(Channel, Subscription)>) {
-        let Channels { all, changed, generation } = &mut *self.channels.lock();
-        let pending = std::mem::take(changed);
-        let channels = if is_new {
-            all.iter().map(|(channel, users)| (channel.clone(), users.clone())).collect()
-        } else {
-            let users = |channel: Channel| (all.get(&channel).cloned().unwrap_or_default(), channel);
-            pending.into_iter().map(users).map(|(users, channel)| (channel, users)).collect()
-        };
-        (*generation, channels)
-    }
-
-    fn change(&self, channel: &Channel, change: impl FnOnce(&mut Subscription)) {
-        let mut channels = self.channels.lock();
-        let users = channels.all.entry(channel.clone()).or_default();
-        change(users);
-        if users.is_empty() {
-            channels.all.remove(channel);
-        }
-        channels.changed.insert(channel.clone());
-        channels.generation += 1;
-        drop(channels);
-        self.changed.notify_one();
-    }
-
-    /// Returns the channel with the next changes.
-    fn compare_again(&self, channel: Channel) {
-        self.channels.lock().changed.insert(channel);
-    }
-
-    /// Returns the number of changes of the set.
-    pub(crate) fn generation(&self) -> u64 {
-        self.channels.lock().generation
-    }
-}
-
-/// Returns the index of the user that stands for namespaces of this path, and their number.
-fn namespaces<'a>(users: &'a mut [User], path: &str) -> Option<(usize, &'a mut usize)> {
-    users.iter_mut().enumerate().find_map(|(at, user)| match &mut user.kind {
-        UserKind::Namespaces(references) if *user.namespace == *path => Some((at, references)),
-        _ => None,
-    })
-}
 
 /// Input of the connection.
 enum Received {
@@ -178,7 +54,7 @@ pub(crate) struct Subscriber {
     pub(crate) dialect: Arc<dyn Dialect>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
-    pub(crate) wanted: Arc<Wanted>,
+    pub(crate) wanted: Arc<Wanted<Channel>>,
     /// The connection that the watchdog publishes on.
     pub(crate) commands: CommandConnection,
     pub(crate) watchdog_interval: Duration,
@@ -269,7 +145,7 @@ impl Subscriber {
                     tracing::warn!(reason, "the connection to Redis is lost: other servers are not reached");
                 }
             }
-            tokio::time::sleep(backoff.next()).await;
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 

@@ -8,16 +8,16 @@ use redis::{
     aio::{MultiplexedConnection, SendError},
 };
 use socketio::cluster::{Inbound, Inbox, Message, RequestId};
+use socketio_broker::{Backoff, Shared};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep},
 };
 
 use crate::{
-    backoff::Backoff,
     connect::{RESPONSE_TIMEOUT, connect},
     dialect::{Dialect, Publish},
-    queue::{Content, Queued, Shared},
+    queue::{Content, Queued},
     streams::Log,
 };
 
@@ -70,7 +70,7 @@ impl Writer {
         loop {
             let lost = Arc::new(Notify::new());
             let Some(connection) = self.connect(lost.clone()).await else {
-                self.wait(&mut backlog, backoff.next()).await;
+                self.wait(&mut backlog, backoff.next_delay()).await;
                 continue;
             };
             backoff = Backoff::default();

@@ -23,21 +23,21 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs until the user stops the program, or until all servers have ended.
 #[expect(clippy::print_stdout, reason = "the addresses are what the program is started for")]
-pub(crate) async fn run(port: u16) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(port: u16, broker_url: Option<String>) -> Result<(), Box<dyn Error>> {
     fetch_client().await?;
-    let (redis_url, redis) = match env::var("REDIS_URL") {
-        Ok(url) => (url, None),
-        Err(_) => start_redis()?,
+    let (broker_url, redis) = match broker_url {
+        Some(url) => (url, None),
+        None => start_redis()?,
     };
     match redis.as_ref().and_then(Child::id) {
-        Some(id) => println!("fleet: {redis_url}, process {id}"),
-        None => println!("fleet: {redis_url}"),
+        Some(id) => println!("fleet: {broker_url}, process {id}"),
+        None => println!("fleet: {broker_url}"),
     }
 
     let mut stdins = Vec::new();
     let mut servers = JoinSet::new();
     for (index, name) in NAMES.iter().enumerate() {
-        let (mut server, stdin) = start_server(index, port, &redis_url)?;
+        let (mut server, stdin) = start_server(index, port, &broker_url)?;
         println!(
             "fleet: {}, server {name}, process {}",
             url("127.0.0.1", port, index),
@@ -83,9 +83,9 @@ fn report((name, status): (&str, io::Result<ExitStatus>)) {
 }
 
 /// Starts this program as one of the servers.
-fn start_server(index: usize, port: u16, redis_url: &str) -> io::Result<(Child, Option<ChildStdin>)> {
+fn start_server(index: usize, port: u16, broker_url: &str) -> io::Result<(Child, Option<ChildStdin>)> {
     let mut command = Command::new(env::current_exe()?);
-    command.arg(index.to_string()).env("PORT", port.to_string()).env("REDIS_URL", redis_url);
+    command.arg(index.to_string()).env("PORT", port.to_string()).env("BROKER_URL", broker_url);
     let mut server = in_background(&mut command).stdin(Stdio::piped()).spawn()?;
     let stdin = server.stdin.take();
     Ok((server, stdin))
@@ -100,7 +100,7 @@ fn start_redis() -> Result<(String, Option<Child>), Box<dyn Error>> {
     match in_background(&mut command).spawn() {
         Ok(redis) => Ok((format!("redis://127.0.0.1:{port}"), Some(redis))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err("redis-server is not installed; please install it, or set REDIS_URL".into())
+            Err("redis-server is not installed; please install it, or give the URL of a broker".into())
         }
         Err(error) => Err(error.into()),
     }

@@ -1,9 +1,10 @@
-//! Three servers in three processes, which Redis connects, and a page that shows who is on which server. Start
+//! Three servers in three processes, which a broker connects, and a page that shows who is on which server. Start
 //! them with `cargo run -p fleet` and open the printed addresses.
 //!
 //! `fleet.rs` starts Redis and the servers, and `server.rs` is one of the servers. The program starts itself
-//! with the number of a server as its argument. It uses the Redis of `REDIS_URL`, or starts `redis-server` on a
-//! free port.
+//! with the number of a server as its argument. It uses the broker whose URL is the argument, such as
+//! `nats://127.0.0.1:4222` or `postgres://user@127.0.0.1/database`, or the Redis of `REDIS_URL`, or starts
+//! `redis-server` on a free port.
 //!
 //! The program prints the ids of all processes. Things to try:
 //!
@@ -24,7 +25,8 @@ const NAMES: [&str; 3] = ["A", "B", "C"];
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").map_or(Ok(3001), |port| port.parse())?;
     match env::args().nth(1) {
-        None => fleet::run(port).await,
+        None => fleet::run(port, env::var("REDIS_URL").ok()).await,
+        Some(url) if url.contains("://") => fleet::run(port, Some(url)).await,
         Some(index) => server::run(index.parse()?, port).await,
     }
 }

@@ -8,6 +8,8 @@ use socketio::{
     Ack, ConnectError, Cors, DisconnectReason, EmitError, EngineConfig, EventError, Handshake, Namespace,
     Server, ServerConfig, Socket,
 };
+use socketio_nats::Nats;
+use socketio_postgres::Postgres;
 use socketio_redis::Classic;
 use tokio::{
     io::AsyncReadExt,
@@ -59,7 +61,7 @@ struct List {
     people: Vec<Listed>,
     /// The number of servers that did not respond.
     missing: usize,
-    /// Redis is connected.
+    /// The broker is connected.
     is_connected: bool,
 }
 
@@ -105,8 +107,13 @@ pub(crate) async fn run(index: usize, port: u16) -> Result<(), Box<dyn Error>> {
     let config = ServerConfig::default()
         .serve_client(CLIENT)
         .engine(EngineConfig::default().cors(Cors::origins(origins)));
-    let redis = Classic::new(&env::var("REDIS_URL")?)?;
-    let io = Server::with_cluster(config, redis).namespace(namespace(here.clone()));
+    let url = env::var("BROKER_URL")?;
+    let io = match url.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => Server::with_cluster(config, Postgres::new(&url)?),
+        Some(("nats", _)) => Server::with_cluster(config, Nats::new(&url)?),
+        _ => Server::with_cluster(config, Classic::new(&url)?),
+    };
+    let io = io.namespace(namespace(here.clone()));
 
     tokio::spawn(announce(io.clone(), here));
     let serving = tokio::spawn(io.clone().serve(listener).with_fallback(page(port)).into_future());

@@ -90,9 +90,31 @@ enum Location {
 /// Another server that the broadcast was sent to.
 struct Server {
     id: ServerId,
-    /// The range of the server's recipients in `State::recipients`. `None` until the server reports its
-    /// recipients.
-    recipients: Option<Range<usize>>,
+    recipients: ServerRecipients,
+}
+
+/// The recipients of another server.
+enum ServerRecipients {
+    /// Not reported. The broker may deliver acknowledgements before the report; this is their number.
+    Unreported(usize),
+    /// The range of the recipients in `State::recipients`.
+    Named(Range<usize>),
+    /// The number of recipients without outcome. The broker does not name them.
+    Counted(usize),
+}
+
+impl ServerRecipients {
+    fn is_unreported(&self) -> bool {
+        matches!(self, Self::Unreported(_))
+    }
+
+    /// Returns the number of unnamed recipients without outcome.
+    fn unnamed(&self) -> usize {
+        match self {
+            Self::Counted(pending) => *pending,
+            Self::Unreported(_) | Self::Named(_) => 0,
+        }
+    }
 }
 
 /// The reports of servers whose recipients are not named.
@@ -123,7 +145,23 @@ impl State {
     }
 
     fn is_done(&self) -> bool {
-        self.pending == 0 && self.unreported == 0 && self.counted.as_ref().is_none_or(Counted::is_done)
+        self.pending == 0
+            && self.unreported == 0
+            && self.counted.as_ref().is_none_or(Counted::is_done)
+            && self.servers.iter().all(|server| server.recipients.unnamed() == 0)
+    }
+
+    /// Resolves the recipients of a server that is gone.
+    fn disconnect(&mut self, recipients: ServerRecipients) {
+        match recipients {
+            ServerRecipients::Unreported(_) => self.unreported -= 1,
+            ServerRecipients::Named(range) => range.for_each(|at| {
+                self.resolve(at, Outcome::Disconnected);
+            }),
+            ServerRecipients::Counted(pending) => {
+                self.ready.extend((0..pending).map(|_| (None, Outcome::Disconnected)));
+            }
+        }
     }
 }
 
@@ -193,8 +231,14 @@ impl AckCollector {
         let state = &mut *self.0.lock();
         state.pending = 0;
         state.unreported = 0;
-        let unreported = state.servers.extract_if(.., |server| server.recipients.is_none());
-        state.missing.extend(unreported.map(|server| server.id));
+        for server in std::mem::take(&mut state.servers) {
+            if server.recipients.is_unreported() {
+                state.missing.push(server.id);
+            } else {
+                let unnamed = server.recipients.unnamed();
+                state.ready.extend((0..unnamed).map(|_| (None, Outcome::Timeout)));
+            }
+        }
         if let Some(counted) = state.counted.take() {
             // If the number of receivers is unknown, at least one server was not reached.
             let receivers = counted.receivers.unwrap_or(counted.reports + 1);
@@ -225,7 +269,9 @@ impl AckCollector {
             return;
         };
         state.unreported += waiting.len();
-        state.servers.extend(waiting.into_iter().map(|id| Server { id, recipients: None }));
+        state
+            .servers
+            .extend(waiting.into_iter().map(|id| Server { id, recipients: ServerRecipients::Unreported(0) }));
         state.missing.extend(unreachable);
     }
 
@@ -234,10 +280,10 @@ impl AckCollector {
         let mut state = self.0.lock();
         let start = state.recipients.len();
         let Some(server) = state.servers.iter_mut().find(|server| server.id == *from) else { return };
-        if server.recipients.is_some() {
+        if !server.recipients.is_unreported() {
             return;
         }
-        server.recipients = Some(start..start + recipients.len());
+        server.recipients = ServerRecipients::Named(start..start + recipients.len());
         state.unreported -= 1;
         state.pending += recipients.len();
         state
@@ -251,7 +297,8 @@ impl AckCollector {
     pub(crate) fn server_outcomes(&self, from: &ServerId, outcomes: Vec<(u32, Outcome)>) {
         let mut state = self.0.lock();
         let server = state.servers.iter().find(|server| server.id == *from);
-        let Some(range) = server.and_then(|server| server.recipients.clone()) else { return };
+        let Some(ServerRecipients::Named(range)) = server.map(|server| &server.recipients) else { return };
+        let range = range.clone();
         for (at, outcome) in outcomes {
             if let Some(at) = range.clone().nth(at as usize) {
                 state.resolve(at, outcome);
@@ -260,8 +307,8 @@ impl AckCollector {
         wake(state);
     }
 
-    /// Records the number of servers that received the broadcast. `None` means that the broker is not
-    /// connected, so no further report is expected.
+    /// Records the number of servers that received the broadcast. `None` means that the broadcast could not be
+    /// sent, so no further report is expected.
     pub(crate) fn receiver_count(&self, count: Option<usize>) {
         let mut state = self.0.lock();
         match (&mut state.counted, count) {
@@ -270,7 +317,13 @@ impl AckCollector {
                 state.counted = None;
                 state.missing.push(ServerId::unknown());
             }
-            (None, _) => {}
+            (None, Some(_)) => {}
+            (None, None) => {
+                let unreported = state.servers.extract_if(.., |server| server.recipients.is_unreported());
+                let unreported: Vec<_> = unreported.map(|server| server.id).collect();
+                state.missing.extend(unreported);
+                state.unreported = 0;
+            }
         }
         wake(state);
     }
@@ -278,7 +331,17 @@ impl AckCollector {
     /// Records the number of recipients of a server.
     pub(crate) fn recipient_count(&self, from: &ServerId, count: usize) {
         let mut state = self.0.lock();
-        let Some(counted) = &mut state.counted else { return };
+        let Some(counted) = &mut state.counted else {
+            let server = state.servers.iter_mut().find(|server| server.id == *from);
+            if let Some(Server { recipients, .. }) = server
+                && let ServerRecipients::Unreported(acks) = *recipients
+            {
+                *recipients = ServerRecipients::Counted(count.saturating_sub(acks));
+                state.unreported -= 1;
+                wake(state);
+            }
+            return;
+        };
         if !from.is_unknown() {
             if counted.reported.contains(from) {
                 return;
@@ -292,10 +355,19 @@ impl AckCollector {
 
     /// Records the acknowledgement of a recipient that is not named. Ignored if all recipients have an
     /// outcome.
-    pub(crate) fn anonymous_ack(&self, args: AckArgs) {
+    pub(crate) fn anonymous_ack(&self, from: &ServerId, args: AckArgs) {
         let mut state = self.0.lock();
-        let Some(counted) = state.counted.as_mut().filter(|counted| counted.pending > 0) else { return };
-        counted.pending -= 1;
+        if let Some(counted) = &mut state.counted {
+            let Some(pending) = counted.pending.checked_sub(1) else { return };
+            counted.pending = pending;
+        } else {
+            let Some(server) = state.servers.iter_mut().find(|server| server.id == *from) else { return };
+            match &mut server.recipients {
+                ServerRecipients::Unreported(acks) => *acks += 1,
+                ServerRecipients::Counted(pending) if *pending > 0 => *pending -= 1,
+                ServerRecipients::Counted(_) | ServerRecipients::Named(_) => return,
+            }
+        }
         state.ready.push_back((None, Outcome::Answer(args)));
         wake(state);
     }
@@ -307,13 +379,21 @@ impl AckCollector {
         let left: Vec<Server> =
             state.servers.extract_if(.., |server| !present.contains(&server.id)).collect();
         for server in left {
-            match server.recipients {
-                Some(recipients) => recipients.for_each(|at| {
-                    state.resolve(at, Outcome::Disconnected);
-                }),
-                None => state.unreported -= 1,
-            }
+            state.disconnect(server.recipients);
         }
+        wake(state);
+    }
+
+    /// Stops waiting for a server. Its pending recipients are resolved as disconnected. If the server is lost
+    /// and has not reported its recipients, it is missing.
+    pub(crate) fn server_gone(&self, id: &ServerId, is_lost: bool) {
+        let mut state = self.0.lock();
+        let Some(at) = state.servers.iter().position(|server| server.id == *id) else { return };
+        let server = state.servers.swap_remove(at);
+        if is_lost && server.recipients.is_unreported() {
+            state.missing.push(server.id);
+        }
+        state.disconnect(server.recipients);
         wake(state);
     }
 

@@ -77,6 +77,10 @@ impl Worker {
                     Some(Inbound::ReceiverCount(request, count)) => {
                         self.cluster.receiver_count(&request, count);
                     }
+                    Some(Inbound::ServerGone { namespace, server, is_lost }) => {
+                        self.cluster.server_gone(&namespace, &server, is_lost);
+                        self.abandon_absent();
+                    }
                     None => break,
                 },
                 Ok(()) = inbox.servers.changed() => self.servers_changed(),
@@ -217,6 +221,11 @@ impl Worker {
 
     fn servers_changed(&mut self) {
         self.cluster.servers_changed();
+        self.abandon_absent();
+    }
+
+    /// Stops collecting acknowledgements for servers that are not present.
+    fn abandon_absent(&mut self) {
         let present = self.cluster.servers();
         for (_, gathering) in
             self.gatherings.extract_if(|(server, _), _| !server.is_unknown() && !present.contains(server))

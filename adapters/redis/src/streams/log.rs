@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use socketio::cluster::{Message, Operation};
+use socketio_broker::Shared;
 
-use crate::queue::{Content, Queued, Shared};
+use crate::queue::{Content, Queued};
 
 /// Returns `true` for broadcasts that clients can recover.
 pub(crate) fn is_logged(operation: &Operation) -> bool {

@@ -8,15 +8,14 @@ use redis::{
     streams::{StreamId, StreamRangeReply, StreamReadReply},
 };
 use socketio::cluster::{Inbound, Inbox, LogOffset, node::Malformed};
+use socketio_broker::{Backoff, Shared};
 
 use super::{
     Entry,
     log::{Log, is_logged},
 };
 use crate::{
-    backoff::Backoff,
     connect::{RESPONSE_TIMEOUT, connect},
-    queue::Shared,
     sharded::inbound,
 };
 
@@ -58,7 +57,7 @@ impl Reader {
                     tracing::error!(stream = self.stream, %error, "the stream of the cluster cannot be read");
                 }
             }
-            tokio::time::sleep(backoff.next()).await;
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 

@@ -3,6 +3,8 @@
 use std::{env, error::Error, str::FromStr, time::Duration};
 
 use socketio::{ConnectionStateRecovery, EngineConfig, Server, ServerConfig};
+use socketio_nats::Nats;
+use socketio_postgres::Postgres;
 use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
 pub(crate) struct Environment {
@@ -11,11 +13,15 @@ pub(crate) struct Environment {
     pub(crate) name: String,
     pub(crate) adapter: String,
     redis_url: String,
+    postgres_url: String,
+    nats_url: String,
     key: Option<String>,
     mode: SubscriptionMode,
     specific_responses: bool,
     requests_timeout: Duration,
     recovery: Option<Duration>,
+    heartbeat_interval: Duration,
+    heartbeat_timeout: Duration,
 }
 
 impl Environment {
@@ -33,11 +39,15 @@ impl Environment {
             name: text("NODE_NAME", ""),
             adapter: text("ADAPTER", "none"),
             redis_url: text("REDIS_URL", "redis://127.0.0.1:6379"),
+            postgres_url: text("POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres"),
+            nats_url: text("NATS_URL", "nats://127.0.0.1:4222"),
             key: env::var("KEY").ok(),
             mode,
             specific_responses: text("SPECIFIC_RESPONSES", "") == "1",
             requests_timeout: Duration::from_millis(number("REQUESTS_TIMEOUT_MS")?.unwrap_or(5000)),
             recovery: number("RECOVERY_MS")?.map(Duration::from_millis),
+            heartbeat_interval: Duration::from_millis(number("HEARTBEAT_INTERVAL_MS")?.unwrap_or(5000)),
+            heartbeat_timeout: Duration::from_millis(number("HEARTBEAT_TIMEOUT_MS")?.unwrap_or(10_000)),
         })
     }
 
@@ -57,6 +67,8 @@ impl Environment {
             "redis" => Server::with_cluster(config, self.classic()?),
             "redis-sharded" => Server::with_cluster(config, self.sharded()?),
             "redis-streams" => Server::with_cluster(config, self.streams()?),
+            "postgres" => Server::with_cluster(config, self.postgres()?),
+            "nats" => Server::with_cluster(config, self.nats()?),
             other => return Err(format!("unknown ADAPTER `{other}`").into()),
         })
     }
@@ -74,6 +86,26 @@ impl Environment {
         let adapter = Sharded::new(&self.redis_url)?.subscription_mode(self.mode);
         Ok(match &self.key {
             Some(key) => adapter.channel_prefix(key),
+            None => adapter,
+        })
+    }
+
+    fn postgres(&self) -> Result<Postgres, Box<dyn Error>> {
+        let adapter = Postgres::new(&self.postgres_url)?
+            .heartbeat_interval(self.heartbeat_interval)
+            .heartbeat_timeout(self.heartbeat_timeout);
+        Ok(match &self.key {
+            Some(key) => adapter.channel_prefix(key).table_name(format!("{key}_attachments")),
+            None => adapter,
+        })
+    }
+
+    fn nats(&self) -> Result<Nats, Box<dyn Error>> {
+        let adapter = Nats::new(&self.nats_url)?
+            .heartbeat_interval(self.heartbeat_interval)
+            .heartbeat_timeout(self.heartbeat_timeout);
+        Ok(match &self.key {
+            Some(key) => adapter.subject_prefix(key),
             None => adapter,
         })
     }

@@ -187,9 +187,18 @@ pub enum Inbound {
     /// A broadcast that this server or another one has appended to the event log. `None` instead of an offset
     /// means that the message of this server could not be appended, and that clients cannot recover it.
     Logged(Arc<Message>, Option<LogOffset>),
-    /// The number of other servers that received a request of this server. `None` if the request could not
-    /// be sent.
+    /// The number of other servers that received a request of this server, after [`Receivers::Counted`].
+    /// `None` if the request could not be sent, which may also follow [`Receivers::Known`].
     ReceiverCount(RequestId, Option<usize>),
+    /// A server is no longer a member of a namespace. Requests in the namespace stop waiting for it.
+    ServerGone {
+        /// The path of the namespace.
+        namespace: Arc<str>,
+        /// The server.
+        server: ServerId,
+        /// `true` if the server has not announced that it leaves. Pending requests then report it as missing.
+        is_lost: bool,
+    },
 }
 
 /// The state of the connection to the broker. The counters start at zero when the server is created.

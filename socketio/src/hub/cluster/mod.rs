@@ -9,6 +9,7 @@ pub(crate) mod node;
 use std::{
     collections::HashMap,
     fmt,
+    iter::repeat_n,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -39,7 +40,12 @@ pub(crate) struct Cluster {
     next: AtomicU64,
 }
 
-enum Request {
+struct Request {
+    namespace: Arc<str>,
+    kind: RequestKind,
+}
+
+enum RequestKind {
     Acks(Arc<AckCollector>),
     Gather(Gather),
 }
@@ -50,6 +56,8 @@ struct Gather {
     is_fetch: bool,
     receivers: Waiting,
     answers: Vec<(ServerId, ReplyBody)>,
+    /// The servers that did not receive the request, or that are gone without having responded.
+    missing: Vec<ServerId>,
     done: Arc<Notify>,
 }
 
@@ -98,14 +106,15 @@ impl Gather {
     }
 
     fn into_responses(self) -> Responses {
-        let missing = match self.receivers {
-            Waiting::Known(waiting) => waiting,
+        let mut missing = self.missing;
+        match self.receivers {
+            Waiting::Known(waiting) => missing.extend(waiting),
             Waiting::Counted(count) => {
                 // If the number is unknown, at least one server was not reached.
                 let count = count.unwrap_or(self.answers.len() + 1);
-                vec![ServerId::unknown(); count.saturating_sub(self.answers.len())]
+                missing.extend(repeat_n(ServerId::unknown(), count.saturating_sub(self.answers.len())));
             }
-        };
+        }
         Responses { answers: self.answers, missing }
     }
 }
@@ -160,7 +169,8 @@ impl Cluster {
         // The lock is held until the request is registered, so no response is handled before.
         let mut requests = self.requests.lock();
         outcomes.expect_servers(self.backend.request(message));
-        requests.insert(request.clone(), Request::Acks(outcomes.clone()));
+        let kind = RequestKind::Acks(outcomes.clone());
+        requests.insert(request.clone(), Request { namespace: namespace.clone(), kind });
         RemoteAckRequest { cluster: self.clone(), request, namespace: namespace.clone() }
     }
 
@@ -178,48 +188,43 @@ impl Cluster {
         let message = self.message(namespace, operation(request.clone()));
         let is_fetch = matches!(message.operation, Operation::Fetch { .. });
         let done = Arc::new(Notify::new());
-        let mut missing = Vec::new();
         {
             let mut requests = self.requests.lock();
-            let receivers = match self.backend.request(message) {
-                Receivers::Known { waiting, unreachable } => {
-                    missing = unreachable;
-                    Waiting::Known(waiting)
-                }
-                Receivers::Counted => Waiting::Counted(None),
+            let (receivers, missing) = match self.backend.request(message) {
+                Receivers::Known { waiting, unreachable } => (Waiting::Known(waiting), unreachable),
+                Receivers::Counted => (Waiting::Counted(None), Vec::new()),
             };
-            let gather = Gather { is_fetch, receivers, answers: Vec::new(), done: done.clone() };
+            let gather = Gather { is_fetch, receivers, answers: Vec::new(), missing, done: done.clone() };
             gather.notify();
-            requests.insert(request.clone(), Request::Gather(gather));
+            let kind = RequestKind::Gather(gather);
+            requests.insert(request.clone(), Request { namespace: namespace.clone(), kind });
         }
         let pending = Pending { cluster: self, request: &request };
         // Whether all servers have responded or the timeout has expired, return the responses received so
         // far.
         let _ = tokio::time::timeout(timeout.unwrap_or(self.timeout), done.notified()).await;
-        let mut responses = match pending.take() {
-            Some(Request::Gather(gather)) => gather.into_responses(),
+        match pending.take() {
+            Some(RequestKind::Gather(gather)) => gather.into_responses(),
             _ => Responses::default(),
-        };
-        responses.missing.extend(missing);
-        responses
+        }
     }
 
     /// Handles a response from another server. A response to a request that is no longer pending is ignored.
     pub(crate) fn answered(&self, Reply { from, request, body, .. }: Reply) {
         let mut requests = self.requests.lock();
-        match requests.get_mut(&request) {
-            Some(Request::Acks(outcomes)) => {
+        match requests.get_mut(&request).map(|request| &mut request.kind) {
+            Some(RequestKind::Acks(outcomes)) => {
                 let outcomes = outcomes.clone();
                 drop(requests);
                 match body {
                     ReplyBody::Recipients(recipients) => outcomes.server_recipients(&from, &recipients),
                     ReplyBody::Outcomes(arrived) => outcomes.server_outcomes(&from, arrived),
                     ReplyBody::RecipientCount(count) => outcomes.recipient_count(&from, count),
-                    ReplyBody::Ack(args) => outcomes.anonymous_ack(args),
+                    ReplyBody::Ack(args) => outcomes.anonymous_ack(&from, args),
                     ReplyBody::Sockets(_) | ReplyBody::Answer(_) => {}
                 }
             }
-            Some(Request::Gather(gather)) => gather.answered(from, body),
+            Some(RequestKind::Gather(gather)) => gather.answered(from, body),
             None => {}
         }
     }
@@ -228,21 +233,43 @@ impl Cluster {
     /// ends.
     pub(crate) fn receiver_count(&self, request: &RequestId, count: Option<usize>) {
         let mut requests = self.requests.lock();
-        match requests.get_mut(request) {
-            Some(Request::Acks(outcomes)) => {
+        match requests.get_mut(request).map(|request| &mut request.kind) {
+            Some(RequestKind::Acks(outcomes)) => {
                 let outcomes = outcomes.clone();
                 drop(requests);
                 outcomes.receiver_count(count);
             }
-            Some(Request::Gather(Gather { receivers, done, .. })) if count.is_none() => {
+            Some(RequestKind::Gather(Gather { receivers, done, .. })) if count.is_none() => {
                 *receivers = Waiting::Counted(None);
                 done.notify_one();
             }
-            Some(Request::Gather(gather)) => {
+            Some(RequestKind::Gather(gather)) => {
                 gather.receivers = Waiting::Counted(count);
                 gather.notify();
             }
             None => {}
+        }
+    }
+
+    /// Stops waiting for a server in a namespace. If it is lost, requests report it as missing.
+    pub(crate) fn server_gone(&self, namespace: &str, server: &ServerId, is_lost: bool) {
+        let mut collectors = Vec::new();
+        let mut requests = self.requests.lock();
+        for request in requests.values_mut().filter(|request| *request.namespace == *namespace) {
+            match &mut request.kind {
+                RequestKind::Acks(outcomes) => collectors.push(outcomes.clone()),
+                RequestKind::Gather(gather) => {
+                    if let Waiting::Known(waiting) = &mut gather.receivers {
+                        let gone = waiting.extract_if(.., |waiting| waiting == server);
+                        gather.missing.extend(gone.filter(|_| is_lost));
+                    }
+                    gather.notify();
+                }
+            }
+        }
+        drop(requests);
+        for outcomes in collectors {
+            outcomes.server_gone(server, is_lost);
         }
     }
 
@@ -254,9 +281,9 @@ impl Cluster {
         // that received a pending request.
         let present = self.backend.servers();
         for request in requests.values_mut() {
-            match request {
-                Request::Acks(outcomes) => collectors.push(outcomes.clone()),
-                Request::Gather(gather) => {
+            match &mut request.kind {
+                RequestKind::Acks(outcomes) => collectors.push(outcomes.clone()),
+                RequestKind::Gather(gather) => {
                     if let Waiting::Known(waiting) = &mut gather.receivers {
                         waiting.retain(|server| present.contains(server));
                     }
@@ -293,8 +320,8 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    fn take(&self) -> Option<Request> {
-        self.cluster.requests.lock().remove(self.request)
+    fn take(&self) -> Option<RequestKind> {
+        Some(self.cluster.requests.lock().remove(self.request)?.kind)
     }
 }
 
@@ -315,7 +342,7 @@ pub(crate) struct RemoteAckRequest {
 impl Drop for RemoteAckRequest {
     fn drop(&mut self) {
         let request = self.cluster.requests.lock().remove(&self.request);
-        if let Some(Request::Acks(outcomes)) = request
+        if let Some(Request { kind: RequestKind::Acks(outcomes), .. }) = request
             && !outcomes.is_remote_done()
             && self
                 .cluster

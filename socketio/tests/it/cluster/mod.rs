@@ -5,6 +5,7 @@ mod broadcasts;
 mod broker;
 mod counted;
 mod event_log;
+mod heartbeats;
 mod server_events;
 mod silent;
 mod utilities;

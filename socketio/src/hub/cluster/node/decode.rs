@@ -43,7 +43,7 @@ pub enum Decoded {
     Heartbeat(ServerId),
     /// A server leaves.
     Close(ServerId),
-    /// A type that later versions of Node.js may have.
+    /// A type that later versions of Node.js may have, or a message of another namespace than that of the channel.
     Unknown,
 }
 
@@ -94,7 +94,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     uid: Cow<'a, str>,
     #[serde(borrow)]
-    nsp: Cow<'a, str>,
+    nsp: Option<Cow<'a, str>>,
     r#type: u8,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -106,9 +106,27 @@ struct Envelope<'a> {
 ///
 /// Returns an error if the message is malformed.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, Malformed> {
+    decode_envelope(bytes, None)
+}
+
+/// Decodes a message of a channel that belongs to one namespace. The message may omit the namespace, but must
+/// not name another one.
+///
+/// # Errors
+///
+/// Returns an error if the message is malformed.
+pub fn decode_in(namespace: &str, bytes: &[u8]) -> Result<Decoded, Malformed> {
+    decode_envelope(bytes, Some(namespace))
+}
+
+fn decode_envelope(bytes: &[u8], namespace: Option<&str>) -> Result<Decoded, Malformed> {
     let (json, attachments) = text_and_attachments(bytes)?;
     let Object(Envelope { uid, nsp, r#type, data }) = serde_json::from_str(&json)?;
-    decode_data(&uid, &nsp, r#type, data.map(RawValue::get), attachments)
+    let nsp = nsp.as_deref().or(namespace).ok_or(Malformed)?;
+    if namespace.is_some_and(|namespace| namespace != nsp) {
+        return Ok(Decoded::Unknown);
+    }
+    decode_data(&uid, nsp, r#type, data.map(RawValue::get), attachments)
 }
 
 /// Decodes a message whose entries are separate. The data is JSON or MessagePack.

@@ -28,6 +28,25 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Returns the first heartbeat of a server, which the other servers respond to with a heartbeat.
+    pub fn initial_heartbeat() -> Self {
+        Self::empty(kind::INITIAL_HEARTBEAT)
+    }
+
+    /// Returns a heartbeat.
+    pub fn heartbeat() -> Self {
+        Self::empty(kind::HEARTBEAT)
+    }
+
+    /// Returns the message of a server that leaves.
+    pub fn close() -> Self {
+        Self::empty(kind::ADAPTER_CLOSE)
+    }
+
+    fn empty(kind: u8) -> Self {
+        Self { kind, data: String::new(), attachments: Vec::new() }
+    }
+
     /// Returns the whole message: as JSON, or as MessagePack if it contains binary data or if `is_msgpack` is
     /// set. `None` if the message cannot be encoded.
     pub fn to_bytes(&self, from: &ServerId, namespace: &str, is_msgpack: bool) -> Option<Vec<u8>> {

@@ -4,7 +4,7 @@ mod decode;
 mod encode;
 mod summary;
 
-pub use decode::{Decoded, Malformed, Object, Options, decode, decode_fields, event};
+pub use decode::{Decoded, Malformed, Object, Options, decode, decode_fields, decode_in, event};
 pub use encode::{Encoded, encode_message, encode_reply, options_json};
 
 pub use summary::{from_json as summary_from_json, to_json as summary_to_json};

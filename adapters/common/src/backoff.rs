@@ -7,9 +7,10 @@ use rand::RngExt;
 const FIRST: Duration = Duration::from_millis(50);
 const MAX: Duration = Duration::from_secs(1);
 
-/// A delay that doubles up to a second. It is random, so that servers do not connect at the same time.
+/// A delay that doubles from 50 ms up to a second. It is random, so that servers do not connect at the same
+/// time.
 #[derive(Debug)]
-pub(crate) struct Backoff(Duration);
+pub struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -18,7 +19,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn next(&mut self) -> Duration {
+    /// Returns the delay before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
         let delay = self.0;
         self.0 = (delay * 2).min(MAX);
         delay.mul_f64(rand::rng().random_range(0.5..1.0))

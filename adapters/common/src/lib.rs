@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod backend;
+mod backoff;
+mod members;
+mod names;
+mod options;
+mod outgoing;
+mod peer;
+mod queue;
+mod recent_joins;
+mod wanted;
+mod writer;
+
+pub use backend::HeartbeatBackend;
+pub use backoff::Backoff;
+pub use members::Members;
+pub use names::digest;
+pub use options::Options;
+pub use outgoing::{Outgoing, Presence};
+pub use peer::{Channels, Peer};
+pub use queue::{Payload, Queue, Queued, Shared, message_len};
+pub use recent_joins::RecentJoins;
+pub use wanted::{Subscription, User, UserKind, Wanted};
+pub use writer::{Connector, Link, Lost, Writer};

@@ -1,0 +1,182 @@
+//! The task that sends queued messages.
+
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+
+use socketio::cluster::{Inbound, Inbox, RequestId};
+use tokio::{
+    sync::mpsc,
+    time::{interval, sleep},
+};
+
+use crate::{
+    outgoing::Outgoing,
+    queue::{Queued, Shared},
+};
+
+/// The maximum number of messages that are sent at once.
+const BATCH: usize = 256;
+/// The time within which the queue is emptied when the server leaves the cluster.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often old messages are dropped while the broker is away.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Opens connections to the broker for the [`Writer`].
+pub trait Connector: Send + 'static {
+    /// An open connection.
+    type Link: Link;
+
+    /// Connects, and tries again until it succeeds. The future may be dropped.
+    fn connect(&mut self) -> impl Future<Output = Self::Link> + Send;
+}
+
+/// The error that a connection must be opened again.
+#[derive(Debug)]
+pub struct Lost;
+
+/// An open connection to the broker.
+pub trait Link: Send {
+    /// Sends messages in this order.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection must be opened again. Whether the other servers receive the messages
+    /// is then unknown. They are not repeated, because no client may receive an event twice.
+    fn send(&mut self, messages: &[Outgoing]) -> impl Future<Output = Result<(), Lost>> + Send;
+
+    /// Waits until the connection is lost.
+    fn lost(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Takes messages from the queue and sends them. While there is no connection, it fails requests at once and
+/// drops old messages.
+#[derive(Debug)]
+pub struct Writer<C> {
+    /// Opens connections.
+    pub connector: C,
+    /// The state of the server.
+    pub shared: Arc<Shared>,
+    /// The input of the server, for requests that fail.
+    pub inbox: Inbox,
+    /// The queue.
+    pub queue: mpsc::Receiver<Queued<Outgoing>>,
+    /// The age at which a message is dropped if the broker is not connected.
+    pub max_age: Duration,
+}
+
+impl<C: Connector> Writer<C> {
+    /// Runs until the server leaves the cluster and the queue is empty.
+    pub async fn run(mut self) {
+        let shared = self.shared.clone();
+        tokio::select! {
+            () = self.send_all() => {}
+            () = async {
+                shared.leaving().await;
+                sleep(FLUSH_TIMEOUT).await;
+            } => {}
+        }
+        shared.is_flushed.send_replace(true);
+    }
+
+    async fn send_all(&mut self) {
+        let mut backlog = VecDeque::new();
+        loop {
+            let Some(link) = self.connect(&mut backlog).await else { return };
+            if self.send_until_lost(link, &mut backlog).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a connection. Requests fail immediately, and old messages are dropped. Returns `None` if the
+    /// queue is closed.
+    async fn connect(&mut self, backlog: &mut VecDeque<Queued<Outgoing>>) -> Option<C::Link> {
+        let Self { connector, shared, inbox, queue, max_age } = self;
+        let connecting = connector.connect();
+        tokio::pin!(connecting);
+        let mut expiry = interval(EXPIRY_INTERVAL);
+        loop {
+            tokio::select! {
+                biased;
+                link = &mut connecting => return Some(link),
+                _ = expiry.tick() => {
+                    let old = backlog.iter().take_while(|queued| queued.since.elapsed() > *max_age).count();
+                    for queued in backlog.drain(..old) {
+                        shared.release(&queued);
+                    }
+                    shared.count_dropped(old);
+                }
+                queued = queue.recv() => {
+                    let queued = queued?;
+                    match queued.content.request().cloned() {
+                        Some(request) => {
+                            shared.release(&queued);
+                            fail(inbox, request).await;
+                        }
+                        None => backlog.push_back(queued),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends messages until the connection is lost. Returns `Ok` when the server has left the cluster and the
+    /// queue is empty.
+    async fn send_until_lost(
+        &mut self,
+        mut link: C::Link,
+        backlog: &mut VecDeque<Queued<Outgoing>>,
+    ) -> Result<(), Lost> {
+        let mut batch = Vec::new();
+        loop {
+            batch.extend(backlog.drain(..BATCH.min(backlog.len())));
+            if batch.is_empty() {
+                let shared = self.shared.clone();
+                tokio::select! {
+                    biased;
+                    // A lost connection is noticed before a message is lost with it.
+                    () = link.lost() => return Err(Lost),
+                    received = self.queue.recv_many(&mut batch, BATCH) => if received == 0 {
+                        return Ok(());
+                    },
+                    () = shared.leaving() => return Ok(()),
+                }
+            }
+            let messages = self.admit(&mut batch).await;
+            if messages.is_empty() {
+                continue;
+            }
+            if let Err(Lost) = link.send(&messages).await {
+                self.shared.count_dropped(messages.len());
+                for request in messages.iter().filter_map(Outgoing::request) {
+                    fail(&self.inbox, request.clone()).await;
+                }
+                tracing::warn!(messages = messages.len(), "messages to other servers are lost");
+                return Err(Lost);
+            }
+        }
+    }
+
+    /// Removes messages from the queue that can be sent.
+    async fn admit(&self, batch: &mut Vec<Queued<Outgoing>>) -> Vec<Outgoing> {
+        let mut messages = Vec::with_capacity(batch.len());
+        for queued in batch.drain(..) {
+            self.shared.release(&queued);
+            if let Outgoing::Request(message, generation) = &queued.content
+                && !self.shared.is_subscribed(*generation).await
+            {
+                // The responses would not be received.
+                if let Some(request) = message.operation.request() {
+                    fail(&self.inbox, request.clone()).await;
+                }
+                continue;
+            }
+            messages.push(queued.content);
+        }
+        messages
+    }
+}
+
+/// Ends a request that could not be sent.
+async fn fail(inbox: &Inbox, request: RequestId) {
+    inbox.send(Inbound::ReceiverCount(request, None)).await;
+}

@@ -1,0 +1,4 @@
+// Failures with the NATS adapter.
+import { failures } from "./failures.mjs";
+
+await failures("nats");

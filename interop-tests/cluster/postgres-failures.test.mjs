@@ -1,0 +1,4 @@
+// Failures with the Postgres adapter.
+import { failures } from "./failures.mjs";
+
+await failures("postgres");
