@@ -51,6 +51,14 @@ packages() {
   .venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 }
 
+# The tests of the engine again, with hyper serving every request.
+without_short_path() {
+  local tests
+  tests=$(cargo test --workspace --test it --no-run --quiet --message-format=json |
+    sed -n '/#engineio@/s/.*"executable":"\([^"]*\)".*/\1/p')
+  (cd engine && SHORT_PATH=off "$tests")
+}
+
 # Soak tests mostly wait.
 soak() {
   cargo test --workspace --test soak --quiet -- --ignored
@@ -58,6 +66,8 @@ soak() {
 
 # Other processes do not change the counts, so this runs beside tests that mostly wait.
 instructions() {
+  # The lints are done.
+  unset RUSTC_WORKSPACE_WRAPPER
   nice cargo build --release --package interop-tests --bin hot-paths --bin attack-costs --quiet
   nice target/release/hot-paths check
   nice target/release/attack-costs check
@@ -66,20 +76,26 @@ instructions() {
 beside packages
 packages=$!
 
-step "formatting and lints"
+# As `cargo clippy` does, but the lints come from the build of the tests, so that dependencies are built once.
+export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__
+
+step "formatting, lints, and building the tests"
 cargo fmt --all --check
-cargo clippy --workspace --all-targets --quiet -- -D warnings
+cargo test --workspace --no-run --quiet
 
 step "documentation, the public API, and the packages"
 cargo run --package public-api-list --quiet -- check
-cargo publish --dry-run --no-verify --quiet --package engineio --package socketio --package socketio-redis
+cargo publish --workspace --dry-run --no-verify --quiet
 
 step "Rust tests"
+# Many tests wait for real time, and a thread that waits costs nothing.
+export RUST_TEST_THREADS=4
+beside without_short_path
+without_short_path=$!
 cargo test --workspace --quiet
-# Again with hyper serving every request.
-SHORT_PATH=off cargo test --package engineio --test it --quiet
 # Features of one package are on for the whole workspace, so the engine is tested without them separately.
 cargo test --package engineio --lib --quiet
+finish without_short_path "$without_short_path"
 
 # The other servers that the clients below use are built with the tests of their packages. A test is selected here so that
 # dependencies have the same features as above and are not built again.

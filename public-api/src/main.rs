@@ -15,13 +15,15 @@ use std::{
 use public_api::Builder;
 
 /// The published crates.
-const CRATES: [&str; 3] = ["engineio", "socketio", "socketio-redis"];
+const CRATES: [&str; 6] =
+    ["engineio", "socketio", "socketio-broker", "socketio-nats", "socketio-postgres", "socketio-redis"];
 
 /// The crates whose types may appear in the public API: the standard library, the crates themselves, crates of version
 /// 1, traits that have no stable home yet (`Stream`, `Body`, those of tower), and crates that are re-exported because a
 /// cargo feature is about them.
-const ALLOWED: [&str; 21] = [
+const ALLOWED: [&str; 25] = [
     "alloc",
+    "async_nats",
     "bytes",
     "core",
     "engineio",
@@ -35,6 +37,9 @@ const ALLOWED: [&str; 21] = [
     "serde_core",
     "serde_json",
     "socketio",
+    "socketio_broker",
+    "socketio_nats",
+    "socketio_postgres",
     "socketio_redis",
     "std",
     "str",

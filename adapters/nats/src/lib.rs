@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// docs.rs names the cargo feature of each item.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod listener;
 mod order;
