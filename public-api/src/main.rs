@@ -19,9 +19,9 @@ const CRATES: [&str; 6] =
     ["engineio", "socketio", "socketio-broker", "socketio-nats", "socketio-postgres", "socketio-redis"];
 
 /// The crates whose types may appear in the public API: the standard library, the crates themselves, crates of version
-/// 1, traits that have no stable home yet (`Stream`, `Body`, those of tower), and crates that are re-exported because a
+/// 1, traits that have no stable home yet (`Stream`, `Body`, those of tower), the clients of brokers, and crates that are re-exported because a
 /// cargo feature is about them.
-const ALLOWED: [&str; 25] = [
+const ALLOWED: [&str; 26] = [
     "alloc",
     "async_nats",
     "bytes",
@@ -44,6 +44,7 @@ const ALLOWED: [&str; 25] = [
     "std",
     "str",
     "tokio",
+    "tokio_postgres",
     "tower_layer",
     "tower_service",
     "ts_rs",
