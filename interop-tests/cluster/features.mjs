@@ -161,12 +161,14 @@ function broadcasts(pair, adapter) {
     await b.emitWithAck("join", "room");
     await heard(a, b, { to: ["room"] });
     const expected = Array.from({ length: 1_000 }, (_, i) => i);
+    // In Postgres, each attachment takes a transaction, and the tests that run at the same time would wait for them.
+    const content = adapter === "postgres" ? "text" : Buffer.from([1]);
     for (const target of [{}, { to: ["room"] }, { to: [b.id] }]) {
       const arrived = collect(b, "from a", 1_000, 20_000);
       const back = collect(a, "from b", 1_000, 20_000);
       await Promise.all([
         a.emitWithAck("cast-burst", target, "from a", 0, 1_000, { x: "text" }),
-        b.emitWithAck("cast-burst", { to: [a.id] }, "from b", 0, 1_000, Buffer.from([1])),
+        b.emitWithAck("cast-burst", { to: [a.id] }, "from b", 0, 1_000, content),
       ]);
       assert.deepEqual(await arrived, expected);
       assert.deepEqual(await back, expected);
