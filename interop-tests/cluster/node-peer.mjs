@@ -28,6 +28,7 @@ function redisClient() {
   return client;
 }
 
+/** The options of adapters with heartbeats. */
 const heartbeats = {
   heartbeatInterval: Number(env.HEARTBEAT_INTERVAL_MS ?? 5_000),
   heartbeatTimeout: Number(env.HEARTBEAT_TIMEOUT_MS ?? 10_000),

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Emitter } from "@socket.io/postgres-emitter";
 import { next, settled, until } from "../official/helpers.mjs";
-import { heardBy, meet } from "./fleet.mjs";
+import { heardBy, meet, startNode } from "./fleet.mjs";
 import { hostile } from "./heartbeats-hostile.mjs";
 
 const { broker, nodes } = await hostile("postgres");
@@ -19,6 +19,17 @@ describe("references and emitters, postgres", { concurrency: false }, () => {
     await a.emitWithAck("cast", { to: [b.id] }, "x", 1);
     assert.deepEqual(await event, [1]);
     assert.equal((await nodes[0].status()).disconnections, 0);
+  });
+
+  test("old attachments are deleted, young ones are not", async (t) => {
+    const count = async () => (await broker.query("SELECT count(*)::int AS count FROM swept_attachments")).rows[0].count;
+    const options = { ADAPTER: "postgres", ...broker.env, KEY: "swept", CLEANUP_INTERVAL_MS: "1000" };
+    const node = await startNode("ours", options);
+    t.after(() => node.end("SIGKILL"));
+    const insert = (age) => broker.query(`INSERT INTO swept_attachments (created_at) VALUES (now() - interval '${age}')`);
+    await insert("1 hour");
+    await insert("-1 hour");
+    await until(count, (rows) => rows === 1, "one row is left");
   });
 
   test("the emitter of Node.js", async (t) => {

@@ -68,8 +68,7 @@ impl Notifications {
     }
 }
 
-/// Opens a connection. The names of channels and events need not survive a failure of Postgres, so transactions do
-/// not wait for the disk.
+/// Opens a connection. Messages need not survive a failure of Postgres, so transactions do not wait for the disk.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Box<dyn std::error::Error + Send + Sync>> {
     let opened = timeout(RESPONSE_TIMEOUT, async {
         let opened = connect(config).await?;

@@ -1,16 +1,22 @@
 //! Sends messages as notifications.
 
-use std::{collections::HashSet, future::Future, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
+use futures::future::try_join_all;
 use socketio_broker::{Backoff, Connector, Link, Lost, Outgoing, Peer};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, Config, Error, types::Type};
+use tokio_postgres::{
+    Client, Config, Error,
+    types::{ToSql, Type},
+};
 
 use crate::{
     connect::{Driver, RESPONSE_TIMEOUT, open},
     names::Names,
     payload::{HEADER_END, Payload},
 };
+
+type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Opens the connection that messages are sent on.
 pub(crate) struct SenderConnector {
@@ -66,30 +72,22 @@ impl Batch {
     }
 }
 
+/// A statement of its own transaction.
+enum Statement {
+    Notify(Batch),
+    Attach { channel: String, content: Vec<u8>, header: String },
+}
+
 impl Link for Sender {
     async fn send(&mut self, messages: &[Outgoing]) -> Result<(), Lost> {
-        let mut batch = Batch::default();
-        for message in messages {
-            let channel = self.peer.channels.channel(message.namespace());
-            for encoded in message.encode() {
-                match Payload::new(self.peer.inbox.server_id(), message.namespace(), &encoded) {
-                    Some(Payload::Text(text)) if batch.add(&channel, &text) => {}
-                    Some(Payload::Text(text)) => {
-                        self.notify(std::mem::take(&mut batch)).await?;
-                        batch.add(&channel, &text);
-                    }
-                    Some(Payload::Attachment { content, header }) => {
-                        self.notify(std::mem::take(&mut batch)).await?;
-                        self.attach(&channel, &content, &header).await?;
-                    }
-                    None => {
-                        self.peer.shared.count_dropped(1);
-                        tracing::warn!("a message to other servers cannot be encoded");
-                    }
-                }
-            }
+        let statements = self.statements(messages);
+        // The statements are sent in this order without waiting for the results of those before.
+        let executing = try_join_all(statements.iter().map(|statement| self.execute(statement)));
+        if let Ok(executed) = timeout(RESPONSE_TIMEOUT, executing).await {
+            return executed.map(drop);
         }
-        self.notify(batch).await
+        tracing::debug!("Postgres does not respond");
+        Err(Lost)
     }
 
     async fn lost(&mut self) {
@@ -98,53 +96,70 @@ impl Link for Sender {
 }
 
 impl Sender {
-    async fn notify(&self, batch: Batch) -> Result<(), Lost> {
-        let Batch { channels, payloads, .. } = batch;
-        if channels.is_empty() {
-            return Ok(());
+    fn statements(&self, messages: &[Outgoing]) -> Vec<Statement> {
+        let (mut statements, mut batch) = (Vec::new(), Batch::default());
+        for message in messages {
+            let channel = self.peer.channels.channel(message.namespace());
+            for encoded in message.encode() {
+                match Payload::new(self.peer.inbox.server_id(), message.namespace(), &encoded) {
+                    Some(Payload::Text(text)) if batch.add(&channel, &text) => {}
+                    Some(Payload::Text(text)) => {
+                        statements.push(Statement::Notify(std::mem::take(&mut batch)));
+                        batch.add(&channel, &text);
+                    }
+                    Some(Payload::Attachment { content, header }) => {
+                        statements.push(Statement::Notify(std::mem::take(&mut batch)));
+                        statements.push(Statement::Attach { channel: channel.clone(), content, header });
+                    }
+                    None => {
+                        self.peer.shared.count_dropped(1);
+                        tracing::warn!("a message to other servers cannot be encoded");
+                    }
+                }
+            }
         }
-        // Notifications of a transaction are delivered in the order of the calls.
-        let statement = "SELECT pg_notify(t.channel, t.payload) \
-                         FROM unnest($1::text[], $2::text[]) AS t(channel, payload)";
-        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-            [(&channels, Type::TEXT_ARRAY), (&payloads, Type::TEXT_ARRAY)];
-        self.executed(self.client.execute_typed(statement, &params), channels.len()).await
+        statements.push(Statement::Notify(batch));
+        statements
     }
 
-    async fn attach(&self, channel: &str, content: &[u8], header: &str) -> Result<(), Lost> {
-        let statement = format!(
-            "WITH saved AS (INSERT INTO {} (payload) VALUES ($1) RETURNING id) \
-             SELECT pg_notify($2, $3 || saved.id || $4) FROM saved",
-            self.table
-        );
-        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
-            (&content, Type::BYTEA),
-            (&channel, Type::TEXT),
-            (&header, Type::TEXT),
-            (&HEADER_END, Type::TEXT),
-        ];
-        self.executed(self.client.execute_typed(&statement, &params), 1).await
+    async fn execute(&self, statement: &Statement) -> Result<(), Lost> {
+        match statement {
+            Statement::Notify(Batch { channels, .. }) if channels.is_empty() => Ok(()),
+            Statement::Notify(Batch { channels, payloads, .. }) => {
+                // Notifications of a transaction are delivered in the order of the calls.
+                let text = "SELECT pg_notify(t.channel, t.payload) \
+                            FROM unnest($1::text[], $2::text[]) AS t(channel, payload)";
+                let params: [Param<'_>; 2] = [(channels, Type::TEXT_ARRAY), (payloads, Type::TEXT_ARRAY)];
+                self.executed(self.client.execute_typed(text, &params).await, channels.len())
+            }
+            Statement::Attach { channel, content, header } => {
+                let text = format!(
+                    "WITH saved AS (INSERT INTO {} (payload) VALUES ($1) RETURNING id) \
+                     SELECT pg_notify($2, $3 || saved.id || $4) FROM saved",
+                    self.table
+                );
+                let params: [Param<'_>; 4] = [
+                    (content, Type::BYTEA),
+                    (channel, Type::TEXT),
+                    (header, Type::TEXT),
+                    (&HEADER_END, Type::TEXT),
+                ];
+                self.executed(self.client.execute_typed(&text, &params).await, 1)
+            }
+        }
     }
 
-    /// Waits for the result of a statement. If Postgres refuses it, its messages are dropped.
-    async fn executed(
-        &self,
-        statement: impl Future<Output = Result<u64, Error>>,
-        messages: usize,
-    ) -> Result<(), Lost> {
-        match timeout(RESPONSE_TIMEOUT, statement).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if error.as_db_error().is_some() && !self.client.is_closed() => {
+    /// Handles the result of a statement. If Postgres refuses it, its messages are dropped.
+    fn executed(&self, result: Result<u64, Error>, messages: usize) -> Result<(), Lost> {
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if error.as_db_error().is_some() && !self.client.is_closed() => {
                 self.peer.shared.count_dropped(messages);
                 tracing::warn!(error = %detail(&error), messages, "Postgres refuses messages to other servers");
                 Ok(())
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(error = %detail(&error), "a notification cannot be sent");
-                Err(Lost)
-            }
-            Err(_) => {
-                tracing::debug!("Postgres does not respond");
                 Err(Lost)
             }
         }

@@ -22,6 +22,7 @@ pub(crate) struct Environment {
     recovery: Option<Duration>,
     heartbeat_interval: Duration,
     heartbeat_timeout: Duration,
+    cleanup_interval: Duration,
 }
 
 impl Environment {
@@ -48,6 +49,7 @@ impl Environment {
             recovery: number("RECOVERY_MS")?.map(Duration::from_millis),
             heartbeat_interval: Duration::from_millis(number("HEARTBEAT_INTERVAL_MS")?.unwrap_or(5000)),
             heartbeat_timeout: Duration::from_millis(number("HEARTBEAT_TIMEOUT_MS")?.unwrap_or(10_000)),
+            cleanup_interval: Duration::from_millis(number("CLEANUP_INTERVAL_MS")?.unwrap_or(30_000)),
         })
     }
 
@@ -92,6 +94,7 @@ impl Environment {
 
     fn postgres(&self) -> Result<Postgres, Box<dyn Error>> {
         let adapter = Postgres::new(&self.postgres_url)?
+            .cleanup_interval(self.cleanup_interval)
             .heartbeat_interval(self.heartbeat_interval)
             .heartbeat_timeout(self.heartbeat_timeout);
         Ok(match &self.key {
