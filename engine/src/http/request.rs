@@ -85,17 +85,12 @@ impl<'a> Query<'a> {
 
 /// Returns the key and the value of the first pair, and the rest of the query.
 fn pair(query: &str) -> (&str, &str, &str) {
-    let (pair, rest) = split(query, b'&');
-    let (key, value) = split(pair, b'=');
+    let (pair, rest) = match memchr(b'&', query.as_bytes()) {
+        Some(at) => (&query[..at], &query[at + 1..]),
+        None => (query, ""),
+    };
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     (key, value, rest)
-}
-
-/// Splits a text at the first occurrence of an ASCII byte.
-fn split(text: &str, at: u8) -> (&str, &str) {
-    match memchr(at, text.as_bytes()) {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, ""),
-    }
 }
 
 /// Decodes a part of a query. This is more expensive than all other checks of a poll together.

@@ -183,7 +183,8 @@ fn spawn<L: Listener, S: HttpService>(
     let (connections, drain) = (serving.connections.clone(), serving.drain.clone());
     let mut connection = Connection::<L>::new((io, address), permit, short_path, connections, drain.clone());
     let short = async move {
-        match until_over(&drain, connection.run()).await? {
+        let outcome = until_over(&drain, pin!(connection.run())).await?;
+        match outcome {
             Ok(Outcome::Closed) => None,
             Ok(Outcome::Switch(switch)) => connection.switch(switch),
             Ok(Outcome::Handover) => Some(serving.hyper(connection.into_handover())),
@@ -201,15 +202,16 @@ impl<S: HttpService> Serving<S> {
     fn hyper<L: Listener>(self, handover: Handover<L>) -> BoxFuture<()> {
         Box::pin(async move {
             let Self { service, hyper, connections, drain, .. } = self;
-            let serving = hyper_server::serve(hyper, handover, service, connections, drain.clone());
+            let serving = pin!(hyper_server::serve(hyper, handover, service, connections, drain.clone()));
             until_over(&drain, serving).await;
         })
     }
 }
 
 /// Returns the output of a future, or `None` if its connection must be dropped before that.
-async fn until_over<T>(drain: &DrainSignal, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+///
+/// The caller pins the future, because an argument that is pinned here would be stored twice.
+async fn until_over<T>(drain: &DrainSignal, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut over = pin!(drain.clone().over());
     let mut registered = false;
     poll_fn(|cx| {

@@ -61,6 +61,13 @@ impl Borrow<[u8; LENGTH]> for Sid {
     }
 }
 
+/// Compares an id with a text.
+impl PartialEq<str> for Sid {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == *other.as_bytes()
+    }
+}
+
 impl fmt::Display for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

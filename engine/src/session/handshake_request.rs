@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt::{self, Write as _},
+    fmt,
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -71,23 +71,23 @@ impl HandshakeRequest {
         let root = if target.starts_with(['/', '*']) { "" } else { "/" };
         // The exact capacity, so that the text becomes a `Box<str>` in place.
         let len = root.len() + target.len() + parts.headers.iter().map(line).sum::<usize>();
-        let mut text = String::with_capacity(len);
-        text.push_str(root);
-        text.push_str(target);
+        let mut text = Vec::with_capacity(len);
+        text.extend_from_slice(root.as_bytes());
+        text.extend_from_slice(target.as_bytes());
         // HTTP/2 has a pseudo-header instead (RFC 9113, section 8.3.1).
         if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST)) {
-            let _ = write!(text, "\nhost: {authority}");
+            text.extend_from_slice(b"\nhost: ");
+            text.extend_from_slice(authority.as_str().as_bytes());
         }
         for (name, value) in &parts.headers {
-            text.push('\n');
-            text.push_str(name.as_str());
-            text.push_str(": ");
+            text.push(b'\n');
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
             // Header values do not contain line breaks.
-            match std::str::from_utf8(value.as_bytes()) {
-                Ok(value) => text.push_str(value),
-                Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
-            }
+            text.extend_from_slice(value.as_bytes());
         }
+        let text = String::from_utf8(text)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         Self {
             text: text.into(),
             address: parts.extensions.get().map(|&RemoteAddr(address)| address),

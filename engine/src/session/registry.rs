@@ -85,11 +85,13 @@ impl Registry {
 
     /// Removes a session whose task has completed, including all handlers.
     pub(crate) fn remove_task(&self, sid: &Sid) {
-        self.remove(sid);
         let mut shard = self.shard(sid).write();
-        shard.remove(sid);
+        let removed = shard.remove(sid);
         shard.shrink();
         drop(shard);
+        if removed.is_some_and(|entry| !entry.ended) {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
         if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.emptied.notify_waiters();
         }

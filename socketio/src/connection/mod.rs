@@ -141,7 +141,7 @@ impl Connection {
                 self.advance(at, cx)
             }
             Completed::Disconnected(_) => {
-                self.memberships.remove(at, self.config.max_namespaces);
+                self.remove(at);
                 Ok(())
             }
         }
@@ -196,8 +196,18 @@ impl Connection {
         if let Some(hook) = member.disconnected(self.memberships[at].key, reason) {
             return self.start(hook, cx);
         }
-        self.memberships.remove(at, self.config.max_namespaces);
+        self.remove(at);
         Ok(())
+    }
+
+    /// Removes the membership of a client that has left.
+    fn remove(&mut self, at: usize) {
+        if self.state == State::Closed {
+            // No packets follow.
+            self.memberships.drop_membership(at);
+        } else {
+            self.memberships.remove(at, self.config.max_namespaces);
+        }
     }
 
     /// Closes the session after a violation, as Node.js does.

@@ -47,7 +47,11 @@ impl<T> Slab<T> {
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let value = self.places.get_mut(number as usize)?.take()?;
-        self.free.insert(number);
+        if number + 1 < self.end() {
+            self.free.insert(number);
+            return Some(value);
+        }
+        self.places.pop();
         // Each removed place was added by one insertion, so the cost of the loop is amortized over the
         // insertions.
         while let Some(None) = self.places.last() {

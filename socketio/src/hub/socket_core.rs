@@ -114,8 +114,13 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         self.typed.notify_end(reason);
         if self.lifecycle.slot().is_some() {
             self.metrics().socket_left();
-            let (namespace, id) = (self.path(), self.id.as_str());
-            tracing::debug!(namespace, id, reason = reason.as_str(), cause = ?reason, "socket left");
+            tracing::debug!(
+                namespace = self.path(),
+                id = self.id.as_str(),
+                reason = reason.as_str(),
+                cause = ?reason,
+                "socket left"
+            );
         }
         let mut saved = None;
         let first = self.adapter.change(|rooms, memory| {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use engineio::SessionHandle;
-use futures::FutureExt;
+use futures::{FutureExt, future::lazy};
 use tracing::{Instrument, level_filters::LevelFilter};
 
 use crate::{
@@ -184,21 +184,24 @@ where
 }
 
 /// Runs an async function and encodes its return value. Converts a panic into an error.
-async fn run<D, T, F, Fut>(
+///
+/// The combinators store the arguments and the future of the function in the same place, whereas an async
+/// block would store both. The futures of handlers are moved to the heap for each event.
+fn run<D, T, F, Fut>(
     function: F,
     socket: Socket<D>,
     args: T,
     reply: Reply<'_>,
-) -> Result<AckResponse, EventError>
+) -> impl Future<Output = Result<AckResponse, EventError>>
 where
     D: Send + Sync + 'static,
     F: FnOnce(Socket<D>, T) -> Fut,
     Fut: Future,
     Fut::Output: IntoAck,
 {
-    let run = async { function(socket, args).await.into_ack(reply) };
-    let result = AssertUnwindSafe(run).catch_unwind().await;
-    result.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
+    let run = lazy(move |_| function(socket, args)).flatten().map(move |output| output.into_ack(reply));
+    let run = AssertUnwindSafe(run).catch_unwind();
+    run.map(|result| result.unwrap_or_else(|_| Err(EventError::panicked("the handler"))))
 }
 
 /// Acknowledges an event with the result of its handler. If the queue is full, returns the encoded

@@ -166,14 +166,15 @@ impl Resolver<'_> {
         Object { start, edits: self.edits.len(), mark: None, num: None }
     }
 
-    /// Records an entry. If an object has several entries with the same key, the last entry is used.
+    /// Records an entry, whose value may follow whitespace. If an object has several entries with the same
+    /// key, the last entry is used.
     pub(super) fn entry(&mut self, object: &mut Object, at: usize, key: &[u8], value: Range<usize>) {
         if key == PLACEHOLDER.as_bytes() {
-            let mark = (at, &self.text[value] == "true");
+            let mark = (at, self.text[value].trim_ascii_start() == "true");
             let other = object.mark.replace(mark);
             self.edits.extend(other.map(|(at, _)| Edit::Key(at)));
         } else if key == b"num" {
-            let value = &self.text[value];
+            let value = self.text[value].trim_ascii_start();
             let is_number = value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
             object.num = match value.parse() {
                 Ok(num) => Some(num),

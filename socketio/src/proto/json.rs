@@ -13,8 +13,8 @@ pub(crate) const MAX_DEPTH: usize = 128;
 pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
-    let (words, rest) = bytes.as_chunks();
-    for (at, word) in words.iter().enumerate() {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20);
         let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
@@ -23,8 +23,9 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
         // bits, but only in bytes after a match.
         let found = (control | quote | backslash) & !word & HIGH;
         if found != 0 {
-            return at * 8 + found.trailing_zeros() as usize / 8;
+            return bytes.len() - rest.len() + found.trailing_zeros() as usize / 8;
         }
+        rest = after;
     }
     let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
     bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
@@ -75,8 +76,7 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn value(&mut self, depth: usize) -> Result<(), Invalid> {
-        self.space();
-        match self.peek() {
+        match self.token() {
             Some(b'"') => self.string().map(drop),
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
@@ -95,11 +95,9 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.value(depth)?;
-            self.space();
-            if self.take(b']') {
+            if self.closes(b']')? {
                 return Ok(());
             }
-            self.expect(b',')?;
         }
     }
 
@@ -115,22 +113,36 @@ impl<'a> Scanner<'a> {
             let key = self.string()?;
             self.space();
             self.expect(b':')?;
-            self.space();
             let start = self.at;
             self.value(depth)?;
             if let (Some(resolver), Some(object)) = (&mut self.resolver, &mut object) {
                 resolver.entry(object, key_at, key, start..self.at);
             }
-            self.space();
-            if self.take(b'}') {
+            if self.closes(b'}')? {
                 break;
             }
-            self.expect(b',')?;
         }
         match (&mut self.resolver, object) {
             (Some(resolver), Some(object)) => resolver.close(&object, self.at),
             _ => Ok(()),
         }
+    }
+
+    /// Scans what follows an element. Returns `true` for the closing bracket, and `false` for a comma.
+    fn closes(&mut self, bracket: u8) -> Result<bool, Invalid> {
+        let next = self.token();
+        self.at += 1;
+        match next {
+            Some(b',') => Ok(false),
+            Some(next) if next == bracket => Ok(true),
+            _ => Err(Invalid),
+        }
+    }
+
+    /// Skips whitespace and returns the byte after it.
+    fn token(&mut self) -> Option<u8> {
+        self.space();
+        self.peek()
     }
 
     /// Scans the opening bracket of an array or object. Returns the remaining depth.
@@ -158,19 +170,29 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         loop {
             self.at += plain(&self.bytes[self.at..]);
-            match self.next()? {
-                b'"' => return Ok(&self.bytes[start..self.at - 1]),
-                b'\\' => match self.next()? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                    b'u' => {
-                        for _ in 0..4 {
-                            self.next()?.is_ascii_hexdigit().then_some(()).ok_or(Invalid)?;
-                        }
-                    }
-                    _ => return Err(Invalid),
-                },
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
                 _ => return Err(Invalid),
             }
+        }
+        let text = &self.bytes[start..self.at];
+        self.at += 1;
+        Ok(text)
+    }
+
+    /// Scans an escape.
+    fn escape(&mut self) -> Result<(), Invalid> {
+        self.at += 1;
+        match self.next()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
+            b'u' => {
+                for _ in 0..4 {
+                    self.next()?.is_ascii_hexdigit().then_some(()).ok_or(Invalid)?;
+                }
+                Ok(())
+            }
+            _ => Err(Invalid),
         }
     }
 
@@ -191,11 +213,10 @@ impl<'a> Scanner<'a> {
 
     /// Scans one or more digits.
     pub(crate) fn digits(&mut self) -> Result<(), Invalid> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at > start { Ok(()) } else { Err(Invalid) }
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += digits;
+        if digits > 0 { Ok(()) } else { Err(Invalid) }
     }
 
     pub(crate) fn literal(&mut self, text: &[u8]) -> Result<(), Invalid> {
@@ -224,9 +245,11 @@ impl<'a> Scanner<'a> {
     }
 
     pub(crate) fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
+        if self.peek() != Some(byte) {
+            return false;
+        }
+        self.at += 1;
+        true
     }
 
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Invalid> {

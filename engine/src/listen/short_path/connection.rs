@@ -88,6 +88,16 @@ struct ParsedRequest {
     body_sender: Option<BodySender>,
 }
 
+/// A request that the engine handles.
+struct Handling {
+    response: BoxFuture<Response<ResponseBody>>,
+    is_safe: bool,
+    keep_alive: bool,
+    body_sender: Option<BodySender>,
+    /// `Some` if the request asks for an upgrade.
+    upgrade_slot: Option<UpgradeSlot>,
+}
+
 /// A switch to WebSocket.
 pub(in crate::listen) struct Switch {
     on_upgrade: OnUpgradeFn,
@@ -138,14 +148,12 @@ impl<L: Listener> Connection<L> {
             is_first = false;
             let keeps = match next {
                 Next::Request(parsed) => {
-                    let ParsedRequest { mut request, info, mut body_sender } = *parsed;
-                    let upgrade_slot = self.prepare(request.extensions_mut(), info);
-                    let is_safe = is_safe(request.method().as_str());
-                    let response = (self.engine.handle)(request);
+                    let Handling { response, is_safe, keep_alive, mut body_sender, upgrade_slot } =
+                        self.handle(*parsed);
                     let response = self.wait_for(response, is_safe, body_sender.as_mut()).await?;
                     // A body that the engine has not read would be parsed as the next request.
                     let keep_alive =
-                        info.keep_alive && body_sender.is_none_or(|body_sender| body_sender.is_complete());
+                        keep_alive && body_sender.is_none_or(|body_sender| body_sender.is_complete());
                     if let Some(switch) = take_switch(&response, upgrade_slot) {
                         return Ok(Outcome::Switch(switch));
                     }
@@ -264,6 +272,14 @@ impl<L: Listener> Connection<L> {
         } else {
             self.input.drain(..used);
         }
+    }
+
+    /// Passes a request to the engine.
+    fn handle(&self, ParsedRequest { mut request, info, body_sender }: ParsedRequest) -> Handling {
+        let upgrade_slot = self.prepare(request.extensions_mut(), info);
+        let is_safe = is_safe(request.method().as_str());
+        let response = (self.engine.handle)(request);
+        Handling { response, is_safe, keep_alive: info.keep_alive, body_sender, upgrade_slot }
     }
 
     /// Waits for the response of the engine. During the wait, reads the body on demand, or detects that the

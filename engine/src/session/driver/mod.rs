@@ -192,10 +192,12 @@ impl<A: Application> Driver<A> {
     /// Advances the state machine, the requests, the connection and the writes, but does not read from the
     /// WebSocket.
     fn advance(&mut self, cx: &mut Context<'_>, now: Instant, read: bool) -> Next {
-        // If the upgrade has just completed, the POST must be dropped before it is polled, because its
-        // packets would be out of order.
-        self.outputs(now);
-        self.poll_requests(cx, now);
+        if self.poll.is_some() || self.post.is_some() {
+            // If the upgrade has just completed, the POST must be dropped before it is polled, because its
+            // packets would be out of order.
+            self.outputs(now);
+            self.poll_requests(cx, now);
+        }
         self.outputs(now);
         let was_closed = self.session.is_closed();
         let idle = self.connection.poll_progress(cx).is_ready();

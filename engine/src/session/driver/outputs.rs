@@ -30,15 +30,25 @@ impl<A: Application> Driver<A> {
                     }
                     return;
                 }
-                Output::Respond { ping, end } => self.respond(now, ping, end),
-                Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
-                Output::ProbePong => self.transmit(Frame::probe_pong()),
-                Output::Accept(_) => {}
-                Output::DropProbe => self.close_websocket(now, None),
-                Output::Upgraded => self.upgraded(),
-                Output::Closed(reason) => self.closed(now, reason),
-                Output::Finish(reason) => self.close_websocket(now, Some(reason)),
+                output => self.execute(now, output),
             }
+        }
+    }
+
+    /// Executes an output.
+    ///
+    /// Out of line, because most wake-ups of a session have no output.
+    #[inline(never)]
+    fn execute(&mut self, now: Instant, output: Output) {
+        match output {
+            Output::Respond { ping, end } => self.respond(now, ping, end),
+            Output::Ping => self.transmit(Frame::heartbeat(self.handle.dialect().revision)),
+            Output::ProbePong => self.transmit(Frame::probe_pong()),
+            Output::Accept(_) | Output::Timeout(_) => {}
+            Output::DropProbe => self.close_websocket(now, None),
+            Output::Upgraded => self.upgraded(),
+            Output::Closed(reason) => self.closed(now, reason),
+            Output::Finish(reason) => self.close_websocket(now, Some(reason)),
         }
     }
 

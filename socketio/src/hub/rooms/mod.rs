@@ -161,9 +161,9 @@ impl<S> Rooms<S> {
         self.changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn note_changed(&mut self, room: &str) {
+    fn note_changed(&mut self, room: impl FnOnce() -> Room) {
         if let Some(changed) = &mut self.changed {
-            changed.push(room.into());
+            changed.push(room());
         }
     }
 
@@ -174,7 +174,7 @@ impl<S> Rooms<S> {
             self.note_joined(sid.as_str(), sid, !self.names.contains_key(sid.as_str()));
         }
         self.ids.insert(sid, slot);
-        self.note_changed(sid.as_str());
+        self.note_changed(|| sid.as_str().into());
         slot
     }
 
@@ -185,7 +185,7 @@ impl<S> Rooms<S> {
         if let Some(entry) = self.sockets.remove(slot) {
             self.ids.remove(&entry.sid);
             self.ids.shrink();
-            self.note_changed(entry.sid.as_str());
+            self.note_changed(|| entry.sid.as_str().into());
             for room in &rooms {
                 self.note_left(room, entry.sid);
             }
@@ -198,9 +198,9 @@ impl<S> Rooms<S> {
     pub(crate) fn join(&mut self, slot: Slot, room: &Room, max: usize) -> bool {
         let Some(entry) = self.sockets.get_mut(slot) else { return true };
         let sid = entry.sid;
-        if sid.as_str() == &**room {
+        if sid == **room {
             if !std::mem::replace(&mut entry.own_room, true) {
-                self.note_changed(room);
+                self.note_changed(|| room.clone());
                 self.note_joined(room, sid, !self.names.contains_key(room));
             }
             return true;
@@ -235,9 +235,9 @@ impl<S> Rooms<S> {
     pub(crate) fn leave(&mut self, slot: Slot, room: &str) {
         let Some(entry) = self.sockets.get_mut(slot) else { return };
         let sid = entry.sid;
-        if sid.as_str() == room {
+        if sid == *room {
             if std::mem::take(&mut entry.own_room) {
-                self.note_changed(room);
+                self.note_changed(|| room.into());
                 self.note_left(room, sid);
             }
         } else if let Some(&index) = self.names.get(room)
@@ -254,7 +254,7 @@ impl<S> Rooms<S> {
         let sid = entry.sid;
         let rooms = if self.events.is_some() { self.rooms_of(slot) } else { Vec::new() };
         self.leave_joined(slot);
-        for room in rooms.iter().filter(|room| ***room != *sid.as_str()) {
+        for room in rooms.iter().filter(|room| sid != ***room) {
             self.note_left(room, sid);
         }
     }
@@ -433,7 +433,7 @@ impl<S> Rooms<S> {
         let members = Members { name: name.clone(), list: Vec::new(), order: Mutex::new(()) };
         let index = self.members.insert(members);
         self.names.insert(name.clone(), index);
-        self.note_changed(name);
+        self.note_changed(|| name.clone());
         index
     }
 
