@@ -4,6 +4,7 @@ use std::{
     any::Any,
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::http_stream::HttpStream;
+use super::{http_stream::HttpStream, upgrade::Tunnel};
 
 /// The trait of a byte stream.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
@@ -29,6 +30,8 @@ pub(crate) struct Stream {
     /// The permit of the connection limit. `None` unless the connection was accepted by the crate's own
     /// accept loop.
     _permit: Option<OwnedSemaphorePermit>,
+    /// `Some` for a stream of an HTTP/2 connection of the crate's own accept loop.
+    _tunnel: Option<Arc<dyn Send + Sync>>,
 }
 
 enum Io {
@@ -111,7 +114,12 @@ impl Stream {
     }
 
     fn new(io: Io) -> Self {
-        Self { io, _permit: None }
+        Self { io, _permit: None, _tunnel: None }
+    }
+
+    /// Keeps the HTTP/2 connection open while this stream exists.
+    pub(crate) fn keep(&mut self, tunnel: Option<Tunnel>) {
+        self._tunnel = tunnel.map(|tunnel| tunnel.0);
     }
 
     /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of

@@ -35,8 +35,13 @@ impl UpgradeSlot {
     }
 }
 
+/// Keeps the HTTP/2 connection of a WebSocket open until it is dropped. An extension of requests with the method
+/// CONNECT.
+#[derive(Clone)]
+pub(crate) struct Tunnel(pub(crate) Arc<dyn Send + Sync>);
+
 /// Calls `then` with the stream once the crate's own accept loop or hyper has produced the response 101 to
-/// the request with these extensions. The accept loop passes the unwritten response on in
+/// the request, or 200 in HTTP/2, with these extensions. The accept loop passes the unwritten response on in
 /// [`UpgradedParts::answer`]. `then` is dropped without a call if the client disconnects first.
 pub(crate) fn on_upgrade(
     request: &mut Extensions,
@@ -45,10 +50,12 @@ pub(crate) fn on_upgrade(
     if let Some(slot) = request.remove::<UpgradeSlot>() {
         *slot.0.lock() = Some(Box::new(then));
     } else if let Some(upgrade) = request.remove::<OnUpgrade>() {
+        let tunnel = request.remove::<Tunnel>();
         tokio::spawn(async move {
             let session = match upgrade.await {
                 Ok(upgraded) => {
-                    let (stream, rest) = Stream::from_upgraded(upgraded);
+                    let (mut stream, rest) = Stream::from_upgraded(upgraded);
+                    stream.keep(tunnel);
                     then(UpgradedParts { stream, answer: Vec::new(), rest })
                 }
                 Err(error) => {
