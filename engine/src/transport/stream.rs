@@ -118,8 +118,8 @@ impl Stream {
     }
 
     /// Keeps the HTTP/2 connection open while this stream exists.
-    pub(crate) fn keep(&mut self, tunnel: Option<Tunnel>) {
-        self._tunnel = tunnel.map(|tunnel| tunnel.0);
+    pub(crate) fn with_tunnel(self, tunnel: Option<Tunnel>) -> Self {
+        Self { _tunnel: tunnel.map(|tunnel| tunnel.0), ..self }
     }
 
     /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of

@@ -54,8 +54,8 @@ pub(crate) fn on_upgrade(
         tokio::spawn(async move {
             let session = match upgrade.await {
                 Ok(upgraded) => {
-                    let (mut stream, rest) = Stream::from_upgraded(upgraded);
-                    stream.keep(tunnel);
+                    let (stream, rest) = Stream::from_upgraded(upgraded);
+                    let stream = stream.with_tunnel(tunnel);
                     then(UpgradedParts { stream, answer: Vec::new(), rest })
                 }
                 Err(error) => {
