@@ -55,7 +55,7 @@ impl Frames {
                 frames.extend(last);
                 Self::Many(frames)
             }
-            translated => translated,
+            translated @ Self::Translated { .. } => translated,
         }
     }
 
