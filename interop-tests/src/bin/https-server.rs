@@ -1,5 +1,7 @@
 //! Socket.IO over TLS beside an application of axum, for browsers. Prints the port.
 
+#![allow(clippy::print_stdout)]
+
 use axum::{
     Router,
     body::Bytes,
