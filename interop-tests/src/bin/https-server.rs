@@ -1,6 +1,6 @@
 //! Socket.IO over TLS beside an application of axum, for browsers. Prints the port.
 
-#![allow(clippy::print_stdout)]
+#![expect(clippy::print_stdout, reason = "the line tells the test the port")]
 
 use axum::{
     Router,
