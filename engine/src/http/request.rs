@@ -111,7 +111,9 @@ impl Intent {
         config: &EngineConfig,
         sessions: &Registry,
     ) -> Result<Self, RequestError> {
-        let (method, key) = (request.method(), websocket_key(request));
+        let key = websocket_key(request);
+        // In HTTP/2, the method of a WebSocket handshake is CONNECT.
+        let method = if request.connects_websocket() { "GET" } else { request.method() };
         let query = Query::parse(request.query());
         let transport = [TransportKind::Polling, TransportKind::WebSocket]
             .into_iter()

@@ -1,6 +1,7 @@
 //! The parts of a request that the engine reads, from an [`http::Request`] or from the read buffer.
 
-use http::{HeaderName, HeaderValue, Request, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Version, header};
+use hyper::ext::Protocol;
 
 /// The head of a request, implemented for [`http::Request`] and for [`RequestView`].
 pub(crate) trait RequestHead {
@@ -11,6 +12,12 @@ pub(crate) trait RequestHead {
 
     /// Returns `true` if the request asks for an upgrade to WebSocket.
     fn wants_websocket(&self) -> bool;
+
+    /// Returns `true` if the request is an extended CONNECT for a WebSocket (RFC 8441), which takes the place of
+    /// the upgrade in HTTP/2.
+    fn connects_websocket(&self) -> bool {
+        false
+    }
 
     /// Returns the values of a header.
     fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
@@ -46,6 +53,12 @@ impl<B> RequestHead for Request<B> {
         self.has_token(&header::UPGRADE, "websocket")
             && self.has_token(&header::CONNECTION, "upgrade")
             && self.version() >= Version::HTTP_11
+    }
+
+    fn connects_websocket(&self) -> bool {
+        self.method() == Method::CONNECT
+            && self.version() == Version::HTTP_2
+            && self.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
     }
 
     fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {

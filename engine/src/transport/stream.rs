@@ -4,6 +4,7 @@ use std::{
     any::Any,
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,9 +17,9 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::http_stream::HttpStream;
 #[cfg(feature = "tls")]
 use super::tls_stream::TlsStream;
+use super::{http_stream::HttpStream, upgrade::Tunnel};
 
 /// The trait of a byte stream.
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Any + Send + Unpin {}
@@ -31,6 +32,8 @@ pub(crate) struct Stream {
     /// The permit of the connection limit. `None` unless the connection was accepted by the crate's own
     /// accept loop.
     _permit: Option<OwnedSemaphorePermit>,
+    /// `Some` for a stream of an HTTP/2 connection of the crate's own accept loop.
+    _tunnel: Option<Arc<dyn Send + Sync>>,
 }
 
 enum Io {
@@ -113,7 +116,12 @@ impl Stream {
     }
 
     fn new(io: Io) -> Self {
-        Self { io, _permit: None }
+        Self { io, _permit: None, _tunnel: None }
+    }
+
+    /// Keeps the HTTP/2 connection open while this stream exists.
+    pub(crate) fn with_tunnel(self, tunnel: Option<Tunnel>) -> Self {
+        Self { _tunnel: tunnel.map(|tunnel| tunnel.0), ..self }
     }
 
     /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of

@@ -11,7 +11,7 @@ use super::stream::Stream;
 /// A stream after the HTTP upgrade.
 pub(crate) struct UpgradedParts {
     pub(crate) stream: Stream,
-    /// The response to the request. It is sent with the first frames. Empty if the response is already
+    /// The response to the request, which is written before the first frames. Empty if the response is already
     /// written.
     pub(crate) answer: Vec<u8>,
     /// The bytes that the client has sent after the request.
@@ -35,8 +35,13 @@ impl UpgradeSlot {
     }
 }
 
+/// Keeps the HTTP/2 connection of a WebSocket open until it is dropped. An extension of requests with the method
+/// CONNECT.
+#[derive(Clone)]
+pub(crate) struct Tunnel(pub(crate) Arc<dyn Send + Sync>);
+
 /// Calls `then` with the stream once the crate's own accept loop or hyper has produced the response 101 to
-/// the request with these extensions. The accept loop passes the unwritten response on in
+/// the request, or 200 in HTTP/2, with these extensions. The accept loop passes the unwritten response on in
 /// [`UpgradedParts::answer`]. `then` is dropped without a call if the client disconnects first.
 pub(crate) fn on_upgrade(
     request: &mut Extensions,
@@ -45,10 +50,12 @@ pub(crate) fn on_upgrade(
     if let Some(slot) = request.remove::<UpgradeSlot>() {
         *slot.0.lock() = Some(Box::new(then));
     } else if let Some(upgrade) = request.remove::<OnUpgrade>() {
+        let tunnel = request.remove::<Tunnel>();
         tokio::spawn(async move {
             let session = match upgrade.await {
                 Ok(upgraded) => {
                     let (stream, rest) = Stream::from_upgraded(upgraded);
+                    let stream = stream.with_tunnel(tunnel);
                     then(UpgradedParts { stream, answer: Vec::new(), rest })
                 }
                 Err(error) => {

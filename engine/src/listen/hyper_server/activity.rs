@@ -15,6 +15,8 @@ pub(super) struct Activity {
     requests: AtomicUsize,
     /// The number of requests whose response hyper has not received completely.
     in_flight: AtomicUsize,
+    /// The number of open tunnels, which are streams of HTTP/2 that a service has taken over.
+    tunnels: AtomicUsize,
     /// The number of requests without a response.
     unanswered: AtomicUsize,
     /// The number of requests whose body has not been read.
@@ -37,7 +39,7 @@ impl Activity {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) > 0
+        self.in_flight.load(Ordering::Acquire) > 0 || self.tunnels.load(Ordering::Acquire) > 0
     }
 
     /// Returns `true` if the body of a request has not been read, so that hyper reads the stream.
@@ -82,10 +84,25 @@ impl Activity {
         Exchange { activity: self.clone(), is_answered: false, is_offered: AtomicBool::new(false) }
     }
 
+    /// Counts a tunnel.
+    pub(super) fn open_tunnel(self: &Arc<Self>) -> OpenTunnel {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        OpenTunnel(self.clone())
+    }
+
     /// Counts a body that has not been read.
     pub(super) fn read(self: &Arc<Self>) -> Reading {
         self.unread.fetch_add(1, Ordering::Relaxed);
         Reading(self.clone())
+    }
+}
+
+/// A tunnel, until it has ended or its request was rejected.
+pub(super) struct OpenTunnel(Arc<Activity>);
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::Release);
     }
 }
 

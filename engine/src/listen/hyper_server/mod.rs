@@ -85,6 +85,7 @@ impl HyperServer {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
+            .enable_connect_protocol()
             .max_concurrent_streams(config.http2_max_streams)
             .max_header_list_size(u32::try_from(config.max_head).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)

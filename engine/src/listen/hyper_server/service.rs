@@ -15,6 +15,7 @@ use crate::{
     http::reply::json_error,
     listen::{accept::HttpService, host::is_host, request_body::RequestBody},
     session::admission::Pipelined,
+    transport::upgrade::Tunnel,
 };
 
 /// The service of one connection.
@@ -50,6 +51,10 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
             request.extensions_mut().insert(self.pipelined.clone());
         }
         let is_connect = request.method() == Method::CONNECT;
+        let tunnel = (is_connect && is_http2).then(|| Arc::new(self.activity.open_tunnel()));
+        if let Some(tunnel) = &tunnel {
+            request.extensions_mut().insert(Tunnel(tunnel.clone()));
+        }
         let (mut service, activity) = (self.service.clone(), self.activity.clone());
         Box::pin(async move {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
@@ -59,6 +64,10 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
             let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success());
             if is_upgrade && !is_http2 {
                 activity.set_upgraded();
+            }
+            if is_upgrade && let Some(tunnel) = tunnel.and_then(Arc::into_inner) {
+                // Nothing tells when a tunnel of another service ends, so the connection never becomes idle.
+                std::mem::forget(tunnel);
             }
             Ok(response.map(|body| ResponseBody::new(body, exchange, is_http2)))
         })

@@ -41,8 +41,9 @@ async fn the_limits_are_told() {
             .map(|pair| (pair[1], u32::from_be_bytes(pair[2..].try_into().unwrap())))
             .collect();
         told.sort_unstable();
-        // The table of headers, the streams, the window of a stream, the size of a frame, and the list of headers.
-        assert_eq!(told, [(1, 4096), (3, streams), (4, 64 * 1024), (5, 16 * 1024), (6, head)]);
+        // The table of headers, the streams, the window of a stream, the size of a frame, the list of headers, and
+        // extended CONNECT.
+        assert_eq!(told, [(1, 4096), (3, streams), (4, 64 * 1024), (5, 16 * 1024), (6, head), (8, 1)]);
         let window = loop {
             let frame = raw.frame().await.unwrap();
             if frame.kind == WINDOW_UPDATE {

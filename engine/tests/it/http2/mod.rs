@@ -2,6 +2,7 @@
 
 mod limits;
 mod raw;
+mod websocket;
 
 use std::{
     convert::Infallible,

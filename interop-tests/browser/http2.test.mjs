@@ -1,0 +1,90 @@
+// Tests a browser over TLS, with Socket.IO and an application on one connection of HTTP/2.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { after, before, describe, test } from "node:test";
+import { chromium } from "playwright-core";
+import { program, within } from "../official/helpers.mjs";
+
+const client = readFileSync(new URL("../node_modules/socket.io-client/dist/socket.io.min.js", import.meta.url), "utf8");
+
+describe("HTTP/2 over TLS in Chromium", () => {
+  let server, browser, page, url;
+  const statuses = [];
+
+  before(async () => {
+    server = spawn(program("https-server"), { stdio: ["ignore", "pipe", "inherit"] });
+    process.once("exit", () => server.kill("SIGKILL"));
+    const port = await within(
+      new Promise((resolve) => createInterface({ input: server.stdout }).once("line", resolve)),
+      "the port",
+    );
+    url = `https://localhost:${port}`;
+    browser = await chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--disable-quic",
+      ],
+    });
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    page = await context.newPage();
+    const network = await context.newCDPSession(page);
+    await network.send("Network.enable");
+    network.on("Network.webSocketHandshakeResponseReceived", ({ response }) => statuses.push(response.status));
+    await page.goto(url);
+    await page.addScriptTag({ content: client });
+  });
+
+  after(async () => {
+    await browser?.close();
+    server?.kill();
+  });
+
+  test("requests and a large download use HTTP/2", async () => {
+    const [version, size] = await page.evaluate(async () => [
+      await (await fetch("/version")).text(),
+      (await (await fetch("/download")).arrayBuffer()).byteLength,
+    ]);
+    assert.deepEqual([version, size], ["HTTP/2.0", 5_000_000]);
+  });
+
+  for (const transports of [["websocket"], ["polling", "websocket"]])
+    test(`Socket.IO with ${transports} uses a WebSocket over HTTP/2`, async () => {
+      statuses.length = 0;
+      const result = await page.evaluate(async (transports) => {
+        const socket = window.io({ transports, forceNew: true });
+        await new Promise((resolve, reject) => {
+          socket.on("connect_error", reject);
+          socket.on("connect", () => {
+            const { engine } = socket.io;
+            if (engine.transport.name === "websocket") resolve();
+            else engine.once("upgrade", resolve);
+          });
+        });
+        const text = await socket.emitWithAck("echo", "hello");
+        const { name } = socket.io.engine.transport;
+        socket.disconnect();
+        return [text, name];
+      }, transports);
+      assert.deepEqual(result, ["hello", "websocket"]);
+      // The upgrade of HTTP/1.1 would be answered with 101.
+      assert.deepEqual(statuses, [200]);
+    });
+
+  test("a WebSocket of the application uses HTTP/2", async () => {
+    statuses.length = 0;
+    const text = await page.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const ws = new WebSocket(`wss://${location.host}/ws`);
+          ws.onopen = () => ws.send("hello");
+          ws.onerror = () => reject(new Error("failed"));
+          ws.onmessage = ({ data }) => resolve(data);
+        }),
+    );
+    assert.equal(text, "hello");
+    assert.deepEqual(statuses, [200]);
+  });
+});
