@@ -58,8 +58,6 @@ struct Body {
     compressed: Slot,
     /// `true` if the message is excluded from compression.
     uncompressed: bool,
-    /// `true` if what follows is written separately.
-    separate: bool,
     /// Set once the frame is queued for a client with a backlog.
     charge: SharedCharge,
 }
@@ -125,10 +123,9 @@ impl Frame {
         Self::of([0; WS_HEADER_MAX + 1], 0, skip, kind, bytes)
     }
 
-    /// Creates a frame from raw bytes, such as an HTTP response that precedes all frames. It is sent
-    /// [separately](Self::separate).
+    /// Creates a frame from raw bytes, such as an HTTP response that precedes all frames.
     pub(crate) fn raw(bytes: Vec<u8>) -> Self {
-        Self::new(Kind::Control, 0, bytes.into()).separate()
+        Self::new(Kind::Control, 0, bytes.into())
     }
 
     /// Creates a frame from a binary message. The bytes are shared, not copied.
@@ -139,17 +136,7 @@ impl Frame {
 
     fn of(head: [u8; WS_HEADER_MAX + 1], head_len: u8, skip: u8, kind: Kind, bytes: Bytes) -> Self {
         let (compressed, charge) = (Slot::default(), SharedCharge::default());
-        let body = Body {
-            head,
-            head_len,
-            skip,
-            kind,
-            bytes,
-            compressed,
-            uncompressed: false,
-            separate: false,
-            charge,
-        };
+        let body = Body { head, head_len, skip, kind, bytes, compressed, uncompressed: false, charge };
         Self { body: Arc::new(body), drop_group: DropGroup::None }
     }
 
@@ -168,31 +155,6 @@ impl Frame {
     pub fn uncompressed(mut self) -> Self {
         Arc::make_mut(&mut self.body).uncompressed = true;
         self
-    }
-
-    /// Sends the message separately: what follows on a WebSocket is written at least a millisecond later, unless
-    /// the client sends something before. Use this for the response to a handshake. Clients that await it before
-    /// they add a listener for what follows may otherwise miss it, if they receive both with one read.
-    ///
-    /// A queue is delayed only once until it is empty, even if it contains several such messages.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use engineio::Frame;
-    ///
-    /// let welcome = Frame::text("welcome").separate();
-    /// assert_eq!(welcome.payload(), b"4welcome");
-    /// ```
-    #[must_use]
-    pub fn separate(mut self) -> Self {
-        Arc::make_mut(&mut self.body).separate = true;
-        self
-    }
-
-    /// Returns `true` if what follows is written separately.
-    pub(crate) fn is_separate(&self) -> bool {
-        self.body.separate
     }
 
     /// Creates the open packet, which is the first packet of a session.
@@ -373,11 +335,7 @@ impl Frame {
         let first = start - usize::from(head_len);
         buffer[first..start].copy_from_slice(&head[..usize::from(head_len)]);
         let bytes = Bytes::copy_from_slice(&buffer[first..]);
-        let mut deflated = Self::new(self.body.kind, head_len, bytes);
-        if let Some(body) = Arc::get_mut(&mut deflated.body) {
-            body.separate = self.body.separate;
-        }
-        Self { drop_group: self.drop_group, ..deflated }
+        Self { drop_group: self.drop_group, ..Self::new(self.body.kind, head_len, bytes) }
     }
 }
 

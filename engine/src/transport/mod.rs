@@ -8,7 +8,6 @@ pub(crate) mod http_stream;
 pub(crate) mod peer_timeouts;
 pub(crate) mod polling;
 pub(crate) mod redundant;
-pub(crate) mod spacing;
 pub(crate) mod stream;
 pub(crate) mod thread_buffers;
 pub(crate) mod timer;

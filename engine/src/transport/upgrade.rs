@@ -11,7 +11,7 @@ use super::stream::Stream;
 /// A stream after the HTTP upgrade.
 pub(crate) struct UpgradedParts {
     pub(crate) stream: Stream,
-    /// The response to the request, which is written before the first frames. Empty if the response is already
+    /// The response to the request. It is sent with the first frames. Empty if the response is already
     /// written.
     pub(crate) answer: Vec<u8>,
     /// The bytes that the client has sent after the request.

@@ -16,10 +16,7 @@ use crate::{
         frame::Frame,
         websocket::Decoder,
     },
-    transport::{
-        peer_timeouts::PeerTimeouts, spacing::Spacing, thread_buffers::with_write_buffer,
-        upgrade::UpgradedParts,
-    },
+    transport::{peer_timeouts::PeerTimeouts, thread_buffers::with_write_buffer, upgrade::UpgradedParts},
 };
 
 /// The maximum number of queued control frames. When the maximum is reached, no pongs are sent for WebSocket
@@ -47,7 +44,6 @@ pub(crate) struct WebSocket {
     /// `true` if any byte was written since the last `update_write_timeout`.
     moved: bool,
     pub(crate) timeouts: PeerTimeouts,
-    spacing: Spacing,
     closing: Option<Closing>,
 }
 
@@ -75,7 +71,6 @@ impl WebSocket {
     pub(crate) fn new(parts: UpgradedParts, dialect: Dialect, deflate: Option<Negotiated>) -> Self {
         let UpgradedParts { stream, answer, rest } = parts;
         let mut sending = VecDeque::new();
-        let spacing = if answer.is_empty() { Spacing::after_response() } else { Spacing::default() };
         if !answer.is_empty() {
             // Later frames reuse the slot of the response in the queue.
             sending.push_back(Frame::raw(answer));
@@ -96,7 +91,6 @@ impl WebSocket {
             written: 0,
             moved: false,
             timeouts: PeerTimeouts::default(),
-            spacing,
             closing: None,
         }
     }
@@ -167,37 +161,27 @@ impl WebSocket {
         std::mem::take(&mut self.written)
     }
 
-    /// Writes the queue, with many frames per system call. Pending in the gap after a
-    /// [separate](Frame::separate) frame, whose end is a [`deadline`](Self::deadline).
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
+    /// Writes the queue, with many frames per system call.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
-        let mut is_held = false;
         while !self.sending.is_empty() {
-            is_held = self.closing.is_none() && self.spacing.holds(now);
-            if is_held {
-                break;
-            }
             let written = ready!(self.poll_write(cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.advance(written, now);
+            self.advance(written);
         }
         let flushed = self.stream.poll_flush(cx);
         self.unflushed = flushed.is_pending();
-        match flushed {
-            Poll::Ready(Ok(())) if is_held => Poll::Pending,
-            flushed => flushed,
-        }
+        flushed
     }
 
     /// Writes once. A single text frame and the rest of a large frame are written without a copy. Otherwise,
-    /// the frames are gathered in the thread's buffer, up to a separate frame.
+    /// the frames are gathered in the thread's buffer.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Self { stream, sending, offset, spacing, .. } = self;
-        let stops = spacing.is_available();
+        let Self { stream, sending, offset, .. } = self;
         let Some(first) = sending.front() else { return Poll::Ready(Ok(0)) };
         let (head, body) = first.wire();
         let alone = sending.len() == 1 && head.is_empty();
@@ -216,7 +200,7 @@ impl WebSocket {
                     buffer.extend_from_slice(&part[..part.len().min(room)]);
                 }
                 skip = 0;
-                if buffer.len() == buffer.capacity() || (stops && frame.is_separate()) {
+                if buffer.len() == buffer.capacity() {
                     break;
                 }
             }
@@ -225,7 +209,7 @@ impl WebSocket {
     }
 
     /// Removes written bytes from the queue.
-    fn advance(&mut self, written: usize, now: Instant) {
+    fn advance(&mut self, written: usize) {
         self.offset += written;
         self.moved = true;
         while let Some(frame) = self.sending.front()
@@ -233,13 +217,7 @@ impl WebSocket {
         {
             self.offset -= frame.wire_len();
             self.written += frame.cost();
-            if frame.is_separate() {
-                self.spacing.begin(now);
-            }
             self.sending.pop_front();
-        }
-        if self.sending.is_empty() {
-            self.spacing.on_empty();
         }
     }
 
@@ -260,7 +238,6 @@ impl WebSocket {
             Ok(read) if read > 0 => &mut buffer[..read],
             _ => return Poll::Ready(None),
         };
-        self.spacing.end();
         if !self.tail.is_empty() {
             // The start of a frame was kept.
             self.tail.extend_from_slice(read);
@@ -319,13 +296,9 @@ impl WebSocket {
         self.closing.is_some()
     }
 
-    /// Returns the next deadline for the client, or the end of a gap between writes.
+    /// Returns the next deadline for the client.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if let Some(closing) = &self.closing {
-            return Some(closing.by);
-        }
-        let gap = self.spacing.deadline().filter(|_| !self.sending.is_empty());
-        gap.into_iter().chain(self.timeouts.deadline()).min()
+        self.closing.as_ref().map_or_else(|| self.timeouts.deadline(), |closing| Some(closing.by))
     }
 
     /// Continues the close. Sends the close frame, shuts down the sending side, and discards received bytes
@@ -338,7 +311,7 @@ impl WebSocket {
             }
             return Poll::Ready(());
         }
-        if ready!(self.poll_flush(cx, now)).is_err() {
+        if ready!(self.poll_flush(cx)).is_err() {
             return Poll::Ready(());
         }
         if let Some(closing) = &mut self.closing
@@ -372,11 +345,9 @@ mod tests {
         task::Waker,
     };
 
-    use parking_lot::Mutex;
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
     use super::*;
-    use crate::transport::spacing::GAP;
 
     /// A stream that accepts all writes and completes only after a number of flushes.
     struct Holding(Arc<AtomicUsize>);
@@ -412,88 +383,13 @@ mod tests {
         let stream = Stream::boxed(Holding(flushes.clone()));
         let parts = UpgradedParts { stream, answer: Vec::new(), rest: Vec::new() };
         let mut websocket = WebSocket::new(parts, Dialect::CURRENT, None);
-        websocket.spacing.end();
         websocket.queue([Frame::text("held back")].into());
         let cx = &mut Context::from_waker(Waker::noop());
-        let now = tokio::time::Instant::now().into_std();
-        assert!(websocket.poll_flush(cx, now).is_pending());
+        assert!(websocket.poll_flush(cx).is_pending());
         assert!(!websocket.is_flushed());
-        assert!(websocket.poll_flush(cx, now).is_pending());
-        assert!(websocket.poll_flush(cx, now).is_ready());
+        assert!(websocket.poll_flush(cx).is_pending());
+        assert!(websocket.poll_flush(cx).is_ready());
         assert!(websocket.is_flushed());
         assert_eq!(flushes.load(Ordering::Relaxed), 0);
-    }
-
-    /// A stream that records its writes.
-    struct Recording(Arc<Mutex<Vec<Vec<u8>>>>);
-
-    impl AsyncRead for Recording {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            buf.put_slice(b"x");
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Recording {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            self.0.lock().push(bytes.to_vec());
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[test]
-    fn what_follows_a_handshake_is_written_after_a_gap_unless_the_client_sends() {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let start = tokio::time::Instant::now().into_std();
-        for answer in [b"HTTP/1.1 101".to_vec(), Vec::new()] {
-            for client_sends in [false, true] {
-                let writes = Arc::default();
-                let stream = Stream::boxed(Recording(Arc::clone(&writes)));
-                let parts = UpgradedParts { stream, answer: answer.clone(), rest: Vec::new() };
-                let mut websocket = WebSocket::new(parts, Dialect::CURRENT, None);
-                let mut now = start;
-                let pass_gap = |websocket: &mut WebSocket, cx: &mut Context<'_>, now: &mut Instant| {
-                    assert!(websocket.poll_flush(cx, *now).is_pending());
-                    assert_eq!(websocket.deadline(), Some(*now + GAP));
-                    if client_sends {
-                        assert!(websocket.poll_read(cx, &mut [0; 8]).is_ready());
-                    } else {
-                        *now += GAP;
-                    }
-                    assert!(websocket.poll_flush(cx, *now).is_ready());
-                    assert_eq!(websocket.deadline(), None);
-                };
-                websocket.queue([Frame::text("a"), Frame::text("b")].into());
-                pass_gap(&mut websocket, cx, &mut now);
-                let separate = || Frame::text("c").separate();
-                websocket.queue([separate(), Frame::text("d"), separate(), Frame::text("e")].into());
-                pass_gap(&mut websocket, cx, &mut now);
-                // The queue became empty, so the next message may be delayed again.
-                websocket.queue([separate()].into());
-                assert!(websocket.poll_flush(cx, now).is_ready());
-                websocket.queue([Frame::text("f")].into());
-                pass_gap(&mut websocket, cx, &mut now);
-
-                let wire = |texts: &str| -> Vec<u8> {
-                    texts.chars().flat_map(|c| [0x81, 2, b'4', c as u8]).collect()
-                };
-                let mut expected =
-                    vec![answer.clone(), wire("ab"), wire("c"), wire("dce"), wire("c"), wire("f")];
-                expected.retain(|write| !write.is_empty());
-                assert_eq!(*writes.lock(), expected);
-            }
-        }
     }
 }

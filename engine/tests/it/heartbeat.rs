@@ -21,8 +21,8 @@ fn seconds(since: Instant) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn a_websocket_that_answers_stays() {
     let server = server();
-    let start = Instant::now();
     let mut client = WebSocket::open(&server).await;
+    let start = Instant::now();
     for ping in 1..=100 {
         assert_eq!(client.text().await, "2");
         assert_eq!(seconds(start), ping * 25);
@@ -35,8 +35,8 @@ async fn a_websocket_that_answers_stays() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_websocket_is_closed() {
     let mut server = server();
-    let start = Instant::now();
     let mut client = Wire::open(&server).await;
+    let start = Instant::now();
     assert_eq!(client.text().await, "2");
     assert_eq!(client.ended().await, (1008, "ping timeout".into()));
     assert_eq!(seconds(start), 45);
@@ -76,8 +76,8 @@ async fn a_poll_that_arrives_when_the_time_is_over_is_too_late() {
 #[tokio::test(start_paused = true)]
 async fn any_byte_proves_life() {
     let mut server = Server::in_memory(EngineConfig::default().message_timeout(100 * SECOND));
-    let start = Instant::now();
     let mut client = Wire::open(&server).await;
+    let start = Instant::now();
     assert_eq!(client.text().await, "2");
     // A frame that takes a minute to arrive.
     for byte in frame(0x81, "4slow") {

@@ -46,19 +46,6 @@ impl Frames {
         }
     }
 
-    /// Sends the last frame separately from what follows.
-    fn separate(self) -> Self {
-        match self {
-            Self::One([frame]) => Self::One([frame.separate()]),
-            Self::Many(mut frames) => {
-                let last = frames.pop().map(Frame::separate);
-                frames.extend(last);
-                Self::Many(frames)
-            }
-            translated @ Self::Translated { .. } => translated,
-        }
-    }
-
     /// Returns the event in the encoding of the protocol.
     pub(crate) fn into_plain(self) -> Self {
         match self {
@@ -267,7 +254,7 @@ impl Encoder<'_> {
         self.control(Kind::Connect, |text| text.extend_from_slice(auth.as_bytes()))
     }
 
-    /// Encodes the response to a CONNECT packet, which is sent separately from the events that follow.
+    /// Encodes the response to a CONNECT packet.
     pub(crate) fn connect(self, sid: &str, pid: Option<&str>) -> Result<Frames, serde_json::Error> {
         self.control(Kind::Connect, |text| {
             // Ids consist of letters, digits, `-` and `_`, so no escapes are needed.
@@ -276,7 +263,6 @@ impl Encoder<'_> {
                 None => write!(text, r#"{{"sid":"{sid}"}}"#),
             };
         })
-        .map(Frames::separate)
     }
 
     /// Encodes the refusal of a CONNECT packet.

@@ -72,7 +72,7 @@ impl<A: Application> Driver<A> {
                     self.websocket = Some(*websocket);
                 } else {
                     // This writes the response 101, which fits into the buffer of a new stream.
-                    let _ = websocket.poll_flush(cx, instant);
+                    let _ = websocket.poll_flush(cx);
                 }
             }
             Command::Close(reason) => self.session.handle(instant, Input::Close(reason)),

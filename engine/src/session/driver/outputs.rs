@@ -98,7 +98,7 @@ impl<A: Application> Driver<A> {
         let Some(websocket) = self.websocket.as_mut().filter(|websocket| !websocket.is_closing()) else {
             return;
         };
-        if let Poll::Ready(Err(_)) = websocket.poll_flush(cx, now.into_std()) {
+        if let Poll::Ready(Err(_)) = websocket.poll_flush(cx) {
             self.websocket = None;
             self.session.handle(now.into_std(), Input::Disconnected { request: Request::Probe, error: true });
             self.outputs(now);

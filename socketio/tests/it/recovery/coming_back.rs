@@ -13,7 +13,7 @@ use socketio::{ConnectError, ConnectionStateRecovery, Handshake, Namespace, Serv
 use tokio::time;
 
 use super::{Gone, Visitor, config, host, noticed};
-use crate::support::{Client, Host, Polling, eventually, log, serve};
+use crate::support::{Host, Polling, eventually, log, serve};
 
 fn names(socket: &Socket) -> Vec<String> {
     let mut names: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
@@ -219,7 +219,7 @@ async fn a_socket_belongs_to_its_namespace() {
     let host = serve(io).await;
     let gone = Visitor::new(&host).await.cut();
     noticed(&host).await;
-    let mut client = Client::open(&host).await;
+    let mut client = crate::support::Client::open(&host).await;
     let answer = client.ask(format!("40/n,{}", gone.auth)).await;
     assert!(answer.starts_with("40/n,") && !answer.contains(&gone.sid) && !answer.contains(&gone.pid));
     assert!(gone.come_back(&host).await.1, "it is where it was");
@@ -261,7 +261,7 @@ async fn an_admission_may_refuse_and_the_socket_stays_where_it_is() {
     let gone = Visitor::new(&host).await.cut();
     connected.next().await;
     noticed(&host).await;
-    let mut client = Client::open(&host).await;
+    let mut client = crate::support::Client::open(&host).await;
     let auth = gone.auth.replace('}', r#","banned":1}"#);
     assert_eq!(client.ask(format!("40{auth}")).await, r#"44{"message":"banned"}"#);
     assert!(gone.come_back(&host).await.1);
@@ -273,9 +273,6 @@ async fn a_socket_expires_exactly() {
         let second = Duration::from_secs(1);
         let limits = ConnectionStateRecovery::default().max_disconnection_duration(second);
         let (host, mut connected) = host(limits).await;
-        // A handshake needs a running clock.
-        let visitor = Visitor::new(&host).await;
-        let returning = Client::open(&host).await;
         time::pause();
         // A busy task keeps the paused clock from advancing to the next timer.
         let busy = tokio::spawn(async {
@@ -283,11 +280,11 @@ async fn a_socket_expires_exactly() {
                 tokio::task::yield_now().await;
             }
         });
-        let gone = visitor.cut();
+        let gone = Visitor::new(&host).await.cut();
         let socket = connected.next().await;
         eventually(|| !socket.connected()).await;
         time::advance(second + Duration::from_millis(more)).await;
-        let (_visitor, recovered) = gone.come_back_over(returning).await;
+        let (_visitor, recovered) = gone.come_back(&host).await;
         assert_eq!(recovered, expected, "{more}");
         busy.abort();
         time::resume();

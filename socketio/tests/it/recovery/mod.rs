@@ -47,11 +47,7 @@ impl Visitor {
     }
 
     pub(super) async fn with_auth(host: &Host, auth: &str) -> Self {
-        Self::over(Client::open(host).await, auth).await
-    }
-
-    /// Connects over an open session.
-    async fn over(mut client: Client, auth: &str) -> Self {
+        let mut client = Client::open(host).await;
         let answer = client.ask(format!("40{auth}")).await;
         let answer: Value = serde_json::from_str(answer.strip_prefix("40").unwrap()).unwrap();
         let text = |key: &str| answer[key].as_str().unwrap().to_owned();
@@ -110,12 +106,7 @@ pub(super) struct Gone {
 impl Gone {
     /// Connects again. Returns `true` with the client if the session was recovered.
     pub(super) async fn come_back(&self, host: &Host) -> (Visitor, bool) {
-        self.come_back_over(Client::open(host).await).await
-    }
-
-    /// Connects again over an open session.
-    pub(super) async fn come_back_over(&self, client: Client) -> (Visitor, bool) {
-        let mut visitor = Visitor::over(client, &self.auth).await;
+        let mut visitor = Visitor::with_auth(host, &self.auth).await;
         visitor.offset.clone_from(&self.offset);
         let recovered = visitor.pid == self.pid;
         assert_eq!(recovered, visitor.sid == self.sid, "the ids come back together");
