@@ -85,12 +85,15 @@ impl<'a> Query<'a> {
 
 /// Returns the key and the value of the first pair, and the rest of the query.
 fn pair(query: &str) -> (&str, &str, &str) {
-    let (pair, rest) = match memchr(b'&', query.as_bytes()) {
-        Some(at) => (&query[..at], &query[at + 1..]),
-        None => (query, ""),
-    };
-    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let (pair, rest) = split(query, memchr(b'&', query.as_bytes()));
+    // Keys are so short that a call of `memchr` would cost more.
+    let (key, value) = split(pair, pair.bytes().position(|byte| byte == b'='));
     (key, value, rest)
+}
+
+/// Splits a text around the ASCII byte at an index.
+fn split(text: &str, at: Option<usize>) -> (&str, &str) {
+    at.map_or((text, ""), |at| (&text[..at], &text[at + 1..]))
 }
 
 /// Decodes a part of a query. This is more expensive than all other checks of a poll together.

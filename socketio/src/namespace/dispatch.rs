@@ -3,9 +3,10 @@
 use std::{
     any::{Any, TypeId},
     future::Future,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
+    thread,
 };
 
 use engineio::SessionHandle;
@@ -165,7 +166,8 @@ where
         let Incoming { id, key, .. } = event;
         Ok(Box::pin(async move {
             let any = socket.any();
-            let result = run(f, socket, args, Reply { encoder: any.encoder(), id }).await;
+            let output = run(f, socket, args).await;
+            let result = encode(output, Reply { encoder: any.encoder(), id });
             if let Some(frames) = answer(&*any, &name, id, time, result) {
                 Box::pin(any.send_ack_wait(&frames)).await;
             }
@@ -178,12 +180,13 @@ where
         let (f, id) = (self.f.clone(), event.id);
         Ok(Box::pin(async move {
             let any = socket.any();
-            run(f, socket, args, Reply { encoder: any.encoder(), id }).await
+            let output = run(f, socket, args).await;
+            encode(output, Reply { encoder: any.encoder(), id })
         }))
     }
 }
 
-/// Runs an async function and encodes its return value. Converts a panic into an error.
+/// Runs an async function, and catches its panic.
 ///
 /// The combinators store the arguments and the future of the function in the same place, whereas an async
 /// block would store both. The futures of handlers are moved to the heap for each event.
@@ -191,17 +194,18 @@ fn run<D, T, F, Fut>(
     function: F,
     socket: Socket<D>,
     args: T,
-    reply: Reply<'_>,
-) -> impl Future<Output = Result<AckResponse, EventError>>
+) -> impl Future<Output = thread::Result<Fut::Output>>
 where
-    D: Send + Sync + 'static,
     F: FnOnce(Socket<D>, T) -> Fut,
     Fut: Future,
-    Fut::Output: IntoAck,
 {
-    let run = lazy(move |_| function(socket, args)).flatten().map(move |output| output.into_ack(reply));
-    let run = AssertUnwindSafe(run).catch_unwind();
-    run.map(|result| result.unwrap_or_else(|_| Err(EventError::panicked("the handler"))))
+    AssertUnwindSafe(lazy(move |_| function(socket, args)).flatten()).catch_unwind()
+}
+
+/// Encodes the return value of a handler. Converts a panic of the handler or of the encoding into an error.
+fn encode(output: thread::Result<impl IntoAck>, reply: Reply<'_>) -> Result<AckResponse, EventError> {
+    let encoded = output.and_then(|output| catch_unwind(AssertUnwindSafe(|| output.into_ack(reply))));
+    encoded.unwrap_or_else(|_| Err(EventError::panicked("the handler")))
 }
 
 /// Acknowledges an event with the result of its handler. If the queue is full, returns the encoded

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::leniency;
+use super::{json::plain, leniency};
 
 /// The reserved event names. The official clients refuse to emit events with these names.
 const RESERVED: [&str; 6] =
@@ -170,6 +170,7 @@ fn string(payload: &str, start: usize) -> Result<(Cow<'_, str>, usize), Violatio
     let mut escaped = false;
     let mut at = start + 1;
     loop {
+        at += plain(bytes.get(at..).unwrap_or_default());
         match bytes.get(at) {
             Some(b'"') => break,
             Some(b'\\') => {
