@@ -1,6 +1,6 @@
 //! WebSocket over HTTP/2 (RFC 8441), which is a stream that an extended CONNECT opens.
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use engineio::{CloseReason, Connections, EngineConfig, ListenConfig, RequestBody, TransportKind};
@@ -197,7 +197,7 @@ async fn another_service_gets_the_request() {
     });
     // The service's WebSocket does not count as idle either.
     let connections = Connections::new(ListenConfig::default().keep_alive_timeout(Duration::from_millis(1)));
-    tokio::spawn(engineio::serve(listener, service, connections, pending()));
+    tokio::spawn(engineio::serve(listener, service).with_connections(connections).into_future());
     let mut client = Http2::over(TcpStream::connect(address).await.unwrap()).await;
     let mut tunnel = Tunnel::open(&mut client, "/other").await;
     for _ in 0..20 {
