@@ -39,7 +39,7 @@ export async function features(adapter, env = {}, { values = true } = {}) {
   const [one, two, node] = nodes;
   const pairs = { "ours + ours": [one, two], "ours + Node.js": [one, node], "Node.js + ours": [node, two] };
   for (const [name, pair] of Object.entries(pairs)) {
-    describe(name, { concurrency: 8 }, () => {
+    describe(name, { concurrency: CONCURRENCY[adapter] ?? 8 }, () => {
       if (values) broadcastValues(pair, adapter);
       broadcasts(pair, adapter);
       acknowledgements(pair);
@@ -57,6 +57,7 @@ export async function features(adapter, env = {}, { values = true } = {}) {
 // In Postgres, each message of a server of Node.js and each attachment takes a transaction, and the requests of the tests
 // that run at the same time would wait for them.
 const burst = (count, adapter) => (adapter === "postgres" ? count / 10 : count);
+const CONCURRENCY = { postgres: 2 };
 
 function broadcastValues(pair, adapter) {
   for (const [what, values] of Object.entries(VALUES)) {

@@ -13,7 +13,7 @@ const COMMANDS = {
   node: [process.execPath, NODE],
 };
 /** The time after which the servers give up a request. */
-export const REQUESTS_TIMEOUT = 1_000;
+export const REQUESTS_TIMEOUT = 2_000;
 
 class Node {
   constructor(kind, name, port, child) {

@@ -51,7 +51,7 @@ class Postgres {
 
   /** Starts the server, and resolves when it responds. */
   async start() {
-    const settings = { listen_addresses: HOST, port: this.port, unix_socket_directories: "", fsync: "off", max_connections: 40 };
+    const settings = { listen_addresses: HOST, port: this.port, unix_socket_directories: "", fsync: "off", synchronous_commit: "off", max_connections: 40 };
     const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const options = { ...user, cwd: "/", stdio: "ignore" };
     this.#child = guarded(spawn(program("postgres"), ["-D", this.#folder, ...args], options));
