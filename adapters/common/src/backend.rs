@@ -16,6 +16,7 @@ use crate::{
 /// The time between the removal of a namespace and the end of its subscriptions. Requests that other servers
 /// have sent before they know of the removal are answered.
 const UNSUBSCRIBE_DELAY: Duration = Duration::from_millis(200);
+
 /// The implementation of [`Backend`] for a [`Peer`].
 #[derive(Debug)]
 pub struct HeartbeatBackend<C> {
@@ -100,12 +101,7 @@ impl<C: Channels> Backend for HeartbeatBackend<C> {
     }
 
     fn connected(&self) -> BoxFuture<()> {
-        let (mut subscribed, generation) =
-            (self.peer.shared.subscribed.subscribe(), self.peer.wanted.generation());
-        Box::pin(async move {
-            // An error means that the server is gone.
-            let _ = subscribed.wait_for(|now| now.is_some_and(|now| now >= generation)).await;
-        })
+        self.peer.shared.connected(self.peer.wanted.generation())
     }
 
     fn status(&self) -> ClusterStatus {
@@ -119,11 +115,6 @@ impl<C: Channels> Backend for HeartbeatBackend<C> {
                 this.announce(namespace, Presence::Left);
             }
         }
-        this.shared.left.send_replace(true);
-        let mut is_flushed = this.shared.is_flushed.subscribe();
-        Box::pin(async move {
-            // An error means that the task is gone.
-            let _ = is_flushed.wait_for(|is_flushed| *is_flushed).await;
-        })
+        this.shared.leave()
     }
 }

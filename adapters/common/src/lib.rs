@@ -11,6 +11,7 @@ mod outgoing;
 mod peer;
 mod queue;
 mod recent_joins;
+mod shared;
 mod wanted;
 mod writer;
 
@@ -21,7 +22,8 @@ pub use names::digest;
 pub use options::Options;
 pub use outgoing::{Outgoing, Presence};
 pub use peer::{Channels, Peer};
-pub use queue::{Payload, Queue, Queued, Shared, message_len};
+pub use queue::{Payload, Queue, Queued, message_len};
 pub use recent_joins::RecentJoins;
+pub use shared::Shared;
 pub use wanted::{Subscription, User, UserKind, Wanted};
 pub use writer::{Connector, Link, Lost, Writer};

@@ -1,10 +1,6 @@
 //! The state of a server in a cluster whose servers know each other by heartbeats.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use socketio::cluster::{
     Inbound, Inbox, ServerId,
@@ -19,7 +15,8 @@ use crate::{
     members::Members,
     options::Options,
     outgoing::{Outgoing, Presence},
-    queue::{Queue, Queued, Shared},
+    queue::{Queue, Queued},
+    shared::Shared,
     wanted::{User, UserKind, Wanted},
 };
 
@@ -118,11 +115,8 @@ impl<C: Channels> Peer<C> {
     /// Called when all channels of a generation are subscribed. `new` are the users of those that were not
     /// subscribed before.
     pub fn subscribed(&self, generation: u64, new: &[User]) {
-        if *self.shared.subscribed.borrow() != Some(generation)
-            && self.shared.subscribed.send_replace(Some(generation)).is_none()
-        {
+        if self.shared.set_subscribed(generation) {
             self.members.restart();
-            self.shared.is_away.store(false, Ordering::Relaxed);
             tracing::info!("connected to the other servers");
         }
         let mut namespaces: Vec<_> = new
@@ -139,18 +133,17 @@ impl<C: Channels> Peer<C> {
 
     /// Called when the connection that the channels are subscribed on is lost.
     pub fn disconnected(&self, reason: &str) {
-        if self.shared.subscribed.send_replace(None).is_some() {
-            self.shared.disconnections.fetch_add(1, Ordering::Relaxed);
+        if self.shared.set_disconnected() {
             tracing::warn!(reason, "the connection to the broker is lost: other servers are not reached");
         }
     }
 
     /// Logs that the broker cannot be reached, once until it is connected again.
     pub fn unreachable(&self, error: &dyn fmt::Display) {
-        if self.shared.is_away.swap(true, Ordering::Relaxed) {
-            tracing::debug!(%error, "cannot connect to the broker");
-        } else {
+        if self.shared.set_unreachable() {
             tracing::warn!(%error, "cannot connect to the broker; trying again until it succeeds");
+        } else {
+            tracing::debug!(%error, "cannot connect to the broker");
         }
     }
 

@@ -3,20 +3,12 @@
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use socketio::cluster::{Inbound, Inbox, RequestId};
-use tokio::{
-    sync::mpsc,
-    time::{interval, sleep},
-};
+use tokio::{sync::mpsc, time::interval};
 
-use crate::{
-    outgoing::Outgoing,
-    queue::{Queued, Shared},
-};
+use crate::{outgoing::Outgoing, queue::Queued, shared::Shared};
 
 /// The maximum number of messages that are sent at once.
 const BATCH: usize = 256;
-/// The time within which the queue is emptied when the server leaves the cluster.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often old messages are dropped while the broker is away.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -67,14 +59,8 @@ impl<C: Connector> Writer<C> {
     /// Runs until the server leaves the cluster and the queue is empty.
     pub async fn run(mut self) {
         let shared = self.shared.clone();
-        tokio::select! {
-            () = self.send_all() => {}
-            () = async {
-                shared.leaving().await;
-                sleep(FLUSH_TIMEOUT).await;
-            } => {}
-        }
-        shared.is_flushed.send_replace(true);
+        shared.send_until_left(self.send_all()).await;
+        shared.set_flushed();
     }
 
     async fn send_all(&mut self) {
@@ -98,13 +84,7 @@ impl<C: Connector> Writer<C> {
             tokio::select! {
                 biased;
                 link = &mut connecting => return Some(link),
-                _ = expiry.tick() => {
-                    let old = backlog.iter().take_while(|queued| queued.since.elapsed() > *max_age).count();
-                    for queued in backlog.drain(..old) {
-                        shared.release(&queued);
-                    }
-                    shared.count_dropped(old);
-                }
+                _ = expiry.tick() => shared.drop_expired(backlog, *max_age),
                 queued = queue.recv() => {
                     let queued = queued?;
                     match queued.content.request().cloned() {

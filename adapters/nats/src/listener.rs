@@ -81,11 +81,7 @@ impl Listener {
     /// Runs until the server leaves the cluster.
     pub(crate) async fn run(self) {
         let shared = self.peer.shared.clone();
-        tokio::select! {
-            () = self.receive_all() => {}
-            () = shared.leaving() => {}
-        }
-        shared.subscribed.send_replace(None);
+        shared.receive_until_left(self.receive_all()).await;
     }
 
     async fn receive_all(&self) {

@@ -159,13 +159,7 @@ impl Backend for RedisBackend {
     }
 
     fn connected(&self) -> BoxFuture<()> {
-        let (mut subscribed, generation) = (self.shared.subscribed.subscribe(), self.wanted.generation());
-        let mut is_reading = self.shared.is_reading.subscribe();
-        Box::pin(async move {
-            // An error means that the server is gone.
-            let _ = is_reading.wait_for(|is_reading| *is_reading).await;
-            let _ = subscribed.wait_for(|now| now.is_some_and(|now| now >= generation)).await;
-        })
+        self.shared.connected(self.wanted.generation())
     }
 
     fn status(&self) -> ClusterStatus {
@@ -173,11 +167,6 @@ impl Backend for RedisBackend {
     }
 
     fn leave(&self) -> BoxFuture<()> {
-        self.shared.left.send_replace(true);
-        let mut is_flushed = self.shared.is_flushed.subscribe();
-        Box::pin(async move {
-            // An error means that the task is gone.
-            let _ = is_flushed.wait_for(|is_flushed| *is_flushed).await;
-        })
+        self.shared.leave()
     }
 }

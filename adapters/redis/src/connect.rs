@@ -1,6 +1,6 @@
 //! Opens connections to Redis.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 use socketio_broker::Shared;
@@ -24,12 +24,12 @@ pub(crate) async fn connect(
         .unwrap_or_else(|elapsed| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed).into()));
     match connected {
         Ok(connection) => Some(connection),
-        Err(error) if shared.is_away.swap(true, Ordering::Relaxed) => {
-            tracing::debug!(%error, "cannot connect to Redis");
+        Err(error) if shared.set_unreachable() => {
+            tracing::warn!(%error, "cannot connect to Redis; trying again until it succeeds");
             None
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot connect to Redis; trying again until it succeeds");
+            tracing::debug!(%error, "cannot connect to Redis");
             None
         }
     }

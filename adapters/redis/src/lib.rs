@@ -232,7 +232,7 @@ impl Broker for Streams {
             log.clone()
         });
         let shared = redis.shared.clone();
-        shared.is_reading.send_replace(false);
+        shared.set_reading(false);
         let is_recoverable = log.is_some();
         let reader = Reader { client, shared, inbox, stream: stream.clone(), read_count, block, log };
         tokio::spawn(reader.run());

@@ -128,11 +128,7 @@ impl Subscriber {
     /// Runs until the server leaves the cluster.
     pub(crate) async fn run(self) {
         let shared = self.shared.clone();
-        tokio::select! {
-            () = self.receive_all() => {}
-            () = shared.leaving() => {}
-        }
-        shared.subscribed.send_replace(None);
+        shared.receive_until_left(self.receive_all()).await;
     }
 
     async fn receive_all(&self) {
@@ -140,8 +136,7 @@ impl Subscriber {
         loop {
             if let Some(mut link) = self.connect().await {
                 let Lost(reason) = self.receive(&mut link, &mut backoff).await;
-                if self.shared.subscribed.send_replace(None).is_some() {
-                    self.shared.disconnections.fetch_add(1, Ordering::Relaxed);
+                if self.shared.set_disconnected() {
                     tracing::warn!(reason, "the connection to Redis is lost: other servers are not reached");
                 }
             }
@@ -183,9 +178,7 @@ impl Subscriber {
                 Ok(generation) => generation,
                 Err(lost) => return lost,
             };
-            let is_news = *self.shared.subscribed.borrow() != Some(generation);
-            if is_news && self.shared.subscribed.send_replace(Some(generation)).is_none() {
-                self.shared.is_away.store(false, Ordering::Relaxed);
+            if self.shared.set_subscribed(generation) {
                 tracing::info!("connected to the other servers over Redis");
             }
             *backoff = Backoff::default();

@@ -11,7 +11,7 @@ use socketio::cluster::{Inbound, Inbox, Message, RequestId};
 use socketio_broker::{Backoff, Shared};
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
 use crate::{
@@ -23,8 +23,6 @@ use crate::{
 
 /// The maximum number of messages in one pipeline.
 const BATCH: usize = 256;
-/// The time within which the queue is emptied when the server leaves the cluster.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connection that commands are sent on. `None` while Redis is not connected.
 pub(crate) type CommandConnection = Arc<Mutex<Option<Commands>>>;
@@ -53,15 +51,9 @@ impl Writer {
     /// Runs until the server leaves the cluster and the queue is empty.
     pub(crate) async fn run(mut self) {
         let shared = self.shared.clone();
-        tokio::select! {
-            () = self.send_all() => {}
-            () = async {
-                shared.leaving().await;
-                sleep(FLUSH_TIMEOUT).await;
-            } => {}
-        }
+        shared.send_until_left(self.send_all()).await;
         self.connection.lock().take();
-        shared.is_flushed.send_replace(true);
+        shared.set_flushed();
     }
 
     async fn send_all(&mut self) {
@@ -99,11 +91,7 @@ impl Writer {
     async fn wait(&mut self, backlog: &mut VecDeque<Queued>, delay: Duration) {
         let end = Instant::now() + delay;
         loop {
-            let expired = backlog.iter().take_while(|queued| queued.since.elapsed() > self.max_age).count();
-            for queued in backlog.drain(..expired) {
-                self.shared.release(&queued);
-            }
-            self.shared.count_dropped(expired);
+            self.shared.drop_expired(backlog, self.max_age);
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return,
                 queued = self.queue.recv() => match queued {

@@ -50,7 +50,7 @@ impl Reader {
             if let Some(mut connection) = self.connect().await
                 && let Err(error) = self.read(&mut connection, &mut last, &mut backoff).await
             {
-                self.shared.is_reading.send_replace(false);
+                self.shared.set_reading(false);
                 if error.kind() == ErrorKind::Io {
                     tracing::debug!(%error, "the connection to Redis is lost");
                 } else {
@@ -80,9 +80,7 @@ impl Reader {
             None => self.end_of_stream(connection).await?,
         };
         let result = loop {
-            if !*self.shared.is_reading.borrow() {
-                self.shared.is_reading.send_replace(true);
-            }
+            self.shared.set_reading(true);
             match self.read_entries(connection, &from).await {
                 Ok(entries) => {
                     *backoff = Backoff::default();
