@@ -7,6 +7,7 @@
 pub(crate) mod ack_collector;
 pub(crate) mod acks;
 pub(crate) mod cluster;
+mod delivery;
 pub(crate) mod event_log;
 pub(crate) mod history;
 pub(crate) mod hooks;
@@ -36,20 +37,15 @@ use parking_lot::RwLock;
 
 use crate::{
     config::ServerConfig,
-    event::error::{EmitError, JoinError},
+    event::error::JoinError,
     hub::{
-        ack_collector::{AckCollector, Outcome, PendingBroadcast},
-        acks::AckWaiter,
-        cluster::{
-            BroadcastFlags, Cluster, ClusterFull, LogOffset, Operation, RequestId, Responses, Unavailable,
-        },
+        ack_collector::PendingBroadcast,
+        cluster::{BroadcastFlags, Cluster, ClusterFull, Operation, RequestId, Responses, Unavailable},
         event_log::EventLog,
-        history::Recipients,
         hooks::{Hooks, RoomHook},
         recovery::{Recovery, RecoveryState},
         room_events::RoomEvents,
         rooms::{Room, Rooms, Slot, Target},
-        sending::notify_sent,
         server_event::ServerEventFuture,
         socket_core::AnySocket,
         summary::Summary,
@@ -280,40 +276,6 @@ impl Adapter {
         Some(server_event::start(handler, self.clone(), raw))
     }
 
-    /// Sends a packet to the sockets of the target on this server.
-    ///
-    /// Packets are queued under a lock, so all members of a room receive broadcasts in the same order. The
-    /// critical section is short: per socket, it increments one reference count of the shared frames and
-    /// wakes at most one task. If this method returns an error, nothing was queued.
-    pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
-        let mut observed = Vec::new();
-        let mut queue = |socket: &AnySocket, packet: &Frames| {
-            // On error, the session has already applied the policy: the socket is being disconnected, or the
-            // dropped packet was counted.
-            if send(socket, packet, flags, self.slow_consumer).is_ok() {
-                self.record_observed(&mut observed, socket);
-            }
-        };
-        match &self.recovery {
-            None => self.each(target, |_, socket| queue(socket, packet)),
-            Some(recovery) => {
-                let queued = recovery.send(self.encoder(), packet, flags, |stamped, position| {
-                    self.each(target, |_, socket| match socket.recoverable() {
-                        Some(recoverable) => {
-                            queue(socket, stamped);
-                            recoverable.record_sent(position, flags);
-                        }
-                        None => queue(socket, packet),
-                    });
-                    (Some(Recipients::Target(target.clone())), ())
-                });
-                queued.map_err(EmitError::encode)?;
-            }
-        }
-        self.notify(&observed, packet);
-        Ok(())
-    }
-
     /// Saves the session of a disconnected socket, so that its client can be recovered by any server.
     pub(crate) fn save_session(&self, socket: &AnySocket, rooms: Vec<Room>) {
         if let (Some(log), Some(recoverable)) = (&self.event_log, socket.recoverable()) {
@@ -324,91 +286,6 @@ impl Adapter {
     /// Returns `true` if sockets of recoverable clients get a secret.
     pub(crate) fn is_recoverable(&self) -> bool {
         self.recovery.is_some() || self.event_log.is_some()
-    }
-
-    /// Returns `true` if an event is appended to the event log, which returns it for delivery.
-    pub(crate) fn logs(&self, flags: Flags) -> bool {
-        self.event_log.is_some() && !flags.volatile && !flags.local
-    }
-
-    /// Sends an event of the event log to the sockets of the target on this server. Recoverable clients
-    /// receive the offset as an additional argument.
-    pub(crate) fn deliver_logged(
-        &self,
-        target: &Target,
-        packet: &Frames,
-        flags: Flags,
-        offset: Option<LogOffset>,
-    ) -> Result<(), EmitError> {
-        let encode = |frames| self.encoder().translate(frames, None).map(|frames| flags.apply_to(frames));
-        let plain = encode(packet.clone()).map_err(EmitError::encode)?;
-        let (Some(log), Some(offset)) = (&self.event_log, offset) else {
-            return self.deliver(target, &plain, flags);
-        };
-        let stamped = packet.with_argument(&self.path, &offset.to_string());
-        let stamped = encode(stamped).map_err(EmitError::encode)?;
-        let mut observed = Vec::new();
-        log.deliver(offset, || {
-            self.each(target, |_, socket| {
-                let packet = match socket.recoverable() {
-                    Some(recoverable) if recoverable.was_replayed(offset) => return,
-                    Some(_) => &stamped,
-                    None => &plain,
-                };
-                if send(socket, packet, flags, self.slow_consumer).is_ok() {
-                    self.record_observed(&mut observed, socket);
-                }
-            });
-        });
-        self.notify(&observed, &plain);
-        Ok(())
-    }
-
-    /// Adds a recipient to `observed` if the namespace has an observer of outgoing events.
-    fn record_observed(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
-        if self.is_observed {
-            observed.push(socket.clone());
-        }
-    }
-
-    fn notify(&self, observed: &[AnySocket], packet: &Frames) {
-        if self.is_observed {
-            notify_sent(&self.path, packet, observed.iter().map(|socket| &**socket));
-        }
-    }
-
-    /// Like [`deliver`](Self::deliver), but for a packet that all recipients acknowledge under the same id.
-    pub(crate) fn deliver_with_ack(
-        &self,
-        target: &Target,
-        packet: &Frames,
-        id: u64,
-        flags: Flags,
-    ) -> PendingBroadcast {
-        let outcomes = Arc::new(AckCollector::default());
-        let mut observed = Vec::new();
-        let mut limit_hit_by_any = false;
-        self.each(target, |_, socket| {
-            let at = outcomes.add_recipient(socket);
-            let waiter = AckWaiter::Broadcast(outcomes.clone(), at);
-            let sent = socket.acks().insert(id, waiter, self.config.max_pending_acks).and_then(|()| {
-                // The packet must not be dropped silently, because the caller waits for its acknowledgement.
-                send(socket, packet, flags, SlowConsumerPolicy::Disconnect)
-                    .inspect_err(|_| drop(socket.acks().remove(id)))
-            });
-            match sent {
-                Ok(()) => self.record_observed(&mut observed, socket),
-                Err(error) => {
-                    limit_hit_by_any |= matches!(error, EmitError::TooManyAcks);
-                    outcomes.resolve(at, Outcome::Failed(error));
-                }
-            }
-        });
-        if limit_hit_by_any {
-            self.hooks.warnings.limit_hit(&self.path, Limit::MaxPendingAcks);
-        }
-        self.notify(&observed, packet);
-        PendingBroadcast { id, outcomes, remote: None }
     }
 
     /// Adds the sockets of the target to rooms. A room that would exceed the limit of a socket is skipped for
@@ -523,19 +400,6 @@ pub(crate) fn change_rooms_of<T>(
         recoverable.record_room_change(memory);
     }
     result
-}
-
-fn send(
-    socket: &AnySocket,
-    packet: &Frames,
-    flags: Flags,
-    slow_consumer: SlowConsumerPolicy,
-) -> Result<(), EmitError> {
-    let session = socket.session();
-    if flags.volatile {
-        return session.send_volatile(packet.as_slice()).then_some(()).ok_or(EmitError::Full);
-    }
-    Ok(session.send_with(packet.as_slice(), slow_consumer)?)
 }
 
 impl Drop for Adapter {
