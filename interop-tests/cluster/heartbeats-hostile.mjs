@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { settled, until } from "../official/helpers.mjs";
 import { startBroker } from "./brokers.mjs";
-import { acquainted, heard, heardBy, meet, startFleet, synced } from "./fleet.mjs";
-import { JUNK, clusterMessages, encode } from "./hostile.mjs";
+import { startFleet, synced } from "./fleet.mjs";
+import { JUNK, clusterMessages, encode, healthyPair } from "./hostile.mjs";
 
 const opts = { rooms: [], except: [], flags: {} };
 const json = (value) => Buffer.from(JSON.stringify(value));
@@ -16,27 +16,8 @@ export async function hostile(adapter) {
 
   /** Returns sockets in a new namespace, a check that all is well, and a function that publishes on all channels. */
   async function setUp(t) {
-    const [a, b] = await meet(t, nodes);
-    await b.emitWithAck("join", "room");
-    await heard(a, b, { to: ["room"] });
-    const events = [a, b].map(heardBy);
-    const before = await Promise.all(nodes.map((node) => node.status()));
-    const unharmed = async () => {
-      await settled(a, b);
-      await acquainted(a, b);
-      await heard(a, b, { to: ["room"] });
-      assert.deepEqual(events.map(({ take }) => take()), [[], []]);
-      assert.deepEqual(await a.emitWithAck("members", []), [a.id, b.id].sort());
-      assert.equal((await a.emitWithAck("sse-ack", "ask-name")).responses.length, 1);
-      assert.deepEqual((await b.emitWithAck("rooms")).sort(), [b.id, "room"].sort());
-      assert.deepEqual(await b.emitWithAck("sse-log"), []);
-      assert.equal(await a.emitWithAck("servers"), 2);
-      const now = await Promise.all(nodes.map((node) => node.status()));
-      now.forEach(({ connected, disconnections }, i) =>
-        assert.deepEqual([connected, disconnections], [true, before[i].disconnections]),
-      );
-      return now.map(({ malformed }, i) => malformed - before[i].malformed);
-    };
+    const seesBoth = async (a) => assert.equal(await a.emitWithAck("servers"), 2);
+    const { a, b, events, unharmed } = await healthyPair(t, nodes, seesBoth);
     const publish = async (payloads) => {
       const channels = await broker.channels(a.nsp);
       for (const channel of channels) for (const payload of payloads) await broker.publish(channel, payload);

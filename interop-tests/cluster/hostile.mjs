@@ -175,6 +175,35 @@ const responses = () =>
     { type: 6, data: "x" },
   ].flatMap((value) => [Buffer.from(JSON.stringify(value)), encode(value)]);
 
+/**
+ * Returns sockets of two servers in a new namespace, the events that they receive, and a function that checks that all is
+ * well and returns how many malformed messages each server has counted meanwhile. `more` is a further check.
+ */
+export async function healthyPair(t, nodes, more = async () => {}) {
+  const [a, b] = await meet(t, nodes);
+  await b.emitWithAck("join", "room");
+  await heard(a, b, { to: ["room"] });
+  const events = [a, b].map(heardBy);
+  const before = await Promise.all(nodes.map((node) => node.status()));
+  const unharmed = async () => {
+    await settled(a, b);
+    await acquainted(a, b);
+    await heard(a, b, { to: ["room"] });
+    assert.deepEqual(events.map(({ take }) => take()), [[], []]);
+    assert.deepEqual(await a.emitWithAck("members", []), [a.id, b.id].sort());
+    assert.equal((await a.emitWithAck("sse-ack", "ask-name")).responses.length, 1);
+    assert.deepEqual((await b.emitWithAck("rooms")).sort(), [b.id, "room"].sort());
+    assert.deepEqual(await b.emitWithAck("sse-log"), []);
+    await more(a);
+    const now = await Promise.all(nodes.map((node) => node.status()));
+    now.forEach(({ connected, disconnections }, i) =>
+      assert.deepEqual([connected, disconnections], [true, before[i].disconnections]),
+    );
+    return now.map(({ malformed }, i) => malformed - before[i].malformed);
+  };
+  return { a, b, events, unharmed };
+}
+
 /** Defines the tests for an adapter. */
 export async function hostile(adapter) {
   const redis = await startRedis();
@@ -183,26 +212,7 @@ export async function hostile(adapter) {
 
   /** Returns sockets in a new namespace, a check that all is well, and the names of all channels of the namespace. */
   async function setUp(t) {
-    const [a, b] = await meet(t, nodes);
-    await b.emitWithAck("join", "room");
-    await heard(a, b, { to: ["room"] });
-    const events = [a, b].map(heardBy);
-    const before = await Promise.all(nodes.map((node) => node.status()));
-    const unharmed = async () => {
-      await settled(a, b);
-      await acquainted(a, b);
-      await heard(a, b, { to: ["room"] });
-      assert.deepEqual(events.map(({ take }) => take()), [[], []]);
-      assert.deepEqual(await a.emitWithAck("members", []), [a.id, b.id].sort());
-      assert.equal((await a.emitWithAck("sse-ack", "ask-name")).responses.length, 1);
-      assert.deepEqual((await b.emitWithAck("rooms")).sort(), [b.id, "room"].sort());
-      assert.deepEqual(await b.emitWithAck("sse-log"), []);
-      const now = await Promise.all(nodes.map((node) => node.status()));
-      now.forEach(({ connected, disconnections }, i) =>
-        assert.deepEqual([connected, disconnections], [true, before[i].disconnections]),
-      );
-      return now.map(({ malformed }, i) => malformed - before[i].malformed);
-    };
+    const { a, b, events, unharmed } = await healthyPair(t, nodes);
     const list = await redis.command("PUBSUB", isClassic ? "CHANNELS" : "SHARDCHANNELS");
     const channels = list.filter((name) => name.includes(`#${a.nsp}#`));
     const prefix = isClassic ? `socket.io-response#${a.nsp}#` : `socket.io#${a.nsp}#`;
