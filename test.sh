@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs all tests: formatting, lints, documentation, the public API and Rust tests; and against the servers of this repository the
-# official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and clusters with
-# servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs missing packages:
-# of npm and PyPI, and Chromium, valgrind, Redis, NATS and Postgres where apt-get exists.
+# Runs all tests: formatting, lints, documentation, the public API and Rust tests; and against the servers of this
+# repository the official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and
+# clusters with servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs
+# missing packages: of npm and PyPI, and Chromium, valgrind, Redis, NATS and Postgres where apt-get exists.
 set -euo pipefail
 cd "$(dirname "$0")"
 
