@@ -10,7 +10,7 @@ const planned = {
 export const hasHeartbeats = (adapter) => adapter in planned;
 
 /** Options of servers that notice early that another one is dead. */
-export const HEARTBEATS = { HEARTBEAT_INTERVAL_MS: "300", HEARTBEAT_TIMEOUT_MS: "2000" };
+export const HEARTBEATS = { HEARTBEAT_INTERVAL_MS: "300", HEARTBEAT_TIMEOUT_MS: "3000" };
 
 /** Returns a broker of an adapter on a free port, which is not started yet. It ends with the test file. */
 export const plannedBroker = (adapter) => (planned[adapter] ?? plannedRedis)();
