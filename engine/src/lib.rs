@@ -12,6 +12,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `compression` | off | [`EngineConfig::per_message_deflate`] and [`EngineConfig::http_compression`] |
+//! | `forwarding` | off | [`EngineConfig::forwarding`], for clusters without sticky sessions |
 //! | `metrics` | off | counters, gauges and histograms for a recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `tls` | off | `Tls`, which adds TLS to a [`Listener`] |
 
@@ -21,6 +22,8 @@
 mod config;
 mod engine;
 mod error;
+#[cfg(feature = "forwarding")]
+mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
@@ -34,6 +37,8 @@ mod transport;
 
 #[cfg(feature = "compression")]
 pub use config::compression::{HttpCompression, PerMessageDeflate};
+#[cfg(feature = "forwarding")]
+pub use config::forwarding::Forwarding;
 pub use config::{
     cookie::{Cookie, SameSite},
     cors::Cors,
@@ -52,6 +57,8 @@ pub use error::{ConnectionError, RequestError};
 #[doc(hidden)]
 pub use http::coding::{__encode_once, __preferred_coding};
 pub use http::response_body::ResponseBody;
+#[cfg(feature = "forwarding")]
+pub use listen::forwarded::Forwarded;
 #[cfg(feature = "tls")]
 pub use listen::tls::{Tls, TlsConfig, TlsInfo, TlsListener};
 pub use listen::{

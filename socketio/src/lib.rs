@@ -159,6 +159,8 @@ pub mod cluster {
 }
 
 pub use config::{ConnectionStateRecovery, ServerConfig};
+#[cfg(feature = "forwarding")]
+pub use engineio::Forwarding;
 pub use engineio::{
     BoxFuture, ChannelListener, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame,
     Limit, ListenConfig, Listener, Message, RemoteAddr, RequestBody, RequestError, RequestKind, SameSite,

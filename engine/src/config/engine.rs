@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "forwarding")]
+use crate::Forwarding;
 #[cfg(feature = "compression")]
 use crate::{HttpCompression, PerMessageDeflate};
 use crate::{
@@ -228,6 +230,11 @@ __config! {
         /// compresses responses by default.
         @feature("compression")
         http_compression: Option<HttpCompression> = None,
+        /// Forwards requests for the sessions of other servers of the cluster. `None`, the default, rejects them:
+        /// the load balancer then needs sticky sessions. With the cargo feature `forwarding`. Node.js has no such
+        /// option.
+        @feature("forwarding")
+        forwarding: Option<Forwarding> = None,
     }
     internal {
         hooks: Hooks,
@@ -280,10 +287,20 @@ impl EngineConfig {
         Timing { ping_interval, ping_timeout, upgrade_timeout, close_timeout }
     }
 
+    /// Returns the part of session ids that names this server. Empty without forwarding.
+    pub(crate) fn server_suffix(&self) -> &str {
+        #[cfg(feature = "forwarding")]
+        if let Some(forwarding) = &self.forwarding {
+            return forwarding.suffix();
+        }
+        ""
+    }
+
     /// Returns the content of the open packet of a session that starts on this transport.
-    pub(crate) fn open_packet<'a>(&self, sid: &'a Sid, transport: TransportKind) -> OpenPacket<'a> {
+    pub(crate) fn open_packet<'a>(&'a self, sid: &'a Sid, transport: TransportKind) -> OpenPacket<'a> {
         OpenPacket {
             sid,
+            server: self.server_suffix(),
             may_upgrade: transport == TransportKind::Polling
                 && self.allow_upgrades
                 && self.transports.contains(&TransportKind::WebSocket),

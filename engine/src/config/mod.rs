@@ -10,6 +10,8 @@ pub(crate) mod cookie;
 pub(crate) mod cors;
 pub(crate) mod descriptors;
 pub(crate) mod engine;
+#[cfg(feature = "forwarding")]
+pub(crate) mod forwarding;
 pub(crate) mod hooks;
 pub(crate) mod listen;
 pub(crate) mod overflow;

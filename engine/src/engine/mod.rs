@@ -8,6 +8,8 @@
 pub(crate) mod service;
 pub(crate) mod shutdown;
 
+#[cfg(feature = "forwarding")]
+use std::net::SocketAddr;
 use std::{
     collections::VecDeque,
     fmt,
@@ -21,6 +23,8 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use memchr::memchr;
 
+#[cfg(feature = "forwarding")]
+use crate::forward::Forwarder;
 use crate::{
     CloseReason, ConnectionError, HandshakeRequest, RequestError, ResponseBody,
     config::engine::EngineConfig,
@@ -90,6 +94,8 @@ use crate::{
 /// ```
 pub struct Engine<A: Application> {
     shared: Arc<Shared<A>>,
+    #[cfg(feature = "forwarding")]
+    forwarder: Option<Arc<Forwarder>>,
 }
 
 impl<A: Application> Engine<A> {
@@ -119,7 +125,14 @@ impl<A: Application> Engine<A> {
         if let Some(cookie) = &config.cookie {
             cookie.check();
         }
-        Self { shared: Arc::new(Shared::new(application, config)) }
+        Self {
+            #[cfg(feature = "forwarding")]
+            forwarder: config
+                .forwarding
+                .clone()
+                .map(|forwarding| Arc::new(Forwarder::new(forwarding, &config))),
+            shared: Arc::new(Shared::new(application, config)),
+        }
     }
 
     /// Returns the number of open sessions.
@@ -183,6 +196,10 @@ impl<A: Application> Engine<A> {
     /// ```
     pub async fn close(&self) -> Shutdown {
         self.shared.set_closing();
+        #[cfg(feature = "forwarding")]
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.close();
+        }
         let shared = self.shared.clone();
         let task = tokio::spawn(async move { shutdown::close(&*shared).await });
         // The task fails only when its runtime shuts down, which also drops all sessions.
@@ -302,10 +319,59 @@ impl<A: Application> Engine<A> {
                 });
                 response
             }
+            #[cfg(feature = "forwarding")]
+            Ok(Intent::Forward(address, key)) => return self.forward(filter, request, address, key),
             Ok(Intent::Unsupported) => status(StatusCode::INTERNAL_SERVER_ERROR),
             Err(refused) => refused.response(&self.shared.limits.metrics),
         };
         Box::pin(std::future::ready(filter.finish_response(response)))
+    }
+
+    /// Handles a request that another server has forwarded.
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn handle_forwarded<B>(&self, request: Request<B>) -> BoxFuture<Response<ResponseBody>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        let (filter, intent) = RequestFilter::check_forwarded(&self.shared, &request);
+        self.proceed(filter, request, intent)
+    }
+
+    /// Forwards a request to the server of its session. The client of a server that cannot be reached opens another
+    /// session.
+    #[cfg(feature = "forwarding")]
+    fn forward<B>(
+        &self,
+        filter: RequestFilter,
+        request: Request<B>,
+        address: SocketAddr,
+        key: Option<WebSocketKey>,
+    ) -> BoxFuture<Response<ResponseBody>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        let Some(forwarder) = self.forwarder.clone() else { unreachable!("the option has set the intent") };
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let response = match key {
+                Some(key) => forwarder.upgrade(address, key, request).await,
+                None => forwarder.forward(address, request).await,
+            };
+            filter.finish_response(response.unwrap_or_else(|error| {
+                if let Some(permit) = shared.warnings.try_acquire() {
+                    tracing::warn!(
+                        suppressed = permit.suppressed,
+                        %address,
+                        %error,
+                        "cannot reach the server of a session"
+                    );
+                }
+                let error = Rejection::Error(RequestError::UnknownSession.into());
+                error.response(&shared.limits.metrics)
+            }))
+        })
     }
 
     /// Returns the response to a handshake that exceeds a limit.
@@ -436,7 +502,11 @@ impl<A: Application> Engine<A> {
 
 impl<A: Application> Clone for Engine<A> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self {
+            shared: self.shared.clone(),
+            #[cfg(feature = "forwarding")]
+            forwarder: self.forwarder.clone(),
+        }
     }
 }
 

@@ -95,6 +95,24 @@ impl RequestFilter {
         (filter, intent)
     }
 
+    /// Checks the intent of a request that another server has forwarded. That server has checked the origin, has
+    /// called the hooks, and adds the headers.
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn check_forwarded<A, B>(
+        shared: &Shared<A>,
+        request: &Request<B>,
+    ) -> (Self, Result<Intent, Rejection>) {
+        let filter = Self { config: shared.config.clone(), grant: Grant::None, headers: None };
+        let intent = match Intent::from_request(request, &shared.config, &shared.registry) {
+            // A request is forwarded only once.
+            Ok(intent) if intent.opens_session() || matches!(intent, Intent::Forward(..)) => {
+                Err(RequestError::UnknownSession)
+            }
+            intent => intent,
+        };
+        (filter, intent.map_err(|error| Rejection::Error(error.into())))
+    }
+
     /// Checks a poll or POST of an open session without constructing a [`Request`]. Returns `None` if the
     /// request requires the general path. [`check`](Self::check) then decides whether to reject the request.
     pub(crate) fn check_view<A>(shared: &Shared<A>, request: &RequestView<'_>) -> Option<(Self, Intent)> {
@@ -152,6 +170,10 @@ impl Intent {
     /// Returns `true` if the request must pass `allow_request`. Later requests of a polling session are
     /// authenticated by the session id instead.
     fn needs_permission(&self) -> bool {
+        #[cfg(feature = "forwarding")]
+        if matches!(self, Self::Forward(_, Some(_))) {
+            return true;
+        }
         self.opens_session() || matches!(self, Self::Upgrade(..))
     }
 }

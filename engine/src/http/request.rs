@@ -1,9 +1,13 @@
 //! Parses an HTTP request into a checked intent or a protocol error.
 
 use std::borrow::Cow;
+#[cfg(feature = "forwarding")]
+use std::net::SocketAddr;
 
 use memchr::memchr;
 
+#[cfg(feature = "forwarding")]
+use crate::config::forwarding::Location;
 use crate::{
     RequestError,
     config::engine::EngineConfig,
@@ -35,6 +39,10 @@ pub(crate) enum Intent {
     /// Attempts to upgrade a session that already uses WebSocket, with the key of the client. The new
     /// WebSocket is closed immediately.
     UpgradedAlready(WebSocketKey, Dialect),
+    /// Belongs to a session of another server, which is at this address. A WebSocket handshake has the key of the
+    /// client.
+    #[cfg(feature = "forwarding")]
+    Forward(SocketAddr, Option<WebSocketKey>),
     /// Uses a method other than GET and POST on a session.
     Unsupported,
 }
@@ -126,7 +134,14 @@ impl Intent {
         if query.sid.is_empty() {
             return Self::open(method, dialect, transport, key, config);
         }
-        let session = sessions.get(&query.sid).ok_or(RequestError::UnknownSession)?;
+        let sid = &*query.sid;
+        #[cfg(feature = "forwarding")]
+        let sid = match config.forwarding.as_ref().map(|forwarding| forwarding.locate(sid)) {
+            Some(Location::Remote(address)) => return Ok(Self::Forward(address, key.transpose()?)),
+            Some(Location::Here(sid)) => sid,
+            None => sid,
+        };
+        let session = sessions.get(sid).ok_or(RequestError::UnknownSession)?;
         if dialect.revision != session.dialect().revision {
             return Err(RequestError::ProtocolMismatch);
         }

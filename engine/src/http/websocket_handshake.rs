@@ -23,6 +23,13 @@ impl WebSocketKey {
     }
 }
 
+#[cfg(feature = "forwarding")]
+impl WebSocketKey {
+    pub(crate) fn is_http2(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// Returns the key of a WebSocket handshake (RFC 6455, section 4.2.1), or `None` if the request is not a
 /// WebSocket handshake.
 pub(crate) fn websocket_key(request: &impl RequestHead) -> Option<Result<WebSocketKey, RequestError>> {

@@ -9,6 +9,8 @@ mod accept;
 mod clock;
 pub(crate) mod connections;
 pub(crate) mod drain;
+#[cfg(feature = "forwarding")]
+pub(crate) mod forwarded;
 mod host;
 mod hyper_server;
 mod linger;

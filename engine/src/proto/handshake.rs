@@ -10,6 +10,8 @@ use super::sid::Sid;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenPacket<'a> {
     pub(crate) sid: &'a Sid,
+    /// The part of the id that names the server.
+    pub(crate) server: &'a str,
     pub(crate) may_upgrade: bool,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
@@ -25,6 +27,7 @@ impl OpenPacket<'_> {
         [
             r#"{"sid":""#,
             self.sid.as_str(),
+            self.server,
             r#"","upgrades":["#,
             upgrades,
             r#"],"pingInterval":"#,
@@ -48,6 +51,7 @@ mod tests {
         let sid = Sid::parse("abcdefghijklmnopqrst").unwrap();
         let packet = OpenPacket {
             sid: &sid,
+            server: "",
             may_upgrade: true,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),

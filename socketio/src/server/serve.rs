@@ -34,6 +34,48 @@ pub struct Serve<L, S = Server> {
     shutdown: Option<BoxFuture<()>>,
 }
 
+#[cfg(feature = "forwarding")]
+impl Server {
+    /// Serves the requests that the other servers of the cluster forward to this server, until
+    /// [`close`](Self::close) is called. The listener must be reachable at the address of the
+    /// [`Forwarding`](engineio::Forwarding) option. Node.js has no such method.
+    ///
+    /// # Errors
+    ///
+    /// Currently returns no error.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`forwarding`](engineio::EngineConfig::forwarding) is not set.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, no further connections of other servers are accepted.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use socketio::{EngineConfig, Forwarding, MemoryBus, Server, ServerConfig};
+    /// use tokio::net::TcpListener;
+    ///
+    /// # async fn run(secret: String) -> std::io::Result<()> {
+    /// let private = TcpListener::bind("10.0.0.5:4000").await?;
+    /// let forwarding = Forwarding::new(secret, private.local_addr()?);
+    /// let config = ServerConfig::default().engine(EngineConfig::default().forwarding(forwarding));
+    /// let io = Server::with_cluster(config, MemoryBus::new());
+    /// tokio::spawn(io.serve_forwarded(private));
+    /// io.listen("0.0.0.0:3000").await
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn serve_forwarded<L: Listener>(
+        &self,
+        listener: L,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<L> {
+        self.engine.serve_forwarded(listener).with_graceful_shutdown(self.closed()).into_future()
+    }
+}
+
 impl<L: Listener> Serve<L> {
     pub(super) fn new(server: Server, listener: L) -> Self {
         Self { service: server.clone(), server, listener, shutdown: None }

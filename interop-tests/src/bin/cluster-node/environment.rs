@@ -1,8 +1,8 @@
 //! The options of the server, which are environment variables.
 
-use std::{env, error::Error, str::FromStr, time::Duration};
+use std::{env, error::Error, net::SocketAddr, str::FromStr, time::Duration};
 
-use socketio::{ConnectionStateRecovery, EngineConfig, Server, ServerConfig};
+use socketio::{ConnectionStateRecovery, EngineConfig, Forwarding, Server, ServerConfig};
 use socketio_nats::Nats;
 use socketio_postgres::Postgres;
 use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
@@ -23,6 +23,8 @@ pub(crate) struct Environment {
     heartbeat_interval: Duration,
     heartbeat_timeout: Duration,
     cleanup_interval: Duration,
+    /// The secret of the cluster, and the address for forwarded requests.
+    pub(crate) forwarding: Option<(String, SocketAddr)>,
 }
 
 impl Environment {
@@ -50,6 +52,7 @@ impl Environment {
             heartbeat_interval: Duration::from_millis(number("HEARTBEAT_INTERVAL_MS")?.unwrap_or(5000)),
             heartbeat_timeout: Duration::from_millis(number("HEARTBEAT_TIMEOUT_MS")?.unwrap_or(10_000)),
             cleanup_interval: Duration::from_millis(number("CLEANUP_INTERVAL_MS")?.unwrap_or(30_000)),
+            forwarding: number("FORWARDING_ADDRESS")?.map(|address| (text("FORWARDING_SECRET", ""), address)),
         })
     }
 
@@ -57,7 +60,8 @@ impl Environment {
         let engine = EngineConfig::default()
             .ping_interval(Duration::from_secs(20))
             .ping_timeout(Duration::from_secs(15))
-            .max_http_buffer_size(10_000_000_usize);
+            .max_http_buffer_size(10_000_000_usize)
+            .forwarding(self.forwarding.as_ref().map(|(secret, address)| Forwarding::new(secret, *address)));
         let mut config = ServerConfig::default().engine(engine).requests_timeout(self.requests_timeout);
         if let Some(duration) = self.recovery {
             config = config.connection_state_recovery(

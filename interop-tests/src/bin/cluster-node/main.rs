@@ -39,6 +39,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rest = Router::new()
         .route("/health", get(async || "ok"))
         .route("/status", get(async move || Json(status(&observed))));
+    if let Some((_, address)) = &environment.forwarding {
+        tokio::spawn(server.serve_forwarded(TcpListener::bind(address).await?));
+    }
     let serving = tokio::spawn(server.clone().serve(listener).with_fallback(rest).into_future());
     let _ = timeout(READY_TIMEOUT, server.cluster_connected()).await;
     println!("ready");
