@@ -28,9 +28,16 @@ impl Polling {
         let mut get = Http::connect(server).await;
         let post = Http::connect(server).await;
         let open = get.get(query).await;
-        let sid = open.body.strip_prefix(r#"0{"sid":""#).expect("an open packet")[..20].to_owned();
+        let sid = open.body.strip_prefix(r#"0{"sid":""#).and_then(|rest| rest.split('"').next());
+        let sid = sid.expect("an open packet").to_owned();
         let query = format!("EIO=4&transport=polling&sid={sid}");
         Self { sid, target: format!("{}?{query}", E::PATH), query, get, post }
+    }
+
+    /// Sends all further requests to another server.
+    pub async fn move_to<E: Endpoint>(&mut self, server: &E) {
+        self.get = Http::connect(server).await;
+        self.post = Http::connect(server).await;
     }
 
     /// Opens a session and joins the Socket.IO namespace `/`.

@@ -63,10 +63,6 @@ crate::__config! {
         /// are dropped. Defaults to 5 seconds.
         drain_timeout: Duration = Duration::from_secs(5),
     }
-    internal {
-        // The clients are servers of the cluster, each of which carries the requests of many clients.
-        is_private: bool,
-    }
 }
 
 /// Values that a [`Listener`](crate::Listener) and a server need.

@@ -5,35 +5,27 @@
 //! `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `listen`, because an engine also
 //! runs behind other servers, without the accept loop.
 
+#[cfg(feature = "forwarding")]
+mod forwarding;
 pub(crate) mod service;
 pub(crate) mod shutdown;
 
-#[cfg(feature = "forwarding")]
-use std::net::SocketAddr;
-use std::{
-    collections::VecDeque,
-    fmt,
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use memchr::memchr;
 
 #[cfg(feature = "forwarding")]
 use crate::forward::Forwarder;
 use crate::{
-    CloseReason, ConnectionError, HandshakeRequest, RequestError, ResponseBody,
+    ConnectionError, HandshakeRequest, RequestError, ResponseBody,
     config::engine::EngineConfig,
     engine::{
         service::{BoxFuture, Shortcut},
         shutdown::Shutdown,
     },
     http::{
-        body::{BodyError, collect},
         coding::AcceptedCoding,
         filter::{Rejection, RequestFilter},
         permessage_deflate,
@@ -42,12 +34,13 @@ use crate::{
             too_many_handshakes, with_cookie,
         },
         request::Intent,
+        session_request::{check_post, poll, post, submit},
         view::{RequestHead as _, RequestView},
         websocket_handshake::{WebSocketKey, switching_protocols},
     },
     metrics::limits::Limit,
     proto::{
-        dialect::{Dialect, Revision},
+        dialect::Dialect,
         frame::Frame,
         packet::TransportKind,
         payload::{Payload, PayloadWriter},
@@ -125,13 +118,11 @@ impl<A: Application> Engine<A> {
         if let Some(cookie) = &config.cookie {
             cookie.check();
         }
+        let shared = Arc::new(Shared::new(application, config));
         Self {
             #[cfg(feature = "forwarding")]
-            forwarder: config
-                .forwarding
-                .clone()
-                .map(|forwarding| Arc::new(Forwarder::new(forwarding, &config))),
-            shared: Arc::new(Shared::new(application, config)),
+            forwarder: Forwarder::new(&shared.config),
+            shared,
         }
     }
 
@@ -253,6 +244,10 @@ impl<A: Application> Engine<A> {
                     async move { filter.finish_reply(Reply::post_response(submit(&session, payload).await)) },
                 )
             }
+            #[cfg(feature = "forwarding")]
+            Intent::Forward(address, None) if request.values(&header::CONTENT_TYPE).all(is_text) => {
+                self.forward_view(filter, request, address)
+            }
             _ => return None,
         })
     }
@@ -291,16 +286,19 @@ impl<A: Application> Engine<A> {
                     })
                 });
             }
-            Ok(Intent::Post(session)) => match self.check_post(&session, &request) {
-                Ok(is_binary) => {
-                    let config = self.shared.config.clone();
-                    let body = request.into_body();
-                    return Box::pin(async move {
-                        filter.finish_response(post(&session, body, is_binary, &config).await.into())
-                    });
+            Ok(Intent::Post(session)) => {
+                let config = self.shared.config.clone();
+                let is_binary = is_binary(request.headers());
+                match check_post(&session, is_binary, request.body().size_hint().lower(), &config) {
+                    Ok(()) => {
+                        let body = request.into_body();
+                        return Box::pin(async move {
+                            filter.finish_response(post(&session, body, is_binary, &config).await.into())
+                        });
+                    }
+                    Err(refused) => refused.into(),
                 }
-                Err(refused) => refused.into(),
-            },
+            }
             Ok(Intent::Upgrade(session, key, dialect)) => {
                 let deflate = permessage_deflate::negotiate(request.headers(), &self.shared.config);
                 let response = switching_protocols(&key, request.headers(), deflate);
@@ -325,53 +323,6 @@ impl<A: Application> Engine<A> {
             Err(refused) => refused.response(&self.shared.limits.metrics),
         };
         Box::pin(std::future::ready(filter.finish_response(response)))
-    }
-
-    /// Handles a request that another server has forwarded.
-    #[cfg(feature = "forwarding")]
-    pub(crate) fn handle_forwarded<B>(&self, request: Request<B>) -> BoxFuture<Response<ResponseBody>>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-    {
-        let (filter, intent) = RequestFilter::check_forwarded(&self.shared, &request);
-        self.proceed(filter, request, intent)
-    }
-
-    /// Forwards a request to the server of its session. The client of a server that cannot be reached opens another
-    /// session.
-    #[cfg(feature = "forwarding")]
-    fn forward<B>(
-        &self,
-        filter: RequestFilter,
-        request: Request<B>,
-        address: SocketAddr,
-        key: Option<WebSocketKey>,
-    ) -> BoxFuture<Response<ResponseBody>>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-    {
-        let Some(forwarder) = self.forwarder.clone() else { unreachable!("the option has set the intent") };
-        let shared = self.shared.clone();
-        Box::pin(async move {
-            let response = match key {
-                Some(key) => forwarder.upgrade(address, key, request).await,
-                None => forwarder.forward(address, request).await,
-            };
-            filter.finish_response(response.unwrap_or_else(|error| {
-                if let Some(permit) = shared.warnings.try_acquire() {
-                    tracing::warn!(
-                        suppressed = permit.suppressed,
-                        %address,
-                        %error,
-                        "cannot reach the server of a session"
-                    );
-                }
-                let error = Rejection::Error(RequestError::UnknownSession.into());
-                error.response(&shared.limits.metrics)
-            }))
-        })
     }
 
     /// Returns the response to a handshake that exceeds a limit.
@@ -479,25 +430,6 @@ impl<A: Application> Engine<A> {
     fn session(&self, sid: Sid, transport: TransportKind, dialect: Dialect) -> SessionHandle {
         SessionHandle::new(sid, transport, dialect, self.shared.outbound.clone())
     }
-
-    /// Checks the head of a POST. Returns `true` if the payload is binary.
-    fn check_post<B: Body>(&self, session: &SessionHandle, request: &Request<B>) -> Result<bool, Reply> {
-        let dialect = session.dialect();
-        let is_binary = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|value| value == Content::Binary.as_str());
-        if is_binary && (dialect.revision == Revision::V4 || dialect.jsonp.is_some()) {
-            // Only protocol 3 has binary payloads. In protocol 4 and in JSONP forms, binary packets are
-            // encoded in base64.
-            session.close_for(CloseReason::TransportError);
-            return Err(Reply::refused(StatusCode::BAD_REQUEST));
-        }
-        if request.body().size_hint().lower() > self.shared.config.max_http_buffer_size as u64 {
-            return Err(limit_exceeded(session, Limit::MaxHttpBufferSize));
-        }
-        Ok(is_binary)
-    }
 }
 
 impl<A: Application> Clone for Engine<A> {
@@ -516,64 +448,7 @@ impl<A: Application> fmt::Debug for Engine<A> {
     }
 }
 
-/// Reads the body of a POST and passes its packets to the session.
-async fn post<B: Body>(session: &SessionHandle, body: B, is_binary: bool, config: &EngineConfig) -> Reply {
-    let payload = |body: Vec<u8>| Payload::new(body, session.dialect(), is_binary);
-    let mut body = pin!(collect(body, config, session));
-    // Most bodies arrive together with their head.
-    let first_poll = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
-    let taken = if let Poll::Ready(Ok(body)) = first_poll {
-        Ok(submit(session, payload(body)).await)
-    } else {
-        let (post, mut ticket) = polling::PostRequest::streaming();
-        session.command(Command::Post(post));
-        let mut first_poll = Some(first_poll);
-        let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
-            // The session responded before the body was complete, because another POST is in progress or the
-            // session has ended.
-            Poll::Ready(done) => Poll::Ready(Err(done.is_ok())),
-            Poll::Pending => match first_poll.take() {
-                Some(Poll::Ready(failed)) => Poll::Ready(Ok(failed)),
-                _ => body.as_mut().poll(cx).map(Ok),
-            },
-        })
-        .await;
-        match body {
-            Ok(Ok(body)) => {
-                // If the receiver was dropped, `done` is already resolved.
-                let _ = ticket.body.send(payload(body));
-                Ok(ticket.done.await.is_ok())
-            }
-            // The ticket is still alive, so the session processes this command before it detects the broken
-            // POST.
-            Ok(Err(BodyError::Limit(limit))) => Err(limit_exceeded(session, limit)),
-            Ok(Err(BodyError::Broken)) => Err(Reply::refused(StatusCode::BAD_REQUEST)),
-            Err(taken) => Ok(taken),
-        }
-    };
-    taken.map_or_else(|refused| refused, Reply::post_response)
-}
-
-/// Closes a session because a POST exceeds a limit.
-fn limit_exceeded(session: &SessionHandle, limit: Limit) -> Reply {
-    session.record_limit_hit(limit);
-    session.command(Command::PostRefused);
-    Reply::limit_exceeded(limit)
-}
-
-/// Passes the packets of a complete POST to the session. Returns `true` if the session accepted them.
-async fn submit(session: &SessionHandle, payload: Option<Payload>) -> bool {
-    let (post, done) = polling::PostRequest::complete(payload);
-    session.command(Command::Post(post));
-    done.await.is_ok()
-}
-
-/// Waits for the packets that the session sends.
-async fn poll(session: &SessionHandle) -> Reply {
-    let (poll, body) = polling::PollRequest::new();
-    session.command(Command::Poll(poll));
-    match body.await {
-        Ok(packets) => Reply::packets(session.dialect(), packets),
-        Err(_) => Reply::refused(StatusCode::BAD_REQUEST),
-    }
+/// Returns `true` if the body of a POST is binary.
+fn is_binary(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value == Content::Binary.as_str())
 }

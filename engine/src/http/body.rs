@@ -11,7 +11,7 @@ use bytes::Buf;
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{EngineConfig, Limit, SessionHandle};
+use crate::{EngineConfig, Limit};
 
 /// An error while reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +22,13 @@ pub(crate) enum BodyError {
     Broken,
 }
 
-/// Reads a body. If the client disconnects, the HTTP server drops the request and this future.
+/// Reads a body, and calls `on_activity` when bytes arrive after the head. If the client disconnects, the HTTP server drops the request and this future.
 ///
 /// A body that arrived together with its head, the usual case, is not copied and needs no timer.
 pub(crate) async fn collect<B: Body>(
     body: B,
     config: &EngineConfig,
-    session: &SessionHandle,
+    mut on_activity: impl FnMut(std::time::Instant),
 ) -> Result<Vec<u8>, BodyError> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
@@ -39,8 +39,11 @@ pub(crate) async fn collect<B: Body>(
         let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut next).poll(cx))).await {
             Poll::Ready(frame) => frame?,
             Poll::Pending => {
-                let (by, limit) =
-                    timing.get_or_insert_with(BodyDeadline::new).until(config, session, collected.len());
+                let (by, limit) = timing.get_or_insert_with(BodyDeadline::new).until(
+                    config,
+                    &mut on_activity,
+                    collected.len(),
+                );
                 timeout_at(by, next).await.map_err(|_| BodyError::Limit(limit))??
             }
         };
@@ -77,11 +80,16 @@ impl BodyDeadline {
     }
 
     /// Records progress. Returns the time by which more data must arrive, and the limit that sets this time.
-    fn until(&mut self, config: &EngineConfig, session: &SessionHandle, len: usize) -> (Instant, Limit) {
+    fn until(
+        &mut self,
+        config: &EngineConfig,
+        on_activity: &mut impl FnMut(std::time::Instant),
+        len: usize,
+    ) -> (Instant, Limit) {
         if len > self.len {
             self.len = len;
             self.last = Instant::now();
-            session.record_activity(self.last.into_std());
+            on_activity(self.last.into_std());
         }
         deadline(config, self.start, self.last, len)
     }

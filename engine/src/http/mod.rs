@@ -14,5 +14,6 @@ pub(crate) mod permessage_deflate;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod response_body;
+pub(crate) mod session_request;
 pub(crate) mod view;
 pub(crate) mod websocket_handshake;

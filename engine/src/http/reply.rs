@@ -106,6 +106,35 @@ impl Reply {
     }
 }
 
+#[cfg(feature = "forwarding")]
+impl Reply {
+    const CONTENTS: [Content; 5] =
+        [Content::Text, Content::Binary, Content::Html, Content::Json, Content::Script];
+
+    /// Creates the response that another server has returned, with the number of its content type. Returns `None` if
+    /// there is no such status or content type.
+    pub(crate) fn forwarded(status: u16, content: u8, body: Vec<u8>, charge: Charge) -> Option<Self> {
+        let status = StatusCode::from_u16(status).ok()?;
+        let content = match content.checked_sub(1) {
+            Some(number) => Some(*Self::CONTENTS.get(usize::from(number))?),
+            None => None,
+        };
+        Some(Self { status, content, body: body.into(), charge: Some(charge), headers: None })
+    }
+
+    /// Returns the number of the content type.
+    pub(crate) fn content_number(&self) -> u8 {
+        let number = Self::CONTENTS.iter().position(|content| Some(*content) == self.content);
+        number.map_or(0, |number| number as u8 + 1)
+    }
+
+    /// Creates the response to a request that the protocol does not allow.
+    pub(crate) fn error(error: RequestError) -> Self {
+        let body = json_error_body(error.code(), &error.to_string());
+        Self { status: error.status(), ..Self::new(Content::Json, body.into_bytes()) }
+    }
+}
+
 impl From<Reply> for Response<ResponseBody> {
     fn from(Reply { status: code, content, body, charge, headers }: Reply) -> Self {
         let mut response = status(code);

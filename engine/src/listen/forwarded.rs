@@ -18,9 +18,6 @@ use super::{
 };
 use crate::{Application, BoxFuture, Engine, ListenConfig, ResponseBody, http::reply::status};
 
-/// The number of requests that another server may forward at the same time.
-const MAX_STREAMS: u32 = 1 << 20;
-
 impl<A: Application> Engine<A> {
     /// Serves the requests that other servers of the cluster forward to this server. The listener must be reachable at
     /// the address of the [`Forwarding`](crate::Forwarding) option. Requests of others are rejected with status 401.
@@ -48,10 +45,8 @@ impl<A: Application> Engine<A> {
     pub fn serve_forwarded<L: Listener>(&self, listener: L) -> Serve<L, Forwarded<A>> {
         assert!(self.config().forwarding.is_some(), "the option `forwarding` must be set");
         let config = self.config();
-        let mut listen = ListenConfig::default()
-            .http2_max_streams(MAX_STREAMS)
+        let listen = ListenConfig::default()
             .drain_timeout(config.shutdown_spread.saturating_add(config.shutdown_timeout));
-        listen.is_private = true;
         serve(listener, Forwarded { engine: self.clone() }).with_connections(Connections::new(listen))
     }
 }

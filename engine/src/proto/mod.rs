@@ -10,6 +10,8 @@
 pub(crate) mod budget;
 pub(crate) mod deflate;
 pub(crate) mod dialect;
+#[cfg(feature = "forwarding")]
+pub(crate) mod forward;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;

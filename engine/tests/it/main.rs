@@ -11,6 +11,8 @@ mod descriptors;
 mod errors;
 mod floods;
 mod flow_control;
+#[cfg(feature = "forwarding")]
+mod forwarding;
 mod half_close;
 mod heartbeat;
 mod http1;

@@ -50,8 +50,6 @@ const DEFAULT_MAX_HEADERS: usize = 100;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The maximum number of bytes that a client may send in advance on all HTTP/2 streams of a connection.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// The largest window that the RFC allows.
-const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// The maximum size of an HTTP/2 frame, the smallest value that the RFC allows.
 const MAX_FRAME: u32 = 16 * 1024;
 /// The number of bytes that a service may write in advance to an HTTP/2 stream.
@@ -90,12 +88,12 @@ impl HyperServer {
             .enable_connect_protocol()
             .max_concurrent_streams(config.http2_max_streams)
             .max_header_list_size(u32::try_from(config.max_head).unwrap_or(u32::MAX))
-            .max_pending_accept_reset_streams(if config.is_private { usize::MAX } else { MAX_PENDING_RESETS })
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_ERROR_RESETS)
             .header_table_size(HEADER_TABLE)
             .adaptive_window(false)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(if config.is_private { MAX_WINDOW } else { CONNECTION_WINDOW })
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(MAX_FRAME)
             .max_send_buf_size(MAX_STREAM_BUFFER)
             .keep_alive_interval(PING_INTERVAL)

@@ -53,6 +53,9 @@ pub(crate) enum Input {
     PostDone,
     /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
+    /// The parked poll must be completed, because the server through which it came can no longer keep it.
+    #[cfg_attr(not(feature = "forwarding"), allow(dead_code, reason = "only other servers release polls"))]
+    ReleasePoll,
     /// The connection of the accepted poll or POST failed, or the connection of the WebSocket was closed.
     Disconnected { request: Request, error: bool },
     /// A malformed packet arrived on this transport.
@@ -247,6 +250,7 @@ impl Session {
                 }
             }
             Input::PostRefused => self.post_refused(now),
+            Input::ReleasePoll => self.answer(Some(End::Noop)),
             Input::Disconnected { request, error } => self.gone(now, request, error),
             Input::Malformed(via) => match (&self.state, via) {
                 (State::Polling { .. } | State::Closing { .. }, TransportKind::WebSocket) => {

@@ -79,6 +79,8 @@ impl<A: Application> Driver<A> {
             Command::CloseSlow(limit) if !self.session.has_ended() => self.close_slow(instant, limit),
             Command::CloseSlow(_) => {}
             Command::PostRefused => self.session.handle(instant, Input::PostRefused),
+            #[cfg(feature = "forwarding")]
+            Command::ReleasePoll => self.session.handle(instant, Input::ReleasePoll),
             Command::Abort => return ControlFlow::Break(()),
         }
         // The next command may concern the same poll, so the response must be sent first.

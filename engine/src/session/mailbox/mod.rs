@@ -31,8 +31,24 @@ pub(crate) enum Command {
     CloseSlow(Limit),
     /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
+    /// Completes the parked poll with what is queued, or with a NOOP packet.
+    #[cfg(feature = "forwarding")]
+    ReleasePoll,
     /// Stops the task immediately and drops the session.
     Abort,
+}
+
+#[cfg(feature = "forwarding")]
+impl SessionHandle {
+    /// Counts a poll. A client that polls again has received the response to its previous poll.
+    pub(crate) fn count_poll(&self) -> u32 {
+        self.0.polls.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// Returns the number of polls so far.
+    pub(crate) fn polls(&self) -> u32 {
+        self.0.polls.load(Ordering::Relaxed)
+    }
 }
 
 /// The side of the task of the session.

@@ -41,6 +41,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => via().prop_map(Input::Malformed),
         1 => reason.prop_map(Input::Close),
         1 => Just(Input::PostRefused),
+        1 => Just(Input::ReleasePoll),
         3 => Just(Input::Timeout),
     ];
     let step = prop_oneof![

@@ -1,0 +1,260 @@
+//! The other end of a link: executes the requests that another server forwards.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{
+    StreamExt as _,
+    future::{AbortHandle, Abortable, BoxFuture},
+    stream::FuturesUnordered,
+};
+use http::StatusCode;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{LIMITS, frames::FrameStream, link::PING_INTERVAL};
+use crate::{
+    CloseReason, EngineConfig, Limit, RequestError, SessionHandle,
+    http::{
+        reply::Reply,
+        request::Intent,
+        session_request::{check_post, limit_exceeded, poll, submit},
+        view::RequestView,
+    },
+    proto::{forward::ForwardFrame, payload::Payload},
+    session::{mailbox::Command, shared::Shared},
+    transport::upgrade::UpgradedParts,
+};
+
+/// The maximum number of encoded bytes of responses. While more wait to be written, further responses stay with their
+/// sessions, where they count against the limits on queued bytes.
+const MAX_OUTPUT: usize = 256 * 1024;
+/// The number of bytes of a request beside its body.
+const MAX_HEAD: usize = 1024 * 1024;
+/// The number of ping intervals without a ping after which the other server is frozen, or cut off.
+const MISSED_PINGS: u32 = 3;
+
+/// Executes requests until the other server closes the connection.
+///
+/// Then the clients of the pending polls may still be there, and may reach this session through another server. A
+/// session is closed only if packets may be lost.
+pub(crate) async fn serve<A>(parts: UpgradedParts, shared: Arc<Shared<A>>) {
+    let UpgradedParts { stream, answer, rest } = parts;
+    let max_frame = shared.config.max_http_buffer_size.saturating_add(MAX_HEAD);
+    let stream = FrameStream::new(stream, rest, answer, max_frame);
+    let requests = Requests {
+        shared,
+        running: FuturesUnordered::new(),
+        pending: HashMap::new(),
+        unconfirmed: Vec::new(),
+    };
+    let mut server = Server { stream, requests };
+    let mut timeout = pin!(sleep(PING_INTERVAL * MISSED_PINGS));
+    let Err(error) = poll_fn(|cx| server.poll(cx, timeout.as_mut())).await;
+    tracing::debug!(%error, "the connection of another server has ended");
+    server.requests.abandon().await;
+}
+
+struct Server<A> {
+    stream: FrameStream,
+    requests: Requests<A>,
+}
+
+/// The requests without a response.
+struct Requests<A> {
+    shared: Arc<Shared<A>>,
+    running: FuturesUnordered<Abortable<BoxFuture<'static, (u32, Reply)>>>,
+    pending: HashMap<u32, Pending>,
+    /// The sessions whose polls were answered since the last ping of the other server, with the number of their polls.
+    /// The client may not have received the response.
+    unconfirmed: Vec<(SessionHandle, u32)>,
+}
+
+/// A request without a response.
+struct Pending {
+    /// Drops the request, because the client has disconnected.
+    cancel: AbortHandle,
+    /// The session of a poll.
+    polled: Option<SessionHandle>,
+}
+
+impl<A> Server<A> {
+    fn poll(&mut self, cx: &mut Context<'_>, mut timeout: Pin<&mut Sleep>) -> Poll<io::Result<Infallible>> {
+        let Self { stream, requests } = self;
+        let mut responses = Vec::new();
+        loop {
+            let read = stream.poll_read(cx, |id, frame| match frame {
+                ForwardFrame::Ping => {
+                    requests.unconfirmed = Vec::new();
+                    responses.push((id, None));
+                }
+                frame => responses.extend(requests.start(id, frame).map(|reply| (id, Some(reply)))),
+            })?;
+            if read.is_pending() {
+                break;
+            }
+            timeout.as_mut().reset(Instant::now() + PING_INTERVAL * MISSED_PINGS);
+        }
+        if timeout.poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        for (id, reply) in responses {
+            match reply {
+                Some(reply) => respond(id, &reply, &mut stream.output),
+                None => ForwardFrame::Pong.encode(id, &mut stream.output),
+            }
+        }
+        loop {
+            while stream.output.len() < MAX_OUTPUT
+                && let Poll::Ready(Some(done)) = requests.running.poll_next_unpin(cx)
+            {
+                if let Ok((id, reply)) = done {
+                    requests.finish(id);
+                    respond(id, &reply, &mut stream.output);
+                }
+            }
+            let is_full = stream.output.len() >= MAX_OUTPUT;
+            if stream.poll_write(cx)?.is_pending() || !is_full {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+fn respond(id: u32, reply: &Reply, output: &mut Vec<u8>) {
+    let (status, content) = (reply.status.as_u16(), reply.content_number());
+    ForwardFrame::Response { status, content, body: &reply.body }.encode(id, output);
+}
+
+impl<A> Requests<A> {
+    /// Executes a frame. Returns the response if it is known immediately.
+    fn start(&mut self, id: u32, frame: ForwardFrame<'_>) -> Option<Reply> {
+        match frame {
+            ForwardFrame::Poll { query } => match self.session("GET", query) {
+                Ok(session) => {
+                    let polled = Some(session.clone());
+                    self.run(id, polled, async move { poll(&session).await });
+                }
+                Err(reply) => return Some(reply),
+            },
+            ForwardFrame::Post { query, is_binary, body } => {
+                match self.session("POST", query) {
+                    Ok(session) => match check_post(&session, is_binary, body.len() as u64, self.config()) {
+                        Ok(()) => {
+                            let payload = Payload::new(body, session.dialect(), is_binary);
+                            self.run(id, None, async move {
+                                Reply::post_response(submit(&session, payload).await)
+                            });
+                        }
+                        Err(reply) => return Some(reply),
+                    },
+                    Err(reply) => return Some(reply),
+                }
+            }
+            ForwardFrame::PostRefused { query, limit } => {
+                let limit = LIMITS.get(usize::from(limit)).copied().unwrap_or(Limit::MaxHttpBufferSize);
+                return Some(match self.session("POST", query) {
+                    Ok(session) => limit_exceeded(&session, limit),
+                    Err(reply) => reply,
+                });
+            }
+            ForwardFrame::PostFailed { query } => {
+                if let Ok(session) = self.session("POST", query) {
+                    session.command(Command::PostRefused);
+                }
+            }
+            ForwardFrame::Active { query } => {
+                if let Ok(session) = self.session("POST", query) {
+                    session.record_activity(Instant::now().into_std());
+                }
+            }
+            ForwardFrame::Cancel => {
+                if let Some(request) = self.pending.remove(&id) {
+                    request.cancel.abort();
+                }
+            }
+            ForwardFrame::Release => {
+                if let Some(Pending { polled: Some(session), .. }) = self.pending.get(&id) {
+                    session.command(Command::ReleasePoll);
+                }
+            }
+            ForwardFrame::Response { .. } | ForwardFrame::Ping | ForwardFrame::Pong => {}
+        }
+        None
+    }
+
+    fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Returns the session of a request, or the response that rejects the request.
+    fn session(&self, method: &str, query: &str) -> Result<SessionHandle, Reply> {
+        let request = RequestView { method, query, headers: &[], body: &[] };
+        let error = match Intent::from_request(&request, self.config(), &self.shared.registry) {
+            Ok(Intent::Poll(session) | Intent::Post(session)) => return Ok(session),
+            Ok(Intent::Unsupported) => return Err(Reply::refused(StatusCode::INTERNAL_SERVER_ERROR)),
+            // A request is forwarded only once.
+            Ok(_) => RequestError::UnknownSession,
+            Err(error) => error,
+        };
+        self.shared.limits.metrics.refused(error);
+        Err(Reply::error(error))
+    }
+
+    fn run(
+        &mut self,
+        id: u32,
+        polled: Option<SessionHandle>,
+        response: impl Future<Output = Reply> + Send + 'static,
+    ) {
+        let (cancel, registration) = AbortHandle::new_pair();
+        self.pending.insert(id, Pending { cancel, polled });
+        let response: BoxFuture<'static, (u32, Reply)> = Box::pin(async move { (id, response.await) });
+        self.running.push(Abortable::new(response, registration));
+    }
+
+    fn finish(&mut self, id: u32) {
+        if let Some(Pending { polled: Some(session), .. }) = self.pending.remove(&id) {
+            let polls = session.polls();
+            self.unconfirmed.push((session, polls));
+        }
+    }
+
+    /// Releases the polls of a server that has gone. Their clients can poll again. Closes the sessions whose last packets
+    /// may be lost.
+    async fn abandon(mut self) {
+        let close = |session: &SessionHandle| session.close_for(CloseReason::TransportError);
+        for (session, polls) in self.unconfirmed.drain(..) {
+            if session.polls() == polls {
+                close(&session);
+            }
+        }
+        self.pending.retain(|_, Pending { cancel, polled }| {
+            match polled {
+                Some(session) => session.command(Command::ReleasePoll),
+                None => cancel.abort(),
+            }
+            polled.is_some()
+        });
+        while let Some(done) = self.running.next().await {
+            if let Ok((id, reply)) = done
+                && let Some(Pending { polled: Some(session), .. }) = self.pending.remove(&id)
+                && reply.status == StatusCode::OK
+                && !is_noop(&reply.body)
+            {
+                close(&session);
+            }
+        }
+    }
+}
+
+/// Returns `true` if the response to a poll has no packet that the client would miss.
+fn is_noop(body: &[u8]) -> bool {
+    matches!(body, b"6" | b"1:6")
+}
