@@ -1,22 +1,21 @@
 // Servers behind nginx without sticky sessions: each request reaches another server than the one before.
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { client, connected, until, within } from "../official/helpers.mjs";
+import { after, test } from "node:test";
+import { client, connected, until } from "../official/helpers.mjs";
 import { startNode } from "./fleet.mjs";
 import { startNginx } from "./nginx.mjs";
 import { HOST, freePort } from "./processes.mjs";
 import { startRedis } from "./redis.mjs";
-import { after } from "node:test";
 
 const CLIENTS = Number(process.env.CLIENTS ?? 200);
 const EVENTS = 20;
 
 const redis = await startRedis();
-async function startForwarding(name) {
+async function startForwarding() {
   const env = { FORWARDING_ADDRESS: `${HOST}:${await freePort()}`, FORWARDING_SECRET: "a secret of the cluster" };
-  return startNode("ours", { ...redis.env, ADAPTER: "redis", ...env, NODE_NAME: name });
+  return startNode("ours", { ...redis.env, ADAPTER: "redis", ...env });
 }
-const servers = await Promise.all(["a", "b", "c"].map(startForwarding));
+const servers = await Promise.all([1, 2, 3].map(startForwarding));
 after(() => Promise.all(servers.map((server) => server.end("SIGKILL"))));
 const url = await startNginx(servers.map(({ port }) => port));
 
@@ -62,3 +61,46 @@ for (const [name, kinds] of Object.entries(transports)) {
     assert.ok(sockets.every(({ ended }) => !ended));
   });
 }
+
+/** Resolves when the polls of all clients have reached their servers, which a WebSocket cannot overtake. */
+async function parked(watcher) {
+  for (let i = 0; i < 20; i++) await watcher.emitWithAck("echo");
+}
+
+/** Returns a client with a WebSocket to one of the servers. */
+async function watcherOf(t, accepts) {
+  for (;;) {
+    const [watcher] = await connect(t, 1, ["websocket"]);
+    if (accepts.some(({ name }) => name === watcher.server)) return watcher;
+  }
+}
+
+test("a server that is drained keeps its sessions, and opens no others", async (t) => {
+  const [drained, ...others] = servers;
+  const before = await connect(t, 30, ["polling"]);
+  drained.child.kill("SIGUSR2");
+  await until(() => fetch(`${drained.url}/socket.io/?EIO=4&transport=polling`), ({ status }) => status === 503);
+  const after = [await connect(t, 30, ["polling"]), await connect(t, 30, ["websocket"])].flat();
+  assert.ok(after.every(({ server }) => others.some(({ name }) => name === server)));
+  const own = before.filter(({ server }) => server === drained.name);
+  assert.ok(own.length > 0);
+  await Promise.all(own.map((socket) => socket.emitWithAck("echo")));
+  assert.ok([...before, ...after].every(({ ended }) => !ended));
+});
+
+test("a server that is killed costs its own sessions only", async (t) => {
+  const [drained, doomed, last] = servers;
+  const sockets = await connect(t, CLIENTS, ["polling"]);
+  const watcher = await watcherOf(t, [last]);
+  const own = sockets.filter(({ server }) => server === doomed.name);
+  const others = sockets.filter(({ server }) => server !== doomed.name);
+  assert.ok(own.length > 0 && others.length > 0);
+  await parked(watcher);
+  await doomed.end("SIGKILL");
+  for (let i = 0; i < EVENTS; i++) await watcher.emitWithAck("cast", {}, "all", i);
+  const all = ({ received }) => received.filter(([name]) => name === "all").length === EVENTS;
+  const over = () => others.every((socket) => socket.ended || all(socket)) && own.every(({ ended }) => ended);
+  await until(() => watcher.emitWithAck("echo"), over, "all events arrive", 20_000);
+  assert.deepEqual(others.flatMap(({ ended }) => ended ?? []), []);
+  assert.ok(await drained.status());
+});

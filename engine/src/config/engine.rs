@@ -287,20 +287,14 @@ impl EngineConfig {
         Timing { ping_interval, ping_timeout, upgrade_timeout, close_timeout }
     }
 
-    /// Returns the part of session ids that names this server. Empty without forwarding.
-    pub(crate) fn server_suffix(&self) -> &str {
-        #[cfg(feature = "forwarding")]
-        if let Some(forwarding) = &self.forwarding {
-            return forwarding.suffix();
-        }
-        ""
-    }
-
     /// Returns the content of the open packet of a session that starts on this transport.
     pub(crate) fn open_packet<'a>(&'a self, sid: &'a Sid, transport: TransportKind) -> OpenPacket<'a> {
         OpenPacket {
             sid,
-            server: self.server_suffix(),
+            #[cfg(feature = "forwarding")]
+            server: self.forwarding.as_ref().map_or("", Forwarding::suffix),
+            #[cfg(not(feature = "forwarding"))]
+            server: "",
             may_upgrade: transport == TransportKind::Polling
                 && self.allow_upgrades
                 && self.transports.contains(&TransportKind::WebSocket),

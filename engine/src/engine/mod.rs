@@ -154,7 +154,25 @@ impl<A: Application> Engine<A> {
         &self.shared.config
     }
 
-    /// Returns `true` if [`close`](Self::close) was called, after which new sessions are rejected.
+    /// Rejects new sessions with status 503 from now on. Open sessions continue. Call this before
+    /// [`close`](Self::close) to give a load balancer the time to send new clients to other servers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use engineio::{Application, Engine};
+    /// async fn end<A: Application>(engine: &Engine<A>) {
+    ///     engine.drain();
+    ///     tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+    ///     engine.close().await;
+    /// }
+    /// ```
+    pub fn drain(&self) {
+        self.shared.set_closing();
+    }
+
+    /// Returns `true` if new sessions are rejected, because [`drain`](Self::drain) or [`close`](Self::close) was
+    /// called.
     pub fn is_closing(&self) -> bool {
         self.shared.is_closing()
     }
@@ -237,7 +255,9 @@ impl<A: Application> Engine<A> {
         let (filter, intent) = RequestFilter::check_view(&self.shared, request)?;
         let is_text = |value: &[u8]| value != Content::Binary.as_str().as_bytes();
         Some(match intent {
-            Intent::Poll(session) => Box::pin(async move { filter.finish_reply(poll(&session).await) }),
+            Intent::Poll(session, id) => {
+                Box::pin(async move { filter.finish_reply(poll(&session, id).await) })
+            }
             Intent::Post(session) if request.values(&header::CONTENT_TYPE).all(is_text) => {
                 let payload = Payload::new(request.body, session.dialect(), false);
                 Box::pin(
@@ -276,10 +296,10 @@ impl<A: Application> Engine<A> {
                     Err(limit) => self.reject(limit),
                 }
             }
-            Ok(Intent::Poll(session)) => {
+            Ok(Intent::Poll(session, id)) => {
                 let coding = AcceptedCoding::from_headers(request.headers(), &self.shared.config);
                 return Box::pin(async move {
-                    let response = poll(&session).await.into();
+                    let response = poll(&session, id).await.into();
                     filter.finish_response(match coding {
                         Some(coding) => Box::pin(coding.apply(response)).await,
                         None => response,

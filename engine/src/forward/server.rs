@@ -6,8 +6,9 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{
@@ -29,7 +30,7 @@ use crate::{
     },
     proto::{forward::ForwardFrame, payload::Payload},
     session::{mailbox::Command, shared::Shared},
-    transport::upgrade::UpgradedParts,
+    transport::{polling::PollId, upgrade::UpgradedParts},
 };
 
 /// The maximum number of encoded bytes of responses. While more wait to be written, further responses stay with their
@@ -40,6 +41,9 @@ const MAX_HEAD: usize = 1024 * 1024;
 /// The number of ping intervals without a ping after which the other server is frozen, or cut off.
 const MISSED_PINGS: u32 = 3;
 
+/// The time in which a client polls again, through another server than the one that has died.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Executes requests until the other server closes the connection.
 ///
 /// Then the clients of the pending polls may still be there, and may reach this session through another server. A
@@ -49,6 +53,7 @@ pub(crate) async fn serve<A>(parts: UpgradedParts, shared: Arc<Shared<A>>) {
     let max_frame = shared.config.max_http_buffer_size.saturating_add(MAX_HEAD);
     let stream = FrameStream::new(stream, rest, answer, max_frame);
     let requests = Requests {
+        number: shared.links.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
         shared,
         running: FuturesUnordered::new(),
         pending: HashMap::new(),
@@ -68,12 +73,14 @@ struct Server<A> {
 
 /// The requests without a response.
 struct Requests<A> {
+    /// The number of the connection.
+    number: u32,
     shared: Arc<Shared<A>>,
     running: FuturesUnordered<Abortable<BoxFuture<'static, (u32, Reply)>>>,
     pending: HashMap<u32, Pending>,
-    /// The sessions whose polls were answered since the last ping of the other server, with the number of their polls.
-    /// The client may not have received the response.
-    unconfirmed: Vec<(SessionHandle, u32)>,
+    /// The polls that were answered since the last ping of the other server. The client may not have received the
+    /// response.
+    unconfirmed: Vec<(SessionHandle, PollId)>,
 }
 
 /// A request without a response.
@@ -81,7 +88,7 @@ struct Pending {
     /// Drops the request, because the client has disconnected.
     cancel: AbortHandle,
     /// The session of a poll.
-    polled: Option<SessionHandle>,
+    polled: Option<(SessionHandle, PollId)>,
 }
 
 impl<A> Server<A> {
@@ -137,15 +144,16 @@ impl<A> Requests<A> {
     fn start(&mut self, id: u32, frame: ForwardFrame<'_>) -> Option<Reply> {
         match frame {
             ForwardFrame::Poll { query } => match self.session("GET", query) {
-                Ok(session) => {
-                    let polled = Some(session.clone());
-                    self.run(id, polled, async move { poll(&session).await });
+                Ok((session, poll_id)) => {
+                    let poll_id = PollId { via: self.number, request: id, ..poll_id };
+                    let polled = Some((session.clone(), poll_id));
+                    self.run(id, polled, async move { poll(&session, poll_id).await });
                 }
                 Err(reply) => return Some(reply),
             },
-            ForwardFrame::Post { query, is_binary, body } => {
-                match self.session("POST", query) {
-                    Ok(session) => match check_post(&session, is_binary, body.len() as u64, self.config()) {
+            ForwardFrame::Post { query, is_binary, body } => match self.session("POST", query) {
+                Ok((session, _)) => {
+                    match check_post(&session, is_binary, body.len() as u64, self.config()) {
                         Ok(()) => {
                             let payload = Payload::new(body, session.dialect(), is_binary);
                             self.run(id, None, async move {
@@ -153,24 +161,24 @@ impl<A> Requests<A> {
                             });
                         }
                         Err(reply) => return Some(reply),
-                    },
-                    Err(reply) => return Some(reply),
+                    }
                 }
-            }
+                Err(reply) => return Some(reply),
+            },
             ForwardFrame::PostRefused { query, limit } => {
                 let limit = LIMITS.get(usize::from(limit)).copied().unwrap_or(Limit::MaxHttpBufferSize);
                 return Some(match self.session("POST", query) {
-                    Ok(session) => limit_exceeded(&session, limit),
+                    Ok((session, _)) => limit_exceeded(&session, limit),
                     Err(reply) => reply,
                 });
             }
             ForwardFrame::PostFailed { query } => {
-                if let Ok(session) = self.session("POST", query) {
+                if let Ok((session, _)) = self.session("POST", query) {
                     session.command(Command::PostRefused);
                 }
             }
             ForwardFrame::Active { query } => {
-                if let Ok(session) = self.session("POST", query) {
+                if let Ok((session, _)) = self.session("POST", query) {
                     session.record_activity(Instant::now().into_std());
                 }
             }
@@ -180,7 +188,7 @@ impl<A> Requests<A> {
                 }
             }
             ForwardFrame::Release => {
-                if let Some(Pending { polled: Some(session), .. }) = self.pending.get(&id) {
+                if let Some(Pending { polled: Some((session, _)), .. }) = self.pending.get(&id) {
                     session.command(Command::ReleasePoll);
                 }
             }
@@ -194,10 +202,11 @@ impl<A> Requests<A> {
     }
 
     /// Returns the session of a request, or the response that rejects the request.
-    fn session(&self, method: &str, query: &str) -> Result<SessionHandle, Reply> {
+    fn session(&self, method: &str, query: &str) -> Result<(SessionHandle, PollId), Reply> {
         let request = RequestView { method, query, headers: &[], body: &[] };
         let error = match Intent::from_request(&request, self.config(), &self.shared.registry) {
-            Ok(Intent::Poll(session) | Intent::Post(session)) => return Ok(session),
+            Ok(Intent::Poll(session, id)) => return Ok((session, id)),
+            Ok(Intent::Post(session)) => return Ok((session, PollId::default())),
             Ok(Intent::Unsupported) => return Err(Reply::refused(StatusCode::INTERNAL_SERVER_ERROR)),
             // A request is forwarded only once.
             Ok(_) => RequestError::UnknownSession,
@@ -210,7 +219,7 @@ impl<A> Requests<A> {
     fn run(
         &mut self,
         id: u32,
-        polled: Option<SessionHandle>,
+        polled: Option<(SessionHandle, PollId)>,
         response: impl Future<Output = Reply> + Send + 'static,
     ) {
         let (cancel, registration) = AbortHandle::new_pair();
@@ -220,36 +229,36 @@ impl<A> Requests<A> {
     }
 
     fn finish(&mut self, id: u32) {
-        if let Some(Pending { polled: Some(session), .. }) = self.pending.remove(&id) {
-            let polls = session.polls();
-            self.unconfirmed.push((session, polls));
+        if let Some(Pending { polled: Some(poll), .. }) = self.pending.remove(&id) {
+            self.unconfirmed.push(poll);
         }
     }
 
     /// Releases the polls of a server that has gone. Their clients can poll again. Closes the sessions whose last packets
     /// may be lost.
     async fn abandon(mut self) {
-        let close = |session: &SessionHandle| session.close_for(CloseReason::TransportError);
-        for (session, polls) in self.unconfirmed.drain(..) {
-            if session.polls() == polls {
-                close(&session);
-            }
+        for (session, id) in &self.unconfirmed {
+            session.command(Command::Unconfirmed(*id));
         }
         self.pending.retain(|_, Pending { cancel, polled }| {
             match polled {
-                Some(session) => session.command(Command::ReleasePoll),
+                Some((session, _)) => session.command(Command::ReleasePoll),
                 None => cancel.abort(),
             }
             polled.is_some()
         });
         while let Some(done) = self.running.next().await {
             if let Ok((id, reply)) = done
-                && let Some(Pending { polled: Some(session), .. }) = self.pending.remove(&id)
+                && let Some(Pending { polled: Some((session, _)), .. }) = self.pending.remove(&id)
                 && reply.status == StatusCode::OK
                 && !is_noop(&reply.body)
             {
-                close(&session);
+                session.close_for(CloseReason::TransportError);
             }
+        }
+        sleep(CONFIRM_TIMEOUT).await;
+        for (session, _) in &self.unconfirmed {
+            session.command(Command::CloseUnconfirmed);
         }
     }
 }

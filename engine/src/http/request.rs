@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 #[cfg(feature = "forwarding")]
-use std::net::SocketAddr;
+use std::{
+    hash::{DefaultHasher, Hasher as _},
+    net::SocketAddr,
+};
 
 use memchr::memchr;
 
@@ -21,6 +24,7 @@ use crate::{
         payload::jsonp::Jsonp,
     },
     session::{mailbox::SessionHandle, registry::Registry},
+    transport::polling::PollId,
 };
 
 /// The checked purpose of a request.
@@ -31,7 +35,7 @@ pub(crate) enum Intent {
     /// Opens a session over WebSocket, with the key of the client.
     OpenWebSocket(WebSocketKey, Dialect),
     /// Polls for the packets that a session sends.
-    Poll(SessionHandle),
+    Poll(SessionHandle, PollId),
     /// Posts packets to a session.
     Post(SessionHandle),
     /// Upgrades a session to WebSocket, with the key of the client.
@@ -162,7 +166,7 @@ impl Intent {
             return Err(RequestError::TransportMismatch);
         }
         Ok(match method {
-            "GET" => Self::Poll(session),
+            "GET" => Self::Poll(session, poll_id(request, config)),
             "POST" => Self::Post(session),
             _ => Self::Unsupported,
         })
@@ -188,6 +192,21 @@ impl Intent {
         }
         Ok(intent)
     }
+}
+
+#[cfg(feature = "forwarding")]
+fn poll_id(request: &impl RequestHead, config: &EngineConfig) -> PollId {
+    let query = config.forwarding.as_ref().map_or(0, |_| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(request.query().as_bytes());
+        hasher.finish()
+    });
+    PollId { query, ..PollId::default() }
+}
+
+#[cfg(not(feature = "forwarding"))]
+fn poll_id(_: &impl RequestHead, _: &EngineConfig) -> PollId {
+    PollId::default()
 }
 
 #[cfg(test)]
@@ -259,7 +278,7 @@ mod tests {
         let upgraded = Some(TransportKind::WebSocket);
         assert_eq!(check(&get(&poll), None).unwrap_err(), 1);
         assert_eq!(check(&get("EIO=4&transport=polling&sid=__proto__"), polling).unwrap_err(), 1);
-        assert!(matches!(check(&get(&poll), polling), Ok(Intent::Poll(_))));
+        assert!(matches!(check(&get(&poll), polling), Ok(Intent::Poll(..))));
         assert_eq!(check(&get(&poll), upgraded).unwrap_err(), 3);
         assert_eq!(check(&get(&poll.replace("EIO=4", "EIO=3")), polling).unwrap_err(), 3);
         let mut request = get(&poll);

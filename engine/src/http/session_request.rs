@@ -17,7 +17,7 @@ use crate::{
     },
     proto::{dialect::Revision, payload::Payload},
     session::mailbox::Command,
-    transport::polling,
+    transport::polling::{self, PollId},
 };
 
 /// Reads the body of a POST and passes its packets to the session.
@@ -78,10 +78,8 @@ pub(crate) async fn submit(session: &SessionHandle, payload: Option<Payload>) ->
 }
 
 /// Waits for the packets that the session sends.
-pub(crate) async fn poll(session: &SessionHandle) -> Reply {
-    #[cfg(feature = "forwarding")]
-    session.count_poll();
-    let (poll, body) = polling::PollRequest::new();
+pub(crate) async fn poll(session: &SessionHandle, id: PollId) -> Reply {
+    let (poll, body) = polling::PollRequest::new(id);
     session.command(Command::Poll(poll));
     match body.await {
         Ok(packets) => Reply::packets(session.dialect(), packets),

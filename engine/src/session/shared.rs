@@ -23,6 +23,9 @@ pub(crate) struct Shared<A> {
     pub(crate) limits: Arc<LimitCounters>,
     pub(crate) admission: Admission,
     pub(crate) application: A,
+    /// The number of connections over which other servers have forwarded requests so far.
+    #[cfg(feature = "forwarding")]
+    pub(crate) links: std::sync::atomic::AtomicU32,
     /// Set once the engine rejects new sessions.
     closing: AtomicBool,
 }
@@ -39,6 +42,8 @@ impl<A> Shared<A> {
             limits,
             admission: Admission::default(),
             application,
+            #[cfg(feature = "forwarding")]
+            links: std::sync::atomic::AtomicU32::new(0),
             closing: AtomicBool::new(false),
         }
     }

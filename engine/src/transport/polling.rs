@@ -9,8 +9,22 @@ use tokio::sync::oneshot;
 
 use crate::proto::{budget::Charge, payload::Payload};
 
+/// What distinguishes the polls of a session. All polls are the same unless requests are forwarded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PollId {
+    /// The number of the connection over which another server has forwarded the poll, or 0.
+    pub(crate) via: u32,
+    /// The number of the request on that connection.
+    pub(crate) request: u32,
+    /// The hash of the query. Clients send another timestamp with each poll, so a proxy that has lost its server has
+    /// repeated a poll with the same query.
+    pub(crate) query: u64,
+}
+
 /// A GET that receives packets. Dropping the value without a response rejects the request.
 pub(crate) struct PollRequest {
+    #[cfg_attr(not(feature = "forwarding"), expect(dead_code, reason = "all polls are the same"))]
+    pub(crate) id: PollId,
     answer: oneshot::Sender<PollResponse>,
 }
 
@@ -22,9 +36,9 @@ pub(crate) struct PollResponse {
 }
 
 impl PollRequest {
-    pub(crate) fn new() -> (Self, oneshot::Receiver<PollResponse>) {
+    pub(crate) fn new(id: PollId) -> (Self, oneshot::Receiver<PollResponse>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { answer }, receiver)
+        (Self { id, answer }, receiver)
     }
 
     /// Sends the response. Returns `Err` if the client has disconnected.

@@ -499,10 +499,17 @@ impl Server {
         Serve::new(self, listener)
     }
 
-    /// Returns `true` if [`close`](Self::close) was called. New sessions are then refused with 503. A health
-    /// check can report this state so that a load balancer routes new clients to other servers.
+    /// Refuses new sessions with status 503 from now on. Open sessions continue. Call this before
+    /// [`close`](Self::close) to give a load balancer the time to send new clients to other servers. Node.js has no
+    /// such method.
+    pub fn drain(&self) {
+        self.engine.drain();
+    }
+
+    /// Returns `true` if [`drain`](Self::drain) or [`close`](Self::close) was called. New sessions are then refused
+    /// with 503. A health check can report this state so that a load balancer routes new clients to other servers.
     pub fn is_closing(&self) -> bool {
-        *self.shared.closed.borrow()
+        self.engine.is_closing()
     }
 
     /// Closes all sessions with the reason "server shutting down", and stops [`listen`](Self::listen) and
@@ -535,6 +542,7 @@ impl Server {
     /// # }
     /// ```
     pub async fn close(&self) -> Shutdown {
+        self.engine.drain();
         self.shared.closed.send_replace(true);
         let shutdown = self.engine.close().await;
         // Until now, the sockets have received the broadcasts of other servers.

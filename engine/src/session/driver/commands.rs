@@ -55,6 +55,8 @@ impl<A: Application> Driver<A> {
                 self.respond(now, false, None);
             }
             Command::Poll(poll) => {
+                #[cfg(feature = "forwarding")]
+                self.poll_arrived(instant, poll.id);
                 self.session.handle(instant, Input::Arrived(Request::Poll));
                 if self.session.accepted() {
                     self.poll = Some(poll);
@@ -79,8 +81,11 @@ impl<A: Application> Driver<A> {
             Command::CloseSlow(limit) if !self.session.has_ended() => self.close_slow(instant, limit),
             Command::CloseSlow(_) => {}
             Command::PostRefused => self.session.handle(instant, Input::PostRefused),
-            #[cfg(feature = "forwarding")]
             Command::ReleasePoll => self.session.handle(instant, Input::ReleasePoll),
+            #[cfg(feature = "forwarding")]
+            Command::Unconfirmed(id) => self.unconfirmed(id),
+            #[cfg(feature = "forwarding")]
+            Command::CloseUnconfirmed => self.close_unconfirmed(instant),
             Command::Abort => return ControlFlow::Break(()),
         }
         // The next command may concern the same poll, so the response must be sent first.

@@ -6,6 +6,8 @@
 
 mod commands;
 mod deadlines;
+#[cfg(feature = "forwarding")]
+mod forwarded;
 mod outputs;
 mod polling;
 mod websocket;
@@ -69,6 +71,8 @@ pub(crate) struct Driver<A: Application> {
     read_blocked: bool,
     /// `Some` while reading is paused because of `read_blocked`.
     pause: Option<Box<Pause>>,
+    #[cfg(feature = "forwarding")]
+    forwarded: forwarded::Forwarded,
     /// The units of work left in this turn.
     budget: u32,
     permit: SessionPermit,
@@ -148,6 +152,8 @@ impl<A: Application> Driver<A> {
             open: Some(open),
             read_blocked: false,
             pause: None,
+            #[cfg(feature = "forwarding")]
+            forwarded: forwarded::Forwarded::default(),
             budget: TURN_BUDGET,
             permit,
             has_followed_up,

@@ -77,8 +77,6 @@ impl SessionHandle {
             backlogged: AtomicBool::new(false),
             first: transport,
             dialect,
-            #[cfg(feature = "forwarding")]
-            polls: std::sync::atomic::AtomicU32::new(0),
             unchecked_bytes: outbound.config.max_buffered.min(MIN_CHARGED_BYTES),
             outbound,
             queue: Mutex::new(Queue {

@@ -32,23 +32,17 @@ pub(crate) enum Command {
     /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
     /// Completes the parked poll with what is queued, or with a NOOP packet.
-    #[cfg(feature = "forwarding")]
+    #[cfg_attr(not(feature = "forwarding"), expect(dead_code, reason = "only other servers release polls"))]
     ReleasePoll,
+    /// The server that has forwarded this poll has died. Unless the client has sent another poll, it may not have
+    /// received the response.
+    #[cfg(feature = "forwarding")]
+    Unconfirmed(crate::transport::polling::PollId),
+    /// Closes the session unless its client has sent another poll since the last [`Unconfirmed`](Self::Unconfirmed).
+    #[cfg(feature = "forwarding")]
+    CloseUnconfirmed,
     /// Stops the task immediately and drops the session.
     Abort,
-}
-
-#[cfg(feature = "forwarding")]
-impl SessionHandle {
-    /// Counts a poll. A client that polls again has received the response to its previous poll.
-    pub(crate) fn count_poll(&self) -> u32 {
-        self.0.polls.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
-    }
-
-    /// Returns the number of polls so far.
-    pub(crate) fn polls(&self) -> u32 {
-        self.0.polls.load(Ordering::Relaxed)
-    }
 }
 
 /// The side of the task of the session.

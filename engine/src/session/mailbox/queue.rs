@@ -39,9 +39,6 @@ pub(super) struct Mailbox {
     /// `true` while more than `max_buffered` bytes are queued. Changed under the lock of the queue.
     pub(super) backlogged: AtomicBool,
     pub(super) dialect: Dialect,
-    /// The number of polls, which wraps around.
-    #[cfg(feature = "forwarding")]
-    pub(super) polls: std::sync::atomic::AtomicU32,
     /// The number of queued bytes above which the queue is charged and its limits are checked.
     pub(super) unchecked_bytes: usize,
     pub(super) outbound: Arc<Outbound>,

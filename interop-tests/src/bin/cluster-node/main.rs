@@ -1,7 +1,8 @@
 //! One server of a cluster for tests from outside, configured by environment variables.
 //!
 //! `PORT=4100 REDIS_URL=redis://127.0.0.1:6379 ADAPTER=redis cluster-node`. The line `ready` is printed when
-//! the server listens and receives the messages of the other servers, or after three seconds.
+//! the server listens and receives the messages of the other servers, or after three seconds. `SIGTERM` closes the
+//! server, and `SIGUSR2` drains it.
 #![expect(clippy::print_stdout, reason = "the line tells who started the server that it may begin")]
 
 mod commands;
@@ -46,7 +47,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let _ = timeout(READY_TIMEOUT, server.cluster_connected()).await;
     println!("ready");
 
-    terminated.recv().await;
+    let mut drained = signal(SignalKind::user_defined2())?;
+    loop {
+        tokio::select! {
+            _ = drained.recv() => server.drain(),
+            _ = terminated.recv() => break,
+        }
+    }
     server.close().await;
     serving.await??;
     Ok(())
