@@ -27,7 +27,7 @@ async function connect(t, count, transports) {
   for (const socket of sockets) {
     socket.received = [];
     socket.onAny((...event) => socket.received.push(event));
-    socket.on("disconnect", (reason) => (socket.ended = reason));
+    socket.on("disconnect", (reason, details) => (socket.ended = `${reason}: ${details?.description}`));
   }
   await Promise.all(sockets.map((socket) => connected(socket)));
   for (const socket of sockets) socket.server = (await socket.emitWithAck("whoami")).node;

@@ -283,6 +283,7 @@ async fn the_poll_of_a_server_that_dies_is_repeated_through_another() {
     let (mut client, session) = client(&mut owner, &mortal).await;
     client.send("4sent").await;
     assert_eq!(client.poll().await, "4sent");
+    client.query += "&t=next";
     client.start_poll().await;
     parked(&session).await;
     runtime.shutdown_background();

@@ -54,6 +54,7 @@ pub(crate) enum Input {
     /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
     /// The parked poll must be completed, because the server through which it came can no longer keep it.
+    #[cfg_attr(not(feature = "forwarding"), allow(dead_code, reason = "only other servers release polls"))]
     ReleasePoll,
     /// The connection of the accepted poll or POST failed, or the connection of the WebSocket was closed.
     Disconnected { request: Request, error: bool },

@@ -81,7 +81,8 @@ impl<A: Application> Driver<A> {
             Command::CloseSlow(limit) if !self.session.has_ended() => self.close_slow(instant, limit),
             Command::CloseSlow(_) => {}
             Command::PostRefused => self.session.handle(instant, Input::PostRefused),
-            Command::ReleasePoll => self.session.handle(instant, Input::ReleasePoll),
+            #[cfg(feature = "forwarding")]
+            Command::ReleasePoll => self.release_poll(instant),
             #[cfg(feature = "forwarding")]
             Command::Unconfirmed(id) => self.unconfirmed(id),
             #[cfg(feature = "forwarding")]

@@ -13,30 +13,38 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Forwarded {
     id: PollId,
-    /// `true` if the client may not have received the response.
-    is_unconfirmed: bool,
     /// `true` if the client has sent polls with different queries, so it never sends the same query twice.
     varies: bool,
+    /// `true` if the client may not have received the response.
+    is_unconfirmed: bool,
+    /// `true` if the response had no packet that the client would miss.
+    is_released: bool,
 }
 
 impl<A: Application> Driver<A> {
     /// Handles what a poll says about the polls before it.
     pub(super) fn poll_arrived(&mut self, now: Instant, id: PollId) {
-        // The client of a server that has died repeats its poll through another server, perhaps before this server
-        // learns of it.
-        let was_answered = self.poll.is_none();
+        // When a server has died, a proxy repeats the poll through another server, perhaps before this server learns
+        // of it.
         if self.poll.as_ref().is_some_and(|parked| parked.id.via != id.via) {
-            self.session.handle(now, Input::ReleasePoll);
+            self.release_poll(now);
             self.outputs(now.into());
         }
-        let Forwarded { id: last, is_unconfirmed, varies } = std::mem::take(&mut self.forwarded);
-        let is_repeated = last.query == id.query;
-        let was_polled = last != PollId::default();
-        self.forwarded =
-            Forwarded { id, is_unconfirmed: false, varies: varies || (was_polled && !is_repeated) };
-        if is_repeated && (is_unconfirmed || varies) && was_answered {
+        let last = std::mem::take(&mut self.forwarded);
+        let is_repeated = last.id.query == id.query;
+        let is_first = last.id == PollId::default();
+        let varies = last.varies || !(is_first || is_repeated);
+        self.forwarded = Forwarded { id, varies, ..Forwarded::default() };
+        let was_answered = self.poll.is_none() && !last.is_released;
+        if is_repeated && was_answered && (last.is_unconfirmed || varies) {
             self.session.handle(now, Input::Close(CloseReason::TransportError));
         }
+    }
+
+    /// Completes the parked poll with a NOOP packet.
+    pub(super) fn release_poll(&mut self, now: Instant) {
+        self.forwarded.is_released |= self.poll.is_some();
+        self.session.handle(now, Input::ReleasePoll);
     }
 
     /// Marks the response to a poll as unconfirmed.

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// A POST exceeded a limit. The response to the POST contains the reason.
     PostRefused,
     /// Completes the parked poll with what is queued, or with a NOOP packet.
-    #[cfg_attr(not(feature = "forwarding"), expect(dead_code, reason = "only other servers release polls"))]
+    #[cfg(feature = "forwarding")]
     ReleasePoll,
     /// The server that has forwarded this poll has died. Unless the client has sent another poll, it may not have
     /// received the response.
