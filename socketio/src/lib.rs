@@ -97,6 +97,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `compression` | support for `per_message_deflate` and `http_compression` of [`EngineConfig`] |
+//! | `forwarding` | `EngineConfig::forwarding` and `Server::serve_forwarded`, for clusters without sticky sessions |
 //! | `metrics` | counters, gauges and histograms for a [`metrics`](https://docs.rs/metrics) recorder |
 //! | `msgpack` | `MsgpackParser`, which encodes packets as MessagePack |
 //! | `testing` | the module `testing`, with clients for tests |
@@ -211,7 +212,7 @@ pub use server::{
 pub use {bytes, http, serde_json};
 
 /// Compiles the code in the deployment guide.
-#[cfg(all(doctest, feature = "tls", unix))]
+#[cfg(all(doctest, feature = "forwarding", feature = "tls", unix))]
 #[doc = include_str!("../../docs/deployment.md")]
 struct Deployment;
 
