@@ -64,7 +64,8 @@ soak() {
   cargo test --workspace --test soak --quiet -- --ignored
 }
 
-# Other processes do not change the counts, so this runs beside tests that mostly wait.
+# Other processes do not change the counts, so this runs beside tests that mostly wait. Most of its time is that of the
+# optimizing linker, on one core.
 instructions() {
   # The lints are done.
   unset RUSTC_WORKSPACE_WRAPPER
@@ -92,6 +93,8 @@ step "Rust tests"
 export RUST_TEST_THREADS=4
 beside without_short_path
 without_short_path=$!
+beside instructions
+instructions=$!
 cargo test --workspace --quiet
 # Features of one package are on for the whole workspace, so the engine is tested without them separately.
 cargo test --package engineio --lib --quiet
@@ -104,8 +107,6 @@ cargo build --workspace --bin chat --test soak --quiet
 finish packages "$packages"
 beside soak
 soak=$!
-beside instructions
-instructions=$!
 
 step "official clients and clusters"
 export PROFILE=debug
