@@ -2,7 +2,7 @@
 # Runs all tests: formatting, lints, documentation, the public API and Rust tests; and against the servers of this
 # repository the official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and
 # clusters with servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs
-# missing packages: of npm and PyPI, and Chromium, valgrind, Redis, NATS and Postgres where apt-get exists.
+# missing packages: of npm and PyPI, and Chromium, valgrind, nginx, Redis, NATS and Postgres where apt-get exists.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -15,7 +15,7 @@ need cargo "install Rust, https://rustup.rs"
 need npm "install Node.js 20 or newer, npm comes with it"
 need python3 "install Python 3.10 or newer, with its module venv"
 
-for program in chromium valgrind redis-server nats-server postgresql; do
+for program in chromium valgrind nginx redis-server nats-server postgresql; do
   # Postgres is installed in a folder of its version.
   [ "$program" != postgresql ] || ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || continue
   [ ! -x "/usr/bin/$program" ] && [ ! -x "/usr/sbin/$program" ] || continue
@@ -64,7 +64,8 @@ soak() {
   cargo test --workspace --test soak --quiet -- --ignored
 }
 
-# Other processes do not change the counts, so this runs beside tests that mostly wait.
+# Other processes do not change the counts, so this runs beside tests that mostly wait. Most of its time is that of the
+# optimizing linker, on one core.
 instructions() {
   # The lints are done.
   unset RUSTC_WORKSPACE_WRAPPER
@@ -92,6 +93,8 @@ step "Rust tests"
 export RUST_TEST_THREADS=4
 beside without_short_path
 without_short_path=$!
+beside instructions
+instructions=$!
 cargo test --workspace --quiet
 # Features of one package are on for the whole workspace, so the engine is tested without them separately.
 cargo test --package engineio --lib --quiet
@@ -104,8 +107,6 @@ cargo build --workspace --bin chat --test soak --quiet
 finish packages "$packages"
 beside soak
 soak=$!
-beside instructions
-instructions=$!
 
 step "official clients and clusters"
 export PROFILE=debug

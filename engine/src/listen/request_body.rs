@@ -1,17 +1,15 @@
 //! The body of a request.
 
 use std::{
-    error::Error,
     fmt, io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{hyper_server::activity::Reading, short_path::body::SizedBody};
+use super::{hyper_server::incoming_body::IncomingBody, short_path::body::SizedBody};
 
 /// The body of a request to [`serve`](crate::serve). A body that has not arrived with the head is read on
 /// demand. Trailers are passed on.
@@ -36,8 +34,7 @@ enum Kind {
     Complete(Option<Bytes>),
     /// A body of the short path that has not arrived completely.
     Sized(SizedBody),
-    /// A body from hyper. `Some` until it has been read.
-    Incoming(Incoming, Option<Reading>),
+    Incoming(IncomingBody),
 }
 
 impl RequestBody {
@@ -49,10 +46,8 @@ impl RequestBody {
         Self(Kind::Sized(body))
     }
 
-    /// Wraps a body from hyper. `reading` is dropped when the body has been read.
-    pub(super) fn incoming(body: Incoming, reading: Reading) -> Self {
-        let reading = Some(reading).filter(|_| !body.is_end_stream());
-        Self(Kind::Incoming(body, reading))
+    pub(super) fn incoming(body: IncomingBody) -> Self {
+        Self(Kind::Incoming(body))
     }
 }
 
@@ -67,13 +62,7 @@ impl Body for RequestBody {
         match &mut self.0 {
             Kind::Complete(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Sized(body) => body.poll_frame(cx),
-            Kind::Incoming(body, reading) => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                if body.is_end_stream() || !matches!(frame, Some(Ok(_))) {
-                    *reading = None;
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(io_error)))
-            }
+            Kind::Incoming(body) => body.poll_frame(cx),
         }
     }
 
@@ -81,7 +70,7 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Complete(bytes) => bytes.is_none(),
             Kind::Sized(_) => false,
-            Kind::Incoming(body, _) => body.is_end_stream(),
+            Kind::Incoming(body) => body.is_end_stream(),
         }
     }
 
@@ -91,16 +80,9 @@ impl Body for RequestBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Kind::Sized(body) => SizeHint::with_exact(body.left()),
-            Kind::Incoming(body, _) => body.size_hint(),
+            Kind::Incoming(body) => body.size_hint(),
         }
     }
-}
-
-/// Converts an error of hyper, which is not a type of the public API.
-fn io_error(error: hyper::Error) -> io::Error {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    let kind = cause.map_or(io::ErrorKind::Other, io::Error::kind);
-    io::Error::new(kind, error)
 }
 
 impl fmt::Debug for RequestBody {

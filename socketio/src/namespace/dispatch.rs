@@ -11,6 +11,7 @@ use std::{
 
 use engineio::SessionHandle;
 use futures::{FutureExt, future::lazy};
+use smol_str::SmolStr;
 use tracing::{Instrument, level_filters::LevelFilter};
 
 use crate::{
@@ -162,7 +163,7 @@ where
     fn start(&self, socket: Socket<D>, event: Incoming<'_>) -> Result<HandlerFuture, ArgsError> {
         self.metrics.received();
         let args = (self.decode)(event).inspect_err(|_| self.metrics.refused())?;
-        let (f, time, name) = (self.f.clone(), self.metrics.start(), Box::from(event.name));
+        let (f, time, name) = (self.f.clone(), self.metrics.start(), SmolStr::from(event.name));
         let Incoming { id, key, .. } = event;
         Ok(Box::pin(async move {
             let any = socket.any();

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::FutureExt;
+use smol_str::SmolStr;
 
 use crate::{
     event::{AckResponse, IntoAck, Reply, args::Args, error::EventError},
@@ -137,7 +138,7 @@ pub(crate) fn start<D: Send + Sync + 'static>(
     let event = Event::read(incoming).inspect_err(|_| metrics.refused())?;
     let (key, id) = (incoming.key, incoming.id);
     let next = Next { table: table.clone(), depth: 0, socket: socket.clone(), key, id };
-    let (socket, time, name) = (socket.clone(), metrics.start(), Box::from(incoming.name));
+    let (socket, time, name) = (socket.clone(), metrics.start(), SmolStr::from(incoming.name));
     Ok(Box::pin(async move {
         let result = next.run(event).await;
         if let Some(frames) = dispatch::answer(&*socket.0, &name, id, time, result) {

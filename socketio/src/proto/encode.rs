@@ -200,9 +200,9 @@ impl Encoder<'_> {
         args: &T,
     ) -> Result<Frames, serde_json::Error> {
         // The header depends on the number of attachments, which is known only after serialization.
-        // Therefore, space for the longest header is reserved, and the header is written after the JSON.
+        // Therefore, space for the longest header is reserved, and the header is written after the JSON. The
+        // bytes of the previous packet in this space are not cleared, because only what is written is sent.
         let json = Frame::HEADROOM + HEADER_MAX + self.namespace.len();
-        buffer.clear();
         buffer.resize(json, 0);
         buffer.push(b'[');
         if let Carrier::Event { name, .. } = carrier {

@@ -166,7 +166,7 @@ impl Drop for Exchange {
 
 /// A request body, until it has been read or dropped.
 #[derive(Debug)]
-pub(in crate::listen) struct Reading(Arc<Activity>);
+pub(super) struct Reading(Arc<Activity>);
 
 impl Drop for Reading {
     fn drop(&mut self) {

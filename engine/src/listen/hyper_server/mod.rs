@@ -3,7 +3,8 @@
 //! The task of a connection polls hyper, and enforces what hyper has no option for: the time between two requests,
 //! the time for a client to read a response, and the detection of clients that have gone.
 
-pub(super) mod activity;
+mod activity;
+pub(super) mod incoming_body;
 mod response_body;
 mod service;
 

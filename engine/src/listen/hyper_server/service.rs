@@ -9,7 +9,11 @@ use std::{
 use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
-use super::{activity::Activity, response_body::ResponseBody};
+use super::{
+    activity::Activity,
+    incoming_body::{IncomingBody, Leftover},
+    response_body::ResponseBody,
+};
 use crate::{
     BoxFuture, RequestError,
     http::reply::json_error,
@@ -44,8 +48,10 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
             let response = refused(status);
             return Box::pin(ready(Ok(response.map(|body| ResponseBody::new(body, exchange, is_http2)))));
         }
-        let reading = self.activity.read();
-        let mut request = request.map(|body| RequestBody::incoming(body, reading));
+        let waits_for_leave = request.headers().contains_key(header::EXPECT);
+        let (reading, leftover) = (self.activity.read(), Leftover::default());
+        let mut request =
+            request.map(|body| RequestBody::incoming(IncomingBody::new(body, reading, leftover.clone())));
         request.extensions_mut().extend(self.extensions.clone());
         if is_pipelined && !is_http2 {
             request.extensions_mut().insert(self.pipelined.clone());
@@ -58,7 +64,7 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
         let (mut service, activity) = (self.service.clone(), self.activity.clone());
         Box::pin(async move {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-            let Ok(response) = service.call(request).await;
+            let Ok(mut response) = service.call(request).await;
             exchange.answer();
             let status = response.status();
             let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success());
@@ -68,6 +74,12 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for ConnectionSe
             if is_upgrade && let Some(tunnel) = tunnel.and_then(Arc::into_inner) {
                 // Nothing tells when a tunnel of another service ends, so the connection never becomes idle.
                 std::mem::forget(tunnel);
+            }
+            // hyper closes the connection after the response if a part of the body has not arrived, and does not
+            // say so. Reading the body would send a `100 Continue`.
+            let has_leftover = !is_http2 && !is_upgrade && leftover.is_some();
+            if has_leftover && (waits_for_leave || !leftover.discard().await) {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| ResponseBody::new(body, exchange, is_http2)))
         })
