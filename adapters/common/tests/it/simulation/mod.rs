@@ -22,7 +22,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-const RUNS: u64 = 1000;
+const RUNS: u64 = 500;
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_left_behind_over_a_bad_broker() {

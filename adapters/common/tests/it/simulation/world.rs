@@ -91,7 +91,7 @@ async fn play(seed: u64) -> Vec<String> {
     // Requests are checked strictly if the servers have been connected for some time.
     let warm_up = if world.rng.random_bool(0.7) { ACQUAINTANCE } else { Duration::from_secs(2) };
     sleep(warm_up).await;
-    for _ in 0..world.rng.random_range(20..100) {
+    for _ in 0..world.rng.random_range(20..80) {
         world.step(faults, kinds).await;
     }
     world.end().await;
@@ -409,9 +409,12 @@ impl World {
         if self.is_tight {
             return;
         }
-        self.abandon(&history);
-        // Servers of Node.js do not learn that a request was dropped, and neither do those that speak their protocol.
-        sleep(ACK_TIMEOUT + Duration::from_secs(1)).await;
+        if self.rng.random_bool(0.2) {
+            self.abandon(&history);
+            // Servers of Node.js do not learn that a request was dropped, and neither do those that speak their
+            // protocol.
+            sleep(ACK_TIMEOUT + Duration::from_secs(1)).await;
+        }
         // All places for requests of other servers are free.
         let asking = (0..MAX_REQUESTS)
             .map(|_| requests::ask(&self.servers[0], &history, Duration::from_secs(1), REQUESTS_TIMEOUT));
