@@ -31,7 +31,7 @@ pub(super) async fn selections(fleets: &Fleets<'_>) {
     // The sender is excluded on each server.
     done(clients[1].emit("others", "k").await, "a client emits");
     done(clients[1].emit("others", "end").await, "a client emits");
-    fleet.end(2);
+    done(fleet.server(1).to("1").emit("end", &()), "an event is emitted");
     expect(&mut clients, &[&["k"], &[], &["k"]]).await;
     fleet.close().await;
 }

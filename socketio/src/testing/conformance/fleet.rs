@@ -129,6 +129,8 @@ impl Fleet {
         let room = number.to_string();
         join(&client, &room).await;
         join(&client, "all").await;
+        // The channels of the rooms are subscribed.
+        self.server(number).cluster_connected().await;
         client
     }
 
