@@ -215,6 +215,6 @@ pub(super) async fn prompt<T>(what: &str, request: impl Future<Output = T>) -> T
     let limit = Duration::from_secs(5);
     match tokio::time::timeout(limit, request).await {
         Ok(value) => value,
-        Err(_) => panic!("{what} waits for more than {limit:?}"),
+        Err(elapsed) => panic!("{what} waits for more than {limit:?}: {elapsed}"),
     }
 }

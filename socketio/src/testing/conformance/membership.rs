@@ -68,7 +68,7 @@ pub(super) async fn farewell(fleets: &Fleets<'_>) {
             tokio::time::sleep(Duration::from_millis(500)).await;
             join(fleet.server(1).close(), fleet.server(2).close()).await;
         };
-        let (all, _) = prompt("a request to servers that leave", join(asking, closing)).await;
+        let (all, ()) = prompt("a request to servers that leave", join(asking, closing)).await;
         let all = done(all, "an event between servers is emitted");
         assert!(all.answers.is_empty(), "a server that hangs has answered: {all:?}");
     } else {

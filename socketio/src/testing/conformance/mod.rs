@@ -50,21 +50,21 @@ pub async fn check_broker<B: Broker>(new_broker: impl AsyncFn() -> B) {
     let start = |config, name| fleet::start(&new_broker, config, name).boxed_local();
     let fleets = Fleets { start: &start };
     let mut broken = Vec::new();
-    for Rule { rule, docs, check } in rules() {
+    for Rule { text, docs, check } in rules() {
         let checked = AssertUnwindSafe(timeout(CHECK_TIMEOUT, check(&fleets))).catch_unwind().await;
         let observed = match checked {
             Ok(Ok(())) => continue,
             Ok(Err(_)) => format!("not finished within {CHECK_TIMEOUT:?}"),
-            Err(panic) => text(&*panic),
+            Err(panic) => message(&*panic),
         };
-        broken.push(format!("{rule}\n    documented at: {docs}\n    observed: {observed}"));
+        broken.push(format!("{text}\n    documented at: {docs}\n    observed: {observed}"));
     }
     assert!(broken.is_empty(), "the broker breaks {} rules:\n- {}", broken.len(), broken.join("\n- "));
 }
 
 /// A rule, the documentation that states it, and its check.
 struct Rule {
-    rule: &'static str,
+    text: &'static str,
     docs: &'static str,
     check: for<'a> fn(&'a Fleets<'_>) -> fleet::Check<'a>,
 }
@@ -72,7 +72,7 @@ struct Rule {
 fn rules() -> Vec<Rule> {
     macro_rules! rules {
         ($($rule:literal, $docs:literal, $check:path;)*) => {
-            vec![$(Rule { rule: $rule, docs: $docs, check: |fleets| $check(fleets).boxed_local() }),*]
+            vec![$(Rule { text: $rule, docs: $docs, check: |fleets| $check(fleets).boxed_local() }),*]
         };
     }
     rules! {
@@ -120,7 +120,10 @@ fn rules() -> Vec<Rule> {
     }
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
+fn message(panic: &(dyn Any + Send)) -> String {
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    message
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message")
+        .to_owned()
 }

@@ -145,9 +145,9 @@ async fn faults_are_found_and_named() {
 #[tokio::test(start_paused = true)]
 async fn an_event_log_is_checked() {
     let broker = TestBroker::default();
-    let checked = check_broker(async || broker.clone());
-    if let Err(panic) = std::panic::AssertUnwindSafe(checked).catch_unwind().await {
-        let broken = panic.downcast::<String>().unwrap();
-        assert!(!broken.contains("event log"), "{broken}");
+    let checking = check_broker(async || broker.clone());
+    if let Err(panic) = std::panic::AssertUnwindSafe(checking).catch_unwind().await {
+        let text = panic.downcast::<String>().unwrap();
+        assert!(!text.contains("event log"), "{text}");
     }
 }

@@ -219,11 +219,8 @@ impl Listener {
             for (channel, users) in changes {
                 if users.is_empty() {
                     subscribed.remove(&channel);
-                } else if !subscribed.contains_key(&channel) {
-                    new.extend(users.iter().cloned());
-                    subscribed.insert(channel, users);
-                } else {
-                    subscribed.insert(channel, users);
+                } else if subscribed.insert(channel, users.clone()).is_none() {
+                    new.extend(users);
                 }
             }
         }

@@ -151,7 +151,7 @@ fn others(log: &Log, Request { server, since, until, .. }: &Request) -> Option<O
         } else if log.servers[other].troubles.first().is_some_and(|(since, _)| *since >= until.0) {
             // The server has started later.
         } else if at <= until.0
-            && log.are_connected(*server, other, from.min(at - TICK), at.saturating_sub(TICK))
+            && log.are_connected(*server, other, from.min(at.saturating_sub(TICK)), at.saturating_sub(TICK))
         {
             others.are_some_killed |= log.servers[other].is_killed;
             others.have_some_left = true;
@@ -163,7 +163,7 @@ fn others(log: &Log, Request { server, since, until, .. }: &Request) -> Option<O
 }
 
 fn of_request(log: &Log, request: &Request, is_strict: bool) -> Option<String> {
-    let took = request.until.0 - request.since.0;
+    let took = request.until.0.saturating_sub(request.since.0);
     if took > request.timeout + TICK {
         return Some(format!("ended {took:?} after its start"));
     }

@@ -62,18 +62,16 @@ pub(crate) async fn run(
                     return;
                 }
             },
-            event = client.next_event() => match event {
-                Some(event) => {
-                    let number = read(&event, &history, &id);
-                    if event.ack.is_some() && let Some(delay) = answer_delay(&id, number) {
-                        answers.push((Instant::now() + delay, event));
-                    }
-                }
-                None => {
+            event = client.next_event() => {
+                let Some(event) = event else {
                     history.ended(&id);
                     return;
+                };
+                let number = read(&event, &history, &id);
+                if event.ack.is_some() && let Some(delay) = answer_delay(&id, number) {
+                    answers.push((Instant::now() + delay, event));
                 }
-            },
+            }
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                 let now = Instant::now();
                 for (_, event) in answers.extract_if(.., |(at, _)| *at <= now) {

@@ -41,7 +41,11 @@ struct State {
     sequence: u64,
 }
 
+/// A message on its way to a server: when it arrives, its number, its channel and its content.
+type Mail = (Instant, u64, String, Arc<[u8]>);
+
 /// The connections of one server: one that it publishes on, and one that it receives on.
+#[expect(clippy::struct_excessive_bools, reason = "all combinations occur")]
 struct Port {
     is_reachable: bool,
     is_dead: bool,
@@ -59,7 +63,7 @@ struct Port {
 struct Receiving {
     number: u64,
     channels: HashSet<String>,
-    mail: BinaryHeap<Reverse<(Instant, u64, String, Arc<[u8]>)>>,
+    mail: BinaryHeap<Reverse<Mail>>,
     /// When the last message of each sender arrives.
     last: HashMap<usize, Instant>,
     /// When the server learns that the connection is lost.

@@ -56,7 +56,7 @@ fn emit(
     said: Option<(String, u32)>,
 ) {
     let number = history.emit(server, Kind::Event, selection, joined, said);
-    let emitted = if number % 7 == 0 {
+    let emitted = if number.is_multiple_of(7) {
         sockets.emit("bytes", &(number, bytes_of(number)) as &(usize, Bytes))
     } else {
         sockets.emit("event", &number)

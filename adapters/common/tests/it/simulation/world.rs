@@ -57,7 +57,8 @@ const FAULTS: [&[Fault]; 6] = [
 
 /// Runs a seed and returns the violations.
 pub(crate) fn run(seed: u64) -> Vec<String> {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime starts");
     runtime.block_on(play(seed))
 }
 
@@ -370,12 +371,12 @@ impl World {
         self.settled().await;
         for server in self.servers.drain(..).chain(self.killed.drain(..)) {
             drop(server.clients);
-            if timeout(Duration::from_secs(60), server.io.close()).await.is_err() {
+            if timeout(Duration::from_mins(1), server.io.close()).await.is_err() {
                 history.violation(format!("server {} does not close", server.number));
             }
         }
         // The timers of the last sessions.
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
         for _ in 0..1000 {
             yield_now().await;
         }
