@@ -141,6 +141,7 @@ pub(super) async fn namespaces(fleets: &Fleets<'_>) {
     let (fleet, mut clients) = fleets.start_with_clients(2).await;
     let mut strange = fleet.servers[1].connect(STRANGE).await;
     join(&strange, "all").await;
+    fleet.server(1).cluster_connected().await;
     let io = fleet.server(0);
     done(io.of(STRANGE).emit("strange", &()), "an event is emitted");
     done(io.of(STRANGE).to("all").emit("end", &()), "an event is emitted");
