@@ -353,9 +353,11 @@ impl PubSub {
     pub(crate) fn stall(&self, server: usize, duration: Duration) {
         let mut state = self.state.lock();
         self.history.trouble_begins(server);
-        state.port(server).stalled_until = Instant::now() + duration;
+        let port = state.port(server);
+        port.stalled_until = port.stalled_until.max(Instant::now() + duration);
     }
 
+    /// Records that a server is no longer stalled, if that is so.
     pub(crate) fn stalled(&self, server: usize) {
         let mut state = self.state.lock();
         let port = state.port(server);

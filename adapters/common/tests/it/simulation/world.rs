@@ -21,6 +21,8 @@ use super::{
 
 /// The rooms that clients join and leave.
 const ROOMS: [&str; 3] = ["red", "green", "blue"];
+/// The longest duration of a fault.
+const MAX_FAULT: Duration = Duration::from_secs(16);
 /// The time after which the servers know each other when all faults are over.
 const RECOVERY: Duration = Duration::from_secs(20);
 
@@ -282,7 +284,11 @@ impl World {
     async fn fault(&mut self, kind: Fault) {
         let at = self.any();
         let (server, pubsub) = (self.servers[at].number, self.fleet.pubsub.clone());
-        let duration = if self.rng.random_bool(0.7) { self.millis(4000) } else { self.millis(16_000) };
+        let duration = if self.rng.random_bool(0.7) {
+            self.millis(4000)
+        } else {
+            self.millis(MAX_FAULT.as_millis() as u64)
+        };
         match kind {
             Fault::Cut => {
                 let which = [(true, true), (true, false), (false, true)][self.rng.random_range(0..3)];
@@ -358,7 +364,9 @@ impl World {
         self.fleet.pubsub.partition(HashSet::new());
         for server in &self.servers {
             self.fleet.pubsub.set_reachable(server.number, true);
-            self.fleet.pubsub.stall(server.number, Duration::ZERO);
+        }
+        sleep(MAX_FAULT).await;
+        for server in &self.servers {
             self.fleet.pubsub.stalled(server.number);
         }
         for task in self.tasks.drain(..) {
