@@ -279,8 +279,8 @@ impl TestClient {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// let farewell = Namespace::new("/").on_connect(async |socket| {
-    ///     socket.emit("full", &())?;
-    ///     socket.disconnect()
+    ///     let _ = socket.emit("full", &());
+    ///     socket.disconnect();
     /// });
     /// let mut client = TestServer::new(Server::new().namespace(farewell)).connect("/").await;
     /// assert_eq!(client.next_event().await.unwrap().name, "full");
