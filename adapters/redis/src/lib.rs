@@ -4,9 +4,10 @@
 
 mod backend;
 mod classic;
-mod connect;
+mod count;
 mod dialect;
 mod emitter;
+mod nodes;
 mod queue;
 mod sharded;
 mod streams;
@@ -17,14 +18,14 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Client, IntoConnectionInfo, ProtocolVersion};
 use socketio::cluster::{Backend, Broker, Inbox};
 
 use crate::{
     backend::{ConnectionOptions, RedisBackend},
     classic::ClassicDialect,
+    nodes::Address,
     sharded::ShardedDialect,
-    streams::{Log, Reader, Store, StreamsBackend, StreamsDialect},
+    streams::{Log, Reading, Store, StreamNames, StreamsBackend, StreamsDialect, start},
 };
 
 pub use emitter::{Emitter, EmitterError};
@@ -32,10 +33,8 @@ pub use emitter::{Emitter, EmitterError};
 pub use redis::RedisError;
 
 fn options(url: &str) -> Result<ConnectionOptions, RedisError> {
-    let info = url.into_connection_info()?;
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(ConnectionOptions {
-        client: Client::open(info.set_redis_settings(redis))?,
+        address: Address::parse(url)?,
         max_queued_bytes: 64 * 1024 * 1024,
         max_queued_age: Duration::from_secs(5),
         watchdog_interval: Duration::from_secs(5),
@@ -150,7 +149,7 @@ impl Broker for Sharded {
 #[derive(Debug, Clone)]
 pub struct Streams {
     connection: ConnectionOptions,
-    stream: String,
+    names: StreamNames,
     max_len: usize,
     read_count: usize,
     block: Duration,
@@ -167,7 +166,7 @@ impl Streams {
     pub fn new(url: &str) -> Result<Self, RedisError> {
         Ok(Self {
             connection: options(url)?,
-            stream: "socket.io".to_owned(),
+            names: StreamNames { name: "socket.io".to_owned(), count: 1 },
             max_len: 10_000,
             read_count: 100,
             block: Duration::from_secs(5),
@@ -179,7 +178,23 @@ impl Streams {
     /// Sets the key of the stream. Defaults to `socket.io`. Called `streamName` in Node.js.
     #[must_use]
     pub fn stream_name(mut self, name: impl Into<String>) -> Self {
-        self.stream = name.into();
+        self.names.name = name.into();
+        self
+    }
+
+    /// Sets the number of streams. Namespaces are distributed over them; their keys are those of
+    /// [`stream_name`](Self::stream_name), followed by `-0`, `-1` and so on if there are several. Must be the same on
+    /// all servers. In a Redis Cluster, the streams may have different nodes, which share the load. Defaults to 1.
+    /// Called `streamCount` in Node.js.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0 or more than 1,024.
+    #[must_use]
+    #[track_caller]
+    pub fn stream_count(mut self, streams: u32) -> Self {
+        assert!((1..=1_024).contains(&streams), "the number of streams must be from 1 to 1,024");
+        self.names.count = streams;
         self
     }
 
@@ -223,23 +238,20 @@ socketio_broker::queue_options!(Streams, connection);
 
 impl Broker for Streams {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
-        let Self { connection, stream, max_len, read_count, block, prefix, session_prefix } = self;
-        let client = connection.client.clone();
-        let dialect = StreamsDialect { stream: stream.clone(), max_len, prefix };
+        let Self { connection, names, max_len, read_count: count, block, prefix, session_prefix } = self;
+        let dialect = StreamsDialect { streams: names.clone(), max_len, prefix };
         let mut log = None;
         let redis = RedisBackend::start(connection, Arc::new(dialect), inbox.clone(), |shared| {
             log = inbox.wants_recovery().then(|| Arc::new(Log::new(shared.clone())));
             log.clone()
         });
-        let shared = redis.shared.clone();
-        shared.set_reading(false);
+        let (nodes, shared) = (redis.nodes.clone(), redis.shared.clone());
         let is_recoverable = log.is_some();
-        let reader = Reader { client, shared, inbox, stream: stream.clone(), read_count, block, log };
-        tokio::spawn(reader.run());
+        start(&Reading { nodes, shared, inbox, count, block, log }, &names);
         if !is_recoverable {
             return redis;
         }
-        let store = Arc::new(Store { redis: redis.clone(), stream, session_prefix });
+        let store = Arc::new(Store { redis: redis.clone(), streams: names, session_prefix });
         Arc::new(StreamsBackend { redis, store })
     }
 }
