@@ -42,6 +42,14 @@ impl Channel {
         }
     }
 
+    /// Returns the command that counts the subscribers.
+    pub(crate) fn count(&self) -> Count {
+        match self {
+            Self::Plain(name) | Self::Pattern(name) => Count::plain(name),
+            Self::Shard(name) => Count::sharded(name),
+        }
+    }
+
     fn command(&self, plain: &str, pattern: &str, shard: &str) -> Cmd {
         let (command, name) = match self {
             Self::Plain(name) => (plain, name),

@@ -154,6 +154,7 @@ pub struct Streams {
     read_count: usize,
     block: Duration,
     prefix: String,
+    is_sharded: bool,
     session_prefix: String,
 }
 
@@ -171,6 +172,7 @@ impl Streams {
             read_count: 100,
             block: Duration::from_secs(5),
             prefix: "socket.io".to_owned(),
+            is_sharded: false,
             session_prefix: "sio:session:".to_owned(),
         })
     }
@@ -225,6 +227,20 @@ impl Streams {
 }
 
 impl Streams {
+    /// Sets whether requests are sent by `SPUBLISH` instead of `PUBLISH`. In a Redis Cluster, they are then handled by
+    /// one node instead of all. Requires Redis 7. Must be the same on all servers. Defaults to `false`. Called
+    /// `useShardedPubSub` in Node.js.
+    #[must_use]
+    pub fn sharded_pub_sub(mut self, is_enabled: bool) -> Self {
+        self.is_sharded = is_enabled;
+        self
+    }
+
+    fn dialect(&self) -> StreamsDialect {
+        let (streams, prefix) = (self.names.clone(), self.prefix.clone());
+        StreamsDialect { streams, max_len: self.max_len, prefix, is_sharded: self.is_sharded }
+    }
+
     /// Sets the prefix of the keys of sessions that are saved for connection state recovery. Defaults to
     /// `sio:session:`. Called `sessionKeyPrefix` in Node.js.
     #[must_use]
@@ -238,8 +254,8 @@ socketio_broker::queue_options!(Streams, connection);
 
 impl Broker for Streams {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
-        let Self { connection, names, max_len, read_count: count, block, prefix, session_prefix } = self;
-        let dialect = StreamsDialect { streams: names.clone(), max_len, prefix };
+        let dialect = self.dialect();
+        let Self { connection, names, read_count: count, block, session_prefix, .. } = self;
         let mut log = None;
         let redis = RedisBackend::start(connection, Arc::new(dialect), inbox.clone(), |shared| {
             log = inbox.wants_recovery().then(|| Arc::new(Log::new(shared.clone())));

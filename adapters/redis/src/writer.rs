@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     count::{count, subscriber_count},
     dialect::{Count, Dialect, Publish},
-    nodes::{Failure, Node, Nodes},
+    nodes::{Course, Failure, Node, Nodes},
     queue::{Content, Encoded, Logged, Queued},
     streams::Log,
 };
@@ -29,6 +29,9 @@ const BATCH: usize = 256;
 const REFUSED: Duration = Duration::from_millis(50);
 /// The time after which messages for a node that is not connected are looked at again.
 const UNCONNECTED: Duration = Duration::from_millis(250);
+
+/// The time after which messages for a slot are sent to another node. The servers subscribe there meanwhile.
+const SETTLING: Duration = Duration::from_millis(100);
 
 type Unit = socketio_broker::Queued<Encoded>;
 
@@ -82,6 +85,7 @@ impl Writer {
     async fn send_all(&mut self) {
         let (mut held, mut received) = (Held::default(), Vec::new());
         let mut changes = self.nodes.changes();
+        let mut course = Course::new(SETTLING);
         let mut is_open = true;
         while is_open || !held.units.is_empty() {
             let retry = held.retry.unwrap_or_else(Instant::now);
@@ -105,7 +109,9 @@ impl Writer {
             }
             let mut units = units.into_iter().peekable();
             while units.peek().is_some() {
-                self.send(units.by_ref().take(BATCH), &mut held).await;
+                // All messages for a slot have one node, even if it is moved meanwhile.
+                course.follow(self.nodes.routes());
+                self.send(&course, units.by_ref().take(BATCH), &mut held).await;
             }
         }
     }
@@ -157,7 +163,7 @@ impl Writer {
     }
 
     /// Sends messages to the nodes that have their slots.
-    async fn send(&self, units: impl Iterator<Item = Unit>, held: &mut Held) {
+    async fn send(&self, course: &Course, units: impl Iterator<Item = Unit>, held: &mut Held) {
         let before = held.units.len();
         let mut batches: Vec<Batch> = Vec::new();
         for unit in units {
@@ -165,7 +171,12 @@ impl Writer {
                 held.push(unit, REFUSED);
                 continue;
             }
-            match self.batch(&unit, &mut batches) {
+            let settling = course.settling(unit.content.slot());
+            if !settling.is_zero() {
+                held.push(unit, settling);
+                continue;
+            }
+            match self.batch(course, &unit, &mut batches) {
                 Some(batch) => {
                     let unit = self.log(unit);
                     self.add(&mut batch.pipeline, &unit.content);
@@ -196,9 +207,9 @@ impl Writer {
     }
 
     /// Returns the batch that a message belongs to, or `None` if its node is not connected.
-    fn batch<'a>(&self, unit: &Unit, batches: &'a mut Vec<Batch>) -> Option<&'a mut Batch> {
+    fn batch<'a>(&self, course: &Course, unit: &Unit, batches: &'a mut Vec<Batch>) -> Option<&'a mut Batch> {
         let asked = unit.content.asked.clone();
-        let node = asked.or_else(|| self.nodes.node(unit.content.slot()))?;
+        let node = asked.or_else(|| course.node(unit.content.slot()).cloned())?;
         if let Some(at) = batches.iter().position(|batch| batch.node == node) {
             return batches.get_mut(at);
         }

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use redis::{AsyncConnectionConfig, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, RedisResult, aio::MultiplexedConnection};
 use socketio_broker::Backoff;
 use tokio::sync::Mutex;
 
 use crate::{
     dialect::Publish,
-    nodes::{Address, Failure, MAX_REDIRECTS, Node, RESPONSE_TIMEOUT, Topology},
+    nodes::{Address, Failure, MAX_REDIRECTS, Node, RESPONSE_TIMEOUT, Topology, execute},
 };
 
 /// Connections that are opened when they are needed first, and again after an error. There are no tasks, so an emitter
@@ -42,12 +42,9 @@ impl Link {
         for attempt in 1.. {
             let is_asking = asked.is_some();
             let (node, mut connection) = self.connection(publish.slot, asked.take()).await?;
-            let mut pipeline = redis::pipe();
-            if is_asking {
-                pipeline.cmd("ASKING").ignore();
-            }
-            pipeline.add_command(publish.command.clone());
-            let Err(error) = pipeline.query_async::<(Value,)>(&mut connection).await else { return Ok(()) };
+            let Err(error) = execute(&mut connection, &publish.command, is_asking).await else {
+                return Ok(());
+            };
             match Failure::of(&node, &error) {
                 Failure::Ask(target) if attempt < MAX_REDIRECTS => asked = Some(target),
                 Failure::Moved(_) | Failure::Refused if attempt < MAX_REDIRECTS => {

@@ -13,7 +13,7 @@ use socketio::{
 use self::link::Link;
 use crate::{
     Classic, Sharded, Streams, classic::ClassicDialect, dialect::Dialect, nodes::Address,
-    sharded::ShardedDialect, streams::StreamsDialect,
+    sharded::ShardedDialect,
 };
 
 /// The sender that Node.js expects of an emitter. No server has this id.
@@ -62,8 +62,8 @@ impl Emitter {
 
     /// Like [`classic`](Self::classic), but for a [`Streams`] fleet.
     pub fn streams(fleet: Streams) -> Self {
-        let Streams { connection, names, max_len, prefix, .. } = fleet;
-        Self::new(connection.address, StreamsDialect { streams: names, max_len, prefix })
+        let dialect = fleet.dialect();
+        Self::new(fleet.connection.address, dialect)
     }
 
     fn new(address: Address, dialect: impl Dialect) -> Self {

@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::
 use socketio_broker::Backoff;
 use tokio::{sync::Notify, time::timeout};
 
-use super::{Commands, Node, Nodes, RESPONSE_TIMEOUT};
+use super::{Commands, Node, Nodes, RESPONSE_TIMEOUT, is_lost};
 
 /// Tells that a connection is lost, before anything else is sent on it.
 #[derive(Debug, Default)]
@@ -66,9 +66,7 @@ pub(super) async fn keep(nodes: Arc<Nodes>, node: Node) {
             while timeout(nodes.interval, lost.wait()).await.is_err() {
                 let mut connection = connection.clone();
                 let pong: RedisResult<Value> = redis::cmd("PING").query_async(&mut connection).await;
-                if let Err(error) = pong
-                    && !matches!(error.kind(), redis::ErrorKind::Server(_))
-                {
+                if pong.is_err_and(|error| is_lost(&error)) {
                     lost.set();
                 }
             }

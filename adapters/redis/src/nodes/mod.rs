@@ -7,6 +7,7 @@
 mod address;
 mod failure;
 mod keeper;
+mod routes;
 mod topology;
 
 use std::{
@@ -28,8 +29,9 @@ use tokio::{
 };
 
 pub(crate) use address::Address;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, is_lost};
 pub(crate) use keeper::Lost;
+pub(crate) use routes::{Course, Routes};
 pub(crate) use topology::{Node, Topology, slot_of};
 
 /// The time within which Redis must connect and respond.
@@ -211,13 +213,15 @@ impl Nodes {
         self.address.is_cluster()
     }
 
+    /// Returns the nodes of all slots at this moment.
+    pub(crate) fn routes(&self) -> Routes {
+        let state = self.state.lock();
+        Routes::new(state.topology.clone(), state.home.clone())
+    }
+
     /// Returns the node that has a slot, or the one for what has no slot.
     pub(crate) fn node(&self, slot: Option<u16>) -> Option<Node> {
-        let state = self.state.lock();
-        match slot {
-            Some(slot) => state.topology.as_ref()?.owner(slot).cloned(),
-            None => state.home.clone(),
-        }
+        self.routes().node(slot).cloned()
     }
 
     /// Chooses another node for what has no slot, because this one cannot be reached.
@@ -284,13 +288,8 @@ impl Nodes {
             else {
                 return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
             };
-            let mut pipeline = redis::pipe();
-            if asked.take().is_some() {
-                pipeline.cmd("ASKING").ignore();
-            }
-            pipeline.add_command(command.clone());
-            let error = match pipeline.query_async::<(Value,)>(&mut connection).await {
-                Ok((value,)) => return Ok(value),
+            let error = match execute(&mut connection, command, asked.take().is_some()).await {
+                Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             match self.failed(&node, slot, &error) {
@@ -318,6 +317,7 @@ impl Nodes {
         match self.address.connect(node, config).await {
             Ok(connection) => Some(connection),
             Err(error) => {
+                tracing::debug!(%node, %error, "cannot connect to a node");
                 self.log_unreachable(&error);
                 self.set_stale();
                 self.leave_home(node);
@@ -333,4 +333,20 @@ impl Nodes {
             tracing::debug!(%error, "cannot connect to Redis");
         }
     }
+}
+
+/// Executes a command. `is_asking` is `true` if the node is not the owner of the slot, but has asked for the command.
+pub(crate) async fn execute(
+    connection: &mut MultiplexedConnection,
+    command: &Cmd,
+    is_asking: bool,
+) -> RedisResult<Value> {
+    if !is_asking {
+        return command.query_async(connection).await;
+    }
+    let mut pipeline = redis::pipe();
+    // Without this, the errors of a pipeline are wrapped.
+    pipeline.ignore_errors().cmd("ASKING").ignore().add_command(command.clone());
+    let (result,): (RedisResult<Value>,) = pipeline.query_async(connection).await?;
+    result
 }

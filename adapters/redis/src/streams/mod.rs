@@ -32,15 +32,21 @@ pub(crate) struct StreamsDialect {
     pub(crate) streams: StreamNames,
     pub(crate) max_len: usize,
     pub(crate) prefix: String,
+    /// `true` if requests are sent by `SPUBLISH`.
+    pub(crate) is_sharded: bool,
 }
 
 impl StreamsDialect {
-    fn main_channel(&self, namespace: &str) -> String {
-        format!("{}#{namespace}#", self.prefix)
+    fn main_channel(&self, namespace: &str) -> Channel {
+        self.channel(format!("{}#{namespace}#", self.prefix))
     }
 
-    fn channel_of(&self, namespace: &str, id: &ServerId) -> String {
-        format!("{}#{namespace}#{}#", self.prefix, id.as_str())
+    fn channel_of(&self, namespace: &str, id: &ServerId) -> Channel {
+        self.channel(format!("{}#{namespace}#{}#", self.prefix, id.as_str()))
+    }
+
+    fn channel(&self, name: String) -> Channel {
+        if self.is_sharded { Channel::Shard(name) } else { Channel::Plain(name) }
     }
 
     /// Returns the command that appends a message to the stream. `number` identifies the message when this
@@ -76,15 +82,15 @@ fn is_durable(operation: &Operation) -> bool {
 
 impl Dialect for StreamsDialect {
     fn channels(&self, id: &ServerId, namespace: &str) -> Vec<Channel> {
-        vec![Channel::Plain(self.main_channel(namespace)), Channel::Plain(self.channel_of(namespace, id))]
+        vec![self.main_channel(namespace), self.channel_of(namespace, id)]
     }
 
     fn watchdog(&self, id: &ServerId) -> Channel {
-        Channel::Plain(format!("{}-watchdog#{}#", self.prefix, id.as_str()))
+        self.channel(format!("{}-watchdog#{}#", self.prefix, id.as_str()))
     }
 
     fn count(&self, namespace: &str) -> Count {
-        Count::plain(&self.main_channel(namespace))
+        self.main_channel(namespace).count()
     }
 
     fn encode(&self, message: &Message) -> Vec<Publish> {
@@ -94,7 +100,7 @@ impl Dialect for StreamsDialect {
         }
         let namespace = &message.namespace;
         let Some(payload) = encoded.to_bytes(&message.from, namespace, true) else { return Vec::new() };
-        let publish = Publish::plain(&self.main_channel(namespace), &payload);
+        let publish = self.main_channel(namespace).publish(&payload);
         vec![publish.requesting(message.operation.request(), self.count(namespace))]
     }
 
@@ -106,7 +112,7 @@ impl Dialect for StreamsDialect {
         let channel = self.channel_of(&reply.namespace, to);
         let publish = |encoded: Encoded| {
             let payload = encoded.to_bytes(&reply.from, &reply.namespace, true)?;
-            Some(Publish::plain(&channel, &payload))
+            Some(channel.publish(&payload))
         };
         encode_reply(reply).into_iter().filter_map(publish).collect()
     }

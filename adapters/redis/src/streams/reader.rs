@@ -16,7 +16,7 @@ use super::{
     log::{Log, is_logged},
 };
 use crate::{
-    nodes::{Failure, Node, Nodes, RESPONSE_TIMEOUT, slot_of},
+    nodes::{Failure, Node, Nodes, RESPONSE_TIMEOUT, execute, slot_of},
     sharded::inbound,
 };
 
@@ -175,9 +175,14 @@ impl Reader {
                 redis::from_redis_value(execute(connection, &command, is_asking).await?)?;
             let end = entries.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |entry| entry.id);
             let offset = |id: &str| id.parse::<LogOffset>().ok();
-            // A new master may not have the last entries that were read. Their ids may be used again.
-            if stream.last.as_ref().is_none_or(|last| offset(&end) < offset(last)) {
-                stream.last = Some(end);
+            match &stream.last {
+                // A new master may not have the last entries that were read. Their ids may be used again.
+                Some(last) if offset(&end) < offset(last) => {
+                    tracing::warn!(stream = stream.key, last, end, "the last entries of a stream are gone");
+                    stream.last = Some(end);
+                }
+                Some(_) => {}
+                None => stream.last = Some(end),
             }
         }
         Ok(())
@@ -220,20 +225,6 @@ impl Reader {
             other => other,
         })
     }
-}
-
-/// Executes a command of a stream. `is_asking` is `true` if the stream is being moved to the node.
-async fn execute(
-    connection: &mut MultiplexedConnection,
-    command: &Cmd,
-    is_asking: bool,
-) -> RedisResult<Value> {
-    let mut pipeline = redis::pipe();
-    if is_asking {
-        pipeline.cmd("ASKING").ignore();
-    }
-    let (value,) = pipeline.add_command(command.clone()).query_async(connection).await?;
-    Ok(value)
 }
 
 /// Waits until a slot belongs to another node.

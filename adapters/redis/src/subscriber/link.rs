@@ -11,7 +11,7 @@ use std::{
 use futures::future::join_all;
 use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value,
+    AsyncConnectionConfig, Cmd, PushInfo, PushKind, RedisError, Value,
     aio::{MultiplexedConnection, SendError},
 };
 use socketio_broker::Subscription;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     dialect::Channel,
-    nodes::{Lost, Node, Nodes, RESPONSE_TIMEOUT},
+    nodes::{Lost, Node, Nodes, RESPONSE_TIMEOUT, is_lost},
 };
 
 /// The maximum number and bytes of received messages that are not yet handled. If they are exceeded, the
@@ -69,7 +69,7 @@ pub(super) struct Link {
 
 /// A change of a subscription.
 pub(super) struct Change {
-    channel: Channel,
+    pub(super) channel: Channel,
     pub(super) is_subscribe: bool,
 }
 
@@ -135,7 +135,7 @@ impl Link {
             });
             for (change, result) in changes.iter().zip(join_all(executing).await) {
                 match result {
-                    Err(error) if !matches!(error.kind(), ErrorKind::Server(_)) => {
+                    Err(error) if is_lost(&error) => {
                         tracing::debug!(%error, "cannot change a subscription");
                         self.lost.set();
                         return refused;
@@ -167,7 +167,7 @@ impl Link {
         let (mut connection, lost) = (self.connection.clone(), self.lost.clone());
         tokio::spawn(async move {
             let pong = connection.send_packed_command(&redis::cmd("PING")).await;
-            if pong.is_err_and(|error| !matches!(error.kind(), ErrorKind::Server(_))) {
+            if pong.is_err_and(|error| is_lost(&error)) {
                 lost.set();
             }
         });

@@ -30,11 +30,14 @@ use tokio::{
 use self::link::{Change, Inputs, Link, MAX_MESSAGES, Received};
 use crate::{
     dialect::{Channel, Dialect},
-    nodes::{Failure, Lost, Node, Nodes, Topology},
+    nodes::{Course, Failure, Lost, Node, Nodes},
 };
 
 /// The time after which a refused subscription is tried again.
 const REFUSED: Duration = Duration::from_millis(20);
+/// The time after which a channel is subscribed at another node. In a cluster, a former master passes its last messages
+/// on, so a server that subscribes too early receives them twice.
+const SETTLING: Duration = Duration::from_millis(50);
 /// The time for which channels may have no subscription, because their slots are moved, before the server counts as
 /// not connected.
 const GRACE: Duration = Duration::from_secs(1);
@@ -60,8 +63,8 @@ struct Links {
     lost: Arc<Notify>,
     /// The number of connections that were opened.
     number: u64,
-    /// The topology and the node of channels without a slot, for which all channels were compared.
-    compared: Option<(Arc<Topology>, Option<Node>)>,
+    /// The nodes for which all channels were compared.
+    course: Course,
     /// `true` until all wanted channels were compared with the subscriptions.
     is_new: bool,
     /// `true` if channels wait for a connection, or for a node that has their slot.
@@ -140,9 +143,11 @@ impl Subscriber {
             if changes.is_empty() {
                 break generation;
             }
-            let (ends, begins) = self.assign(links, changes);
-            // Where a channel moves from one node to another, no message is received twice.
+            let (ends, mut begins) = self.assign(links, changes);
+            // Where a channel moves from one node to another, the messages of the first come before those of the
+            // second, and none is received twice.
             self.execute(links, ends).await;
+            links.postpone(&mut begins);
             self.execute(links, begins).await;
             self.drop_lost(links, "a subscription was refused");
             if !links.refused.is_empty() {
@@ -162,35 +167,43 @@ impl Subscriber {
 
     /// Compares all channels again if they may belong to other nodes now. Closes connections to former nodes.
     fn follow_topology(&self, links: &mut Links) {
-        let Some(topology) = self.nodes.topology() else { return };
-        let home = self.nodes.node(None);
-        if links.compared.as_ref().is_some_and(|(known, at)| Arc::ptr_eq(known, &topology) && *at == home) {
-            return;
+        let routes = self.nodes.routes();
+        if let Some(topology) = routes.topology()
+            && links.course.follow(routes.clone())
+        {
+            links.open.retain(|node, _| topology.nodes().contains(node));
+            links.is_new = true;
         }
-        links.open.retain(|node, _| topology.nodes().contains(node));
-        links.compared = Some((topology, home));
-        links.is_new = true;
     }
 
     /// Returns the changes of the subscriptions at each node: first those that end, then those that begin.
     fn assign(&self, links: &mut Links, changes: Vec<(Channel, Subscription)>) -> (Changes, Changes) {
         let (mut ends, mut begins) = (Changes::new(), Changes::new());
         for (channel, users) in changes {
-            let owner = self.nodes.node(channel.slot());
+            let owner = links.course.node(channel.slot()).cloned();
             for (node, link) in &mut links.open {
-                let is_owner = Some(node) == owner.as_ref();
-                let users = if is_owner { users.clone() } else { Subscription::new() };
-                if let Some(change) = link.change(channel.clone(), users) {
-                    let changes = if change.is_subscribe { &mut begins } else { &mut ends };
-                    changes.entry(node.clone()).or_default().push(change);
+                if Some(node) != owner.as_ref()
+                    && let Some(change) = link.change(channel.clone(), Subscription::new())
+                {
+                    ends.entry(node.clone()).or_default().push(change);
                 }
             }
-            if users.is_empty() || owner.as_ref().is_some_and(|owner| links.open.contains_key(owner)) {
-                continue;
-            }
-            links.is_waiting = true;
-            if let Some(owner) = owner {
-                links.open(&self.nodes, &owner);
+            let settling = links.course.settling(channel.slot());
+            match owner.as_ref().and_then(|owner| links.open.get_mut(owner)) {
+                Some(link) if settling.is_zero() || users.is_empty() || link.is_subscribed(&channel) => {
+                    if let Some((change, owner)) = link.change(channel, users).zip(owner) {
+                        let changes = if change.is_subscribe { &mut begins } else { &mut ends };
+                        changes.entry(owner).or_default().push(change);
+                    }
+                }
+                Some(_) => drop(links.refused.insert(channel)),
+                None if users.is_empty() => {}
+                None => {
+                    links.is_waiting = true;
+                    if let Some(owner) = owner {
+                        links.open(&self.nodes, &owner);
+                    }
+                }
             }
         }
         (ends, begins)
@@ -299,7 +312,7 @@ impl Links {
             inputs: Inputs { sender, queued_bytes: Arc::new(AtomicUsize::new(0)) },
             lost: Arc::new(Notify::new()),
             number: 0,
-            compared: None,
+            course: Course::new(SETTLING),
             is_new: true,
             is_waiting: false,
             refused: HashSet::new(),
@@ -333,6 +346,22 @@ impl Links {
         self.is_new = true;
         if let Some(link) = link {
             self.open.insert(node.clone(), link);
+        }
+    }
+
+    /// Removes the subscriptions to channels that another node has not ended yet.
+    fn postpone(&mut self, begins: &mut Changes) {
+        for (node, changes) in begins {
+            let others: Vec<&Link> =
+                self.open.iter().filter(|(other, _)| *other != node).map(|(_, link)| link).collect();
+            let is_ended = |channel: &Channel| !others.iter().any(|link| link.is_subscribed(channel));
+            let (now, later): (Vec<_>, Vec<_>) =
+                std::mem::take(changes).into_iter().partition(|change| is_ended(&change.channel));
+            *changes = now;
+            if let Some(link) = self.open.get_mut(node) {
+                later.iter().for_each(|change| drop(link.subscribed.remove(&change.channel)));
+            }
+            self.refused.extend(later.into_iter().map(|change| change.channel));
         }
     }
 
