@@ -28,7 +28,9 @@ export async function together(t, nodes) {
       // The client of Node.js publishes at a random server of a cluster.
       if (nodes[i].kind === "node") room.sort((one, two) => one - two);
       assert.deepEqual(room, Array.from({ length: 100 }, (_, n) => n));
-      assert.deepEqual(events.filter(([name]) => name === "to-all"), [["to-all", i, Buffer.from([i])]]);
+      // With recovery, an offset follows.
+      const all = events.filter(([name]) => name === "to-all").map((event) => event.slice(0, 3));
+      assert.deepEqual(all, [["to-all", i, Buffer.from([i])]]);
     }
     assert.deepEqual(await socket.emitWithAck("members", ["room"]), ids);
     const { error, responses } = await socket.emitWithAck("sse-ack", "ask-name");

@@ -38,6 +38,8 @@ fn invalid(what: &'static str, detail: &str) -> RedisError {
 fn connection_info(url: &str) -> RedisResult<ConnectionInfo> {
     let info = url.into_connection_info()?;
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    // A user with few rights may not execute this command.
+    let redis = redis.set_skip_set_lib_name();
     Ok(info.set_redis_settings(redis))
 }
 
