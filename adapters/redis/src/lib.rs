@@ -51,11 +51,12 @@ pub struct Classic {
 }
 
 impl Classic {
-    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    /// Creates an adapter for a Redis URL: `redis://host:6379`, `redis-sentinel://host:26379,host/name-of-the-master` or
+    /// `redis-cluster://host:6379,host`. Does not connect. See [deployments](crate#deployments).
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. Does not connect.
+    /// Returns an error if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, RedisError> {
         Ok(Self { connection: options(url)?, key: "socket.io".to_owned(), specific_responses: false })
     }
@@ -110,11 +111,12 @@ pub struct Sharded {
 }
 
 impl Sharded {
-    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    /// Creates an adapter for a Redis URL: `redis://host:6379`, `redis-sentinel://host:26379,host/name-of-the-master` or
+    /// `redis-cluster://host:6379,host`. Does not connect. See [deployments](crate#deployments).
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. Does not connect.
+    /// Returns an error if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, RedisError> {
         let mode = SubscriptionMode::default();
         Ok(Self { connection: options(url)?, prefix: "socket.io".to_owned(), mode })
@@ -159,11 +161,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    /// Creates an adapter for a Redis URL: `redis://host:6379`, `redis-sentinel://host:26379,host/name-of-the-master` or
+    /// `redis-cluster://host:6379,host`. Does not connect. See [deployments](crate#deployments).
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. Does not connect.
+    /// Returns an error if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, RedisError> {
         Ok(Self {
             connection: options(url)?,
@@ -188,6 +191,13 @@ impl Streams {
     /// [`stream_name`](Self::stream_name), followed by `-0`, `-1` and so on if there are several. Must be the same on
     /// all servers. In a Redis Cluster, the streams may have different nodes, which share the load. Defaults to 1.
     /// Called `streamCount` in Node.js.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = socketio_redis::Streams::new("redis-cluster://10.0.0.1,10.0.0.2")?.stream_count(8);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

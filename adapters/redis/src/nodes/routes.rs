@@ -82,6 +82,8 @@ mod tests {
 
     use super::*;
 
+    const SETTLING: Duration = Duration::from_millis(100);
+
     #[tokio::test(start_paused = true)]
     async fn a_moved_slot_settles() {
         let (one, two) = (Node::new("one", 1), Node::new("two", 2));
@@ -90,7 +92,6 @@ mod tests {
             let topology = slots.iter().fold(all, |topology, slot| topology.moved(*slot, two.clone()));
             Routes::new(Some(Arc::new(topology)), Some(one.clone()))
         };
-        const SETTLING: Duration = Duration::from_millis(100);
         let mut course = Course::new(SETTLING);
         course.follow(topology(&[]));
         assert_eq!(course.settling(Some(7)), Duration::ZERO, "it had no node before");

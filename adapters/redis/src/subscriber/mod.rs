@@ -359,7 +359,9 @@ impl Links {
                 std::mem::take(changes).into_iter().partition(|change| is_ended(&change.channel));
             *changes = now;
             if let Some(link) = self.open.get_mut(node) {
-                later.iter().for_each(|change| drop(link.subscribed.remove(&change.channel)));
+                for change in &later {
+                    link.subscribed.remove(&change.channel);
+                }
             }
             self.refused.extend(later.into_iter().map(|change| change.channel));
         }
