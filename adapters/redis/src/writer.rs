@@ -61,6 +61,11 @@ struct Held {
     units: VecDeque<Unit>,
     /// The slots of the units. What follows for them is held too.
     slots: HashSet<Option<u16>>,
+    /// The slots for which only the first message is sent: a node that becomes able to take messages while it reads many
+    /// of them would refuse the first and take the last.
+    probed: HashSet<Option<u16>>,
+    /// The slots whose first message was taken.
+    proven: HashSet<Option<u16>>,
     retry: Option<Instant>,
 }
 
@@ -102,7 +107,9 @@ impl Writer {
             let mut units = Vec::new();
             if is_retry {
                 self.drop_expired(&mut held).await;
-                units.extend(std::mem::take(&mut held).units);
+                let Held { units: waiting, slots, proven, .. } = std::mem::take(&mut held);
+                units.extend(waiting);
+                held.probed = slots.difference(&proven).copied().collect();
             }
             for queued in received.drain(..) {
                 units.extend(self.encode(queued).await);
@@ -166,6 +173,7 @@ impl Writer {
     async fn send(&self, course: &Course, units: impl Iterator<Item = Unit>, held: &mut Held) {
         let before = held.units.len();
         let mut batches: Vec<Batch> = Vec::new();
+        let mut probes: HashSet<Option<u16>> = HashSet::new();
         for unit in units {
             if held.slots.contains(&unit.content.slot()) {
                 held.push(unit, REFUSED);
@@ -177,7 +185,9 @@ impl Writer {
                 continue;
             }
             match self.batch(course, &unit, &mut batches) {
+                Some(_) if probes.contains(&unit.content.slot()) => held.push(unit, Duration::ZERO),
                 Some(batch) => {
+                    probes.extend(held.probed.get(&unit.content.slot()));
                     let unit = self.log(unit);
                     self.add(&mut batch.pipeline, &unit.content);
                     batch.units.push(unit);
@@ -193,7 +203,7 @@ impl Writer {
         let mut refused = Vec::new();
         for (batch, results) in join_all(sent).await {
             match results {
-                Ok(results) => self.handle(batch, results, &mut refused).await,
+                Ok(results) => self.handle(batch, results, &mut refused, held).await,
                 Err(error) => self.lose(batch, &error).await,
             }
         }
@@ -274,10 +284,17 @@ impl Writer {
     }
 
     /// Handles the results of a batch.
-    async fn handle(&self, batch: Batch, results: Vec<RedisResult<Value>>, refused: &mut Vec<Unit>) {
+    async fn handle(
+        &self,
+        batch: Batch,
+        results: Vec<RedisResult<Value>>,
+        refused: &mut Vec<Unit>,
+        held: &mut Held,
+    ) {
         let mut results = results.into_iter();
         for mut unit in batch.units {
             unit.content.asked = None;
+            let slot = unit.content.slot();
             for publish in std::mem::take(&mut unit.content.publishes) {
                 let result = results.next().unwrap_or(Ok(Value::Nil));
                 let counted = match publish.request {
@@ -307,6 +324,9 @@ impl Writer {
             }
             if unit.content.publishes.is_empty() {
                 self.shared.release(&unit);
+                if held.probed.remove(&slot) {
+                    held.proven.insert(slot);
+                }
             } else {
                 refused.push(unit);
             }

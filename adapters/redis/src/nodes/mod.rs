@@ -36,6 +36,8 @@ pub(crate) use topology::{Node, Topology, slot_of};
 
 /// The time within which Redis must connect and respond.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the sentinels are asked for the master, at least.
+const SENTINEL_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of servers that a command is sent to, if each of them says that another one has the slot.
 pub(crate) const MAX_REDIRECTS: usize = 5;
 
@@ -95,6 +97,9 @@ impl Nodes {
             self.keep_connections();
             return;
         }
+        // A former master keeps its connections until a sentinel makes it a replica, which may take long.
+        let interval =
+            if self.address.is_cluster() { self.interval } else { self.interval.min(SENTINEL_INTERVAL) };
         let mut backoff = Backoff::default();
         loop {
             match self.discover().await {
@@ -108,7 +113,7 @@ impl Nodes {
             }
             // Something that is stale all the time, such as a master that is down, is asked for less often.
             tokio::time::sleep(backoff.next_delay()).await;
-            if timeout(self.interval, self.stale.notified()).await.is_err() {
+            if timeout(interval, self.stale.notified()).await.is_err() {
                 backoff = Backoff::default();
             }
         }

@@ -105,7 +105,11 @@ impl Reader {
                 self.handle(&node, &error);
             }
             self.set_reading(false);
-            tokio::time::sleep(backoff.next_delay()).await;
+            let node = self.reading.nodes.node(self.slot());
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_delay()) => {}
+                () = moved(&self.reading.nodes, self.slot(), node.as_ref()) => {}
+            }
         }
     }
 
@@ -143,7 +147,7 @@ impl Reader {
             let command = self.command();
             let reply = tokio::select! {
                 reply = execute(&mut connection, &command, is_asking) => reply?,
-                () = moved(&nodes, slot, node), if !is_asking => return Ok(()),
+                () = moved(&nodes, slot, Some(node)), if !is_asking => return Ok(()),
             };
             let reply: Option<StreamReadReply> = redis::from_redis_value(reply)?;
             *backoff = Backoff::default();
@@ -228,8 +232,8 @@ impl Reader {
 }
 
 /// Waits until a slot belongs to another node.
-async fn moved(nodes: &Nodes, slot: Option<u16>, node: &Node) {
+async fn moved(nodes: &Nodes, slot: Option<u16>, node: Option<&Node>) {
     let mut changes = nodes.changes();
     // The sender of the changes is part of `nodes`.
-    while nodes.node(slot).as_ref() == Some(node) && changes.changed().await.is_ok() {}
+    while nodes.node(slot).as_ref() == node && changes.changed().await.is_ok() {}
 }
