@@ -1,21 +1,19 @@
 //! Sends events into a cluster from a program that is not a server.
 
+mod link;
+
 use std::{error::Error, fmt, sync::Arc};
 
-use redis::{AsyncConnectionConfig, Client, RedisError, Value, aio::MultiplexedConnection};
+use redis::RedisError;
 use socketio::{
     EmitError, EventName, Room, ToArgs,
     cluster::{BroadcastFlags, EventPacket, Message, Operation, ServerId, Target},
 };
-use tokio::sync::Mutex;
 
+use self::link::Link;
 use crate::{
-    Classic, Sharded, Streams,
-    classic::ClassicDialect,
-    connect::RESPONSE_TIMEOUT,
-    dialect::{Dialect, Publish},
+    Classic, Sharded, Streams, classic::ClassicDialect, dialect::Dialect, nodes::Address,
     sharded::ShardedDialect,
-    streams::StreamsDialect,
 };
 
 /// The sender that Node.js expects of an emitter. No server has this id.
@@ -41,17 +39,11 @@ const SENDER: &str = "emitter";
 #[derive(Clone)]
 #[must_use = "nothing is sent before `emit`"]
 pub struct Emitter {
+    dialect: Arc<dyn Dialect>,
     link: Arc<Link>,
     namespace: Arc<str>,
     target: Target,
     flags: BroadcastFlags,
-}
-
-struct Link {
-    client: Client,
-    dialect: Box<dyn Dialect>,
-    /// Opened when it is needed first, and again after an error.
-    connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Emitter {
@@ -59,31 +51,31 @@ impl Emitter {
     /// servers. Does not connect.
     pub fn classic(fleet: Classic) -> Self {
         let Classic { connection, key, .. } = fleet;
-        Self::new(connection.client, ClassicDialect { key, specific_responses: false })
+        Self::new(connection.address, ClassicDialect { key, specific_responses: false })
     }
 
     /// Like [`classic`](Self::classic), but for a [`Sharded`] fleet.
     pub fn sharded(fleet: Sharded) -> Self {
         let Sharded { connection, prefix, mode } = fleet;
-        Self::new(connection.client, ShardedDialect::new(prefix, mode))
+        Self::new(connection.address, ShardedDialect::new(prefix, mode))
     }
 
     /// Like [`classic`](Self::classic), but for a [`Streams`] fleet.
     pub fn streams(fleet: Streams) -> Self {
-        let Streams { connection, stream, max_len, prefix, .. } = fleet;
-        Self::new(connection.client, StreamsDialect { stream, max_len, prefix })
+        let dialect = fleet.dialect();
+        Self::new(fleet.connection.address, dialect)
     }
 
-    fn new(client: Client, dialect: impl Dialect) -> Self {
-        let link = Arc::new(Link { client, dialect: Box::new(dialect), connection: Mutex::default() });
+    fn new(address: Address, dialect: impl Dialect) -> Self {
+        let (dialect, link) = (Arc::new(dialect), Arc::new(Link::new(address)));
         let (target, flags) = (Target::default(), BroadcastFlags::default());
-        Self { link, namespace: "/".into(), target, flags }
+        Self { dialect, link, namespace: "/".into(), target, flags }
     }
 
     /// Selects all sockets of a namespace. Equivalent to `emitter.of(path)` in Node.js.
     pub fn of(&self, path: &str) -> Self {
         let (target, flags) = (Target::default(), BroadcastFlags::default());
-        Self { link: self.link.clone(), namespace: path.into(), target, flags }
+        Self { dialect: self.dialect.clone(), link: self.link.clone(), namespace: path.into(), target, flags }
     }
 
     /// Selects the sockets in a room. May be called several times. Equivalent to `emitter.to(room)` in
@@ -216,28 +208,10 @@ impl Emitter {
 
     async fn send(&self, operation: Operation) -> Result<(), EmitterError> {
         let message = Message { from: ServerId::from(SENDER), namespace: self.namespace.clone(), operation };
-        for Publish { command, .. } in self.link.dialect.encode(&message) {
-            let mut connection = self.link.connection().await?;
-            if let Err(error) = command.query_async::<Value>(&mut connection).await {
-                self.link.connection.lock().await.take();
-                return Err(error.into());
-            }
+        for publish in self.dialect.encode(&message) {
+            self.link.send(&publish).await?;
         }
         Ok(())
-    }
-}
-
-impl Link {
-    async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(connection) = &*connection {
-            return Ok(connection.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(connection.insert(new).clone())
     }
 }
 
