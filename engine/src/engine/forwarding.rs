@@ -22,7 +22,9 @@ use crate::{
 };
 
 impl<A: Application> Engine<A> {
+    /// Counts a request that is forwarded.
     fn forwarder(&self) -> Arc<Forwarder> {
+        self.shared.limits.metrics.forwarded();
         let Some(forwarder) = &self.forwarder else { unreachable!("the option has set the intent") };
         forwarder.clone()
     }

@@ -204,6 +204,10 @@ impl Task {
             if !std::mem::take(&mut self.has_received) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
+            // The other references are those of the task.
+            if Arc::strong_count(&self.outbox) <= 2 {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            }
             ForwardFrame::Ping.encode(0, &mut self.stream.output);
             ping.as_mut().reset(Instant::now() + PING_INTERVAL);
             let _ = ping.poll(cx);

@@ -106,6 +106,10 @@ impl<A> Server<A> {
             if read.is_pending() {
                 break;
             }
+            if requests.shared.is_closing() && requests.shared.registry.len() == 0 {
+                // A server that is drained is connected again if there is another request.
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            }
             timeout.as_mut().reset(Instant::now() + PING_INTERVAL * MISSED_PINGS);
         }
         if timeout.poll(cx).is_ready() {

@@ -21,6 +21,9 @@ impl Metrics {
     pub(crate) fn hit(&self, _: Limit) {}
 
     pub(crate) fn dropped(&self, _: u64) {}
+
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn forwarded(&self) {}
 }
 
 #[derive(Debug)]

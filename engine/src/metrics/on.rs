@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     refused: [Counter; CODES.len()],
     limit_hits: [Counter; Limit::ALL.len()],
     dropped: Counter,
+    #[cfg(feature = "forwarding")]
+    forwarded: Counter,
 }
 
 /// Metrics of the session lifecycle, shared with each [`OpenSession`].
@@ -60,6 +62,8 @@ impl Default for Metrics {
                 |at| counter!("engineio_limit_hits_total", "limit" => Limit::ALL[at].as_str()),
             ),
             dropped: counter!("engineio_messages_dropped_total"),
+            #[cfg(feature = "forwarding")]
+            forwarded: counter!("engineio_requests_forwarded_total"),
         }
     }
 }
@@ -81,6 +85,12 @@ fn describe() {
     describe_counter!("engineio_requests_refused_total", Unit::Count, "Requests that were refused.");
     describe_counter!("engineio_limit_hits_total", Unit::Count, "How often clients hit a limit.");
     describe_counter!("engineio_messages_dropped_total", Unit::Count, "Messages that were given up.");
+    #[cfg(feature = "forwarding")]
+    describe_counter!(
+        "engineio_requests_forwarded_total",
+        Unit::Count,
+        "Requests that were forwarded to another server."
+    );
 }
 
 impl Metrics {
@@ -124,6 +134,11 @@ impl Metrics {
 
     pub(crate) fn dropped(&self, count: u64) {
         self.dropped.increment(count);
+    }
+
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn forwarded(&self) {
+        self.forwarded.increment(1);
     }
 }
 
