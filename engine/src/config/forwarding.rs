@@ -1,6 +1,7 @@
 //! The address of a server as a part of its session ids.
 
 use std::{
+    collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -13,6 +14,7 @@ use chacha20poly1305::{
 };
 use hkdf::Hkdf;
 use http::HeaderValue;
+use parking_lot::RwLock;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -23,6 +25,8 @@ const NONCE: usize = 12;
 const CONTEXT: &[u8] = b"engineio session address 1";
 /// The shortest secret that cannot be guessed.
 const MIN_SECRET: usize = 16;
+/// The maximum number of addresses that are remembered.
+const MAX_KNOWN: usize = 1024;
 
 /// Lets every server of a cluster handle the requests of every session, so that the load balancer needs no sticky
 /// sessions.
@@ -54,6 +58,9 @@ struct Inner {
     address: SocketAddr,
     suffix: String,
     authorization: HeaderValue,
+    /// The addresses of other servers that were decrypted, by the part of the id. Decryption costs more than all other
+    /// checks of a poll.
+    known: RwLock<HashMap<Box<str>, SocketAddr>>,
 }
 
 /// The server of a session.
@@ -87,7 +94,7 @@ impl Forwarding {
             HeaderValue::try_from(format!("Bearer {token}")).unwrap_or(HeaderValue::from_static(""));
         authorization.set_sensitive(true);
         let suffix = seal(&cipher, address);
-        Self(Arc::new(Inner { cipher, address, suffix, authorization }))
+        Self(Arc::new(Inner { cipher, address, suffix, authorization, known: RwLock::default() }))
     }
 
     /// Returns the part of session ids that names this server.
@@ -102,12 +109,27 @@ impl Forwarding {
         if suffix.is_empty() || suffix == self.0.suffix {
             return Location::Here(sid);
         }
-        match open(&self.0.cipher, suffix) {
+        match self.address(suffix) {
             // The address may have belonged to an earlier server.
             Some(address) if address == self.0.address => Location::Here(sid),
             Some(address) => Location::Remote(address),
             None => Location::Here(id),
         }
+    }
+
+    /// Returns the address in a part of an id.
+    fn address(&self, suffix: &str) -> Option<SocketAddr> {
+        if let Some(address) = self.0.known.read().get(suffix) {
+            return Some(*address);
+        }
+        let address = open(&self.0.cipher, suffix)?;
+        let known = &mut *self.0.known.write();
+        // Only servers of the cluster can add entries.
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(suffix.into(), address);
+        Some(address)
     }
 
     /// Returns the value of `Authorization` of forwarded requests.
@@ -181,7 +203,9 @@ mod tests {
             let sid = Sid::random();
             let id = format!("{sid}{}", owner.suffix());
             assert_eq!(owner.locate(&id), Location::Here(sid.as_str()));
-            assert_eq!(other.locate(&id), Location::Remote(address.parse().unwrap()));
+            for _ in 0..2 {
+                assert_eq!(other.locate(&id), Location::Remote(address.parse().unwrap()));
+            }
             // A server that was started again has the same address.
             assert_eq!(server(address).locate(&id), Location::Here(sid.as_str()));
             assert!(
@@ -213,6 +237,17 @@ mod tests {
             let forged = String::from_utf8(forged).unwrap();
             assert_eq!(other.locate(&forged), Location::Here(&forged), "character {at}");
         }
+    }
+
+    #[test]
+    fn a_bounded_number_of_addresses_is_remembered() {
+        let other = server("10.0.0.6:4000");
+        for port in 1..=MAX_KNOWN as u16 + 1 {
+            let id = format!("{}{}", Sid::random(), server(&format!("10.0.0.5:{port}")).suffix());
+            assert!(matches!(other.locate(&id), Location::Remote(_)));
+            assert!(other.0.known.read().len() <= MAX_KNOWN);
+        }
+        assert_eq!(other.0.known.read().len(), 1);
     }
 
     #[test]
