@@ -3,10 +3,8 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use redis::{AsyncConnectionConfig, Client, RedisError, Value, aio::MultiplexedConnection};
-use socketio::{
-    EmitError, EventName, Room, ToArgs,
-    cluster::{BroadcastFlags, EventPacket, Message, Operation, ServerId, Target},
-};
+use socketio::{EmitError, cluster::Message};
+use socketio_broker::Selection;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -17,9 +15,6 @@ use crate::{
     sharded::ShardedDialect,
     streams::StreamsDialect,
 };
-
-/// The sender that Node.js expects of an emitter. No server has this id.
-const SENDER: &str = "emitter";
 
 /// Sends events to the clients of a cluster from a program that is not a server, such as a worker or a
 /// scheduled task. Cheap to clone. Equivalent to `Emitter` of `@socket.io/redis-emitter` for [`Classic`]
@@ -42,10 +37,10 @@ const SENDER: &str = "emitter";
 #[must_use = "nothing is sent before `emit`"]
 pub struct Emitter {
     link: Arc<Link>,
-    namespace: Arc<str>,
-    target: Target,
-    flags: BroadcastFlags,
+    selection: Selection,
 }
+
+socketio_broker::emitter_methods!(Emitter, EmitterError, "Redis");
 
 struct Link {
     client: Client,
@@ -76,146 +71,10 @@ impl Emitter {
 
     fn new(client: Client, dialect: impl Dialect) -> Self {
         let link = Arc::new(Link { client, dialect: Box::new(dialect), connection: Mutex::default() });
-        let (target, flags) = (Target::default(), BroadcastFlags::default());
-        Self { link, namespace: "/".into(), target, flags }
+        Self { link, selection: Selection::new("/") }
     }
 
-    /// Selects all sockets of a namespace. Equivalent to `emitter.of(path)` in Node.js.
-    pub fn of(&self, path: &str) -> Self {
-        let (target, flags) = (Target::default(), BroadcastFlags::default());
-        Self { link: self.link.clone(), namespace: path.into(), target, flags }
-    }
-
-    /// Selects the sockets in a room. May be called several times. Equivalent to `emitter.to(room)` in
-    /// Node.js.
-    pub fn to(mut self, room: impl Into<Room>) -> Self {
-        let mut rooms = self.target.rooms().to_vec();
-        rooms.push(room.into());
-        self.target = Target::new(rooms, self.target.except().into_owned());
-        self
-    }
-
-    /// Excludes the sockets in a room. May be called several times. Equivalent to `emitter.except(room)` in
-    /// Node.js.
-    pub fn except(mut self, room: impl Into<Room>) -> Self {
-        let mut except = self.target.except().into_owned();
-        except.push(room.into());
-        self.target = Target::new(self.target.rooms().to_vec(), except);
-        self
-    }
-
-    /// Drops the event for clients that are not ready. Equivalent to `emitter.volatile` in Node.js.
-    pub fn volatile(mut self) -> Self {
-        self.flags.volatile = true;
-        self
-    }
-
-    /// Sets whether the event may be compressed. Equivalent to `emitter.compress(compress)` in Node.js.
-    pub fn compress(mut self, compress: bool) -> Self {
-        self.flags.uncompressed = !compress;
-        self
-    }
-
-    /// Sends an event to the selected sockets. Equivalent to `emitter.emit(event, ...)` in Node.js.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the event cannot be encoded, or if Redis has not confirmed it. In the second case,
-    /// the event may have been sent.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the event may have been sent.
-    pub async fn emit<T: ToArgs + ?Sized>(
-        self,
-        event: impl EventName<T>,
-        args: &T,
-    ) -> Result<(), EmitterError> {
-        let packet = EventPacket::encode(&self.namespace, event, args)?;
-        let (target, flags) = (self.target.clone(), self.flags);
-        self.send(Operation::Broadcast { target, packet, flags }).await
-    }
-
-    /// Adds the selected sockets to rooms. Equivalent to `emitter.socketsJoin(rooms)` in Node.js.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`emit`](Self::emit).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`emit`](Self::emit).
-    pub async fn sockets_join(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitterError> {
-        let rooms = rooms.into_iter().map(Into::into).collect();
-        let target = self.target.clone();
-        self.send(Operation::Join { target, rooms }).await
-    }
-
-    /// Removes the selected sockets from rooms. Equivalent to `emitter.socketsLeave(rooms)` in Node.js.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`emit`](Self::emit).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`emit`](Self::emit).
-    pub async fn sockets_leave(self, rooms: impl IntoIterator<Item: Into<Room>>) -> Result<(), EmitterError> {
-        let rooms = rooms.into_iter().map(Into::into).collect();
-        let target = self.target.clone();
-        self.send(Operation::Leave { target, rooms }).await
-    }
-
-    /// Disconnects the selected sockets. The connections of their clients stay open. Equivalent to
-    /// `emitter.disconnectSockets()` in Node.js.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`emit`](Self::emit).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`emit`](Self::emit).
-    pub async fn disconnect_sockets(self) -> Result<(), EmitterError> {
-        let target = self.target.clone();
-        self.send(Operation::Disconnect { target, close: false }).await
-    }
-
-    /// Closes the connections of the clients of the selected sockets. Equivalent to
-    /// `emitter.disconnectSockets(true)` in Node.js.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`emit`](Self::emit).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`emit`](Self::emit).
-    pub async fn close_sockets(self) -> Result<(), EmitterError> {
-        let target = self.target.clone();
-        self.send(Operation::Disconnect { target, close: true }).await
-    }
-
-    /// Sends an event to all servers. Equivalent to `emitter.serverSideEmit(event, ...)` in Node.js.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`emit`](Self::emit).
-    ///
-    /// # Cancel safety
-    ///
-    /// See [`emit`](Self::emit).
-    pub async fn server_side_emit<T: ToArgs + ?Sized>(
-        self,
-        event: impl EventName<T>,
-        args: &T,
-    ) -> Result<(), EmitterError> {
-        let packet = EventPacket::encode(&self.namespace, event, args)?;
-        self.send(Operation::ServerEvent { request: None, packet }).await
-    }
-
-    async fn send(&self, operation: Operation) -> Result<(), EmitterError> {
-        let message = Message { from: ServerId::from(SENDER), namespace: self.namespace.clone(), operation };
+    async fn send(&self, message: Message) -> Result<(), EmitterError> {
         for Publish { command, .. } in self.link.dialect.encode(&message) {
             let mut connection = self.link.connection().await?;
             if let Err(error) = command.query_async::<Value>(&mut connection).await {
@@ -238,15 +97,6 @@ impl Link {
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok(connection.insert(new).clone())
-    }
-}
-
-impl fmt::Debug for Emitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emitter")
-            .field("namespace", &self.namespace)
-            .field("target", &self.target)
-            .finish_non_exhaustive()
     }
 }
 
