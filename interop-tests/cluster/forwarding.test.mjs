@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { client, connected, until } from "../official/helpers.mjs";
 import { startNode } from "./fleet.mjs";
-import { startNginx } from "./nginx.mjs";
+import { startRoundRobin } from "./nginx.mjs";
 import { HOST, freePort } from "./processes.mjs";
 import { startRedis } from "./redis.mjs";
 
@@ -17,7 +17,7 @@ async function startForwarding() {
 }
 const servers = await Promise.all([1, 2, 3].map(startForwarding));
 after(() => Promise.all(servers.map((server) => server.end("SIGKILL"))));
-const url = await startNginx(servers.map(({ port }) => port));
+const url = await startRoundRobin(servers.map(({ port }) => port));
 
 const transports = { polling: ["polling"], upgrade: ["polling", "websocket"], websocket: ["websocket"] };
 

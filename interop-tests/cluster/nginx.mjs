@@ -1,4 +1,4 @@
-// nginx in front of several servers, without sticky sessions.
+// nginx for tests, in a folder of its own.
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,51 +7,57 @@ import { after } from "node:test";
 import { until } from "../official/helpers.mjs";
 import { HOST, exit, freePort, guarded } from "./processes.mjs";
 
-const configuration = (port, servers) => `
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log error.log;
-events { worker_connections 8192; }
-http {
-  access_log off;
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-  client_max_body_size 10m;
-  map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-  upstream servers {
-    ${servers.map((server) => `server ${HOST}:${server} max_fails=0;`).join("\n    ")}
-    keepalive 512;
-  }
-  server {
-    listen ${HOST}:${port} backlog=4096;
-    location / {
-      proxy_pass http://servers;
-      proxy_http_version 1.1;
-      proxy_set_header Host $host;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_read_timeout 60s;
-      proxy_buffering off;
-      proxy_next_upstream error timeout http_503;
-    }
-  }
-}
-`;
-
-/** Starts nginx, which distributes requests to the servers on these ports in turn. Returns its URL. */
-export async function startNginx(servers) {
-  const [port, folder] = [await freePort(), await mkdtemp(join(tmpdir(), "nginx-"))];
-  await writeFile(join(folder, "nginx.conf"), configuration(port, servers));
-  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+/**
+ * Starts nginx with this content of its block `http`, and resolves when `/health` responds on a port. Returns the folder to
+ * which the paths of the configuration are relative.
+ */
+export async function startNginx(port, http) {
+  const folder = await mkdtemp(join(tmpdir(), "nginx-"));
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((use) => `${use}_temp_path ${use};`);
+  const configuration = `
+    daemon off; master_process off; pid pid; error_log error.log;
+    events { worker_connections 8192; }
+    http {
+      ${temporary.join(" ")}
+      map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+      ${http}
+    }`;
+  await writeFile(join(folder, "nginx.conf"), configuration);
   const args = ["-p", folder, "-c", "nginx.conf", "-e", "error.log"];
-  const child = guarded(spawn("nginx", args, { env, stdio: ["ignore", "inherit", "inherit"] }));
+  const child = guarded(spawn("/usr/sbin/nginx", args, { stdio: "inherit" }));
   after(async () => {
     child.kill("SIGKILL");
     await exit(child);
     await rm(folder, { recursive: true });
   });
-  const url = `http://${HOST}:${port}`;
-  const responds = () => fetch(`${url}/health`).then(({ ok }) => ok, () => false);
+  const responds = () => fetch(`http://${HOST}:${port}/health`).then(({ ok }) => ok, () => false);
   await until(responds, Boolean, "nginx responds");
-  return url;
+  return folder;
+}
+
+/** Starts nginx, which sends each request to the next of the servers on these ports. Returns its URL. */
+export async function startRoundRobin(servers) {
+  const port = await freePort();
+  // The options are those of docs/deployment.md.
+  await startNginx(port, `
+    access_log off;
+    client_max_body_size 10m;
+    upstream servers {
+      ${servers.map((server) => `server ${HOST}:${server} max_fails=0;`).join(" ")}
+      keepalive 512;
+    }
+    server {
+      listen ${HOST}:${port} backlog=4096;
+      location / {
+        proxy_pass http://servers;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Host $http_host;
+        proxy_buffering off;
+        proxy_read_timeout 60s;
+        proxy_next_upstream error timeout http_503;
+      }
+    }`);
+  return `http://${HOST}:${port}`;
 }

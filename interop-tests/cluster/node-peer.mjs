@@ -4,7 +4,7 @@ import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import pg from "pg";
-import { createClient } from "redis";
+import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 import { createNatsAdapter } from "./nats-adapter.mjs";
 
@@ -21,7 +21,10 @@ const clients = [];
 let failed = false;
 const connecting = [];
 function redisClient() {
-  const client = createClient({ url: env.REDIS_URL ?? "redis://127.0.0.1:6379" });
+  const url = env.REDIS_URL ?? "redis://127.0.0.1:6379";
+  const [protocol, hosts] = url.split("://");
+  const rootNodes = hosts.split(",").map((host) => ({ url: `redis://${host}` }));
+  const client = protocol === "redis-cluster" ? createCluster({ rootNodes }) : createClient({ url });
   client.on("error", () => (failed = true));
   clients.push(client);
   connecting.push(client.connect());
@@ -71,6 +74,8 @@ async function adapter() {
       });
     case "redis-streams":
       return createStreamsAdapter(redisClient(), {
+        streamCount: Number(env.STREAM_COUNT ?? 1),
+        useShardedPubSub: env.SHARDED_PUB_SUB === "1",
         ...(key && { streamName: key, channelPrefix: key, sessionKeyPrefix: `${key}:session:` }),
       });
     case "postgres":

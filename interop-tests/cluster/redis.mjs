@@ -5,19 +5,23 @@ import { createClient } from "redis";
 import { within } from "../official/helpers.mjs";
 import { HOST, exit, freePort, freeze, guarded, proxyOf } from "./processes.mjs";
 
-class Redis {
+/** A Redis server. Further options of the program may be given. */
+export class Redis {
   #child;
   #client;
   #clients = [];
-  constructor(port) {
+  #options;
+  constructor(port, options = []) {
     this.port = port;
+    this.#options = options;
     this.url = `redis://${HOST}:${port}`;
     this.env = { REDIS_URL: this.url };
   }
 
   /** Starts the server, and resolves when it responds. */
   async start() {
-    const args = ["--port", this.port, "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", "/tmp"];
+    const common = ["--port", this.port, "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", "/tmp"];
+    const args = [...common, ...this.#options];
     this.#child = guarded(spawn("redis-server", args.map(String), { stdio: "ignore" }));
     this.#client = await this.connect();
     return this;

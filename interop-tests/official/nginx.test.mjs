@@ -1,19 +1,14 @@
 // Sends the requests of `socketio/tests/it/advisories/http.rs`, and others that smuggle, through nginx: it and the
 // server must agree about where each request ends.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { until, within } from "./helpers.mjs";
+import { startNginx } from "../cluster/nginx.mjs";
+import { HOST, freePort } from "../cluster/processes.mjs";
+import { within } from "./helpers.mjs";
 import { startServer } from "./server.mjs";
-
-const HOST = "127.0.0.1";
-const folder = mkdtempSync(join(tmpdir(), "nginx-"));
-after(() => rmSync(folder, { recursive: true }));
 
 /**
  * Passes connections on to the server, and records the statuses of its responses in `statuses`. Emits `data` when nginx
@@ -42,34 +37,20 @@ async function startRelay(server, statuses) {
   return relay;
 }
 
-async function freePort() {
-  const probe = createServer().listen(0, HOST);
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-/** Starts nginx with a port for each way, and returns the ports. The log of a way has the statuses of its server. */
-async function startNginx(ways) {
-  const ports = await Promise.all(ways.map(freePort));
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+/** Starts nginx with a port for each way. The log of a way has the statuses of its server. */
+async function start(ways) {
+  const ports = [];
+  for (const _ of ways) ports.push(await freePort());
   // The proxy options are those of docs/deployment.md.
-  const config = `
-    daemon off; master_process off; pid ${folder}/pid; error_log ${folder}/error.log;
-    events {}
-    http {
-      ${temporary.map((use) => `${use}_temp_path ${folder}/${use};`).join(" ")}
+  const http = `
       log_format upstream '$upstream_status';
-      map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
       client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s;
       ${ways.map(
         ({ relay, buffering }, index) => `
       upstream way${index} { server ${HOST}:${relay.address().port}; keepalive 1; }
       server {
         listen ${HOST}:${ports[index]};
-        access_log ${folder}/${index}.log upstream;
+        access_log ${index}.log upstream;
         location / {
           proxy_pass http://way${index};
           proxy_http_version 1.1;
@@ -82,21 +63,8 @@ async function startNginx(ways) {
           proxy_next_upstream off;
         }
       }`,
-      ).join("")}
-    }`;
-  writeFileSync(join(folder, "nginx.conf"), config);
-  const child = spawn("/usr/sbin/nginx", ["-p", folder, "-c", "nginx.conf", "-e", `${folder}/error.log`], {
-    stdio: "inherit",
-  });
-  process.once("exit", () => child.kill("SIGKILL"));
-  const exited = once(child, "exit");
-  after(() => {
-    child.kill();
-    return exited;
-  });
-  const isUp = () => fetch(`http://${HOST}:${ports.at(-1)}/health`).then(({ ok }) => ok, () => false);
-  await until(isUp, Boolean, "nginx is up");
-  return ports;
+      ).join("")}`;
+  return { ports, folder: await startNginx(ports.at(-1), http) };
 }
 
 /**
@@ -208,7 +176,7 @@ for (const path of ["on", "off"]) {
     ways.push({ name, statuses, buffering, relay: await startRelay(server, statuses) });
   }
 }
-const ports = await startNginx(ways);
+const { ports, folder } = await start(ways);
 
 describe("requests through nginx", () => {
   for (const [index, { name, statuses, buffering, relay }] of ways.entries()) {

@@ -38,6 +38,18 @@ pub struct Queued<T> {
     pub(crate) cost: usize,
 }
 
+impl<T> Queued<T> {
+    /// Replaces the element, which keeps its place in the queue. Also returns the former element.
+    pub fn replace<U>(self, content: U) -> (Queued<U>, T) {
+        (Queued { content, since: self.since, cost: self.cost }, self.content)
+    }
+
+    /// Returns an element of the same age that has no place in the queue.
+    pub fn beside<U>(&self, content: U) -> Queued<U> {
+        Queued { content, since: self.since, cost: 0 }
+    }
+}
+
 /// The sending half of the queue.
 #[derive(Debug)]
 pub struct Queue<T> {

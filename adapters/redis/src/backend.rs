@@ -9,7 +9,6 @@ use std::{
 };
 
 use engineio::BoxFuture;
-use redis::{Client, aio::MultiplexedConnection};
 use socketio::cluster::{
     Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
 };
@@ -17,17 +16,19 @@ use socketio_broker::{Shared, Wanted};
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
+    count::count,
     dialect::{Channel, Dialect},
+    nodes::{Address, Nodes},
     queue::{Content, Queue},
     streams::Log,
     subscriber::Subscriber,
-    writer::{CommandConnection, Writer, subscriber_count},
+    writer::Writer,
 };
 
 /// The options of the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionOptions {
-    pub(crate) client: Client,
+    pub(crate) address: Address,
     pub(crate) max_queued_bytes: usize,
     pub(crate) max_queued_age: Duration,
     pub(crate) watchdog_interval: Duration,
@@ -46,7 +47,7 @@ pub(crate) struct RedisBackend {
     /// The number of broadcasts that were published to be delivered when they are read.
     logged: AtomicU64,
     wanted: Arc<Wanted<Channel>>,
-    commands: CommandConnection,
+    pub(crate) nodes: Arc<Nodes>,
 }
 
 impl RedisBackend {
@@ -57,34 +58,34 @@ impl RedisBackend {
         inbox: Inbox,
         log: impl FnOnce(&Arc<Shared>) -> Option<Arc<Log>>,
     ) -> Arc<Self> {
-        let ConnectionOptions { client, max_queued_bytes, max_queued_age, watchdog_interval } = options;
+        let ConnectionOptions { address, max_queued_bytes, max_queued_age, watchdog_interval } = options;
         let shared = Arc::new(Shared::new(max_queued_bytes));
         let (queue, receiver) = Queue::new(shared.clone());
-        let (wanted, commands) = (Arc::new(Wanted::default()), CommandConnection::default());
+        let wanted = Arc::new(Wanted::default());
+        let nodes = Nodes::new(address, shared.clone(), watchdog_interval);
         let writer = Writer {
-            client: client.clone(),
+            nodes: nodes.clone(),
             dialect: dialect.clone(),
             shared: shared.clone(),
             inbox: inbox.clone(),
             queue: receiver,
-            connection: commands.clone(),
             max_age: max_queued_age,
             log: log(&shared),
         };
         let subscriber = Subscriber {
-            client,
+            nodes: nodes.clone(),
             dialect: dialect.clone(),
             shared: shared.clone(),
             inbox: inbox.clone(),
             wanted: wanted.clone(),
-            commands: commands.clone(),
             watchdog_interval,
         };
+        tokio::spawn(nodes.clone().run());
         tokio::spawn(writer.run());
         tokio::spawn(subscriber.run());
         let logged = AtomicU64::new(0);
         let runtime = Handle::current();
-        Arc::new(Self { runtime, inbox, dialect, shared, queue, logged, wanted, commands })
+        Arc::new(Self { runtime, inbox, dialect, shared, queue, logged, wanted, nodes })
     }
 
     pub(crate) fn push(&self, content: Content) -> Result<(), ClusterFull> {
@@ -94,11 +95,6 @@ impl RedisBackend {
     /// Publishes a broadcast that this server delivers when it reads it from the stream.
     pub(crate) fn publish_logged(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
         self.push(Content::Logged(message, self.logged.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// Returns the connection for commands, or `None` if Redis is not connected.
-    pub(crate) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.commands.lock().as_ref().map(|commands| commands.connection.clone())
     }
 }
 
@@ -126,12 +122,10 @@ impl Backend for RedisBackend {
     }
 
     fn server_count(&self, namespace: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
-        let (command, connection) = (self.dialect.count(&namespace), self.connection());
+        let (servers, nodes) = (self.dialect.count(&namespace), self.nodes.clone());
         Box::pin(async move {
-            let mut connection = connection.ok_or(Unavailable)?;
-            let count = command.query_async(&mut connection).await.map_err(|_| Unavailable)?;
             // Count this server even if its subscription is not established.
-            Ok(subscriber_count(&count).ok_or(Unavailable)?.max(1))
+            Ok(count(&nodes, &servers).await.ok_or(Unavailable)?.max(1))
         })
     }
 

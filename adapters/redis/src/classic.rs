@@ -14,7 +14,7 @@ use socketio::cluster::{
     },
 };
 
-use crate::dialect::{Channel, Dialect, Publish, publish, subscribers};
+use crate::dialect::{Channel, Count, Dialect, Publish};
 
 /// The maximum number of binary values in a message of another server.
 const MAX_ATTACHMENTS: usize = 16_384;
@@ -56,8 +56,7 @@ impl ClassicDialect {
 
     fn request(&self, namespace: &str, payload: &[u8], request: Option<&RequestId>) -> Vec<Publish> {
         let channel = self.request_channel(namespace);
-        let request = request.map(|request| (request.clone(), self.count(namespace)));
-        vec![Publish { command: publish("PUBLISH", &channel, payload), request }]
+        vec![Publish::plain(&channel, payload).requesting(request, self.count(namespace))]
     }
 }
 
@@ -75,8 +74,8 @@ impl Dialect for ClassicDialect {
         Channel::Plain(format!("{}-watchdog#{}#", self.key, id.as_str()))
     }
 
-    fn count(&self, namespace: &str) -> redis::Cmd {
-        subscribers("NUMSUB", &self.request_channel(namespace))
+    fn count(&self, namespace: &str) -> Count {
+        Count::plain(&self.request_channel(namespace))
     }
 
     fn encode(&self, message: &Message) -> Vec<Publish> {
@@ -98,8 +97,7 @@ impl Dialect for ClassicDialect {
                     _ => format!("{}#{namespace}#", self.key),
                 };
                 let payload = msgpack_from_json(&json, &attachments).ok();
-                let command = payload.map(|payload| publish("PUBLISH", &channel, &payload));
-                command.into_iter().map(|command| Publish { command, request: None }).collect()
+                payload.into_iter().map(|payload| Publish::plain(&channel, &payload)).collect()
             }
             Operation::BroadcastWithAck { request, target, packet, flags, timeout } => {
                 let (data, attachments) = packet.parts(namespace);
@@ -148,10 +146,7 @@ impl Dialect for ClassicDialect {
         } else {
             self.response_channel(namespace)
         };
-        let payloads = response(reply).into_iter();
-        let publish =
-            |payload: Vec<u8>| Publish { command: publish("PUBLISH", &channel, &payload), request: None };
-        payloads.map(publish).collect()
+        response(reply).iter().map(|payload| Publish::plain(&channel, payload)).collect()
     }
 
     fn decode(

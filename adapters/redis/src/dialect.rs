@@ -4,6 +4,8 @@
 use redis::Cmd;
 use socketio::cluster::{Inbound, Inbox, Message, Reply, RequestId, ServerId, node::Malformed};
 
+use crate::nodes::slot_of;
+
 /// A subscription of Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Channel {
@@ -24,6 +26,30 @@ impl Channel {
         self.command("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE")
     }
 
+    /// Returns the slot of the node that has the channel. `None` if all nodes have it.
+    pub(crate) fn slot(&self) -> Option<u16> {
+        match self {
+            Self::Plain(_) | Self::Pattern(_) => None,
+            Self::Shard(name) => Some(slot_of(name.as_bytes())),
+        }
+    }
+
+    /// Returns the command that sends a message to the subscribers.
+    pub(crate) fn publish(&self, payload: &[u8]) -> Publish {
+        match self {
+            Self::Plain(name) | Self::Pattern(name) => Publish::plain(name, payload),
+            Self::Shard(name) => Publish::sharded(name, payload),
+        }
+    }
+
+    /// Returns the command that counts the subscribers.
+    pub(crate) fn count(&self) -> Count {
+        match self {
+            Self::Plain(name) | Self::Pattern(name) => Count::plain(name),
+            Self::Shard(name) => Count::sharded(name),
+        }
+    }
+
     fn command(&self, plain: &str, pattern: &str, shard: &str) -> Cmd {
         let (command, name) = match self {
             Self::Plain(name) => (plain, name),
@@ -37,12 +63,56 @@ impl Channel {
 }
 
 /// A command that sends one message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Publish {
+    /// The slot of the node that executes the command. `None` if any node does.
+    pub(crate) slot: Option<u16>,
     pub(crate) command: Cmd,
     /// Set if the message is a request. The command then is `PUBLISH` or `SPUBLISH`, whose result is the
     /// number of servers that received the request, and `count` returns the number of subscribers.
     pub(crate) request: Option<(RequestId, Cmd)>,
+}
+
+impl Publish {
+    /// A message for subscribers, which any node accepts.
+    pub(crate) fn plain(channel: &str, payload: &[u8]) -> Self {
+        Self { slot: None, command: publish("PUBLISH", channel, payload), request: None }
+    }
+
+    /// A message for the subscribers of a channel that belongs to a slot.
+    pub(crate) fn sharded(channel: &str, payload: &[u8]) -> Self {
+        let slot = Some(slot_of(channel.as_bytes()));
+        Self { slot, command: publish("SPUBLISH", channel, payload), request: None }
+    }
+
+    /// A command for a key.
+    pub(crate) fn keyed(key: &str, command: Cmd) -> Self {
+        Self { slot: Some(slot_of(key.as_bytes())), command, request: None }
+    }
+
+    /// Makes the message a request. `count` returns the number of subscribers.
+    pub(crate) fn requesting(mut self, request: Option<&RequestId>, count: Count) -> Self {
+        self.request = request.map(|request| (request.clone(), count.command));
+        self
+    }
+}
+
+/// The command that counts the servers of a namespace. The result is a list of a channel and a number.
+#[derive(Debug)]
+pub(crate) struct Count {
+    /// The slot of the channel. If there is none, each node has subscribers of its own.
+    pub(crate) slot: Option<u16>,
+    pub(crate) command: Cmd,
+}
+
+impl Count {
+    pub(crate) fn plain(channel: &str) -> Self {
+        Self { slot: None, command: subscribers("NUMSUB", channel) }
+    }
+
+    pub(crate) fn sharded(channel: &str) -> Self {
+        Self { slot: Some(slot_of(channel.as_bytes())), command: subscribers("SHARDNUMSUB", channel) }
+    }
 }
 
 pub(crate) trait Dialect: Send + Sync + 'static {
@@ -67,7 +137,7 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     fn encode(&self, message: &Message) -> Vec<Publish>;
 
     /// Encodes a broadcast that this server delivers when it reads it from the stream. `number` identifies it.
-    fn encode_logged(&self, message: &Message, number: u64) -> Option<Cmd> {
+    fn encode_logged(&self, message: &Message, number: u64) -> Option<Publish> {
         let _ = (message, number);
         None
     }
@@ -85,20 +155,19 @@ pub(crate) trait Dialect: Send + Sync + 'static {
         payload: &[u8],
     ) -> Result<Option<Inbound>, Malformed>;
 
-    /// Returns the command that counts the servers of a namespace. The result is a list of a channel and a
-    /// number.
-    fn count(&self, namespace: &str) -> Cmd;
+    /// Returns the command that counts the servers of a namespace.
+    fn count(&self, namespace: &str) -> Count;
 }
 
 /// Returns the command `PUBLISH` or `SPUBLISH`.
-pub(crate) fn publish(command: &str, channel: &str, payload: &[u8]) -> Cmd {
+fn publish(command: &str, channel: &str, payload: &[u8]) -> Cmd {
     let mut cmd = redis::cmd(command);
     cmd.arg(channel).arg(payload);
     cmd
 }
 
 /// Returns the command that counts the subscribers of a channel.
-pub(crate) fn subscribers(kind: &str, channel: &str) -> Cmd {
+fn subscribers(kind: &str, channel: &str) -> Cmd {
     let mut cmd = redis::cmd("PUBSUB");
     cmd.arg(kind).arg(channel);
     cmd

@@ -4,9 +4,10 @@
 
 mod backend;
 mod classic;
-mod connect;
+mod count;
 mod dialect;
 mod emitter;
+mod nodes;
 mod queue;
 mod sharded;
 mod streams;
@@ -17,14 +18,14 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Client, IntoConnectionInfo, ProtocolVersion};
 use socketio::cluster::{Backend, Broker, Inbox};
 
 use crate::{
     backend::{ConnectionOptions, RedisBackend},
     classic::ClassicDialect,
+    nodes::Address,
     sharded::ShardedDialect,
-    streams::{Log, Reader, Store, StreamsBackend, StreamsDialect},
+    streams::{Log, Reading, Store, StreamNames, StreamsBackend, StreamsDialect, start},
 };
 
 pub use emitter::{Emitter, EmitterError};
@@ -32,10 +33,8 @@ pub use emitter::{Emitter, EmitterError};
 pub use redis::RedisError;
 
 fn options(url: &str) -> Result<ConnectionOptions, RedisError> {
-    let info = url.into_connection_info()?;
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(ConnectionOptions {
-        client: Client::open(info.set_redis_settings(redis))?,
+        address: Address::parse(url)?,
         max_queued_bytes: 64 * 1024 * 1024,
         max_queued_age: Duration::from_secs(5),
         watchdog_interval: Duration::from_secs(5),
@@ -52,11 +51,12 @@ pub struct Classic {
 }
 
 impl Classic {
-    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    /// Creates an adapter for a Redis URL: `redis://host:6379`, `redis-sentinel://host:26379,host/name-of-the-master` or
+    /// `redis-cluster://host:6379,host`. Does not connect. See [deployments](crate#deployments).
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. Does not connect.
+    /// Returns an error if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, RedisError> {
         Ok(Self { connection: options(url)?, key: "socket.io".to_owned(), specific_responses: false })
     }
@@ -111,11 +111,12 @@ pub struct Sharded {
 }
 
 impl Sharded {
-    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    /// Creates an adapter for a Redis URL: `redis://host:6379`, `redis-sentinel://host:26379,host/name-of-the-master` or
+    /// `redis-cluster://host:6379,host`. Does not connect. See [deployments](crate#deployments).
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. Does not connect.
+    /// Returns an error if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, RedisError> {
         let mode = SubscriptionMode::default();
         Ok(Self { connection: options(url)?, prefix: "socket.io".to_owned(), mode })
@@ -150,28 +151,31 @@ impl Broker for Sharded {
 #[derive(Debug, Clone)]
 pub struct Streams {
     connection: ConnectionOptions,
-    stream: String,
+    names: StreamNames,
     max_len: usize,
     read_count: usize,
     block: Duration,
     prefix: String,
+    is_sharded: bool,
     session_prefix: String,
 }
 
 impl Streams {
-    /// Creates an adapter for a Redis URL, such as `redis://127.0.0.1:6379`.
+    /// Creates an adapter for a Redis URL: `redis://host:6379`, `redis-sentinel://host:26379,host/name-of-the-master` or
+    /// `redis-cluster://host:6379,host`. Does not connect. See [deployments](crate#deployments).
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. Does not connect.
+    /// Returns an error if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, RedisError> {
         Ok(Self {
             connection: options(url)?,
-            stream: "socket.io".to_owned(),
+            names: StreamNames { name: "socket.io".to_owned(), count: 1 },
             max_len: 10_000,
             read_count: 100,
             block: Duration::from_secs(5),
             prefix: "socket.io".to_owned(),
+            is_sharded: false,
             session_prefix: "sio:session:".to_owned(),
         })
     }
@@ -179,7 +183,30 @@ impl Streams {
     /// Sets the key of the stream. Defaults to `socket.io`. Called `streamName` in Node.js.
     #[must_use]
     pub fn stream_name(mut self, name: impl Into<String>) -> Self {
-        self.stream = name.into();
+        self.names.name = name.into();
+        self
+    }
+
+    /// Sets the number of streams. Namespaces are distributed over them; their keys are those of
+    /// [`stream_name`](Self::stream_name), followed by `-0`, `-1` and so on if there are several. Must be the same on
+    /// all servers. In a Redis Cluster, the streams may have different nodes, which share the load. Defaults to 1.
+    /// Called `streamCount` in Node.js.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = socketio_redis::Streams::new("redis-cluster://10.0.0.1,10.0.0.2")?.stream_count(8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0 or more than 1,024.
+    #[must_use]
+    #[track_caller]
+    pub fn stream_count(mut self, streams: u32) -> Self {
+        assert!((1..=1_024).contains(&streams), "the number of streams must be from 1 to 1,024");
+        self.names.count = streams;
         self
     }
 
@@ -210,6 +237,20 @@ impl Streams {
 }
 
 impl Streams {
+    /// Sets whether requests are sent by `SPUBLISH` instead of `PUBLISH`. In a Redis Cluster, they are then handled by
+    /// one node instead of all. Requires Redis 7. Must be the same on all servers. Defaults to `false`. Called
+    /// `useShardedPubSub` in Node.js.
+    #[must_use]
+    pub fn sharded_pub_sub(mut self, is_enabled: bool) -> Self {
+        self.is_sharded = is_enabled;
+        self
+    }
+
+    fn dialect(&self) -> StreamsDialect {
+        let (streams, prefix) = (self.names.clone(), self.prefix.clone());
+        StreamsDialect { streams, max_len: self.max_len, prefix, is_sharded: self.is_sharded }
+    }
+
     /// Sets the prefix of the keys of sessions that are saved for connection state recovery. Defaults to
     /// `sio:session:`. Called `sessionKeyPrefix` in Node.js.
     #[must_use]
@@ -223,23 +264,20 @@ socketio_broker::queue_options!(Streams, connection);
 
 impl Broker for Streams {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
-        let Self { connection, stream, max_len, read_count, block, prefix, session_prefix } = self;
-        let client = connection.client.clone();
-        let dialect = StreamsDialect { stream: stream.clone(), max_len, prefix };
+        let dialect = self.dialect();
+        let Self { connection, names, read_count: count, block, session_prefix, .. } = self;
         let mut log = None;
         let redis = RedisBackend::start(connection, Arc::new(dialect), inbox.clone(), |shared| {
             log = inbox.wants_recovery().then(|| Arc::new(Log::new(shared.clone())));
             log.clone()
         });
-        let shared = redis.shared.clone();
-        shared.set_reading(false);
+        let (nodes, shared) = (redis.nodes.clone(), redis.shared.clone());
         let is_recoverable = log.is_some();
-        let reader = Reader { client, shared, inbox, stream: stream.clone(), read_count, block, log };
-        tokio::spawn(reader.run());
+        start(&Reading { nodes, shared, inbox, count, block, log }, &names);
         if !is_recoverable {
             return redis;
         }
-        let store = Arc::new(Store { redis: redis.clone(), stream, session_prefix });
+        let store = Arc::new(Store { redis: redis.clone(), streams: names, session_prefix });
         Arc::new(StreamsBackend { redis, store })
     }
 }

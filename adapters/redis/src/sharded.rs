@@ -8,7 +8,7 @@ use socketio_broker::RecentJoins;
 
 use crate::{
     SubscriptionMode,
-    dialect::{Channel, Dialect, Publish, publish, subscribers},
+    dialect::{Channel, Count, Dialect, Publish},
 };
 
 /// The length of the id of a socket.
@@ -65,8 +65,8 @@ impl Dialect for ShardedDialect {
         Channel::Shard(format!("{}-watchdog#{}#", self.prefix, id.as_str()))
     }
 
-    fn count(&self, namespace: &str) -> redis::Cmd {
-        subscribers("SHARDNUMSUB", &self.main_channel(namespace))
+    fn count(&self, namespace: &str) -> Count {
+        Count::sharded(&self.main_channel(namespace))
     }
 
     fn encode(&self, message: &Message) -> Vec<Publish> {
@@ -87,16 +87,15 @@ impl Dialect for ShardedDialect {
             }
             _ => self.main_channel(namespace),
         };
-        let command = publish("SPUBLISH", &channel, &payload);
-        let request = message.operation.request().map(|request| (request.clone(), self.count(namespace)));
-        vec![Publish { command, request }]
+        let publish = Publish::sharded(&channel, &payload);
+        vec![publish.requesting(message.operation.request(), self.count(namespace))]
     }
 
     fn encode_reply(&self, to: &ServerId, reply: &Reply) -> Vec<Publish> {
         let channel = self.channel_of(&reply.namespace, to.as_str());
         let publish = |encoded: Encoded| {
             let payload = encoded.to_bytes(&reply.from, &reply.namespace, false)?;
-            Some(Publish { command: publish("SPUBLISH", &channel, &payload), request: None })
+            Some(Publish::sharded(&channel, &payload))
         };
         encode_reply(reply).into_iter().filter_map(publish).collect()
     }

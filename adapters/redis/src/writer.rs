@@ -1,50 +1,81 @@
 //! The task that encodes queued messages and sends them to Redis, many with one write.
+//!
+//! Messages are sent in the order of the queue to the nodes that have their slots. What a node does not take is held
+//! until it does, and so is what follows for the same slot. What may have been executed is not sent again.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
-
-use parking_lot::Mutex;
-use redis::{
-    AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, RedisResult, Value,
-    aio::{MultiplexedConnection, SendError},
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
 };
+
+use futures::future::join_all;
+use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use socketio::cluster::{Inbound, Inbox, Message, RequestId};
-use socketio_broker::{Backoff, Shared};
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use socketio_broker::Shared;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    connect::{RESPONSE_TIMEOUT, connect},
-    dialect::{Dialect, Publish},
-    queue::{Content, Queued},
+    count::{count, subscriber_count},
+    dialect::{Count, Dialect, Publish},
+    nodes::{Course, Failure, Node, Nodes},
+    queue::{Content, Encoded, Logged, Queued},
     streams::Log,
 };
 
-/// The maximum number of messages in one pipeline.
+/// The maximum number of messages that are sent before results are awaited.
 const BATCH: usize = 256;
+/// The time after which a refused message is sent again.
+const REFUSED: Duration = Duration::from_millis(50);
+/// The time after which messages for a node that is not connected are looked at again.
+const UNCONNECTED: Duration = Duration::from_millis(250);
 
-/// The connection that commands are sent on. `None` while Redis is not connected.
-pub(crate) type CommandConnection = Arc<Mutex<Option<Commands>>>;
+/// The time after which messages for a slot are sent to another node. The servers subscribe there meanwhile.
+const SETTLING: Duration = Duration::from_millis(100);
 
-#[derive(Clone)]
-pub(crate) struct Commands {
-    pub(crate) connection: MultiplexedConnection,
-    /// Makes the writer connect again.
-    pub(crate) lost: Arc<Notify>,
-}
+type Unit = socketio_broker::Queued<Encoded>;
 
 pub(crate) struct Writer {
-    pub(crate) client: Client,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) dialect: Arc<dyn Dialect>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) queue: mpsc::Receiver<Queued>,
-    pub(crate) connection: CommandConnection,
-    /// The age at which a message is dropped if Redis is not connected.
+    /// The age at which a message is dropped if Redis does not take it.
     pub(crate) max_age: Duration,
     /// `Some` if the server delivers its broadcasts when it reads them from the stream.
     pub(crate) log: Option<Arc<Log>>,
+}
+
+/// The messages that are sent to a node at once.
+struct Batch {
+    node: Node,
+    connection: MultiplexedConnection,
+    pipeline: Pipeline,
+    units: Vec<Unit>,
+}
+
+/// The messages that no node has taken yet.
+#[derive(Default)]
+struct Held {
+    units: VecDeque<Unit>,
+    /// The slots of the units. What follows for them is held too.
+    slots: HashSet<Option<u16>>,
+    /// The slots for which only the first message is sent: a node that becomes able to take messages while it reads many
+    /// of them would refuse the first and take the last.
+    probed: HashSet<Option<u16>>,
+    /// The slots whose first message was taken.
+    proven: HashSet<Option<u16>>,
+    retry: Option<Instant>,
+}
+
+impl Held {
+    fn push(&mut self, unit: Unit, delay: Duration) {
+        self.slots.insert(unit.content.slot());
+        self.units.push_back(unit);
+        let retry = Instant::now() + delay;
+        self.retry = Some(self.retry.map_or(retry, |earlier| earlier.min(retry)));
+    }
 }
 
 impl Writer {
@@ -52,205 +83,321 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         let shared = self.shared.clone();
         shared.send_until_left(self.send_all()).await;
-        self.connection.lock().take();
+        self.nodes.close();
         shared.set_flushed();
     }
 
     async fn send_all(&mut self) {
-        let mut backlog = VecDeque::new();
-        let mut backoff = Backoff::default();
-        loop {
-            let lost = Arc::new(Notify::new());
-            let Some(connection) = self.connect(lost.clone()).await else {
-                self.wait(&mut backlog, backoff.next_delay()).await;
-                continue;
+        let (mut held, mut received) = (Held::default(), Vec::new());
+        let mut changes = self.nodes.changes();
+        let mut course = Course::new(SETTLING);
+        let mut is_open = true;
+        while is_open || !held.units.is_empty() {
+            let retry = held.retry.unwrap_or_else(Instant::now);
+            let is_retry = tokio::select! {
+                biased;
+                // The sender of the changes is part of `self`.
+                _ = changes.changed() => true,
+                () = tokio::time::sleep_until(retry), if held.retry.is_some() => true,
+                is_received = self.receive(&mut received), if is_open => {
+                    is_open = is_received;
+                    false
+                }
             };
-            backoff = Backoff::default();
-            let commands = Commands { connection: connection.clone(), lost: lost.clone() };
-            *self.connection.lock() = Some(commands);
-            if self.send_until_error(connection, &lost, &mut backlog).await.is_ok() {
-                return;
+            let mut units = Vec::new();
+            if is_retry {
+                self.drop_expired(&mut held).await;
+                let Held { units: waiting, slots, proven, .. } = std::mem::take(&mut held);
+                units.extend(waiting);
+                held.probed = slots.difference(&proven).copied().collect();
             }
-            self.connection.lock().take();
-        }
-    }
-
-    async fn connect(&self, lost: Arc<Notify>) -> Option<MultiplexedConnection> {
-        let push = move |PushInfo { kind, .. }| {
-            if kind == PushKind::Disconnection {
-                lost.notify_one();
+            for queued in received.drain(..) {
+                units.extend(self.encode(queued).await);
             }
-            Ok::<_, SendError>(())
-        };
-        let config =
-            AsyncConnectionConfig::new().set_push_sender(push).set_response_timeout(Some(RESPONSE_TIMEOUT));
-        connect(&self.client, &self.shared, config).await
-    }
-
-    /// Waits before the next attempt to connect. Requests fail immediately, and old messages are dropped.
-    async fn wait(&mut self, backlog: &mut VecDeque<Queued>, delay: Duration) {
-        let end = Instant::now() + delay;
-        loop {
-            self.shared.drop_expired(backlog, self.max_age);
-            tokio::select! {
-                () = tokio::time::sleep_until(end) => return,
-                queued = self.queue.recv() => match queued {
-                    Some(Queued { content: Content::Request(ref message, _), .. }) => {
-                        let request = message.operation.request().cloned();
-                        if let Some(queued) = queued {
-                            self.shared.release(&queued);
-                            self.report(request, None).await;
-                        }
-                    }
-                    Some(mut queued) => {
-                        if let Content::Logged(message, _) = &queued.content {
-                            let message = message.clone();
-                            self.deliver_unlogged(message.clone()).await;
-                            queued.content = Content::Message(message);
-                        }
-                        backlog.push_back(queued);
-                    }
-                    None => return,
-                },
-            }
-        }
-    }
-
-    /// Sends messages until the connection fails. Returns `Ok` when the server has left the cluster and the
-    /// queue is empty.
-    async fn send_until_error(
-        &mut self,
-        mut connection: MultiplexedConnection,
-        lost: &Notify,
-        backlog: &mut VecDeque<Queued>,
-    ) -> Result<(), ()> {
-        let mut batch = Vec::new();
-        loop {
-            batch.extend(backlog.drain(..BATCH.min(backlog.len())));
-            if batch.is_empty() {
-                // A lost connection is noticed before a message is lost with it.
-                tokio::select! {
-                    biased;
-                    () = lost.notified() => return Err(()),
-                    is_open = self.receive(&mut batch) => if !is_open {
-                        return Ok(());
-                    },
-                }
-            }
-            let messages = batch.len();
-            let (pipeline, requests, logged) = self.encode(&mut batch).await;
-            if pipeline.is_empty() {
-                continue;
-            }
-            let results: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
-            match results {
-                Ok(results) => self.report_all(requests, &results).await,
-                Err(error) => {
-                    // Whether Redis has executed the commands is unknown. They are not repeated, because no
-                    // client may receive an event twice.
-                    self.shared.count_dropped(messages);
-                    for (request, _) in requests {
-                        self.report(Some(request), None).await;
-                    }
-                    for message in logged.into_iter().filter_map(|number| self.log.as_ref()?.take(number)) {
-                        self.deliver_unlogged(message).await;
-                    }
-                    tracing::warn!(%error, messages, "messages to other servers are lost");
-                    if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() {
-                        return Err(());
-                    }
-                }
+            let mut units = units.into_iter().peekable();
+            while units.peek().is_some() {
+                // All messages for a slot have one node, even if it is moved meanwhile.
+                course.follow(self.nodes.routes());
+                self.send(&course, units.by_ref().take(BATCH), &mut held).await;
             }
         }
     }
 
     /// Receives messages. Returns `false` if the server has left the cluster and the queue is empty.
-    async fn receive(&mut self, batch: &mut Vec<Queued>) -> bool {
+    async fn receive(&mut self, received: &mut Vec<Queued>) -> bool {
         let shared = self.shared.clone();
         tokio::select! {
             biased;
-            received = self.queue.recv_many(batch, BATCH) => received > 0,
+            count = self.queue.recv_many(received, BATCH) => count > 0,
             () = shared.leaving() => false,
         }
     }
 
-    /// Encodes messages as one pipeline. Also returns the requests in it, with the indices of their results,
-    /// and the numbers of the broadcasts that are delivered when they are read.
-    async fn encode(&self, batch: &mut Vec<Queued>) -> (Pipeline, Vec<(RequestId, usize)>, Vec<u64>) {
-        let mut pipeline = redis::pipe();
-        let (mut requests, mut logged, mut results) = (Vec::new(), Vec::new(), 0);
-        for queued in batch.drain(..) {
-            if let (Content::Logged(message, number), Some(log)) = (&queued.content, &self.log) {
-                if let Some(command) = self.dialect.encode_logged(message, *number) {
-                    pipeline.add_command(command);
-                    results += 1;
-                    logged.push(*number);
-                    log.insert(*number, queued);
-                }
+    /// Drops held messages that are too old.
+    async fn drop_expired(&self, held: &mut Held) {
+        for unit in held.units.iter().take_while(|unit| unit.since.elapsed() > self.max_age) {
+            self.give_up(&unit.content).await;
+        }
+        self.shared.drop_expired(&mut held.units, self.max_age);
+    }
+
+    /// Encodes a message.
+    async fn encode(&self, queued: Queued) -> Option<Unit> {
+        let (mut logged, mut request) = (None, None);
+        let publishes = match &queued.content {
+            // The responses would not be received.
+            Content::Request(message, generation) if !self.shared.is_subscribed(*generation).await => {
+                request = message.operation.request().cloned();
+                Vec::new()
+            }
+            Content::Message(message) | Content::Request(message, _) => self.dialect.encode(message),
+            Content::Reply(to, reply) => self.dialect.encode_reply(to, reply),
+            Content::Command(publish) => vec![publish.clone()],
+            Content::Logged(message, number) => {
+                logged = Some(Logged::Queued(message.clone(), *number));
+                self.dialect.encode_logged(message, *number).into_iter().collect()
+            }
+        };
+        let is_empty = publishes.is_empty();
+        let (unit, _) = queued.replace(Encoded { publishes, asked: None, logged });
+        if is_empty {
+            self.shared.release(&unit);
+            self.give_up(&unit.content).await;
+            self.report(request, None).await;
+            return None;
+        }
+        Some(unit)
+    }
+
+    /// Sends messages to the nodes that have their slots.
+    async fn send(&self, course: &Course, units: impl Iterator<Item = Unit>, held: &mut Held) {
+        let before = held.units.len();
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut probes: HashSet<Option<u16>> = HashSet::new();
+        for unit in units {
+            if held.slots.contains(&unit.content.slot()) {
+                held.push(unit, REFUSED);
                 continue;
             }
-            self.shared.release(&queued);
-            let publishes = match &queued.content {
-                // The responses would not be received.
-                Content::Request(message, generation) if !self.shared.is_subscribed(*generation).await => {
-                    self.report(message.operation.request().cloned(), None).await;
-                    continue;
+            let settling = course.settling(unit.content.slot());
+            if !settling.is_zero() {
+                held.push(unit, settling);
+                continue;
+            }
+            match self.batch(course, &unit, &mut batches) {
+                Some(_) if probes.contains(&unit.content.slot()) => held.push(unit, Duration::ZERO),
+                Some(batch) => {
+                    probes.extend(held.probed.get(&unit.content.slot()));
+                    let unit = self.log(unit);
+                    self.add(&mut batch.pipeline, &unit.content);
+                    batch.units.push(unit);
                 }
-                Content::Message(message) | Content::Request(message, _) => self.dialect.encode(message),
-                Content::Reply(to, reply) => self.dialect.encode_reply(to, reply),
-                Content::Command(command) => vec![Publish { command: command.clone(), request: None }],
-                Content::Logged(..) => continue,
-            };
-            for Publish { command, request } in publishes {
-                pipeline.add_command(command);
-                results += 1;
-                if let Some((request, count)) = request {
-                    requests.push((request, results - 1));
-                    pipeline.add_command(count);
-                    results += 1;
-                }
+                None => self.hold_unconnected(unit, held).await,
             }
         }
-        (pipeline, requests, logged)
+        let sent = batches.into_iter().map(async |mut batch| {
+            let results: RedisResult<Vec<RedisResult<Value>>> =
+                batch.pipeline.query_async(&mut batch.connection).await;
+            (batch, results)
+        });
+        let mut refused = Vec::new();
+        for (batch, results) in join_all(sent).await {
+            match results {
+                Ok(results) => self.handle(batch, results, &mut refused, held).await,
+                Err(error) => self.lose(batch, &error).await,
+            }
+        }
+        // They come before what follows for their slots.
+        let later = held.units.split_off(before);
+        for unit in refused {
+            let delay = if unit.content.asked.is_some() { Duration::ZERO } else { REFUSED };
+            held.push(unit, delay);
+        }
+        held.units.extend(later);
+    }
+
+    /// Returns the batch that a message belongs to, or `None` if its node is not connected.
+    fn batch<'a>(&self, course: &Course, unit: &Unit, batches: &'a mut Vec<Batch>) -> Option<&'a mut Batch> {
+        let asked = unit.content.asked.clone();
+        let node = asked.or_else(|| course.node(unit.content.slot()).cloned())?;
+        if let Some(at) = batches.iter().position(|batch| batch.node == node) {
+            return batches.get_mut(at);
+        }
+        let connection = self.nodes.connection(&node)?;
+        let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
+        batches.push(Batch { node, connection, pipeline, units: Vec::new() });
+        batches.last_mut()
+    }
+
+    /// Records a message that is delivered when it is read. It keeps its place in the queue until then.
+    fn log(&self, mut unit: Unit) -> Unit {
+        let Some(log) = &self.log else { return unit };
+        match unit.content.logged.take() {
+            Some(Logged::Queued(message, number)) => {
+                let encoded = Encoded {
+                    publishes: std::mem::take(&mut unit.content.publishes),
+                    asked: unit.content.asked.take(),
+                    logged: Some(Logged::Sent(number)),
+                };
+                let sent = unit.beside(encoded);
+                log.insert(number, unit.replace(Content::Logged(message, number)).0);
+                sent
+            }
+            logged => {
+                unit.content.logged = logged;
+                unit
+            }
+        }
+    }
+
+    fn add(&self, pipeline: &mut Pipeline, encoded: &Encoded) {
+        for publish in &encoded.publishes {
+            if encoded.asked.is_some() {
+                pipeline.cmd("ASKING").ignore();
+            }
+            pipeline.add_command(publish.command.clone());
+            if let Some((_, count)) = &publish.request
+                && !self.is_counted_apart(publish)
+            {
+                pipeline.add_command(count.clone());
+            }
+        }
+    }
+
+    /// Returns `true` if the node that executes the command knows only some of the receivers.
+    fn is_counted_apart(&self, publish: &Publish) -> bool {
+        publish.slot.is_none() && self.nodes.is_cluster()
+    }
+
+    /// Holds a message until its node is connected. Requests fail immediately.
+    async fn hold_unconnected(&self, mut unit: Unit, held: &mut Held) {
+        if unit.content.request().is_some() {
+            self.shared.release(&unit);
+            self.give_up(&unit.content).await;
+            return;
+        }
+        self.deliver_unlogged(&unit.content).await;
+        unit.content.logged = None;
+        unit.content.asked = None;
+        held.push(unit, UNCONNECTED);
+    }
+
+    /// Handles the results of a batch.
+    async fn handle(
+        &self,
+        batch: Batch,
+        results: Vec<RedisResult<Value>>,
+        refused: &mut Vec<Unit>,
+        held: &mut Held,
+    ) {
+        let mut results = results.into_iter();
+        for mut unit in batch.units {
+            unit.content.asked = None;
+            let slot = unit.content.slot();
+            for publish in std::mem::take(&mut unit.content.publishes) {
+                let result = results.next().unwrap_or(Ok(Value::Nil));
+                let counted = match publish.request {
+                    Some(_) if !self.is_counted_apart(&publish) => results.next(),
+                    _ => None,
+                };
+                let error = match result {
+                    Ok(received) => {
+                        self.report_receivers(publish, &received, counted).await;
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                match self.nodes.failed(&batch.node, publish.slot, &error) {
+                    Failure::Ask(node) => {
+                        unit.content.asked = Some(node);
+                        unit.content.publishes.push(publish);
+                    }
+                    Failure::Refused | Failure::Moved(_) => unit.content.publishes.push(publish),
+                    Failure::Final | Failure::Unknown => {
+                        self.shared.count_dropped(1);
+                        tracing::warn!(%error, messages = 1, "messages to other servers are lost");
+                        self.report(publish.request.map(|(request, _)| request), None).await;
+                        self.deliver_unlogged(&unit.content).await;
+                    }
+                }
+            }
+            if unit.content.publishes.is_empty() {
+                self.shared.release(&unit);
+                if held.probed.remove(&slot) {
+                    held.proven.insert(slot);
+                }
+            } else {
+                refused.push(unit);
+            }
+        }
+    }
+
+    /// Handles the loss of a connection. Whether Redis has executed the commands is unknown. They are not repeated,
+    /// because no client may receive an event twice.
+    async fn lose(&self, batch: Batch, error: &RedisError) {
+        self.nodes.failed(&batch.node, None, error);
+        let messages = batch.units.len();
+        self.shared.count_dropped(messages);
+        for unit in batch.units {
+            self.shared.release(&unit);
+            self.give_up(&unit.content).await;
+        }
+        tracing::warn!(%error, messages, "messages to other servers are lost");
+    }
+
+    /// Does what remains for a message that is not sent.
+    async fn give_up(&self, encoded: &Encoded) {
+        self.report(encoded.request().cloned(), None).await;
+        self.deliver_unlogged(encoded).await;
     }
 
     /// Delivers a broadcast that could not be appended to the stream, or that may be there.
-    async fn deliver_unlogged(&self, message: Arc<Message>) {
-        self.inbox.send(Inbound::Logged(message, None)).await;
+    async fn deliver_unlogged(&self, encoded: &Encoded) {
+        let message: Option<Arc<Message>> = match &encoded.logged {
+            Some(Logged::Queued(message, _)) => Some(message.clone()),
+            Some(Logged::Sent(number)) => self.log.as_ref().and_then(|log| log.take(*number)),
+            None => None,
+        };
+        if let Some(message) = message {
+            self.inbox.send(Inbound::Logged(message, None)).await;
+        }
     }
 
-    async fn report_all(&self, requests: Vec<(RequestId, usize)>, results: &[Value]) {
-        for (request, at) in requests {
-            // The result of the command is exact, but includes connections that monitor all channels.
-            let received = match results.get(at) {
-                Some(Value::Int(received)) => usize::try_from(*received).unwrap_or(0),
-                _ => usize::MAX,
-            };
-            let subscribers = results.get(at + 1).and_then(subscriber_count).unwrap_or(usize::MAX);
-            // This server is one of them.
-            let others = received.min(subscribers).saturating_sub(1);
-            self.report(Some(request), Some(others)).await;
+    /// Reports the number of servers that have received a request.
+    async fn report_receivers(
+        &self,
+        publish: Publish,
+        received: &Value,
+        counted: Option<RedisResult<Value>>,
+    ) {
+        let is_counted_apart = self.is_counted_apart(&publish);
+        let Publish { slot, request: Some((request, command)), .. } = publish else { return };
+        if is_counted_apart {
+            let (nodes, inbox) = (self.nodes.clone(), self.inbox.clone());
+            // A node that does not respond does not stop the messages to others.
+            tokio::spawn(async move {
+                let servers = count(&nodes, &Count { slot, command }).await;
+                let others = servers.map(|servers| servers.saturating_sub(1));
+                inbox.send(Inbound::ReceiverCount(request, others)).await;
+            });
+            return;
         }
+        // The result of the command is exact, but includes connections that monitor all channels.
+        let received = match received {
+            Value::Int(received) => usize::try_from(*received).unwrap_or(0),
+            _ => usize::MAX,
+        };
+        let subscribers =
+            counted.and_then(Result::ok).as_ref().and_then(subscriber_count).unwrap_or(usize::MAX);
+        // This server is one of them.
+        let others = received.min(subscribers).saturating_sub(1);
+        self.report(Some(request), Some(others)).await;
     }
 
     async fn report(&self, request: Option<RequestId>, receivers: Option<usize>) {
         if let Some(request) = request {
             self.inbox.send(Inbound::ReceiverCount(request, receivers)).await;
         }
-    }
-}
-
-/// Reads the result of `PUBSUB NUMSUB` for one channel.
-pub(crate) fn subscriber_count(value: &Value) -> Option<usize> {
-    match value {
-        Value::Array(entries) => match entries.get(1)? {
-            Value::Int(count) => usize::try_from(*count).ok(),
-            _ => None,
-        },
-        Value::Map(entries) => match entries.first()? {
-            (_, Value::Int(count)) => usize::try_from(*count).ok(),
-            _ => None,
-        },
-        _ => None,
     }
 }

@@ -128,9 +128,30 @@ struct Counted {
     reported: Vec<ServerId>,
     /// The number of recipients without outcome.
     pending: usize,
+    /// The number of acknowledgements that have arrived before the reports of their servers. Servers of Node.js send
+    /// each message to another node of a Redis Cluster, so the order is lost.
+    early: usize,
 }
 
 impl Counted {
+    /// Records a report.
+    fn add(&mut self, count: usize) {
+        let early = self.early.min(count);
+        self.early -= early;
+        self.reports += 1;
+        self.pending = self.pending.saturating_add(count - early);
+    }
+
+    /// Takes an acknowledgement. Returns `false` if all recipients have an outcome.
+    fn take(&mut self) -> bool {
+        match self.pending.checked_sub(1) {
+            Some(pending) => self.pending = pending,
+            None if self.receivers.is_none_or(|receivers| self.reports < receivers) => self.early += 1,
+            None => return false,
+        }
+        true
+    }
+
     fn is_done(&self) -> bool {
         self.pending == 0 && self.receivers.is_some_and(|receivers| self.reports >= receivers)
     }
@@ -348,8 +369,7 @@ impl AckCollector {
             }
             counted.reported.push(from.clone());
         }
-        counted.reports += 1;
-        counted.pending = counted.pending.saturating_add(count);
+        counted.add(count);
         wake(state);
     }
 
@@ -358,8 +378,9 @@ impl AckCollector {
     pub(crate) fn anonymous_ack(&self, from: &ServerId, args: AckArgs) {
         let mut state = self.0.lock();
         if let Some(counted) = &mut state.counted {
-            let Some(pending) = counted.pending.checked_sub(1) else { return };
-            counted.pending = pending;
+            if !counted.take() {
+                return;
+            }
         } else {
             let Some(server) = state.servers.iter_mut().find(|server| server.id == *from) else { return };
             match &mut server.recipients {
@@ -448,5 +469,27 @@ impl PendingBroadcast {
 impl Drop for PendingBroadcast {
     fn drop(&mut self) {
         self.expire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_may_overtake_the_report() {
+        let collector = AckCollector::default();
+        collector.expect_servers(Receivers::Counted);
+        collector.receiver_count(Some(2));
+        let from = ServerId::unknown();
+        let ack = || collector.anonymous_ack(&from, AckArgs::new("[1]", vec![]));
+        ack();
+        collector.recipient_count(&from, 2);
+        assert!(!collector.is_remote_done());
+        ack();
+        collector.recipient_count(&from, 0);
+        assert!(collector.is_remote_done());
+        ack();
+        assert_eq!(collector.0.lock().ready.len(), 2, "the third one is of no recipient");
     }
 }

@@ -84,6 +84,8 @@ impl Worker {
                     None => break,
                 },
                 Ok(()) = inbox.servers.changed() => self.servers_changed(),
+                // The backend may keep its `Inbox`, so the queue is not closed.
+                () = self.cluster.left() => break,
                 Some(key) = self.running.next(), if !self.running.is_empty() => {
                     if let Some(key) = key {
                         self.gatherings.remove(&key);

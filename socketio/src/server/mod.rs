@@ -566,6 +566,11 @@ impl Server {
     }
 
     #[cfg(feature = "testing")]
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.shared.cluster.as_deref()
+    }
+
+    #[cfg(feature = "testing")]
     pub(crate) fn path(&self) -> &str {
         &self.shared.path
     }

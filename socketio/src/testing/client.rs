@@ -257,14 +257,40 @@ impl TestClient {
     ///
     /// If the future is dropped, no event is lost.
     pub async fn event(&mut self) -> TestEvent {
-        match timeout(TIMEOUT, self.events.recv()).await {
-            Ok(Some(event)) => {
-                self.claim.offset = event.offset.clone().or(self.claim.offset.take());
-                event
-            }
+        match timeout(TIMEOUT, self.next_event()).await {
+            Ok(Some(event)) => event,
             Ok(None) => panic!("no event, the client is disconnected"),
             Err(elapsed) => panic!("no event within {TIMEOUT:?}: {elapsed}"),
         }
+    }
+
+    /// Waits for the next event, without a timeout. Returns `None` when the client is disconnected, after all
+    /// events that arrived before.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, no event is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Namespace, Server, testing::TestServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let farewell = Namespace::new("/").on_connect(async |socket| {
+    ///     let _ = socket.emit("full", &());
+    ///     socket.disconnect();
+    /// });
+    /// let mut client = TestServer::new(Server::new().namespace(farewell)).connect("/").await;
+    /// assert_eq!(client.next_event().await.unwrap().name, "full");
+    /// assert!(client.next_event().await.is_none());
+    /// # }
+    /// ```
+    pub async fn next_event(&mut self) -> Option<TestEvent> {
+        let event = self.events.recv().await?;
+        self.claim.offset = event.offset.clone().or(self.claim.offset.take());
+        Some(event)
     }
 
     /// Waits for the next event, which must have the name of `event`, and returns its arguments.

@@ -40,10 +40,14 @@
 //! returned; when [`expect`](TestClient::expect) returns, the event has arrived. To check that an event does
 //! not arrive, check that the next event has another name, or use
 //! [`expect_nothing`](TestClient::expect_nothing).
+//!
+//! [`check_broker`] tests a broker of your own.
 
 mod client;
+mod conformance;
 mod server;
 mod wire;
 
 pub use client::{TestClient, TestEvent};
+pub use conformance::check_broker;
 pub use server::{Connect, TestServer};

@@ -172,7 +172,7 @@ fn channels_are_those_of_node() {
     let dialect = dialect(SubscriptionMode::Dynamic);
     let expected = [MAIN, "socket.io#/#b3c0db0a9d8d2279#"].map(|name| Channel::Shard(name.to_owned()));
     assert_eq!(dialect.channels(&"b3c0db0a9d8d2279".into(), "/"), expected);
-    assert_eq!(arguments(&dialect.count("/")), ["PUBSUB", "SHARDNUMSUB", MAIN].map(str::as_bytes));
+    assert_eq!(arguments(&dialect.count("/").command), ["PUBSUB", "SHARDNUMSUB", MAIN].map(str::as_bytes));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! published.
 
 mod log;
+mod names;
 mod reader;
 mod store;
 
@@ -15,11 +16,12 @@ use socketio::cluster::{
 };
 
 use crate::{
-    dialect::{Channel, Dialect, Publish, publish, subscribers},
+    dialect::{Channel, Count, Dialect, Publish},
     sharded::inbound,
 };
 pub(crate) use log::Log;
-pub(crate) use reader::Reader;
+pub(crate) use names::StreamNames;
+pub(crate) use reader::{Reading, start};
 pub(crate) use store::{Store, StreamsBackend};
 
 /// The field of an entry that identifies a message of this server.
@@ -27,25 +29,32 @@ const NUMBER: &str = "number";
 
 #[derive(Debug)]
 pub(crate) struct StreamsDialect {
-    pub(crate) stream: String,
+    pub(crate) streams: StreamNames,
     pub(crate) max_len: usize,
     pub(crate) prefix: String,
+    /// `true` if requests are sent by `SPUBLISH`.
+    pub(crate) is_sharded: bool,
 }
 
 impl StreamsDialect {
-    fn main_channel(&self, namespace: &str) -> String {
-        format!("{}#{namespace}#", self.prefix)
+    fn main_channel(&self, namespace: &str) -> Channel {
+        self.channel(format!("{}#{namespace}#", self.prefix))
     }
 
-    fn channel_of(&self, namespace: &str, id: &ServerId) -> String {
-        format!("{}#{namespace}#{}#", self.prefix, id.as_str())
+    fn channel_of(&self, namespace: &str, id: &ServerId) -> Channel {
+        self.channel(format!("{}#{namespace}#{}#", self.prefix, id.as_str()))
+    }
+
+    fn channel(&self, name: String) -> Channel {
+        if self.is_sharded { Channel::Shard(name) } else { Channel::Plain(name) }
     }
 
     /// Returns the command that appends a message to the stream. `number` identifies the message when this
     /// server reads it; Node.js ignores it.
-    fn append(&self, message: &Message, encoded: &Encoded, number: Option<u64>) -> Option<redis::Cmd> {
+    fn append(&self, message: &Message, encoded: &Encoded, number: Option<u64>) -> Option<Publish> {
+        let stream = self.streams.of(&message.namespace);
         let mut cmd = redis::cmd("XADD");
-        cmd.arg(&self.stream).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
+        cmd.arg(&stream).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
         cmd.arg("uid").arg(message.from.as_str()).arg("nsp").arg(&*message.namespace);
         cmd.arg("type").arg(encoded.kind).arg("data");
         if encoded.attachments.is_empty() {
@@ -56,7 +65,7 @@ impl StreamsDialect {
         if let Some(number) = number {
             cmd.arg(NUMBER).arg(number);
         }
-        Some(cmd)
+        Some(Publish::keyed(&stream, cmd))
     }
 }
 
@@ -73,31 +82,29 @@ fn is_durable(operation: &Operation) -> bool {
 
 impl Dialect for StreamsDialect {
     fn channels(&self, id: &ServerId, namespace: &str) -> Vec<Channel> {
-        vec![Channel::Plain(self.main_channel(namespace)), Channel::Plain(self.channel_of(namespace, id))]
+        vec![self.main_channel(namespace), self.channel_of(namespace, id)]
     }
 
     fn watchdog(&self, id: &ServerId) -> Channel {
-        Channel::Plain(format!("{}-watchdog#{}#", self.prefix, id.as_str()))
+        self.channel(format!("{}-watchdog#{}#", self.prefix, id.as_str()))
     }
 
-    fn count(&self, namespace: &str) -> redis::Cmd {
-        subscribers("NUMSUB", &self.main_channel(namespace))
+    fn count(&self, namespace: &str) -> Count {
+        self.main_channel(namespace).count()
     }
 
     fn encode(&self, message: &Message) -> Vec<Publish> {
         let Some(encoded) = encode_message(message) else { return Vec::new() };
         if is_durable(&message.operation) {
-            let command = self.append(message, &encoded, None);
-            return command.into_iter().map(|command| Publish { command, request: None }).collect();
+            return self.append(message, &encoded, None).into_iter().collect();
         }
         let namespace = &message.namespace;
         let Some(payload) = encoded.to_bytes(&message.from, namespace, true) else { return Vec::new() };
-        let command = publish("PUBLISH", &self.main_channel(namespace), &payload);
-        let request = message.operation.request().map(|request| (request.clone(), self.count(namespace)));
-        vec![Publish { command, request }]
+        let publish = self.main_channel(namespace).publish(&payload);
+        vec![publish.requesting(message.operation.request(), self.count(namespace))]
     }
 
-    fn encode_logged(&self, message: &Message, number: u64) -> Option<redis::Cmd> {
+    fn encode_logged(&self, message: &Message, number: u64) -> Option<Publish> {
         self.append(message, &encode_message(message)?, Some(number))
     }
 
@@ -105,7 +112,7 @@ impl Dialect for StreamsDialect {
         let channel = self.channel_of(&reply.namespace, to);
         let publish = |encoded: Encoded| {
             let payload = encoded.to_bytes(&reply.from, &reply.namespace, true)?;
-            Some(Publish { command: publish("PUBLISH", &channel, &payload), request: None })
+            Some(channel.publish(&payload))
         };
         encode_reply(reply).into_iter().filter_map(publish).collect()
     }

@@ -6,7 +6,6 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use engineio::BoxFuture;
 use redis::{
     RedisResult,
-    aio::MultiplexedConnection,
     streams::{StreamId, StreamRangeReply},
 };
 use serde::Deserialize;
@@ -17,8 +16,13 @@ use socketio::cluster::{
     node::{Decoded, msgpack_from_json, msgpack_to_json},
 };
 
-use super::{Entry, log::is_logged};
-use crate::{backend::RedisBackend, queue::Content};
+use super::{Entry, StreamNames, log::is_logged};
+use crate::{
+    backend::RedisBackend,
+    dialect::Publish,
+    nodes::{Nodes, slot_of},
+    queue::Content,
+};
 
 /// The number of entries that are read at once.
 const COUNT: usize = 500;
@@ -83,7 +87,7 @@ impl Backend for StreamsBackend {
 
 pub(crate) struct Store {
     pub(crate) redis: Arc<RedisBackend>,
-    pub(crate) stream: String,
+    pub(crate) streams: StreamNames,
     pub(crate) session_prefix: String,
 }
 
@@ -105,24 +109,20 @@ impl Store {
 
     /// Returns the entries from `start` on.
     async fn range(
-        connection: &mut MultiplexedConnection,
+        nodes: &Arc<Nodes>,
         stream: &str,
         start: &str,
         count: usize,
     ) -> RedisResult<Vec<StreamId>> {
         let mut command = redis::cmd("XRANGE");
         command.arg(stream).arg(start).arg("+").arg("COUNT").arg(count);
-        let reply: StreamRangeReply = command.query_async(connection).await?;
-        Ok(reply.ids)
+        let reply = nodes.query(Some(slot_of(stream.as_bytes())), &command).await?;
+        Ok(redis::from_redis_value::<StreamRangeReply>(reply)?.ids)
     }
 
-    async fn has(
-        connection: &mut MultiplexedConnection,
-        stream: &str,
-        offset: LogOffset,
-    ) -> RedisResult<bool> {
+    async fn has(nodes: &Arc<Nodes>, stream: &str, offset: LogOffset) -> RedisResult<bool> {
         let offset = offset.to_string();
-        let first = Self::range(connection, stream, &offset, 1).await?;
+        let first = Self::range(nodes, stream, &offset, 1).await?;
         Ok(first.first().is_some_and(|entry| entry.id == offset))
     }
 }
@@ -145,18 +145,18 @@ impl RecoveryStore for Store {
         let mut command = redis::cmd("SET");
         command.arg(self.key(pid)).arg(BASE64_STANDARD.encode(payload));
         command.arg("PX").arg(duration.as_millis().max(1) as u64);
+        let command = Publish::keyed(&self.key(pid), command);
         if self.redis.push(Content::Command(command)).is_err() {
             tracing::warn!(namespace, "a client cannot be recovered: the queue to Redis is full");
         }
     }
 
     fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>> {
-        let (key, stream, connection) = (self.key(&pid), self.stream.clone(), self.redis.connection());
+        let (key, stream, nodes) = (self.key(&pid), self.streams.of(&namespace), self.redis.nodes.clone());
         Box::pin(async move {
-            let mut connection = connection?;
-            let mut pipeline = redis::pipe();
-            pipeline.atomic().cmd("GET").arg(&key).cmd("DEL").arg(&key);
-            let (saved, _): (Option<String>, u64) = pipeline.query_async(&mut connection).await.ok()?;
+            let saved =
+                nodes.query(Some(slot_of(key.as_bytes())), redis::cmd("GETDEL").arg(&key)).await.ok()?;
+            let saved: Option<String> = redis::from_redis_value(saved).ok()?;
             let payload = BASE64_STANDARD.decode(saved?).ok()?;
             let (json, attachments) = msgpack_to_json(&payload, 0).ok()?;
             let session: Session<'_> = serde_json::from_str(&json).ok()?;
@@ -164,7 +164,7 @@ impl RecoveryStore for Store {
             if !is_of_namespace || session.pid != pid || !attachments.is_empty() {
                 return None;
             }
-            if !Self::has(&mut connection, &stream, offset).await.ok()? {
+            if !Self::has(&nodes, &stream, offset).await.ok()? {
                 return None;
             }
             let room = |room: &serde_json::Value| match room {
@@ -178,14 +178,13 @@ impl RecoveryStore for Store {
     }
 
     fn read(&self, namespace: Arc<str>, start: LogOffset, until: LogOffset) -> BoxFuture<Option<LogEntries>> {
-        let (stream, connection) = (self.stream.clone(), self.redis.connection());
+        let (stream, nodes) = (self.streams.of(&namespace), self.redis.nodes.clone());
         Box::pin(async move {
-            let mut connection = connection?;
             let mut read = LogEntries { messages: Vec::new(), until };
             loop {
                 let LogOffset(milliseconds, number) = read.until;
                 let after = LogOffset(milliseconds, number.checked_add(1)?).to_string();
-                let entries = Self::range(&mut connection, &stream, &after, COUNT).await.ok()?;
+                let entries = Self::range(&nodes, &stream, &after, COUNT).await.ok()?;
                 let len = entries.len();
                 for entry in entries {
                     let offset: LogOffset = entry.id.parse().ok()?;
@@ -204,7 +203,7 @@ impl RecoveryStore for Store {
             }
             // Entries are removed from the start of the stream, so none after this one was removed before it
             // was read.
-            Self::has(&mut connection, &stream, start).await.ok()?.then_some(read)
+            Self::has(&nodes, &stream, start).await.ok()?.then_some(read)
         })
     }
 }

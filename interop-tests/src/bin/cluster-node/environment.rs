@@ -18,6 +18,8 @@ pub(crate) struct Environment {
     key: Option<String>,
     mode: SubscriptionMode,
     specific_responses: bool,
+    sharded_pub_sub: bool,
+    stream_count: u32,
     requests_timeout: Duration,
     recovery: Option<Duration>,
     heartbeat_interval: Duration,
@@ -47,6 +49,8 @@ impl Environment {
             key: env::var("KEY").ok(),
             mode,
             specific_responses: text("SPECIFIC_RESPONSES", "") == "1",
+            sharded_pub_sub: text("SHARDED_PUB_SUB", "") == "1",
+            stream_count: number("STREAM_COUNT")?.unwrap_or(1),
             requests_timeout: Duration::from_millis(number("REQUESTS_TIMEOUT_MS")?.unwrap_or(5000)),
             recovery: number("RECOVERY_MS")?.map(Duration::from_millis),
             heartbeat_interval: Duration::from_millis(number("HEARTBEAT_INTERVAL_MS")?.unwrap_or(5000)),
@@ -118,7 +122,9 @@ impl Environment {
     }
 
     fn streams(&self) -> Result<Streams, Box<dyn Error>> {
-        let adapter = Streams::new(&self.redis_url)?;
+        let adapter = Streams::new(&self.redis_url)?
+            .stream_count(self.stream_count)
+            .sharded_pub_sub(self.sharded_pub_sub);
         Ok(match &self.key {
             Some(key) => {
                 adapter.stream_name(key).channel_prefix(key).session_key_prefix(format!("{key}:session:"))

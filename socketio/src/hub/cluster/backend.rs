@@ -40,7 +40,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Returns an error if the queue is full. Then no server receives the message, or some do not.
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull>;
 
-    /// Like [`publish`](Self::publish), but for a message that the other servers respond to.
+    /// Like [`publish`](Self::publish), but for a message that the other servers respond to. Requests are received
+    /// in the order of the calls too, but may overtake messages that were published before.
     fn request(&self, message: Arc<Message>) -> Receivers;
 
     /// Queues a response for the requesting server.

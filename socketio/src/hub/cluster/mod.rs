@@ -38,6 +38,8 @@ pub(crate) struct Cluster {
     timeout: Duration,
     requests: Mutex<HashMap<RequestId, Request>>,
     next: AtomicU64,
+    /// Notified when this server leaves the cluster.
+    left: Notify,
 }
 
 struct Request {
@@ -128,7 +130,8 @@ pub(crate) struct Responses {
 
 impl Cluster {
     pub(crate) fn new(id: ServerId, backend: Arc<dyn Backend>, timeout: Duration) -> Self {
-        Self { id, backend, timeout, requests: Mutex::default(), next: AtomicU64::new(0) }
+        let (requests, next, left) = (Mutex::default(), AtomicU64::new(0), Notify::new());
+        Self { id, backend, timeout, requests, next, left }
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -154,7 +157,13 @@ impl Cluster {
     pub(crate) fn leave(&self) -> BoxFuture<()> {
         let leaving = self.backend.leave();
         self.servers_changed();
+        self.left.notify_one();
         leaving
+    }
+
+    /// Waits until this server leaves the cluster. Only one task may wait.
+    pub(crate) async fn left(&self) {
+        self.left.notified().await;
     }
 
     /// Requests the other servers to deliver a broadcast and to collect its acknowledgements.

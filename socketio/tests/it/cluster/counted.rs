@@ -8,7 +8,7 @@ use socketio::{
 };
 
 use super::{broker::TestBroker, clients, impatient, namespace};
-use crate::support::{Host, serve, within};
+use crate::support::{Host, eventually, serve, within};
 
 async fn fleet(broker: &TestBroker, count: usize, config: ServerConfig) -> Vec<Host> {
     let mut hosts = Vec::new();
@@ -114,4 +114,18 @@ async fn nobody_answers_for_another_request_or_twice() {
     let all = all.unwrap();
     // An answer of another kind is one of the answers that are counted, and holds no value.
     assert!(all.answers.is_empty(), "{all:?}");
+}
+
+#[test]
+fn a_closed_server_leaves_no_task_although_its_broker_keeps_the_inbox() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let broker = TestBroker::default();
+        let start = || Server::with_cluster(ServerConfig::default(), broker.clone()).namespace(namespace());
+        let (closed, dropped) = (start(), start());
+        closed.close().await;
+        drop((closed, dropped));
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        eventually(|| tasks() == 0).await;
+    });
 }

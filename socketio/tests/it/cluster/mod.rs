@@ -3,6 +3,8 @@
 mod acks;
 mod broadcasts;
 mod broker;
+#[cfg(feature = "testing")]
+mod conformance;
 mod counted;
 mod event_log;
 mod heartbeats;

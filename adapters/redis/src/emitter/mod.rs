@@ -1,19 +1,17 @@
 //! Sends events into a cluster from a program that is not a server.
 
+mod link;
+
 use std::{error::Error, fmt, sync::Arc};
 
-use redis::{AsyncConnectionConfig, Client, RedisError, Value, aio::MultiplexedConnection};
+use redis::RedisError;
 use socketio::{EmitError, cluster::Message};
 use socketio_broker::Selection;
-use tokio::sync::Mutex;
 
+use self::link::Link;
 use crate::{
-    Classic, Sharded, Streams,
-    classic::ClassicDialect,
-    connect::RESPONSE_TIMEOUT,
-    dialect::{Dialect, Publish},
+    Classic, Sharded, Streams, classic::ClassicDialect, dialect::Dialect, nodes::Address,
     sharded::ShardedDialect,
-    streams::StreamsDialect,
 };
 
 /// Sends events to the clients of a cluster from a program that is not a server, such as a worker or a
@@ -36,67 +34,43 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "nothing is sent before `emit`"]
 pub struct Emitter {
+    dialect: Arc<dyn Dialect>,
     link: Arc<Link>,
     selection: Selection,
 }
 
 socketio_broker::emitter_methods!(Emitter, EmitterError, "Redis");
 
-struct Link {
-    client: Client,
-    dialect: Box<dyn Dialect>,
-    /// Opened when it is needed first, and again after an error.
-    connection: Mutex<Option<MultiplexedConnection>>,
-}
-
 impl Emitter {
     /// Creates an emitter for the namespace `/` of a [`Classic`] fleet. The options must be those of the
     /// servers. Does not connect.
     pub fn classic(fleet: Classic) -> Self {
         let Classic { connection, key, .. } = fleet;
-        Self::new(connection.client, ClassicDialect { key, specific_responses: false })
+        Self::new(connection.address, ClassicDialect { key, specific_responses: false })
     }
 
     /// Like [`classic`](Self::classic), but for a [`Sharded`] fleet.
     pub fn sharded(fleet: Sharded) -> Self {
         let Sharded { connection, prefix, mode } = fleet;
-        Self::new(connection.client, ShardedDialect::new(prefix, mode))
+        Self::new(connection.address, ShardedDialect::new(prefix, mode))
     }
 
     /// Like [`classic`](Self::classic), but for a [`Streams`] fleet.
     pub fn streams(fleet: Streams) -> Self {
-        let Streams { connection, stream, max_len, prefix, .. } = fleet;
-        Self::new(connection.client, StreamsDialect { stream, max_len, prefix })
+        let dialect = fleet.dialect();
+        Self::new(fleet.connection.address, dialect)
     }
 
-    fn new(client: Client, dialect: impl Dialect) -> Self {
-        let link = Arc::new(Link { client, dialect: Box::new(dialect), connection: Mutex::default() });
-        Self { link, selection: Selection::new("/") }
+    fn new(address: Address, dialect: impl Dialect) -> Self {
+        let (dialect, link) = (Arc::new(dialect), Arc::new(Link::new(address)));
+        Self { dialect, link, selection: Selection::new("/") }
     }
 
     async fn send(&self, message: Message) -> Result<(), EmitterError> {
-        for Publish { command, .. } in self.link.dialect.encode(&message) {
-            let mut connection = self.link.connection().await?;
-            if let Err(error) = command.query_async::<Value>(&mut connection).await {
-                self.link.connection.lock().await.take();
-                return Err(error.into());
-            }
+        for publish in self.dialect.encode(&message) {
+            self.link.send(&publish).await?;
         }
         Ok(())
-    }
-}
-
-impl Link {
-    async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(connection) = &*connection {
-            return Ok(connection.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(connection.insert(new).clone())
     }
 }
 

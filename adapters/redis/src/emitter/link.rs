@@ -1,0 +1,101 @@
+//! The connections of an emitter.
+
+use std::{collections::HashMap, sync::Arc};
+
+use redis::{AsyncConnectionConfig, RedisResult, aio::MultiplexedConnection};
+use socketio_broker::Backoff;
+use tokio::sync::Mutex;
+
+use crate::{
+    dialect::Publish,
+    nodes::{Address, Failure, MAX_REDIRECTS, Node, RESPONSE_TIMEOUT, Topology, execute},
+};
+
+/// Connections that are opened when they are needed first, and again after an error. There are no tasks, so an emitter
+/// costs nothing while it is not used.
+pub(super) struct Link {
+    address: Address,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Unknown at first, and after an error.
+    topology: Option<Arc<Topology>>,
+    /// The node for messages without a slot. It is kept, so that they keep their order.
+    home: Option<Node>,
+    open: HashMap<Node, MultiplexedConnection>,
+    /// The number of attempts to connect that have failed.
+    failures: usize,
+}
+
+impl Link {
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, state: Mutex::default() }
+    }
+
+    /// Sends a message to the node that has its slot. Sends nothing twice: returns an error after which the message may
+    /// have been sent.
+    pub(super) async fn send(&self, publish: &Publish) -> RedisResult<()> {
+        let mut backoff = Backoff::default();
+        let mut asked = None;
+        for attempt in 1.. {
+            let is_asking = asked.is_some();
+            let (node, mut connection) = self.connection(publish.slot, asked.take()).await?;
+            let Err(error) = execute(&mut connection, &publish.command, is_asking).await else {
+                return Ok(());
+            };
+            match Failure::of(&node, &error) {
+                Failure::Ask(target) if attempt < MAX_REDIRECTS => asked = Some(target),
+                Failure::Moved(_) | Failure::Refused if attempt < MAX_REDIRECTS => {
+                    self.state.lock().await.topology = None;
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                Failure::Unknown => {
+                    let mut state = self.state.lock().await;
+                    state.topology = None;
+                    state.open.remove(&node);
+                    return Err(error);
+                }
+                _ => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the connection to the node that has a slot, or to another one that has asked for the message.
+    async fn connection(
+        &self,
+        slot: Option<u16>,
+        asked: Option<Node>,
+    ) -> RedisResult<(Node, MultiplexedConnection)> {
+        let mut state = self.state.lock().await;
+        let State { topology, home, open, failures } = &mut *state;
+        let known = if let Some(topology) = topology {
+            topology.clone()
+        } else {
+            let found = match self.address.fixed() {
+                Some(fixed) => fixed,
+                None => self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await?,
+            };
+            topology.insert(Arc::new(found)).clone()
+        };
+        if home.as_ref().is_none_or(|home| !known.nodes().contains(home)) {
+            *home = known.nodes().get(*failures % known.nodes().len()).cloned();
+        }
+        let owner = asked.or_else(|| slot.map_or_else(|| home.clone(), |slot| known.owner(slot).cloned()));
+        let node = owner.ok_or_else(|| std::io::Error::other("no server has the slot"))?;
+        if let Some(connection) = open.get(&node) {
+            return Ok((node, connection.clone()));
+        }
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
+        match self.address.connect(&node, config).await {
+            Ok(connection) => Ok((node.clone(), open.entry(node).insert_entry(connection).get().clone())),
+            Err(error) => {
+                (*topology, *home) = (None, None);
+                *failures += 1;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// What servers do together, and what they still do after the servers of Redis have changed.
+import assert from "node:assert/strict";
+import { until } from "../official/helpers.mjs";
+import { heard, heardBy, join, meet, synced } from "./fleet.mjs";
+
+/** The time within which all servers hear each other again. */
+export const RECOVERY_MS = 10_000;
+
+/** The time between bursts of 10 events. */
+const PACE_MS = 10;
+
+/** Plays all kinds of messages between all servers. */
+export async function together(t, nodes) {
+  const sockets = await meet(t, nodes);
+  sockets.forEach((socket, i) => socket.on("ask", (ack) => ack(i)));
+  for (const socket of sockets) await socket.emitWithAck("join", "room");
+  const ids = sockets.map(({ id }) => id).sort();
+  const others = (name) => nodes.map(({ name }) => name).filter((other) => other !== name).sort();
+  for (const [i, socket] of sockets.entries()) {
+    const all = sockets.filter((other) => other !== socket);
+    for (const other of all) await heard(socket, other, { to: ["room"] });
+    const heardByOthers = all.map(heardBy);
+    await socket.emitWithAck("cast", { via: "socket" }, "to-all", i, Buffer.from([i]));
+    await socket.emitWithAck("cast-burst", { via: "socket", to: ["room"] }, "to-room", 0, 100);
+    for (const [at, other] of all.entries()) {
+      await synced(socket, other, "room");
+      await synced(socket, other);
+      const events = heardByOthers[at].take();
+      // Channels of different slots may have different servers.
+      const room = events.filter(([name]) => name === "to-room").map(([, n]) => n);
+      // The client of Node.js publishes at a random server of a cluster.
+      if (nodes[i].kind === "node") room.sort((one, two) => one - two);
+      assert.deepEqual(room, Array.from({ length: 100 }, (_, n) => n));
+      // With recovery, an offset follows.
+      const all = events.filter(([name]) => name === "to-all").map((event) => event.slice(0, 3));
+      assert.deepEqual(all, [["to-all", i, Buffer.from([i])]]);
+    }
+    assert.deepEqual(await socket.emitWithAck("members", ["room"]), ids);
+    const { error, responses } = await socket.emitWithAck("sse-ack", "ask-name");
+    assert.deepEqual([error, responses.sort()], [null, others(nodes[i].name)]);
+    const acks = await socket.emitWithAck("cast-ack", { timeout: 4_000 }, "ask");
+    assert.deepEqual([acks.timedOut, acks.responses.sort()], [false, sockets.map((_, i) => i)]);
+  }
+  sockets.forEach((socket) => socket.disconnect());
+}
+
+/**
+ * Changes something while each of two servers sends numbered events to a room and to all sockets. Nothing may arrive
+ * twice or out of order, and all must arrive again afterwards. Returns the numbers of events that were sent and lost.
+ */
+export async function underLoad(t, nodes, namespace, room, change) {
+  const sockets = await Promise.all(nodes.map((node) => join(t, node, namespace)));
+  const [a, b] = sockets;
+  for (const socket of sockets) await socket.emitWithAck("join", room);
+  for (const [from, to] of [[a, b], [b, a]]) {
+    await heard(from, to, { to: [room] });
+    await heard(from, to, {});
+  }
+  const events = sockets.map(heardBy);
+  let sent = 0;
+  let isOver = false;
+  const load = (async () => {
+    while (!isOver) {
+      for (const socket of sockets) {
+        await socket.emitWithAck("cast-burst", { via: "socket", to: [room] }, "room", sent, 10);
+        await socket.emitWithAck("cast-burst", { via: "socket" }, "all", sent, 10);
+      }
+      sent += 10;
+      // The servers share the processors with Redis, which takes part in elections.
+      await new Promise((resolve) => setTimeout(resolve, PACE_MS));
+    }
+  })();
+  let ms;
+  try {
+    await change();
+    const begin = performance.now();
+    const isWhole = ({ error, sockets }) => error === null && sockets.length === 2;
+    for (const [from, to] of [[a, b], [b, a]]) {
+      await heard(from, to, { to: [room] }, RECOVERY_MS);
+      await heard(from, to, {}, RECOVERY_MS);
+      await until(() => from.emitWithAck("fetch", {}), isWhole, "all sockets", RECOVERY_MS);
+    }
+    ms = Math.round(performance.now() - begin);
+  } finally {
+    isOver = true;
+    await load;
+  }
+  for (const [from, to] of [[a, b], [b, a]]) {
+    await synced(from, to, room);
+    await heard(from, to, {});
+  }
+  const received = events.map(({ take }) => take());
+  const lost = {};
+  for (const name of ["room", "all"]) {
+    const numbers = received.map((list) => list.filter(([event]) => event === name).map(([, n]) => n));
+    for (const list of numbers) {
+      const disorder = list.findIndex((n, at) => at > 0 && n <= list[at - 1]);
+      const repeated = list.filter((n, at) => list.indexOf(n) < at).length;
+      assert.equal(disorder, -1, `${repeated} repeated, ${nodes[0].name} ${name}: ${list.slice(Math.max(0, disorder - 3), disorder + 3)}`);
+    }
+    lost[name] = 2 * sent - numbers[0].length - numbers[1].length;
+  }
+  t.diagnostic(`${2 * sent} events each, lost ${lost.room} of the room and ${lost.all} to all, whole ${ms} ms after the change`);
+  sockets.forEach((socket) => socket.disconnect());
+  return lost;
+}
+
+/** Returns a function that calls `change` when it was called `count` times, because several fleets have the same Redis. */
+export function once(count, change) {
+  let start;
+  const changed = new Promise((resolve) => (start = resolve)).then(change);
+  return () => {
+    if (--count === 0) start();
+    return changed;
+  };
+}

@@ -1,0 +1,51 @@
+// Servers that are connected by a Redis Cluster.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { until } from "../official/helpers.mjs";
+import { startCluster } from "./deployments.mjs";
+import { RECOVERY_MS, once, together, underLoad } from "./deployments-play.mjs";
+import { startFleet } from "./fleet.mjs";
+
+const ADAPTERS = ["redis", "redis-sharded", "redis-streams"];
+const cluster = await startCluster();
+const start = (kinds) => Promise.all(ADAPTERS.map((ADAPTER) => startFleet(cluster, { ADAPTER, KEY: ADAPTER }, kinds)));
+const [fleets, peers] = await Promise.all([start(["ours", "ours"]), start(["node"])]);
+
+const ROOM = "room";
+/** What has a slot of its own: the channel of the room and that of all, and the stream. */
+const KEYS = ["redis-sharded#/#room#", "redis-sharded#/#", "redis-streams"];
+
+/** Changes the cluster while all fleets are under load. Returns the numbers of lost events. */
+async function change(t, work, all = fleets) {
+  const changed = once(all.length, work);
+  const lost = await Promise.all(all.map((nodes) => underLoad(t, nodes, "/", ROOM, changed)));
+  for (const node of all.flat()) {
+    const { malformed } = await until(() => node.status(), ({ connected }) => connected, "connected", RECOVERY_MS);
+    assert.equal(malformed, 0);
+  }
+  return lost;
+}
+
+describe("a cluster", () => {
+  for (const [i, adapter] of ADAPTERS.entries()) {
+    test(`${adapter}: all messages, also with Node.js`, (t) => together(t, [...fleets[i], ...peers[i]]));
+  }
+
+  test("slots are moved to other masters, and back", async (t) => {
+    // The clients of Node.js do not subscribe again.
+    await Promise.all(peers.flat().map((peer) => peer.end("SIGKILL")));
+    const [classic, , streams] = await change(t, async () => {
+      for (let round = 0; round < 4; round++) for (const key of KEYS) await cluster.move(key);
+    });
+    assert.deepEqual([classic, streams], [{ room: 0, all: 0 }, { room: 0, all: 0 }]);
+  });
+
+  test("a replica takes over from a master that knows", async (t) => {
+    const [, , streams] = await change(t, async () => {
+      for (const key of KEYS) await cluster.failover(key);
+    });
+    assert.deepEqual(streams, { room: 0, all: 0 });
+  });
+
+  test("a master is killed", (t) => change(t, () => cluster.killOwner("redis-sharded#/#room#")));
+});

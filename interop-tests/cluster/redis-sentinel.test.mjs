@@ -1,0 +1,42 @@
+// Servers that find the master of Redis by sentinels.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { until } from "../official/helpers.mjs";
+import { startSentinels } from "./deployments.mjs";
+import { RECOVERY_MS, once, together, underLoad } from "./deployments-play.mjs";
+import { startFleet } from "./fleet.mjs";
+
+const ADAPTERS = ["redis", "redis-sharded", "redis-streams"];
+const sentinels = await startSentinels();
+const fleets = await Promise.all(ADAPTERS.map((ADAPTER) => startFleet(sentinels, { ADAPTER, KEY: ADAPTER }, ["ours", "ours"])));
+const master = await sentinels.master();
+const peers = await Promise.all(
+  // The adapter of Node.js is given a connection to the master.
+  ADAPTERS.map((ADAPTER) => startFleet(master, { ADAPTER, KEY: ADAPTER }, ["node"])),
+);
+
+describe("sentinels", () => {
+  for (const [i, adapter] of ADAPTERS.entries()) {
+    test(`${adapter}: all messages, also with Node.js`, (t) => together(t, [...fleets[i], ...peers[i]]));
+  }
+
+  const changes = {
+    "the sentinels elect another master": () => sentinels.failover(),
+    "the master is killed": async () => {
+      const before = await sentinels.master();
+      await before.kill();
+      await sentinels.elected(before);
+    },
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    test(what, async (t) => {
+      await Promise.all(peers.flat().map((peer) => peer.end("SIGKILL")));
+      const together = once(ADAPTERS.length, change);
+      await Promise.all(fleets.map((nodes) => underLoad(t, nodes, "/", "room", together)));
+      for (const node of fleets.flat()) {
+        const { malformed } = await until(() => node.status(), ({ connected }) => connected, "connected", RECOVERY_MS);
+        assert.equal(malformed, 0);
+      }
+    });
+  }
+});
