@@ -104,7 +104,8 @@ impl Selection {
 macro_rules! emitter_methods {
     ($emitter:ident, $error:ident, $broker:literal) => {
         impl $emitter {
-            /// Selects all sockets of a namespace. Equivalent to `emitter.of(path)` in Node.js.
+            /// Selects all sockets of a namespace. The slash at the beginning of the path may be left out. Equivalent
+            /// to `emitter.of(path)` in Node.js.
             pub fn of(&self, path: &str) -> Self {
                 Self { selection: $crate::Selection::new(path), ..self.clone() }
             }

@@ -201,7 +201,7 @@ mod tests {
     async fn accept(listener: &TcpListener) -> TcpStream {
         let (mut stream, _) = listener.accept().await.unwrap();
         for response in [&b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"[..], b"C\0\0\0\x08SET\0Z\0\0\0\x05I"] {
-            stream.read(&mut [0; 1_024]).await.unwrap();
+            assert_ne!(stream.read(&mut [0; 1_024]).await.unwrap(), 0);
             stream.write_all(response).await.unwrap();
         }
         stream
@@ -227,7 +227,7 @@ mod tests {
             let (listener, emitter) = emitter().await;
             let serving = async {
                 let mut stream = accept(&listener).await;
-                stream.read(&mut [0; 1_024]).await.unwrap();
+                assert_ne!(stream.read(&mut [0; 1_024]).await.unwrap(), 0);
                 let fields = format!("S{severity}\0V{severity}\0C57P01\0Mno\0\0");
                 let len = u32::try_from(4 + fields.len()).unwrap().to_be_bytes();
                 let error = [b"E", &len[..], fields.as_bytes(), b"Z\0\0\0\x05I"].concat();
