@@ -4,6 +4,7 @@
 
 mod backend;
 mod backoff;
+mod emitter;
 mod members;
 mod names;
 mod options;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use backend::HeartbeatBackend;
 pub use backoff::Backoff;
+pub use emitter::Selection;
 pub use members::Members;
 pub use names::digest;
 pub use options::Options;

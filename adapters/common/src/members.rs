@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use socketio::cluster::ServerId;
 use tokio::time::Instant;
 
+use crate::emitter::EMITTER;
+
 /// The maximum number of servers in a namespace. Further ones are not waited for.
 const MAX_SERVERS: usize = 1024;
 /// The maximum length of the id of a server in bytes.
 const MAX_ID: usize = 128;
-/// The sender of the messages of emitters, which are no servers.
-const EMITTER: &str = "emitter";
 
 /// The other servers of each namespace, and when each of them was heard last. In Node.js, each namespace of a
 /// server has an id of its own.

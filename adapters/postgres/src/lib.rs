@@ -3,10 +3,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
+mod emitter;
 mod listener;
 mod names;
 mod payload;
 mod sender;
+mod statement;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +22,7 @@ use crate::{
     sender::SenderConnector,
 };
 
+pub use emitter::{Emitter, EmitterError};
 /// An error of Postgres, such as an invalid URL.
 pub use tokio_postgres::Error as PostgresError;
 

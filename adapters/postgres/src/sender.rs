@@ -1,22 +1,18 @@
 //! Sends messages as notifications.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use socketio_broker::{Backoff, Connector, Link, Lost, Outgoing, Peer};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{
-    Client, Config, Error,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Client, Config, Error};
 
 use crate::{
     connect::{Driver, RESPONSE_TIMEOUT, open},
     names::Names,
-    payload::{HEADER_END, Payload},
+    payload::Payload,
+    statement::{Batch, Statement, is_refusal},
 };
-
-type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Opens the connection that messages are sent on.
 pub(crate) struct SenderConnector {
@@ -49,33 +45,6 @@ pub(crate) struct Sender {
     driver: Driver,
     peer: Arc<Peer<Names>>,
     table: String,
-}
-
-/// Notifications that are sent in one transaction.
-#[derive(Default)]
-struct Batch {
-    channels: Vec<String>,
-    payloads: Vec<String>,
-    /// Postgres delivers equal notifications of a transaction once.
-    distinct: HashSet<(String, String)>,
-}
-
-impl Batch {
-    /// Adds a notification. Returns `false` if the batch has it already.
-    fn add(&mut self, channel: &str, payload: &str) -> bool {
-        let is_new = self.distinct.insert((channel.to_owned(), payload.to_owned()));
-        if is_new {
-            self.channels.push(channel.to_owned());
-            self.payloads.push(payload.to_owned());
-        }
-        is_new
-    }
-}
-
-/// A statement of its own transaction.
-enum Statement {
-    Notify(Batch),
-    Attach { channel: String, content: Vec<u8>, header: String },
 }
 
 impl Link for Sender {
@@ -122,47 +91,17 @@ impl Sender {
         statements
     }
 
+    /// Executes a statement. If Postgres refuses it, its messages are dropped.
     async fn execute(&self, statement: &Statement) -> Result<(), Lost> {
-        match statement {
-            Statement::Notify(Batch { channels, .. }) if channels.is_empty() => Ok(()),
-            Statement::Notify(Batch { channels, payloads, .. }) => {
-                // Notifications of a transaction are delivered in the order of the calls.
-                let text = "SELECT pg_notify(t.channel, t.payload) \
-                            FROM unnest($1::text[], $2::text[]) AS t(channel, payload)";
-                let params: [Param<'_>; 2] = [(channels, Type::TEXT_ARRAY), (payloads, Type::TEXT_ARRAY)];
-                self.executed(self.client.execute_typed(text, &params).await, channels.len())
-            }
-            Statement::Attach { channel, content, header } => {
-                let text = format!(
-                    "WITH saved AS (INSERT INTO {} (payload) VALUES ($1) RETURNING id) \
-                     SELECT pg_notify($2, $3 || saved.id || $4) FROM saved",
-                    self.table
-                );
-                let params: [Param<'_>; 4] = [
-                    (content, Type::BYTEA),
-                    (channel, Type::TEXT),
-                    (header, Type::TEXT),
-                    (&HEADER_END, Type::TEXT),
-                ];
-                self.executed(self.client.execute_typed(&text, &params).await, 1)
-            }
+        let Err(error) = statement.execute(&self.client, &self.table).await else { return Ok(()) };
+        if is_refusal(&error, &self.client) {
+            let messages = statement.len();
+            self.peer.shared.count_dropped(messages);
+            tracing::warn!(error = %detail(&error), messages, "Postgres refuses messages to other servers");
+            return Ok(());
         }
-    }
-
-    /// Handles the result of a statement. If Postgres refuses it, its messages are dropped.
-    fn executed(&self, result: Result<u64, Error>, messages: usize) -> Result<(), Lost> {
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if error.as_db_error().is_some() && !self.client.is_closed() => {
-                self.peer.shared.count_dropped(messages);
-                tracing::warn!(error = %detail(&error), messages, "Postgres refuses messages to other servers");
-                Ok(())
-            }
-            Err(error) => {
-                tracing::debug!(error = %detail(&error), "a notification cannot be sent");
-                Err(Lost)
-            }
-        }
+        tracing::debug!(error = %detail(&error), "a notification cannot be sent");
+        Err(Lost)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Sends events into a cluster without being a server: each line of the input is a command in JSON. A line
-//! `ok` is printed when Redis has confirmed it.
+//! `ok` is printed when the broker has confirmed it, or the error if it has not.
 #![expect(clippy::print_stdout, reason = "the lines tell the test that the command was sent")]
 
 use std::{env, error::Error};
 
 use serde::Deserialize;
 use socketio::Args;
-use socketio_redis::{Classic, Emitter, Sharded, Streams};
+use socketio_postgres::Postgres;
+use socketio_redis::{Classic, Sharded, Streams};
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
 #[derive(Deserialize)]
@@ -48,45 +49,82 @@ impl Command {
         let bytes = self.bytes.iter().map(|bytes| interop_tests::value::Value::Binary(bytes.clone().into()));
         Ok(Args::from_values(values.chain(bytes))?)
     }
+}
 
-    async fn run(self, emitter: &Emitter) -> Result<(), Box<dyn Error>> {
-        let args = self.args()?;
-        let mut selected = emitter.of(&self.nsp);
-        for room in self.to {
+/// An emitter of either crate.
+enum Emitter {
+    Redis(socketio_redis::Emitter),
+    Postgres(socketio_postgres::Emitter),
+}
+
+/// Executes a command with an emitter. Both types have the same methods.
+macro_rules! run {
+    ($emitter:expr, $command:expr) => {{
+        let command: Command = $command;
+        let args = command.args()?;
+        let mut selected = $emitter.of(&command.nsp);
+        for room in command.to {
             selected = selected.to(room);
         }
-        for room in self.except {
+        for room in command.except {
             selected = selected.except(room);
         }
-        if self.volatile {
+        if command.volatile {
             selected = selected.volatile();
         }
-        match &*self.op {
-            "emit" => selected.emit(self.event, &args).await?,
-            "join" => selected.sockets_join(self.rooms).await?,
-            "leave" => selected.sockets_leave(self.rooms).await?,
-            "disconnect" if self.close => selected.close_sockets().await?,
+        match &*command.op {
+            "emit" => selected.emit(command.event, &args).await?,
+            "join" => selected.sockets_join(command.rooms).await?,
+            "leave" => selected.sockets_leave(command.rooms).await?,
+            "disconnect" if command.close => selected.close_sockets().await?,
             "disconnect" => selected.disconnect_sockets().await?,
-            "sse" => selected.server_side_emit(self.event, &args).await?,
+            "sse" => selected.server_side_emit(command.event, &args).await?,
             other => return Err(format!("unknown operation `{other}`").into()),
+        }
+    }};
+}
+
+impl Emitter {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let adapter = env::var("ADAPTER")?;
+        if adapter == "postgres" {
+            return Ok(Self::Postgres(socketio_postgres::Emitter::new(postgres()?)));
+        }
+        let url = env::var("REDIS_URL")?;
+        Ok(Self::Redis(match &*adapter {
+            "redis" => socketio_redis::Emitter::classic(Classic::new(&url)?),
+            "redis-sharded" => socketio_redis::Emitter::sharded(Sharded::new(&url)?),
+            "redis-streams" => socketio_redis::Emitter::streams(Streams::new(&url)?),
+            other => return Err(format!("unknown ADAPTER `{other}`").into()),
+        }))
+    }
+
+    async fn run(&self, command: Command) -> Result<(), Box<dyn Error>> {
+        match self {
+            Self::Redis(emitter) => run!(emitter, command),
+            Self::Postgres(emitter) => run!(emitter, command),
         }
         Ok(())
     }
 }
 
+fn postgres() -> Result<Postgres, Box<dyn Error>> {
+    let postgres = Postgres::new(&env::var("POSTGRES_URL")?)?;
+    Ok(match env::var("KEY") {
+        Ok(key) => postgres.channel_prefix(&key).table_name(format!("{key}_attachments")),
+        Err(_) => postgres,
+    })
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let url = env::var("REDIS_URL")?;
-    let emitter = match &*env::var("ADAPTER")? {
-        "redis" => Emitter::classic(Classic::new(&url)?),
-        "redis-sharded" => Emitter::sharded(Sharded::new(&url)?),
-        "redis-streams" => Emitter::streams(Streams::new(&url)?),
-        other => return Err(format!("unknown ADAPTER `{other}`").into()),
-    };
+    let emitter = Emitter::new()?;
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
-        serde_json::from_str::<Command>(&line)?.run(&emitter).await?;
-        println!("ok");
+        match emitter.run(serde_json::from_str(&line)?).await {
+            Ok(()) => println!("ok"),
+            Err(error) => println!("{error}"),
+        }
     }
     Ok(())
 }
