@@ -1,4 +1,5 @@
-// Tests a browser over TLS, with Socket.IO and an application on one connection of HTTP/2.
+// Tests a browser over TLS, with Socket.IO and an application on one connection of HTTP/2. The server names the
+// connection in the header `x-connection` of each response.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -12,6 +13,8 @@ const client = readFileSync(new URL("../node_modules/socket.io-client/dist/socke
 describe("HTTP/2 over TLS in Chromium", () => {
   let server, browser, page, url;
   const statuses = [];
+  // The connection of each response, by what was requested.
+  const connections = [];
 
   before(async () => {
     server = spawn(program("https-server"), { stdio: ["ignore", "pipe", "inherit"] });
@@ -32,7 +35,15 @@ describe("HTTP/2 over TLS in Chromium", () => {
     page = await context.newPage();
     const network = await context.newCDPSession(page);
     await network.send("Network.enable");
-    network.on("Network.webSocketHandshakeResponseReceived", ({ response }) => statuses.push(response.status));
+    const urls = new Map();
+    network.on("Network.webSocketCreated", ({ requestId, url }) => urls.set(requestId, url));
+    network.on("Network.webSocketHandshakeResponseReceived", ({ requestId, response }) => {
+      statuses.push(response.status);
+      connections.push(responseOf(urls.get(requestId), response));
+    });
+    network.on("Network.responseReceived", ({ response }) => {
+      if (response.url.startsWith(url)) connections.push(responseOf(response.url, response));
+    });
     await page.goto(url);
     await page.addScriptTag({ content: client });
   });
@@ -42,12 +53,25 @@ describe("HTTP/2 over TLS in Chromium", () => {
     server?.kill();
   });
 
-  test("requests and a large download use HTTP/2", async () => {
-    const [version, size] = await page.evaluate(async () => [
-      await (await fetch("/version")).text(),
-      (await (await fetch("/download")).arrayBuffer()).byteLength,
-    ]);
-    assert.deepEqual([version, size], ["HTTP/2.0", 5_000_000]);
+  test("requests use HTTP/2", async () => {
+    assert.equal(await page.evaluate(async () => await (await fetch("/version")).text()), "HTTP/2.0");
+  });
+
+  test("a download is streamed while Socket.IO uses the same connection", async () => {
+    const downloaded = page.evaluate(async () => {
+      const socket = window.io({ transports: ["websocket"], forceNew: true });
+      const reader = (await fetch("/download")).body.getReader();
+      const produced = [];
+      let size = 0;
+      for (let read = await reader.read(); !read.done; read = await reader.read()) {
+        size += read.value.length;
+        // The server produces the next piece only after this event.
+        if (size % 1_000_000 === 0) produced.push(await socket.emitWithAck("resume"));
+      }
+      socket.disconnect();
+      return [size, produced];
+    });
+    assert.deepEqual(await within(downloaded, "the download"), [5_000_000, [1, 2, 3, 4, 5]]);
   });
 
   for (const transports of [["websocket"], ["polling", "websocket"]])
@@ -87,4 +111,20 @@ describe("HTTP/2 over TLS in Chromium", () => {
     assert.equal(text, "hello");
     assert.deepEqual(statuses, [200]);
   });
+
+  test("the page, the polls, the WebSockets and the download use one connection", async () => {
+    const requested = new Set(connections.map(([name]) => name));
+    assert.deepEqual([...requested].sort(), [
+      "GET /", "GET /download", "GET /socket.io/", "GET /version", "WebSocket /socket.io/", "WebSocket /ws",
+    ]);
+    const used = new Set(connections.map(([, connection]) => connection));
+    assert.equal(used.size, 1, JSON.stringify(connections));
+    assert.match([...used][0], /^\d+$/);
+  });
 });
+
+/** Returns what was requested and the connection that the server names in the response. */
+function responseOf(url, { headers }) {
+  const { protocol, pathname } = new URL(url);
+  return [`${protocol === "wss:" ? "WebSocket" : "GET"} ${pathname}`, headers["x-connection"]];
+}

@@ -181,6 +181,7 @@ engineio::__config! {
     }
 }
 
+/// The options of the layers below. Other options have no getter: who sets a value knows it.
 impl ServerConfig {
     /// Returns the value of [`engine`](Self::engine).
     pub fn get_engine(&self) -> &EngineConfig {

@@ -24,7 +24,7 @@ pub struct Members(Mutex<HashMap<Arc<str>, HashMap<ServerId, Instant>>>);
 
 impl Members {
     /// Records that a message of a server was received. `is_member` adds the server if it is not known.
-    pub fn heard(&self, namespace: &str, server: &ServerId, is_member: bool) {
+    pub(crate) fn heard(&self, namespace: &str, server: &ServerId, is_member: bool) {
         if server.as_str() == EMITTER || server.as_str().len() > MAX_ID || server.is_unknown() {
             return;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// The options of a broker whose servers know each other by heartbeats.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// The size of the queue in bytes.
     pub max_queued_bytes: usize,

@@ -23,7 +23,7 @@ use crate::{
 /// The longest time between two checks for servers that are not heard any more.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The names of the channels of a broker.
+/// The names of the channels of a broker, which implements this trait.
 pub trait Channels: Send + Sync + 'static {
     /// Returns the channels of a namespace.
     fn of_namespace(&self, id: &ServerId, namespace: &str) -> Vec<String>;
@@ -42,6 +42,7 @@ pub trait Channels: Send + Sync + 'static {
 
 /// The state of a server among the others. The tasks that send and receive share it with the
 /// [`HeartbeatBackend`](crate::HeartbeatBackend).
+#[non_exhaustive]
 pub struct Peer<C> {
     /// The names of the channels.
     pub channels: C,

@@ -12,7 +12,7 @@ const MAX_MESSAGES: usize = 65_536;
 /// The bytes that a message is counted for in addition to its payload.
 const OVERHEAD: usize = 512;
 
-/// What waits in a queue.
+/// What waits in a queue. The broker implements this trait for its messages.
 pub trait Payload {
     /// Returns the approximate number of bytes that the element keeps alive.
     fn payload_len(&self) -> usize;

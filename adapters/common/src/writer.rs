@@ -12,7 +12,7 @@ const BATCH: usize = 256;
 /// How often old messages are dropped while the broker is away.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Opens connections to the broker for the [`Writer`].
+/// Opens connections to the broker for the [`Writer`]. The broker implements this trait.
 pub trait Connector: Send + 'static {
     /// An open connection.
     type Link: Link;
@@ -25,7 +25,7 @@ pub trait Connector: Send + 'static {
 #[derive(Debug)]
 pub struct Lost;
 
-/// An open connection to the broker.
+/// An open connection to the broker, which implements this trait.
 pub trait Link: Send {
     /// Sends messages in this order.
     ///

@@ -241,7 +241,7 @@ __config! {
     }
 }
 
-/// Values that an [`Application`](crate::Application) needs.
+/// Values that an [`Application`](crate::Application) needs. Other options have no getter: who sets a value knows it.
 impl EngineConfig {
     /// Returns the value of [`cors`](Self::cors).
     pub fn get_cors(&self) -> &Cors {
@@ -256,6 +256,11 @@ impl EngineConfig {
     /// Returns the value of [`max_http_buffer_size`](Self::max_http_buffer_size).
     pub fn get_max_http_buffer_size(&self) -> usize {
         self.max_http_buffer_size
+    }
+
+    /// Returns the value of [`max_sessions`](Self::max_sessions). The default depends on the process.
+    pub fn get_max_sessions(&self) -> usize {
+        self.max_sessions
     }
 
     /// Returns the value of [`shutdown_spread`](Self::shutdown_spread).

@@ -65,7 +65,7 @@ crate::__config! {
     }
 }
 
-/// Values that a [`Listener`](crate::Listener) and a server need.
+/// Values that a [`Listener`](crate::Listener) and a server need. Other options have no getter: who sets a value knows it.
 impl ListenConfig {
     /// Returns the value of [`drain_timeout`](Self::drain_timeout).
     pub fn get_drain_timeout(&self) -> Duration {

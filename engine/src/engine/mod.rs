@@ -177,7 +177,8 @@ impl<A: Application> Engine<A> {
         self.shared.is_closing()
     }
 
-    /// Closes all sessions with [`CloseReason::ServerShuttingDown`](crate::CloseReason::ServerShuttingDown), and returns when all their tasks have
+    /// Closes all sessions with
+    /// [`CloseReason::ServerShuttingDown`](crate::CloseReason::ServerShuttingDown), and returns when all their tasks have
     /// ended. Messages that were sent before are still delivered. After this call, new sessions are rejected
     /// with status 503.
     ///

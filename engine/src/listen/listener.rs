@@ -12,7 +12,7 @@ use tokio::{
 use crate::{config::listen::ListenConfig, session::handshake_request::RemoteAddr};
 
 /// A source of connections for [`serve`](crate::serve): TCP, Unix sockets, TLS over another listener, or a
-/// custom implementation.
+/// custom implementation. Applications may implement this trait.
 ///
 /// # Examples
 ///

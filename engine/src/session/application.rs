@@ -8,7 +8,8 @@ use std::{
 
 use crate::{CloseReason, HandshakeRequest, Message, SessionHandle};
 
-/// The application of an [`Engine`](crate::Engine). It creates one [`Connection`] for each session.
+/// The application of an [`Engine`](crate::Engine), which implements this trait and [`Connection`]. It creates one
+/// [`Connection`] for each session.
 ///
 /// # Examples
 ///

@@ -13,6 +13,7 @@ use crate::{
         elements::{Elements, Index},
         encode::Frames,
         json,
+        sealed::Sealed,
     },
 };
 
@@ -70,7 +71,7 @@ impl Args {
                 json.push(b',');
             }
             // The tuple makes the value a single argument, even if the value itself is a tuple.
-            (value,).write(&mut json, &mut attachments)?;
+            (value,).write(&mut json, &mut attachments, Sealed)?;
         }
         json.push(b']');
         // `serde_json` writes UTF-8.
@@ -197,7 +198,12 @@ impl FromArgs for Args {
 }
 
 impl ToArgs for Args {
-    fn write(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error> {
+    fn write(
+        &self,
+        json: &mut Vec<u8>,
+        attachments: &mut Vec<Bytes>,
+        _: Sealed,
+    ) -> Result<(), serde_json::Error> {
         let inner = self.json.trim_ascii();
         json.extend_from_slice(&inner.as_bytes()[1..inner.len() - 1]);
         attachments.extend_from_slice(&self.attachments);

@@ -19,7 +19,32 @@ use crate::{
 
 /// The name of an event with arguments of type `T`.
 ///
-/// A string can name any event. A [`TypedEvent`] names an event with a known argument type.
+/// A string can name any event. A [`TypedEvent`] names an event with a known argument type. Applications may implement
+/// this trait for types of their own.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{EventName, Namespace, Server};
+///
+/// enum Topic {
+///     News,
+///     Weather,
+/// }
+///
+/// impl EventName<String> for Topic {
+///     fn name(&self) -> &str {
+///         match self {
+///             Self::News => "news",
+///             Self::Weather => "weather",
+///         }
+///     }
+/// }
+///
+/// let io = Server::new().namespace(Namespace::new("/"));
+/// io.emit(Topic::Weather, &"Rain.".to_owned())?;
+/// # Ok::<(), socketio::EmitError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name an event that carries `{T}`",
     label = "this event carries other arguments"
@@ -127,6 +152,8 @@ pub struct NoAck;
 /// `None` send no acknowledgement. An error of any type that `?` converts into an [`EventError`] is logged,
 /// and the event is acknowledged with the argument `{"error": <its public message>}`. Nothing is sent if the
 /// client did not request an acknowledgement.
+///
+/// This trait is sealed. A type of your own is sent in an [`Ack`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as an acknowledgement",
     label = "this handler must return `()`, `Ack<T>`, `NoAck`, `Option<Ack<T>>`, or a `Result` of one of these",
@@ -140,7 +167,7 @@ pub trait IntoAck {
 
 /// A value that a hook can return, which is `()` or a `Result` whose error is logged.
 ///
-/// The error can be of any type that `?` converts into an [`EventError`].
+/// The error can be of any type that `?` converts into an [`EventError`]. This trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a hook",
     label = "this hook must return `()` or `Result<(), E>`",

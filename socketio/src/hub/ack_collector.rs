@@ -25,6 +25,7 @@ use crate::{
 
 /// The outcome of the acknowledgement of one recipient.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The client has acknowledged the event.
     Answer(AckArgs),

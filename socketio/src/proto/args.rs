@@ -15,6 +15,7 @@ use super::{
     attachments::{Attachments, ESCAPED_PLACEHOLDER, PLACEHOLDER},
     binary::Attached,
     json, leniency,
+    sealed::Sealed,
 };
 
 /// Types that can be sent as the arguments of an event or an acknowledgement.
@@ -23,6 +24,8 @@ use super::{
 /// tuple as one argument per element, and any other type as a single argument. Serde treats a fixed-size
 /// array as a tuple, but not a slice or a `Vec`. Bytes inside the arguments (`bytes::Bytes`, `serde_bytes`)
 /// are sent as binary attachments. [`Args`](crate::Args) is sent unchanged.
+///
+/// This trait is sealed. Implement [`Serialize`] for types of your own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as the arguments of an event",
     note = "implement `serde::Serialize` for it"
@@ -30,11 +33,21 @@ use super::{
 pub trait ToArgs {
     /// Writes the arguments as JSON, separated by commas, and collects the attachments.
     #[doc(hidden)]
-    fn write(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error>;
+    fn write(
+        &self,
+        json: &mut Vec<u8>,
+        attachments: &mut Vec<Bytes>,
+        _: Sealed,
+    ) -> Result<(), serde_json::Error>;
 }
 
 impl<T: Serialize + ?Sized> ToArgs for T {
-    fn write(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error> {
+    fn write(
+        &self,
+        json: &mut Vec<u8>,
+        attachments: &mut Vec<Bytes>,
+        _: Sealed,
+    ) -> Result<(), serde_json::Error> {
         let shape = ShapeSerializer { json: &mut *json, attachments: &mut *attachments, empty: true };
         match self.serialize(shape) {
             Ok(()) => Ok(()),
@@ -255,6 +268,8 @@ impl ArgsError {
 /// JavaScript. Attachments are decoded as bytes; `bytes::Bytes` and `serde_bytes::ByteBuf` are decoded
 /// without a copy. Integers may be written as `7.0` or `1e3`, and a lone surrogate is decoded as U+FFFD.
 /// [`Args`](crate::Args) contains all arguments undecoded.
+///
+/// This trait is sealed. Implement [`Deserialize`](serde::Deserialize) for types of your own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from the arguments of an event",
     note = "implement `serde::Deserialize` for it, or take `socketio::Args`"

@@ -11,6 +11,7 @@ use super::{
     args::ToArgs,
     packet::Kind,
     parser::{self, Packet, Parser},
+    sealed::Sealed,
 };
 
 /// The maximum length of a header without its namespace. It includes the type, the attachment count, the id
@@ -211,7 +212,7 @@ impl Encoder<'_> {
         }
         let first = buffer.len();
         let mut attachments = Vec::new();
-        args.write(buffer, &mut attachments)?;
+        args.write(buffer, &mut attachments, Sealed)?;
         if buffer.len() == first && matches!(carrier, Carrier::Event { .. }) {
             // There are no arguments, so remove the comma after the name.
             buffer.pop();

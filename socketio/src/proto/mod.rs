@@ -14,3 +14,4 @@ pub(crate) mod leniency;
 pub(crate) mod msgpack;
 pub(crate) mod packet;
 pub(crate) mod parser;
+pub(crate) mod sealed;

@@ -83,7 +83,8 @@ pub trait Parser: fmt::Debug + Send + Sync + 'static {
     fn decoder(&self, limits: ParserLimits) -> Box<dyn Decoder>;
 }
 
-/// Decodes the messages of one connection. A `Decoder` is created by a [`Parser`].
+/// Decodes the messages of one connection. A `Decoder` is created by a [`Parser`]. Applications may implement both
+/// traits.
 pub trait Decoder: Send {
     /// Decodes the next message. Returns `None` if further messages are needed to complete the packet.
     ///

@@ -38,8 +38,13 @@ use crate::{
     server::{application::SocketIoApplication, client_files::ClientFiles, inbound::Worker, serve::Serve},
 };
 
-/// A Socket.IO server, which is a tower service and a tower layer. A `Server` is a handle that is cheap to
-/// clone.
+/// A Socket.IO server, which is a handle, a service and a layer:
+///
+/// - **A handle:** clones are cheap, and refer to the same server. Any clone sends events, counts clients and closes
+///   the server.
+/// - **A tower service:** it responds to the requests for its [path](ServerConfig::path), and to all others with
+///   status 404. Mount it in a router, or serve it with [`listen`](Self::listen) or [`serve`](Self::serve).
+/// - **A tower layer:** it responds to the requests for its path, and passes all others to the inner service.
 ///
 /// # Examples
 ///
@@ -56,7 +61,7 @@ use crate::{
 ///
 /// To use TLS, or a Unix socket behind a proxy, see [`serve`](Self::serve).
 ///
-/// Using the server in an axum application, with a clone of the handle that emits from another route:
+/// Using the server as a service in an axum application, with a clone of the handle that emits from another route:
 ///
 /// ```
 /// use socketio::{Namespace, Server};
@@ -67,6 +72,15 @@ use crate::{
 ///     .route("/announce", axum::routing::post(async move || {
 ///         io.emit("news", "Tea is ready.").map_err(|error| error.to_string())
 ///     }));
+/// ```
+///
+/// Using the server as a layer:
+///
+/// ```
+/// use socketio::{Namespace, Server};
+///
+/// let io = Server::new().namespace(Namespace::new("/"));
+/// let app: axum::Router = axum::Router::new().route("/", axum::routing::get(async || "hello")).layer(io);
 /// ```
 #[derive(Clone)]
 pub struct Server {

@@ -7,7 +7,7 @@ use super::{
 use crate::event::{Ack, IntoAck, NoAck};
 
 /// Return types of handlers that can be described as a TypeScript callback. This trait is implemented for
-/// each type that implements [`IntoAck`] and whose content implements [`DescribeArgs`].
+/// each type that implements [`IntoAck`] and whose content implements [`DescribeArgs`]. It is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as an acknowledgement",
     label = "what this handler answers is not known to `ts_rs`",

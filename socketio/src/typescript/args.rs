@@ -10,7 +10,7 @@ pub(super) const REST: &str = "...";
 
 /// Types of event arguments that can be described as TypeScript parameters. This trait is implemented for
 /// every type that implements [`TS`], for [`Args`], and for [`WithAckFlag<T>`](WithAckFlag) if `T` implements
-/// this trait.
+/// this trait. It is sealed: implement [`TS`] for types of your own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no type in TypeScript as the arguments of an event",
     label = "these arguments are not known to `ts_rs`",

@@ -22,6 +22,8 @@ use crate::hub::{
 
 /// Connects a server to the other servers of its cluster. Equivalent to the function that creates an adapter
 /// in Node.js.
+///
+/// Crates of brokers implement this trait. Later versions may add methods with a default implementation.
 pub trait Broker {
     /// Starts to connect, and returns without waiting for the connection. Messages of other servers are
     /// passed to `inbox`.
@@ -31,6 +33,8 @@ pub trait Broker {
 }
 
 /// The connection of one server to its broker. No method blocks or waits. All queues are bounded.
+///
+/// Crates of brokers implement this trait. Later versions may add methods with a default implementation.
 pub trait Backend: Send + Sync + 'static {
     /// Queues a message for all other servers. The other servers receive the messages in the order of the
     /// calls.
@@ -105,6 +109,8 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Stores sessions of disconnected sockets, and reads the event log, so that a client can be recovered by any
 /// server of the cluster.
+///
+/// Crates of brokers implement this trait. Later versions may add methods with a default implementation.
 pub trait RecoveryStore: Send + Sync {
     /// Saves a session for the given duration. Queues the request and returns immediately.
     fn save(&self, namespace: &str, session: SavedSession, duration: Duration);

@@ -342,6 +342,7 @@ pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Re
 
 /// The options of a broadcast in Node.js.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// The sockets.
     pub target: Target,

@@ -18,6 +18,7 @@ use crate::{
 /// A `ClusterMessage` without its sender: the type and the JSON text of its data. Binary data in the text is
 /// replaced by placeholders.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Encoded {
     /// The type of the message.
     pub kind: u8,
