@@ -33,7 +33,6 @@ pub type Subscription = Vec<User>;
 
 /// A user of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct User {
     /// The path of the namespace.
     pub namespace: Arc<str>,

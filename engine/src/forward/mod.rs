@@ -46,7 +46,7 @@ use crate::{
 pub(crate) const PROTOCOL: &str = "engineio-forward";
 /// The time to connect to another server, which is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The maximum length of a response: all that may be queued for a client, and then some.
+/// The maximum length of a response, which its server has limited.
 const MAX_RESPONSE: usize = u32::MAX as usize;
 /// The time between two reports that the body of a POST is arriving.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);

@@ -40,7 +40,6 @@ const MAX_OUTPUT: usize = 256 * 1024;
 const MAX_HEAD: usize = 1024 * 1024;
 /// The number of ping intervals without a ping after which the other server is frozen, or cut off.
 const MISSED_PINGS: u32 = 3;
-
 /// The time in which a client polls again, through another server than the one that has died.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -57,7 +56,7 @@ pub(crate) async fn serve<A>(parts: UpgradedParts, shared: Arc<Shared<A>>) {
         shared,
         running: FuturesUnordered::new(),
         pending: HashMap::new(),
-        unconfirmed: Vec::new(),
+        unconfirmed: Default::default(),
     };
     let mut server = Server { stream, requests };
     let mut timeout = pin!(sleep(PING_INTERVAL * MISSED_PINGS));
@@ -78,9 +77,9 @@ struct Requests<A> {
     shared: Arc<Shared<A>>,
     running: FuturesUnordered<Abortable<BoxFuture<'static, (u32, Reply)>>>,
     pending: HashMap<u32, Pending>,
-    /// The polls that were answered since the last ping of the other server. The client may not have received the
-    /// response.
-    unconfirmed: Vec<(SessionHandle, PollId)>,
+    /// The polls that were answered since the last ping of the other server, and between the two pings before. Their
+    /// clients may not have received the response.
+    unconfirmed: [Vec<(SessionHandle, PollId)>; 2],
 }
 
 /// A request without a response.
@@ -98,7 +97,8 @@ impl<A> Server<A> {
         loop {
             let read = stream.poll_read(cx, |id, frame| match frame {
                 ForwardFrame::Ping => {
-                    requests.unconfirmed = Vec::new();
+                    let [since, before] = &mut requests.unconfirmed;
+                    *before = std::mem::take(since);
                     responses.push((id, None));
                 }
                 frame => responses.extend(requests.start(id, frame).map(|reply| (id, Some(reply)))),
@@ -234,14 +234,15 @@ impl<A> Requests<A> {
 
     fn finish(&mut self, id: u32) {
         if let Some(Pending { polled: Some(poll), .. }) = self.pending.remove(&id) {
-            self.unconfirmed.push(poll);
+            self.unconfirmed[0].push(poll);
         }
     }
 
     /// Releases the polls of a server that has gone. Their clients can poll again. Closes the sessions whose last packets
     /// may be lost.
     async fn abandon(mut self) {
-        for (session, id) in &self.unconfirmed {
+        let unconfirmed = std::mem::take(&mut self.unconfirmed).concat();
+        for (session, id) in &unconfirmed {
             session.command(Command::Unconfirmed(*id));
         }
         self.pending.retain(|_, Pending { cancel, polled }| {
@@ -261,7 +262,7 @@ impl<A> Requests<A> {
             }
         }
         sleep(CONFIRM_TIMEOUT).await;
-        for (session, _) in &self.unconfirmed {
+        for (session, _) in unconfirmed {
             session.command(Command::CloseUnconfirmed);
         }
     }
