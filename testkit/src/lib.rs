@@ -1,4 +1,4 @@
-//! Raw clients for server tests, helpers for waiting, and the check of the layers of a crate.
+//! Raw clients for server tests, helpers for waiting, a runner of simulations, and the check of the layers of a crate.
 //!
 //! The clients send exactly the bytes they are given, over any stream. This crate does not depend on
 //! `engineio` or `socketio`, so that the tests of both can use it.
@@ -11,6 +11,7 @@ pub mod http2;
 pub mod layers;
 pub mod polling;
 pub mod recorder;
+pub mod seeds;
 pub mod stream;
 pub mod tree;
 pub mod waiting;
@@ -28,6 +29,7 @@ pub use self::{
     http2::Http2,
     polling::{Polling, payload},
     recorder::Recorder,
+    seeds::check_seeds,
     stream::{Endpoint, Stream},
     tree::Tree,
     waiting::{eventually, stalls, within},
