@@ -31,12 +31,12 @@ impl FrameStream {
         Self { stream, input, max_frame, output, written: 0 }
     }
 
-    /// Reads once, and passes each complete frame and the id of its request to `on_frame`. Fails at the end of the
-    /// stream.
+    /// Reads once, and passes each complete frame and the id of its request to `on_frame`, with the buffer for
+    /// responses. Fails at the end of the stream.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        mut on_frame: impl FnMut(u32, ForwardFrame<'_>),
+        mut on_frame: impl FnMut(u32, ForwardFrame<'_>, &mut Vec<u8>),
     ) -> Poll<io::Result<()>> {
         with_read_buffer(|buffer| {
             let len = ready!(self.stream.poll_read(cx, buffer))?;
@@ -44,6 +44,7 @@ impl FrameStream {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let received = &buffer[..len];
+            let mut on_frame = |id, frame: ForwardFrame<'_>| on_frame(id, frame, &mut self.output);
             if self.input.is_empty() {
                 let used = decode(received, self.max_frame, &mut on_frame)?;
                 self.input.extend_from_slice(&received[used..]);

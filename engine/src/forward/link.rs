@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -108,12 +109,11 @@ impl Sender {
     /// Starts the task of a connection. Responses that clients have not read are charged to `budget`.
     pub(super) fn spawn(stream: FrameStream, address: SocketAddr, budget: Arc<Budget>) -> Self {
         let sender = Self(Arc::default());
-        let outbox = sender.0.clone();
+        let mut task = Task { stream, outbox: sender.0.clone(), budget, has_received: true };
         tokio::spawn(async move {
-            let mut task = Task { stream, outbox: outbox.clone(), budget, has_received: true };
             let Err(error) = task.run().await;
             tracing::debug!(%address, %error, "the connection to another server has ended");
-            let mut outbox = outbox.lock();
+            let mut outbox = task.outbox.lock();
             outbox.has_ended = true;
             outbox.pending.clear();
         });
@@ -190,22 +190,18 @@ struct Task {
 }
 
 impl Task {
-    async fn run(&mut self) -> io::Result<std::convert::Infallible> {
+    async fn run(&mut self) -> io::Result<Infallible> {
         let mut ping = pin!(sleep(PING_INTERVAL));
         poll_fn(|cx| self.poll(cx, ping.as_mut())).await
     }
 
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut ping: Pin<&mut Sleep>,
-    ) -> Poll<io::Result<std::convert::Infallible>> {
+    fn poll(&mut self, cx: &mut Context<'_>, mut ping: Pin<&mut Sleep>) -> Poll<io::Result<Infallible>> {
         if ping.as_mut().poll(cx).is_ready() {
             if !std::mem::take(&mut self.has_received) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            // The other references are those of the task.
-            if Arc::strong_count(&self.outbox) <= 2 {
+            // Nobody can send requests any more.
+            if Arc::strong_count(&self.outbox) == 1 {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             }
             ForwardFrame::Ping.encode(0, &mut self.stream.output);
@@ -224,7 +220,7 @@ impl Task {
     /// Reads once, and passes the responses to their requests.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, outbox, budget, has_received } = self;
-        stream.poll_read(cx, |id, frame| {
+        stream.poll_read(cx, |id, frame, _| {
             *has_received = true;
             let ForwardFrame::Response { status, content, body } = frame else { return };
             // The client may have disconnected.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{LIMITS, frames::FrameStream, link::PING_INTERVAL};
 use crate::{
-    CloseReason, EngineConfig, Limit, RequestError, SessionHandle,
+    CloseReason, EngineConfig, Limit, SessionHandle,
     http::{
         reply::Reply,
         request::Intent,
@@ -93,20 +93,18 @@ struct Pending {
 impl<A> Server<A> {
     fn poll(&mut self, cx: &mut Context<'_>, mut timeout: Pin<&mut Sleep>) -> Poll<io::Result<Infallible>> {
         let Self { stream, requests } = self;
-        let mut responses = Vec::new();
-        loop {
-            let read = stream.poll_read(cx, |id, frame| match frame {
-                ForwardFrame::Ping => {
-                    let [since, before] = &mut requests.unconfirmed;
-                    *before = std::mem::take(since);
-                    responses.push((id, None));
-                }
-                frame => responses.extend(requests.start(id, frame).map(|reply| (id, Some(reply)))),
-            })?;
-            if read.is_pending() {
-                break;
+        let shared = requests.shared.clone();
+        let mut on_frame = |id, frame: ForwardFrame<'_>, output: &mut Vec<u8>| {
+            if frame == ForwardFrame::Ping {
+                let [since, before] = &mut requests.unconfirmed;
+                *before = std::mem::take(since);
+                ForwardFrame::Pong.encode(id, output);
+            } else if let Some(reply) = requests.start(id, frame) {
+                respond(id, &reply, output);
             }
-            if requests.shared.is_closing() && requests.shared.registry.len() == 0 {
+        };
+        while stream.poll_read(cx, &mut on_frame)?.is_ready() {
+            if shared.is_closing() && shared.registry.len() == 0 {
                 // A server that is drained is connected again if there is another request.
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             }
@@ -114,12 +112,6 @@ impl<A> Server<A> {
         }
         if timeout.poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        for (id, reply) in responses {
-            match reply {
-                Some(reply) => respond(id, &reply, &mut stream.output),
-                None => ForwardFrame::Pong.encode(id, &mut stream.output),
-            }
         }
         loop {
             while stream.output.len() < MAX_OUTPUT
@@ -208,16 +200,15 @@ impl<A> Requests<A> {
     /// Returns the session of a request, or the response that rejects the request.
     fn session(&self, method: &str, query: &str) -> Result<(SessionHandle, PollId), Reply> {
         let request = RequestView { method, query, headers: &[], body: &[] };
-        let error = match Intent::from_request(&request, self.config(), &self.shared.registry) {
-            Ok(Intent::Poll(session, id)) => return Ok((session, id)),
-            Ok(Intent::Post(session)) => return Ok((session, PollId::default())),
-            Ok(Intent::Unsupported) => return Err(Reply::refused(StatusCode::INTERNAL_SERVER_ERROR)),
-            // A request is forwarded only once.
-            Ok(_) => RequestError::UnknownSession,
-            Err(error) => error,
-        };
-        self.shared.limits.metrics.refused(error);
-        Err(Reply::error(error))
+        match Intent::from_forwarded(&request, self.config(), &self.shared.registry) {
+            Ok(Intent::Poll(session, id)) => Ok((session, id)),
+            Ok(Intent::Post(session)) => Ok((session, PollId::default())),
+            Ok(_) => Err(Reply::refused(StatusCode::INTERNAL_SERVER_ERROR)),
+            Err(error) => {
+                self.shared.limits.metrics.refused(error);
+                Err(Reply::error(error))
+            }
+        }
     }
 
     fn run(

@@ -4,6 +4,8 @@ use std::{fmt::Display, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 
+#[cfg(feature = "forwarding")]
+use crate::session::registry::Registry;
 use crate::{
     EngineConfig, RequestError, RequestKind, ResponseBody,
     config::{
@@ -103,13 +105,7 @@ impl RequestFilter {
         request: &Request<B>,
     ) -> (Self, Result<Intent, Rejection>) {
         let filter = Self { config: shared.config.clone(), grant: Grant::None, headers: None };
-        let intent = match Intent::from_request(request, &shared.config, &shared.registry) {
-            // A request is forwarded only once.
-            Ok(intent) if intent.opens_session() || matches!(intent, Intent::Forward(..)) => {
-                Err(RequestError::UnknownSession)
-            }
-            intent => intent,
-        };
+        let intent = Intent::from_forwarded(request, &shared.config, &shared.registry);
         (filter, intent.map_err(|error| Rejection::Error(error.into())))
     }
 
@@ -162,6 +158,21 @@ impl RequestFilter {
 }
 
 impl Intent {
+    /// Checks a request that another server has forwarded. It belongs to a session of this server.
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn from_forwarded(
+        request: &impl RequestHead,
+        config: &EngineConfig,
+        sessions: &Registry,
+    ) -> Result<Self, RequestError> {
+        match Self::from_request(request, config, sessions)? {
+            // A request is forwarded only once.
+            Self::Forward(..) => Err(RequestError::UnknownSession),
+            intent if intent.opens_session() => Err(RequestError::UnknownSession),
+            intent => Ok(intent),
+        }
+    }
+
     /// Returns `true` if the request opens a session.
     fn opens_session(&self) -> bool {
         matches!(self, Self::Open(_) | Self::OpenWebSocket(..))
