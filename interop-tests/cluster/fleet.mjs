@@ -57,6 +57,11 @@ export async function startNode(kind, env, ms = 10_000) {
   return node;
 }
 
+/** Returns the environment of a server that forwards requests to the others. */
+export async function forwarding() {
+  return { FORWARDING_ADDRESS: `127.0.0.1:${await freePort()}`, FORWARDING_SECRET: "a secret of the cluster" };
+}
+
 /** Starts servers that run until the end of the test file. */
 export async function startFleet(broker, env, kinds) {
   const nodes = await Promise.all(kinds.map((kind) => startNode(kind, { ...broker?.env, ...env })));

@@ -3,15 +3,13 @@
 // `cargo build --release -p interop-tests --bin cluster-node && node interop-tests/cluster/forwarding-cost.mjs`
 import { readFile, readdir } from "node:fs/promises";
 import { Agent, request } from "node:http";
-import { startNode } from "./fleet.mjs";
-import { HOST, freePort } from "./processes.mjs";
+import { forwarding, startNode } from "./fleet.mjs";
+import { HOST } from "./processes.mjs";
 
 const ECHOS = 10_000;
 
-async function start() {
-  const env = { FORWARDING_ADDRESS: `${HOST}:${await freePort()}`, FORWARDING_SECRET: "a secret of the cluster" };
-  return startNode("ours", { ADAPTER: "none", TOKIO_WORKER_THREADS: "1", ...env });
-}
+const start = async () =>
+  startNode("ours", { ADAPTER: "none", TOKIO_WORKER_THREADS: "1", ...(await forwarding()) });
 
 /** Returns the CPU time of the threads of a process, in microseconds. */
 async function cpuTime({ child: { pid } }) {

@@ -2,20 +2,16 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { client, connected, until } from "../official/helpers.mjs";
-import { startNode } from "./fleet.mjs";
+import { forwarding, startNode } from "./fleet.mjs";
 import { startRoundRobin } from "./nginx.mjs";
-import { HOST, freePort } from "./processes.mjs";
 import { startRedis } from "./redis.mjs";
 
 const CLIENTS = Number(process.env.CLIENTS ?? 200);
 const EVENTS = 20;
 
 const redis = await startRedis();
-async function startForwarding() {
-  const env = { FORWARDING_ADDRESS: `${HOST}:${await freePort()}`, FORWARDING_SECRET: "a secret of the cluster" };
-  return startNode("ours", { ...redis.env, ADAPTER: "redis", ...env });
-}
-const servers = await Promise.all([1, 2, 3].map(startForwarding));
+const start = async () => startNode("ours", { ...redis.env, ADAPTER: "redis", ...(await forwarding()) });
+const servers = await Promise.all([1, 2, 3].map(start));
 after(() => Promise.all(servers.map((server) => server.end("SIGKILL"))));
 const url = await startRoundRobin(servers.map(({ port }) => port));
 
@@ -62,7 +58,7 @@ for (const [name, kinds] of Object.entries(transports)) {
   });
 }
 
-/** Resolves when the polls of all clients have reached their servers, which a WebSocket cannot overtake. */
+/** Gives the polls of all clients the time of 20 round trips to reach their servers. */
 async function parked(watcher) {
   for (let i = 0; i < 20; i++) await watcher.emitWithAck("echo");
 }
