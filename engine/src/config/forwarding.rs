@@ -34,7 +34,7 @@ const MAX_KNOWN: usize = 1024;
 /// The ids of sessions then have more characters, which contain the address of their server, encrypted and
 /// authenticated with the secret of the cluster. A server that receives a request for a session of another server
 /// forwards it to that address, where [`Engine::serve_forwarded`](crate::Engine::serve_forwarded) accepts it: polls
-/// and POSTs over one HTTP/2 connection, and each WebSocket over a connection of its own. Origins and hooks are
+/// and POSTs over one connection, and each WebSocket over a connection of its own. Origins and hooks are
 /// checked by the server that the client has reached.
 ///
 /// Requests are forwarded without encryption, so the addresses must belong to a private network. Node.js has no such

@@ -1,7 +1,7 @@
 //! The engine, which executes the intent of each request, starts one task per session, and closes all
 //! sessions at shutdown.
 //!
-//! The folder connects the layers below it, and contains the tower service. It may import `http`, `session`,
+//! The folder connects the layers below it, and contains the tower service. It may import `forward`, `http`, `session`,
 //! `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `listen`, because an engine also
 //! runs behind other servers, without the accept loop.
 

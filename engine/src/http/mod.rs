@@ -1,6 +1,7 @@
 //! The HTTP side of the engine. This folder parses and filters requests, reads bodies, and builds responses.
 //! A checked request becomes an [`Intent`](request::Intent), which the engine executes. The folder may import
-//! `session`, `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `engine` or `listen`.
+//! `session`, `transport`, `config`, `metrics`, `proto`, `error` and `shrink`, but not `forward`,
+//! `engine` or `listen`.
 //! It does not read from or write to connections. The accept loop in `listen`, or a server such as hyper,
 //! does that.
 

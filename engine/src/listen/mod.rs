@@ -1,7 +1,7 @@
 //! The accept loop, which serves HTTP with the limits that an open port needs.
 //!
 //! The folder accepts connections, answers plain requests to the engine (`short_path/`), and has hyper serve
-//! everything else (`hyper_server/`). It is the uppermost folder: it may import all others (`engine`, `http`,
+//! everything else (`hyper_server/`). It is the uppermost folder: it may import all others (`engine`, `forward`, `http`,
 //! `session`, `transport`, `config`, `metrics`, `proto`, `error`, `shrink`), and none of them may import it. A
 //! server such as axum replaces the whole folder.
 

@@ -2,7 +2,7 @@
 //! all metrics.
 //!
 //! This folder may import `proto`, `error` and `shrink`, but not `config`, `transport`, `session`, `http`,
-//! `engine` or `listen`. These folders may record metrics.
+//! `forward`, `engine` or `listen`. These folders may record metrics.
 //!
 //! Without the feature `metrics`, the same types are empty and do nothing, so most other modules need no
 //! `cfg` for the feature.

@@ -2,7 +2,7 @@
 //! with its write queue and timeouts.
 //!
 //! This folder may import `config`, `metrics`, `proto`, `error` and `shrink`, but neither `session`, which
-//! drives the transports, nor the higher folders `http`, `engine` and `listen`.
+//! drives the transports, nor the higher folders `http`, `forward`, `engine` and `listen`.
 
 pub(crate) mod http_stream;
 pub(crate) mod peer_timeouts;
