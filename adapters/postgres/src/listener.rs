@@ -200,7 +200,12 @@ impl Listener {
                 Some(reference) if reference.uid == self.peer.inbox.server_id().as_str() => {}
                 Some(reference) => {
                     let read = read(connection.client.clone(), self.table.clone(), namespace, reference.row);
-                    connection.pending.push_back(Box::pin(read));
+                    // A task, because no later response of the connection is received until this one is taken,
+                    // also while the listener waits for the response of another command.
+                    let read = tokio::spawn(read);
+                    connection.pending.push_back(Box::pin(async {
+                        read.await.unwrap_or(Err(Lost("an attachment cannot be read")))
+                    }));
                 }
                 None => {
                     let decoded = decode_in(&namespace, payload.as_bytes());
