@@ -4,7 +4,11 @@ import { plannedRedis } from "./redis.mjs";
 const planned = {
   postgres: async () => (await import("./postgres.mjs")).plannedPostgres(),
   nats: async () => (await import("./nats.mjs")).plannedNats(),
+  "nats-jetstream": async () => (await import("./nats.mjs")).plannedNats({ jetstream: true }),
 };
+
+/** The adapters that servers of Node.js have. */
+export const hasNode = (adapter) => adapter !== "nats-jetstream";
 
 /** The adapters whose servers know each other by heartbeats. */
 export const hasHeartbeats = (adapter) => adapter in planned;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { next, settled, until, within } from "../official/helpers.mjs";
-import { HEARTBEATS, hasHeartbeats, plannedBroker, startBroker } from "./brokers.mjs";
+import { HEARTBEATS, hasHeartbeats, hasNode, plannedBroker, startBroker } from "./brokers.mjs";
 import { REQUESTS_TIMEOUT, acquainted, freshNamespace, heard, heardBy, join, meet, startFleet, startNode } from "./fleet.mjs";
 
 /** The time within which the servers work together again after the broker is back. */
@@ -10,7 +10,7 @@ const RECOVERY_MS = 3_000;
 /** The same with servers of Node.js, whose Postgres adapter waits for up to 3 s before it connects. */
 const NODE_RECOVERY_MS = 8_000;
 /** The connections of each server. Streams are read on one of their own. */
-const CONNECTIONS = { "redis-streams": 3, nats: 1 };
+const CONNECTIONS = { "redis-streams": 3, nats: 1, "nats-jetstream": 1 };
 
 async function timed(promise) {
   const begin = performance.now();
@@ -21,6 +21,7 @@ async function timed(promise) {
 /** Defines the tests for an adapter. */
 export async function failures(adapter, env = {}) {
   const heartbeats = hasHeartbeats(adapter) && HEARTBEATS;
+  const kinds = hasNode(adapter) ? ["ours", "node"] : ["ours"];
   const options = (broker) => ({ ADAPTER: adapter, ...broker.env, ...heartbeats, ...env });
 
   /** Returns servers that end with the test. */
@@ -33,7 +34,7 @@ export async function failures(adapter, env = {}) {
   describe(`servers that fail, ${adapter}`, { concurrency: 4 }, async () => {
     const broker = await startBroker(adapter);
 
-    for (const kind of ["ours", "node"]) {
+    for (const kind of kinds) {
       test(`a frozen server (${kind}): the responses of the others, and an error, at the timeout`, async (t) => {
         const nodes = await start(t, broker, "ours", "ours", kind);
         const sockets = await meet(t, nodes);
@@ -112,7 +113,7 @@ export async function failures(adapter, env = {}) {
       });
     }
 
-    for (const other of ["ours", "node"]) {
+    for (const other of kinds) {
       test(`SIGTERM: exit status 0 within 2 s, clients are told, the others (${other}) count it no more`, async (t) => {
         const [one, two] = await start(t, broker, other, "ours");
         const [a, b] = await meet(t, [one, two]);
@@ -141,7 +142,7 @@ export async function failures(adapter, env = {}) {
   });
 
   describe(`connections that fail, ${adapter}`, { concurrency: 4 }, () => {
-    for (const other of ["ours", "node"]) {
+    for (const other of kinds) {
       test(`each connection to the broker is killed (${other})`, async (t) => {
         const broker = await startBroker(adapter);
         const ms = other === "node" ? NODE_RECOVERY_MS : RECOVERY_MS;
@@ -191,7 +192,7 @@ export async function failures(adapter, env = {}) {
 
     test("the broker is killed and started again", async (t) => {
       const broker = await startBroker(adapter);
-      const nodes = await start(t, broker, "ours", "ours", "node");
+      const nodes = await start(t, broker, "ours", "ours", kinds.at(-1));
       const [a, b, c] = await meet(t, nodes);
       const local = await join(t, nodes[0], a.nsp);
       local.on("ask", (ack) => ack("local"));

@@ -13,7 +13,7 @@ import {
   startFleet,
   synced,
 } from "./fleet.mjs";
-import { hasHeartbeats, startBroker } from "./brokers.mjs";
+import { hasHeartbeats, hasNode, startBroker } from "./brokers.mjs";
 
 const BYTES = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 const VALUES = {
@@ -38,9 +38,10 @@ export async function features(adapter, env = {}, { values = true } = {}) {
   // The first heartbeats of two servers are lost if Node.js sends its own before the other one listens. By default, the next
   // one follows after the deadline of the tests.
   const heartbeats = hasHeartbeats(adapter) && { HEARTBEAT_INTERVAL_MS: "2000" };
-  const nodes = await startFleet(broker, { ADAPTER: adapter, ...heartbeats, ...env }, ["ours", "ours", "node"]);
+  const nodes = await startFleet(broker, { ADAPTER: adapter, ...heartbeats, ...env }, ["ours", "ours", hasNode(adapter) ? "node" : "ours"]);
   const [one, two, node] = nodes;
-  const pairs = { "ours + ours": [one, two], "ours + Node.js": [one, node], "Node.js + ours": [node, two] };
+  const mixed = hasNode(adapter) && { "ours + Node.js": [one, node], "Node.js + ours": [node, two] };
+  const pairs = { "ours + ours": [one, two], ...mixed };
   for (const [name, pair] of Object.entries(pairs)) {
     describe(name, { concurrency: isNodeOnPostgres(pair, adapter) ? 2 : 8 }, () => {
       if (values) broadcastValues(pair, adapter);

@@ -1,5 +1,7 @@
 // NATS servers for tests, on free ports.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { after } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { connect } from "nats";
@@ -12,9 +14,11 @@ class Nats {
   #client;
   #monitor;
   #proxy;
+  #folder;
   /** Servers connect over a proxy, because NATS has no command that closes a connection. */
-  constructor(port, proxy) {
+  constructor(port, proxy, folder) {
     this.port = port;
+    this.#folder = folder;
     this.#proxy = proxy;
     this.env = { NATS_URL: `nats://${HOST}:${proxy.port}` };
   }
@@ -23,6 +27,7 @@ class Nats {
   async start() {
     this.#monitor = await freePort();
     const args = ["--addr", HOST, "--port", this.port, "--http_port", this.#monitor];
+    if (this.#folder) args.push("--jetstream", "--store_dir", this.#folder);
     this.#child = guarded(spawn("nats-server", args.map(String), { stdio: "ignore", cwd: "/", env: { PATH: `${process.env.PATH}:/usr/sbin` } }));
     this.#client = await until(() => this.connect().catch(() => {}), Boolean, "NATS responds");
     return this;
@@ -80,10 +85,16 @@ class Nats {
   }
 }
 
+function temporaryFolder() {
+  const path = mkdtempSync(`${tmpdir()}/nats-`);
+  process.once("exit", () => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
 /** Returns a NATS server on a free port, which is not started yet. It ends with the test file. */
-export async function plannedNats() {
+export async function plannedNats({ jetstream = false } = {}) {
   const port = await freePort();
-  const nats = new Nats(port, await proxyOf(port));
+  const nats = new Nats(port, await proxyOf(port), jetstream && temporaryFolder());
   after(() => nats.kill());
   return nats;
 }

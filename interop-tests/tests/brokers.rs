@@ -16,7 +16,7 @@ use std::{
 };
 
 use socketio::testing::check_broker;
-use socketio_nats::Nats;
+use socketio_nats::{JetStream, Nats};
 use socketio_postgres::Postgres;
 use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
@@ -74,6 +74,7 @@ fn redis() -> Process {
 
 fn nats() -> Process {
     let port = free_port();
+    let folder = std::env::temp_dir().join(format!("nats-suite-{}-{port}", std::process::id()));
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new("nats-server");
     command.env("PATH", format!("{path}:/usr/sbin")).args([
@@ -81,8 +82,10 @@ fn nats() -> Process {
         "127.0.0.1",
         "--port",
         &port.to_string(),
+        "--jetstream",
+        "--store_dir",
     ]);
-    start(&mut command, port, None)
+    start(command.arg(&folder), port, Some(folder))
 }
 
 /// Returns a program of the newest version of Postgres.
@@ -164,6 +167,14 @@ async fn nats_adapter() {
     let nats = nats();
     let url = format!("nats://127.0.0.1:{}", nats.port);
     check_broker(async || Nats::new(&url).unwrap().max_queued_bytes(MAX_QUEUED)).await;
+}
+
+#[tokio::test]
+async fn jetstream() {
+    let nats = nats();
+    let url = format!("nats://127.0.0.1:{}", nats.port);
+    let adapter = || Nats::new(&url).unwrap().jetstream(JetStream::default());
+    check_broker(async || adapter().max_queued_bytes(MAX_QUEUED)).await;
 }
 
 #[tokio::test]

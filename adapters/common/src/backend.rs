@@ -1,14 +1,23 @@
 //! The backend of a server in a cluster whose servers know each other by heartbeats.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use engineio::BoxFuture;
 use socketio::cluster::{
-    Backend, ClusterFull, ClusterStatus, Message, Receivers, Reply, ServerId, Unavailable,
+    Backend, ClusterFull, ClusterStatus, Message, Receivers, RecoveryStore, Reply, ServerId, Unavailable,
 };
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
+    log::is_logged,
     outgoing::{Outgoing, Presence},
     peer::{Channels, Peer},
 };
@@ -22,18 +31,45 @@ const UNSUBSCRIBE_DELAY: Duration = Duration::from_millis(200);
 pub struct HeartbeatBackend<C> {
     runtime: Handle,
     peer: Arc<Peer<C>>,
+    recovery: Option<Recovery>,
+}
+
+/// The event log of a broker.
+struct Recovery {
+    store: Arc<dyn RecoveryStore>,
+    /// The number of broadcasts that were published to be delivered when they are read.
+    logged: AtomicU64,
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovery").field("logged", &self.logged).finish_non_exhaustive()
+    }
 }
 
 impl<C> HeartbeatBackend<C> {
     /// Creates the backend of a server. Must be called within a Tokio runtime.
     pub fn new(peer: Arc<Peer<C>>) -> Self {
-        Self { runtime: Handle::current(), peer }
+        Self { runtime: Handle::current(), peer, recovery: None }
+    }
+
+    /// Sets the event log of the broker, for a server with connection state recovery. Broadcasts that clients can
+    /// recover are queued as [`Outgoing::Logged`].
+    #[must_use]
+    pub fn with_recovery(mut self, store: Arc<dyn RecoveryStore>) -> Self {
+        self.recovery = Some(Recovery { store, logged: AtomicU64::new(0) });
+        self
     }
 }
 
 impl<C: Channels> Backend for HeartbeatBackend<C> {
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
-        self.peer.queue.push(Outgoing::Message(message))
+        self.peer.queue.push(match &self.recovery {
+            Some(Recovery { logged, .. }) if is_logged(&message.operation) => {
+                Outgoing::Logged(message, logged.fetch_add(1, Ordering::Relaxed))
+            }
+            _ => Outgoing::Message(message),
+        })
     }
 
     fn request(&self, message: Arc<Message>) -> Receivers {
@@ -106,6 +142,10 @@ impl<C: Channels> Backend for HeartbeatBackend<C> {
 
     fn status(&self) -> ClusterStatus {
         self.peer.shared.status()
+    }
+
+    fn recovery(&self) -> Option<Arc<dyn RecoveryStore>> {
+        self.recovery.as_ref().map(|recovery| recovery.store.clone())
     }
 
     fn leave(&self) -> BoxFuture<()> {

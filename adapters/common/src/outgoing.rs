@@ -1,9 +1,9 @@
 //! The messages that a server sends.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use socketio::cluster::{
-    Message, Reply, RequestId, ServerId,
+    Message, Reply, SavedSession, ServerId,
     node::{Encoded, encode_message, encode_reply},
 };
 
@@ -20,6 +20,30 @@ pub enum Outgoing {
     Reply(ServerId, Reply),
     /// The state of this server in a namespace.
     Presence(Arc<str>, Presence),
+    /// A broadcast that this server delivers when it reads it from the event log, with its number. Only for
+    /// brokers with an event log.
+    Logged(Arc<Message>, u64),
+    /// A session that the broker saves. Only for brokers with an event log.
+    Session(Box<Session>),
+}
+
+/// The session of a disconnected socket.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Session {
+    /// The path of the namespace.
+    pub namespace: Arc<str>,
+    /// The state of the socket.
+    pub saved: SavedSession,
+    /// The time for which the session is saved.
+    pub duration: Duration,
+}
+
+impl Session {
+    /// Creates a session that is saved for this time.
+    pub fn new(namespace: &str, saved: SavedSession, duration: Duration) -> Self {
+        Self { namespace: namespace.into(), saved, duration }
+    }
 }
 
 /// The state of this server in a namespace.
@@ -38,30 +62,26 @@ impl Outgoing {
     /// Returns the path of the namespace.
     pub fn namespace(&self) -> &Arc<str> {
         match self {
-            Self::Message(message) | Self::Request(message, _) => &message.namespace,
+            Self::Message(message) | Self::Request(message, _) | Self::Logged(message, _) => {
+                &message.namespace
+            }
             Self::Reply(_, reply) => &reply.namespace,
             Self::Presence(namespace, _) => namespace,
+            Self::Session(session) => &session.namespace,
         }
     }
 
-    /// Returns the id of the request, if this is one.
-    pub fn request(&self) -> Option<&RequestId> {
-        match self {
-            Self::Request(message, _) => message.operation.request(),
-            _ => None,
-        }
-    }
-
-    /// Encodes the message as `ClusterMessage`s of Node.js.
+    /// Encodes the message as `ClusterMessage`s of Node.js. A session is none.
     pub fn encode(&self) -> Vec<Encoded> {
         match self {
-            Self::Message(message) | Self::Request(message, _) => {
+            Self::Message(message) | Self::Request(message, _) | Self::Logged(message, _) => {
                 encode_message(message).into_iter().collect()
             }
             Self::Reply(_, reply) => encode_reply(reply),
             Self::Presence(_, Presence::Joined) => vec![Encoded::initial_heartbeat()],
             Self::Presence(_, Presence::Alive) => vec![Encoded::heartbeat()],
             Self::Presence(_, Presence::Left) => vec![Encoded::close()],
+            Self::Session(_) => Vec::new(),
         }
     }
 }
@@ -69,9 +89,15 @@ impl Outgoing {
 impl Payload for Outgoing {
     fn payload_len(&self) -> usize {
         match self {
-            Self::Message(message) | Self::Request(message, _) => message_len(message),
+            Self::Message(message) | Self::Request(message, _) | Self::Logged(message, _) => {
+                message_len(message)
+            }
             Self::Reply(_, reply) => reply.payload_len(),
             Self::Presence(..) => 0,
+            Self::Session(session) => {
+                let SavedSession { rooms, data, .. } = &session.saved;
+                data.len() + rooms.iter().map(|room| room.len()).sum::<usize>()
+            }
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
-use socketio::cluster::{Inbound, Inbox, RequestId};
+use socketio::cluster::{Inbound, Inbox, Message};
 use tokio::{sync::mpsc, time::interval};
 
-use crate::{outgoing::Outgoing, queue::Queued, shared::Shared};
+use crate::{log::Log, outgoing::Outgoing, queue::Queued, shared::Shared};
 
 /// The maximum number of messages that are sent at once.
 const BATCH: usize = 256;
@@ -53,6 +53,8 @@ pub struct Writer<C> {
     pub queue: mpsc::Receiver<Queued<Outgoing>>,
     /// The age at which a message is dropped if the broker is not connected.
     pub max_age: Duration,
+    /// `Some` if the server delivers its broadcasts when it reads them from the event log.
+    pub log: Option<Arc<Log>>,
 }
 
 impl<C: Connector> Writer<C> {
@@ -76,7 +78,7 @@ impl<C: Connector> Writer<C> {
     /// Waits for a connection. Requests fail immediately, and old messages are dropped. Returns `None` if the
     /// queue is closed.
     async fn connect(&mut self, backlog: &mut VecDeque<Queued<Outgoing>>) -> Option<C::Link> {
-        let Self { connector, shared, inbox, queue, max_age } = self;
+        let Self { connector, shared, inbox, queue, max_age, .. } = self;
         let connecting = connector.connect();
         tokio::pin!(connecting);
         let mut expiry = interval(EXPIRY_INTERVAL);
@@ -87,12 +89,17 @@ impl<C: Connector> Writer<C> {
                 _ = expiry.tick() => shared.drop_expired(backlog, *max_age),
                 queued = queue.recv() => {
                     let queued = queued?;
-                    match queued.content.request().cloned() {
-                        Some(request) => {
+                    match &queued.content {
+                        Outgoing::Request(message, _) => {
                             shared.release(&queued);
-                            fail(inbox, request).await;
+                            fail(inbox, message).await;
                         }
-                        None => backlog.push_back(queued),
+                        Outgoing::Logged(message, _) => {
+                            let message = message.clone();
+                            deliver(inbox, message.clone()).await;
+                            backlog.push_back(queued.replace(Outgoing::Message(message)).0);
+                        }
+                        _ => backlog.push_back(queued),
                     }
                 }
             }
@@ -127,8 +134,8 @@ impl<C: Connector> Writer<C> {
             }
             if let Err(Lost) = link.send(&messages).await {
                 self.shared.count_dropped(messages.len());
-                for request in messages.iter().filter_map(Outgoing::request) {
-                    fail(&self.inbox, request.clone()).await;
+                for message in &messages {
+                    self.give_up(message).await;
                 }
                 tracing::warn!(messages = messages.len(), "messages to other servers are lost");
                 return Err(Lost);
@@ -140,23 +147,48 @@ impl<C: Connector> Writer<C> {
     async fn admit(&self, batch: &mut Vec<Queued<Outgoing>>) -> Vec<Outgoing> {
         let mut messages = Vec::with_capacity(batch.len());
         for queued in batch.drain(..) {
+            if let (Outgoing::Logged(message, number), Some(log)) = (&queued.content, &self.log) {
+                let (message, number) = (message.clone(), *number);
+                let (place, message) = queued.replace(message);
+                log.insert(number, place);
+                messages.push(message);
+                continue;
+            }
             self.shared.release(&queued);
             if let Outgoing::Request(message, generation) = &queued.content
                 && !self.shared.is_subscribed(*generation).await
             {
                 // The responses would not be received.
-                if let Some(request) = message.operation.request() {
-                    fail(&self.inbox, request.clone()).await;
-                }
+                fail(&self.inbox, message).await;
                 continue;
             }
             messages.push(queued.content);
         }
         messages
     }
+
+    /// Does what remains for a message that is lost with the connection.
+    async fn give_up(&self, message: &Outgoing) {
+        match message {
+            Outgoing::Request(message, _) => fail(&self.inbox, message).await,
+            Outgoing::Logged(_, number) => {
+                if let Some(message) = self.log.as_ref().and_then(|log| log.take(*number)) {
+                    deliver(&self.inbox, message).await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Delivers a broadcast that cannot be read from the event log.
+async fn deliver(inbox: &Inbox, message: Arc<Message>) {
+    inbox.send(Inbound::Logged(message, None)).await;
 }
 
 /// Ends a request that could not be sent.
-async fn fail(inbox: &Inbox, request: RequestId) {
-    inbox.send(Inbound::ReceiverCount(request, None)).await;
+async fn fail(inbox: &Inbox, message: &Message) {
+    if let Some(request) = message.operation.request() {
+        inbox.send(Inbound::ReceiverCount(request.clone(), None)).await;
+    }
 }

@@ -2,6 +2,7 @@
 // docs.rs names the cargo feature of each item.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod jetstream;
 mod listener;
 mod order;
 mod publisher;
@@ -11,14 +12,17 @@ use std::{io, sync::Arc};
 
 use async_nats::{ConnectOptions, ServerAddr};
 use socketio::cluster::{Backend, Broker, Inbox};
-use socketio_broker::{HeartbeatBackend, Options, Peer, Writer};
+use socketio_broker::{HeartbeatBackend, Log, Options, Peer, Writer};
 use tokio::sync::watch;
 
 use crate::{
+    jetstream::{Reader, Store},
     listener::Listener,
     publisher::{PublisherConnector, State},
     subjects::Subjects,
 };
+
+pub use jetstream::JetStream;
 
 /// The client for NATS, whose options [`Nats::connect_options`] takes.
 pub use async_nats;
@@ -31,6 +35,7 @@ pub struct Nats {
     connect_options: ConnectOptions,
     options: Options,
     prefix: String,
+    jetstream: Option<JetStream>,
 }
 
 impl Nats {
@@ -47,6 +52,7 @@ impl Nats {
             connect_options: ConnectOptions::new(),
             options: Options::default(),
             prefix: "socket.io".to_owned(),
+            jetstream: None,
         })
     }
 
@@ -74,6 +80,26 @@ impl Nats {
         assert!(is_valid, "`{}` is not a subject", self.prefix);
         self
     }
+
+    /// Appends broadcasts to a stream of JetStream, which all servers read. With
+    /// [connection state recovery](socketio::ServerConfig::connection_state_recovery), a client can then be recovered by
+    /// any server. A server also reads the broadcasts that were added while it was not connected to NATS. Must be the
+    /// same on all servers. By default, there is no stream, and a server receives the broadcasts to a room only if it
+    /// has sockets in the room.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use socketio_nats::{JetStream, Nats};
+    ///
+    /// let nats = Nats::new("nats://127.0.0.1:4222")?.jetstream(JetStream::default().max_messages(100_000));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn jetstream(mut self, options: JetStream) -> Self {
+        self.jetstream = Some(options);
+        self
+    }
 }
 
 socketio_broker::queue_options!(Nats, options);
@@ -81,25 +107,35 @@ socketio_broker::heartbeat_options!(Nats, options);
 
 impl Broker for Nats {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
-        let Self { addresses, connect_options, options, prefix } = self;
-        let (peer, queue) = Peer::start(Subjects { prefix }, inbox.clone(), &options);
+        let Self { addresses, connect_options, options, prefix, jetstream } = self;
+        let subjects = Subjects { prefix, has_rooms: jetstream.is_none() };
+        let (peer, queue) = Peer::start(subjects, inbox.clone(), &options);
+        let shared = peer.shared.clone();
         let connections = watch::Sender::new(None);
+        let is_recoverable = jetstream.is_some() && inbox.wants_recovery();
+        let log = is_recoverable.then(|| Arc::new(Log::new(shared.clone())));
+        if jetstream.is_some() {
+            let (peer, connections, log) = (peer.clone(), connections.subscribe(), log.clone());
+            tokio::spawn(Reader { peer, connections, log, last: None }.run());
+        }
         let connector = PublisherConnector {
             peer: peer.clone(),
             connections: connections.subscribe(),
             last: 0,
-            state: Arc::new(State::default()),
+            state: Arc::new(State::new(log.clone())),
         };
-        let (shared, max_age) = (peer.shared.clone(), options.max_queued_age);
-        tokio::spawn(Writer { connector, shared, inbox, queue, max_age }.run());
+        let store = Store { peer: peer.clone(), connections: connections.subscribe() };
+        tokio::spawn(Writer { connector, shared, inbox, queue, max_age: options.max_queued_age, log }.run());
         let listener = Listener {
             options: connect_options,
             addresses,
             peer: peer.clone(),
             connections,
             watchdog_interval: options.watchdog_interval,
+            jetstream,
         };
         tokio::spawn(listener.run());
-        Arc::new(HeartbeatBackend::new(peer))
+        let backend = HeartbeatBackend::new(peer);
+        if is_recoverable { Arc::new(backend.with_recovery(Arc::new(store))) } else { Arc::new(backend) }
     }
 }

@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    jetstream::{Error, EventLog, JetStream},
     order::{ROOMS, Subscriptions},
     publisher::{Connected, RESPONSE_TIMEOUT},
     subjects::Subjects,
@@ -39,6 +40,7 @@ pub(crate) struct Listener {
     pub(crate) peer: Arc<Peer<Subjects>>,
     pub(crate) connections: watch::Sender<Option<Connected>>,
     pub(crate) watchdog_interval: Duration,
+    pub(crate) jetstream: Option<JetStream>,
 }
 
 /// The connection must be opened again.
@@ -89,9 +91,9 @@ impl Listener {
         for number in 1.. {
             let lost = Arc::new(Notify::new());
             match self.connect(lost.clone()).await {
-                Ok(client) => {
+                Ok((client, log)) => {
                     let mut connection = self.connection(client.clone(), lost.clone());
-                    self.connections.send_replace(Some(Connected { client, number, lost }));
+                    self.connections.send_replace(Some(Connected { client, number, lost, log }));
                     let Lost(reason) = self.receive(&mut connection, &mut backoff).await;
                     self.connections.send_replace(None);
                     self.peer.disconnected(reason);
@@ -103,7 +105,7 @@ impl Listener {
     }
 
     /// Opens a connection. If it is lost, `lost` is notified, and this task opens another one.
-    async fn connect(&self, lost: Arc<Notify>) -> Result<Client, String> {
+    async fn connect(&self, lost: Arc<Notify>) -> Result<(Client, Option<EventLog>), Error> {
         let notified = move |event: Event| {
             match event {
                 Event::Disconnected | Event::Closed => lost.notify_one(),
@@ -123,10 +125,12 @@ impl Listener {
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .connection_timeout(RESPONSE_TIMEOUT)
             .request_timeout(Some(RESPONSE_TIMEOUT));
-        match timeout(RESPONSE_TIMEOUT, options.connect(self.addresses.clone())).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(elapsed) => Err(elapsed.to_string()),
-        }
+        let client = timeout(RESPONSE_TIMEOUT, Box::pin(options.connect(self.addresses.clone()))).await??;
+        let log = match &self.jetstream {
+            Some(jetstream) => Some(Box::pin(jetstream.open(&client, &self.peer.channels)).await?),
+            None => None,
+        };
+        Ok((client, log))
     }
 
     fn connection(&self, client: Client, lost: Arc<Notify>) -> Connection {

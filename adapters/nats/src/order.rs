@@ -38,7 +38,7 @@ impl<'a> Order<'a> {
         header.and_then(|header| Self::parse(header.as_str())).unwrap_or_default()
     }
 
-    fn parse(header: &'a str) -> Option<Self> {
+    pub(crate) fn parse(header: &'a str) -> Option<Self> {
         let (sender, number) = header.rsplit_once(' ')?;
         Some(Self { sender, number: number.parse().ok()? })
     }

@@ -9,18 +9,19 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, HeaderMap, client::PublishErrorKind};
+use async_nats::{Client, HeaderMap, client::PublishErrorKind, jetstream::context::PublishAckFuture};
 use socketio::{
     Room,
-    cluster::{Message, Operation, node::Encoded},
+    cluster::{Inbound, Message, Operation, node::Encoded},
 };
-use socketio_broker::{Connector, Link, Lost, Outgoing, Peer, RecentJoins};
+use socketio_broker::{Connector, Link, Log, Lost, Outgoing, Peer, RecentJoins, Session};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
 
 use crate::{
+    jetstream::{EventLog, LOGGED, Rejected, encode, is_durable},
     order::{ORDER, Order, ROOMS},
     subjects::{Subjects, has_subject, token},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Connected {
     pub(crate) number: u64,
     /// Makes the listener connect again.
     pub(crate) lost: Arc<Notify>,
+    /// The stream, if broadcasts are appended to one.
+    pub(crate) log: Option<EventLog>,
 }
 
 /// Waits for connections of the listener.
@@ -52,6 +55,14 @@ pub(crate) struct PublisherConnector {
 pub(crate) struct State {
     joined: RecentJoins,
     sent: AtomicU64,
+    /// `Some` if the server delivers its broadcasts when it reads them from the stream.
+    log: Option<Arc<Log>>,
+}
+
+impl State {
+    pub(crate) fn new(log: Option<Arc<Log>>) -> Self {
+        Self { log, ..Self::default() }
+    }
 }
 
 impl Connector for PublisherConnector {
@@ -70,7 +81,7 @@ impl Connector for PublisherConnector {
         };
         self.last = connected.number;
         let (peer, state, connections) = (self.peer.clone(), self.state.clone(), self.connections.clone());
-        Publisher { connected, peer, state, connections }
+        Publisher { connected, peer, state, connections, has_sessions: false }
     }
 }
 
@@ -80,6 +91,8 @@ pub(crate) struct Publisher {
     peer: Arc<Peer<Subjects>>,
     state: Arc<State>,
     connections: watch::Receiver<Option<Connected>>,
+    /// `true` if the stream of sessions exists.
+    has_sessions: bool,
 }
 
 impl Link for Publisher {
@@ -102,17 +115,88 @@ impl Link for Publisher {
 }
 
 impl Publisher {
-    async fn publish_all(&self, messages: &[Outgoing]) -> Result<(), Lost> {
+    async fn publish_all(&mut self, messages: &[Outgoing]) -> Result<(), Lost> {
+        let log = self.connected.log.clone();
+        let mut appended = Vec::new();
         for message in messages {
-            let Route { subject, rooms } = self.route(message);
-            for encoded in message.encode() {
-                self.publish(&subject, rooms.as_deref(), message, &encoded).await?;
+            match (message, &log) {
+                (Outgoing::Session(session), Some(log)) => {
+                    let sent = self.save(log, session).await;
+                    appended.extend(self.accepted(message, sent).await?);
+                }
+                (Outgoing::Message(content) | Outgoing::Logged(content, _), Some(log))
+                    if is_durable(&content.operation) =>
+                {
+                    for encoded in message.encode() {
+                        let sent = self.append(log, message, &encoded).await;
+                        appended.extend(self.accepted(message, sent).await?);
+                    }
+                }
+                _ => {
+                    let Route { subject, rooms } = self.route(message);
+                    for encoded in message.encode() {
+                        self.publish(&subject, rooms.as_deref(), message, &encoded).await?;
+                    }
+                }
             }
         }
         self.connected.client.flush().await.map_err(|error| {
             tracing::debug!(%error, "messages cannot be sent");
             Lost
-        })
+        })?;
+        for (message, sent) in appended {
+            let stored = EventLog::stored(sent).await;
+            self.accepted(message, stored).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends a message to the stream.
+    async fn append(
+        &self,
+        log: &EventLog,
+        message: &Outgoing,
+        encoded: &Encoded,
+    ) -> Result<PublishAckFuture, Rejected> {
+        let namespace = message.namespace();
+        let id = self.peer.inbox.server_id();
+        let payload = encoded.to_bytes(id, namespace, false).ok_or("it cannot be encoded")?;
+        let mut headers = HeaderMap::new();
+        if let Outgoing::Logged(_, number) = message {
+            headers.insert(LOGGED, Order { sender: id.as_str(), number: *number }.to_string());
+        }
+        log.append(self.peer.channels.log(namespace), headers, payload.into()).await
+    }
+
+    /// Saves a session.
+    async fn save(&mut self, log: &EventLog, session: &Session) -> Result<PublishAckFuture, Rejected> {
+        if !self.has_sessions {
+            log.create_sessions(&self.peer.channels, session.duration).await?;
+            self.has_sessions = true;
+        }
+        let subject = self.peer.channels.session(&token(&session.saved.pid));
+        log.append(subject, HeaderMap::new(), encode(session)?).await
+    }
+
+    /// Handles a message that NATS has not stored. If NATS has refused it, it is dropped.
+    async fn accepted<'a, T>(
+        &self,
+        message: &'a Outgoing,
+        result: Result<T, Rejected>,
+    ) -> Result<Option<(&'a Outgoing, T)>, Lost> {
+        let error = match result {
+            Ok(result) => return Ok(Some((message, result))),
+            Err(Rejected::Unknown) => return Err(Lost),
+            Err(Rejected::Refused(error)) => error,
+        };
+        self.peer.shared.count_dropped(1);
+        tracing::warn!(%error, "NATS refuses a message to other servers");
+        if let Outgoing::Logged(_, number) = message
+            && let Some(message) = self.state.log.as_ref().and_then(|log| log.take(*number))
+        {
+            self.peer.inbox.send(Inbound::Logged(message, None)).await;
+        }
+        Ok(None)
     }
 
     async fn publish(
@@ -155,9 +239,11 @@ impl Publisher {
         let subjects = &self.peer.channels;
         match message {
             Outgoing::Reply(to, reply) => Route::new(subjects.server(&reply.namespace, to)),
-            Outgoing::Message(message) => self.route_broadcast(message),
+            Outgoing::Message(message) | Outgoing::Logged(message, _) => self.route_broadcast(message),
             Outgoing::Request(message, _) => Route::new(subjects.all(&message.namespace)),
             Outgoing::Presence(namespace, _) => Route::new(subjects.all(namespace)),
+            // Without a stream, no session is saved.
+            Outgoing::Session(session) => Route::new(subjects.all(&session.namespace)),
         }
     }
 

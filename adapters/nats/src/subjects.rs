@@ -13,6 +13,8 @@ const MAX_NAME: usize = 48;
 #[derive(Debug, Clone)]
 pub(crate) struct Subjects {
     pub(crate) prefix: String,
+    /// `false` if broadcasts are appended to a stream, which every server reads.
+    pub(crate) has_rooms: bool,
 }
 
 impl Subjects {
@@ -29,6 +31,26 @@ impl Subjects {
     /// Returns the subject of a room.
     pub(crate) fn room(&self, namespace: &str, room: &str) -> String {
         format!("{}.{}.room.{}", self.prefix, token(namespace), token(room))
+    }
+
+    /// Returns the subject of a namespace whose messages are appended to the stream.
+    pub(crate) fn log(&self, namespace: &str) -> String {
+        format!("{}.log.{}", self.prefix, token(namespace))
+    }
+
+    /// Returns the subjects of all namespaces whose messages are appended to the stream.
+    pub(crate) fn all_logs(&self) -> String {
+        format!("{}.log.*", self.prefix)
+    }
+
+    /// Returns the subject that all servers receive, for that of a message in the stream.
+    pub(crate) fn all_of_log(&self, log: &str) -> String {
+        format!("{}.{}.all", self.prefix, log.rsplit('.').next().unwrap_or_default())
+    }
+
+    /// Returns the subject of a saved session, whose key is a token.
+    pub(crate) fn session(&self, key: &str) -> String {
+        format!("{}.session.{key}", self.prefix)
     }
 
     /// Returns a subject that nobody subscribes to.
@@ -50,11 +72,11 @@ impl Channels for Subjects {
     }
 
     fn of_room(&self, namespace: &str, room: &str) -> Option<String> {
-        has_subject(room).then(|| self.room(namespace, room))
+        (self.has_rooms && has_subject(room)).then(|| self.room(namespace, room))
     }
 
     fn has_rooms(&self) -> bool {
-        true
+        self.has_rooms
     }
 }
 
@@ -90,10 +112,19 @@ mod tests {
 
     #[test]
     fn rooms_of_sockets_have_no_subject() {
-        let subjects = Subjects { prefix: "socket.io".to_owned() };
+        let subjects = Subjects { prefix: "socket.io".to_owned(), has_rooms: true };
         assert_eq!(subjects.of_room("/", "r").as_deref(), Some("socket.io.nLw.room.ncg"));
         assert_eq!(subjects.of_room("/", &"x".repeat(20)), None);
         assert_eq!(subjects.of_room("/", &"😀".repeat(10)), None);
         assert!(subjects.of_room("/", &"é".repeat(10)).is_some());
+    }
+
+    #[test]
+    fn a_stream_has_the_messages_of_all_namespaces() {
+        let subjects = Subjects { prefix: "socket.io".to_owned(), has_rooms: false };
+        assert_eq!(subjects.all_logs(), "socket.io.log.*");
+        assert_eq!(subjects.log("/"), "socket.io.log.nLw");
+        assert_eq!(subjects.all_of_log(&subjects.log("/")), subjects.all("/"));
+        assert_eq!(subjects.of_room("/", "r"), None);
     }
 }

@@ -114,7 +114,7 @@ impl Broker for Postgres {
         let (peer, queue) = Peer::start(Names { prefix }, inbox.clone(), &options);
         let connector = SenderConnector { config: config.clone(), peer: peer.clone(), table: table.clone() };
         let (shared, max_age) = (peer.shared.clone(), options.max_queued_age);
-        tokio::spawn(Writer { connector, shared, inbox, queue, max_age }.run());
+        tokio::spawn(Writer { connector, shared, inbox, queue, max_age, log: None }.run());
         let (peer_of_listener, watchdog_interval) = (peer.clone(), options.watchdog_interval);
         let listener =
             Listener { config, peer: peer_of_listener, table, cleanup_interval, watchdog_interval };

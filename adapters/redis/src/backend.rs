@@ -12,7 +12,7 @@ use engineio::BoxFuture;
 use socketio::cluster::{
     Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
 };
-use socketio_broker::{Shared, Wanted};
+use socketio_broker::{Log, Shared, Wanted};
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     dialect::{Channel, Dialect},
     nodes::{Address, Nodes},
     queue::{Content, Queue},
-    streams::Log,
     subscriber::Subscriber,
     writer::Writer,
 };

@@ -19,13 +19,14 @@ mod writer;
 use std::{sync::Arc, time::Duration};
 
 use socketio::cluster::{Backend, Broker, Inbox};
+use socketio_broker::Log;
 
 use crate::{
     backend::{ConnectionOptions, RedisBackend},
     classic::ClassicDialect,
     nodes::Address,
     sharded::ShardedDialect,
-    streams::{Log, Reading, Store, StreamNames, StreamsBackend, StreamsDialect, start},
+    streams::{Reading, Store, StreamNames, StreamsBackend, StreamsDialect, start},
 };
 
 pub use emitter::{Emitter, EmitterError};

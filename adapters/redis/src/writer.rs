@@ -12,7 +12,7 @@ use std::{
 use futures::future::join_all;
 use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use socketio::cluster::{Inbound, Inbox, Message, RequestId};
-use socketio_broker::Shared;
+use socketio_broker::{Log, Shared};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     dialect::{Count, Dialect, Publish},
     nodes::{Course, Failure, Node, Nodes},
     queue::{Content, Encoded, Logged, Queued},
-    streams::Log,
 };
 
 /// The maximum number of messages that are sent before results are awaited.
@@ -241,7 +240,7 @@ impl Writer {
                     logged: Some(Logged::Sent(number)),
                 };
                 let sent = unit.beside(encoded);
-                log.insert(number, unit.replace(Content::Logged(message, number)).0);
+                log.insert(number, unit.replace(message).0);
                 sent
             }
             logged => {

@@ -1,7 +1,6 @@
 //! The dialect of `@socket.io/redis-streams-adapter`: broadcasts are entries of a stream, and requests are
 //! published.
 
-mod log;
 mod names;
 mod reader;
 mod store;
@@ -19,7 +18,6 @@ use crate::{
     dialect::{Channel, Count, Dialect, Publish},
     sharded::inbound,
 };
-pub(crate) use log::Log;
 pub(crate) use names::StreamNames;
 pub(crate) use reader::{Reading, start};
 pub(crate) use store::{Store, StreamsBackend};

@@ -9,12 +9,9 @@ use redis::{
     streams::{StreamId, StreamRangeReply, StreamReadReply},
 };
 use socketio::cluster::{Inbound, Inbox, LogOffset, node::Malformed};
-use socketio_broker::{Backoff, Shared};
+use socketio_broker::{Backoff, Log, Shared, is_logged};
 
-use super::{
-    Entry, StreamNames,
-    log::{Log, is_logged},
-};
+use super::{Entry, StreamNames};
 use crate::{
     nodes::{Failure, Node, Nodes, RESPONSE_TIMEOUT, execute, slot_of},
     sharded::inbound,

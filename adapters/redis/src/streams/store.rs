@@ -15,8 +15,9 @@ use socketio::cluster::{
     SavedSession, ServerId, Unavailable,
     node::{Decoded, msgpack_from_json, msgpack_to_json},
 };
+use socketio_broker::is_logged;
 
-use super::{Entry, StreamNames, log::is_logged};
+use super::{Entry, StreamNames};
 use crate::{
     backend::RedisBackend,
     dialect::Publish,

@@ -3,7 +3,7 @@
 use std::{env, error::Error, net::SocketAddr, str::FromStr, time::Duration};
 
 use socketio::{ConnectionStateRecovery, EngineConfig, Forwarding, Server, ServerConfig};
-use socketio_nats::Nats;
+use socketio_nats::{JetStream, Nats};
 use socketio_postgres::Postgres;
 use socketio_redis::{Classic, Sharded, Streams, SubscriptionMode};
 
@@ -79,6 +79,7 @@ impl Environment {
             "redis-streams" => Server::with_cluster(config, self.streams()?),
             "postgres" => Server::with_cluster(config, self.postgres()?),
             "nats" => Server::with_cluster(config, self.nats()?),
+            "nats-jetstream" => Server::with_cluster(config, self.jetstream()?),
             other => return Err(format!("unknown ADAPTER `{other}`").into()),
         })
     }
@@ -119,6 +120,14 @@ impl Environment {
             Some(key) => adapter.subject_prefix(key),
             None => adapter,
         })
+    }
+
+    fn jetstream(&self) -> Result<Nats, Box<dyn Error>> {
+        let options = JetStream::default();
+        Ok(self.nats()?.jetstream(match &self.key {
+            Some(key) => options.stream_name(key),
+            None => options,
+        }))
     }
 
     fn streams(&self) -> Result<Streams, Box<dyn Error>> {

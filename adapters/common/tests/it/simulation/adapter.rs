@@ -63,7 +63,7 @@ impl Broker for Adapter {
         let connector =
             PublisherConnector { pubsub: pubsub.clone(), server, peer: peer.clone(), joined: Arc::default() };
         let (shared, max_age) = (peer.shared.clone(), options.max_queued_age);
-        tokio::spawn(Writer { connector, shared, inbox, queue, max_age }.run());
+        tokio::spawn(Writer { connector, shared, inbox, queue, max_age, log: None }.run());
         tokio::spawn(Listener { pubsub, server, peer: peer.clone() }.run());
         Arc::new(HeartbeatBackend::new(peer))
     }

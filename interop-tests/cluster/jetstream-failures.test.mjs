@@ -1,0 +1,4 @@
+// Failures with JetStream.
+import { failures } from "./failures.mjs";
+
+await failures("nats-jetstream");
