@@ -193,6 +193,35 @@ async fn answers_that_nobody_reads_count_in_the_budget() {
     sessions[0].send(&[large(MIB)]).unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn messages_that_wait_for_room_count_in_the_budget() {
+    const MIB: usize = KIB * KIB;
+    let config = config().max_buffered(MIB).max_buffered_total(4 * MIB);
+    let mut server = Server::with_buffers(config, KIB);
+    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        clients.push(Wire::open(&server).await);
+        sessions.push(server.session().await);
+    }
+    let (waiting, other) = (sessions[0].clone(), &sessions[1]);
+    waiting.send(&[large(MIB - KIB)]).unwrap();
+    let waiters: Vec<_> = (0..3)
+        .map(|_| {
+            let session = waiting.clone();
+            tokio::spawn(async move { session.send_wait(&[large(MIB - KIB)]).await })
+        })
+        .collect();
+    sleep(SECOND).await;
+    other.send(&[large(MIB / 2)]).unwrap();
+    // The messages of the first session use up the budget, so it ends in favour of the other one.
+    let _ = other.send(&[large(MIB)]);
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap(), Err(SendError::Closed));
+    }
+    assert_eq!(other.send(&[large(MIB)]), Ok(()));
+}
+
 /// A heartbeat so short that a client would soon notice a missing ping.
 fn fast() -> EngineConfig {
     EngineConfig::default().ping_interval(SECOND).ping_timeout(SECOND * 2)

@@ -156,7 +156,8 @@ impl Connection {
 
     /// Returns the handlers that may start. None start while the client has not read the replies to earlier events.
     fn capacity(&self) -> Capacity {
-        if self.session.is_backlogged() && self.state != State::Closed {
+        let is_behind = self.session.is_backlogged() || self.signals.has_waiting_acks();
+        if is_behind && self.state != State::Closed {
             return Capacity::None;
         }
         let running = self.running.as_ref().map_or(0, |running| running.len());

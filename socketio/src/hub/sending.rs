@@ -168,6 +168,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
 
     /// Sends an acknowledgement as soon as the queue has space.
     pub(crate) async fn send_ack_wait(&self, frames: &Frames) {
+        let _counted = self.signals.wait_for_room();
         let mut waiting = self.session.send_waiter();
         let sent = poll_fn(|cx| match self.check() {
             Ok(()) => waiting.poll_send(cx, frames.as_slice()).map_err(EmitError::from),

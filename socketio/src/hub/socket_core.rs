@@ -4,7 +4,7 @@ use std::{
     any::Any,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -29,11 +29,31 @@ pub(crate) struct ConnectionSignals {
     requested: AtomicBool,
     /// `true` if a socket has left its namespace since the last call of `take_socket_left`.
     left: AtomicBool,
+    /// The number of acknowledgements that wait for room in the queue of the session.
+    waiting_acks: AtomicU32,
+}
+
+/// Counts an acknowledgement that waits for room, until it is dropped.
+pub(crate) struct WaitingAck<'a>(&'a ConnectionSignals);
+
+impl Drop for WaitingAck<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_acks.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ConnectionSignals {
     pub(crate) fn close_requested(&self) -> bool {
         self.requested.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn wait_for_room(&self) -> WaitingAck<'_> {
+        self.waiting_acks.fetch_add(1, Ordering::Relaxed);
+        WaitingAck(self)
+    }
+
+    pub(crate) fn has_waiting_acks(&self) -> bool {
+        self.waiting_acks.load(Ordering::Relaxed) > 0
     }
 
     /// Returns `true` if a socket has left since the last call.

@@ -48,6 +48,10 @@ impl SendWaiter<'_> {
         let max_buffered = mailbox.outbound.config.max_buffered;
         if !queue.waiters.is_first(*ticket) || !has_room(queue.buffered, len, max_buffered) {
             queue.waiters.wait(ticket, len, cx.waker());
+            // The messages exist while they wait, so the budget counts them.
+            for frame in frames {
+                frame.charge(&mailbox.outbound.budget);
+            }
             return Poll::Pending;
         }
         if let Some(ticket) = ticket.take() {

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use socketio::{Ack, AckError, EmitError, Limit, Namespace, Server, ServerConfig, Socket};
+use socketio::{Ack, AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, Socket};
 use tokio::sync::Semaphore;
 
 use crate::support::{Client, eventually, log, serve, serve_namespace, text};
@@ -34,6 +34,12 @@ async fn a_handler_may_emit_many_events_at_once() {
 
 #[tokio::test]
 async fn answers_that_the_client_does_not_read_hold_its_events_back() {
+    answers_hold_events_back(EngineConfig::default()).await;
+    // The budget has no room for a second answer, so the queue never exceeds `max_buffered`: answers wait instead.
+    answers_hold_events_back(EngineConfig::default().max_buffered_total(1_000_000_usize)).await;
+}
+
+async fn answers_hold_events_back(engine: EngineConfig) {
     const EVENTS: usize = 40;
     let handled = Arc::new(AtomicUsize::new(0));
     let namespace = Namespace::new("/").on("get", {
@@ -43,7 +49,7 @@ async fn answers_that_the_client_does_not_read_hold_its_events_back() {
             Ack("x".repeat(len))
         }
     });
-    let host = serve_namespace(namespace).await;
+    let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
     let mut client = Client::join(&host).await;
     let events: Vec<u8> = (0..EVENTS).flat_map(|n| text(format!(r#"42{n}["get",600000]"#))).collect();
     client.write(events).await;
@@ -68,8 +74,7 @@ async fn an_answer_waits_for_room_and_is_never_lost() {
             Ack("x".repeat(len))
         }
     });
-    let engine =
-        socketio::EngineConfig::default().max_buffered(50_000_usize).max_buffered_hard(100_000_usize);
+    let engine = EngineConfig::default().max_buffered(50_000_usize).max_buffered_hard(100_000_usize);
     let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
     let mut client = Client::join(&host).await;
     // All handlers run before the first one responds. Together, their responses exceed the hard limit by far.
