@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { io } from "socket.io-client";
-import { connected, recorded, until } from "../official/helpers.mjs";
+import { connected, next, recorded, settled, until } from "../official/helpers.mjs";
 import { hasNode, startBroker } from "./brokers.mjs";
 import { acquainted, freshNamespace, join, meet, startFleet, startNode, synced } from "./fleet.mjs";
 
@@ -70,7 +70,11 @@ export async function recovery(adapter) {
           assert.equal(other.recovered, false);
           return;
         }
-        assert.equal((await comeBack(t, to, nsp, state).socket).recovered, true);
+        const returned = await comeBack(t, to, nsp, state).socket;
+        assert.equal(returned.recovered, true);
+        // The session of a connected socket is saved too.
+        returned.disconnect();
+        await until(() => b.emitWithAck("members", []), (ids) => !ids.includes(state.id), "the socket is gone");
         const again = await comeBack(t, from, nsp, state).socket;
         assert.equal(again.recovered, false);
         assert.notEqual(again.id, state.id);
@@ -113,6 +117,59 @@ export async function recovery(adapter) {
     assert.equal(socket.id, state.id);
     assert.deepEqual(plain(back.events), [["missed"]]);
   });
+
+  for (const to of hasNode(adapter) ? [two, node] : [two]) {
+    test(`the clients of a server that is killed return to another one (${to.kind})`, async (t) => {
+      const doomed = await startNode("ours", { ...broker.env, ...env });
+      const nsp = freshNamespace();
+      const sockets = await Promise.all(Array.from({ length: 20 }, () => join(t, doomed, nsp, { reconnection: false })));
+      const b = await join(t, one, nsp);
+      await acquainted(b, sockets[0]);
+      await Promise.all(sockets.flatMap((socket, i) => ["r", `r-${i}`].map((room) => socket.emitWithAck("join", room))));
+      await sockets[1].emitWithAck("leave", "r-1");
+      await sockets[2].emitWithAck("data-set", { name: "Ann" });
+      await sockets[2].emitWithAck("join", "last");
+      await synced(b, sockets[0], "r");
+      await Promise.all(sockets.map((socket) => settled(socket)));
+      const states = sockets.map((socket) => ({ pid: socket._pid, offset: socket._lastOffset, id: socket.id }));
+      await doomed.end("SIGKILL");
+      await b.emitWithAck("cast", { to: ["r"] }, "missed", 1);
+      for (const i of sockets.keys()) await b.emitWithAck("cast", { to: [`r-${i}`] }, "own", i);
+      const backs = states.map((state) => comeBack(t, to, nsp, state));
+      const returned = await Promise.all(backs.map(({ socket }) => socket));
+      for (const [i, socket] of returned.entries()) {
+        assert.equal(socket.recovered, true);
+        assert.equal(socket.id, states[i].id);
+      }
+      await b.emitWithAck("cast", { to: ["r"] }, "live");
+      await synced(b, returned[0], "r");
+      await Promise.all(returned.map((socket) => settled(socket)));
+      for (const [i, { events }] of backs.entries()) {
+        assert.deepEqual(plain(events), [["missed", 1], ...(i === 1 ? [] : [["own", i]]), ["live"]]);
+      }
+      assert.deepEqual(await returned[2].emitWithAck("data-get"), { name: "Ann" });
+      assert.deepEqual((await returned[2].emitWithAck("rooms")).sort(), [returned[2].id, "last", "r", "r-2"].sort());
+    });
+  }
+
+  for (const to of [one, two]) {
+    test(`a client returns before its end is noticed (to ${to === one ? "the same" : "another"} server)`, async (t) => {
+      const nsp = freshNamespace();
+      const [a, b] = await meet(t, [one, two], nsp);
+      await a.emitWithAck("join", "r");
+      await synced(b, a, "r");
+      const state = { pid: a._pid, offset: a._lastOffset, id: a.id };
+      const gone = next(a, "disconnect");
+      const back = comeBack(t, to, nsp, state);
+      const socket = await back.socket;
+      assert.deepEqual([socket.recovered, socket.id], [true, state.id]);
+      await gone;
+      assert.deepEqual(await b.emitWithAck("members", ["r"]), [state.id]);
+      await b.emitWithAck("cast", { to: ["r"] }, "live");
+      await synced(b, socket, "r");
+      assert.deepEqual(plain(back.events), [["live"]]);
+    });
+  }
 
   test("events of all servers have one order", async (t) => {
     const [a, b, c] = await meet(t, [one, two, node]);

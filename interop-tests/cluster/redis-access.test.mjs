@@ -15,7 +15,7 @@ const RULES = {
   redis: `${CONNECTION} +publish +subscribe +unsubscribe +psubscribe +punsubscribe +pubsub|numsub allchannels`,
   "redis-sharded": `${CONNECTION} +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub &socket.io*`,
   "redis-streams":
-    `${CONNECTION} +publish +subscribe +unsubscribe +pubsub|numsub +xadd +xread +xrange +xrevrange +set +getdel ` +
+    `${CONNECTION} +publish +subscribe +unsubscribe +pubsub|numsub +xadd +xread +xrange +xrevrange +set +getdel +del ` +
     "&socket.io* ~socket.io ~sio:session:*",
 };
 

@@ -24,7 +24,7 @@ pub use log::{Log, is_logged};
 pub use members::Members;
 pub use names::digest;
 pub use options::Options;
-pub use outgoing::{Outgoing, Presence, Session};
+pub use outgoing::{Outgoing, Presence};
 pub use peer::{Channels, Peer};
 pub use queue::{Payload, Queue, Queued, message_len};
 pub use recent_joins::RecentJoins;

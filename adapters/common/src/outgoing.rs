@@ -23,27 +23,10 @@ pub enum Outgoing {
     /// A broadcast that this server delivers when it reads it from the event log, with its number. Only for
     /// brokers with an event log.
     Logged(Arc<Message>, u64),
-    /// A session that the broker saves. Only for brokers with an event log.
-    Session(Box<Session>),
-}
-
-/// The session of a disconnected socket.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Session {
-    /// The path of the namespace.
-    pub namespace: Arc<str>,
-    /// The state of the socket.
-    pub saved: SavedSession,
-    /// The time for which the session is saved.
-    pub duration: Duration,
-}
-
-impl Session {
-    /// Creates a session that is saved for this time.
-    pub fn new(namespace: &str, saved: SavedSession, duration: Duration) -> Self {
-        Self { namespace: namespace.into(), saved, duration }
-    }
+    /// A session that the broker saves for this time. Only for brokers with an event log.
+    SaveSession(Arc<str>, Box<SavedSession>, Duration),
+    /// The id of a saved session that the broker removes. Only for brokers with an event log.
+    RemoveSession(Arc<str>, Box<str>),
 }
 
 /// The state of this server in a namespace.
@@ -66,8 +49,9 @@ impl Outgoing {
                 &message.namespace
             }
             Self::Reply(_, reply) => &reply.namespace,
-            Self::Presence(namespace, _) => namespace,
-            Self::Session(session) => &session.namespace,
+            Self::Presence(namespace, _)
+            | Self::SaveSession(namespace, ..)
+            | Self::RemoveSession(namespace, _) => namespace,
         }
     }
 
@@ -81,7 +65,7 @@ impl Outgoing {
             Self::Presence(_, Presence::Joined) => vec![Encoded::initial_heartbeat()],
             Self::Presence(_, Presence::Alive) => vec![Encoded::heartbeat()],
             Self::Presence(_, Presence::Left) => vec![Encoded::close()],
-            Self::Session(_) => Vec::new(),
+            Self::SaveSession(..) | Self::RemoveSession(..) => Vec::new(),
         }
     }
 }
@@ -93,9 +77,9 @@ impl Payload for Outgoing {
                 message_len(message)
             }
             Self::Reply(_, reply) => reply.payload_len(),
-            Self::Presence(..) => 0,
-            Self::Session(session) => {
-                let SavedSession { rooms, data, .. } = &session.saved;
+            Self::Presence(..) | Self::RemoveSession(..) => 0,
+            Self::SaveSession(_, session, _) => {
+                let SavedSession { rooms, data, .. } = &**session;
                 data.len() + rooms.iter().map(|room| room.len()).sum::<usize>()
             }
         }

@@ -10,11 +10,12 @@ use std::{
 };
 
 use async_nats::{Client, HeaderMap, client::PublishErrorKind, jetstream::context::PublishAckFuture};
+use bytes::Bytes;
 use socketio::{
     Room,
-    cluster::{Inbound, Message, Operation, node::Encoded},
+    cluster::{Inbound, Message, Operation, SavedSession, node::Encoded},
 };
-use socketio_broker::{Connector, Link, Log, Lost, Outgoing, Peer, RecentJoins, Session};
+use socketio_broker::{Connector, Link, Log, Lost, Outgoing, Peer, RecentJoins};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -120,8 +121,14 @@ impl Publisher {
         let mut appended = Vec::new();
         for message in messages {
             match (message, &log) {
-                (Outgoing::Session(session), Some(log)) => {
-                    let sent = self.save(log, session).await;
+                (Outgoing::SaveSession(namespace, session, duration), Some(log)) => {
+                    let sent = self.save(log, namespace, session, *duration).await;
+                    appended.extend(self.accepted(message, sent).await?);
+                }
+                (Outgoing::RemoveSession(_, pid), Some(log)) => {
+                    let subject = self.peer.channels.session(&token(pid));
+                    // An empty message replaces the session.
+                    let sent = log.append(subject, HeaderMap::new(), Bytes::new()).await;
                     appended.extend(self.accepted(message, sent).await?);
                 }
                 (Outgoing::Message(content) | Outgoing::Logged(content, _), Some(log))
@@ -169,13 +176,19 @@ impl Publisher {
     }
 
     /// Saves a session.
-    async fn save(&mut self, log: &EventLog, session: &Session) -> Result<PublishAckFuture, Rejected> {
+    async fn save(
+        &mut self,
+        log: &EventLog,
+        namespace: &str,
+        session: &SavedSession,
+        duration: Duration,
+    ) -> Result<PublishAckFuture, Rejected> {
         if !self.has_sessions {
-            log.create_sessions(&self.peer.channels, session.duration).await?;
+            log.create_sessions(&self.peer.channels, duration).await?;
             self.has_sessions = true;
         }
-        let subject = self.peer.channels.session(&token(&session.saved.pid));
-        log.append(subject, HeaderMap::new(), encode(session)?).await
+        let subject = self.peer.channels.session(&token(&session.pid));
+        log.append(subject, HeaderMap::new(), encode(namespace, session, duration)?).await
     }
 
     /// Handles a message that NATS has not stored. If NATS has refused it, it is dropped.
@@ -243,7 +256,9 @@ impl Publisher {
             Outgoing::Request(message, _) => Route::new(subjects.all(&message.namespace)),
             Outgoing::Presence(namespace, _) => Route::new(subjects.all(namespace)),
             // Without a stream, no session is saved.
-            Outgoing::Session(session) => Route::new(subjects.all(&session.namespace)),
+            Outgoing::SaveSession(namespace, ..) | Outgoing::RemoveSession(namespace, _) => {
+                Route::new(subjects.all(namespace))
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! Events to recoverable sockets are appended to the log first, and are delivered when the log returns them.
 //! All servers deliver them in the order of the log, with their offsets.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engineio::Sid;
 use parking_lot::Mutex;
@@ -12,9 +12,11 @@ use parking_lot::Mutex;
 use crate::{
     config::ConnectionStateRecovery,
     hub::{
+        Adapter, Flags,
         cluster::{LogOffset, Operation, RecoveryStore, SavedSession},
         recovery::{Recoverable, RecoveryClaim},
-        rooms::Room,
+        rooms::{Room, Target},
+        socket_core::AnySocket,
     },
     proto::encode::Frames,
 };
@@ -26,6 +28,8 @@ pub(crate) struct EventLog {
     /// The offset of the last delivered event. Locked while an event is delivered, and while a recovered
     /// socket joins, so the socket misses no event.
     delivered: Mutex<LogOffset>,
+    /// Locked while a session is queued, so the last state of a socket is queued last.
+    saving: Mutex<()>,
 }
 
 /// A saved session, and the offset of the last event that the client has received.
@@ -52,7 +56,7 @@ impl Missed {
 
 impl EventLog {
     pub(crate) fn new(store: Arc<dyn RecoveryStore>, limits: ConnectionStateRecovery) -> Self {
-        Self { store, limits, delivered: Mutex::default() }
+        Self { store, limits, delivered: Mutex::default(), saving: Mutex::default() }
     }
 
     pub(crate) fn skips_middlewares(&self) -> bool {
@@ -66,15 +70,9 @@ impl EventLog {
         deliver();
     }
 
-    /// Saves the session of a disconnected socket.
-    pub(crate) fn save(&self, namespace: &str, sid: Sid, pid: Sid, rooms: Vec<Room>, data: Option<Box<str>>) {
-        let session = SavedSession {
-            sid: sid.as_str().to_owned(),
-            pid: pid.as_str().to_owned(),
-            rooms,
-            data: data.unwrap_or_else(|| "{}".into()),
-        };
-        self.store.save(namespace, session, self.limits.max_disconnection_duration);
+    /// Returns the time between two saves of the session of a connected socket.
+    pub(crate) fn refresh_interval(limits: &ConnectionStateRecovery) -> Duration {
+        limits.max_disconnection_duration / 2
     }
 
     /// Removes and returns the session that a client claims.
@@ -120,5 +118,66 @@ impl EventLog {
         }
         recoverable.set_replayed(until);
         Some(enter())
+    }
+}
+
+/// The sessions of sockets, which are saved so that their clients can be recovered by any server: as long as they are
+/// connected, because a server may end without notice, and when they are disconnected.
+impl Adapter {
+    /// Saves the sessions of connected sockets.
+    pub(crate) fn save_sessions(&self, log: &EventLog, sids: Vec<Sid>) {
+        let duration = log.limits.max_disconnection_duration + EventLog::refresh_interval(&log.limits);
+        for sid in sids {
+            let Some(socket) = self.socket(sid.as_str()) else { continue };
+            // This runs the user's `Serialize`.
+            let data = self.shared_data(&socket);
+            let _saving = log.saving.lock();
+            let rooms = self.rooms.read().find_rooms(sid);
+            if let (Some(rooms), Some(recoverable)) = (rooms, socket.recoverable()) {
+                let session = session(sid, recoverable.pid, rooms, data, true);
+                log.store.save(&self.path, session, duration);
+            }
+        }
+    }
+
+    /// Saves the sessions of a part of the connected sockets again, before they expire.
+    pub(crate) fn refresh_sessions(&self, part: u32, parts: u32) {
+        if let Some(log) = &self.event_log {
+            let sids = self.rooms.read().ids_at(part, parts);
+            self.save_sessions(log, sids);
+        }
+    }
+
+    /// Saves the session of a disconnected socket if its client may be recovered, and removes it otherwise.
+    pub(crate) fn end_session(&self, socket: &AnySocket, rooms: Vec<Room>, is_recoverable: bool) {
+        let (Some(log), Some(recoverable)) = (&self.event_log, socket.recoverable()) else { return };
+        let data = if is_recoverable { self.shared_data(socket) } else { None };
+        let _saving = log.saving.lock();
+        if is_recoverable {
+            let session = session(socket.id(), recoverable.pid, rooms, data, false);
+            log.store.save(&self.path, session, log.limits.max_disconnection_duration);
+        } else {
+            log.store.remove(&self.path, recoverable.pid.as_str());
+        }
+    }
+
+    /// Disconnects the socket of a client that has returned to this server before its end was noticed.
+    pub(crate) fn replace_socket(&self, sid: Sid) {
+        if let Some(old) = self.socket(sid.as_str()) {
+            old.replace();
+        }
+        let target = Target::new(vec![sid.as_str().into()], Vec::new());
+        // If the queue is full, the other server notices the end of the connection by itself.
+        let _ = self.publish(Flags::default(), || Operation::Disconnect { target, close: true });
+    }
+}
+
+fn session(sid: Sid, pid: Sid, rooms: Vec<Room>, data: Option<Box<str>>, is_connected: bool) -> SavedSession {
+    SavedSession {
+        sid: sid.as_str().to_owned(),
+        pid: pid.as_str().to_owned(),
+        rooms,
+        data: data.unwrap_or_else(|| "{}".into()),
+        is_connected,
     }
 }

@@ -115,6 +115,9 @@ impl Adapter {
                 rooms.track_changes();
             }
         }
+        if event_log.is_some() {
+            rooms.track_moved();
+        }
         Self {
             path: path.into(),
             slow_consumer: config.engine.get_slow_consumer(),
@@ -183,6 +186,10 @@ impl Adapter {
         };
         if let Some(cluster) = &self.cluster {
             self.notify_broker(cluster);
+        }
+        if let Some(log) = &self.event_log {
+            let moved = self.rooms.write().take_moved();
+            self.save_sessions(log, moved);
         }
         if let Some(hook) = &self.hooks.room {
             self.call_room_hook(hook);
@@ -274,13 +281,6 @@ impl Adapter {
     pub(crate) fn server_event(self: &Arc<Self>, name: &str, raw: RawArgs<'_>) -> Option<ServerEventFuture> {
         let handler = self.hooks.server_events.get(name)?;
         Some(server_event::start(handler, self.clone(), raw))
-    }
-
-    /// Saves the session of a disconnected socket, so that its client can be recovered by any server.
-    pub(crate) fn save_session(&self, socket: &AnySocket, rooms: Vec<Room>) {
-        if let (Some(log), Some(recoverable)) = (&self.event_log, socket.recoverable()) {
-            log.save(&self.path, socket.id(), recoverable.pid, rooms, self.shared_data(socket));
-        }
     }
 
     /// Returns `true` if sockets of recoverable clients get a secret.
@@ -393,8 +393,11 @@ pub(crate) fn change_rooms_of<T>(
 ) -> T {
     let before = rooms.joined(slot);
     let result = change(rooms);
+    if rooms.joined(slot) == before {
+        return result;
+    }
+    rooms.note_moved(slot);
     if let Some(memory) = memory
-        && rooms.joined(slot) != before
         && let Some(recoverable) = rooms.socket(slot).and_then(|socket| socket.recoverable())
     {
         recoverable.record_room_change(memory);

@@ -154,7 +154,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
                     memory.save(recoverable.save(memory, self.id, &rooms));
                 }
             }
-            if self.adapter.event_log.is_some() && reason.is_recoverable() {
+            if self.adapter.event_log.is_some() {
                 saved = socket.map(|socket| (socket, rooms.clone()));
             }
             let first = self.lifecycle.leave(LeaveInfo { reason, rooms });
@@ -162,7 +162,7 @@ impl<T: Observed + ?Sized> SocketCore<T> {
             first
         });
         if let Some((socket, rooms)) = saved {
-            self.adapter.save_session(&socket, rooms);
+            self.adapter.end_session(&socket, rooms, reason.is_recoverable());
         }
         self.signals.left.store(true, Ordering::Release);
         first

@@ -70,6 +70,9 @@ pub(crate) async fn restore_logged<D: Send + Sync + 'static>(
     if log.read(path, claimed, &mut missed).await.is_none() {
         return Err(Some(data));
     }
+    if claimed.session.is_connected {
+        parts.adapter.replace_socket(claimed.sid);
+    }
     let data = Arc::new(data);
     let recoverable = Recoverable::recovered(claimed.pid, data.clone());
     let socket = Socket::from_parts(parts.clone(), claimed.sid, Data::Shared(data), Some(recoverable));

@@ -82,6 +82,11 @@ impl Namespaces {
         self.registered.read().entries.get(path).map(|entry| entry.endpoint.adapter().clone())
     }
 
+    /// Returns the adapters of all namespaces.
+    pub(crate) fn adapters(&self) -> Vec<Arc<Adapter>> {
+        self.registered.read().entries.values().map(|entry| entry.endpoint.adapter().clone()).collect()
+    }
+
     /// Returns the adapter of a namespace. Returns `None` if the namespace does not exist or the data of its
     /// sockets is not a `D`.
     pub(crate) fn typed_adapter<D: 'static>(&self, path: &str) -> Option<Arc<Adapter>> {

@@ -9,6 +9,7 @@ pub(crate) mod client_files;
 pub(crate) mod inbound;
 pub(crate) mod serve;
 pub(crate) mod service;
+pub(crate) mod sessions;
 
 use std::{fmt, future::Future, io, sync::Arc};
 
@@ -24,6 +25,7 @@ use crate::{
     hub::{
         Adapter,
         cluster::{Broker, Cluster, ClusterStatus, Inbox, ServerId, Unavailable},
+        event_log::EventLog,
         rooms::Room,
     },
     namespace::Namespace,
@@ -35,7 +37,10 @@ use crate::{
         Namespaces,
         dynamic::{Dynamic, Pattern},
     },
-    server::{application::SocketIoApplication, client_files::ClientFiles, inbound::Worker, serve::Serve},
+    server::{
+        application::SocketIoApplication, client_files::ClientFiles, inbound::Worker, serve::Serve,
+        sessions::refresh_sessions,
+    },
 };
 
 /// A Socket.IO server, which is a handle, a service and a layer:
@@ -158,6 +163,10 @@ impl Server {
         let id = inbox.server_id().clone();
         let cluster = Arc::new(Cluster::new(id, broker.connect(inbox), config.requests_timeout));
         let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces), config.max_cluster_requests);
+        if let (Some(limits), Some(_)) = (&config.connection_state_recovery, cluster.backend().recovery()) {
+            let refresh_interval = EventLog::refresh_interval(limits);
+            runtime.spawn(refresh_sessions(cluster.clone(), namespaces.clone(), refresh_interval));
+        }
         let server = Self::build(config, namespaces, Some(cluster));
         runtime.spawn(worker.run(inbound));
         server

@@ -1,6 +1,9 @@
 //! Saves sessions, and reads the stream for clients that have missed events.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, pull},
@@ -17,7 +20,7 @@ use socketio::{
         node::{Decoded, decode_in},
     },
 };
-use socketio_broker::{Outgoing, Peer, Session, is_logged};
+use socketio_broker::{Outgoing, Peer, is_logged};
 use tokio::sync::watch;
 
 use super::{Error, EventLog, offset};
@@ -36,7 +39,7 @@ pub(crate) struct Store {
     pub(crate) connections: watch::Receiver<Option<Connected>>,
 }
 
-/// The state of a disconnected socket, as it is saved.
+/// The state of a socket, as it is saved.
 #[derive(Serialize, Deserialize)]
 struct Saved<'a> {
     sid: String,
@@ -45,27 +48,45 @@ struct Saved<'a> {
     rooms: Vec<String>,
     #[serde(borrow)]
     data: &'a RawValue,
+    connected: bool,
+    /// The end of the session, in milliseconds since 1970.
+    expires: u64,
 }
 
 /// Returns the content of a saved session.
-pub(crate) fn encode(session: &Session) -> Result<Bytes, serde_json::Error> {
-    let SavedSession { sid, pid, rooms, data } = &session.saved;
+pub(crate) fn encode(
+    namespace: &str,
+    session: &SavedSession,
+    duration: Duration,
+) -> Result<Bytes, serde_json::Error> {
+    let SavedSession { sid, pid, rooms, data, is_connected } = session;
     let saved = Saved {
         sid: sid.clone(),
         pid: pid.clone(),
-        nsp: session.namespace.to_string(),
+        nsp: namespace.to_owned(),
         rooms: rooms.iter().map(ToString::to_string).collect(),
         data: serde_json::from_str(data)?,
+        connected: *is_connected,
+        expires: now().saturating_add(milliseconds(duration)),
     };
     Ok(serde_json::to_vec(&saved)?.into())
 }
 
+fn now() -> u64 {
+    milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl RecoveryStore for Store {
     fn save(&self, namespace: &str, session: SavedSession, duration: Duration) {
-        let session = Outgoing::Session(Box::new(Session::new(namespace, session, duration)));
-        if self.peer.queue.push(session).is_err() {
-            tracing::warn!(namespace, "a client cannot be recovered: the queue to NATS is full");
-        }
+        self.push(namespace, Outgoing::SaveSession(namespace.into(), Box::new(session), duration));
+    }
+
+    fn remove(&self, namespace: &str, pid: &str) {
+        self.push(namespace, Outgoing::RemoveSession(namespace.into(), pid.into()));
     }
 
     fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>> {
@@ -92,6 +113,12 @@ impl RecoveryStore for Store {
 }
 
 impl Store {
+    fn push(&self, namespace: &str, message: Outgoing) {
+        if self.peer.queue.push(message).is_err() {
+            tracing::warn!(namespace, "the session of a client cannot be saved: the queue to NATS is full");
+        }
+    }
+
     /// Returns the event log if NATS is connected.
     fn log(&self) -> Option<EventLog> {
         self.connections.borrow().as_ref()?.log.clone()
@@ -111,14 +138,24 @@ async fn take(
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    if message.payload.is_empty() {
+        // The session was removed.
+        return Ok(None);
+    }
     let saved: Saved<'_> = serde_json::from_slice(&message.payload)?;
-    if saved.nsp != namespace || saved.pid != pid || !has(log, offset).await {
+    if saved.nsp != namespace || saved.pid != pid || saved.expires <= now() || !has(log, offset).await {
         return Ok(None);
     }
     // Fails if another server has taken the session meanwhile.
     sessions.delete_message(message.sequence).await?;
     let rooms = saved.rooms.iter().map(|room| room.as_str().into()).collect();
-    Ok(Some(SavedSession { sid: saved.sid, pid: saved.pid, rooms, data: saved.data.get().into() }))
+    Ok(Some(SavedSession {
+        sid: saved.sid,
+        pid: saved.pid,
+        rooms,
+        data: saved.data.get().into(),
+        is_connected: saved.connected,
+    }))
 }
 
 /// Returns `true` if the stream has the message at this position.

@@ -92,12 +92,14 @@ pub(crate) struct Store {
     pub(crate) session_prefix: String,
 }
 
-/// A session as Node.js saves it. The entry `nsp` is not in the sessions of Node.js, which ignores it.
+/// A session as Node.js saves it. The entries `nsp` and `connected` are not in the sessions of Node.js, which ignores them.
 #[derive(Deserialize)]
 struct Session<'a> {
     sid: String,
     pid: String,
     nsp: Option<String>,
+    #[serde(default)]
+    connected: bool,
     rooms: Vec<serde_json::Value>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -106,6 +108,12 @@ struct Session<'a> {
 impl Store {
     fn key(&self, pid: &str) -> String {
         format!("{}{pid}", self.session_prefix)
+    }
+
+    fn push(&self, namespace: &str, command: Publish) {
+        if self.redis.push(Content::Command(command)).is_err() {
+            tracing::warn!(namespace, "the session of a client cannot be saved: the queue to Redis is full");
+        }
     }
 
     /// Returns the entries from `start` on.
@@ -131,11 +139,13 @@ impl Store {
 impl RecoveryStore for Store {
     fn save(&self, namespace: &str, session: SavedSession, duration: Duration) {
         let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
-        let SavedSession { sid, pid, rooms, data } = &session;
+        let SavedSession { sid, pid, rooms, data, is_connected } = &session;
         let rooms = serde_json::to_string(rooms).unwrap_or_default();
         let (sid, nsp) = (text(sid), text(namespace));
-        let json =
-            format!(r#"{{"sid":{sid},"pid":{},"rooms":{rooms},"data":{data},"nsp":{nsp}}}"#, text(pid));
+        let json = format!(
+            r#"{{"sid":{sid},"pid":{},"rooms":{rooms},"data":{data},"nsp":{nsp},"connected":{is_connected}}}"#,
+            text(pid)
+        );
         let Ok(payload) = msgpack_from_json(&json, &[]) else {
             tracing::warn!(
                 namespace,
@@ -146,10 +156,13 @@ impl RecoveryStore for Store {
         let mut command = redis::cmd("SET");
         command.arg(self.key(pid)).arg(BASE64_STANDARD.encode(payload));
         command.arg("PX").arg(duration.as_millis().max(1) as u64);
-        let command = Publish::keyed(&self.key(pid), command);
-        if self.redis.push(Content::Command(command)).is_err() {
-            tracing::warn!(namespace, "a client cannot be recovered: the queue to Redis is full");
-        }
+        self.push(namespace, Publish::keyed(&self.key(pid), command));
+    }
+
+    fn remove(&self, namespace: &str, pid: &str) {
+        let mut command = redis::cmd("DEL");
+        command.arg(self.key(pid));
+        self.push(namespace, Publish::keyed(&self.key(pid), command));
     }
 
     fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>> {
@@ -174,7 +187,8 @@ impl RecoveryStore for Store {
             };
             let data = session.data.map_or("{}", RawValue::get).into();
             let rooms = session.rooms.iter().map(room).collect();
-            Some(SavedSession { sid: session.sid, pid: session.pid, rooms, data })
+            let is_connected = session.connected;
+            Some(SavedSession { sid: session.sid, pid: session.pid, rooms, data, is_connected })
         })
     }
 

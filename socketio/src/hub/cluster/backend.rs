@@ -107,13 +107,17 @@ pub trait Backend: Send + Sync + 'static {
     fn leave(&self) -> BoxFuture<()>;
 }
 
-/// Stores sessions of disconnected sockets, and reads the event log, so that a client can be recovered by any
+/// Stores sessions of sockets, and reads the event log, so that a client can be recovered by any
 /// server of the cluster.
 ///
 /// Crates of brokers implement this trait. Later versions may add methods with a default implementation.
 pub trait RecoveryStore: Send + Sync {
     /// Saves a session for the given duration. Queues the request and returns immediately.
     fn save(&self, namespace: &str, session: SavedSession, duration: Duration);
+
+    /// Removes the session with the id `pid`, after the sessions that were saved before. Queues the request and
+    /// returns immediately.
+    fn remove(&self, namespace: &str, pid: &str);
 
     /// Removes and returns the session with the id `pid`. Returns `None` if there is no such session in the
     /// namespace, or if the log no longer contains the event at `offset`.
@@ -124,7 +128,7 @@ pub trait RecoveryStore: Send + Sync {
     fn read(&self, namespace: Arc<str>, start: LogOffset, until: LogOffset) -> BoxFuture<Option<LogEntries>>;
 }
 
-/// The state of a disconnected socket.
+/// The state of a socket.
 #[derive(Debug, Clone)]
 pub struct SavedSession {
     /// The id of the socket.
@@ -135,6 +139,9 @@ pub struct SavedSession {
     pub rooms: Vec<Room>,
     /// The data of the socket as JSON text, which is an object.
     pub data: Box<str>,
+    /// `true` if the socket was connected when the session was saved. Its server may have ended since, or it has not
+    /// noticed that the connection is lost.
+    pub is_connected: bool,
 }
 
 /// A part of the event log.

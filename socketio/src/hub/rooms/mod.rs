@@ -99,6 +99,8 @@ pub(crate) struct Rooms<S> {
     pub(crate) events: Option<RoomEvents>,
     /// The rooms that got their first socket or lost their last one, for a broker that tracks rooms.
     changed: Option<Vec<Room>>,
+    /// The sockets whose rooms have changed, if their sessions are saved.
+    moved: Option<Vec<Sid>>,
 }
 
 #[derive(Debug)]
@@ -141,6 +143,7 @@ impl<S> Default for Rooms<S> {
             names: HashMap::new(),
             events: None,
             changed: None,
+            moved: None,
         }
     }
 }
@@ -154,6 +157,23 @@ impl<S> Rooms<S> {
     /// Records from now on which rooms get their first socket or lose their last one.
     pub(crate) fn track_changes(&mut self) {
         self.changed = Some(Vec::new());
+    }
+
+    /// Makes [`take_moved`](Self::take_moved) return the sockets whose rooms have changed.
+    pub(crate) fn track_moved(&mut self) {
+        self.moved = Some(Vec::new());
+    }
+
+    /// Returns the sockets that were added, or whose rooms have changed, since the last call.
+    pub(crate) fn take_moved(&mut self) -> Vec<Sid> {
+        self.moved.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Records that the rooms of a socket have changed.
+    pub(crate) fn note_moved(&mut self, slot: Slot) {
+        if let (Some(moved), Some(entry)) = (&mut self.moved, self.sockets.get(slot)) {
+            moved.push(entry.sid);
+        }
     }
 
     /// Returns the rooms that were recorded since the last call.
@@ -175,6 +195,7 @@ impl<S> Rooms<S> {
         }
         self.ids.insert(sid, slot);
         self.note_changed(|| sid.as_str().into());
+        self.note_moved(slot);
         slot
     }
 
@@ -323,6 +344,16 @@ impl<S> Rooms<S> {
     /// Returns the socket with an id.
     pub(crate) fn find(&self, id: &str) -> Option<&S> {
         self.socket(*self.ids.get(&Sid::parse(id)?)?)
+    }
+
+    /// Returns the rooms of the socket with an id.
+    pub(crate) fn find_rooms(&self, sid: Sid) -> Option<Vec<Room>> {
+        Some(self.rooms_of(*self.ids.get(&sid)?))
+    }
+
+    /// Returns the ids of the sockets whose slot has this remainder.
+    pub(crate) fn ids_at(&self, remainder: u32, divisor: u32) -> Vec<Sid> {
+        self.ids.iter().filter(|(_, slot)| **slot % divisor == remainder).map(|(sid, _)| *sid).collect()
     }
 
     /// Returns the number of sockets in a room.

@@ -47,6 +47,11 @@ impl TestBroker {
         *self.0.on_read.lock() = Some(Box::new(call));
     }
 
+    /// Removes all saved sessions, and returns their number.
+    pub(super) fn take_sessions(&self) -> usize {
+        self.0.sessions.lock().drain().count()
+    }
+
     /// Returns how often the log was read.
     pub(super) fn reads(&self) -> usize {
         self.0.reads.load(Ordering::Relaxed)
@@ -168,6 +173,10 @@ impl Store {
 impl RecoveryStore for Store {
     fn save(&self, namespace: &str, session: SavedSession, _: Duration) {
         self.0.sessions.lock().insert(session.pid.clone(), (namespace.into(), session));
+    }
+
+    fn remove(&self, _: &str, pid: &str) {
+        self.0.sessions.lock().remove(pid);
     }
 
     fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>> {

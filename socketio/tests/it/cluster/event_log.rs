@@ -1,13 +1,16 @@
 //! Recovery at any server, with an event log that all servers share.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use socketio::{ConnectionStateRecovery, Namespace, Server, Socket};
+use tokio::time::sleep;
 
 use super::broker::TestBroker;
 use crate::{
     recovery::{Visitor, config, noticed},
-    support::{Host, serve, within},
+    support::{Host, eventually, serve, within},
 };
 
 fn namespace() -> Namespace<Value> {
@@ -28,6 +31,12 @@ async fn fleet(broker: &TestBroker, count: usize) -> Vec<Host> {
 
 async fn join(visitor: &mut Visitor, room: &str) {
     assert_eq!(visitor.client.ask(format!(r#"427["join","{room}"]"#)).await, "437[]");
+}
+
+/// Disconnects the client, which was the last one of its server.
+async fn leave(mut visitor: Visitor, host: &Host) {
+    visitor.client.send("41").await;
+    eventually(|| host.io.socket_count("/") == 0).await;
 }
 
 #[tokio::test]
@@ -75,9 +84,51 @@ async fn a_client_returns_to_another_server_with_all_that_it_missed() {
     assert_eq!(visitor.event().await, [json!("missed"), json!(2)]);
     hosts[0].io.to("r").emit("live", &4).unwrap();
     assert_eq!(visitor.event().await, [json!("live"), json!(4)]);
-    // A session is recovered once.
+    // A client that leaves by itself is not recovered.
+    leave(visitor, &hosts[1]).await;
     let other = Visitor::with_auth(&hosts[0], &gone.auth).await;
     assert_ne!(other.sid, sid);
+}
+
+#[tokio::test]
+async fn a_client_returns_before_its_end_is_noticed() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 2).await;
+    for other in [0, 1] {
+        let mut visitor = Visitor::new(&hosts[0]).await;
+        join(&mut visitor, "r").await;
+        hosts[1].io.to("r").emit("seen", &1).unwrap();
+        visitor.event().await;
+        hosts[1].io.to("r").emit("unseen", &2).unwrap();
+        let mut returned = Visitor::with_auth(&hosts[other], &visitor.auth()).await;
+        assert_eq!(returned.sid, visitor.sid);
+        assert_eq!(returned.event().await, [json!("unseen"), json!(2)]);
+        assert_eq!(visitor.event().await, [json!("unseen"), json!(2)]);
+        if other == 1 {
+            assert_eq!(visitor.client.text().await, "41");
+        }
+        visitor.client.ended().await;
+        hosts[0].io.to("r").emit("live", &3).unwrap();
+        assert_eq!(returned.event().await, [json!("live"), json!(3)]);
+        let in_room = |host: &Host| host.io.sockets::<Value>("/").unwrap().count_in("r");
+        assert_eq!(hosts.iter().map(in_room).sum::<usize>(), 1);
+        leave(returned, &hosts[other]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_of_connected_sockets_are_saved_again_before_they_expire() {
+    let broker = TestBroker::default();
+    let hosts = fleet(&broker, 1).await;
+    let mut visitors = Vec::new();
+    for _ in 0..100 {
+        visitors.push(Visitor::new(&hosts[0]).await);
+    }
+    let duration = Duration::from_mins(2);
+    for _ in 0..4 {
+        assert_eq!(broker.take_sessions(), visitors.len());
+        sleep(duration / 2 + Duration::from_secs(1)).await;
+    }
 }
 
 #[tokio::test]
