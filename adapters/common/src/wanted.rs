@@ -106,18 +106,20 @@ impl<C: Clone + Eq + Hash> Wanted<C> {
         }
     }
 
-    /// Returns the generation, and the channels that were changed since the last call, with their users. For a
-    /// new connection, returns all channels.
-    pub fn changes(&self, is_new: bool) -> (u64, Vec<(C, Subscription)>) {
+    /// Returns the generation, and all channels with their users, for a new connection.
+    pub fn all(&self) -> (u64, Vec<(C, Subscription)>) {
         let Channels { all, changed, generation } = &mut *self.channels.lock();
-        let pending = std::mem::take(changed);
-        let channels = if is_new {
-            all.iter().map(|(channel, users)| (channel.clone(), users.clone())).collect()
-        } else {
-            let users = |channel: C| (all.get(&channel).cloned().unwrap_or_default(), channel);
-            pending.into_iter().map(users).map(|(users, channel)| (channel, users)).collect()
-        };
-        (*generation, channels)
+        changed.clear();
+        (*generation, all.iter().map(|(channel, users)| (channel.clone(), users.clone())).collect())
+    }
+
+    /// Returns the generation, and the channels that were changed since the last call of this method or of
+    /// [`all`](Self::all), with their users.
+    pub fn changes(&self) -> (u64, Vec<(C, Subscription)>) {
+        let Channels { all, changed, generation } = &mut *self.channels.lock();
+        let users = |channel: &C| all.get(channel).cloned().unwrap_or_default();
+        let changes = std::mem::take(changed).into_iter().map(|channel| (users(&channel), channel));
+        (*generation, changes.map(|(users, channel)| (channel, users)).collect())
     }
 
     fn change(&self, channel: &C, change: impl FnOnce(&mut Subscription)) {

@@ -194,8 +194,9 @@ impl Listener {
     async fn reconcile(&self, connection: &mut Connection) -> Result<(), Lost> {
         let mut new: Vec<User> = Vec::new();
         loop {
-            let (generation, changes) = self.peer.wanted.changes(connection.is_new);
-            connection.is_new = false;
+            let wanted = &self.peer.wanted;
+            let is_new = std::mem::take(&mut connection.is_new);
+            let (generation, changes) = if is_new { wanted.all() } else { wanted.changes() };
             if changes.is_empty() {
                 self.peer.subscribed(generation, &new);
                 return Ok(());

@@ -167,7 +167,7 @@ impl Publisher {
     ) -> Result<PublishAckFuture, Rejected> {
         let namespace = message.namespace();
         let id = self.peer.inbox.server_id();
-        let payload = encoded.to_bytes(id, namespace, false).ok_or("it cannot be encoded")?;
+        let payload = encoded.to_bytes(id, namespace).ok_or("it cannot be encoded")?;
         let mut headers = HeaderMap::new();
         if let Outgoing::Logged(_, number) = message {
             headers.insert(LOGGED, Order { sender: id.as_str(), number: *number }.to_string());
@@ -220,7 +220,7 @@ impl Publisher {
         encoded: &Encoded,
     ) -> Result<(), Lost> {
         let id = self.peer.inbox.server_id();
-        let Some(payload) = encoded.to_bytes(id, message.namespace(), false) else {
+        let Some(payload) = encoded.to_bytes(id, message.namespace()) else {
             self.peer.shared.count_dropped(1);
             tracing::warn!("a message to other servers cannot be encoded");
             return Ok(());

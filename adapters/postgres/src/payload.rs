@@ -26,12 +26,12 @@ impl Payload {
     /// Encodes a message. Returns `None` if it cannot be encoded.
     pub(crate) fn new(from: &ServerId, namespace: &str, encoded: &Encoded) -> Option<Self> {
         if encoded.attachments.is_empty() {
-            let json = encoded.to_bytes(from, namespace, false)?;
+            let json = encoded.to_bytes(from, namespace)?;
             if json.len() <= MAX_PAYLOAD {
                 return Some(Self::Text(String::from_utf8(json).ok()?));
             }
         }
-        let content = encoded.to_bytes(from, namespace, true)?;
+        let content = encoded.to_msgpack(from, namespace)?;
         let uid = serde_json::to_string(from.as_str()).ok()?;
         let header = format!(r#"{{"uid":{uid},"type":{},"attachmentId":""#, encoded.kind);
         Some(Self::Attachment { content, header })

@@ -71,8 +71,7 @@ impl Dialect for ShardedDialect {
 
     fn encode(&self, message: &Message) -> Vec<Publish> {
         let namespace = &message.namespace;
-        let payload =
-            encode_message(message).and_then(|encoded| encoded.to_bytes(&message.from, namespace, false));
+        let payload = encode_message(message).and_then(|encoded| encoded.to_bytes(&message.from, namespace));
         let Some(payload) = payload else { return Vec::new() };
         if let Operation::Join { rooms, .. } = &message.operation {
             self.joined.remember(namespace, rooms.iter().filter(|room| self.is_dynamic(room)));
@@ -94,7 +93,7 @@ impl Dialect for ShardedDialect {
     fn encode_reply(&self, to: &ServerId, reply: &Reply) -> Vec<Publish> {
         let channel = self.channel_of(&reply.namespace, to.as_str());
         let publish = |encoded: Encoded| {
-            let payload = encoded.to_bytes(&reply.from, &reply.namespace, false)?;
+            let payload = encoded.to_bytes(&reply.from, &reply.namespace)?;
             Some(Publish::sharded(&channel, &payload))
         };
         encode_reply(reply).into_iter().filter_map(publish).collect()

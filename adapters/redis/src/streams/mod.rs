@@ -97,7 +97,7 @@ impl Dialect for StreamsDialect {
             return self.append(message, &encoded, None).into_iter().collect();
         }
         let namespace = &message.namespace;
-        let Some(payload) = encoded.to_bytes(&message.from, namespace, true) else { return Vec::new() };
+        let Some(payload) = encoded.to_msgpack(&message.from, namespace) else { return Vec::new() };
         let publish = self.main_channel(namespace).publish(&payload);
         vec![publish.requesting(message.operation.request(), self.count(namespace))]
     }
@@ -109,7 +109,7 @@ impl Dialect for StreamsDialect {
     fn encode_reply(&self, to: &ServerId, reply: &Reply) -> Vec<Publish> {
         let channel = self.channel_of(&reply.namespace, to);
         let publish = |encoded: Encoded| {
-            let payload = encoded.to_bytes(&reply.from, &reply.namespace, true)?;
+            let payload = encoded.to_msgpack(&reply.from, &reply.namespace)?;
             Some(channel.publish(&payload))
         };
         encode_reply(reply).into_iter().filter_map(publish).collect()

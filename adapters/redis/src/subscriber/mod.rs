@@ -369,8 +369,9 @@ impl Links {
 
     /// Returns the generation of the wanted channels, and the channels that have changed, with their users.
     fn changes(&mut self, wanted: &Wanted<Channel>) -> (u64, Vec<(Channel, Subscription)>) {
-        let (generation, mut changes) = wanted.changes(self.is_new);
-        if std::mem::take(&mut self.is_new) {
+        let is_new = std::mem::take(&mut self.is_new);
+        let (generation, mut changes) = if is_new { wanted.all() } else { wanted.changes() };
+        if is_new {
             self.is_waiting = false;
             self.refused.clear();
             let all: HashSet<&Channel> = changes.iter().map(|(channel, _)| channel).collect();

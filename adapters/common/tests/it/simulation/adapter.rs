@@ -119,7 +119,7 @@ impl Publisher {
             let channel = self.channel(message);
             for encoded in message.encode() {
                 let id = self.peer.inbox.server_id();
-                let bytes = encoded.to_bytes(id, message.namespace(), !encoded.attachments.is_empty());
+                let bytes = encoded.to_bytes(id, message.namespace());
                 let bytes = bytes.expect("the message can be encoded");
                 self.pubsub.publish(self.server, self.connection, &channel, bytes)?;
             }
@@ -207,7 +207,9 @@ impl Listener {
     ) -> Result<(), pubsub::Lost> {
         let mut new: Vec<User> = Vec::new();
         loop {
-            let (generation, changes) = self.peer.wanted.changes(std::mem::take(&mut is_new));
+            let wanted = &self.peer.wanted;
+            let (generation, changes) =
+                if std::mem::take(&mut is_new) { wanted.all() } else { wanted.changes() };
             if changes.is_empty() {
                 self.peer.subscribed(generation, &new);
                 self.pubsub.subscribed(self.server);

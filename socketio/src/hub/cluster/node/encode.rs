@@ -48,21 +48,31 @@ impl Encoded {
         Self { kind, data: String::new(), attachments: Vec::new() }
     }
 
-    /// Returns the whole message: as JSON, or as MessagePack if it contains binary data or if `is_msgpack` is
-    /// set. `None` if the message cannot be encoded.
-    pub fn to_bytes(&self, from: &ServerId, namespace: &str, is_msgpack: bool) -> Option<Vec<u8>> {
+    /// Returns the whole message: as JSON, or as MessagePack if it contains binary data. `None` if the message cannot
+    /// be encoded.
+    pub fn to_bytes(&self, from: &ServerId, namespace: &str) -> Option<Vec<u8>> {
+        if self.attachments.is_empty() {
+            return Some(self.json(from, namespace).into_bytes());
+        }
+        self.to_msgpack(from, namespace)
+    }
+
+    /// Returns the whole message as MessagePack. `None` if the message cannot be encoded.
+    pub fn to_msgpack(&self, from: &ServerId, namespace: &str) -> Option<Vec<u8>> {
+        msgpack::from_json(&self.json(from, namespace), &self.attachments).ok()
+    }
+
+    /// Returns the whole message as JSON, with placeholders of binary data.
+    fn json(&self, from: &ServerId, namespace: &str) -> String {
         let mut json = String::with_capacity(self.data.len() + namespace.len() + 80);
-        let Self { kind, data, attachments } = self;
+        let Self { kind, data, .. } = self;
         // Writing to a string cannot fail.
         let _ = write!(json, r#"{{"uid":{},"nsp":{},"type":{kind}"#, text(from.as_str()), text(namespace));
         if !data.is_empty() {
             let _ = write!(json, r#","data":{data}"#);
         }
         json.push('}');
-        if attachments.is_empty() && !is_msgpack {
-            return Some(json.into_bytes());
-        }
-        msgpack::from_json(&json, attachments).ok()
+        json
     }
 
     /// Returns the data alone, as MessagePack.

@@ -256,7 +256,7 @@ fn what_is_encoded_is_decoded() {
         let (from, namespace): (ServerId, Arc<str>) = ("me".into(), "/n".into());
         let message = Message { from: from.clone(), namespace: namespace.clone(), operation };
         let encoded = encode_message(&message).unwrap();
-        let bytes = encoded.to_bytes(&from, &namespace, false).unwrap();
+        let bytes = encoded.to_bytes(&from, &namespace).unwrap();
         let Ok(Decoded::Message(decoded)) = decode(&bytes) else { panic!("not a message") };
         assert_eq!(format!("{decoded:?}"), format!("{message:?}"));
         let data = encoded.data_to_msgpack().unwrap();
