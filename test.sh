@@ -64,14 +64,13 @@ soak() {
   cargo test --workspace --test soak --quiet -- --ignored
 }
 
-# Other processes do not change the counts, so this runs beside tests that mostly wait. Most of its time is that of the
-# optimizing linker, on one core.
+# Other processes do not change the counts, so this runs beside tests that mostly wait.
 instructions() {
   # The lints are done.
   unset RUSTC_WORKSPACE_WRAPPER
-  nice cargo build --release --package interop-tests --bin hot-paths --bin attack-costs --quiet
-  nice target/release/hot-paths check
-  nice target/release/attack-costs check
+  nice cargo build --profile counted --package instruction-counts --bins --quiet
+  nice target/counted/hot-paths check
+  nice target/counted/attack-costs check
 }
 
 beside packages
