@@ -59,11 +59,13 @@ without_short_path() {
   (cd engine && SHORT_PATH=off "$tests")
 }
 
-# Soak tests mostly wait. Features of one package are on for the whole workspace, so the engine is tested without them
-# separately, in the time that the clients leave.
-soak_and_plain_engine() {
+# Soak tests mostly wait. What follows compiles, and has no deadlines. It is one function, because cargo locks its folder.
+soak_and_documentation() {
   cargo test --workspace --test soak --quiet -- --ignored
+  # Features of one package are on for the whole workspace, so the engine is tested without them separately.
   nice cargo test --package engineio --lib --quiet
+  nice target/debug/public-api-list check
+  nice cargo publish --workspace --dry-run --no-verify --quiet
 }
 
 # Other processes do not change the counts, so this runs beside tests that mostly wait.
@@ -91,10 +93,6 @@ cargo test --workspace --no-run --quiet
 # dependencies have the same features as above and are not built again.
 cargo build --workspace --bin chat --bin public-api-list --test soak --quiet
 
-step "documentation, the public API, and the packages"
-target/debug/public-api-list check
-cargo publish --workspace --dry-run --no-verify --quiet
-
 step "Rust tests"
 # Many tests wait for real time, and a thread that waits costs nothing.
 export RUST_TEST_THREADS=4
@@ -106,8 +104,9 @@ cargo test --workspace --quiet
 finish without_short_path "$without_short_path"
 
 finish packages "$packages"
-beside soak_and_plain_engine
-soak_and_plain_engine=$!
+# The clients leave part of two cores.
+beside soak_and_documentation
+soak_and_documentation=$!
 
 step "official clients and clusters"
 export PROFILE=debug
@@ -116,8 +115,8 @@ export PROFILE=debug
 step "an independent client, python-socketio"
 (cd interop-tests/python && .venv/bin/python -m unittest)
 
-step "a server under load, and the engine without features"
-finish soak_and_plain_engine "$soak_and_plain_engine"
+step "a server under load, the engine without features, documentation, the public API, and the packages"
+finish soak_and_documentation "$soak_and_documentation"
 
 step "the instructions of messages and of hostile input"
 finish instructions "$instructions"
