@@ -82,7 +82,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Has rustdoc write the API of the crates as JSON.
 fn document(root: &Path) -> Result<(), Box<dyn Error>> {
-    let status = Command::new(env!("CARGO"))
+    let status = Command::new("cargo")
         .current_dir(root)
         .args(["doc", "--quiet", "--no-deps", "--all-features"])
         .args(CRATES.iter().flat_map(|name| ["--package", name]))

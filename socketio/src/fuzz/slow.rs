@@ -23,7 +23,7 @@ const HANG: Duration = Duration::from_mins(2);
 /// The size in bytes to which the input is repeated, so that quadratic costs become measurable.
 const BYTES: usize = 64 * 1024;
 /// The maximum CPU time per byte, as a multiple of the CPU time per byte of an echo. The test `attack-costs`
-/// in `interop-tests` measures more precisely and has a lower limit.
+/// in `instruction-counts` measures more precisely and has a lower limit.
 const MAX_FACTOR: u32 = 20;
 const ECHO: &str =
     r#"2["echo",{"id":123456,"from":"Ann","text":"hello to all who are in this room, and to others"}]"#;

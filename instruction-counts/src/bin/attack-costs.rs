@@ -9,7 +9,7 @@
 
 use std::{array, env, process::ExitCode, thread};
 
-use interop_tests::{
+use instruction_counts::{
     attacks::{Attack, all},
     valgrind::{Failure, end_part, per_part},
 };

@@ -3,6 +3,7 @@
 //! * `hot-paths check`: exits with status 1 if an operation executes over 3 % more instructions than
 //!   recorded.
 //! * `hot-paths record`: overwrites the file.
+//! * `hot-paths count`: only prints the counts, for other profiles than `counted`, which is that of the file.
 //! * `hot-paths NAME N`: plays a scenario. The other commands run this under valgrind and count its
 //!   instructions.
 #![expect(clippy::print_stdout, reason = "the report is for people")]
@@ -14,7 +15,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use interop_tests::{
+use instruction_counts::{
     hot_paths::{SCENARIOS, Stage},
     valgrind::{Failure, per_operation},
 };
@@ -48,6 +49,10 @@ fn main() -> Result<ExitCode, Failure> {
             print!("{counts}");
             Ok(ExitCode::SUCCESS)
         }
+        ["count"] => {
+            print!("{}", Counts::take()?);
+            Ok(ExitCode::SUCCESS)
+        }
         [name, operations] => {
             let operations = operations.parse()?;
             let done = Stage::new(name).ok_or_else(|| format!("no scenario {name}"))?.run(operations);
@@ -57,7 +62,7 @@ fn main() -> Result<ExitCode, Failure> {
                 Err("not a number of whole rounds".into())
             }
         }
-        _ => Err("usage: hot-paths check | record | NAME N".into()),
+        _ => Err("usage: hot-paths check | record | count | NAME N".into()),
     }
 }
 

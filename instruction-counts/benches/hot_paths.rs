@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use interop_tests::hot_paths::{SCENARIOS, Stage};
+use instruction_counts::hot_paths::{SCENARIOS, Stage};
 use tokio::time::Instant;
 
 fn hot_paths(criterion: &mut Criterion) {

@@ -48,7 +48,7 @@ pub const SCENARIOS: [(&str, u64); 12] = [
 /// # Examples
 ///
 /// ```
-/// use interop_tests::hot_paths::Stage;
+/// use instruction_counts::hot_paths::Stage;
 ///
 /// let mut stage = Stage::new("batch").expect("there is such a scenario");
 /// // Whole batches of 16 events.

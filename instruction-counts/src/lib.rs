@@ -1,0 +1,5 @@
+//! Scenarios and floods whose instructions are counted, and the counting.
+
+pub mod attacks;
+pub mod hot_paths;
+pub mod valgrind;
