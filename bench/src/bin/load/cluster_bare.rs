@@ -127,7 +127,7 @@ fn command(arguments: &[&str]) -> Vec<u8> {
 fn parts(bytes: &[u8]) -> anyhow::Result<Option<(Parts<'_>, usize)>> {
     let mut used = 0;
     let line = |used: &mut usize| {
-        let length = bytes[*used..].windows(2).position(|window| window == b"\r\n")?;
+        let length = bytes.get(*used..)?.windows(2).position(|window| window == b"\r\n")?;
         let line = &bytes[*used..*used + length];
         *used += length + 2;
         Some(line)
