@@ -37,10 +37,30 @@ pub struct Job {
     /// Seconds between a large broadcast and the measurement of the server's memory.
     #[serde(default)]
     pub wait: f64,
+    /// The other processes of a cluster. Used by the kinds of work whose names begin with `Cluster`.
+    #[serde(default)]
+    pub cluster: Option<Cluster>,
     /// Sleeps instead of spinning when there is nothing to read, which leaves the core to other processes.
     #[serde(default)]
     pub sleep: bool,
 }
+
+/// The processes of a cluster that the publisher of a [`Job`] is not connected to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Cluster {
+    /// The port of the server that the recipients are connected to.
+    pub port: u16,
+    /// The process id of that server, if it is not the server of the publisher.
+    pub pid: Option<i32>,
+    /// The process id of the broker, if there is one.
+    pub broker: Option<i32>,
+}
+
+/// The name of the figure in [`Report::extra`] for the CPU time of the server that delivers, in microseconds per
+/// operation.
+pub const OTHER_SERVER: &str = "other-server";
+/// The name of the figure for the CPU time of the broker.
+pub const BROKER: &str = "broker";
 
 fn one() -> usize {
     1
@@ -72,6 +92,13 @@ pub enum Kind {
     Upgrade,
     /// The disconnect of a socket, which leaves its two rooms.
     Disconnect,
+    /// One event that a client of one server publishes to a room, until all clients in it, which are connected
+    /// to another server, have received it.
+    Cluster,
+    /// Like [`Kind::Cluster`], but the other server has no client in the room. Needs a rate.
+    ClusterNobody,
+    /// One message from `PUBLISH` to a subscriber of the same Redis, without a server. Needs a rate.
+    ClusterBare,
     /// No operations. Measures the memory of connections.
     Memory,
     /// No operations. Measures the memory of pending polls.

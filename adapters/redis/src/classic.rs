@@ -1,9 +1,12 @@
 //! The dialect of `createAdapter` of `@socket.io/redis-adapter`: `PUBLISH` and `PSUBSCRIBE`.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use socketio::cluster::{
     AckArgs, AckOutcome, Inbound, Inbox, Message, Operation, Reply, ReplyBody, RequestId, ServerId,
@@ -267,20 +270,55 @@ struct Packet<'a> {
     nsp: Option<Cow<'a, str>>,
 }
 
+/// The array of a broadcast: the id of the server, the packet and the options.
+struct Broadcast<'a>(String, Packet<'a>, Options);
+
+impl<'de> Deserialize<'de> for Broadcast<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Broadcast<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of three elements")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Broadcast<'de>, A::Error> {
+                let missing = || A::Error::custom("an element is missing");
+                let uid = elements.next_element()?.ok_or_else(missing)?;
+                let Object(packet) = elements.next_element()?.ok_or_else(missing)?;
+                let options = elements.next_element()?.ok_or_else(missing)?;
+                // Further elements are reserved.
+                while elements.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Broadcast(uid, packet, options))
+            }
+        }
+
+        deserializer.deserialize_seq(Elements)
+    }
+}
+
+/// Returns `true` if a broadcast is one of this server, which Redis sends back. Does not decode it.
+fn is_own(own: &ServerId, payload: &[u8]) -> bool {
+    // An array of three elements, and a string of up to 31 bytes, or of up to 255.
+    let uid = match payload {
+        [0x93, marker @ 0xa0..=0xbf, rest @ ..] => rest.get(..usize::from(marker & 0x1f)),
+        [0x93, 0xd9, len, rest @ ..] => rest.get(..usize::from(*len)),
+        _ => None,
+    };
+    uid == Some(own.as_str().as_bytes())
+}
+
 fn broadcast(own: &ServerId, namespace: &str, payload: &[u8]) -> Result<Option<Inbound>, Malformed> {
+    if is_own(own, payload) {
+        return Ok(None);
+    }
     let (json, attachments) = text_and_attachments(payload)?;
-    // The elements after the third are reserved.
-    let parts: Vec<&RawValue> = serde_json::from_str(&json)?;
-    let [uid, packet, options, ..] = parts[..] else { return Err(Malformed) };
-    let uid: Cow<'_, str> = serde_json::from_str(uid.get())?;
-    if uid == own.as_str() {
+    let Broadcast(uid, packet, options) = serde_json::from_str(&json)?;
+    if uid == own.as_str() || packet.nsp.as_deref().unwrap_or("/") != namespace {
         return Ok(None);
     }
-    let Object(packet): Object<Packet<'_>> = serde_json::from_str(packet.get())?;
-    if packet.nsp.as_deref().unwrap_or("/") != namespace {
-        return Ok(None);
-    }
-    let options: Options = serde_json::from_str(options.get())?;
     let event = event(namespace, packet.r#type, packet.data.get(), &attachments)?;
     let operation = options.into_broadcast(event, None);
     Ok(Some(message(&uid, namespace, operation)))

@@ -1,14 +1,29 @@
 //! The server of the benchmark: default configuration, one namespace, one room.
 //!
 //! `PORT=3000 bench-server` listens on 127.0.0.1. Data that is forwarded without being read has the type
-//! [`Args`].
+//! [`Args`]. With `ADAPTER` and `BROKER_URL`, the server is one of a cluster.
 
 use std::{env, error::Error, net::Ipv4Addr};
 
 use serde_json::Value;
-use socketio::{Ack, Args, Namespace, Server};
+use socketio::{Ack, Args, Namespace, Server, ServerConfig};
+use socketio_nats::Nats;
+use socketio_redis::{Classic, Sharded, Streams};
 
 const ROOM: &str = "r";
+
+/// Creates the server, which is alone unless `BROKER_URL` is set.
+fn server() -> Result<Server, Box<dyn Error>> {
+    let Ok(url) = env::var("BROKER_URL") else { return Ok(Server::new()) };
+    let config = ServerConfig::default();
+    Ok(match env::var("ADAPTER").as_deref() {
+        Ok("redis") => Server::with_cluster(config, Classic::new(&url)?),
+        Ok("redis-sharded") => Server::with_cluster(config, Sharded::new(&url)?),
+        Ok("redis-streams") => Server::with_cluster(config, Streams::new(&url)?),
+        Ok("nats") => Server::with_cluster(config, Nats::new(&url)?),
+        other => return Err(format!("unknown ADAPTER {other:?}").into()),
+    })
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -27,6 +42,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .on("join", async |socket, room: String| socket.join(room))
         .on("leave", async |socket, room: String| socket.leave(&room));
-    Server::new().namespace(namespace).listen((Ipv4Addr::LOCALHOST, port)).await?;
+    server()?.namespace(namespace).listen((Ipv4Addr::LOCALHOST, port)).await?;
     Ok(())
 }

@@ -218,6 +218,28 @@ async fn broadcasts_of_node_are_decoded() {
 }
 
 #[tokio::test]
+async fn own_broadcasts_are_not_decoded() {
+    let decoder = decoder();
+    let own = decoder.inbox.server_id().as_str().to_owned();
+    let packet = event(r#"["ev","x"]"#);
+    let broadcast =
+        Operation::Broadcast { target: target(&[], &[]), packet, flags: BroadcastFlags::default() };
+    let (_, channel, payload) = only(&dialect().encode(&message(&own, broadcast)));
+    assert!(matches!(decoder.decode(&channel, &payload), Ok(None)));
+    // The rest is not read.
+    assert!(matches!(decoder.decode(&channel, &payload[..own.len() + 3]), Ok(None)));
+}
+
+#[tokio::test]
+async fn further_elements_of_broadcasts_are_ignored() {
+    let decoder = decoder();
+    let packet = r#"{"type":2,"data":["ev"],"nsp":"/"}"#;
+    let options = r#"{"rooms":[],"except":[],"flags":{}}"#;
+    let (from, _) = decoder.message("socket.io#/#", format!(r#"["a",{packet},{options},{{"new":1}},2]"#));
+    assert_eq!(from, "a");
+}
+
+#[tokio::test]
 async fn requests_of_node_are_decoded() {
     let decoder = decoder();
     let (_, operation) = decoder.message(REQUESTS, hex(BROADCAST_WITH_ACK));

@@ -3,6 +3,8 @@
 
 mod broadcast;
 mod churn;
+mod cluster;
+mod cluster_bare;
 mod disconnect;
 mod http;
 mod memory;
@@ -20,8 +22,8 @@ use anyhow::Context as _;
 use bench::job::{Job, Kind, Report};
 
 use crate::{
-    broadcast::Broadcast, churn::Churn, disconnect::Disconnect, memory::Memory, net::Net, polling::Polling,
-    round_trip::RoundTrips, sockets::Sockets,
+    broadcast::Broadcast, churn::Churn, cluster::Publications, cluster_bare::Bare, disconnect::Disconnect,
+    memory::Memory, net::Net, polling::Polling, round_trip::RoundTrips, sockets::Sockets,
 };
 
 fn main() -> ExitCode {
@@ -52,6 +54,10 @@ fn measure(job: &Job) -> anyhow::Result<Report> {
         Kind::Polling | Kind::PollMemory => net.run(&mut Polling::new(job)?)?,
         Kind::Connect | Kind::Upgrade => net.run(&mut Churn::new(job))?,
         Kind::Disconnect => net.run(&mut Sockets::new(job, Disconnect::new(job)))?,
+        Kind::Cluster | Kind::ClusterNobody => {
+            net.run(&mut Sockets::new(job, Publications::new(job)?))?;
+        }
+        Kind::ClusterBare => net.run(&mut Bare::new(job)?)?,
         Kind::Memory => net.run(&mut Sockets::new(job, Memory::new(job, &net.meter)?))?,
     }
     net.meter.report()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bench::job::{Job, Latency, Report};
+use bench::job::{BROKER, Cluster, Job, Latency, OTHER_SERVER, Report};
 use hdrhistogram::Histogram;
 use nix::{time::ClockId, unistd::Pid};
 
@@ -16,6 +16,8 @@ use nix::{time::ClockId, unistd::Pid};
 pub(crate) struct Meter {
     epoch: Instant,
     server: ClockId,
+    /// The other processes whose CPU time is measured, by the names of their figures.
+    others: Vec<(&'static str, ClockId)>,
     warmup: u64,
     seconds: u64,
     phase: Phase,
@@ -37,22 +39,31 @@ enum Phase {
     Done,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Look {
     at: u64,
     idle: u64,
     server: Duration,
+    others: Vec<Duration>,
     load: Duration,
     machine: Duration,
 }
 
 impl Meter {
     pub(crate) fn new(job: &Job) -> anyhow::Result<Self> {
-        let server =
-            ClockId::pid_cpu_clock_id(Pid::from_raw(job.pid)).context("the clock of the server's process")?;
+        let clock = |pid| ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).context("the clock of a process");
+        let mut others = Vec::new();
+        if let Some(Cluster { pid, broker, .. }) = job.cluster {
+            for (name, pid) in [(OTHER_SERVER, pid), (BROKER, broker)] {
+                if let Some(pid) = pid {
+                    others.push((name, clock(pid)?));
+                }
+            }
+        }
         Ok(Self {
             epoch: Instant::now(),
-            server,
+            server: clock(job.pid)?,
+            others,
             warmup: nanoseconds(job.warmup),
             seconds: nanoseconds(job.seconds),
             phase: Phase::Preparing,
@@ -127,18 +138,29 @@ impl Meter {
             at: self.now(),
             idle: self.idle,
             server: self.server_cpu()?,
+            others: self
+                .others
+                .iter()
+                .map(|(_, clock)| Ok(clock.now()?.into()))
+                .collect::<nix::Result<_>>()?,
             load: ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into(),
             machine: machine_cpu()?,
         })
     }
 
-    pub(crate) fn report(self) -> anyhow::Result<Report> {
+    pub(crate) fn report(mut self) -> anyhow::Result<Report> {
         let (before, after) = (self.before, self.after);
         anyhow::ensure!(self.operations > 0, "nothing was done in the time that counts");
         let wall = (after.at - before.at) as f64 / 1e9;
         let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / wall;
         let server_cores = cores(before.server, after.server);
         let load_cores = cores(before.load, after.load);
+        let mut measured = server_cores + load_cores;
+        for ((name, _), (before, after)) in self.others.iter().zip(before.others.iter().zip(&after.others)) {
+            let used = cores(*before, *after);
+            measured += used;
+            self.extra.insert((*name).into(), used * wall * 1e6 / self.operations as f64);
+        }
         let micros = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e3;
         Ok(Report {
             operations: self.operations,
@@ -147,7 +169,7 @@ impl Meter {
             server_cores,
             load_cores,
             load_busy: 1.0 - (after.idle - before.idle) as f64 / 1e9 / wall,
-            other_cores: (cores(before.machine, after.machine) - server_cores - load_cores).max(0.0),
+            other_cores: (cores(before.machine, after.machine) - measured).max(0.0),
             latency: (!self.latency.is_empty()).then(|| Latency {
                 p50: micros(0.5),
                 p99: micros(0.99),

@@ -89,6 +89,11 @@ impl Net {
 
     /// Opens a connection. Its id is the lowest one that was never used, or the id of a closed connection.
     pub(crate) fn open(&mut self) -> anyhow::Result<usize> {
+        self.open_to(self.server.port())
+    }
+
+    /// Opens a connection to another port than that of the job.
+    pub(crate) fn open_to(&mut self, port: u16) -> anyhow::Result<usize> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("a new socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -97,7 +102,7 @@ impl Net {
         let [.., third, fourth] = (self.opened % 0xf000 + 0x101).to_be_bytes();
         self.opened += 1;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::new(127, 0, third, fourth), 0).into()).context("bind")?;
-        if let Err(error) = socket.connect(&self.server.into())
+        if let Err(error) = socket.connect(&SocketAddrV4::new(*self.server.ip(), port).into())
             && error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32)
         {
             return Err(error).context("connect");

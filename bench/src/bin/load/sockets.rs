@@ -54,6 +54,8 @@ pub(crate) struct Sockets<S> {
     joins_from: usize,
     /// The number of second rooms. With `usize::MAX`, each socket has a room of its own.
     rooms: usize,
+    /// The port of the server that all sockets but the first are connected to, if it is not that of the job.
+    other_port: Option<u16>,
     states: Vec<State>,
     ready: usize,
     started: Started,
@@ -87,8 +89,14 @@ impl<S: Scenario> Sockets<S> {
         Self {
             scenario,
             wanted: job.connections + job.others,
-            joins_from: if job.kind == Kind::Disconnect || job.rooms > 0 { 0 } else { job.connections },
+            joins_from: match job.kind {
+                Kind::Disconnect => 0,
+                Kind::Cluster | Kind::ClusterNobody => 1,
+                _ if job.rooms > 0 => 0,
+                _ => job.connections,
+            },
             rooms: if job.rooms > 0 { job.rooms } else { usize::MAX },
+            other_port: job.cluster.map(|cluster| cluster.port),
             states: Vec::new(),
             ready: 0,
             started: Started::No,
@@ -177,7 +185,10 @@ impl<S: Scenario> Actor for Sockets<S> {
 
     fn turn(&mut self, net: &mut Net) -> anyhow::Result<()> {
         while self.states.len() < self.wanted && self.states.len() - self.ready < AT_ONCE {
-            let id = net.open()?;
+            let id = match self.other_port {
+                Some(port) if !self.states.is_empty() => net.open_to(port)?,
+                _ => net.open()?,
+            };
             debug_assert_eq!(id, self.states.len());
             self.states.push(State::Upgrading);
         }

@@ -1,6 +1,7 @@
 //! Runs the scenarios against the peers in rounds and writes the results. See `run --help`.
 
 mod chart;
+mod cluster;
 mod machine;
 mod options;
 mod peers;
@@ -98,7 +99,10 @@ fn best_of(options: &Options, peer: &Peer, scenario: &Scenario, round: usize) ->
 }
 
 fn measure(options: &Options, peer: &Peer, scenario: &Scenario) -> anyhow::Result<bench::job::Report> {
-    let server = Server::start(options, &peer.command, scenario.on_all_cores)?;
+    if scenario.is_cluster() {
+        return cluster::measure(options, peer, scenario);
+    }
+    let server = Server::start(options, &peer.command, scenario.on_all_cores, &[])?;
     thread::sleep(Duration::from_millis(150));
     let mut job = scenario.job.clone();
     job.port = server.port;

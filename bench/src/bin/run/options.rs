@@ -17,8 +17,8 @@ usage: bench/run.sh [OPTION...]
 
   --quick              one round of few scenarios, about two minutes
   --rounds N           rounds (3); long scenarios have fewer
-  --scenarios A,B      only these; `crowd` means all whose names begin with crowd-
-  --peers A,B          only these of socketio, socketioxide, node and floor
+  --scenarios A,B      only these; `cluster` means all whose names begin with cluster-
+  --peers A,B          only these; the names are in the results
   --peer NAME=COMMAND  one more: a server on 127.0.0.1:$PORT, see README.md
   --seconds S          time that counts in each run (1.5)
   --wait S             time between a large broadcast and the look at the memory (60)

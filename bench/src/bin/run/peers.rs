@@ -4,7 +4,11 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::bail;
 
-use crate::{options::Options, scenarios::Scenario};
+use crate::{
+    cluster::{self, Fleet},
+    options::Options,
+    scenarios::Scenario,
+};
 
 /// The name of the server of this repository, which is the baseline of all ratios.
 pub(crate) const OURS: &str = "socketio";
@@ -18,15 +22,26 @@ pub(crate) struct Peer {
     pub(crate) version: String,
     /// The program and its arguments. The program must be the server itself, not a launcher.
     pub(crate) command: Vec<String>,
+    /// The servers of this peer in cluster scenarios.
+    pub(crate) fleet: Option<Fleet>,
+    /// `true` if the peer takes part in cluster scenarios only.
+    pub(crate) only_clusters: bool,
 }
 
 impl Peer {
     fn new(name: &str, version: String, program: &Path) -> Self {
-        Self { name: name.into(), version, command: vec![program.to_string_lossy().into()] }
+        let command = vec![program.to_string_lossy().into()];
+        Self { name: name.into(), version, command, fleet: None, only_clusters: false }
     }
 
     /// Returns `true` if the scenario is meaningful for this peer.
     pub(crate) fn plays(&self, scenario: &Scenario) -> bool {
+        if scenario.is_cluster() {
+            return self.fleet.is_some_and(|fleet| fleet.plays(scenario));
+        }
+        if self.only_clusters {
+            return false;
+        }
         // The floor has one thread and one room.
         self.name != FLOOR || !(scenario.on_all_cores || scenario.job.rooms > 0)
     }
@@ -45,6 +60,7 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Peer>> {
     let mut peers = vec![own, other];
     peers.extend(node(options));
     peers.push(floor);
+    cluster::add_peers(&mut peers);
     if !options.peers.is_empty() {
         for name in &options.peers {
             if name != "node" && !peers.iter().any(|peer| peer.name == *name) {
@@ -55,9 +71,15 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Peer>> {
     }
     for (name, command) in &options.more_peers {
         let command = command.split_whitespace().map(str::to_owned).collect();
-        peers.push(Peer { name: name.clone(), version: "yours".into(), command });
+        peers.push(Peer {
+            name: name.clone(),
+            version: "yours".into(),
+            command,
+            fleet: None,
+            only_clusters: false,
+        });
     }
-    for peer in &peers {
+    for peer in peers.iter().filter(|peer| peer.fleet != Some(Fleet::NoServer)) {
         if peer.command.is_empty() || peer.command[0].contains('/') && !Path::new(&peer.command[0]).exists() {
             bail!("{}: there is no {:?}; run.sh builds all", peer.name, peer.command);
         }
@@ -78,7 +100,8 @@ fn node(options: &Options) -> Option<Peer> {
     let package: serde_json::Value = serde_json::from_str(&package).ok()?;
     let version = format!("socket.io {} on Node.js {node}", package["version"].as_str()?);
     let server = home.join("server.js").to_string_lossy().into();
-    Some(Peer { name: "node".into(), version, command: vec!["node".into(), server] })
+    let command = vec!["node".into(), server];
+    Some(Peer { name: "node".into(), version, command, fleet: None, only_clusters: false })
 }
 
 fn revision(options: &Options) -> String {
@@ -86,7 +109,8 @@ fn revision(options: &Options) -> String {
     output("git", &["-C", &home, "rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "no revision".into())
 }
 
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
+/// Returns the standard output of a program that succeeds.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

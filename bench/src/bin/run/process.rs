@@ -48,9 +48,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(options: &Options, server: &[String], on_all_cores: bool) -> anyhow::Result<Self> {
-        // The port was free a moment ago, and no other process binds to this address.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    /// Starts a server that reads `PORT` and further variables from its environment.
+    pub(crate) fn start(
+        options: &Options,
+        server: &[String],
+        on_all_cores: bool,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let port = free_port()?;
         let cores = if on_all_cores {
             format!("{},{}", options.server_core, options.load_core)
         } else {
@@ -58,10 +63,27 @@ impl Server {
         };
         let child = command(&cores, server)
             .env("PORT", port.to_string())
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("setsid, of util-linux")?;
+        Self::listening(child, port)
+    }
+
+    /// Starts a broker, given the command for a port.
+    pub(crate) fn start_broker(options: &Options, to: impl Fn(u16) -> Vec<String>) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let child = command(&options.server_core.to_string(), &to(port))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("setsid, of util-linux")?;
+        Self::listening(child, port)
+    }
+
+    /// Waits until a process listens on its port.
+    fn listening(child: Child, port: u16) -> anyhow::Result<Self> {
         let mut server = Self { child, port };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
@@ -77,6 +99,11 @@ impl Server {
     pub(crate) fn pid(&self) -> anyhow::Result<i32> {
         Ok(i32::try_from(self.child.id())?)
     }
+}
+
+/// Returns a port that was free a moment ago. No other process binds to this address.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 impl Drop for Server {

@@ -129,10 +129,21 @@ impl Results {
         peer: &str,
         metric: impl Fn(&Report) -> Option<f64>,
     ) -> Option<f64> {
-        let ours = |wanted| self.reports(scenario, OURS).find(|(round, _)| *round == wanted);
+        self.ratio_to(OURS, scenario, peer, metric)
+    }
+
+    /// Returns the ratio of a peer's figure to that of another peer.
+    pub(crate) fn ratio_to(
+        &self,
+        base: &str,
+        scenario: &str,
+        peer: &str,
+        metric: impl Fn(&Report) -> Option<f64>,
+    ) -> Option<f64> {
+        let base = |wanted| self.reports(scenario, base).find(|(round, _)| *round == wanted);
         median(
             self.reports(scenario, peer)
-                .filter_map(|(round, report)| Some(metric(report)? / metric(ours(round)?.1)?)),
+                .filter_map(|(round, report)| Some(metric(report)? / metric(base(round)?.1)?)),
         )
     }
 

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use bench::job::{Job, Kind};
 
-use crate::options::Options;
+use crate::{cluster, options::Options};
 
 /// The tables of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(crate) enum Group {
     Cores,
     /// The memory per connection and per pending poll.
     Memory,
+    /// The CPU time of two servers and their broker for one event from one server to the other.
+    Cluster,
+    /// The latency of such events.
+    ClusterLatency,
 }
 
 /// A job that runs against every peer.
@@ -39,7 +43,14 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    fn new(options: &Options, group: Group, name: &str, what: &str, kind: Kind, connections: usize) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        group: Group,
+        name: &str,
+        what: &str,
+        kind: Kind,
+        connections: usize,
+    ) -> Self {
         let job = Job {
             kind,
             connections,
@@ -52,6 +63,7 @@ impl Scenario {
             warmup: 0.5,
             seconds: options.seconds,
             wait: 0.0,
+            cluster: None,
             sleep: false,
         };
         Self {
@@ -65,19 +77,24 @@ impl Scenario {
         }
     }
 
-    fn window(mut self, window: usize) -> Self {
+    pub(crate) fn window(mut self, window: usize) -> Self {
         self.job.window = window;
         self
     }
 
-    fn rounds(mut self, rounds: usize) -> Self {
+    pub(crate) fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
         self
     }
 
-    fn quick(mut self) -> Self {
+    pub(crate) fn quick(mut self) -> Self {
         self.quick = true;
         self
+    }
+
+    /// Returns `true` if two servers are needed.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.group, Group::Cluster | Group::ClusterLatency)
     }
 
     /// Returns `true` if disturbed runs are repeated. In scenarios without full load, other processes always
@@ -121,6 +138,7 @@ pub(crate) fn everything(options: &Options) -> Vec<Scenario> {
         fan_out(options),
         cores(options),
         crowds(options),
+        cluster::scenarios(options),
     ];
     parts.concat()
 }

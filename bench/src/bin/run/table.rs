@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use bench::job::{Latency, Report};
 
 use crate::{
+    cluster,
     peers::OURS,
     results::Results,
     scenarios::{Group, Scenario},
@@ -60,12 +61,14 @@ pub(crate) fn markdown(results: &Results) -> String {
         Some(format!("{}, {}, {server:.2} + {clients:.2}", short(rate), short(rate / server)))
     });
     memory(&mut out, results);
+    cluster::tables(&mut out, results);
     overtaken(&mut out, results);
     failures(&mut out, results);
     out
 }
 
-fn with_ratio(
+/// Returns a figure and its ratio to ours.
+pub(crate) fn with_ratio(
     results: &Results,
     scenario: &Scenario,
     peer: &str,
@@ -107,13 +110,16 @@ fn memory(out: &mut String, results: &Results) {
     write_table(out, results, "Memory of the server for one client, in bytes", rows);
 }
 
-/// Writes a table whose rows have two labels and a cell per peer. Rows without any figure are omitted.
-fn write_table(out: &mut String, results: &Results, title: &str, mut rows: Vec<Vec<String>>) {
+/// Writes a table whose rows have two labels and a cell per peer. Rows and peers without any figure are
+/// omitted.
+pub(crate) fn write_table(out: &mut String, results: &Results, title: &str, mut rows: Vec<Vec<String>>) {
     rows.retain(|row| row.iter().skip(2).any(|cell| !cell.is_empty()));
     if rows.is_empty() {
         return;
     }
-    let names: Vec<_> = results.peers.iter().map(|(name, _)| name.as_str()).collect();
+    let has_figures = |column: usize| column < 2 || rows.iter().any(|row| !row[column].is_empty());
+    let columns: Vec<usize> = (0..results.peers.len() + 2).filter(|column| has_figures(*column)).collect();
+    let names: Vec<_> = columns.iter().skip(2).map(|column| results.peers[column - 2].0.as_str()).collect();
     let _ = writeln!(
         out,
         "\n## {title}\n\n| | | {} |\n|---|---|{}",
@@ -121,7 +127,8 @@ fn write_table(out: &mut String, results: &Results, title: &str, mut rows: Vec<V
         "---:|".repeat(names.len())
     );
     for row in rows {
-        let _ = writeln!(out, "| {} |", row.join(" | "));
+        let cells: Vec<_> = columns.iter().map(|column| row[*column].as_str()).collect();
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
 }
 

@@ -17,6 +17,8 @@ const TIMESTAMP: i8 = -1;
 
 /// The bound below which all integers are exact in an `f64`.
 const SAFE: f64 = 9_007_199_254_740_992.0;
+/// The size of JSON text from which on its buffer grows with the text, because bytes are not in it.
+const MAX_RESERVED: usize = 4096;
 const ENDED: ParseError = ParseError::new("ended early");
 
 /// Decodes one packet, which must consist of all `bytes`.
@@ -44,7 +46,8 @@ pub(super) fn value(
     max_depth: usize,
     max_attachments: usize,
 ) -> Result<(String, Vec<Bytes>), ParseError> {
-    let mut reader = Reader { bytes, json: Vec::new(), attachments: Vec::new(), max_attachments };
+    let json = Vec::with_capacity(bytes.len().saturating_mul(5).min(MAX_RESERVED * 4) / 4);
+    let mut reader = Reader { bytes, json, attachments: Vec::new(), max_attachments };
     reader.value(max_depth)?;
     if !reader.bytes.is_empty() {
         return Err(ParseError::new("trailing bytes"));
@@ -140,7 +143,7 @@ impl<'a> Reader<'a> {
         if let Some(number) = self.integer(marker)? {
             self.write(&number);
         } else if let Some(text) = self.str(marker)? {
-            self.write(&*String::from_utf8_lossy(text));
+            self.write_text(text);
         } else if let Some(len) = self.array_len(marker)? {
             self.array(len, depth)?;
         } else if let Some(len) = self.map_len(marker)? {
@@ -215,7 +218,7 @@ impl<'a> Reader<'a> {
                 self.json.extend_from_slice(ESCAPED_PLACEHOLDER.as_bytes());
                 self.json.push(b'"');
             } else {
-                self.write(&*String::from_utf8_lossy(text));
+                self.write_text(text);
             }
             return Ok(());
         }
@@ -392,6 +395,14 @@ impl<'a> Reader<'a> {
             self.write(&(number as i64));
         } else {
             self.write(&number);
+        }
+    }
+
+    /// Writes a string. Invalid UTF-8 is replaced.
+    fn write_text(&mut self, text: &[u8]) {
+        match std::str::from_utf8(text) {
+            Ok(text) => self.write(text),
+            Err(_) => self.write(&*String::from_utf8_lossy(text)),
         }
     }
 

@@ -324,12 +324,13 @@ fn ack_args(first: Option<&RawValue>, attachments: Vec<Bytes>) -> AckArgs {
 /// Returns an error for such packets, and for events with a reserved name.
 pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Result<EventPacket, Malformed> {
     const EVENT: u8 = 2;
-    // In a message with attachments, no other object can look like this.
-    let placeholder = format!(r#"{{"{PLACEHOLDER}":true,"num":"#);
-    // Clients take an object of the sender with such a key for a placeholder too.
-    let foreign = format!(r#""{ESCAPED_PLACEHOLDER}":true"#);
-    let has_placeholders =
-        || data.matches(&placeholder).count() == attachments.len() && !data.contains(&foreign);
+    let has_placeholders = || {
+        // In a message with attachments, no other object can look like this.
+        let placeholder = format!(r#"{{"{PLACEHOLDER}":true,"num":"#);
+        // Clients take an object of the sender with such a key for a placeholder too.
+        let foreign = format!(r#""{ESCAPED_PLACEHOLDER}":true"#);
+        data.matches(&placeholder).count() == attachments.len() && !data.contains(&foreign)
+    };
     if kind != EVENT || (!attachments.is_empty() && !has_placeholders()) {
         return Err(Malformed);
     }
