@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SlowConsumerPolicy};
+use engineio::{CloseReason, EngineConfig, Frame, Limit, SendError, SessionHandle, SlowConsumerPolicy};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame};
@@ -191,6 +191,34 @@ async fn answers_that_nobody_reads_count_in_the_budget() {
         assert_eq!(client.polled().await.len(), MIB - KIB + 1);
     }
     sessions[0].send(&[large(MIB)]).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_clients_below_their_own_limit_do_not_exceed_the_budget() {
+    const MIB: usize = KIB * KIB;
+    let config = config().max_buffered(MIB).max_buffered_total(4 * MIB);
+    let mut server = Server::with_buffers(config, KIB);
+    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        clients.push(Wire::open(&server).await);
+        sessions.push(server.session().await);
+    }
+    let fill = |session: &SessionHandle, sizes: &[usize]| {
+        sizes.iter().try_for_each(|&size| session.send(&[large(size)]))
+    };
+    for session in &sessions[..4] {
+        fill(session, &[MIB / 2, MIB / 2 - KIB]).unwrap();
+    }
+    // One of the first sessions ends in favour of this one.
+    fill(&sessions[4], &[MIB / 2, MIB / 2 - KIB]).unwrap();
+    // No further one ends at once. Half of `max_buffered` is accepted.
+    fill(&sessions[5], &[MIB / 4, MIB / 4 - KIB]).unwrap();
+    assert_eq!(sessions[5].send(&[large(2 * KIB)]), Err(SendError::Full));
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 1);
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert!(server.no_more_ends());
+    sleep(SECOND).await;
+    sessions[5].send(&[large(2 * KIB)]).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -209,7 +209,16 @@ impl Mailbox {
                 Some(SlowConsumerPolicy::DropOldest) => self.make_room(queue, len)?,
             }
         }
-        self.reserve_budget(queue, frames);
+        // Without this limit, many clients that are each below `max_buffered` would exceed the budget together.
+        let is_small = has_room(queue.buffered, len, config.max_buffered / 2);
+        if !self.reserve_budget(queue, frames) && !is_small {
+            return Err(match policy {
+                None | Some(SlowConsumerPolicy::Disconnect) => {
+                    self.refuse(queue, Limit::MaxBufferedTotal, policy)
+                }
+                Some(_) => self.reject_newest(Limit::MaxBufferedTotal),
+            });
+        }
         self.charge_backlog(queue, frames, len);
         Ok(())
     }
@@ -232,7 +241,7 @@ impl Mailbox {
         len: usize,
         policy: Option<SlowConsumerPolicy>,
     ) -> Result<(), SendError> {
-        let Outbound { config, limits, .. } = &*self.outbound;
+        let config = &self.outbound.config;
         let limit = if !has_room(queue.buffered, len, config.max_buffered_hard) {
             Limit::MaxBufferedHard
         } else if !self.reserve_budget(queue, frames) {
@@ -240,14 +249,19 @@ impl Mailbox {
         } else {
             return Ok(());
         };
+        Err(self.refuse(queue, limit, policy))
+    }
+
+    /// Refuses a message. If the sender has no other policy, the session is closed.
+    fn refuse(&self, queue: &mut Queue, limit: Limit, policy: Option<SlowConsumerPolicy>) -> SendError {
         if policy.is_some() {
             queue.commands.push(Command::CloseSlow(limit));
             queue.close(State::Closed);
             queue.wake();
         } else {
-            limits.hit(limit);
+            self.outbound.limits.hit(limit);
         }
-        Err(SendError::Full)
+        SendError::Full
     }
 
     pub(super) fn reject_newest(&self, limit: Limit) -> SendError {
