@@ -20,7 +20,7 @@ mod writer;
 pub use backend::HeartbeatBackend;
 pub use backoff::Backoff;
 pub use emitter::Selection;
-pub use log::{Log, is_logged};
+pub use log::{Log, is_durable, is_logged};
 pub use members::Members;
 pub use names::digest;
 pub use options::Options;

@@ -8,6 +8,17 @@ use socketio::cluster::{Message, Operation};
 
 use crate::{queue::Queued, shared::Shared};
 
+/// Returns `true` for the messages that are appended to the event log: those that need no response.
+pub fn is_durable(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Broadcast { .. }
+            | Operation::Join { .. }
+            | Operation::Leave { .. }
+            | Operation::Disconnect { .. }
+    )
+}
+
 /// Returns `true` for broadcasts that clients can recover.
 pub fn is_logged(operation: &Operation) -> bool {
     matches!(operation, Operation::Broadcast { flags, .. } if !flags.volatile)

@@ -15,14 +15,14 @@ use socketio::{
     Room,
     cluster::{Inbound, Message, Operation, SavedSession, node::Encoded},
 };
-use socketio_broker::{Connector, Link, Log, Lost, Outgoing, Peer, RecentJoins};
+use socketio_broker::{Connector, Link, Log, Lost, Outgoing, Peer, RecentJoins, is_durable};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
 
 use crate::{
-    jetstream::{EventLog, LOGGED, Rejected, encode, is_durable},
+    jetstream::{EventLog, LOGGED, Rejected, encode},
     order::{ORDER, Order, ROOMS},
     subjects::{Subjects, has_subject, token},
 };

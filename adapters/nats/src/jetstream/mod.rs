@@ -13,7 +13,7 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use socketio::cluster::{LogOffset, Operation};
+use socketio::cluster::LogOffset;
 use tokio::time::Duration;
 
 use crate::{publisher::RESPONSE_TIMEOUT, subjects::Subjects};
@@ -184,15 +184,4 @@ impl EventLog {
 /// Returns the position of a message, as a number in the stream and the time at which it was stored in nanoseconds.
 fn offset(sequence: u64, time: async_nats::datetime::DateTime) -> LogOffset {
     LogOffset(sequence, u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0))
-}
-
-/// Returns `true` for the messages that are appended to the stream.
-pub(crate) fn is_durable(operation: &Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Broadcast { .. }
-            | Operation::Join { .. }
-            | Operation::Leave { .. }
-            | Operation::Disconnect { .. }
-    )
 }

@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use redis::Value;
 use socketio::cluster::{
-    Inbound, Inbox, Message, Operation, Reply, ServerId,
+    Inbound, Inbox, Message, Reply, ServerId,
     node::{Decoded, Encoded, Malformed, decode, decode_fields, encode_message, encode_reply},
 };
+use socketio_broker::is_durable;
 
 use crate::{
     dialect::{Channel, Count, Dialect, Publish},
@@ -65,17 +66,6 @@ impl StreamsDialect {
         }
         Some(Publish::keyed(&stream, cmd))
     }
-}
-
-/// Returns `true` for the messages that Node.js appends to the stream.
-fn is_durable(operation: &Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Broadcast { .. }
-            | Operation::Join { .. }
-            | Operation::Leave { .. }
-            | Operation::Disconnect { .. }
-    )
 }
 
 impl Dialect for StreamsDialect {
