@@ -60,13 +60,9 @@ without_short_path() {
   (cd engine && SHORT_PATH=off "$tests")
 }
 
-# Soak tests mostly wait. What follows compiles, and has no deadlines. It is one function, because cargo locks its folder.
-soak_and_documentation() {
+# Soak tests mostly wait.
+soak() {
   cargo test --workspace --test soak --quiet -- --ignored
-  # Features of one package are on for the whole workspace, so the engine is tested without them separately.
-  nice cargo test --package engineio --lib --quiet
-  nice target/debug/public-api-list check
-  nice cargo publish --workspace --dry-run --no-verify --quiet
 }
 
 # Other processes do not change the counts, so this runs beside tests that mostly wait.
@@ -104,10 +100,16 @@ instructions=$!
 cargo test --workspace --quiet
 finish without_short_path "$without_short_path"
 
+# Not beside the clients, whose tests have deadlines.
+step "the engine without features, documentation, the public API, and the packages"
+# Features of one package are on for the whole workspace, so the engine is tested without them separately.
+cargo test --package engineio --lib --quiet
+target/debug/public-api-list check
+cargo publish --workspace --dry-run --no-verify --quiet
+
 finish packages "$packages"
-# The clients leave part of two cores.
-beside soak_and_documentation
-soak_and_documentation=$!
+beside soak
+soak=$!
 
 step "official clients and clusters"
 export PROFILE=debug
@@ -116,8 +118,8 @@ export PROFILE=debug
 step "an independent client, python-socketio"
 (cd interop-tests/python && .venv/bin/python -m unittest)
 
-step "a server under load, the engine without features, documentation, the public API, and the packages"
-finish soak_and_documentation "$soak_and_documentation"
+step "a server under load"
+finish soak "$soak"
 
 step "the instructions of messages and of hostile input"
 finish instructions "$instructions"

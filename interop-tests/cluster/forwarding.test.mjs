@@ -58,9 +58,9 @@ for (const [name, kinds] of Object.entries(transports)) {
   });
 }
 
-/** Gives the polls of all clients the time of 20 round trips to reach their servers. */
+/** Gives the polls of all clients the time of 300 round trips to reach their servers. */
 async function parked(watcher) {
-  for (let i = 0; i < 20; i++) await watcher.emitWithAck("echo");
+  for (let i = 0; i < 300; i++) await watcher.emitWithAck("echo");
 }
 
 /** Returns a client with a WebSocket to one of the servers. */
