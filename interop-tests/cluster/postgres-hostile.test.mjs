@@ -36,7 +36,10 @@ describe("references and emitters, postgres", { concurrency: false }, () => {
     const [a, b] = await meet(t, nodes);
     await b.emitWithAck("join", "room");
     const events = [a, b].map(heardBy);
-    const emitter = new Emitter(broker, a.nsp);
+    // When a query fails, the emitter publishes an event `error`, which fails too, and so on without end. At the end of the
+    // file, a query may fail.
+    const query = (...args) => broker.query(...args).catch(() => new Promise(() => {}));
+    const emitter = new Emitter({ query }, a.nsp);
     const taken = async () => {
       // Like the events before, with an attachment. Other ones would overtake them.
       emitter.emit("end", Buffer.from([1]));
