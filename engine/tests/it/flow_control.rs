@@ -20,6 +20,16 @@ fn large(len: usize) -> Frame {
     Frame::text(&"x".repeat(len))
 }
 
+/// Opens sessions, each with a WebSocket.
+async fn open_all(server: &mut Server, count: usize) -> (Vec<Wire>, Vec<SessionHandle>) {
+    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        clients.push(Wire::open(server).await);
+        sessions.push(server.session().await);
+    }
+    (clients, sessions)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_may_be_above_max_buffered_for_the_grace() {
     let mut server = Server::with_buffers(config(), KIB);
@@ -132,11 +142,7 @@ async fn a_full_budget_ends_the_session_that_holds_most_for_the_longest_time() {
     const MIB: usize = KIB * KIB;
     let config = config().max_buffered(MIB).max_buffered_total(15 * MIB + MIB / 2);
     let mut server = Server::with_buffers(config, KIB);
-    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        clients.push(Wire::open(&server).await);
-        sessions.push(server.session().await);
-    }
+    let (mut clients, sessions) = open_all(&mut server, 3).await;
     let [greedy, moderate, modest] = [&sessions[0], &sessions[1], &sessions[2]];
     for _ in 0..10 {
         greedy.send(&[large(MIB)]).unwrap();
@@ -198,11 +204,7 @@ async fn many_clients_below_their_own_limit_do_not_exceed_the_budget() {
     const MIB: usize = KIB * KIB;
     let config = config().max_buffered(MIB).max_buffered_total(4 * MIB);
     let mut server = Server::with_buffers(config, KIB);
-    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
-    for _ in 0..6 {
-        clients.push(Wire::open(&server).await);
-        sessions.push(server.session().await);
-    }
+    let (_clients, sessions) = open_all(&mut server, 6).await;
     let fill = |session: &SessionHandle, sizes: &[usize]| {
         sizes.iter().try_for_each(|&size| session.send(&[large(size)]))
     };
@@ -226,11 +228,7 @@ async fn messages_that_wait_for_room_count_in_the_budget() {
     const MIB: usize = KIB * KIB;
     let config = config().max_buffered(MIB).max_buffered_total(4 * MIB);
     let mut server = Server::with_buffers(config, KIB);
-    let (mut clients, mut sessions) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
-        clients.push(Wire::open(&server).await);
-        sessions.push(server.session().await);
-    }
+    let (_clients, sessions) = open_all(&mut server, 2).await;
     let (waiting, other) = (sessions[0].clone(), &sessions[1]);
     waiting.send(&[large(MIB - KIB)]).unwrap();
     let waiters: Vec<_> = (0..3)

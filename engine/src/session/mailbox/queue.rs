@@ -204,27 +204,28 @@ impl Mailbox {
         let config = &self.outbound.config;
         if !has_room(queue.buffered, len, config.max_buffered) {
             match policy {
-                None | Some(SlowConsumerPolicy::Disconnect) => self.check_hard(queue, frames, len, policy)?,
-                Some(SlowConsumerPolicy::DropNewest) => return Err(self.reject_newest(Limit::MaxBuffered)),
                 Some(SlowConsumerPolicy::DropOldest) => self.make_room(queue, len)?,
+                Some(SlowConsumerPolicy::DropNewest) => {
+                    return Err(self.refuse(queue, Limit::MaxBuffered, policy));
+                }
+                None | Some(SlowConsumerPolicy::Disconnect) => {
+                    if !has_room(queue.buffered, len, config.max_buffered_hard) {
+                        return Err(self.refuse(queue, Limit::MaxBufferedHard, policy));
+                    }
+                }
             }
         }
-        // Without this limit, many clients that are each below `max_buffered` would exceed the budget together.
+        // Many clients that are each below `max_buffered` must not exceed the budget together.
         let is_small = has_room(queue.buffered, len, config.max_buffered / 2);
         if !self.reserve_budget(queue, frames) && !is_small {
-            return Err(match policy {
-                None | Some(SlowConsumerPolicy::Disconnect) => {
-                    self.refuse(queue, Limit::MaxBufferedTotal, policy)
-                }
-                Some(_) => self.reject_newest(Limit::MaxBufferedTotal),
-            });
+            return Err(self.refuse(queue, Limit::MaxBufferedTotal, policy));
         }
         self.charge_backlog(queue, frames, len);
         Ok(())
     }
 
     /// Returns `true` if the budget has room for the frames. Evicts heavier sessions if needed.
-    pub(super) fn reserve_budget(&self, queue: &Queue, frames: &[Frame]) -> bool {
+    fn reserve_budget(&self, queue: &Queue, frames: &[Frame]) -> bool {
         let Outbound { budget, .. } = &*self.outbound;
         let has_room = || budget.has_room(uncharged_cost(frames));
         if !has_room() {
@@ -233,33 +234,18 @@ impl Mailbox {
         has_room()
     }
 
-    /// Checks the limits of a queue that is above `max_buffered`.
-    pub(super) fn check_hard(
-        &self,
-        queue: &mut Queue,
-        frames: &[Frame],
-        len: usize,
-        policy: Option<SlowConsumerPolicy>,
-    ) -> Result<(), SendError> {
-        let config = &self.outbound.config;
-        let limit = if !has_room(queue.buffered, len, config.max_buffered_hard) {
-            Limit::MaxBufferedHard
-        } else if !self.reserve_budget(queue, frames) {
-            Limit::MaxBufferedTotal
-        } else {
-            return Ok(());
-        };
-        Err(self.refuse(queue, limit, policy))
-    }
-
-    /// Refuses a message. If the sender has no other policy, the session is closed.
+    /// Refuses a message according to the policy, which may close the session.
     fn refuse(&self, queue: &mut Queue, limit: Limit, policy: Option<SlowConsumerPolicy>) -> SendError {
-        if policy.is_some() {
-            queue.commands.push(Command::CloseSlow(limit));
-            queue.close(State::Closed);
-            queue.wake();
-        } else {
-            self.outbound.limits.hit(limit);
+        match policy {
+            None => self.outbound.limits.hit(limit),
+            Some(SlowConsumerPolicy::Disconnect) => {
+                queue.commands.push(Command::CloseSlow(limit));
+                queue.close(State::Closed);
+                queue.wake();
+            }
+            Some(SlowConsumerPolicy::DropNewest | SlowConsumerPolicy::DropOldest) => {
+                return self.reject_newest(limit);
+            }
         }
         SendError::Full
     }
