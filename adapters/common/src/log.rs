@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
-use socketio::cluster::{Message, Operation};
+use socketio::cluster::{Inbound, Inbox, Message, Operation};
 
 use crate::{queue::Queued, shared::Shared};
 
@@ -47,5 +47,12 @@ impl Log {
         let queued = self.appended.lock().remove(&number)?;
         self.shared.release(&queued);
         Some(queued.content)
+    }
+
+    /// Delivers a broadcast that is not appended, or that may not be, unless it was delivered already.
+    pub async fn deliver_unlogged(&self, number: u64, inbox: &Inbox) {
+        if let Some(message) = self.take(number) {
+            inbox.send(Inbound::Logged(message, None)).await;
+        }
     }
 }

@@ -96,7 +96,8 @@ impl<C: Connector> Writer<C> {
                         }
                         Outgoing::Logged(message, _) => {
                             let message = message.clone();
-                            deliver(inbox, message.clone()).await;
+                            // Without a connection, it cannot be read from the event log.
+                            inbox.send(Inbound::Logged(message.clone(), None)).await;
                             backlog.push_back(queued.replace(Outgoing::Message(message)).0);
                         }
                         _ => backlog.push_back(queued),
@@ -172,18 +173,13 @@ impl<C: Connector> Writer<C> {
         match message {
             Outgoing::Request(message, _) => fail(&self.inbox, message).await,
             Outgoing::Logged(_, number) => {
-                if let Some(message) = self.log.as_ref().and_then(|log| log.take(*number)) {
-                    deliver(&self.inbox, message).await;
+                if let Some(log) = &self.log {
+                    log.deliver_unlogged(*number, &self.inbox).await;
                 }
             }
             _ => {}
         }
     }
-}
-
-/// Delivers a broadcast that cannot be read from the event log.
-async fn deliver(inbox: &Inbox, message: Arc<Message>) {
-    inbox.send(Inbound::Logged(message, None)).await;
 }
 
 /// Ends a request that could not be sent.

@@ -13,7 +13,7 @@ use async_nats::{Client, HeaderMap, client::PublishErrorKind, jetstream::context
 use bytes::Bytes;
 use socketio::{
     Room,
-    cluster::{Inbound, Message, Operation, SavedSession, node::Encoded},
+    cluster::{Message, Operation, SavedSession, node::Encoded},
 };
 use socketio_broker::{Connector, Link, Log, Lost, Outgoing, Peer, RecentJoins, is_durable};
 use tokio::{
@@ -204,10 +204,8 @@ impl Publisher {
         };
         self.peer.shared.count_dropped(1);
         tracing::warn!(%error, "NATS refuses a message to other servers");
-        if let Outgoing::Logged(_, number) = message
-            && let Some(message) = self.state.log.as_ref().and_then(|log| log.take(*number))
-        {
-            self.peer.inbox.send(Inbound::Logged(message, None)).await;
+        if let (Outgoing::Logged(_, number), Some(log)) = (message, &self.state.log) {
+            log.deliver_unlogged(*number, &self.peer.inbox).await;
         }
         Ok(None)
     }

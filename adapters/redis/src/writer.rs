@@ -11,7 +11,7 @@ use std::{
 
 use futures::future::join_all;
 use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use socketio::cluster::{Inbound, Inbox, Message, RequestId};
+use socketio::cluster::{Inbound, Inbox, RequestId};
 use socketio_broker::{Log, Shared};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -353,13 +353,12 @@ impl Writer {
 
     /// Delivers a broadcast that could not be appended to the stream, or that may be there.
     async fn deliver_unlogged(&self, encoded: &Encoded) {
-        let message: Option<Arc<Message>> = match &encoded.logged {
-            Some(Logged::Queued(message, _)) => Some(message.clone()),
-            Some(Logged::Sent(number)) => self.log.as_ref().and_then(|log| log.take(*number)),
-            None => None,
-        };
-        if let Some(message) = message {
-            self.inbox.send(Inbound::Logged(message, None)).await;
+        match (&encoded.logged, &self.log) {
+            (Some(Logged::Queued(message, _)), _) => {
+                self.inbox.send(Inbound::Logged(message.clone(), None)).await;
+            }
+            (Some(Logged::Sent(number)), Some(log)) => log.deliver_unlogged(*number, &self.inbox).await,
+            _ => {}
         }
     }
 

@@ -175,7 +175,6 @@ impl EventLog {
             max_age,
             ..self.options.config()
         };
-        // With other limits than those of the existing stream, it is used as it is.
         self.context.get_or_create_stream(config).await?;
         Ok(())
     }
