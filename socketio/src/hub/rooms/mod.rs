@@ -353,7 +353,8 @@ impl<S> Rooms<S> {
 
     /// Returns the ids of the sockets whose slot has this remainder.
     pub(crate) fn ids_at(&self, remainder: u32, divisor: u32) -> Vec<Sid> {
-        self.ids.iter().filter(|(_, slot)| **slot % divisor == remainder).map(|(sid, _)| *sid).collect()
+        let slots = (remainder..self.sockets.end()).step_by(divisor as usize);
+        slots.filter_map(|slot| self.sockets.get(slot)).map(|entry| entry.sid).collect()
     }
 
     /// Returns the number of sockets in a room.
