@@ -1,11 +1,10 @@
 // Starts servers of both kinds, and connects clients to them.
 import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { alongside, client, connected, program, recorded, until, within } from "../official/helpers.mjs";
-import { exit, freePort, freeze, guarded } from "./processes.mjs";
+import { exit, freePort, freeze, guarded, memory } from "./processes.mjs";
 
 const NODE = fileURLToPath(new URL("node-peer.mjs", import.meta.url));
 const COMMANDS = {
@@ -22,7 +21,7 @@ class Node {
   /** The state of the connection to the broker, of our servers only. */
   status = async () => (await fetch(`${this.url}/status`)).json();
   /** The resident memory, in bytes. */
-  memory = async () => 1024 * Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${this.child.pid}/status`, "utf8"))[1]);
+  memory = async () => 1024 * (await memory(this.child.pid));
   freeze = () => freeze(this.child);
   thaw = () => this.child.kill("SIGCONT");
   async end(signal = "SIGTERM") {

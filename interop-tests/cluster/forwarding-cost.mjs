@@ -1,22 +1,14 @@
 // Compares the CPU time of a session over long-polling at its own server with one whose requests reach another server.
 //
 // `cargo build --release -p interop-tests --bin cluster-node && node interop-tests/cluster/forwarding-cost.mjs`
-import { readFile, readdir } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { forwarding, startNode } from "./fleet.mjs";
-import { HOST } from "./processes.mjs";
+import { HOST, cpuTime } from "./processes.mjs";
 
 const ECHOS = 10_000;
 
 const start = async () =>
   startNode("ours", { ADAPTER: "none", TOKIO_WORKER_THREADS: "1", ...(await forwarding()) });
-
-/** Returns the CPU time of the threads of a process, in microseconds. */
-async function cpuTime({ child: { pid } }) {
-  const tasks = await readdir(`/proc/${pid}/task`);
-  const stats = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/schedstat`, "utf8")));
-  return stats.reduce((sum, stat) => sum + Number(stat.split(" ")[0]), 0) / 1000;
-}
 
 /** Sends a request over the connection of an agent, and resolves with the body of the response. */
 const send = (agent, port, path, body) =>
@@ -49,16 +41,16 @@ async function client(owner, through) {
   };
 }
 
-/** Returns the CPU time of both servers for an echo. */
+/** Returns the CPU time of both servers for an echo, in microseconds. */
 async function measure(owner, through, count) {
   const clients = await Promise.all(Array.from({ length: count }, () => client(owner, through)));
-  const servers = [...new Set([owner, through])];
-  const total = async () => (await Promise.all(servers.map(cpuTime))).reduce((sum, time) => sum + time);
+  const pids = [...new Set([owner, through])].map(({ child }) => child.pid);
+  const total = async () => (await Promise.all(pids.map(cpuTime))).reduce((sum, time) => sum + time);
   await Promise.all(clients.map((echo) => echo(20)));
   const before = await total();
   const each = Math.ceil(ECHOS / count);
   await Promise.all(clients.map((echo) => echo(each)));
-  return ((await total()) - before) / (each * count);
+  return (1e6 * ((await total()) - before)) / (each * count);
 }
 
 const [owner, other] = [await start(), await start()];

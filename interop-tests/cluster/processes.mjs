@@ -34,6 +34,16 @@ export function freeze({ pid }) {
   return until(states, (list) => list.every((state) => state === "T"), "the process is frozen");
 }
 
+/** Returns the CPU time of the threads of a process, in seconds. */
+export async function cpuTime(pid) {
+  const tasks = await readdir(`/proc/${pid}/task`);
+  const stats = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/schedstat`, "utf8")));
+  return stats.reduce((sum, stat) => sum + Number(stat.split(" ")[0]), 0) / 1e9;
+}
+
+/** Returns the resident memory of a process, in kB. */
+export const memory = async (pid) => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, "utf8"))[1]);
+
 const isFree = (port) =>
   new Promise((resolve) => {
     const probe = createTcpServer();

@@ -5,13 +5,12 @@
 // `SERVERS=10,30` and `MODES=redis,nats` select what is measured. Each mode takes half a minute for each number of servers.
 // Every client is in a room with one client of another server. Every event must reach its recipients.
 import { spawn } from "node:child_process";
-import { readFile, readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "redis";
 import { io } from "socket.io-client";
 import { until, within } from "../official/helpers.mjs";
 import { startNode } from "./fleet.mjs";
-import { HOST, freePort, guarded } from "./processes.mjs";
+import { HOST, cpuTime, freePort, guarded, memory } from "./processes.mjs";
 
 const SERVERS = (process.env.SERVERS ?? "10,30").split(",").map(Number);
 const MODES = (process.env.MODES ?? "redis,redis-sharded,redis-streams,nats").split(",");
@@ -20,16 +19,6 @@ const CLIENTS_OF_EACH = 10;
 const TO_ROOMS_PER_SECOND = 400;
 const TO_ALL_PER_SECOND = 10;
 const PAYLOAD = { from: "anna", read: false, text: "Shall we meet at the station, or do you come by bus?", time: 1789456123 };
-
-/** Returns the CPU time of the threads of a process, in seconds. */
-async function cpuTime(pid) {
-  const tasks = await readdir(`/proc/${pid}/task`);
-  const stats = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/schedstat`, "utf8")));
-  return stats.reduce((sum, stat) => sum + Number(stat.split(" ")[0]), 0) / 1e9;
-}
-
-/** Returns the resident memory of a process, in kB. */
-const memory = async (pid) => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, "utf8"))[1]);
 
 async function startRedis() {
   const port = await freePort();

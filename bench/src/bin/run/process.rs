@@ -61,29 +61,21 @@ impl Server {
         } else {
             options.server_core.to_string()
         };
-        let child = command(&cores, server)
-            .env("PORT", port.to_string())
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("setsid, of util-linux")?;
-        Self::listening(child, port)
+        let mut command = command(&cores, server);
+        command.env("PORT", port.to_string()).envs(environment.iter().copied());
+        Self::spawn(command, port)
     }
 
     /// Starts a broker, given the command for a port.
     pub(crate) fn start_broker(options: &Options, to: impl Fn(u16) -> Vec<String>) -> anyhow::Result<Self> {
         let port = free_port()?;
-        let child = command(&options.server_core.to_string(), &to(port))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("setsid, of util-linux")?;
-        Self::listening(child, port)
+        Self::spawn(command(&options.server_core.to_string(), &to(port)), port)
     }
 
-    /// Waits until a process listens on its port.
-    fn listening(child: Child, port: u16) -> anyhow::Result<Self> {
+    /// Starts a process, and waits until it listens on its port.
+    fn spawn(mut command: Command, port: u16) -> anyhow::Result<Self> {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().context("setsid, of util-linux")?;
         let mut server = Self { child, port };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
