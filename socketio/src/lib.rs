@@ -100,6 +100,7 @@
 //! | `forwarding` | `EngineConfig::forwarding` and `Server::serve_forwarded`, for clusters without sticky sessions |
 //! | `metrics` | counters, gauges and histograms for a [`metrics`](https://docs.rs/metrics) recorder |
 //! | `msgpack` | `MsgpackParser`, which encodes packets as MessagePack |
+//! | `rate-limit` | `RateLimit` in the module [`middleware`] |
 //! | `testing` | the module `testing`, with clients for tests |
 //! | `tls` | `Tls`, a TLS listener for [`Server::serve`] |
 //! | `typescript` | the module `typescript`, which generates TypeScript interfaces of the events |
@@ -123,6 +124,7 @@ pub mod fuzz;
 mod handles;
 mod hub;
 mod metrics;
+pub mod middleware;
 mod namespace;
 mod proto;
 mod registry;

@@ -27,8 +27,10 @@ use self::scenario::{Round, Step};
 /// | `batch` | one of 16 events that arrive at once, sent back |
 /// | `parse` | one of 64 events that arrive at once, whose arguments are ignored |
 /// | `emit` | one of 64 events that a handler emits to its socket |
+/// | `wrap` | like `typed`, with middleware that only calls the handler |
+/// | `timeout`, `rate-limit`, `deduplicate` | like `typed`, with this middleware |
 /// | `fan-out-10`, `fan-out-1000` | like `broadcast`, with this number of members |
-pub const SCENARIOS: [(&str, u64); 12] = [
+pub const SCENARIOS: [(&str, u64); 16] = [
     ("echo", 4000),
     ("typed", 4000),
     ("binary", 4000),
@@ -39,6 +41,10 @@ pub const SCENARIOS: [(&str, u64); 12] = [
     ("batch", 6400),
     ("parse", 12_800),
     ("emit", 12_800),
+    ("wrap", 4000),
+    ("timeout", 4000),
+    ("rate-limit", 4000),
+    ("deduplicate", 4000),
     ("fan-out-10", 10_000),
     ("fan-out-1000", 20_000),
 ];

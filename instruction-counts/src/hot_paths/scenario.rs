@@ -56,6 +56,7 @@ pub(super) async fn set(name: &str, door: &Door) -> Option<(Vec<Client>, Round)>
             let news = answered(&event(&format!(r#"["news",{NOTE}]"#)));
             (BURST as u64, vec![sent(r#"42["burst"]"#)], vec![news.repeat(BURST)])
         }
+        "wrap" | "timeout" | "rate-limit" | "deduplicate" => return Some(wrapped(door, name).await),
         "polling" => return Some(polling(door).await),
         "connect" => return Some(connections(door).await),
         "broadcast" => return Some(members(door, 100).await),
@@ -92,6 +93,17 @@ async fn socket(door: &Door) -> (Client, [Answer; 2]) {
     let opened = Answer { len: response.len() + open.len(), end: b"}".to_vec() };
     let connected = Answer { len: connected.len(), end: b"\"}".to_vec() };
     (client, [opened, connected])
+}
+
+/// A client in the namespace of a middleware.
+async fn wrapped(door: &Door, namespace: &str) -> (Vec<Client>, Round) {
+    let (mut client, _) = socket(door).await;
+    client.send(&sent(&format!("40/{namespace},"))).await;
+    client.frame().await;
+    let ask = sent(&format!(r#"42/{namespace},1["typed",{NOTE}]"#));
+    let ack = answered(&format!("43/{namespace},1[{NOTE}]"));
+    let steps = vec![Step::Send(0, ask), Step::Take(0, ack.into())];
+    (vec![client], Round { operations: 1, steps })
 }
 
 async fn connections(door: &Door) -> (Vec<Client>, Round) {

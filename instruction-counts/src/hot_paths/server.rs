@@ -1,9 +1,18 @@
 //! The server, which accepts connections from memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use socketio::{Ack, Args, ChannelListener, EngineConfig, Namespace, Server, ServerConfig};
+use socketio::{
+    Ack, Args, ChannelListener, EngineConfig, Event, Namespace, Server, ServerConfig, Socket,
+    middleware::{self, Deduplicate, RateLimit},
+};
 use tokio::sync::mpsc;
 
 use super::client::Door;
@@ -32,6 +41,7 @@ pub(super) fn serve() -> Door {
     let engine =
         EngineConfig::default().ping_interval(Duration::from_hours(24)).max_handshakes_per_second(u32::MAX);
     let server = Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace());
+    let server = wrapped().into_iter().fold(server, Server::namespace);
     let (door, connections) = mpsc::channel(1);
     tokio::spawn(server.serve(ChannelListener::new(connections)).into_future());
     door
@@ -52,6 +62,20 @@ fn namespace() -> Namespace {
             }
             Ok::<_, socketio::EmitError>(())
         })
+}
+
+/// Returns a namespace for each middleware, named after the scenario, with the handler of `typed`.
+fn wrapped() -> [Namespace; 4] {
+    let second = Duration::from_secs(1);
+    let keys = AtomicU64::new(0);
+    let next_key = move |_: &Socket, _: &Event| Some(keys.fetch_add(1, Ordering::Relaxed));
+    let namespaces = [
+        Namespace::new("/wrap").wrap(async |_, event, next| next.run(event).await),
+        Namespace::new("/timeout").wrap(middleware::timeout(second)),
+        Namespace::new("/rate-limit").wrap(RateLimit::new(1_000_000_000, second).per_socket()),
+        Namespace::new("/deduplicate").wrap(Deduplicate::new().by_key(next_key)),
+    ];
+    namespaces.map(|namespace| namespace.on("typed", async |_, note: Note| Ack(note)))
 }
 
 #[cfg(test)]

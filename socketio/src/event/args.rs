@@ -3,6 +3,7 @@
 use std::{fmt, sync::OnceLock};
 
 use bytes::Bytes;
+use engineio::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -11,8 +12,9 @@ use crate::{
         args::{ArgsError, FromArgs, RawArgs, ToArgs, read_one},
         attachments::Attachments,
         elements::{Elements, Index},
-        encode::Frames,
+        encode::{Encoder, Frames},
         json,
+        parser::{GuardedDecoder, ParserLimits},
         sealed::Sealed,
     },
 };
@@ -153,6 +155,30 @@ impl Args {
         let mut elements = Elements::new(json);
         let name = serde_json::from_str(elements.next()?).ok()?;
         Some((name, Self::from_rest(elements.rest(), attachments.into())))
+    }
+
+    /// Returns the arguments of an encoded acknowledgement.
+    pub(crate) fn from_ack(encoder: Encoder<'_>, packet: &Frames) -> Option<Self> {
+        let Some(parser) = encoder.parser else {
+            let (json, attachments) = packet.parts(encoder.namespace);
+            return Some(Self::new(json.into(), attachments.into()));
+        };
+        let limits = ParserLimits { max_bytes: usize::MAX, ..ParserLimits::default() };
+        let mut decoder = GuardedDecoder::new(parser, limits);
+        let packet = packet.as_slice().iter().find_map(|frame| {
+            let message = match std::str::from_utf8(frame.payload().get(1..)?) {
+                // The text starts with the Engine.IO message type.
+                Ok(text) if !frame.is_binary() => Message::Text(text),
+                _ => Message::Binary(frame.payload().into()),
+            };
+            decoder.decode(message).ok().flatten()
+        })?;
+        Some(Self::new(packet.payload.into(), packet.attachments.into_owned().into()))
+    }
+
+    /// Returns the size in bytes of the text and the attachments.
+    pub(crate) fn size(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Creates arguments for observers. The attachments are shared, not copied.

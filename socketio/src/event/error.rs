@@ -236,6 +236,23 @@ impl EventError {
         Self { public: "internal error".into(), source: Some(source.into()) }
     }
 
+    /// Replaces the message that is sent to the client. A cause remains.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::EventError;
+    ///
+    /// let error = EventError::internal("the database is full").with_message("try again later");
+    /// assert_eq!(error.message(), "try again later");
+    /// assert!(error.cause().is_some());
+    /// ```
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.public = message.into();
+        self
+    }
+
     /// Creates the error for user code that panicked.
     pub(crate) fn panicked(what: &'static str) -> Self {
         Self::internal(Panicked(what))

@@ -10,7 +10,7 @@ pub(crate) mod reason;
 use std::{fmt, marker::PhantomData};
 
 use crate::{
-    event::error::EventError,
+    event::{args::Args, error::EventError},
     proto::{
         args::ToArgs,
         encode::{Carrier, Encoder, Frames},
@@ -231,6 +231,13 @@ pub struct Reply<'a> {
 /// empty or an encoded acknowledgement.
 #[derive(Debug)]
 pub struct AckResponse(pub(crate) Option<Frames>);
+
+impl AckResponse {
+    /// Returns the arguments of the acknowledgement. `encoder` must be the one that has encoded it.
+    pub(crate) fn args(&self, encoder: Encoder<'_>) -> Option<Args> {
+        Args::from_ack(encoder, self.0.as_ref()?)
+    }
+}
 
 impl IntoAck for () {
     fn into_ack(self, reply: Reply<'_>) -> Result<AckResponse, EventError> {

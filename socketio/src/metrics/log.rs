@@ -26,7 +26,7 @@ const UNHANDLED_EVENT: u32 = 29;
 const INVALID_ARGUMENTS: u32 = 30;
 const CONNECT_REFUSED: u32 = 31;
 
-/// A limit of the [config](crate::ServerConfig) that is logged under its name. Packets that exceed a limit of
+/// A limit of the [config](crate::ServerConfig) or of middleware that is logged under its name. Packets that exceed a limit of
 /// the protocol decoder are logged as a [`Violation`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
@@ -36,6 +36,8 @@ pub(crate) enum Limit {
     MaxNamespaces,
     MaxPendingAcks,
     MaxRooms,
+    #[cfg(feature = "rate-limit")]
+    EventRate,
 }
 
 impl Limit {
@@ -47,6 +49,8 @@ impl Limit {
             Self::MaxNamespaces => "max_namespaces",
             Self::MaxPendingAcks => "max_pending_acks",
             Self::MaxRooms => "max_rooms",
+            #[cfg(feature = "rate-limit")]
+            Self::EventRate => "rate_limit",
         }
     }
 }
@@ -110,6 +114,8 @@ mod tests {
     #[test]
     fn each_kind_has_a_bit_of_its_own() {
         assert!((Limit::MaxRooms as u32) < FIRST_VIOLATION);
+        #[cfg(feature = "rate-limit")]
+        assert!((Limit::EventRate as u32) < FIRST_VIOLATION);
         assert!(FIRST_VIOLATION + (Violation::TooLarge as u32) < UNHANDLED_EVENT);
         let warnings = Warnings::default();
         for bit in 0..32 {

@@ -25,6 +25,9 @@ impl NamespaceMetrics {
     pub(crate) fn ack_timed_out(&self) {}
 
     pub(crate) fn broadcast(&self) {}
+
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn rate_limited(&self) {}
 }
 
 #[derive(Debug, Clone)]

@@ -21,6 +21,8 @@ pub(crate) struct NamespaceMetrics {
     connect_errors: Counter,
     acks_timed_out: Counter,
     broadcasts: Counter,
+    #[cfg(feature = "rate-limit")]
+    rate_limited: Counter,
 }
 
 impl Default for NamespaceMetrics {
@@ -31,6 +33,8 @@ impl Default for NamespaceMetrics {
             connect_errors: Counter::noop(),
             acks_timed_out: Counter::noop(),
             broadcasts: Counter::noop(),
+            #[cfg(feature = "rate-limit")]
+            rate_limited: Counter::noop(),
         }
     }
 }
@@ -44,6 +48,8 @@ impl NamespaceMetrics {
             connect_errors: counter!(CONNECT_ERRORS, &labels),
             acks_timed_out: counter!("socketio_acks_timed_out_total", &labels),
             broadcasts: counter!("socketio_broadcasts_total", &labels),
+            #[cfg(feature = "rate-limit")]
+            rate_limited: counter!("socketio_rate_limited_total", &labels),
         }
     }
 
@@ -72,6 +78,11 @@ impl NamespaceMetrics {
     pub(crate) fn broadcast(&self) {
         self.broadcasts.increment(1);
     }
+
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn rate_limited(&self) {
+        self.rate_limited.increment(1);
+    }
 }
 
 fn describe() {
@@ -79,6 +90,8 @@ fn describe() {
     describe_counter!(CONNECT_ERRORS, Unit::Count, "Clients that were refused by a namespace.");
     describe_counter!("socketio_acks_timed_out_total", Unit::Count, "Clients that did not answer in time.");
     describe_counter!("socketio_broadcasts_total", Unit::Count, "Broadcasts that began on this server.");
+    #[cfg(feature = "rate-limit")]
+    describe_counter!("socketio_rate_limited_total", Unit::Count, "Events above a rate limit.");
     describe_counter!("socketio_events_received_total", Unit::Count, "Events of clients.");
     describe_histogram!("socketio_handler_seconds", Unit::Seconds, "From the arrival to the answer.");
     describe_counter!("socketio_handler_failures_total", Unit::Count, "Events that ended with an error.");

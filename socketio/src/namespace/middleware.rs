@@ -66,6 +66,11 @@ pub struct Next<D> {
 }
 
 impl<D: Send + Sync + 'static> Next<D> {
+    /// Returns the acknowledgement id of the event.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.id
+    }
+
     /// Runs the remaining middleware and the handler, and returns the response. The calling middleware should
     /// return the response.
     ///

@@ -1,11 +1,14 @@
 //! The namespaces with their admissions and connect handlers.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use interop_tests::value::Value;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::json;
-use socketio::{ConnectError, Handshake, Namespace, Server, ServerConfig, Socket};
+use socketio::{
+    Ack, ConnectError, Event, Handshake, Namespace, Server, ServerConfig, Socket, middleware::Deduplicate,
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -21,6 +24,7 @@ pub(crate) fn server(config: ServerConfig) -> Server {
         .namespace(commanded("/", &app, anyone))
         .namespace(commanded("/custom", &app, anyone))
         .namespace(kept(Namespace::new("/silent"), &app))
+        .namespace(once())
         .namespace(commanded("/early", &app, anyone).on_connect(greet))
         .namespace(commanded("/slow", &app, after_a_while))
         .dynamic_if(commanded("/dyn-{digits}", &app, anyone).on_connect(tell_path), is_numbered)
@@ -41,6 +45,31 @@ where
         Ok::<_, ConnectError>(State::new(shared))
     });
     commands(kept(namespace, app))
+}
+
+/// Returns a namespace that handles `once` only once for each user and key, and `count` each time. Both acknowledge
+/// with the number of calls for the key.
+fn once() -> Namespace<String> {
+    let calls = Arc::new(Mutex::new(HashMap::<String, u32>::new()));
+    let count = async move |_: Socket<String>, key: String| {
+        let mut calls = calls.lock();
+        let calls = calls.entry(key).or_default();
+        *calls += 1;
+        Ack(*calls)
+    };
+    let user = async |handshake: Handshake| Ok::<_, ConnectError>(handshake.auth::<User>()?.user);
+    Namespace::with_auth("/once", user)
+        .wrap(Deduplicate::new().by_key(|socket: &Socket<String>, event: &Event| {
+            let key: String = event.args.get(0).ok()?;
+            (event.name == "once").then(|| (socket.data().clone(), key))
+        }))
+        .on("once", count.clone())
+        .on("count", count)
+}
+
+#[derive(Deserialize)]
+struct User {
+    user: String,
 }
 
 async fn anyone(_: Handshake) -> Result<(), ConnectError> {

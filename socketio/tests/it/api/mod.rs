@@ -4,6 +4,8 @@
 mod extensions;
 mod handlers;
 mod logs;
+#[cfg(feature = "rate-limit")]
+mod middleware;
 mod mounting;
 mod names;
 mod rooms;
