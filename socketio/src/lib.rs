@@ -121,6 +121,19 @@ mod event;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(any(
+    all(doc, not(doctest)),
+    all(
+        doctest,
+        unix,
+        feature = "compression",
+        feature = "forwarding",
+        feature = "rate-limit",
+        feature = "testing",
+        feature = "tls"
+    )
+))]
+pub mod guide;
 mod handles;
 mod hub;
 mod metrics;
@@ -212,26 +225,6 @@ pub use server::{
 };
 /// Re-exports the crates whose types appear in public signatures, in the versions that this crate uses.
 pub use {bytes, http, serde_json};
-
-/// Compiles the code in the deployment guide.
-#[cfg(all(doctest, feature = "forwarding", feature = "tls", unix))]
-#[doc = include_str!("../../docs/deployment.md")]
-struct Deployment;
-
-/// Compiles the code in the guide to frameworks.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/frameworks.md")]
-struct Frameworks;
-
-/// Compiles the code in the guide to migrating from Node.js.
-#[cfg(all(doctest, feature = "testing"))]
-#[doc = include_str!("../../docs/migrating-from-node.md")]
-struct MigratingFromNode;
-
-/// Compiles the code in the guide to migrating from socketioxide.
-#[cfg(all(doctest, feature = "testing"))]
-#[doc = include_str!("../../docs/migrating-from-socketioxide.md")]
-struct MigratingFromSocketioxide;
 
 /// Compiles the code in the READMEs of the project and of this crate.
 #[cfg(doctest)]

@@ -7,6 +7,7 @@ mod advisories;
 mod api;
 mod bad_input;
 mod cluster;
+mod guide;
 mod layers;
 #[cfg(all(feature = "metrics", feature = "testing"))]
 mod metrics;

@@ -1,0 +1,36 @@
+#![doc = include_str!("links.md")]
+#![doc = ""]
+#![doc = include_str!("../../docs/guide.md")]
+
+// The pages are the files of `docs/`, so that they are the same here and in the repository. Each link in them has a
+// reference, which `links.md` defines before the page does: the first definition counts. `socketio/tests/it/guide.rs`
+// checks the links.
+
+/// Defines a module for each page, named after its file.
+macro_rules! pages {
+    ($($(#[$attribute:meta])* $page:ident = $file:literal,)*) => { $(
+        $(#[$attribute])*
+        #[doc = include_str!("links.md")]
+        #[doc = ""]
+        #[doc = include_str!($file)]
+        pub mod $page {}
+    )* };
+}
+
+pages! {
+    // Its code needs the crates of the brokers, so it is compiled in `interop-tests`.
+    #[cfg(not(doctest))]
+    cluster = "../../docs/cluster.md",
+    cluster_scale = "../../docs/cluster-scale.md",
+    deployment = "../../docs/deployment.md",
+    engine = "../../docs/engine.md",
+    frameworks = "../../docs/frameworks.md",
+    limits = "../../docs/limits.md",
+    migrating_from_node = "../../docs/migrating-from-node.md",
+    migrating_from_socketioxide = "../../docs/migrating-from-socketioxide.md",
+    observability = "../../docs/observability.md",
+    performance = "../../docs/performance.md",
+    promises = "../../docs/promises.md",
+    security = "../../docs/security.md",
+    socketio = "../../docs/socketio.md",
+}
