@@ -15,6 +15,8 @@
 //! }
 //! ```
 //!
+//! The [guide](crate::guide) has a page for each task, from the first server to a cluster.
+//!
 //! # Namespaces and sockets
 //!
 //! A [`Namespace`] holds event handlers, which are registered once, before the server starts. Each client

@@ -18,13 +18,17 @@ macro_rules! pages {
 }
 
 pages! {
+    authentication = "../../docs/authentication.md",
     // Its code needs the crates of the brokers, so it is compiled in `interop-tests`.
     #[cfg(not(doctest))]
     cluster = "../../docs/cluster.md",
     cluster_scale = "../../docs/cluster-scale.md",
+    delivery = "../../docs/delivery.md",
     deployment = "../../docs/deployment.md",
+    emitting = "../../docs/emitting.md",
     engine = "../../docs/engine.md",
     frameworks = "../../docs/frameworks.md",
+    getting_started = "../../docs/getting-started.md",
     limits = "../../docs/limits.md",
     migrating_from_node = "../../docs/migrating-from-node.md",
     migrating_from_socketioxide = "../../docs/migrating-from-socketioxide.md",

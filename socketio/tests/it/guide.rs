@@ -63,7 +63,7 @@ fn assert_exists(document: &Path, target: &str) {
 }
 
 fn is_relative(target: &str) -> bool {
-    !target.contains("://") && !target.starts_with("mailto:") && !target.contains("::")
+    !target.contains("://")
 }
 
 #[test]
