@@ -1,20 +1,16 @@
 //! A chat with rooms and its web page. Start it with `cargo run --release -p chat` and open the printed
 //! address.
 //!
-//! `events.rs` defines the events, and `chat.rs` implements their handlers. This file serves the page and
-//! downloads the official client.
+//! `events.rs` defines the events, and `chat.rs` implements their handlers. This file serves the page.
 
 mod chat;
 mod events;
 
-use std::{env, io, path::Path, process::Command, sync::Arc};
+use std::{env, io, sync::Arc};
 
 use axum::{Router, http::header::CONTENT_TYPE, response::Html, routing::get, serve::ListenerExt};
 use socketio::{EngineConfig, Server, ServerConfig};
 use tokio::net::TcpListener;
-
-/// npm installs the official client here. The page loads it from `/socket.io/socket.io.js`.
-const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node_modules/socket.io-client/dist");
 
 /// Fits a message of 2,000 characters, each escaped as `\u1234\u5678`, and the rest of its packet.
 const MAX_PACKET: usize = 32 * 1024;
@@ -22,9 +18,9 @@ const MAX_PACKET: usize = 32 * 1024;
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "the address is what the program is started for")]
 async fn main() -> io::Result<()> {
-    fetch_client();
+    let client = client_files::fetch().map_err(io::Error::other)?;
     let config = ServerConfig::default()
-        .serve_client(CLIENT)
+        .serve_client(client)
         .engine(EngineConfig::default().max_http_buffer_size(MAX_PACKET));
     let chat = Arc::new(chat::Chat::default());
     let io = Server::with_config(config).namespace(chat::namespace(Arc::clone(&chat)));
@@ -50,28 +46,4 @@ async fn main() -> io::Result<()> {
             }
         })
         .await
-}
-
-/// Downloads the official client with npm if it is missing. It is not part of this repository.
-fn fetch_client() {
-    if Path::new(CLIENT).join("socket.io.min.js").exists() {
-        return;
-    }
-    eprintln!("chat: fetching the Socket.IO client with npm, this happens once");
-    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
-    let outcome = Command::new(npm)
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    let why = match outcome {
-        Ok(status) if status.success() => return,
-        Ok(status) => format!("npm failed ({status}), what it says is above"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            "there is no npm here; please install Node.js (npm comes with it) and start again".to_owned()
-        }
-        Err(error) => format!("npm did not start: {error}"),
-    };
-    eprintln!("chat: the Socket.IO client for the page could not be fetched: {why}");
-    eprintln!("chat: npm runs in {}", env!("CARGO_MANIFEST_DIR"));
-    std::process::exit(1);
 }

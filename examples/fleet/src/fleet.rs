@@ -5,7 +5,6 @@ use std::{
     error::Error,
     io,
     net::{Ipv4Addr, TcpListener},
-    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{NAMES, server::CLIENT, url};
+use crate::{NAMES, url};
 
 /// The time within which the servers must end.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,7 +23,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// Runs until the user stops the program, or until all servers have ended.
 #[expect(clippy::print_stdout, reason = "the addresses are what the program is started for")]
 pub(crate) async fn run(port: u16, broker_url: Option<String>) -> Result<(), Box<dyn Error>> {
-    fetch_client().await?;
+    // Once, before the servers need it.
+    client_files::fetch()?;
     let (broker_url, redis) = match broker_url {
         Some(url) => (url, None),
         None => start_redis()?,
@@ -127,23 +127,4 @@ async fn stop() -> io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
-}
-
-/// Downloads the official client with npm if it is missing. It is not part of this repository.
-async fn fetch_client() -> Result<(), Box<dyn Error>> {
-    if Path::new(CLIENT).join("socket.io.min.js").exists() {
-        return Ok(());
-    }
-    eprintln!("fleet: fetching the Socket.IO client with npm, this happens once");
-    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
-    let outcome = Command::new(npm)
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .await;
-    match outcome {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("npm could not fetch the Socket.IO client ({status})").into()),
-        Err(error) => Err(format!("npm, which fetches the Socket.IO client, does not start: {error}").into()),
-    }
 }

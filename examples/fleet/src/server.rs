@@ -20,9 +20,6 @@ use tokio::{
 
 use crate::{NAMES, url};
 
-/// npm installs the official client here. The page loads it from `/socket.io/socket.io.js`.
-pub(crate) const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node_modules/socket.io-client/dist");
-
 /// How often the list of people is fetched if nobody comes or goes. A server that is killed tells nobody.
 const REFRESH: Duration = Duration::from_secs(2);
 /// The minimum time between two lists.
@@ -105,7 +102,7 @@ pub(crate) async fn run(index: usize, port: u16) -> Result<(), Box<dyn Error>> {
     let indices = 0..NAMES.len();
     let origins = indices.flat_map(|index| ["127.0.0.1", "localhost"].map(|host| url(host, port, index)));
     let config = ServerConfig::default()
-        .serve_client(CLIENT)
+        .serve_client(client_files::fetch()?)
         .engine(EngineConfig::default().cors(Cors::origins(origins)));
     let url = env::var("BROKER_URL")?;
     let io = match url.split_once("://") {

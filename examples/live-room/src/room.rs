@@ -1,0 +1,401 @@
+//! The room: comments, likes, and what the host may do.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use socketio::{
+    Ack, ConnectError, EmitError, EventError, Handshake, JoinError, Namespace, Server, Socket,
+    middleware::{RateLimit, RateLimitPolicy},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::panel::{self, Latency};
+
+/// Comments are sent together, so that a browser draws ten times a second and not for each comment.
+const TICK: Duration = Duration::from_millis(100);
+/// The maximum number of comments in a tick. Nobody reads more; the rest is counted.
+const MAX_BATCH: usize = 20;
+/// The number of comments that a new viewer gets.
+const RECENT: usize = 50;
+/// The number of comments that the host can pin.
+const KEPT: usize = 500;
+const MAX_NAME: usize = 24;
+const MAX_TEXT: usize = 200;
+const MAX_SLOW_MODE: u64 = 600;
+
+#[derive(Debug, Clone, Serialize)]
+struct Comment {
+    id: u64,
+    /// The id of the viewer.
+    by: u64,
+    name: String,
+    text: String,
+    is_host: bool,
+}
+
+/// The comments of a tick, and the number of those that were left out.
+#[derive(Debug, Default, Serialize)]
+struct Batch {
+    comments: Vec<Comment>,
+    skipped: u64,
+}
+
+/// What a new viewer gets.
+#[derive(Debug, Serialize)]
+struct Welcome {
+    id: u64,
+    is_host: bool,
+    recent: Vec<Comment>,
+    pinned: Option<Comment>,
+    slow_mode: u64,
+    viewers: usize,
+    likes: u64,
+    is_closed: bool,
+}
+
+/// The data of a socket.
+pub(crate) struct Viewer {
+    id: u64,
+    name: String,
+    is_host: bool,
+    last_comment: Mutex<Option<Instant>>,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    name: String,
+    /// The key of the host.
+    #[serde(default)]
+    key: String,
+}
+
+pub(crate) struct Room {
+    key: String,
+    likes: AtomicU64,
+    next_id: AtomicU64,
+    /// The number of events of viewers.
+    pub(crate) received: AtomicU64,
+    /// The number of messages to viewers.
+    pub(crate) sent: AtomicU64,
+    pub(crate) latency: Mutex<Latency>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: VecDeque<Comment>,
+    batch: Batch,
+    pinned: Option<Comment>,
+    /// The minimum number of seconds between two comments of a viewer.
+    slow_mode: u64,
+    muted: HashSet<u64>,
+    is_closed: bool,
+}
+
+impl Room {
+    pub(crate) fn new(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            likes: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            latency: Mutex::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns the key that makes a viewer the host.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn admit(&self, handshake: &Handshake) -> Result<Viewer, ConnectError> {
+        let Auth { name, key } = handshake.auth()?;
+        let name = clean(&name, MAX_NAME);
+        if name.is_empty() {
+            return Err(ConnectError::new("a name is needed"));
+        }
+        let is_host = key == self.key;
+        Ok(Viewer { id: self.next_id(), name, is_host, last_comment: Mutex::default() })
+    }
+
+    fn welcome(&self, viewer: &Viewer, viewers: usize) -> Welcome {
+        let state = self.state.lock();
+        Welcome {
+            id: viewer.id,
+            is_host: viewer.is_host,
+            recent: state.kept.iter().skip(state.kept.len().saturating_sub(RECENT)).cloned().collect(),
+            pinned: state.pinned.clone(),
+            slow_mode: state.slow_mode,
+            viewers,
+            likes: self.likes.load(Ordering::Relaxed),
+            is_closed: state.is_closed,
+        }
+    }
+
+    /// Takes a comment for the next batch.
+    fn comment(&self, viewer: &Viewer, text: &str) -> Result<u64, EventError> {
+        let text = clean(text, MAX_TEXT);
+        if text.is_empty() {
+            return Err("the comment is empty".into());
+        }
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Err("the room is closed".into());
+        }
+        if state.muted.contains(&viewer.id) {
+            return Err("the host has muted you".into());
+        }
+        if !viewer.is_host {
+            let pause = Duration::from_secs(state.slow_mode);
+            let mut last = viewer.last_comment.lock();
+            let left = last.map_or(Duration::ZERO, |last| pause.saturating_sub(last.elapsed()));
+            if left > Duration::ZERO {
+                return Err(format!("slow mode: wait {} s", left.as_millis().div_ceil(1000)).into());
+            }
+            *last = Some(Instant::now());
+        }
+        let id = self.next_id();
+        let comment = Comment { id, by: viewer.id, name: viewer.name.clone(), text, is_host: viewer.is_host };
+        if state.batch.comments.len() < MAX_BATCH || viewer.is_host {
+            state.kept.push_back(comment.clone());
+            if state.kept.len() > KEPT {
+                state.kept.pop_front();
+            }
+            state.batch.comments.push(comment);
+        } else {
+            state.batch.skipped += 1;
+        }
+        Ok(id)
+    }
+
+    /// Pins one of the comments that are kept, or none.
+    fn pin(&self, id: Option<u64>) -> Result<Option<Comment>, EventError> {
+        let mut state = self.state.lock();
+        let pinned = match id {
+            Some(id) => {
+                Some(state.kept.iter().find(|comment| comment.id == id).ok_or("no such comment")?.clone())
+            }
+            None => None,
+        };
+        state.pinned.clone_from(&pinned);
+        Ok(pinned)
+    }
+
+    /// Mutes a viewer, and removes the comments of the viewer.
+    fn mute(&self, viewer: u64) {
+        let mut state = self.state.lock();
+        state.muted.insert(viewer);
+        state.kept.retain(|comment| comment.by != viewer);
+        state.batch.comments.retain(|comment| comment.by != viewer);
+        if state.pinned.as_ref().is_some_and(|comment| comment.by == viewer) {
+            state.pinned = None;
+        }
+    }
+}
+
+/// Returns a text without control characters and surrounding spaces, cut after `max` characters. The page
+/// shows it as text, so markup has no effect.
+fn clean(text: &str, max: usize) -> String {
+    let visible = text.chars().map(|char| if char.is_whitespace() { ' ' } else { char });
+    let visible: String = visible.filter(|char| !char.is_control() && !is_direction(*char)).collect();
+    visible.trim().chars().take(max).collect::<String>().trim_end().to_owned()
+}
+
+/// Returns `true` for characters that change the direction of the text after them.
+fn is_direction(char: char) -> bool {
+    matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns the namespace with the handlers of the room.
+pub(crate) fn namespace(room: &Arc<Room>) -> Namespace<Viewer> {
+    let second = Duration::from_secs(1);
+    let [admitting, entered, counting, comments, likes, reports] = std::array::from_fn(|_| room.clone());
+    let namespace = Namespace::with_auth("/", async move |handshake| admitting.admit(&handshake))
+        .wrap(RateLimit::new(20, second).events(["like"]).policy(RateLimitPolicy::Drop).per_socket())
+        .wrap(RateLimit::new(3, second).events(["comment"]).per_socket())
+        .wrap(async move |_, event, next| {
+            counting.received.fetch_add(1, Ordering::Relaxed);
+            next.run(event).await
+        })
+        .on_connect(async move |socket: Socket<Viewer>| {
+            // A recovered viewer gets the events that it has missed instead.
+            if !socket.recovered() {
+                socket.emit("welcome", &entered.welcome(socket.data(), socket.sockets().len()))?;
+            }
+            Ok::<_, EmitError>(())
+        })
+        .on("comment", async move |socket: Socket<Viewer>, text: String| {
+            comments.comment(socket.data(), &text).map(Ack)
+        })
+        .on_unit("like", async move |_| _ = likes.likes.fetch_add(1, Ordering::Relaxed))
+        .on_unit("panel", async |socket: Socket<Viewer>| socket.join(panel::ROOM))
+        .on_unit("close panel", async |socket: Socket<Viewer>| {
+            socket.leave(panel::ROOM);
+            Ok::<_, JoinError>(())
+        })
+        // The viewers of `--bots` measure the time of an acknowledgement.
+        .on_unit("probe", async |_| ())
+        .on("latency", async move |socket: Socket<Viewer>, latency: Latency| {
+            only_host(&socket)?;
+            *reports.latency.lock() = latency;
+            Ok::<_, EventError>(())
+        });
+    for_host(namespace, room)
+}
+
+fn only_host(socket: &Socket<Viewer>) -> Result<(), EventError> {
+    if socket.data().is_host { Ok(()) } else { Err("only the host may do this".into()) }
+}
+
+fn for_host(namespace: Namespace<Viewer>, room: &Arc<Room>) -> Namespace<Viewer> {
+    let [pins, mutes, slow, closes] = std::array::from_fn(|_| room.clone());
+    namespace
+        .on("pin", async move |socket: Socket<Viewer>, id: Option<u64>| {
+            only_host(&socket)?;
+            socket.namespace().emit("pinned", &pins.pin(id)?)?;
+            Ok::<_, EventError>(())
+        })
+        .on("mute", async move |socket: Socket<Viewer>, viewer: u64| {
+            only_host(&socket)?;
+            mutes.mute(viewer);
+            socket.namespace().emit("muted", &viewer)?;
+            Ok::<_, EventError>(())
+        })
+        .on("slow mode", async move |socket: Socket<Viewer>, seconds: u64| {
+            only_host(&socket)?;
+            let seconds = seconds.min(MAX_SLOW_MODE);
+            slow.state.lock().slow_mode = seconds;
+            socket.namespace().emit("slow mode", &seconds)?;
+            Ok::<_, EventError>(())
+        })
+        .on("close", async move |socket: Socket<Viewer>, is_closed: bool| {
+            only_host(&socket)?;
+            closes.state.lock().is_closed = is_closed;
+            socket.namespace().emit("closed", &is_closed)?;
+            Ok::<_, EventError>(())
+        })
+}
+
+/// Sends the comments of each tick, and the counts if they have changed.
+pub(crate) async fn publish(room: Arc<Room>, io: Server) {
+    let mut clock = interval(TICK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut shown = (0, 0);
+    for tick in 0_u64.. {
+        clock.tick().await;
+        let viewers = io.socket_count("/");
+        let batch = std::mem::take(&mut room.state.lock().batch);
+        let mut sent = 0;
+        if !batch.comments.is_empty() {
+            // Only the queue to other servers can be full, and there are none.
+            let _ = io.emit("comments", &batch);
+            sent += viewers;
+        }
+        let counts = (viewers, room.likes.load(Ordering::Relaxed));
+        if tick.is_multiple_of(5) && counts != shown {
+            // The next counts replace these, so they need not arrive.
+            let _ = io.volatile().emit("counts", &counts);
+            shown = counts;
+            sent += viewers;
+        }
+        room.sent.fetch_add(sent as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio::{
+        serde_json::{Value, json},
+        testing::{TestClient, TestServer},
+    };
+
+    use super::*;
+
+    fn start() -> TestServer {
+        let room = Arc::new(Room::new("key"));
+        let server = TestServer::new(Server::new().namespace(namespace(&room)));
+        tokio::spawn(publish(room, server.server().clone()));
+        server
+    }
+
+    async fn join(server: &TestServer, name: &str, key: &str) -> (TestClient, Value) {
+        let auth = json!({ "name": name, "key": key });
+        let mut client = server.client("/").auth(&auth).connect().await.unwrap();
+        let welcome = client.wait_for("welcome").await;
+        (client, welcome)
+    }
+
+    async fn comment(client: &TestClient, text: &str) -> Value {
+        client.emit_with_ack("comment", text).await.unwrap()
+    }
+
+    #[test]
+    fn names_and_texts_are_cleaned() {
+        assert_eq!(clean("  Ann\u{0}\n\u{202e}Lee\t", 24), "Ann Lee");
+        assert_eq!(clean(&"é".repeat(300), 200).chars().count(), 200);
+        assert_eq!(clean("\u{200f} \r\n", 24), "");
+        assert_eq!(clean("<b>", 24), "<b>");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn comments_are_sent_together() {
+        let server = start();
+        let ((ann, _), (mut bob, _)) = (join(&server, "Ann", "").await, join(&server, " Bob ", "").await);
+        comment(&ann, "one").await;
+        comment(&ann, " two ").await;
+        let batch: Value = bob.wait_for("comments").await;
+        let texts: Vec<&Value> =
+            batch["comments"].as_array().unwrap().iter().map(|said| &said["text"]).collect();
+        assert_eq!(texts, ["one", "two"]);
+        let (_, welcome) = join(&server, "Eve", "").await;
+        assert_eq!(welcome["recent"][1]["name"], "Ann");
+        assert_eq!(welcome["viewers"], 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_host_pins_mutes_and_closes() {
+        let server = start();
+        let ((mut ann, welcome), (host, _)) =
+            (join(&server, "Ann", "other").await, join(&server, "Host", "key").await);
+        let id = comment(&ann, "hello").await;
+        for event in ["pin", "mute", "slow mode"] {
+            let refused: Value = ann.emit_with_ack(event, &1).await.unwrap();
+            assert_eq!(refused, json!({ "error": "only the host may do this" }), "{event}");
+        }
+        host.emit_with_ack::<(), _>("pin", &id).await.unwrap();
+        assert_eq!(ann.wait_for::<Value>("pinned").await["text"], "hello");
+        host.emit_with_ack::<(), _>("slow mode", &30).await.unwrap();
+        assert_eq!(comment(&ann, "again").await, json!({ "error": "slow mode: wait 30 s" }));
+        host.emit_with_ack::<(), _>("close", &true).await.unwrap();
+        assert_eq!(comment(&ann, "again").await, json!({ "error": "the room is closed" }));
+        host.emit_with_ack::<(), _>("close", &false).await.unwrap();
+        // Three comments a second are accepted.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        host.emit_with_ack::<(), _>("mute", &welcome["id"]).await.unwrap();
+        assert_eq!(ann.wait_for::<Value>("muted").await, welcome["id"]);
+        assert_eq!(comment(&ann, "again").await, json!({ "error": "the host has muted you" }));
+        let (_, welcome) = join(&server, "Eve", "").await;
+        assert_eq!((&welcome["recent"], &welcome["pinned"]), (&json!([]), &json!(null)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_needed() {
+        let server = start();
+        let refused = server.client("/").auth(&json!({ "name": "\u{202e}" })).connect().await.err().unwrap();
+        assert_eq!(refused.message(), "a name is needed");
+    }
+}
