@@ -30,6 +30,7 @@ pages! {
     migrating_from_socketioxide = "../../docs/migrating-from-socketioxide.md",
     observability = "../../docs/observability.md",
     performance = "../../docs/performance.md",
+    presence = "../../docs/presence.md",
     promises = "../../docs/promises.md",
     security = "../../docs/security.md",
     socketio = "../../docs/socketio.md",
