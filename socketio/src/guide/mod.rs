@@ -22,8 +22,10 @@ pages! {
     #[cfg(not(doctest))]
     cluster = "../../docs/cluster.md",
     cluster_scale = "../../docs/cluster-scale.md",
+    cors_and_csrf = "../../docs/cors-and-csrf.md",
     deployment = "../../docs/deployment.md",
     engine = "../../docs/engine.md",
+    files_and_binary = "../../docs/files-and-binary.md",
     frameworks = "../../docs/frameworks.md",
     limits = "../../docs/limits.md",
     migrating_from_node = "../../docs/migrating-from-node.md",
@@ -34,4 +36,5 @@ pages! {
     promises = "../../docs/promises.md",
     security = "../../docs/security.md",
     socketio = "../../docs/socketio.md",
+    troubleshooting = "../../docs/troubleshooting.md",
 }
