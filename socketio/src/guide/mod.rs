@@ -36,5 +36,6 @@ pages! {
     promises = "../../docs/promises.md",
     security = "../../docs/security.md",
     socketio = "../../docs/socketio.md",
+    testing = "../../docs/testing.md",
     troubleshooting = "../../docs/troubleshooting.md",
 }
