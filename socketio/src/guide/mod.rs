@@ -28,6 +28,7 @@ pages! {
     files_and_binary = "../../docs/files-and-binary.md",
     frameworks = "../../docs/frameworks.md",
     limits = "../../docs/limits.md",
+    load_testing = "../../docs/load-testing.md",
     migrating_from_node = "../../docs/migrating-from-node.md",
     migrating_from_socketioxide = "../../docs/migrating-from-socketioxide.md",
     observability = "../../docs/observability.md",
