@@ -45,7 +45,7 @@ impl Lines {
     }
 
     /// Waits until exactly `count` lines contain all of `words`.
-    async fn wait(&self, count: usize, words: &[&str]) {
+    pub(super) async fn wait(&self, count: usize, words: &[&str]) {
         let came = timeout(PATIENCE, eventually(|| self.with(words).len() >= count)).await;
         assert!(came.is_ok(), "{words:?}: {:#?}", self.with(&[]));
         assert_eq!(self.with(words).len(), count, "{words:?}: {:#?}", self.with(&[]));

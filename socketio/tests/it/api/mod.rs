@@ -9,3 +9,4 @@ mod middleware;
 mod mounting;
 mod names;
 mod rooms;
+mod symptoms;
