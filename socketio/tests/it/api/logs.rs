@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use socketio::{ConnectError, EngineConfig, Event, Handshake, Namespace, Next, Server, ServerConfig, Socket};
@@ -10,11 +10,19 @@ use tokio::{
     sync::RwLockReadGuard,
     time::{Duration, timeout},
 };
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{
+    Dispatch, Level,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 
 use crate::support::{Client, Http, LOG_RATE, Polling, eventually, serve, text};
 
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// While there is only one subscriber, `tracing` asks the thread that first reaches a log line whether the line is
+/// enabled, and not the threads of other tests. Two subscribers that log nothing turn this off.
+static SILENT: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));
 
 /// Captures the log of this thread.
 #[derive(Clone)]
@@ -25,6 +33,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) async fn new(level: Level) -> Self {
+        LazyLock::force(&SILENT);
         let rate = LOG_RATE.read().await;
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let writer = Writer(bytes.clone());
