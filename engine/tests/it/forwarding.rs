@@ -20,11 +20,11 @@ use tokio::{
 
 use crate::support::{Http, PATH, Polling, Server, UPGRADE, WebSocket, eventually, frame, parked, payload};
 
-const SECRET: &str = "the secret of the cluster";
-const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+pub(crate) const SECRET: &str = "the secret of the cluster";
+pub(crate) const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 /// Starts a server of the cluster.
-async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(EngineConfig::default()).await.0
 }
 
