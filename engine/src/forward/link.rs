@@ -156,6 +156,9 @@ impl Sender {
     /// Sends a frame without a response.
     pub(super) fn notify(&self, frame: ForwardFrame<'_>) {
         let mut outbox = self.0.lock();
+        if outbox.has_ended {
+            return;
+        }
         frame.encode(0, &mut outbox.output);
         outbox.wake();
     }
