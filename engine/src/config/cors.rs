@@ -16,9 +16,9 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 /// of the server itself may connect: the host and port of the origin must equal the host and port in `Host`.
 /// A request from a page of another origin is rejected with status 403. This includes WebSocket handshakes,
 /// which browsers allow every page to make with the user's cookies. A request without `Origin` comes from a
-/// client that is not a browser, or from a page of the server itself, and is accepted. However, no session is
-/// opened if `Sec-Fetch-Site` shows that a page of another origin loads the URL as an image or a script,
-/// unless [`any`](Self::any) origin is allowed. Pages of the server itself are always accepted.
+/// client that is not a browser, or from a page of the server itself, and is accepted. However, it is rejected
+/// if `Sec-Fetch-Site` shows that a page of another origin loads the URL as an image or a script, unless
+/// [`any`](Self::any) origin is allowed. Pages of the server itself are always accepted.
 /// `X-Forwarded-Host` is not trusted. Behind a proxy that changes `Host`, list the origin under which users
 /// see the site.
 ///

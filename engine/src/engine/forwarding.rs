@@ -122,6 +122,7 @@ fn unknown_session<A>(shared: &Shared<A>, address: SocketAddr, error: &Unreachab
         );
     }
     let error = RequestError::UnknownSession;
+    shared.limits.metrics.forwarding_failed();
     shared.limits.metrics.refused(error);
     Reply::error(error)
 }

@@ -23,12 +23,14 @@ pub(super) struct FrameStream {
     pub(super) output: Vec<u8>,
     /// The number of bytes of `output` that have been written.
     written: usize,
+    /// The last call of [`yields`](Self::yields) returned `true`.
+    has_yielded: bool,
 }
 
 impl FrameStream {
     /// Creates a stream that has already received `input`. Longer frames than `max_frame` are an error.
     pub(super) fn new(stream: Stream, input: Vec<u8>, output: Vec<u8>, max_frame: usize) -> Self {
-        Self { stream, input, max_frame, output, written: 0 }
+        Self { stream, input, max_frame, output, written: 0, has_yielded: false }
     }
 
     /// Reads once, and passes each complete frame and the id of its request to `on_frame`, with the buffer for
@@ -56,6 +58,16 @@ impl FrameStream {
             }
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// Returns `true` in every second call, and wakes the task again. The tasks that can run then run first, and the
+    /// frames that they add are written with the same system call.
+    pub(super) fn yields(&mut self, cx: &Context<'_>) -> bool {
+        self.has_yielded = !self.has_yielded;
+        if self.has_yielded {
+            cx.waker().wake_by_ref();
+        }
+        self.has_yielded
     }
 
     /// Writes the encoded frames.

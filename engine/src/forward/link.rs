@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -29,7 +29,9 @@ use crate::{
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The time between two pings. A server that has not sent anything since the last ping is frozen, or cut off.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// The maximum number of bytes that wait to be sent to another server.
+/// The maximum length of a response that is not charged to the budget.
+const MIN_CHARGED_BYTES: usize = 16 * 1024;
+/// The maximum number of bytes of requests that wait to be sent to another server.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 
 /// The link to a server. The first request connects it.
@@ -90,8 +92,10 @@ pub(super) struct Sender(Arc<Mutex<Outbox>>);
 struct Outbox {
     /// Encoded frames that the task of the connection has not taken yet.
     output: Vec<u8>,
+    /// The number of bytes that the task has taken, and has not written completely.
+    taken: usize,
     /// The requests without a response, by their ids.
-    pending: HashMap<u32, oneshot::Sender<Reply>>,
+    pending: HashMap<u32, oneshot::Sender<Result<Reply, Unreachable>>>,
     next_id: u32,
     waker: Option<Waker>,
     has_ended: bool,
@@ -114,36 +118,29 @@ impl Sender {
             let Err(error) = task.run().await;
             tracing::debug!(%address, %error, "the connection to another server has ended");
             let mut outbox = task.outbox.lock();
-            outbox.has_ended = true;
-            outbox.pending.clear();
+            *outbox = Outbox { has_ended: true, ..Outbox::default() };
         });
         sender
     }
 
-    /// Sends a frame, and waits for the response. If the future is dropped, the other server learns that the client
-    /// has disconnected.
-    pub(super) async fn request(&self, mut frame: Vec<u8>) -> Result<Reply, Unreachable> {
-        let (sender, response) = oneshot::channel();
-        let id = {
-            let mut outbox = self.0.lock();
-            if outbox.has_ended {
-                return Err("the connection has ended".into());
-            }
-            if outbox.output.len() + frame.len() > MAX_OUTPUT {
-                return Err("too many bytes are queued".into());
-            }
-            let id = outbox.next_id;
-            outbox.next_id = id.wrapping_add(1);
-            ForwardFrame::set_id(&mut frame, id);
-            outbox.output.extend_from_slice(&frame);
-            outbox.pending.insert(id, sender);
-            outbox.wake();
-            id
-        };
-        let pending = Pending { outbox: &self.0, id };
-        let response = response.await;
-        drop(pending);
-        response.map_err(|_| "the connection has ended before the response".into())
+    /// Queues a request.
+    pub(super) fn request(&self, frame: ForwardFrame<'_>) -> Result<PendingReply, Unreachable> {
+        let mut outbox = self.0.lock();
+        let Outbox { output, taken, pending, next_id, has_ended, .. } = &mut *outbox;
+        if *has_ended {
+            return Err("the connection has ended".into());
+        }
+        let (before, id) = (output.len(), *next_id);
+        frame.encode(id, output);
+        if *taken + output.len() > MAX_OUTPUT {
+            output.truncate(before);
+            return Err("too many bytes are queued".into());
+        }
+        *next_id = id.wrapping_add(1);
+        let (sender, reply) = oneshot::channel();
+        pending.insert(id, sender);
+        outbox.wake();
+        Ok(PendingReply { outbox: self.0.clone(), id, reply })
     }
 
     /// Asks the other server to complete all polls, because this server closes.
@@ -159,19 +156,35 @@ impl Sender {
     /// Sends a frame without a response.
     pub(super) fn notify(&self, frame: ForwardFrame<'_>) {
         let mut outbox = self.0.lock();
+        if outbox.has_ended {
+            return;
+        }
         frame.encode(0, &mut outbox.output);
         outbox.wake();
     }
 }
 
-/// Cancels a request when it is dropped, unless the response has arrived.
-struct Pending<'a> {
-    outbox: &'a Mutex<Outbox>,
+/// The response to a request. If it is dropped before, the other server learns that the client has disconnected.
+pub(super) struct PendingReply {
+    outbox: Arc<Mutex<Outbox>>,
     id: u32,
+    reply: oneshot::Receiver<Result<Reply, Unreachable>>,
 }
 
-impl Drop for Pending<'_> {
+impl Future for PendingReply {
+    type Output = Result<Reply, Unreachable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(Pin::new(&mut self.reply).poll(cx));
+        Poll::Ready(reply.unwrap_or_else(|_| Err("the connection has ended before the response".into())))
+    }
+}
+
+impl Drop for PendingReply {
     fn drop(&mut self) {
+        if self.reply.is_terminated() {
+            return;
+        }
         let mut outbox = self.outbox.lock();
         if outbox.pending.remove(&self.id).is_some() {
             ForwardFrame::Cancel.encode(self.id, &mut outbox.output);
@@ -204,17 +217,30 @@ impl Task {
             if Arc::strong_count(&self.outbox) == 1 {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             }
-            ForwardFrame::Ping.encode(0, &mut self.stream.output);
+            ForwardFrame::Ping.encode(0, &mut self.outbox.lock().output);
             ping.as_mut().reset(Instant::now() + PING_INTERVAL);
             let _ = ping.poll(cx);
         }
         while self.read(cx)?.is_ready() {}
-        let mut outbox = self.outbox.lock();
-        self.stream.output.append(&mut outbox.output);
-        outbox.waker = Some(cx.waker().clone());
-        drop(outbox);
-        let _ = self.stream.poll_write(cx)?;
-        Poll::Pending
+        self.write(cx)
+    }
+
+    /// Writes the frames of the outbox.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Infallible>> {
+        if !self.outbox.lock().output.is_empty() && self.stream.yields(cx) {
+            return Poll::Pending;
+        }
+        loop {
+            ready!(self.stream.poll_write(cx))?;
+            let mut outbox = self.outbox.lock();
+            let Outbox { output, taken, waker, .. } = &mut *outbox;
+            *taken = output.len();
+            if output.is_empty() {
+                *waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            std::mem::swap(&mut self.stream.output, output);
+        }
     }
 
     /// Reads once, and passes the responses to their requests.
@@ -225,13 +251,16 @@ impl Task {
             let ForwardFrame::Response { status, content, body } = frame else { return };
             // The client may have disconnected.
             let Some(request) = outbox.lock().pending.remove(&id) else { return };
+            let is_charged = body.len() > MIN_CHARGED_BYTES;
             // Without room, the request fails, and its client opens another session.
-            if budget.has_room(body.len())
-                && let Some(reply) =
-                    Reply::forwarded(status, content, body.to_vec(), budget.charge(body.len()))
-            {
-                let _ = request.send(reply);
-            }
+            let reply = if is_charged && !budget.has_room(body.len()) {
+                Err("clients have not read too many bytes of responses".into())
+            } else {
+                let charge = is_charged.then(|| budget.charge(body.len()));
+                let reply = Reply::forwarded(status, content, body.to_vec(), charge);
+                reply.ok_or_else(|| "the response is malformed".into())
+            };
+            let _ = request.send(reply);
         })
     }
 }

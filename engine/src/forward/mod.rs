@@ -114,10 +114,33 @@ impl Forwarder {
         address: SocketAddr,
         frame: ForwardFrame<'_>,
     ) -> impl Future<Output = Result<Reply, Unreachable>> + Send + use<> {
-        let mut encoded = Vec::new();
-        frame.encode(0, &mut encoded);
-        let forwarder = self.clone();
-        async move { forwarder.sender(address).await?.request(encoded).await }
+        let pending = self.link(address).connected().map(|sender| sender.request(frame));
+        let started = pending.ok_or_else(|| {
+            let mut encoded = Vec::new();
+            frame.encode(0, &mut encoded);
+            (self.clone(), encoded)
+        });
+        async move {
+            match started {
+                Ok(pending) => pending?.await,
+                // Boxed, because this path is rare and would enlarge the future.
+                Err((forwarder, encoded)) => Box::pin(forwarder.connect_for(address, encoded)).await,
+            }
+        }
+    }
+
+    /// Connects to another server, and sends an encoded frame.
+    async fn connect_for(
+        self: Arc<Self>,
+        address: SocketAddr,
+        encoded: Vec<u8>,
+    ) -> Result<Reply, Unreachable> {
+        let sender = self.sender(address).await?;
+        let decoded = ForwardFrame::decode(&encoded, encoded.len()).ok().flatten();
+        let (_, _, frame) = decoded.ok_or("the frame is malformed")?;
+        let pending = sender.request(frame)?;
+        drop(encoded);
+        pending.await
     }
 
     /// Forwards a POST when its body is complete.
@@ -150,18 +173,20 @@ impl Forwarder {
         self.request(address, frame).await
     }
 
+    /// Returns the link to another server.
+    fn link(&self, address: SocketAddr) -> Arc<Link> {
+        let mut links = self.links.lock();
+        if let Some(link) = links.get(&address) {
+            return link.clone();
+        }
+        // Servers come and go.
+        links.retain(|_, link| link.is_used());
+        links.entry(address).or_default().clone()
+    }
+
     /// Returns the connection to another server.
     async fn sender(&self, address: SocketAddr) -> Result<Sender, Unreachable> {
-        let link = {
-            let mut links = self.links.lock();
-            if let Some(link) = links.get(&address) {
-                link.clone()
-            } else {
-                // Servers come and go.
-                links.retain(|_, link| link.is_used());
-                links.entry(address).or_default().clone()
-            }
-        };
+        let link = self.link(address);
         link.sender(async || {
             let request = self.head(address, "/").header(header::UPGRADE, PROTOCOL);
             let response = send(address, request).await?;

@@ -7,17 +7,20 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures::{
     StreamExt as _,
-    future::{AbortHandle, Abortable, BoxFuture},
+    future::{AbortHandle, Abortable},
     stream::FuturesUnordered,
 };
 use http::StatusCode;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
+};
 
 use super::{LIMITS, frames::FrameStream, link::PING_INTERVAL};
 use crate::{
@@ -25,12 +28,15 @@ use crate::{
     http::{
         reply::Reply,
         request::Intent,
-        session_request::{check_post, limit_exceeded, poll, submit},
+        session_request::{check_post, limit_exceeded, poll_reply, start_poll, start_post},
         view::RequestView,
     },
-    proto::{forward::ForwardFrame, payload::Payload},
+    proto::{dialect::Dialect, forward::ForwardFrame, payload::Payload},
     session::{mailbox::Command, shared::Shared},
-    transport::{polling::PollId, upgrade::UpgradedParts},
+    transport::{
+        polling::{PollId, PollResponse},
+        upgrade::UpgradedParts,
+    },
 };
 
 /// The maximum number of encoded bytes of responses. While more wait to be written, further responses stay with their
@@ -75,11 +81,35 @@ struct Requests<A> {
     /// The number of the connection.
     number: u32,
     shared: Arc<Shared<A>>,
-    running: FuturesUnordered<Abortable<BoxFuture<'static, (u32, Reply)>>>,
+    running: FuturesUnordered<Abortable<Running>>,
     pending: HashMap<u32, Pending>,
     /// The polls that were answered since the last ping of the other server, and between the two pings before. Their
     /// clients may not have received the response.
     unconfirmed: [Vec<(SessionHandle, PollId)>; 2],
+}
+
+/// The future of a response, with the id of its request.
+struct Running {
+    id: u32,
+    response: Response,
+}
+
+/// The response of a session.
+enum Response {
+    Poll(Dialect, oneshot::Receiver<PollResponse>),
+    Post(oneshot::Receiver<()>),
+}
+
+impl Future for Running {
+    type Output = (u32, Reply);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = match &mut self.response {
+            Response::Poll(dialect, packets) => poll_reply(*dialect, ready!(Pin::new(packets).poll(cx)).ok()),
+            Response::Post(done) => Reply::post_response(ready!(Pin::new(done).poll(cx)).is_ok()),
+        };
+        Poll::Ready((self.id, reply))
+    }
 }
 
 /// A request without a response.
@@ -123,6 +153,9 @@ impl<A> Server<A> {
                 }
             }
             let is_full = stream.output.len() >= MAX_OUTPUT;
+            if !stream.output.is_empty() && !is_full && stream.yields(cx) {
+                return Poll::Pending;
+            }
             if stream.poll_write(cx)?.is_pending() || !is_full {
                 return Poll::Pending;
             }
@@ -142,23 +175,20 @@ impl<A> Requests<A> {
             ForwardFrame::Poll { query } => match self.session("GET", query) {
                 Ok((session, poll_id)) => {
                     let poll_id = PollId { via: self.number, request: id, ..poll_id };
-                    let polled = Some((session.clone(), poll_id));
-                    self.run(id, polled, async move { poll(&session, poll_id).await });
+                    let packets = start_poll(&session, poll_id);
+                    let response = Response::Poll(session.dialect(), packets);
+                    self.run(id, Some((session, poll_id)), response);
                 }
                 Err(reply) => return Some(reply),
             },
             ForwardFrame::Post { query, is_binary, body } => match self.session("POST", query) {
-                Ok((session, _)) => {
-                    match check_post(&session, is_binary, body.len() as u64, self.config()) {
-                        Ok(()) => {
-                            let payload = Payload::new(body, session.dialect(), is_binary);
-                            self.run(id, None, async move {
-                                Reply::post_response(submit(&session, payload).await)
-                            });
-                        }
-                        Err(reply) => return Some(reply),
+                Ok((session, _)) => match check_post(&session, is_binary, body.len() as u64, self.config()) {
+                    Ok(()) => {
+                        let payload = Payload::new(body, session.dialect(), is_binary);
+                        self.run(id, None, Response::Post(start_post(&session, payload)));
                     }
-                }
+                    Err(reply) => return Some(reply),
+                },
                 Err(reply) => return Some(reply),
             },
             ForwardFrame::PostRefused { query, limit } => {
@@ -211,16 +241,10 @@ impl<A> Requests<A> {
         }
     }
 
-    fn run(
-        &mut self,
-        id: u32,
-        polled: Option<(SessionHandle, PollId)>,
-        response: impl Future<Output = Reply> + Send + 'static,
-    ) {
+    fn run(&mut self, id: u32, polled: Option<(SessionHandle, PollId)>, response: Response) {
         let (cancel, registration) = AbortHandle::new_pair();
         self.pending.insert(id, Pending { cancel, polled });
-        let response: BoxFuture<'static, (u32, Reply)> = Box::pin(async move { (id, response.await) });
-        self.running.push(Abortable::new(response, registration));
+        self.running.push(Abortable::new(Running { id, response }, registration));
     }
 
     fn finish(&mut self, id: u32) {

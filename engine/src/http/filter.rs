@@ -87,7 +87,7 @@ impl RequestFilter {
             Err(Rejection::Preflight(preflight(cors, request)))
         } else {
             match Intent::from_request(request, &shared.config, &shared.registry) {
-                Ok(intent) if intent.opens_session() && cors.forbids_subresource(request) => {
+                Ok(_) if cors.forbids_subresource(request) => {
                     warn_subresource(request, &shared.warnings);
                     Err(not_allowed())
                 }
@@ -114,7 +114,8 @@ impl RequestFilter {
     pub(crate) fn check_view<A>(shared: &Shared<A>, request: &RequestView<'_>) -> Option<(Self, Intent)> {
         let config = &shared.config;
         let is_plain = matches!(request.method, "GET" | "POST");
-        if !is_plain || !config.hooks.are_unset() || coding::compresses_responses(config) {
+        let is_hooked = !config.hooks.are_unset() || coding::compresses_responses(config);
+        if !is_plain || is_hooked || config.cors.forbids_subresource(request) {
             return None;
         }
         let intent = Intent::from_request(request, config, &shared.registry).ok()?;

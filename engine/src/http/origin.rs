@@ -38,11 +38,11 @@ impl Cors {
     /// Returns `true` if a page of another origin loads this URL without an `Origin` header, as an image or a
     /// script. Browsers then send `Sec-Fetch-Site`, which does not name the page. Always returns `false` if
     /// any origin is allowed.
-    pub(crate) fn forbids_subresource<B>(&self, request: &Request<B>) -> bool {
-        let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
+    pub(crate) fn forbids_subresource(&self, request: &impl RequestHead) -> bool {
+        let is_foreign = |site: &[u8]| site == b"cross-site" || site == b"same-site";
         !matches!(self.origins, Origins::Any)
-            && request.headers().get(SEC_FETCH_SITE).is_some_and(is_foreign)
-            && !request.headers().contains_key(header::ORIGIN)
+            && request.values(&SEC_FETCH_SITE).any(is_foreign)
+            && request.values(&header::ORIGIN).next().is_none()
     }
 
     pub(crate) fn write_preflight<B>(&self, request: &Request<B>, headers: &mut HeaderMap) {

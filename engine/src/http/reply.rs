@@ -113,13 +113,13 @@ impl Reply {
 
     /// Creates the response that another server has returned, with the number of its content type. Returns `None` if
     /// there is no such status or content type.
-    pub(crate) fn forwarded(status: u16, content: u8, body: Vec<u8>, charge: Charge) -> Option<Self> {
+    pub(crate) fn forwarded(status: u16, content: u8, body: Vec<u8>, charge: Option<Charge>) -> Option<Self> {
         let status = StatusCode::from_u16(status).ok()?;
         let content = match content.checked_sub(1) {
             Some(number) => Some(*Self::CONTENTS.get(usize::from(number))?),
             None => None,
         };
-        Some(Self { status, content, body: body.into(), charge: Some(charge), headers: None })
+        Some(Self { status, content, body: body.into(), charge, headers: None })
     }
 
     /// Returns the number of the content type.

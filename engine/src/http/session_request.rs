@@ -8,6 +8,7 @@ use std::{
 
 use http::StatusCode;
 use http_body::Body;
+use tokio::sync::oneshot;
 
 use crate::{
     CloseReason, EngineConfig, Limit, SessionHandle,
@@ -15,9 +16,12 @@ use crate::{
         body::{BodyError, collect},
         reply::Reply,
     },
-    proto::{dialect::Revision, payload::Payload},
+    proto::{
+        dialect::{Dialect, Revision},
+        payload::Payload,
+    },
     session::mailbox::Command,
-    transport::polling::{self, PollId},
+    transport::polling::{self, PollId, PollResponse},
 };
 
 /// Reads the body of a POST and passes its packets to the session.
@@ -72,18 +76,33 @@ pub(crate) fn limit_exceeded(session: &SessionHandle, limit: Limit) -> Reply {
 
 /// Passes the packets of a complete POST to the session. Returns `true` if the session accepted them.
 pub(crate) async fn submit(session: &SessionHandle, payload: Option<Payload>) -> bool {
+    start_post(session, payload).await.is_ok()
+}
+
+/// Passes the packets of a complete POST to the session. The receiver fails if the session rejects them.
+pub(crate) fn start_post(session: &SessionHandle, payload: Option<Payload>) -> oneshot::Receiver<()> {
     let (post, done) = polling::PostRequest::complete(payload);
     session.command(Command::Post(post));
-    done.await.is_ok()
+    done
 }
 
 /// Waits for the packets that the session sends.
 pub(crate) async fn poll(session: &SessionHandle, id: PollId) -> Reply {
-    let (poll, body) = polling::PollRequest::new(id);
+    poll_reply(session.dialect(), start_poll(session, id).await.ok())
+}
+
+/// Asks the session for packets. The receiver fails if the session rejects the poll.
+pub(crate) fn start_poll(session: &SessionHandle, id: PollId) -> oneshot::Receiver<PollResponse> {
+    let (poll, packets) = polling::PollRequest::new(id);
     session.command(Command::Poll(poll));
-    match body.await {
-        Ok(packets) => Reply::packets(session.dialect(), packets),
-        Err(_) => Reply::refused(StatusCode::BAD_REQUEST),
+    packets
+}
+
+/// Returns the reply to a poll, or to a poll that the session has rejected.
+pub(crate) fn poll_reply(dialect: Dialect, packets: Option<PollResponse>) -> Reply {
+    match packets {
+        Some(packets) => Reply::packets(dialect, packets),
+        None => Reply::refused(StatusCode::BAD_REQUEST),
     }
 }
 

@@ -24,6 +24,9 @@ impl Metrics {
 
     #[cfg(feature = "forwarding")]
     pub(crate) fn forwarded(&self) {}
+
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn forwarding_failed(&self) {}
 }
 
 #[derive(Debug)]

@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     dropped: Counter,
     #[cfg(feature = "forwarding")]
     forwarded: Counter,
+    #[cfg(feature = "forwarding")]
+    forwarding_errors: Counter,
 }
 
 /// Metrics of the session lifecycle, shared with each [`OpenSession`].
@@ -64,6 +66,8 @@ impl Default for Metrics {
             dropped: counter!("engineio_messages_dropped_total"),
             #[cfg(feature = "forwarding")]
             forwarded: counter!("engineio_requests_forwarded_total"),
+            #[cfg(feature = "forwarding")]
+            forwarding_errors: counter!("engineio_forwarding_errors_total"),
         }
     }
 }
@@ -90,6 +94,12 @@ fn describe() {
         "engineio_requests_forwarded_total",
         Unit::Count,
         "Requests that were forwarded to another server."
+    );
+    #[cfg(feature = "forwarding")]
+    describe_counter!(
+        "engineio_forwarding_errors_total",
+        Unit::Count,
+        "Requests whose other server did not respond."
     );
 }
 
@@ -139,6 +149,11 @@ impl Metrics {
     #[cfg(feature = "forwarding")]
     pub(crate) fn forwarded(&self) {
         self.forwarded.increment(1);
+    }
+
+    #[cfg(feature = "forwarding")]
+    pub(crate) fn forwarding_failed(&self) {
+        self.forwarding_errors.increment(1);
     }
 }
 

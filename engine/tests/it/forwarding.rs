@@ -20,11 +20,11 @@ use tokio::{
 
 use crate::support::{Http, PATH, Polling, Server, UPGRADE, WebSocket, eventually, frame, parked, payload};
 
-const SECRET: &str = "the secret of the cluster";
-const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+pub(crate) const SECRET: &str = "the secret of the cluster";
+pub(crate) const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 /// Starts a server of the cluster.
-async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(EngineConfig::default()).await.0
 }
 
@@ -266,11 +266,13 @@ async fn the_server_that_the_client_has_reached_checks_origins_and_calls_hooks()
     let (other, _) = server_with(hooked).await;
     let (client, _) = client(&mut owner, &other).await;
     let mut http = Http::connect(&other).await;
-    let refused = http.request("GET", &client.query, "Origin: http://evil.example\r\n", "").await;
-    assert_eq!(
-        (refused.status, refused.body.as_str()),
-        (403, r#"{"code":4,"message":"Origin not allowed"}"#)
-    );
+    for headers in ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let refused = http.request("GET", &client.query, headers, "").await;
+        assert_eq!(
+            (refused.status, refused.body.as_str()),
+            (403, r#"{"code":4,"message":"Origin not allowed"}"#)
+        );
+    }
     let refused = http.request("GET", &client.upgrade_query(), UPGRADE, "").await;
     assert_eq!((refused.status, refused.body.as_str()), (403, r#"{"code":4,"message":"not today"}"#));
     assert_eq!(calls.load(Ordering::Relaxed), 1);

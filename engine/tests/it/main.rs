@@ -13,6 +13,8 @@ mod floods;
 mod flow_control;
 #[cfg(feature = "forwarding")]
 mod forwarding;
+#[cfg(feature = "forwarding")]
+mod forwarding_limits;
 mod half_close;
 mod heartbeat;
 mod http1;

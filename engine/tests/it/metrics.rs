@@ -165,6 +165,33 @@ async fn limits_and_drops_are_those_that_the_engine_tells() {
     assert_eq!(server.engine.dropped_messages() as f64, dropped + 1.0);
 }
 
+#[cfg(feature = "forwarding")]
+#[tokio::test]
+async fn forwarded_requests_and_their_failures_are_counted() {
+    let owner = crate::forwarding::server().await;
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let forwarding = |address| engineio::Forwarding::new(crate::forwarding::SECRET, address);
+    let lost = Server::start(EngineConfig::default().forwarding(forwarding(gone))).await;
+    let (mut client, mut orphan) = (Polling::open(&owner).await, Polling::open(&lost).await);
+    let (mut watched, other) =
+        start(EngineConfig::default().forwarding(forwarding("127.0.0.1:1".parse().unwrap())));
+    for each in [&mut client, &mut orphan] {
+        each.move_to(&other).await;
+    }
+    client.send("4one").await;
+    assert_eq!(client.poll().await, "4one");
+    watched.assert_changes("", &[("engineio_requests_forwarded_total{}", 2.0)]);
+    assert_eq!(orphan.post("4one").await.status, 400);
+    watched.assert_changes(
+        "",
+        &[
+            ("engineio_requests_forwarded_total{}", 1.0),
+            ("engineio_forwarding_errors_total{}", 1.0),
+            ("engineio_requests_refused_total{code=1}", 1.0),
+        ],
+    );
+}
+
 #[test]
 fn all_metrics_are_documented() {
     let (mut watched, server) = start(EngineConfig::default());

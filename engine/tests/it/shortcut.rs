@@ -74,6 +74,8 @@ async fn polls_and_posts_of_open_sessions_need_no_service() {
         (get(""), 200),
         (get("Connection: close\r\n"), 200),
         (get("Origin: http://test\r\nAccept-Encoding: gzip\r\n"), 200),
+        (get("Sec-Fetch-Site: same-origin\r\n"), 200),
+        (get("Sec-Fetch-Site: cross-site\r\nOrigin: http://test\r\n"), 200),
         (get("").replace("EIO=4", "t=a%20b&E%49O=4"), 200),
         (post("", "4a\u{1e}4b"), 200),
         (post("Content-Type: text/plain;charset=UTF-8\r\nOrigin: http://test\r\n", "4a"), 200),
@@ -153,6 +155,8 @@ async fn requests_that_the_engine_rejects_need_no_service() {
         (get("Upgrade: websocket\r\nConnection: Upgrade\r\n"), 400),
         (get("Origin: http://evil.example\r\n"), 403),
         (get("Origin: http://test\r\nOrigin: http://test\r\n"), 403),
+        (get("Sec-Fetch-Site: cross-site\r\n"), 403),
+        (post("Sec-Fetch-Site: same-site\r\n", "4a"), 403),
         (post("Content-Type: application/octet-stream\r\n", "4a"), 400),
     ] {
         check(EngineConfig::default(), &request, status, false).await;

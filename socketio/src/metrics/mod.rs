@@ -13,7 +13,7 @@ mod on;
 #[cfg(not(feature = "metrics"))]
 pub(crate) use off::{EventMetrics, HandlerTime, NamespaceMetrics};
 #[cfg(feature = "metrics")]
-pub(crate) use on::{EventMetrics, HandlerTime, NamespaceMetrics};
+pub(crate) use on::{ClusterMetrics, ClusterSample, EventMetrics, HandlerTime, NamespaceMetrics};
 
 /// The label of all events without a handler, and of all unknown namespaces.
 pub(crate) const OTHER: &str = "other";

@@ -97,6 +97,92 @@ fn describe() {
     describe_counter!("socketio_handler_failures_total", Unit::Count, "Events that ended with an error.");
 }
 
+/// The metrics of a server in its cluster. Dropping the value subtracts its gauges.
+#[derive(Debug)]
+pub(crate) struct ClusterMetrics {
+    connected: Gauge,
+    servers: Gauge,
+    queued_bytes: Gauge,
+    disconnections: Counter,
+    dropped: Counter,
+    malformed: Counter,
+    /// What was recorded last.
+    last: ClusterSample,
+}
+
+/// The state of a server in its cluster.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ClusterSample {
+    pub(crate) is_connected: bool,
+    /// The number of servers, including this one, or 0 if it is unknown.
+    pub(crate) servers: usize,
+    pub(crate) queued_bytes: usize,
+    pub(crate) disconnections: u64,
+    pub(crate) dropped: u64,
+    pub(crate) malformed: u64,
+}
+
+impl ClusterMetrics {
+    pub(crate) fn new() -> Self {
+        describe_cluster();
+        Self {
+            connected: gauge!("socketio_cluster_connected"),
+            servers: gauge!("socketio_cluster_servers"),
+            queued_bytes: gauge!("socketio_cluster_queued_bytes"),
+            disconnections: counter!("socketio_cluster_disconnections_total"),
+            dropped: counter!("socketio_cluster_messages_dropped_total"),
+            malformed: counter!("socketio_cluster_messages_malformed_total"),
+            last: ClusterSample::default(),
+        }
+    }
+
+    /// Records the changes since the last call. Several servers in one process share the metrics, so their gauges are
+    /// sums.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a floating-point number")]
+    pub(crate) fn record(&mut self, now: ClusterSample) {
+        let last = std::mem::replace(&mut self.last, now);
+        let change = |gauge: &Gauge, now: usize, last: usize| {
+            if now != last {
+                gauge.increment(now as f64 - last as f64);
+            }
+        };
+        change(&self.connected, usize::from(now.is_connected), usize::from(last.is_connected));
+        change(&self.servers, now.servers, last.servers);
+        change(&self.queued_bytes, now.queued_bytes, last.queued_bytes);
+        self.disconnections.increment(now.disconnections.saturating_sub(last.disconnections));
+        self.dropped.increment(now.dropped.saturating_sub(last.dropped));
+        self.malformed.increment(now.malformed.saturating_sub(last.malformed));
+    }
+}
+
+impl Drop for ClusterMetrics {
+    fn drop(&mut self) {
+        let counted = ClusterSample { is_connected: false, servers: 0, queued_bytes: 0, ..self.last };
+        self.record(counted);
+    }
+}
+
+fn describe_cluster() {
+    describe_gauge!("socketio_cluster_connected", Unit::Count, "Servers that are connected to the broker.");
+    describe_gauge!("socketio_cluster_servers", Unit::Count, "Servers of the cluster that this one knows.");
+    describe_gauge!("socketio_cluster_queued_bytes", Unit::Bytes, "Messages in the queue to the broker.");
+    describe_counter!(
+        "socketio_cluster_disconnections_total",
+        Unit::Count,
+        "How often the connection to the broker was lost."
+    );
+    describe_counter!(
+        "socketio_cluster_messages_dropped_total",
+        Unit::Count,
+        "Messages to other servers that were given up."
+    );
+    describe_counter!(
+        "socketio_cluster_messages_malformed_total",
+        Unit::Count,
+        "Messages of other servers that were ignored."
+    );
+}
+
 /// The metrics of an event with a handler, or of all events without a handler. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct EventMetrics(Arc<EventRecorders>);

@@ -162,6 +162,8 @@ impl Server {
         );
         let id = inbox.server_id().clone();
         let cluster = Arc::new(Cluster::new(id, broker.connect(inbox), config.requests_timeout));
+        #[cfg(feature = "metrics")]
+        runtime.spawn(crate::hub::cluster::sampling::sample(Arc::downgrade(&cluster)));
         let worker = Worker::new(cluster.clone(), Arc::clone(&namespaces), config.max_cluster_requests);
         if let (Some(limits), Some(_)) = (&config.connection_state_recovery, cluster.backend().recovery()) {
             let refresh_interval = EventLog::refresh_interval(limits);

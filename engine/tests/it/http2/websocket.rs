@@ -123,6 +123,49 @@ async fn a_polling_session_upgrades_on_the_same_connection() {
     assert_eq!(second.frame().await.unwrap().0, 0x88);
 }
 
+#[cfg(feature = "forwarding")]
+#[tokio::test]
+async fn a_session_of_another_server_is_upgraded() {
+    let (mut owner, other) = (crate::forwarding::server().await, crate::forwarding::server().await);
+    let polling = crate::support::Polling::open(&owner).await;
+    let session = owner.session().await;
+    let target = format!("{TARGET}&sid={}", polling.sid);
+    let mut client = connect(&other).await;
+    let mut tunnel = Tunnel::open(&mut client, &target).await;
+    tunnel.send(text("2probe"));
+    assert_eq!(tunnel.text().await, "3probe");
+    tunnel.send(text("5"));
+    for message in ["hello".to_owned(), "x".repeat(100_000)] {
+        let mut bytes = text(format!("4{message}"));
+        while !bytes.is_empty() {
+            let rest = bytes.split_off(bytes.len().min(16_000));
+            tunnel.send(bytes);
+            bytes = rest;
+        }
+        assert_eq!(tunnel.text().await, format!("4{message}"));
+    }
+    assert_eq!(session.transport(), TransportKind::WebSocket);
+    // The connection serves other requests beside, and requests that the other server refuses.
+    let gone = target.replace(&polling.sid[..20], "AAAAAAAAAAAAAAAAAAAA");
+    let (status, _, _) = Tunnel::ask(&mut client, handshake(&gone)).await;
+    assert_eq!(status, 400);
+    assert_eq!(client.get(OPEN).await.status, 200);
+    tunnel.send(close_frame(1000));
+    assert_eq!(tunnel.frame().await, Some((0x88, vec![3, 232])));
+    assert_eq!(tunnel.frame().await, None);
+    assert_eq!(owner.end().await, CloseReason::TransportClose);
+    // A client may reset the stream.
+    let polling = crate::support::Polling::open(&owner).await;
+    let mut tunnel = Tunnel::open(&mut client, &format!("{TARGET}&sid={}", polling.sid)).await;
+    tunnel.send(text("2probe"));
+    assert_eq!(tunnel.text().await, "3probe");
+    tunnel.send(text("5"));
+    tunnel.send(text("4hello"));
+    assert_eq!(tunnel.text().await, "4hello");
+    tunnel.sender.send_reset(Reason::CANCEL);
+    assert_eq!(owner.end().await, CloseReason::TransportClose);
+}
+
 #[tokio::test]
 async fn a_handshake_is_checked_as_over_http_1() {
     let server = Server::start(EngineConfig::default()).await;

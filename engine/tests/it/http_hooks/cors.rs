@@ -147,6 +147,36 @@ async fn what_other_pages_load_opens_no_session() {
 }
 
 #[tokio::test]
+async fn what_other_pages_load_reaches_no_session() {
+    for (config, vary) in [(EngineConfig::default(), None), (open(), Some("Origin"))] {
+        let engine = engine(config.allow_eio3(true));
+        let sid = session(&engine).await;
+        for site in ["cross-site", "same-site"] {
+            for (method, query) in [
+                ("GET", format!("{POLLING}{sid}")),
+                ("GET", format!("{POLLING}{sid}&j=0")),
+                ("POST", format!("{POLLING}{sid}")),
+                ("GET", format!("{WEBSOCKET}{sid}")),
+            ] {
+                let answer = ask(&engine, method, &query, &[("sec-fetch-site", site)]).await;
+                assert_eq!((answer.status, &*answer.body), (403, REFUSED), "{method} {query} {site}");
+                assert_eq!(answer.header("vary"), vary);
+            }
+        }
+        // The session is not affected. `Origin` takes precedence, and a page of the server itself is let in.
+        let upgrade = format!("{WEBSOCKET}{sid}");
+        for headers in
+            [&[("sec-fetch-site", "cross-site"), ("origin", OWN)] as &[_], &[("sec-fetch-site", "none")]]
+        {
+            assert_eq!(ask(&engine, "GET", &upgrade, headers).await.status, 101);
+        }
+    }
+    let engine = engine(EngineConfig::default().cors(Cors::any()));
+    let upgrade = format!("{WEBSOCKET}{}", session(&engine).await);
+    assert_eq!(ask(&engine, "GET", &upgrade, &[("sec-fetch-site", "cross-site")]).await.status, 101);
+}
+
+#[tokio::test]
 async fn scripts_are_told_from_what_is_none() {
     let engine = engine(EngineConfig::default().allow_eio3(true));
     let script = ask(&engine, "GET", &format!("{POLLING}&j=0"), &[]).await;

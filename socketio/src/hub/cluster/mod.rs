@@ -5,6 +5,8 @@ pub(crate) mod memory;
 pub(crate) mod message;
 #[cfg(feature = "msgpack")]
 pub(crate) mod node;
+#[cfg(feature = "metrics")]
+pub(crate) mod sampling;
 
 use std::{
     collections::HashMap,

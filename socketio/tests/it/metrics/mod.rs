@@ -2,11 +2,15 @@
 
 #![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod cluster;
 mod spans;
 
 use std::time::Duration;
 
-use socketio::{Ack, AckError, Event, EventError, Namespace, Next, Server, Socket, testing::TestServer};
+use socketio::{
+    Ack, AckError, Event, EventError, MemoryBus, Namespace, Next, Server, ServerConfig, Socket,
+    testing::TestServer,
+};
 use testkit::Recorder;
 use tokio::time::sleep;
 
@@ -208,7 +212,10 @@ async fn sockets_that_end_with_their_runtime_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn all_metrics_are_documented() {
-    let (mut watched, server) = start(|| Namespace::new("/").on("work", work));
+    let (mut watched, server) = Recorder::new(|| {
+        Server::with_cluster(ServerConfig::default(), MemoryBus::new())
+            .namespace(Namespace::new("/").on("work", work))
+    });
     let documented = include_str!("../../../../docs/observability.md");
     let names = watched.names();
     for name in &names {
