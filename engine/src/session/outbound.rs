@@ -20,8 +20,15 @@ pub(crate) struct Outbound {
     pub(crate) limits: Arc<LimitCounters>,
     pub(crate) budget: Arc<Budget>,
     registry: Arc<Registry>,
-    /// The time of the last search for the sessions with the largest load.
-    last_search: Mutex<Option<Instant>>,
+    search: Mutex<LastSearch>,
+}
+
+/// The last search for the sessions with the largest load.
+#[derive(Debug, Default)]
+struct LastSearch {
+    at: Option<Instant>,
+    /// `true` if it made enough room.
+    was_enough: bool,
 }
 
 impl Outbound {
@@ -31,7 +38,7 @@ impl Outbound {
         registry: Arc<Registry>,
     ) -> Arc<Self> {
         let budget = Budget::new(config.max_buffered_total);
-        Arc::new(Self { config, limits, budget, registry, last_search: Mutex::default() })
+        Arc::new(Self { config, limits, budget, registry, search: Mutex::default() })
     }
 
     /// Creates a value for tests, with a limit of `max_buffered` bytes for each client.
@@ -41,30 +48,36 @@ impl Outbound {
         Self::new(Arc::new(config), Arc::default(), Arc::new(Registry::new()))
     }
 
-    /// Evicts sessions whose weight exceeds `weight`, heaviest first, until an eighth of the budget is free.
+    /// Evicts sessions whose weight exceeds `weight`, heaviest first, until an eighth of the budget and
+    /// `needed` bytes are free.
     /// The weight grows with the number of queued bytes and with the time since the start of the grace
     /// period.
     ///
-    /// Skips sessions whose queue is locked, because the caller holds the lock of one queue.
+    /// Does nothing within [`SEARCH_INTERVAL`] after the last search, because it looks at all sessions, unless
+    /// `is_urgent` is set and the last search was successful. Skips sessions whose queue is locked, because the
+    /// caller holds the lock of one queue.
     #[cold]
-    pub(crate) fn evict_heaviest(&self, weight: u128) {
+    pub(crate) fn evict_heaviest(&self, weight: u128, needed: usize, is_urgent: bool) {
         // Callers do not wait for a search in progress.
-        let Some(mut last_search) = self.last_search.try_lock() else { return };
+        let Some(mut last) = self.search.try_lock() else { return };
         let now = Instant::now();
-        if last_search.is_some_and(|last| now - last < SEARCH_INTERVAL) {
+        let is_early = last.at.is_some_and(|at| now - at < SEARCH_INTERVAL);
+        if is_early && !(is_urgent && last.was_enough) {
             return;
         }
-        *last_search = Some(now);
+        last.at = Some(now);
         let now = now.into_std();
         let heavier =
             |session: SessionHandle| Some((session.weight(now).filter(|&its| its > weight)?, session));
         let mut sessions: Vec<_> = self.registry.open_sessions().into_iter().filter_map(heavier).collect();
         sessions.sort_unstable_by_key(|&(weight, _)| Reverse(weight));
+        let is_enough = || self.budget.has_headroom() && self.budget.has_room(needed);
         for (_, session) in sessions {
-            if self.budget.has_headroom() {
+            if is_enough() {
                 break;
             }
             session.evict();
         }
+        last.was_enough = is_enough();
     }
 }

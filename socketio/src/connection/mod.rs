@@ -307,6 +307,10 @@ impl engineio::Connection for Connection {
         for member in self.memberships.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(reason));
         }
+        if reason == CloseReason::SlowConsumer {
+            // The client has not read the replies to its earlier events.
+            self.memberships.clear_queues();
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

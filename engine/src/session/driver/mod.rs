@@ -13,6 +13,7 @@ mod polling;
 mod websocket;
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -246,14 +247,15 @@ impl<A: Application> Driver<A> {
     /// Parks the task. Returns `false` if frames or commands have arrived that can be processed now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.take_written();
-        let spare = self.websocket.as_mut().map(WebSocket::take_empty_queue).unwrap_or_default();
         let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
         let writable = match self.session.route() {
             Route::None => false,
             Route::Poll => true,
             Route::WebSocket => flushed,
         };
-        self.handle.park(cx, written, writable, spare)
+        let mut none = VecDeque::new();
+        let writing = self.websocket.as_mut().map_or(&mut none, WebSocket::sending);
+        self.handle.park(cx, written, writable, writing)
     }
 
     /// Ends the pending state of the session once the application recognizes the client.

@@ -318,19 +318,18 @@ impl SessionHandle {
         (queue.backlog.is_some() && queue.state == State::Open).then(|| queue.weight(now))
     }
 
-    /// Closes the session because the server's budget is exhausted, and frees the queue.
+    /// Closes the session because the server's budget is exhausted, and frees the queue, including the message
+    /// that is being written.
     pub(crate) fn evict(&self) {
-        let Some(queue) = &mut self.0.queue.try_lock() else { return };
+        let Some(mut queue) = self.0.queue.try_lock() else { return };
         if queue.state != State::Open {
             return;
         }
-        let frames = std::mem::take(&mut queue.frames);
-        queue.droppable = 0;
-        queue.buffered -= frames.iter().map(Frame::cost).sum::<usize>();
-        queue.backlog = None;
+        let removed = queue.evict();
         queue.commands.push(Command::CloseSlow(Limit::MaxBufferedTotal));
-        queue.close(State::Closed);
         queue.wake();
+        drop(queue);
+        drop(removed);
     }
 }
 

@@ -71,9 +71,15 @@ impl SessionHandle {
         self.0.written(&mut self.0.queue.lock(), written);
     }
 
-    /// Subtracts `written` bytes from the count of queued bytes, and removes the commands from the queue.
-    pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
+    /// Subtracts `written` bytes from the count of queued bytes, and removes the commands from the queue. Returns
+    /// the frames that the task was writing when it was parked to `writing`.
+    pub(crate) fn take_commands(&self, written: usize, writing: &mut VecDeque<Frame>) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
+        if let Some(backlog) = &mut queue.backlog
+            && !backlog.writing.is_empty()
+        {
+            *writing = std::mem::take(&mut backlog.writing);
+        }
         self.0.written(queue, written);
         queue.parked = false;
         std::mem::take(&mut queue.commands)
@@ -104,19 +110,24 @@ impl SessionHandle {
 
     /// Parks the task unless commands or writable frames are queued. Returns `true` if the task was parked.
     ///
-    /// Subtracts `written` bytes from the count of queued bytes first. `spare` is an empty queue. A small
-    /// `spare` is kept, so that the next message needs no allocation, and a larger `spare` is freed.
+    /// Subtracts `written` bytes from the count of queued bytes first. `writing` are the frames that the task is
+    /// writing, which the mailbox keeps until [`take_commands`](Self::take_commands) if the queue is long. An
+    /// empty `writing` is kept if it is small, so that the next message needs no allocation, and freed otherwise.
     pub(crate) fn park(
         &self,
         cx: &Context<'_>,
         written: usize,
         writable: bool,
-        spare: VecDeque<Frame>,
+        writing: &mut VecDeque<Frame>,
     ) -> bool {
         let queue = &mut *self.0.queue.lock();
         self.0.written(queue, written);
-        if queue.frames.capacity() == 0 && spare.capacity() <= MAX_IDLE_CAPACITY {
-            queue.frames = spare;
+        if !writing.is_empty() {
+            queue.lend(writing);
+        } else if queue.frames.capacity() == 0 && writing.capacity() <= MAX_IDLE_CAPACITY {
+            queue.frames = std::mem::take(writing);
+        } else {
+            *writing = VecDeque::new();
         }
         queue.writable = writable;
         let notified = std::mem::take(&mut queue.notified);
