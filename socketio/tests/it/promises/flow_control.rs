@@ -1,13 +1,19 @@
 //! Tests that a client that reads is never disconnected, however much it has requested, and that a client
 //! that does not read is held back.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use socketio::{Ack, AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, Socket};
+use socketio::{
+    Ack, AckError, CloseReason, DisconnectReason, EmitError, EngineConfig, Limit, Namespace, Server,
+    ServerConfig, Socket,
+};
 use tokio::sync::Semaphore;
 
 use crate::support::{Client, eventually, log, serve, serve_namespace, text};
@@ -62,6 +68,29 @@ async fn answers_hold_events_back(engine: EngineConfig) {
         assert!(answer.starts_with(&format!("43{n}[")) && answer.len() > 600_000);
     }
     assert_eq!(host.io.limit_hits(Limit::MaxBufferedHard), 0);
+}
+
+#[tokio::test]
+async fn queued_events_of_a_client_that_reads_nothing_end_with_it() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let (ends, mut ended) = log();
+    let namespace = Namespace::new("/")
+        .on("get", {
+            let handled = handled.clone();
+            async move |_, len: usize| {
+                handled.fetch_add(1, Ordering::Relaxed);
+                Ack("x".repeat(len))
+            }
+        })
+        .on_disconnect(async move |_, reason| ends.note(reason));
+    let engine = EngineConfig::default().write_timeout(Duration::from_millis(200));
+    let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
+    let mut client = Client::join(&host).await;
+    let events: Vec<u8> = (0..40).flat_map(|n| text(format!(r#"42{n}["get",600000]"#))).collect();
+    client.write(events).await;
+    // The hook runs after the last event.
+    assert_eq!(ended.next().await, DisconnectReason::Closed(CloseReason::SlowConsumer));
+    assert!(handled.load(Ordering::Relaxed) < 20, "{handled:?}");
 }
 
 #[tokio::test]
@@ -200,7 +229,7 @@ async fn a_client_that_leaves_is_out_of_its_rooms_whatever_waits() {
                     assert!(matches!(socket.emit("done", &n), Err(EmitError::Disconnected)));
                 }
             });
-        let config = ServerConfig::default().disconnect_grace(std::time::Duration::from_secs(100));
+        let config = ServerConfig::default().disconnect_grace(Duration::from_secs(100));
         let host = serve(Server::with_config(config).namespace(namespace)).await;
         let mut client = Client::join(&host).await;
         let events: Vec<u8> = (0..1000).flat_map(|n| text(format!(r#"42["work",{n}]"#))).collect();
