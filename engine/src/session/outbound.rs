@@ -13,6 +13,13 @@ use crate::{
 /// The minimum time between two searches for sessions to evict.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The time for which a budget without headroom must stand still until sessions are evicted in favour of clients
+/// whose requests wait.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// The interval at which one request is handled although the budget has no headroom, while clients read nothing.
+const ADMISSION_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The options, counters and budget of the send queues of a server.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -29,6 +36,12 @@ struct LastSearch {
     at: Option<Instant>,
     /// `true` if it made enough room.
     was_enough: bool,
+    /// The time at which [`STANDSTILL`] was last checked.
+    checked: Option<Instant>,
+    /// The number of bytes freed until then.
+    freed: usize,
+    /// The time at which [`ADMISSION_INTERVAL`] was last checked, and the number of bytes freed until then.
+    admitted: Option<(Instant, usize)>,
 }
 
 impl Outbound {
@@ -46,6 +59,36 @@ impl Outbound {
     pub(crate) fn for_test(max_buffered: usize) -> Arc<Self> {
         let config = EngineConfig::default().max_buffered(max_buffered);
         Self::new(Arc::new(config), Arc::default(), Arc::new(Registry::new()))
+    }
+
+    /// Returns `true` if less than an eighth of the budget is free, unless nothing was freed since the last
+    /// [`ADMISSION_INTERVAL`]: then one request may be handled. If clients read little for longer, evicts the
+    /// heaviest sessions.
+    #[inline]
+    pub(crate) fn is_congested(&self) -> bool {
+        !self.budget.has_headroom() && self.stays_congested()
+    }
+
+    #[cold]
+    fn stays_congested(&self) -> bool {
+        let Some(mut last) = self.search.try_lock() else { return true };
+        let (now, freed) = (Instant::now(), self.budget.freed());
+        let is_due = |at: Option<Instant>, interval| at.is_none_or(|at| now - at >= interval);
+        let mut is_admitted = false;
+        if is_due(last.admitted.map(|(at, _)| at), ADMISSION_INTERVAL) {
+            is_admitted = last.admitted.is_some_and(|(_, before)| before == freed);
+            last.admitted = Some((now, freed));
+        }
+        if is_due(last.checked, STANDSTILL) {
+            let stands_still = self.budget.is_little(freed.wrapping_sub(last.freed));
+            let is_first = is_due(last.checked, 2 * STANDSTILL);
+            (last.checked, last.freed) = (Some(now), freed);
+            drop(last);
+            if stands_still && !is_first {
+                self.evict_heaviest(0, 0, false);
+            }
+        }
+        !is_admitted
     }
 
     /// Evicts sessions whose weight exceeds `weight`, heaviest first, until an eighth of the budget and

@@ -214,6 +214,40 @@ async fn a_message_that_is_being_written_is_freed_by_an_eviction_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_wait_while_the_budget_is_nearly_used_up() {
+    const MIB: usize = KIB * KIB;
+    const INTERVAL: Duration = Duration::from_millis(250);
+    let config = config().max_buffered(MIB).max_buffered_total(8 * MIB);
+    let mut server = Server::with_buffers(config, KIB);
+    let (_clients, sessions) = open_all(&mut server, 9).await;
+    let light = &sessions[8];
+    for session in &sessions[..6] {
+        session.send(&[large(MIB)]).unwrap();
+    }
+    assert!(!sessions[0].is_congested(false) && !light.is_congested(true));
+    sessions[6].send(&[large(MIB)]).unwrap();
+    // The last eighth of the budget is left for requests that have begun. A client that was never owed much may go
+    // on, whether the others read or not.
+    assert!(sessions[0].is_congested(false) && light.is_congested(true));
+    assert!(!light.is_congested(false));
+    // If nobody reads, one request at a time may begin, ...
+    for _ in 0..3 {
+        sleep(INTERVAL).await;
+        assert!(!light.is_congested(true));
+        assert!(light.is_congested(true));
+    }
+    assert!(server.no_more_ends());
+    // ... and after a second, a session ends in favour of the others.
+    sleep(INTERVAL).await;
+    light.is_congested(true);
+    assert_eq!(server.end().await, CloseReason::SlowConsumer);
+    assert!(!light.is_congested(true) && !sessions[1].is_congested(false));
+    sleep(10 * SECOND).await;
+    assert!(server.no_more_ends());
+    assert_eq!(server.engine.limit_hits(Limit::MaxBufferedTotal), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_that_nobody_reads_count_in_the_budget() {
     const MIB: usize = KIB * KIB;
     let config = config().max_buffered(MIB).max_buffered_total(4 * MIB);

@@ -75,6 +75,7 @@ impl SessionHandle {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
             backlogged: AtomicBool::new(false),
+            is_heavy: AtomicBool::new(false),
             first: transport,
             dialect,
             unchecked_bytes: outbound.config.max_buffered.min(MIN_CHARGED_BYTES),
@@ -298,6 +299,15 @@ impl SessionHandle {
     /// client reads. Once there is room, [`Connection::poll_progress`](crate::Connection::poll_progress) is called.
     pub fn is_backlogged(&self) -> bool {
         self.0.backlogged.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the messages to all clients use up nearly
+    /// [`max_buffered_total`](crate::EngineConfig::max_buffered_total), and this client may add many bytes, because
+    /// more than 16 KiB were queued for it before, or because `is_unknown`: it has not requested anything yet. While
+    /// this method returns `true`, an application that responds to requests should not start new requests of this
+    /// client, and should ask again after a short time. Other sessions are closed if they do not read.
+    pub fn is_congested(&self, is_unknown: bool) -> bool {
+        (is_unknown || self.0.is_heavy.load(Ordering::Relaxed)) && self.0.outbound.is_congested()
     }
 
     /// Returns the instant at which the client becomes a slow consumer unless it reads enough before that

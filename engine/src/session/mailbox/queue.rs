@@ -38,6 +38,8 @@ pub(super) struct Mailbox {
     pub(super) first: TransportKind,
     /// `true` while more than `max_buffered` bytes are queued. Changed under the lock of the queue.
     pub(super) backlogged: AtomicBool,
+    /// `true` once more than `unchecked_bytes` were queued.
+    pub(super) is_heavy: AtomicBool,
     pub(super) dialect: Dialect,
     /// The number of queued bytes above which the queue is charged and its limits are checked.
     pub(super) unchecked_bytes: usize,
@@ -316,6 +318,7 @@ impl Mailbox {
         let queue_charge = (queue.frames.len() + frames.len()).next_power_of_two() * size_of::<Frame>();
         let backlog = queue.backlog.get_or_insert_with(|| Box::new(Backlog::new(budget.charge(0))));
         backlog.queue_charge.set(queue_charge);
+        self.is_heavy.store(true, Ordering::Relaxed);
         if queue.buffered + len > config.max_buffered && backlog.above.is_none() {
             backlog.above = Some((now(), 0));
             self.backlogged.store(true, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::{join, join_all};
 use socketio::{
     Ack, AckError, CloseReason, DisconnectReason, EmitError, EngineConfig, Limit, Namespace, Server,
     ServerConfig, Socket,
@@ -91,6 +92,35 @@ async fn queued_events_of_a_client_that_reads_nothing_end_with_it() {
     // The hook runs after the last event.
     assert_eq!(ended.next().await, DisconnectReason::Closed(CloseReason::SlowConsumer));
     assert!(handled.load(Ordering::Relaxed) < 20, "{handled:?}");
+}
+
+#[tokio::test]
+async fn clients_that_request_more_than_the_budget_together_all_get_their_answers() {
+    const CLIENTS: usize = 100;
+    const EVENTS: usize = 4;
+    let namespace = Namespace::new("/")
+        .on("get", async move |_, len: usize| Ack("x".repeat(len)))
+        .on("echo", async |_, n: u32| Ack(n));
+    // Each client would be owed 400 kB, and the budget is sufficient for ten of them.
+    let engine = EngineConfig::default().max_buffered_total(4 << 20_usize);
+    let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
+    let mut light = Client::join(&host).await;
+    light.ask(r#"421["echo",1]"#).await;
+    let clients = join_all((0..CLIENTS).map(|_| Client::join(&host))).await;
+    let readers = clients.into_iter().map(|mut client| async move {
+        let events = (0..EVENTS).flat_map(|n| text(format!(r#"42{n}["get",100000]"#)));
+        client.write(events.collect::<Vec<u8>>()).await;
+        for n in 0..EVENTS {
+            assert!(client.text().await.starts_with(&format!("43{n}[")));
+        }
+    });
+    let asks = async {
+        for _ in 0..20 {
+            assert_eq!(light.ask(r#"422["echo",2]"#).await, "432[2]");
+        }
+    };
+    join(join_all(readers), asks).await;
+    assert_eq!(host.io.limit_hits(Limit::MaxBufferedTotal), 0);
 }
 
 #[tokio::test]
