@@ -146,6 +146,11 @@ impl WebSocket {
         begun..begun + control
     }
 
+    /// Returns the allocation of the queue if it is empty, so that the mailbox can reuse a small one.
+    pub(crate) fn take_empty_queue(&mut self) -> VecDeque<Frame> {
+        if self.sending.is_empty() { std::mem::take(&mut self.sending) } else { VecDeque::new() }
+    }
+
     /// Returns the frames that are being written.
     pub(crate) fn sending(&mut self) -> &mut VecDeque<Frame> {
         &mut self.sending
@@ -154,11 +159,6 @@ impl WebSocket {
     /// Returns `true` if part of a frame is written, so that a close frame cannot follow before its end.
     pub(crate) fn is_within_frame(&self) -> bool {
         self.offset > 0
-    }
-
-    /// Returns `true` if the frame that was being written has been removed.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_within_frame() && self.sending.is_empty()
     }
 
     /// Makes dropping the WebSocket reset the connection.

@@ -333,8 +333,12 @@ impl engineio::Connection for Connection {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let grace = if self.is_idle { None } else { self.memberships.deadline() };
-        grace.into_iter().chain(self.connect_deadline).chain(self.retry_at).min()
+        let busy = if self.is_idle {
+            None
+        } else {
+            self.memberships.deadline().into_iter().chain(self.retry_at).min()
+        };
+        busy.into_iter().chain(self.connect_deadline).min()
     }
 
     fn on_timeout(&mut self, now: Instant) {

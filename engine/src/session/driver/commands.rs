@@ -1,6 +1,6 @@
 //! Execution of the commands that other tasks send through the mailbox.
 
-use std::{collections::VecDeque, ops::ControlFlow, task::Context};
+use std::{ops::ControlFlow, task::Context};
 
 use tokio::time::Instant;
 
@@ -8,21 +8,16 @@ use super::Driver;
 use crate::{
     proto::session::{Input, Request, Route},
     session::{application::Application, mailbox::Command},
-    transport::websocket::WebSocket,
 };
 
 impl<A: Application> Driver<A> {
     /// Executes the queued commands. Returns `Break` if the task must stop immediately.
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> ControlFlow<()> {
-        let written = self.take_written();
-        let mut none = VecDeque::new();
-        let writing = self.websocket.as_mut().map_or(&mut none, WebSocket::sending);
-        let commands = self.handle.take_commands(written, writing);
-        if self.websocket.as_ref().is_some_and(WebSocket::is_cut) {
-            // The session was evicted, and the rest of the frame is gone.
-            self.reset_websocket();
+        if self.has_lent {
+            self.take_back();
         }
-        for command in commands {
+        let written = self.take_written();
+        for command in self.handle.take_commands(written) {
             self.command(cx, now, command)?;
         }
         ControlFlow::Continue(())

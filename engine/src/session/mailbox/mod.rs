@@ -71,18 +71,28 @@ impl SessionHandle {
         self.0.written(&mut self.0.queue.lock(), written);
     }
 
-    /// Subtracts `written` bytes from the count of queued bytes, and removes the commands from the queue. Returns
-    /// the frames that the task was writing when it was parked to `writing`.
-    pub(crate) fn take_commands(&self, written: usize, writing: &mut VecDeque<Frame>) -> Vec<Command> {
+    /// Subtracts `written` bytes from the count of queued bytes, and removes the commands from the queue.
+    pub(crate) fn take_commands(&self, written: usize) -> Vec<Command> {
         let queue = &mut *self.0.queue.lock();
-        if let Some(backlog) = &mut queue.backlog
-            && !backlog.writing.is_empty()
-        {
-            *writing = std::mem::take(&mut backlog.writing);
-        }
         self.0.written(queue, written);
         queue.parked = false;
         std::mem::take(&mut queue.commands)
+    }
+
+    /// Keeps the frames that the task is writing while it is parked, so that an eviction frees them. Returns the
+    /// frames if the queue is short, because no eviction ends such a session.
+    pub(crate) fn lend(&self, writing: VecDeque<Frame>) -> Result<(), VecDeque<Frame>> {
+        match &mut self.0.queue.lock().backlog {
+            Some(backlog) => backlog.writing = writing,
+            None => return Err(writing),
+        }
+        Ok(())
+    }
+
+    /// Returns the frames that the task has lent. There are none if the session was evicted.
+    pub(crate) fn take_lent(&self) -> VecDeque<Frame> {
+        let queue = &mut *self.0.queue.lock();
+        queue.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.writing)).unwrap_or_default()
     }
 
     pub(crate) fn has_frames(&self) -> bool {
@@ -110,24 +120,19 @@ impl SessionHandle {
 
     /// Parks the task unless commands or writable frames are queued. Returns `true` if the task was parked.
     ///
-    /// Subtracts `written` bytes from the count of queued bytes first. `writing` are the frames that the task is
-    /// writing, which the mailbox keeps until [`take_commands`](Self::take_commands) if the queue is long. An
-    /// empty `writing` is kept if it is small, so that the next message needs no allocation, and freed otherwise.
+    /// Subtracts `written` bytes from the count of queued bytes first. `spare` is an empty queue. A small
+    /// `spare` is kept, so that the next message needs no allocation, and a larger `spare` is freed.
     pub(crate) fn park(
         &self,
         cx: &Context<'_>,
         written: usize,
         writable: bool,
-        writing: &mut VecDeque<Frame>,
+        spare: VecDeque<Frame>,
     ) -> bool {
         let queue = &mut *self.0.queue.lock();
         self.0.written(queue, written);
-        if !writing.is_empty() {
-            queue.lend(writing);
-        } else if queue.frames.capacity() == 0 && writing.capacity() <= MAX_IDLE_CAPACITY {
-            queue.frames = std::mem::take(writing);
-        } else {
-            *writing = VecDeque::new();
+        if queue.frames.capacity() == 0 && spare.capacity() <= MAX_IDLE_CAPACITY {
+            queue.frames = spare;
         }
         queue.writable = writable;
         let notified = std::mem::take(&mut queue.notified);

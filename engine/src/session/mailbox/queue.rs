@@ -151,14 +151,6 @@ impl Queue {
         self.buffered as u128 * (1 + stalled)
     }
 
-    /// Takes over the frames that the task is writing, while it is parked. The frames of a short queue stay
-    /// with the task.
-    pub(super) fn lend(&mut self, writing: &mut VecDeque<Frame>) {
-        if let Some(backlog) = &mut self.backlog {
-            backlog.writing = std::mem::take(writing);
-        }
-    }
-
     /// Removes all frames, including those that a parked task is writing, and closes the queue.
     pub(super) fn evict(&mut self) -> [VecDeque<Frame>; 2] {
         let writing = self.backlog.take().map(|backlog| backlog.writing).unwrap_or_default();
