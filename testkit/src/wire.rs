@@ -59,6 +59,14 @@ impl Wire {
         }
     }
 
+    /// Reads to the end of the stream, which must be within a frame.
+    pub async fn cut(&mut self) {
+        while self.stream.read_more(&mut self.received).await {
+            assert_eq!(frames::take(&mut self.received), None, "a whole frame");
+        }
+        assert!(!self.received.is_empty(), "ended between two frames");
+    }
+
     /// Reads the next frame, which must be text.
     pub async fn text(&mut self) -> String {
         let (first, payload) = self.frame().await.expect("a frame");

@@ -128,8 +128,9 @@ __config! {
         /// The maximum number of bytes queued for all clients together. Defaults to 512 MiB. The limit
         /// measures memory: a broadcast counts once for all clients, and clients with short queues do not
         /// count. Beyond this limit, the server closes the sessions that have the longest queues and have
-        /// read the least. Messages for clients above `max_buffered` are then rejected, as they are above
-        /// [`max_buffered_hard`](Self::max_buffered_hard). Node.js has no such limit.
+        /// read the least, and frees their messages at once. Messages for clients above `max_buffered` are
+        /// then rejected, as they are above [`max_buffered_hard`](Self::max_buffered_hard). Node.js has no
+        /// such limit.
         max_buffered_total: usize = 512 * 1024 * 1024,
         /// The policy for droppable messages, such as events without an acknowledgement, when the queue of
         /// the client is full. By default, the client is disconnected. If the message must not be lost, the

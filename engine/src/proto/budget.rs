@@ -11,16 +11,28 @@ use std::sync::{
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
+    /// The number of bytes that were freed so far.
+    freed: AtomicUsize,
     max: usize,
 }
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), max })
+        Arc::new(Self { used: AtomicUsize::new(0), freed: AtomicUsize::new(0), max })
     }
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of bytes that were freed so far, which may wrap around.
+    pub(crate) fn freed(&self) -> usize {
+        self.freed.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if `bytes` are a small part of the budget.
+    pub(crate) fn is_little(&self, bytes: usize) -> bool {
+        bytes < self.max / 64
     }
 
     /// Returns `true` if the budget has room for `bytes` more bytes.
@@ -59,6 +71,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.freed.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 

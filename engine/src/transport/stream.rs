@@ -127,8 +127,12 @@ impl Stream {
     /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of
     /// continuing to send it to a client that does not read.
     pub(crate) fn reset_on_drop(&self) {
-        if let Io::Tcp(stream) = &self.io {
-            let _ = stream.set_zero_linger();
+        let tcp = match &self.io {
+            Io::Tcp(stream) => Some(stream),
+            Io::Other(stream) => tcp_of(&**stream as &dyn Any),
+        };
+        if let Some(tcp) = tcp {
+            let _ = tcp.set_zero_linger();
         }
     }
 

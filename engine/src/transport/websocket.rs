@@ -151,6 +151,21 @@ impl WebSocket {
         if self.sending.is_empty() { std::mem::take(&mut self.sending) } else { VecDeque::new() }
     }
 
+    /// Returns the frames that are being written.
+    pub(crate) fn sending(&mut self) -> &mut VecDeque<Frame> {
+        &mut self.sending
+    }
+
+    /// Returns `true` if part of a frame is written, so that a close frame cannot follow before its end.
+    pub(crate) fn is_within_frame(&self) -> bool {
+        self.offset > 0
+    }
+
+    /// Makes dropping the WebSocket reset the connection.
+    pub(crate) fn reset_on_drop(&self) {
+        self.stream.reset_on_drop();
+    }
+
     /// Returns `true` if all frames are written and flushed.
     pub(crate) fn is_flushed(&self) -> bool {
         self.sending.is_empty() && !self.unflushed

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engineio::{CloseReason, EngineConfig, Frame};
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{Polling, Server, WebSocket, Wire, frame, payload};
+use crate::support::{Polling, Server, WebSocket, Wire, eventually, frame, payload};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -130,6 +130,46 @@ async fn a_silent_polling_client_is_forgotten() {
     assert_eq!(client.poll().await, "1");
     assert_eq!(server.end().await, CloseReason::PingTimeout);
     assert_eq!(server.engine.session_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_pongs_but_does_not_poll_ends() {
+    for (len, end) in [(0, 45), (900_000, 45 + 54)] {
+        let mut server = server();
+        let mut client = Polling::open(&server).await;
+        let session = server.session().await;
+        let start = Instant::now();
+        if len > 0 {
+            // A client that reads a large response slowly has more time.
+            session.send(&[Frame::text(&"x".repeat(len))]).unwrap();
+            client.start_poll().await;
+            eventually(|| session.buffered() == 0).await;
+        }
+        while server.no_more_ends() && seconds(start) < 1000 {
+            sleep(SECOND).await;
+            // A pong without a ping proves nothing.
+            client.post("3").await;
+        }
+        assert_eq!(seconds(start), end);
+        assert!(client.is_gone(&server).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_long_to_read_a_response_stays() {
+    let mut server = server();
+    let mut client = Polling::open(&server).await;
+    let session = server.session().await;
+    let start = Instant::now();
+    session.send(&[Frame::text(&"x".repeat(900_000))]).unwrap();
+    client.start_poll().await;
+    sleep(98 * SECOND).await;
+    assert_eq!(client.polled().await.len(), 900_001);
+    assert_eq!(client.poll().await, "2");
+    assert_eq!(seconds(start), 98);
+    assert_eq!(client.poll().await, "1");
+    assert_eq!(seconds(start), 98 + 20);
+    assert_eq!(server.end().await, CloseReason::PingTimeout);
 }
 
 #[tokio::test(start_paused = true)]

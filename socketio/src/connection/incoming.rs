@@ -176,6 +176,7 @@ impl Connection {
         match member.event(membership.key, &name, id, raw) {
             Ok(Some(handler)) => {
                 membership.in_flight += 1;
+                self.has_sent_event = true;
                 let handler = traced(handler, &membership.path, &name);
                 self.start(handler, cx)
             }

@@ -193,6 +193,11 @@ impl Memberships {
         self.queued_bytes -= queue.iter().map(QueuedItem::cost).sum::<usize>();
     }
 
+    /// Discards the queued packets of all memberships.
+    pub(crate) fn clear_queues(&mut self) {
+        (0..self.list.len()).for_each(|at| self.clear_queue(at));
+    }
+
     /// Once the grace period is over, stops waiting for the handlers and the `on_connect` hook of a client
     /// that is leaving.
     pub(crate) fn end_grace(&mut self, at: usize, grace: Duration) {

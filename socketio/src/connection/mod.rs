@@ -11,7 +11,7 @@ mod partial;
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use engineio::{CloseReason, HandshakeRequest, Message, SessionHandle};
@@ -41,6 +41,9 @@ use crate::{
 /// yields.
 const MAX_AT_ONCE: usize = 64;
 
+/// The interval at which queued events are looked at while the messages to all clients use up too much memory.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+
 /// The Socket.IO layer of one session, owned by the task of the session.
 pub(crate) struct Connection {
     namespaces: Arc<Namespaces>,
@@ -58,6 +61,11 @@ pub(crate) struct Connection {
     /// session is closing.
     connect_deadline: Option<Instant>,
     failed_attempts: usize,
+    /// The time at which queued events are looked at again, because the messages to all clients use up too much
+    /// memory.
+    retry_at: Option<Instant>,
+    /// `true` once the client has sent an event.
+    has_sent_event: bool,
     /// `true` if nothing can make progress before a message arrives or a socket leaves. Most wake-ups only
     /// flush messages to the client. On such a wake-up, `poll` must not access memory that is rarely in the
     /// processor caches.
@@ -99,6 +107,8 @@ impl Connection {
             running: None,
             connect_deadline: Some(connect_deadline),
             failed_attempts: 0,
+            retry_at: None,
+            has_sent_event: false,
             is_idle: false,
             state: State::Open,
         };
@@ -154,11 +164,18 @@ impl Connection {
         handled.and(self.leave(at, cx))
     }
 
-    /// Returns the handlers that may start. None start while the client has not read the replies to earlier events.
-    fn capacity(&self) -> Capacity {
-        let is_behind = self.session.is_backlogged() || self.signals.has_waiting_acks();
-        if is_behind && self.state != State::Closed {
-            return Capacity::None;
+    /// Returns the handlers that may start. None start while the client has not read the replies to earlier events,
+    /// or while the clients together have not and this client may be owed much.
+    fn capacity(&mut self) -> Capacity {
+        if self.state != State::Closed {
+            if self.session.is_backlogged() || self.signals.has_waiting_acks() {
+                return Capacity::None;
+            }
+            if self.session.is_congested(!self.has_sent_event) {
+                let now = tokio::time::Instant::now().into_std();
+                self.retry_at.get_or_insert(now + RETRY_INTERVAL);
+                return Capacity::None;
+            }
         }
         let running = self.running.as_ref().map_or(0, |running| running.len());
         if running < self.config.max_pending_acks { Capacity::Full } else { Capacity::InFlight }
@@ -166,7 +183,8 @@ impl Connection {
 
     fn handle_queued(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         for _ in 0..MAX_AT_ONCE {
-            let Some(item) = self.memberships.dequeue(at, self.capacity()) else { return Ok(()) };
+            let capacity = self.capacity();
+            let Some(item) = self.memberships.dequeue(at, capacity) else { return Ok(()) };
             match item {
                 QueuedItem::Event { id, payload, mut attachments } => {
                     if let Err(violation) = self.event(at, id, &payload, &mut attachments, cx) {
@@ -302,19 +320,29 @@ impl engineio::Connection for Connection {
         self.state = State::Closed;
         self.is_idle = false;
         self.connect_deadline = None;
+        self.retry_at = None;
         self.partial = None;
         self.memberships.end_admissions();
         for member in self.memberships.members() {
             member.socket().leave_namespace(DisconnectReason::Closed(reason));
         }
+        if reason == CloseReason::SlowConsumer {
+            // The client has not read the replies to its earlier events.
+            self.memberships.clear_queues();
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let grace = if self.is_idle { None } else { self.memberships.deadline() };
-        grace.into_iter().chain(self.connect_deadline).min()
+        let busy = if self.is_idle {
+            None
+        } else {
+            self.memberships.deadline().into_iter().chain(self.retry_at).min()
+        };
+        busy.into_iter().chain(self.connect_deadline).min()
     }
 
     fn on_timeout(&mut self, now: Instant) {
+        self.retry_at.take_if(|at| *at <= now);
         if self.connect_deadline.is_some_and(|by| by <= now) {
             self.connect_deadline = None;
             self.namespaces.unknown.warnings.limit_hit("", Limit::ConnectTimeout);

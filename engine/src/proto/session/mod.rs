@@ -31,6 +31,9 @@ const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 /// expect an extra packet so early. Clients with a longer round trip are not delayed.
 const SETTLING: Duration = Duration::from_millis(150);
 
+/// The rate in bytes per second at which a client must read the response to a poll, if a ping waits for its next poll.
+const MIN_READ_RATE: usize = 16 * 1024;
+
 /// A client request that belongs to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -116,6 +119,8 @@ enum State {
         poll: bool,
         post: bool,
         upgrade: Upgrade,
+        /// The size of the last response to a poll, in units of [`MIN_READ_RATE`].
+        unread: u32,
     },
     WebSocket,
     /// The session is closed for the application. The next poll receives the remaining messages and the last
@@ -182,7 +187,9 @@ impl Session {
     ) -> Self {
         let heartbeat = Heartbeat::new(now, &timing, revision);
         let state = match transport {
-            TransportKind::Polling => State::Polling { poll: false, post: false, upgrade: Upgrade::None },
+            TransportKind::Polling => {
+                State::Polling { poll: false, post: false, upgrade: Upgrade::None, unread: 0 }
+            }
             TransportKind::WebSocket => State::WebSocket,
         };
         Self { timing, state, heartbeat, ping_due: false, paused: false, out: VecDeque::new() }
@@ -191,6 +198,13 @@ impl Session {
     /// Records activity for bytes that do not complete a packet.
     pub(crate) fn record_activity(&mut self, now: Instant) {
         self.heartbeat.record_activity(now, &self.timing);
+    }
+
+    /// Records the size of the response to a poll.
+    pub(crate) fn responded(&mut self, bytes: usize) {
+        if let State::Polling { unread, .. } = &mut self.state {
+            *unread = (bytes / MIN_READ_RATE) as u32;
+        }
     }
 
     /// Marks reading from the client as paused. Pings continue, because the client expects them. While
@@ -219,7 +233,7 @@ impl Session {
         via: TransportKind,
         packet: Packet<'a>,
     ) -> Option<Message<'a>> {
-        self.record_activity(now);
+        self.heartbeat.record_packet(now, &self.timing);
         match (&self.state, via) {
             (State::Polling { .. }, TransportKind::Polling)
             | (State::WebSocket, TransportKind::WebSocket) => self.current(now, packet),
@@ -349,6 +363,7 @@ impl Session {
                 self.state = State::WebSocket;
                 self.out.push_back(Output::Upgraded);
                 if std::mem::take(&mut self.ping_due) {
+                    self.heartbeat.ping_taken(now, &self.timing);
                     self.out.push_back(Output::Ping);
                 }
             }
@@ -357,10 +372,11 @@ impl Session {
     }
 
     fn arrived(&mut self, now: Instant, request: Request) {
-        self.record_activity(now);
+        self.heartbeat.record_packet(now, &self.timing);
         match (&mut self.state, request) {
             (State::Polling { poll, .. }, Request::Poll) if !*poll => {
                 *poll = true;
+                self.heartbeat.ping_taken(now, &self.timing);
                 if self.paused && matches!(self.heartbeat, Heartbeat::PongBy(_)) {
                     // The POST with the pong is not read while paused, so the poll counts as the pong.
                     self.heartbeat.pong(now, self.timing.ping_interval);
@@ -439,15 +455,17 @@ impl Session {
         }
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
-                self.heartbeat = if self.paused && matches!(self.state, State::WebSocket) {
-                    Heartbeat::PingAt(now + self.timing.ping_interval)
-                } else {
-                    Heartbeat::ping_sent(at, now, &self.timing)
+                self.heartbeat = match self.state {
+                    State::WebSocket if self.paused => Heartbeat::PingAt(now + self.timing.ping_interval),
+                    State::Polling { poll: false, unread, .. } => {
+                        Heartbeat::ping_waits(at, now, Duration::from_secs(unread.into()), &self.timing)
+                    }
+                    _ => Heartbeat::ping_sent(at, now, &self.timing),
                 };
                 self.beat();
             }
             Heartbeat::ClientPingBy(by) if by <= now && self.paused => self.record_activity(now),
-            Heartbeat::PongBy(by) | Heartbeat::ClientPingBy(by) if by <= now => {
+            Heartbeat::PongBy(by) | Heartbeat::PollBy(by) | Heartbeat::ClientPingBy(by) if by <= now => {
                 self.close(now, CloseReason::PingTimeout);
             }
             _ => {}

@@ -13,6 +13,9 @@ use crate::{
 impl<A: Application> Driver<A> {
     /// Executes the queued commands. Returns `Break` if the task must stop immediately.
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> ControlFlow<()> {
+        if self.has_lent {
+            self.take_back();
+        }
         let written = self.take_written();
         for command in self.handle.take_commands(written) {
             self.command(cx, now, command)?;

@@ -69,6 +69,8 @@ pub(crate) struct Driver<A: Application> {
     open: Option<OpenSession>,
     /// `true` if input was not read because the application does not accept messages.
     read_blocked: bool,
+    /// `true` while the mailbox has the frames that are being written.
+    has_lent: bool,
     /// `Some` while reading is paused because of `read_blocked`.
     pause: Option<Box<Pause>>,
     #[cfg(feature = "forwarding")]
@@ -151,6 +153,7 @@ impl<A: Application> Driver<A> {
             responded_bytes: 0,
             open: Some(open),
             read_blocked: false,
+            has_lent: false,
             pause: None,
             #[cfg(feature = "forwarding")]
             forwarded: forwarded::Forwarded::default(),
@@ -246,14 +249,43 @@ impl<A: Application> Driver<A> {
     /// Parks the task. Returns `false` if frames or commands have arrived that can be processed now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.take_written();
-        let spare = self.websocket.as_mut().map(WebSocket::take_empty_queue).unwrap_or_default();
         let flushed = self.websocket.as_ref().is_none_or(WebSocket::is_flushed);
         let writable = match self.session.route() {
             Route::None => false,
             Route::Poll => true,
             Route::WebSocket => flushed,
         };
+        let spare = self.websocket.as_mut().map(WebSocket::take_empty_queue).unwrap_or_default();
+        if !flushed {
+            self.lend();
+        }
         self.handle.park(cx, written, writable, spare)
+    }
+
+    /// Lends the frames that are being written to the mailbox while the task is parked.
+    #[cold]
+    fn lend(&mut self) {
+        if let Some(websocket) = &mut self.websocket {
+            let writing = std::mem::take(websocket.sending());
+            self.has_lent = !writing.is_empty();
+            if let Err(writing) = self.handle.lend(writing) {
+                self.has_lent = false;
+                *websocket.sending() = writing;
+            }
+        }
+    }
+
+    /// Takes back the frames that are being written. If the session was evicted meanwhile, resets the connection,
+    /// because part of a frame may be written.
+    #[cold]
+    fn take_back(&mut self) {
+        self.has_lent = false;
+        let writing = self.handle.take_lent();
+        if writing.is_empty() {
+            self.reset_websocket();
+        } else if let Some(websocket) = &mut self.websocket {
+            *websocket.sending() = writing;
+        }
     }
 
     /// Ends the pending state of the session once the application recognizes the client.

@@ -160,6 +160,14 @@ impl<A: Application> Driver<A> {
         websocket.close(close, by, peer);
     }
 
+    /// Resets the connection of the WebSocket, without a close frame.
+    #[cold]
+    pub(super) fn reset_websocket(&mut self) {
+        if let Some(websocket) = self.websocket.take() {
+            websocket.reset_on_drop();
+        }
+    }
+
     /// Drives the closing handshake of the WebSocket.
     pub(super) fn poll_close_websocket(&mut self, cx: &mut Context<'_>, now: Instant) {
         if let Some(websocket) = &mut self.websocket

@@ -79,6 +79,7 @@ impl<A: Application> Driver<A> {
             _ => {}
         }
         let body = answer.into_body();
+        self.session.responded(body.len());
         let packets = PollResponse { charge: self.handle.charge(body.len()), body };
         let taken = self.poll.take().is_some_and(|poll| poll.answer(packets).is_ok());
         if !taken {

@@ -75,6 +75,7 @@ impl SessionHandle {
             sid,
             websocket: AtomicBool::new(transport == TransportKind::WebSocket),
             backlogged: AtomicBool::new(false),
+            is_heavy: AtomicBool::new(false),
             first: transport,
             dialect,
             unchecked_bytes: outbound.config.max_buffered.min(MIN_CHARGED_BYTES),
@@ -300,6 +301,15 @@ impl SessionHandle {
         self.0.backlogged.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` if the messages to all clients use up nearly
+    /// [`max_buffered_total`](crate::EngineConfig::max_buffered_total), and this client may add many bytes, because
+    /// more than 16 KiB were queued for it before, or because `is_unknown`: it has not requested anything yet. While
+    /// this method returns `true`, an application that responds to requests should not start new requests of this
+    /// client, and should ask again after a short time. Other sessions are closed if they do not read.
+    pub fn is_congested(&self, is_unknown: bool) -> bool {
+        (is_unknown || self.0.is_heavy.load(Ordering::Relaxed)) && self.0.outbound.is_congested()
+    }
+
     /// Returns the instant at which the client becomes a slow consumer unless it reads enough before that
     /// instant.
     pub(crate) fn slow_deadline(&self) -> Option<Instant> {
@@ -318,19 +328,18 @@ impl SessionHandle {
         (queue.backlog.is_some() && queue.state == State::Open).then(|| queue.weight(now))
     }
 
-    /// Closes the session because the server's budget is exhausted, and frees the queue.
+    /// Closes the session because the server's budget is exhausted, and frees the queue, including the message
+    /// that is being written.
     pub(crate) fn evict(&self) {
-        let Some(queue) = &mut self.0.queue.try_lock() else { return };
+        let Some(mut queue) = self.0.queue.try_lock() else { return };
         if queue.state != State::Open {
             return;
         }
-        let frames = std::mem::take(&mut queue.frames);
-        queue.droppable = 0;
-        queue.buffered -= frames.iter().map(Frame::cost).sum::<usize>();
-        queue.backlog = None;
+        let removed = queue.evict();
         queue.commands.push(Command::CloseSlow(Limit::MaxBufferedTotal));
-        queue.close(State::Closed);
         queue.wake();
+        drop(queue);
+        drop(removed);
     }
 }
 

@@ -79,6 +79,22 @@ impl SessionHandle {
         std::mem::take(&mut queue.commands)
     }
 
+    /// Keeps the frames that the task is writing while it is parked, so that an eviction frees them. Returns the
+    /// frames if the queue is short, because no eviction ends such a session.
+    pub(crate) fn lend(&self, writing: VecDeque<Frame>) -> Result<(), VecDeque<Frame>> {
+        match &mut self.0.queue.lock().backlog {
+            Some(backlog) => backlog.writing = writing,
+            None => return Err(writing),
+        }
+        Ok(())
+    }
+
+    /// Returns the frames that the task has lent. There are none if the session was evicted.
+    pub(crate) fn take_lent(&self) -> VecDeque<Frame> {
+        let queue = &mut *self.0.queue.lock();
+        queue.backlog.as_mut().map(|backlog| std::mem::take(&mut backlog.writing)).unwrap_or_default()
+    }
+
     pub(crate) fn has_frames(&self) -> bool {
         !self.0.queue.lock().frames.is_empty()
     }

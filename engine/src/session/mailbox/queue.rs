@@ -38,6 +38,8 @@ pub(super) struct Mailbox {
     pub(super) first: TransportKind,
     /// `true` while more than `max_buffered` bytes are queued. Changed under the lock of the queue.
     pub(super) backlogged: AtomicBool,
+    /// `true` once more than `unchecked_bytes` were queued.
+    pub(super) is_heavy: AtomicBool,
     pub(super) dialect: Dialect,
     /// The number of queued bytes above which the queue is charged and its limits are checked.
     pub(super) unchecked_bytes: usize,
@@ -76,6 +78,14 @@ pub(super) struct Backlog {
     /// The start of the current grace period above `max_buffered` bytes, and the number of bytes written
     /// since then. The period restarts when this number reaches `max_buffered`.
     pub(super) above: Option<(Instant, usize)>,
+    /// The frames that a parked task is writing. They are here so that an eviction frees them at once.
+    pub(super) writing: VecDeque<Frame>,
+}
+
+impl Backlog {
+    fn new(queue_charge: Charge) -> Self {
+        Self { queue_charge, above: None, writing: VecDeque::new() }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,6 +151,16 @@ impl Queue {
         self.buffered as u128 * (1 + stalled)
     }
 
+    /// Removes all frames, including those that a parked task is writing, and closes the queue.
+    pub(super) fn evict(&mut self) -> [VecDeque<Frame>; 2] {
+        let writing = self.backlog.take().map(|backlog| backlog.writing).unwrap_or_default();
+        let removed = [std::mem::take(&mut self.frames), writing];
+        self.buffered -= removed.iter().flatten().map(Frame::cost).sum::<usize>();
+        self.droppable = 0;
+        self.close(State::Closed);
+        removed
+    }
+
     /// Rejects messages from now on.
     pub(super) fn close(&mut self, state: State) {
         self.state = state;
@@ -180,7 +200,7 @@ impl Mailbox {
             queue.notified = true;
         }
         let Some(backlog) = &mut queue.backlog else { return };
-        if queue.buffered <= self.unchecked_bytes {
+        if queue.buffered <= self.unchecked_bytes && backlog.writing.is_empty() {
             queue.backlog = None;
         } else if queue.buffered <= max {
             backlog.above = None;
@@ -215,9 +235,12 @@ impl Mailbox {
                 }
             }
         }
-        // Many clients that are each below `max_buffered` must not exceed the budget together.
-        let is_small = has_room(queue.buffered, len, config.max_buffered / 2);
-        if !self.reserve_budget(queue, frames) && !is_small {
+        // Many clients that are each below `max_buffered` must not exceed the budget together. A client that is
+        // owed nothing else is not refused a message; others end in its favour.
+        let is_small = queue.buffered + len <= config.max_buffered / 2;
+        let is_owed_nothing = queue.buffered == 0;
+        if !self.reserve_budget(queue, frames, is_owed_nothing && !is_small) && !is_small && !is_owed_nothing
+        {
             return Err(self.refuse(queue, Limit::MaxBufferedTotal, policy));
         }
         self.charge_backlog(queue, frames, len);
@@ -225,13 +248,13 @@ impl Mailbox {
     }
 
     /// Returns `true` if the budget has room for the frames. Evicts heavier sessions if needed.
-    fn reserve_budget(&self, queue: &Queue, frames: &[Frame]) -> bool {
+    fn reserve_budget(&self, queue: &Queue, frames: &[Frame], is_urgent: bool) -> bool {
         let Outbound { budget, .. } = &*self.outbound;
-        let has_room = || budget.has_room(uncharged_cost(frames));
-        if !has_room() {
-            self.outbound.evict_heaviest(queue.weight(now()));
+        let needed = uncharged_cost(frames);
+        if !budget.has_room(needed) {
+            self.outbound.evict_heaviest(queue.weight(now()), needed, is_urgent);
         }
-        has_room()
+        budget.has_room(needed)
     }
 
     /// Refuses a message according to the policy, which may close the session.
@@ -285,10 +308,9 @@ impl Mailbox {
             frame.charge(budget);
         }
         let queue_charge = (queue.frames.len() + frames.len()).next_power_of_two() * size_of::<Frame>();
-        let backlog = queue
-            .backlog
-            .get_or_insert_with(|| Box::new(Backlog { queue_charge: budget.charge(0), above: None }));
+        let backlog = queue.backlog.get_or_insert_with(|| Box::new(Backlog::new(budget.charge(0))));
         backlog.queue_charge.set(queue_charge);
+        self.is_heavy.store(true, Ordering::Relaxed);
         if queue.buffered + len > config.max_buffered && backlog.above.is_none() {
             backlog.above = Some((now(), 0));
             self.backlogged.store(true, Ordering::Relaxed);

@@ -1,13 +1,20 @@
 //! Tests that a client that reads is never disconnected, however much it has requested, and that a client
 //! that does not read is held back.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use socketio::{Ack, AckError, EmitError, EngineConfig, Limit, Namespace, Server, ServerConfig, Socket};
+use futures::future::{join, join_all};
+use socketio::{
+    Ack, AckError, CloseReason, DisconnectReason, EmitError, EngineConfig, Limit, Namespace, Server,
+    ServerConfig, Socket,
+};
 use tokio::sync::Semaphore;
 
 use crate::support::{Client, eventually, log, serve, serve_namespace, text};
@@ -62,6 +69,58 @@ async fn answers_hold_events_back(engine: EngineConfig) {
         assert!(answer.starts_with(&format!("43{n}[")) && answer.len() > 600_000);
     }
     assert_eq!(host.io.limit_hits(Limit::MaxBufferedHard), 0);
+}
+
+#[tokio::test]
+async fn queued_events_of_a_client_that_reads_nothing_end_with_it() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let (ends, mut ended) = log();
+    let namespace = Namespace::new("/")
+        .on("get", {
+            let handled = handled.clone();
+            async move |_, len: usize| {
+                handled.fetch_add(1, Ordering::Relaxed);
+                Ack("x".repeat(len))
+            }
+        })
+        .on_disconnect(async move |_, reason| ends.note(reason));
+    let engine = EngineConfig::default().write_timeout(Duration::from_millis(200));
+    let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
+    let mut client = Client::join(&host).await;
+    let events: Vec<u8> = (0..40).flat_map(|n| text(format!(r#"42{n}["get",600000]"#))).collect();
+    client.write(events).await;
+    // The hook runs after the last event.
+    assert_eq!(ended.next().await, DisconnectReason::Closed(CloseReason::SlowConsumer));
+    assert!(handled.load(Ordering::Relaxed) < 20, "{handled:?}");
+}
+
+#[tokio::test]
+async fn clients_that_request_more_than_the_budget_together_all_get_their_answers() {
+    const CLIENTS: usize = 100;
+    const EVENTS: usize = 4;
+    let namespace = Namespace::new("/")
+        .on("get", async move |_, len: usize| Ack("x".repeat(len)))
+        .on("echo", async |_, n: u32| Ack(n));
+    // Each client would be owed 400 kB, and the budget is sufficient for ten of them.
+    let engine = EngineConfig::default().max_buffered_total(4 << 20_usize);
+    let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
+    let mut light = Client::join(&host).await;
+    light.ask(r#"421["echo",1]"#).await;
+    let clients = join_all((0..CLIENTS).map(|_| Client::join(&host))).await;
+    let readers = clients.into_iter().map(|mut client| async move {
+        let events = (0..EVENTS).flat_map(|n| text(format!(r#"42{n}["get",100000]"#)));
+        client.write(events.collect::<Vec<u8>>()).await;
+        for n in 0..EVENTS {
+            assert!(client.text().await.starts_with(&format!("43{n}[")));
+        }
+    });
+    let asks = async {
+        for _ in 0..20 {
+            assert_eq!(light.ask(r#"422["echo",2]"#).await, "432[2]");
+        }
+    };
+    join(join_all(readers), asks).await;
+    assert_eq!(host.io.limit_hits(Limit::MaxBufferedTotal), 0);
 }
 
 #[tokio::test]
@@ -200,7 +259,7 @@ async fn a_client_that_leaves_is_out_of_its_rooms_whatever_waits() {
                     assert!(matches!(socket.emit("done", &n), Err(EmitError::Disconnected)));
                 }
             });
-        let config = ServerConfig::default().disconnect_grace(std::time::Duration::from_secs(100));
+        let config = ServerConfig::default().disconnect_grace(Duration::from_secs(100));
         let host = serve(Server::with_config(config).namespace(namespace)).await;
         let mut client = Client::join(&host).await;
         let events: Vec<u8> = (0..1000).flat_map(|n| text(format!(r#"42["work",{n}]"#))).collect();
