@@ -163,9 +163,11 @@ impl Cluster {
         leaving
     }
 
-    /// Waits until this server leaves the cluster. Only one task may wait.
+    /// Waits until this server leaves the cluster.
     pub(crate) async fn left(&self) {
         self.left.notified().await;
+        // Each task that waits wakes the next one.
+        self.left.notify_one();
     }
 
     /// Requests the other servers to deliver a broadcast and to collect its acknowledgements.

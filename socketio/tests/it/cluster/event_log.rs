@@ -1,6 +1,6 @@
 //! Recovery at any server, with an event log that all servers share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -177,4 +177,19 @@ async fn without_the_broker_local_clients_receive_events_without_offsets() {
     broker.set_away(false);
     hosts[0].io.emit("n", &2).unwrap();
     assert_eq!(visitor.event().await, [json!("n"), json!(2)]);
+}
+
+#[tokio::test]
+async fn a_server_that_has_closed_is_freed() {
+    let state = Arc::new(());
+    let held = state.clone();
+    let namespace = namespace().on("hold", async move |_, ()| drop(held));
+    // Sessions are saved again every few milliseconds.
+    let recovery = ConnectionStateRecovery::default().max_disconnection_duration(Duration::from_millis(100));
+    let config = config(recovery);
+    let host = serve(Server::with_cluster(config, TestBroker::default()).namespace(namespace)).await;
+    drop(Visitor::new(&host).await);
+    host.io.close().await;
+    drop(host);
+    eventually(|| Arc::strong_count(&state) == 1).await;
 }
