@@ -7,6 +7,7 @@
 mod address;
 mod failure;
 mod keeper;
+mod plain;
 mod routes;
 mod topology;
 
@@ -31,6 +32,7 @@ use tokio::{
 pub(crate) use address::Address;
 pub(crate) use failure::{Failure, is_lost};
 pub(crate) use keeper::Lost;
+pub(crate) use plain::{OpenConnection, Plain, Stream};
 pub(crate) use routes::{Course, Routes};
 pub(crate) use topology::{Node, Topology, slot_of};
 
@@ -319,7 +321,21 @@ impl Nodes {
         node: &Node,
         config: AsyncConnectionConfig,
     ) -> Option<MultiplexedConnection> {
-        match self.address.connect(node, config).await {
+        self.connected(node, self.address.connect(node, config).await)
+    }
+
+    /// Like [`connect`](Self::connect), but reads through a filter, if the connection has no TLS.
+    pub(crate) async fn connect_filtered<S: Stream>(
+        &self,
+        node: &Node,
+        config: AsyncConnectionConfig,
+        filter: impl FnOnce(Plain) -> S,
+    ) -> Option<OpenConnection> {
+        self.connected(node, self.address.connect_filtered(node, config, filter).await)
+    }
+
+    fn connected<T>(&self, node: &Node, result: RedisResult<T>) -> Option<T> {
+        match result {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::debug!(%node, %error, "cannot connect to a node");

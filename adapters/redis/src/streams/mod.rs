@@ -5,7 +5,7 @@ mod names;
 mod reader;
 mod store;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use redis::Value;
@@ -108,7 +108,7 @@ impl Dialect for StreamsDialect {
     fn decode(
         &self,
         inbox: &Inbox,
-        namespace: &str,
+        namespace: &Arc<str>,
         _: &[u8],
         payload: &[u8],
     ) -> Result<Option<Inbound>, Malformed> {

@@ -1,0 +1,224 @@
+//! The broadcasts of `@socket.io/redis-adapter`: an array of the id of the server, the packet and the options, as
+//! MessagePack. They are the most frequent messages, so they are encoded and decoded without a value or a text in
+//! between.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use rmp::encode::{write_array_len, write_map_len, write_sint, write_str};
+
+use super::decode::{MAX_ATTACHMENTS, Malformed, Options, is_event};
+use crate::{
+    hub::{
+        cluster::{BroadcastFlags, EventPacket, Message, Operation, ServerId},
+        rooms::{Room, Target},
+    },
+    proto::{
+        encode::Frames,
+        json::MAX_DEPTH,
+        msgpack::{self, Reader},
+        parser::ParseError,
+    },
+};
+
+const EVENT: i64 = 2;
+/// The depth that remains in the elements of the array, and in their entries.
+const IN_ARRAY: usize = MAX_DEPTH - 1;
+const IN_PACKET: usize = IN_ARRAY - 1;
+/// The approximate size of all but the data, the names of rooms and the namespace.
+const ENVELOPE: usize = 96;
+
+impl From<ParseError> for Malformed {
+    fn from(_: ParseError) -> Self {
+        Self
+    }
+}
+
+/// Encodes a broadcast of `@socket.io/redis-adapter`. Returns `None` if the event is not JSON, if it is nested too
+/// deeply, or if it is longer than 4 GiB.
+pub fn encode_broadcast(
+    from: &ServerId,
+    namespace: &str,
+    target: &Target,
+    packet: &EventPacket,
+    flags: BroadcastFlags,
+) -> Option<Vec<u8>> {
+    let (data, attachments) = packet.parts(namespace);
+    let mut out = Vec::with_capacity(data.len() + namespace.len() + ENVELOPE);
+    // Writing to a vector cannot fail.
+    let _ = write_array_len(&mut out, 3);
+    let _ = write_str(&mut out, from.as_str());
+    let _ = write_map_len(&mut out, 3);
+    let _ = write_str(&mut out, "type");
+    let _ = write_sint(&mut out, EVENT);
+    let _ = write_str(&mut out, "data");
+    let mut out = msgpack::append(out, data, &attachments).ok()?;
+    let _ = write_str(&mut out, "nsp");
+    let _ = write_str(&mut out, namespace);
+    write_options(&mut out, target, flags);
+    Some(out)
+}
+
+fn write_options(
+    out: &mut Vec<u8>,
+    target: &Target,
+    BroadcastFlags { volatile, uncompressed }: BroadcastFlags,
+) {
+    let _ = write_map_len(out, 3);
+    for (key, rooms) in [("rooms", target.rooms()), ("except", &target.except())] {
+        let _ = write_str(out, key);
+        let _ = write_array_len(out, rooms.len() as u32);
+        for room in rooms {
+            let _ = write_str(out, room);
+        }
+    }
+    let _ = write_str(out, "flags");
+    let _ = write_map_len(out, u32::from(volatile) + u32::from(uncompressed));
+    for (key, is_set, value) in [("volatile", volatile, true), ("compress", uncompressed, false)] {
+        if is_set {
+            let _ = write_str(out, key);
+            let _ = rmp::encode::write_bool(out, value);
+        }
+    }
+}
+
+/// Decodes a broadcast of `@socket.io/redis-adapter`. Returns `None` if it is one of this server, if it is for another
+/// namespace, or if `has_room` returns `false` for all its rooms. Then the event is not decoded.
+///
+/// # Errors
+///
+/// Returns an error if the message is malformed.
+pub fn decode_broadcast(
+    own: &ServerId,
+    namespace: &Arc<str>,
+    bytes: &[u8],
+    has_room: impl Fn(&str) -> bool,
+) -> Result<Option<Message>, Malformed> {
+    let mut reader = Reader(bytes);
+    let elements = reader.array()?;
+    let uid = reader.string()?;
+    if uid == own.as_str().as_bytes() {
+        return Ok(None);
+    }
+    if elements < 3 {
+        return Err(Malformed);
+    }
+    let packet = reader.pass(IN_ARRAY)?;
+    let Options { target, flags, .. } = options(&mut reader)?;
+    // Further elements are reserved.
+    for _ in 3..elements {
+        reader.pass(IN_ARRAY)?;
+    }
+    if !reader.0.is_empty() {
+        return Err(Malformed);
+    }
+    let rooms = target.rooms();
+    if !rooms.is_empty() && !rooms.iter().any(|room| has_room(room)) {
+        return Ok(None);
+    }
+    let Some(packet) = decode_packet(namespace, packet)? else { return Ok(None) };
+    let operation = Operation::Broadcast { target, packet, flags };
+    Ok(Some(Message { from: ServerId::from(&*text(uid)), namespace: namespace.clone(), operation }))
+}
+
+/// Decodes the packet. Returns `None` if it is for another namespace.
+fn decode_packet(namespace: &str, packet: &[u8]) -> Result<Option<EventPacket>, Malformed> {
+    let mut reader = Reader(packet);
+    let (mut kind, mut data, mut nsp) = (None, None, None);
+    for _ in 0..reader.map()? {
+        let key = reader.string()?;
+        let value = reader.pass(IN_PACKET)?;
+        let is_first = match key {
+            b"type" => kind.replace(value).is_none(),
+            b"data" => data.replace(value).is_none(),
+            b"nsp" => nsp.replace(value).is_none(),
+            _ => true,
+        };
+        if !is_first {
+            return Err(Malformed);
+        }
+    }
+    let nsp = match nsp {
+        None | Some([NIL]) => Cow::Borrowed("/"),
+        Some(nsp) => text(Reader(nsp).string()?),
+    };
+    // An event has the type 2, in the shortest encoding or in another one.
+    let is_event_type = match kind.ok_or(Malformed)? {
+        [2] => true,
+        kind => msgpack::to_json(kind, 0)?.0 == "2",
+    };
+    if !is_event_type {
+        return Err(Malformed);
+    }
+    let data = data.ok_or(Malformed)?;
+    if nsp != namespace {
+        return Ok(None);
+    }
+    let event = Frames::written_event(namespace, |buffer, start| {
+        let (buffer, attachments) = msgpack::append_json(data, buffer, IN_PACKET, MAX_ATTACHMENTS).ok()?;
+        let json = std::str::from_utf8(buffer.get(start..)?).ok()?;
+        is_event(json, attachments.len()).then_some((buffer, attachments))
+    });
+    event.map(|event| Some(EventPacket(event))).ok_or(Malformed)
+}
+
+const NIL: u8 = 0xc0;
+const FALSE: u8 = 0xc2;
+const TRUE: u8 = 0xc3;
+
+/// Decodes the options of a broadcast.
+fn options(reader: &mut Reader<'_>) -> Result<Options, Malformed> {
+    let [mut rooms, mut except, mut flags] = [None; 3];
+    for _ in 0..reader.map()? {
+        let key = reader.string()?;
+        let value = reader.pass(IN_PACKET)?;
+        let is_first = match key {
+            b"rooms" => rooms.replace(value).is_none(),
+            b"except" => except.replace(value).is_none(),
+            b"flags" => flags.replace(value).is_none(),
+            _ => true,
+        };
+        if !is_first {
+            return Err(Malformed);
+        }
+    }
+    let target = Target::new(names(rooms)?, names(except)?);
+    let mut options = Options { target, ..Options::default() };
+    let mut reader = Reader(flags.unwrap_or_default());
+    // Flags that are not a map are none.
+    for _ in 0..reader.map().unwrap_or(0) {
+        let key = reader.pass(IN_PACKET)?;
+        let value = reader.pass(IN_PACKET)?;
+        match Reader(key).string() {
+            Ok(b"volatile") => options.flags.volatile = value == [TRUE],
+            Ok(b"compress") => options.flags.uncompressed = value == [FALSE],
+            Ok(b"timeout") => {
+                let milliseconds = msgpack::to_json(value, 0).ok().and_then(|(json, _)| json.parse().ok());
+                options.timeout = milliseconds.map(Duration::from_millis);
+            }
+            _ => {}
+        }
+    }
+    Ok(options)
+}
+
+/// Decodes a list of rooms. A name is a string, or a number in JavaScript.
+fn names(list: Option<&[u8]>) -> Result<Vec<Room>, Malformed> {
+    let Some(list) = list else { return Ok(Vec::new()) };
+    let mut reader = Reader(list);
+    let len = reader.array()?;
+    let name = |_| {
+        let value = reader.pass(IN_PACKET)?;
+        if let Ok(name) = Reader(value).string() {
+            return Ok(Room::from(text(name)));
+        }
+        let (json, _) = msgpack::to_json(value, 0)?;
+        let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        is_number.then(|| Room::from(json)).ok_or(Malformed)
+    };
+    (0..len).map(name).collect()
+}
+
+/// Returns the text of a string. Invalid UTF-8 is replaced.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
