@@ -191,8 +191,8 @@ pub(crate) trait Dialect: Send + Sync + 'static {
 
 /// Returns the command `PUBLISH` or `SPUBLISH`.
 fn publish(command: &str, channel: &str, payload: &[u8]) -> Cmd {
-    let mut cmd = redis::cmd(command);
-    cmd.arg(channel).arg(payload);
+    let mut cmd = Cmd::with_capacity(3, command.len() + channel.len() + payload.len());
+    cmd.arg(command).arg(channel).arg(payload);
     cmd
 }
 

@@ -1,6 +1,12 @@
 //! Executes the requests of other servers of the cluster.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -60,6 +66,8 @@ impl Worker {
 
     /// Runs until the server leaves the cluster.
     pub(crate) async fn run(mut self, mut inbox: InboxReceiver) {
+        let cluster = self.cluster.clone();
+        let mut left = pin!(cluster.left());
         loop {
             tokio::select! {
                 // Use `biased` to read queued responses first, because a server may have responded before it
@@ -85,7 +93,7 @@ impl Worker {
                 },
                 Ok(()) = inbox.servers.changed() => self.servers_changed(),
                 // The backend may keep its `Inbox`, so the queue is not closed.
-                () = self.cluster.left() => break,
+                () = &mut left => break,
                 Some(key) = self.running.next(), if !self.running.is_empty() => {
                     if let Some(key) = key {
                         self.gatherings.remove(&key);

@@ -21,7 +21,7 @@ use crate::{
 };
 pub(crate) use names::StreamNames;
 pub(crate) use reader::{Reading, start};
-pub(crate) use store::{Store, StreamsBackend};
+pub(crate) use store::Store;
 
 /// The field of an entry that identifies a message of this server.
 const NUMBER: &str = "number";

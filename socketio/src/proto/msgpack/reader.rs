@@ -50,6 +50,8 @@ impl<'a> Reader<'a> {
         let len = match marker {
             Marker::Null | Marker::True | Marker::False | Marker::FixPos(_) | Marker::FixNeg(_) => 0,
             Marker::FixStr(len) => len.into(),
+            Marker::FixArray(values) => return self.pass_values(values.into(), depth),
+            Marker::FixMap(entries) => return self.pass_values(usize::from(entries) * 2, depth),
             Marker::U8 | Marker::I8 => 1,
             Marker::U16 | Marker::I16 => 2,
             Marker::U32 | Marker::I32 | Marker::F32 => 4,
@@ -66,11 +68,15 @@ impl<'a> Reader<'a> {
                         return if is_extension { Ok(()) } else { Err(ParseError::new("not MessagePack")) };
                     }
                 };
-                let depth = deeper(depth)?;
-                return (0..values).try_for_each(|_| self.pass_value(depth));
+                return self.pass_values(values, depth);
             }
         };
         self.take(len).map(drop)
+    }
+
+    fn pass_values(&mut self, values: usize, depth: usize) -> Result<(), ParseError> {
+        let depth = deeper(depth)?;
+        (0..values).try_for_each(|_| self.pass_value(depth))
     }
 
     /// Skips the next value if it is `undefined`. Returns `true` if the value was skipped.

@@ -4,7 +4,8 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use rmp::encode::{write_array_len, write_map_len, write_sint, write_str};
+use bytes::Bytes;
+use rmp::encode::{write_array_len, write_map_len, write_str, write_uint};
 
 use super::decode::{MAX_ATTACHMENTS, Malformed, Options, is_event};
 use crate::{
@@ -20,12 +21,13 @@ use crate::{
     },
 };
 
-const EVENT: i64 = 2;
+/// The type of packets that are events.
+const EVENT: u8 = 2;
 /// The depth that remains in the elements of the array, and in their entries.
 const IN_ARRAY: usize = MAX_DEPTH - 1;
 const IN_PACKET: usize = IN_ARRAY - 1;
-/// The approximate size of all but the data, the names of rooms and the namespace.
-const ENVELOPE: usize = 96;
+/// The size of all but the data, the names of rooms and the namespace, and some room for the lengths of values.
+const ENVELOPE: usize = 192;
 
 impl From<ParseError> for Malformed {
     fn from(_: ParseError) -> Self {
@@ -43,13 +45,15 @@ pub fn encode_broadcast(
     flags: BroadcastFlags,
 ) -> Option<Vec<u8>> {
     let (data, attachments) = packet.parts(namespace);
-    let mut out = Vec::with_capacity(data.len() + namespace.len() + ENVELOPE);
+    let rooms: usize = target.rooms().iter().chain(&*target.except()).map(|room| room.len() + 5).sum();
+    let binary: usize = attachments.iter().map(Bytes::len).sum();
+    let mut out = Vec::with_capacity(data.len() + binary + rooms + namespace.len() + ENVELOPE);
     // Writing to a vector cannot fail.
     let _ = write_array_len(&mut out, 3);
     let _ = write_str(&mut out, from.as_str());
     let _ = write_map_len(&mut out, 3);
     let _ = write_str(&mut out, "type");
-    let _ = write_sint(&mut out, EVENT);
+    let _ = write_uint(&mut out, EVENT.into());
     let _ = write_str(&mut out, "data");
     let mut out = msgpack::append(out, data, &attachments).ok()?;
     let _ = write_str(&mut out, "nsp");
@@ -102,7 +106,7 @@ pub fn decode_broadcast(
     if elements < 3 {
         return Err(Malformed);
     }
-    let packet = reader.pass(IN_ARRAY)?;
+    let packet = Packet::read(&mut reader)?;
     let Options { target, flags, .. } = options(&mut reader)?;
     // Further elements are reserved.
     for _ in 3..elements {
@@ -115,50 +119,64 @@ pub fn decode_broadcast(
     if !rooms.is_empty() && !rooms.iter().any(|room| has_room(room)) {
         return Ok(None);
     }
-    let Some(packet) = decode_packet(namespace, packet)? else { return Ok(None) };
+    let Some(packet) = packet.decode(namespace)? else { return Ok(None) };
     let operation = Operation::Broadcast { target, packet, flags };
     Ok(Some(Message { from: ServerId::from(&*text(uid)), namespace: namespace.clone(), operation }))
 }
 
-/// Decodes the packet. Returns `None` if it is for another namespace.
-fn decode_packet(namespace: &str, packet: &[u8]) -> Result<Option<EventPacket>, Malformed> {
-    let mut reader = Reader(packet);
-    let (mut kind, mut data, mut nsp) = (None, None, None);
+/// The bytes of the values of a packet.
+struct Packet<'a> {
+    kind: &'a [u8],
+    data: &'a [u8],
+    nsp: Option<&'a [u8]>,
+}
+
+impl<'a> Packet<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let [kind, data, nsp] = entries(reader, [b"type", b"data", b"nsp"])?;
+        Ok(Self { kind: kind.ok_or(Malformed)?, data: data.ok_or(Malformed)?, nsp })
+    }
+
+    /// Returns the event, or `None` if it is for another namespace.
+    fn decode(&self, namespace: &str) -> Result<Option<EventPacket>, Malformed> {
+        let nsp = match self.nsp {
+            None | Some([NIL]) => Cow::Borrowed("/"),
+            Some(nsp) => text(Reader(nsp).string()?),
+        };
+        let is_event_type = match self.kind {
+            [EVENT] => true,
+            // Other encodings than the shortest one.
+            kind => msgpack::to_json(kind, 0)?.0 == "2",
+        };
+        if !is_event_type {
+            return Err(Malformed);
+        }
+        if nsp != namespace {
+            return Ok(None);
+        }
+        let event = Frames::written_event(namespace, |buffer, start| {
+            let (buffer, attachments) =
+                msgpack::append_json(self.data, buffer, IN_PACKET, MAX_ATTACHMENTS).ok()?;
+            let json = std::str::from_utf8(buffer.get(start..)?).ok()?;
+            is_event(json, attachments.len()).then_some((buffer, attachments))
+        });
+        event.map(|event| Some(EventPacket(event))).ok_or(Malformed)
+    }
+}
+
+/// Reads a map. Returns the bytes of the values of three keys. Ignores other keys.
+fn entries<'a>(reader: &mut Reader<'a>, keys: [&[u8]; 3]) -> Result<[Option<&'a [u8]>; 3], Malformed> {
+    let mut values = [None; 3];
     for _ in 0..reader.map()? {
         let key = reader.string()?;
         let value = reader.pass(IN_PACKET)?;
-        let is_first = match key {
-            b"type" => kind.replace(value).is_none(),
-            b"data" => data.replace(value).is_none(),
-            b"nsp" => nsp.replace(value).is_none(),
-            _ => true,
-        };
-        if !is_first {
+        if let Some(at) = keys.iter().position(|known| *known == key)
+            && values[at].replace(value).is_some()
+        {
             return Err(Malformed);
         }
     }
-    let nsp = match nsp {
-        None | Some([NIL]) => Cow::Borrowed("/"),
-        Some(nsp) => text(Reader(nsp).string()?),
-    };
-    // An event has the type 2, in the shortest encoding or in another one.
-    let is_event_type = match kind.ok_or(Malformed)? {
-        [2] => true,
-        kind => msgpack::to_json(kind, 0)?.0 == "2",
-    };
-    if !is_event_type {
-        return Err(Malformed);
-    }
-    let data = data.ok_or(Malformed)?;
-    if nsp != namespace {
-        return Ok(None);
-    }
-    let event = Frames::written_event(namespace, |buffer, start| {
-        let (buffer, attachments) = msgpack::append_json(data, buffer, IN_PACKET, MAX_ATTACHMENTS).ok()?;
-        let json = std::str::from_utf8(buffer.get(start..)?).ok()?;
-        is_event(json, attachments.len()).then_some((buffer, attachments))
-    });
-    event.map(|event| Some(EventPacket(event))).ok_or(Malformed)
+    Ok(values)
 }
 
 const NIL: u8 = 0xc0;
@@ -167,20 +185,7 @@ const TRUE: u8 = 0xc3;
 
 /// Decodes the options of a broadcast.
 fn options(reader: &mut Reader<'_>) -> Result<Options, Malformed> {
-    let [mut rooms, mut except, mut flags] = [None; 3];
-    for _ in 0..reader.map()? {
-        let key = reader.string()?;
-        let value = reader.pass(IN_PACKET)?;
-        let is_first = match key {
-            b"rooms" => rooms.replace(value).is_none(),
-            b"except" => except.replace(value).is_none(),
-            b"flags" => flags.replace(value).is_none(),
-            _ => true,
-        };
-        if !is_first {
-            return Err(Malformed);
-        }
-    }
+    let [rooms, except, flags] = entries(reader, [b"rooms", b"except", b"flags"])?;
     let target = Target::new(names(rooms)?, names(except)?);
     let mut options = Options { target, ..Options::default() };
     let mut reader = Reader(flags.unwrap_or_default());
