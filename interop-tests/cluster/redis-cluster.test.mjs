@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { until } from "../official/helpers.mjs";
 import { startCluster } from "./deployments.mjs";
-import { RECOVERY_MS, once, together, underLoad } from "./deployments-play.mjs";
+import { RECOVERY_MS, emitted, emitting, once, together, underLoad } from "./deployments-play.mjs";
+import { startEmitter } from "./emitters.mjs";
 import { startFleet } from "./fleet.mjs";
 
 const ADAPTERS = ["redis", "redis-sharded", "redis-streams"];
@@ -11,14 +12,18 @@ const cluster = await startCluster();
 const start = (kinds) => Promise.all(ADAPTERS.map((ADAPTER) => startFleet(cluster, { ADAPTER, KEY: ADAPTER }, kinds)));
 const [fleets, peers] = await Promise.all([start(["ours", "ours"]), start(["node"])]);
 
+const emitters = ADAPTERS.map((ADAPTER) => startEmitter({ ADAPTER, KEY: ADAPTER, ...cluster.env }));
+
 const ROOM = "room";
 /** What has a slot of its own: the channel of the room and that of all, and the stream. */
 const KEYS = ["redis-sharded#/#room#", "redis-sharded#/#", "redis-streams"];
 
 /** Changes the cluster while all fleets are under load. Returns the numbers of lost events. */
 async function change(t, work, all = fleets) {
-  const changed = once(all.length, work);
-  const lost = await Promise.all(all.map((nodes) => underLoad(t, nodes, "/", ROOM, changed)));
+  const changed = once(2 * all.length, work);
+  const emissions = all.map((nodes, i) => emitting(t, nodes[0], emitters[i], "/", changed));
+  const loads = all.map((nodes) => underLoad(t, nodes, "/", ROOM, changed));
+  const [lost] = await Promise.all([Promise.all(loads), ...emissions]);
   for (const node of all.flat()) {
     const { malformed } = await until(() => node.status(), ({ connected }) => connected, "connected", RECOVERY_MS);
     assert.equal(malformed, 0);
@@ -29,6 +34,10 @@ async function change(t, work, all = fleets) {
 describe("a cluster", () => {
   for (const [i, adapter] of ADAPTERS.entries()) {
     test(`${adapter}: all messages, also with Node.js`, (t) => together(t, [...fleets[i], ...peers[i]]));
+  }
+
+  for (const [i, adapter] of ADAPTERS.entries()) {
+    test(`${adapter}: an emitter, also with Node.js`, (t) => emitted(t, [...fleets[i], ...peers[i]], emitters[i]));
   }
 
   test("slots are moved to other masters, and back", async (t) => {
