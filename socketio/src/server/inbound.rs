@@ -73,24 +73,12 @@ impl Worker {
                 // Use `biased` to read queued responses first, because a server may have responded before it
                 // left.
                 biased;
-                inbound = inbox.inbound.recv() => match inbound {
-                    Some(Inbound::Message(message)) => {
-                        self.message(&message);
-                        if matches!(message.operation, Operation::Join { .. }) {
-                            inbox.joined();
-                        }
-                    }
-                    Some(Inbound::Logged(message, offset)) => self.logged(&message, offset),
-                    Some(Inbound::Reply(reply)) => self.cluster.answered(reply),
-                    Some(Inbound::ReceiverCount(request, count)) => {
-                        self.cluster.receiver_count(&request, count);
-                    }
-                    Some(Inbound::ServerGone { namespace, server, is_lost }) => {
-                        self.cluster.server_gone(&namespace, &server, is_lost);
-                        self.abandon_absent();
-                    }
-                    None => break,
-                },
+                inbound = inbox.inbound.recv() => {
+                    let Some(inbound) = inbound else { break };
+                    let is_join = inbound.is_join();
+                    self.handle(inbound);
+                    inbox.handled(is_join);
+                }
                 Ok(()) = inbox.servers.changed() => self.servers_changed(),
                 // The backend may keep its `Inbox`, so the queue is not closed.
                 () = &mut left => break,
@@ -99,6 +87,19 @@ impl Worker {
                         self.gatherings.remove(&key);
                     }
                 }
+            }
+        }
+    }
+
+    fn handle(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Message(message) => self.message(&message),
+            Inbound::Logged(message, offset) => self.logged(&message, offset),
+            Inbound::Reply(reply) => self.cluster.answered(reply),
+            Inbound::ReceiverCount(request, count) => self.cluster.receiver_count(&request, count),
+            Inbound::ServerGone { namespace, server, is_lost } => {
+                self.cluster.server_gone(&namespace, &server, is_lost);
+                self.abandon_absent();
             }
         }
     }
@@ -242,6 +243,19 @@ impl Worker {
         {
             gathering.give_up();
         }
+    }
+}
+
+/// Returns the function that delivers the broadcasts of other servers, and returns `false` for other messages.
+pub(crate) fn deliver(namespaces: &Arc<Namespaces>) -> impl Fn(&Message) -> bool + Send + Sync + use<> {
+    let namespaces = Arc::downgrade(namespaces);
+    move |message| {
+        let Operation::Broadcast { target, packet, flags } = &message.operation else { return false };
+        let namespaces = namespaces.upgrade();
+        if let Some(adapter) = namespaces.and_then(|namespaces| namespaces.adapter(&message.namespace)) {
+            broadcast(&adapter, target, packet, *flags);
+        }
+        true
     }
 }
 

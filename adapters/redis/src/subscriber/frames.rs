@@ -16,6 +16,9 @@ use crate::dialect::ChannelKind;
 /// The size of the buffer. It grows while a longer message is received.
 const BUFFER: usize = 16 * 1024;
 
+/// The number of messages after which the task yields.
+const TURN: usize = 64;
+
 /// A message of a subscription.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Published<'a> {
@@ -57,24 +60,24 @@ impl<S, F: FnMut(Published<'_>)> Filtered<S, F> {
         Self { stream, receive, buffer, start: 0, end: 0, readable: 0, is_invalid: false }
     }
 
-    /// Passes messages on until something else can be read. Returns `false` if more must be received before.
-    fn advance(&mut self) -> bool {
-        while self.readable == 0 && self.start < self.end {
+    /// Passes messages on until something else can be read, more must be received, or `turn` is 0.
+    fn advance(&mut self, turn: &mut usize) {
+        while self.readable == 0 && self.start < self.end && *turn > 0 {
             if self.is_invalid {
                 self.readable = self.end - self.start;
-                break;
+                return;
             }
             match start(&self.buffer[self.start..self.end]) {
                 Start::Message(message, len) => {
                     (self.receive)(message);
                     self.start += len;
+                    *turn -= 1;
                 }
                 Start::Other(len) => self.readable = len,
-                Start::Incomplete => return false,
+                Start::Incomplete => return,
                 Start::Invalid => self.is_invalid = true,
             }
         }
-        self.readable > 0
     }
 
     /// Makes room for what is received next.
@@ -103,7 +106,16 @@ impl<S: AsyncRead + Unpin, F: FnMut(Published<'_>) + Unpin> AsyncRead for Filter
         read: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        while !this.advance() {
+        let mut turn = TURN;
+        loop {
+            this.advance(&mut turn);
+            if this.readable > 0 {
+                break;
+            }
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             this.reserve();
             let mut received = ReadBuf::new(&mut this.buffer[this.end..]);
             ready!(Pin::new(&mut this.stream).poll_read(cx, &mut received))?;
@@ -236,8 +248,12 @@ fn line(bytes: &[u8], at: usize) -> Result<Option<(u8, i64, usize)>, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc};
+    use std::{
+        cell::{Cell, RefCell},
+        rc::Rc,
+    };
 
+    use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -293,6 +309,19 @@ mod tests {
             assert_eq!(others, OTHERS.concat(), "{piece}");
             let expected: Vec<_> = OTHERS.iter().flat_map(|_| expected.clone()).collect();
             assert_eq!(messages, expected, "{piece}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_yields_after_some_messages() {
+        let (mut sender, stream) = duplex(100_000);
+        let seen = Cell::new(0);
+        sender.write_all(&MESSAGES.repeat(TURN)).await.unwrap();
+        let mut filtered = Filtered::new(stream, |_: Published<'_>| seen.set(seen.get() + 1));
+        let mut byte = [0];
+        for turn in 1..=3 {
+            assert!(filtered.read(&mut byte).now_or_never().is_none());
+            assert_eq!(seen.get(), turn * TURN);
         }
     }
 

@@ -164,7 +164,7 @@ impl Receiver {
         }
         match self.dialect.decode(&self.inbox, namespace, message.channel, message.payload) {
             Ok(Some(inbound)) => {
-                if self.inbox.try_send(inbound).is_err() {
+                if !self.inbox.deliver(&inbound) && self.inbox.try_send(inbound).is_err() {
                     self.queue_message(message, name);
                 }
             }
