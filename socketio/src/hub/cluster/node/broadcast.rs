@@ -227,3 +227,125 @@ fn names(list: Option<&[u8]>) -> Result<Vec<Room>, Malformed> {
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::hub::cluster::node::{Decoded, decode, msgpack_from_json};
+
+    fn read(bytes: &[u8]) -> Result<Option<Message>, Malformed> {
+        decode_broadcast(&"own".into(), &"/n".into(), bytes, |_| true)
+    }
+
+    /// Decodes the packet and the options as a broadcast of this adapter, and as a `ClusterMessage`.
+    fn both(packet: &Value, options: &Value) -> [Result<String, Malformed>; 2] {
+        let array = msgpack_from_json(&json!(["u", packet, options]).to_string(), &[]).unwrap();
+        let data = json!({ "packet": packet, "opts": options });
+        let message = json!({ "uid": "u", "nsp": "/n", "type": 3, "data": data }).to_string();
+        let other = decode(&msgpack_from_json(&message, &[]).unwrap()).map(|decoded| match decoded {
+            Decoded::Message(message) => format!("{message:?}"),
+            other => panic!("{other:?}"),
+        });
+        [read(&array).map(|message| format!("{:?}", message.expect("it is for this namespace"))), other]
+    }
+
+    fn names() -> impl Strategy<Value = Value> {
+        let name = prop_oneof![
+            "[a-z]{0,40}".prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            Just(json!(1.5)),
+            Just(json!(null)),
+        ];
+        prop_oneof![9 => prop::collection::vec(name, 0..20).prop_map(Value::from), 1 => Just(json!({}))]
+    }
+
+    fn flags() -> impl Strategy<Value = Value> {
+        let flag = || prop_oneof![Just(json!(true)), Just(json!(false)), Just(json!(1)), Just(json!({}))];
+        let entries = (flag(), flag(), flag());
+        let map = entries.prop_map(
+            |(volatile, compress, other)| json!({ "volatile": volatile, "compress": compress, "x": other }),
+        );
+        prop_oneof![Just(json!({})), map, Just(json!(null)), Just(json!([1]))]
+    }
+
+    fn data() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            Just(json!(null)),
+        ];
+        let value = leaf.prop_recursive(4, 40, 20, |value| {
+            prop_oneof![
+                prop::collection::vec(value.clone(), 0..20).prop_map(Value::from),
+                prop::collection::btree_map("[a-z_]{0,12}", value, 0..20).prop_map(|map| json!(map)),
+            ]
+        });
+        let name = prop_oneof![
+            4 => Just(json!("event")),
+            1 => Just(json!(7)),
+            1 => Just(json!("disconnect")),
+            1 => Just(json!("a\\\"b")),
+            1 => Just(json!([])),
+        ];
+        (name, prop::collection::vec(value, 0..4)).prop_map(|(name, mut args)| {
+            args.insert(0, name);
+            Value::from(args)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_messages_of_other_adapters(
+            kind in prop_oneof![9 => Just(2), 1 => 0..300],
+            data in data(),
+            (rooms, except, flags) in (names(), names(), flags()),
+        ) {
+            let packet = json!({ "type": kind, "data": data, "nsp": "/n" });
+            let options = json!({ "rooms": rooms, "except": except, "flags": flags });
+            let [broadcast, message] = both(&packet, &options);
+            prop_assert_eq!(broadcast, message);
+        }
+    }
+
+    #[test]
+    fn entries_may_be_in_any_order_and_more_may_follow() {
+        let packet = r#"{"x":[{}],"nsp":"/n","data":["e",[1]],"type":2}"#;
+        let json = format!(r#"["u",{packet},{{"y":1,"flags":7}},{{"a":[]}},2]"#);
+        let message = read(&msgpack_from_json(&json, &[]).unwrap()).unwrap().unwrap();
+        let Operation::Broadcast { target, packet, .. } = message.operation else {
+            panic!("not a broadcast")
+        };
+        assert!(target.rooms().is_empty());
+        assert_eq!(packet.parts("/n").0, r#"["e",[1]]"#);
+    }
+
+    #[test]
+    fn events_for_others_are_not_decoded() {
+        let bytes = |uid: &str, namespace: &str, room: &str| {
+            let packet = EventPacket::new(namespace, r#"["e"]"#, Vec::new()).unwrap();
+            let target = Target::new(vec!["a".into(), room.into()], Vec::new());
+            encode_broadcast(&uid.into(), namespace, &target, &packet, BroadcastFlags::default()).unwrap()
+        };
+        let read = |bytes: &[u8]| decode_broadcast(&"own".into(), &"/n".into(), bytes, |room| room == "b");
+        assert!(read(&bytes("other", "/n", "b")).unwrap().is_some());
+        assert!(read(&bytes("other", "/n", "c")).unwrap().is_none());
+        assert!(read(&bytes("own", "/n", "b")).unwrap().is_none());
+        assert!(read(&bytes("other", "/m", "b")).unwrap().is_none());
+    }
+
+    #[test]
+    fn depth_is_limited_exactly() {
+        let broadcast = |depth: usize| {
+            let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let data = msgpack_from_json(&format!(r#"["e",{nested}]"#), &[]).unwrap();
+            [&b"\x93\xa1u\x83\xa4type\x02\xa4data"[..], &data, b"\xa3nsp\xa2/n\x80"].concat()
+        };
+        assert!(read(&broadcast(IN_PACKET - 1)).unwrap().is_some());
+        assert!(read(&broadcast(IN_PACKET)).is_err());
+    }
+}
