@@ -105,6 +105,19 @@ export async function underLoad(t, nodes, namespace, room, change) {
   return lost;
 }
 
+/** Changes something. Afterwards, the servers of both kinds must hear each other again. */
+export async function resumed(t, nodes, change) {
+  const sockets = await meet(t, nodes);
+  await change();
+  const [a, b] = sockets;
+  const isWhole = ({ error, sockets }) => error === null && sockets.length === 2;
+  for (const [from, to] of [[a, b], [b, a]]) {
+    await heard(from, to, {}, RECOVERY_MS);
+    await until(() => from.emitWithAck("fetch", {}), isWhole, "all sockets", RECOVERY_MS);
+  }
+  sockets.forEach((socket) => socket.disconnect());
+}
+
 /** Sends events to all sockets by an emitter, all of which must arrive, once each and in order. */
 export async function emitted(t, nodes, { send }) {
   const sockets = await meet(t, nodes);
@@ -145,7 +158,11 @@ export async function emitting(t, node, { tried }, namespace, change) {
   try {
     await change();
     const next = sent;
-    await until(async () => numbers.some((n) => n >= next), Boolean, "events of the emitter", RECOVERY_MS);
+    const arrived = async () => {
+      await socket.emitWithAck("echo");
+      return numbers.some((n) => n >= next);
+    };
+    await until(arrived, Boolean, "events of the emitter", RECOVERY_MS);
   } finally {
     isOver = true;
     await load;
