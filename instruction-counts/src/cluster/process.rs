@@ -6,13 +6,14 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::valgrind::Failure;
 
-/// The time within which a process must listen on its port.
-const START: Duration = Duration::from_secs(60);
+/// How often it is tried whether a process listens on its port. Under valgrind, the start takes seconds.
+const ATTEMPTS: usize = 3_000;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running process, which is killed on drop.
 pub(super) struct Running {
@@ -35,17 +36,16 @@ impl Running {
             .spawn()
             .map_err(|error| format!("{program}: {error}"))?;
         let mut running = Self { child };
-        let deadline = Instant::now() + START;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        for _ in 0..ATTEMPTS {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(running);
+            }
             if let Some(status) = running.child.try_wait()? {
                 return Err(format!("{program} ended with {status}").into());
             }
-            if Instant::now() > deadline {
-                return Err(format!("{program} does not listen on port {port}").into());
-            }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(PAUSE);
         }
-        Ok(running)
+        Err(format!("{program} does not listen on port {port}").into())
     }
 }
 

@@ -214,7 +214,7 @@ fn value_len(bytes: &[u8]) -> Result<Option<usize>, Invalid> {
             }
             b'*' | b'~' | b'>' => values = values.checked_add(count).ok_or(Invalid)?,
             b'%' => {
-                values = count.checked_mul(2).and_then(|count| values.checked_add(count)).ok_or(Invalid)?
+                values = count.checked_mul(2).and_then(|count| values.checked_add(count)).ok_or(Invalid)?;
             }
             // Attributes precede a value.
             b'|' => {
@@ -289,7 +289,7 @@ mod tests {
             sender.write_all(received).await.unwrap();
             drop(sender);
         };
-        let (_, read) = tokio::join!(sending, filtered.read_to_end(&mut others));
+        let ((), read) = tokio::join!(sending, filtered.read_to_end(&mut others));
         read.unwrap();
         drop(filtered);
         (Rc::into_inner(messages).unwrap().into_inner(), others)

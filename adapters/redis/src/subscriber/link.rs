@@ -187,10 +187,13 @@ fn channel(kind: ChannelKind, name: &[u8]) -> Channel {
 
 /// Returns the texts among the elements of a message.
 fn texts(data: &[Value]) -> Vec<&[u8]> {
-    let text = |value| match value {
-        &Value::BulkString(ref bytes) => Some(&bytes[..]),
-        &Value::SimpleString(ref text) => Some(text.as_bytes()),
-        _ => None,
-    };
     data.iter().filter_map(text).collect()
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
 }
