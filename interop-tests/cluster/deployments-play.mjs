@@ -155,14 +155,20 @@ export async function emitting(t, node, { tried }, namespace, change) {
       await new Promise((resolve) => setTimeout(resolve, PACE_MS));
     }
   })();
+  const arrived = (next) =>
+    until(
+      async () => {
+        await socket.emitWithAck("echo");
+        return numbers.some((n) => n >= next);
+      },
+      Boolean,
+      "events of the emitter",
+      RECOVERY_MS,
+    );
   try {
+    await arrived(0);
     await change();
-    const next = sent;
-    const arrived = async () => {
-      await socket.emitWithAck("echo");
-      return numbers.some((n) => n >= next);
-    };
-    await until(arrived, Boolean, "events of the emitter", RECOVERY_MS);
+    await arrived(sent);
   } finally {
     isOver = true;
     await load;

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     dialect::Publish,
-    nodes::{Address, Connections, Failure, Node, RESPONSE_TIMEOUT, Topology, query},
+    nodes::{Address, Connections, Failure, Node, RESPONSE_TIMEOUT, SENTINEL_INTERVAL, Topology, query},
 };
 
 /// Connections that are opened when they are needed first, and again after an error. There are no tasks, so an emitter
@@ -21,6 +21,8 @@ pub(super) struct Link {
 struct State {
     /// Unknown at first, and after an error.
     topology: Option<Arc<Topology>>,
+    /// The last topology, and when it was found.
+    former: Option<(Arc<Topology>, Instant)>,
     /// The node for messages without a slot. It is kept, so that they keep their order.
     home: Option<Node>,
     open: HashMap<Node, MultiplexedConnection>,
@@ -47,15 +49,29 @@ impl Connections for Link {
         asked: Option<Node>,
     ) -> RedisResult<(Node, MultiplexedConnection)> {
         let mut state = self.state.lock().await;
-        let State { topology, home, open, failures } = &mut *state;
+        let State { topology, former, home, open, failures } = &mut *state;
+        if self.address.is_sentinel()
+            && former.as_ref().is_some_and(|(_, found)| found.elapsed() > SENTINEL_INTERVAL)
+        {
+            // A former master takes messages, but nobody receives them.
+            *topology = None;
+        }
         let known = if let Some(topology) = topology {
             topology.clone()
         } else {
             let found = match self.address.fixed() {
-                Some(fixed) => fixed,
-                None => self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await?,
+                Some(fixed) => Arc::new(fixed),
+                None => {
+                    let found = self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await;
+                    match (found, &former) {
+                        (Ok(found), _) => Arc::new(found),
+                        (Err(_), Some((former, _))) => former.clone(),
+                        (Err(error), None) => return Err(error),
+                    }
+                }
             };
-            topology.insert(Arc::new(found)).clone()
+            *former = Some((found.clone(), Instant::now()));
+            topology.insert(found).clone()
         };
         if home.as_ref().is_none_or(|home| !known.nodes().contains(home)) {
             *home = known.nodes().get(*failures % known.nodes().len()).cloned();

@@ -112,6 +112,11 @@ impl Address {
         matches!(self, Self::Cluster(_))
     }
 
+    /// Returns `true` if the sentinels tell which server is the master.
+    pub(crate) fn is_sentinel(&self) -> bool {
+        matches!(self, Self::Sentinel { .. })
+    }
+
     /// Returns the client for a server.
     fn client(&self, node: &Node) -> RedisResult<Client> {
         let info = match self {

@@ -41,7 +41,7 @@ pub(crate) use topology::{Node, Topology, slot_of};
 /// The time within which Redis must connect and respond.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the sentinels are asked for the master, at least.
-const SENTINEL_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SENTINEL_INTERVAL: Duration = Duration::from_secs(1);
 /// The servers, and the connections for commands.
 #[derive(Debug)]
 pub(crate) struct Nodes {
