@@ -59,15 +59,14 @@ impl Connections for Link {
         let known = if let Some(topology) = topology {
             topology.clone()
         } else {
-            let found = match self.address.fixed() {
-                Some(fixed) => Arc::new(fixed),
-                None => {
-                    let found = self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await;
-                    match (found, &former) {
-                        (Ok(found), _) => Arc::new(found),
-                        (Err(_), Some((former, _))) => former.clone(),
-                        (Err(error), None) => return Err(error),
-                    }
+            let found = if let Some(fixed) = self.address.fixed() {
+                Arc::new(fixed)
+            } else {
+                let found = self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await;
+                match (found, &former) {
+                    (Ok(found), _) => Arc::new(found),
+                    (Err(_), Some((former, _))) => former.clone(),
+                    (Err(error), None) => return Err(error),
                 }
             };
             *former = Some((found.clone(), Instant::now()));
