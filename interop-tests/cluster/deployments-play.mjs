@@ -105,6 +105,79 @@ export async function underLoad(t, nodes, namespace, room, change) {
   return lost;
 }
 
+/** Changes something. Afterwards, the servers of both kinds must hear each other again. */
+export async function resumed(t, nodes, change) {
+  const sockets = await meet(t, nodes);
+  await change();
+  const [a, b] = sockets;
+  const isWhole = ({ error, sockets }) => error === null && sockets.length === 2;
+  for (const [from, to] of [[a, b], [b, a]]) {
+    await heard(from, to, {}, RECOVERY_MS);
+    await until(() => from.emitWithAck("fetch", {}), isWhole, "all sockets", RECOVERY_MS);
+  }
+  sockets.forEach((socket) => socket.disconnect());
+}
+
+/** Sends events to all sockets by an emitter, all of which must arrive, once each and in order. */
+export async function emitted(t, nodes, { send }) {
+  const sockets = await meet(t, nodes);
+  const [{ id, nsp }] = sockets;
+  const events = sockets.map(heardBy);
+  const ends = sockets.map((socket) => new Promise((resolve) => socket.once("end", resolve)));
+  for (let n = 0; n < 20; n++) await send({ nsp, event: "n", args: [n], bytes: [n] });
+  await send({ nsp, to: [id], event: "one" });
+  await send({ nsp, event: "end" });
+  await Promise.all(ends);
+  const numbers = Array.from({ length: 20 }, (_, n) => ["n", n, Buffer.from([n])]);
+  for (const [i, { take }] of events.entries()) {
+    // With recovery, an offset follows.
+    const received = take().map(([name, ...args]) => [name, ...args.slice(0, 2)]);
+    const one = received.filter(([name]) => name === "one").length;
+    assert.equal(one, i === 0 ? 1 : 0);
+    assert.deepEqual(received.filter(([name]) => name !== "one").map(([name, ...args]) => (name === "n" ? [name, ...args] : [name])), [...numbers, ["end"]]);
+  }
+  sockets.forEach((socket) => socket.disconnect());
+}
+
+/**
+ * Changes something while an emitter sends numbered events. None may arrive twice or out of order, and events must arrive
+ * again afterwards. Those that the emitter has reported as an error may be lost.
+ */
+export async function emitting(t, node, { tried }, namespace, change) {
+  const socket = await join(t, node, namespace);
+  const numbers = [];
+  socket.on("emitted", (n) => numbers.push(n));
+  let [sent, errors, isOver] = [0, 0, false];
+  const load = (async () => {
+    while (!isOver) {
+      const result = await tried({ nsp: namespace, event: "emitted", args: [sent++] });
+      if (result !== "ok") errors++;
+      await new Promise((resolve) => setTimeout(resolve, PACE_MS));
+    }
+  })();
+  const arrived = (next) =>
+    until(
+      async () => {
+        await socket.emitWithAck("echo");
+        return numbers.some((n) => n >= next);
+      },
+      Boolean,
+      "events of the emitter",
+      RECOVERY_MS,
+    );
+  try {
+    await arrived(0);
+    await change();
+    await arrived(sent);
+  } finally {
+    isOver = true;
+    await load;
+  }
+  assert.equal(numbers.findIndex((n, at) => at > 0 && n <= numbers[at - 1]), -1, "twice or out of order");
+  t.diagnostic(`the emitter: ${sent} events, ${errors} errors, ${sent - numbers.length} lost or on their way`);
+  socket.disconnect();
+}
+
 /** Returns a function that calls `change` when it was called `count` times, because several fleets have the same Redis. */
 export function once(count, change) {
   let start;

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+import { Cluster, Redis } from "ioredis";
 import pg from "pg";
 import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
@@ -23,11 +24,25 @@ const connecting = [];
 function redisClient() {
   const url = env.REDIS_URL ?? "redis://127.0.0.1:6379";
   const [protocol, hosts] = url.split("://");
+  if (env.NODE_CLIENT === "ioredis") return ioredisClient(protocol, hosts);
   const rootNodes = hosts.split(",").map((host) => ({ url: `redis://${host}` }));
   const client = protocol === "redis-cluster" ? createCluster({ rootNodes }) : createClient({ url });
   client.on("error", () => (failed = true));
   clients.push(client);
   connecting.push(client.connect());
+  return client;
+}
+
+/** The client that the documentation of the adapter names for sentinels. It subscribes again after a failover. */
+function ioredisClient(protocol, rest) {
+  const [list, name] = rest.split("/");
+  const hosts = list.split(",").map((host) => ({ host: host.split(":")[0], port: Number(host.split(":")[1]) }));
+  const delays = { sentinelRetryStrategy: () => 50, retryStrategy: () => 50, clusterRetryStrategy: () => 50 };
+  const client =
+    protocol === "redis-cluster" ? new Cluster(hosts, delays) : new Redis({ sentinels: hosts, name, failoverDetector: true, ...delays });
+  client.on("error", () => (failed = true));
+  clients.push(client);
+  connecting.push(new Promise((resolve) => client.once("ready", resolve)));
   return client;
 }
 

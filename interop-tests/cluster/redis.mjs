@@ -1,9 +1,15 @@
 // Redis servers for tests, without persistence, on free ports.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { after } from "node:test";
 import { createClient } from "redis";
 import { within } from "../official/helpers.mjs";
 import { HOST, exit, freePort, freeze, guarded, proxyOf } from "./processes.mjs";
+
+/** The folder of the servers. They load a file that another one has left there. */
+const folder = mkdtempSync(`${tmpdir()}/redis-`);
+process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 /** A Redis server. Further options of the program may be given. */
 export class Redis {
@@ -20,7 +26,9 @@ export class Redis {
 
   /** Starts the server, and resolves when it responds. */
   async start() {
-    const common = ["--port", this.port, "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", "/tmp"];
+    const common = ["--port", this.port, "--bind", HOST, "--save", "", "--appendonly", "no"];
+    // A replica receives the data of its master as a file.
+    common.push("--dir", folder, "--dbfilename", `${this.port}.rdb`);
     const args = [...common, ...this.#options];
     this.#child = guarded(spawn("redis-server", args.map(String), { stdio: "ignore" }));
     this.#client = await this.connect();

@@ -169,9 +169,9 @@ pub mod cluster {
     #[cfg(feature = "msgpack")]
     pub mod node {
         pub use crate::hub::cluster::node::{
-            Decoded, Encoded, Malformed, Object, Options, decode, decode_fields, decode_in, encode_message,
-            encode_reply, event, msgpack_from_json, msgpack_to_json, options_json, summary_from_json,
-            summary_to_json,
+            Decoded, Encoded, Malformed, Object, Options, decode, decode_broadcast, decode_fields, decode_in,
+            encode_broadcast, encode_message, encode_reply, event, msgpack_from_json, msgpack_to_json,
+            options_json, summary_from_json, summary_to_json,
         };
     }
 }

@@ -167,7 +167,12 @@ impl<C: Channels> Peer<C> {
         let is_member = !matches!(decoded, Decoded::Reply(_) | Decoded::Close(_));
         self.members.heard(namespace, from, is_member);
         match decoded {
-            Decoded::Message(message) => drop(self.inbox.send(Inbound::Message(Arc::new(message))).await),
+            Decoded::Message(message) => {
+                let inbound = Inbound::Message(Arc::new(message));
+                if !self.inbox.deliver(&inbound) {
+                    self.inbox.send(inbound).await;
+                }
+            }
             Decoded::Reply(reply) => drop(self.inbox.send(Inbound::Reply(reply)).await),
             Decoded::InitialHeartbeat(_) => self.announce(namespace.clone(), Presence::Alive),
             Decoded::Close(server) if self.members.remove(namespace, &server) => {

@@ -57,6 +57,12 @@ pub struct Queue<T> {
     sender: mpsc::Sender<Queued<T>>,
 }
 
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), shared: self.shared.clone() }
+    }
+}
+
 impl<T: Payload> Queue<T> {
     /// Creates an empty queue.
     pub fn new(shared: Arc<Shared>) -> (Self, mpsc::Receiver<Queued<T>>) {

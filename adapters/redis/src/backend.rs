@@ -10,9 +10,10 @@ use std::{
 
 use engineio::BoxFuture;
 use socketio::cluster::{
-    Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, Reply, ServerId, Unavailable,
+    Backend, ClusterFull, ClusterStatus, Inbox, Message, Receivers, RecoveryStore, Reply, ServerId,
+    Unavailable,
 };
-use socketio_broker::{Log, Shared, Wanted};
+use socketio_broker::{Log, Shared, Wanted, is_logged};
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
@@ -42,21 +43,27 @@ pub(crate) struct RedisBackend {
     inbox: Inbox,
     dialect: Arc<dyn Dialect>,
     pub(crate) shared: Arc<Shared>,
-    queue: Queue,
-    /// The number of broadcasts that were published to be delivered when they are read.
-    logged: AtomicU64,
+    pub(crate) queue: Queue,
+    recovery: Option<Recovery>,
     wanted: Arc<Wanted<Channel>>,
     pub(crate) nodes: Arc<Nodes>,
 }
 
+/// The event log.
+struct Recovery {
+    store: Arc<dyn RecoveryStore>,
+    /// The number of broadcasts that were published to be delivered when they are read.
+    logged: AtomicU64,
+}
+
 impl RedisBackend {
-    /// Starts the tasks of a server.
+    /// Starts the tasks of a server. With a log, the server delivers its broadcasts when it reads them from the stream.
     pub(crate) fn start(
         options: ConnectionOptions,
         dialect: Arc<dyn Dialect>,
         inbox: Inbox,
         log: impl FnOnce(&Arc<Shared>) -> Option<Arc<Log>>,
-    ) -> Arc<Self> {
+    ) -> Self {
         let ConnectionOptions { address, max_queued_bytes, max_queued_age, watchdog_interval } = options;
         let shared = Arc::new(Shared::new(max_queued_bytes));
         let (queue, receiver) = Queue::new(shared.clone());
@@ -82,24 +89,25 @@ impl RedisBackend {
         tokio::spawn(nodes.clone().run());
         tokio::spawn(writer.run());
         tokio::spawn(subscriber.run());
-        let logged = AtomicU64::new(0);
         let runtime = Handle::current();
-        Arc::new(Self { runtime, inbox, dialect, shared, queue, logged, wanted, nodes })
+        Self { runtime, inbox, dialect, shared, queue, recovery: None, wanted, nodes }
     }
 
-    pub(crate) fn push(&self, content: Content) -> Result<(), ClusterFull> {
-        self.queue.push(content)
-    }
-
-    /// Publishes a broadcast that this server delivers when it reads it from the stream.
-    pub(crate) fn publish_logged(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
-        self.push(Content::Logged(message, self.logged.fetch_add(1, Ordering::Relaxed)))
+    /// Sets the event log, for a server with connection state recovery.
+    pub(crate) fn with_recovery(mut self, store: Arc<dyn RecoveryStore>) -> Self {
+        self.recovery = Some(Recovery { store, logged: AtomicU64::new(0) });
+        self
     }
 }
 
 impl Backend for RedisBackend {
     fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
-        self.queue.push(Content::Message(message))
+        self.queue.push(match &self.recovery {
+            Some(Recovery { logged, .. }) if is_logged(&message.operation) => {
+                Content::Logged(message, logged.fetch_add(1, Ordering::Relaxed))
+            }
+            _ => Content::Message(message),
+        })
     }
 
     fn request(&self, message: Arc<Message>) -> Receivers {
@@ -157,6 +165,10 @@ impl Backend for RedisBackend {
 
     fn status(&self) -> ClusterStatus {
         self.shared.status()
+    }
+
+    fn recovery(&self) -> Option<Arc<dyn RecoveryStore>> {
+        self.recovery.as_ref().map(|recovery| recovery.store.clone())
     }
 
     fn leave(&self) -> BoxFuture<()> {

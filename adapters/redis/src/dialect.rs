@@ -1,10 +1,20 @@
 //! The wire format of an adapter of Node.js: which channels a server subscribes to, and what messages look
 //! like. Dialects do no I/O.
 
+use std::sync::Arc;
+
 use redis::Cmd;
 use socketio::cluster::{Inbound, Inbox, Message, Reply, RequestId, ServerId, node::Malformed};
 
 use crate::nodes::slot_of;
+
+/// The kinds of subscriptions of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChannelKind {
+    Plain,
+    Pattern,
+    Shard,
+}
 
 /// A subscription of Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,6 +28,27 @@ pub(crate) enum Channel {
 }
 
 impl Channel {
+    pub(crate) fn new(kind: ChannelKind, name: String) -> Self {
+        match kind {
+            ChannelKind::Plain => Self::Plain(name),
+            ChannelKind::Pattern => Self::Pattern(name),
+            ChannelKind::Shard => Self::Shard(name),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> ChannelKind {
+        match self {
+            Self::Plain(_) => ChannelKind::Plain,
+            Self::Pattern(_) => ChannelKind::Pattern,
+            Self::Shard(_) => ChannelKind::Shard,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        let (Self::Plain(name) | Self::Pattern(name) | Self::Shard(name)) = self;
+        name
+    }
+
     pub(crate) fn subscribe(&self) -> Cmd {
         self.command("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE")
     }
@@ -51,13 +82,12 @@ impl Channel {
     }
 
     fn command(&self, plain: &str, pattern: &str, shard: &str) -> Cmd {
-        let (command, name) = match self {
-            Self::Plain(name) => (plain, name),
-            Self::Pattern(name) => (pattern, name),
-            Self::Shard(name) => (shard, name),
-        };
-        let mut cmd = redis::cmd(command);
-        cmd.arg(name);
+        let mut cmd = redis::cmd(match self.kind() {
+            ChannelKind::Plain => plain,
+            ChannelKind::Pattern => pattern,
+            ChannelKind::Shard => shard,
+        });
+        cmd.arg(self.name());
         cmd
     }
 }
@@ -150,7 +180,7 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     fn decode(
         &self,
         inbox: &Inbox,
-        namespace: &str,
+        namespace: &Arc<str>,
         channel: &[u8],
         payload: &[u8],
     ) -> Result<Option<Inbound>, Malformed>;
@@ -161,8 +191,8 @@ pub(crate) trait Dialect: Send + Sync + 'static {
 
 /// Returns the command `PUBLISH` or `SPUBLISH`.
 fn publish(command: &str, channel: &str, payload: &[u8]) -> Cmd {
-    let mut cmd = redis::cmd(command);
-    cmd.arg(channel).arg(payload);
+    let mut cmd = Cmd::with_capacity(3, command.len() + channel.len() + payload.len());
+    cmd.arg(command).arg(channel).arg(payload);
     cmd
 }
 

@@ -26,7 +26,7 @@ use crate::{
     classic::ClassicDialect,
     nodes::Address,
     sharded::ShardedDialect,
-    streams::{Reading, Store, StreamNames, StreamsBackend, StreamsDialect, start},
+    streams::{Reading, Store, StreamNames, StreamsDialect, start},
 };
 
 pub use emitter::{Emitter, EmitterError};
@@ -83,7 +83,7 @@ socketio_broker::queue_options!(Classic, connection);
 impl Broker for Classic {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
         let dialect = ClassicDialect { key: self.key, specific_responses: self.specific_responses };
-        RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
+        Arc::new(RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None))
     }
 }
 
@@ -143,7 +143,7 @@ socketio_broker::queue_options!(Sharded, connection);
 impl Broker for Sharded {
     fn connect(self, inbox: Inbox) -> Arc<dyn Backend> {
         let dialect = ShardedDialect::new(self.prefix, self.mode);
-        RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None)
+        Arc::new(RedisBackend::start(self.connection, Arc::new(dialect), inbox, |_| None))
     }
 }
 
@@ -274,12 +274,12 @@ impl Broker for Streams {
         });
         let (nodes, shared) = (redis.nodes.clone(), redis.shared.clone());
         let is_recoverable = log.is_some();
-        start(&Reading { nodes, shared, inbox, count, block, log }, &names);
+        start(&Reading { nodes: nodes.clone(), shared, inbox, count, block, log }, &names);
         if !is_recoverable {
-            return redis;
+            return Arc::new(redis);
         }
-        let store = Arc::new(Store { redis: redis.clone(), streams: names, session_prefix });
-        Arc::new(StreamsBackend { redis, store })
+        let store = Store { nodes, queue: redis.queue.clone(), streams: names, session_prefix };
+        Arc::new(redis.with_recovery(Arc::new(store)))
     }
 }
 

@@ -102,7 +102,7 @@ impl Dialect for ShardedDialect {
     fn decode(
         &self,
         inbox: &Inbox,
-        namespace: &str,
+        namespace: &Arc<str>,
         _: &[u8],
         payload: &[u8],
     ) -> Result<Option<Inbound>, Malformed> {

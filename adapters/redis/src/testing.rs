@@ -73,7 +73,7 @@ impl<D: Dialect> Decoder<D> {
         channel: &str,
         payload: impl AsRef<[u8]>,
     ) -> Result<Option<Inbound>, Malformed> {
-        self.dialect.decode(&self.inbox, "/", channel.as_bytes(), payload.as_ref())
+        self.dialect.decode(&self.inbox, &"/".into(), channel.as_bytes(), payload.as_ref())
     }
 
     /// Decodes a message. Returns its sender and its operation.

@@ -5,12 +5,14 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    future::Future,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use futures::future::join_all;
-use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use socketio::cluster::{Inbound, Inbox, RequestId};
 use socketio_broker::{Log, Shared};
 use tokio::{sync::mpsc, time::Instant};
@@ -18,7 +20,7 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     count::{count, subscriber_count},
     dialect::{Count, Dialect, Publish},
-    nodes::{Course, Failure, Node, Nodes},
+    nodes::{Course, Failure, Node, Nodes, is_lost},
     queue::{Content, Encoded, Logged, Queued},
 };
 
@@ -50,8 +52,32 @@ pub(crate) struct Writer {
 struct Batch {
     node: Node,
     connection: MultiplexedConnection,
-    pipeline: Pipeline,
     units: Vec<Unit>,
+}
+
+type Results = Vec<RedisResult<Value>>;
+
+impl Batch {
+    /// Returns the only command, if there is one.
+    fn only_command(&self) -> Option<&Cmd> {
+        let [Unit { content: Encoded { publishes, asked: None, .. }, .. }] = &self.units[..] else {
+            return None;
+        };
+        let [Publish { command, request: None, .. }] = &publishes[..] else { return None };
+        Some(command)
+    }
+
+    /// Executes the commands. Returns an error if the connection is lost.
+    async fn execute(&mut self, pipeline: impl FnOnce(&[Unit]) -> Pipeline) -> RedisResult<Results> {
+        let mut connection = self.connection.clone();
+        let Some(command) = self.only_command() else {
+            return pipeline(&self.units).query_async(&mut connection).await;
+        };
+        match command.query_async(&mut connection).await {
+            Err(error) if is_lost(&error) => Err(error),
+            result => Ok(vec![result]),
+        }
+    }
 }
 
 /// The messages that no node has taken yet.
@@ -91,6 +117,8 @@ impl Writer {
         let mut changes = self.nodes.changes();
         let mut course = Course::new(SETTLING);
         let mut is_open = true;
+        let shared = self.shared.clone();
+        let mut leaving = pin!(shared.leaving());
         while is_open || !held.units.is_empty() {
             let retry = held.retry.unwrap_or_else(Instant::now);
             let is_retry = tokio::select! {
@@ -98,7 +126,7 @@ impl Writer {
                 // The sender of the changes is part of `self`.
                 _ = changes.changed() => true,
                 () = tokio::time::sleep_until(retry), if held.retry.is_some() => true,
-                is_received = self.receive(&mut received), if is_open => {
+                is_received = self.receive(&mut received, leaving.as_mut()), if is_open => {
                     is_open = is_received;
                     false
                 }
@@ -123,12 +151,11 @@ impl Writer {
     }
 
     /// Receives messages. Returns `false` if the server has left the cluster and the queue is empty.
-    async fn receive(&mut self, received: &mut Vec<Queued>) -> bool {
-        let shared = self.shared.clone();
+    async fn receive(&mut self, received: &mut Vec<Queued>, leaving: impl Future<Output = ()>) -> bool {
         tokio::select! {
             biased;
             count = self.queue.recv_many(received, BATCH) => count > 0,
-            () = shared.leaving() => false,
+            () = leaving => false,
         }
     }
 
@@ -187,16 +214,13 @@ impl Writer {
                 Some(_) if probes.contains(&unit.content.slot()) => held.push(unit, Duration::ZERO),
                 Some(batch) => {
                     probes.extend(held.probed.get(&unit.content.slot()));
-                    let unit = self.log(unit);
-                    self.add(&mut batch.pipeline, &unit.content);
-                    batch.units.push(unit);
+                    batch.units.push(self.log(unit));
                 }
                 None => self.hold_unconnected(unit, held).await,
             }
         }
         let sent = batches.into_iter().map(async |mut batch| {
-            let results: RedisResult<Vec<RedisResult<Value>>> =
-                batch.pipeline.query_async(&mut batch.connection).await;
+            let results = batch.execute(|units| self.pipeline(units)).await;
             (batch, results)
         });
         let mut refused = Vec::new();
@@ -223,9 +247,7 @@ impl Writer {
             return batches.get_mut(at);
         }
         let connection = self.nodes.connection(&node)?;
-        let mut pipeline = redis::pipe();
-        pipeline.ignore_errors();
-        batches.push(Batch { node, connection, pipeline, units: Vec::new() });
+        batches.push(Batch { node, connection, units: Vec::new() });
         batches.last_mut()
     }
 
@@ -250,18 +272,24 @@ impl Writer {
         }
     }
 
-    fn add(&self, pipeline: &mut Pipeline, encoded: &Encoded) {
-        for publish in &encoded.publishes {
-            if encoded.asked.is_some() {
-                pipeline.cmd("ASKING").ignore();
-            }
-            pipeline.add_command(publish.command.clone());
-            if let Some((_, count)) = &publish.request
-                && !self.is_counted_apart(publish)
-            {
-                pipeline.add_command(count.clone());
+    /// Returns the commands of several messages.
+    fn pipeline(&self, units: &[Unit]) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(units.len());
+        pipeline.ignore_errors();
+        for Encoded { publishes, asked, .. } in units.iter().map(|unit| &unit.content) {
+            for publish in publishes {
+                if asked.is_some() {
+                    pipeline.cmd("ASKING").ignore();
+                }
+                pipeline.add_command(publish.command.clone());
+                if let Some((_, count)) = &publish.request
+                    && !self.is_counted_apart(publish)
+                {
+                    pipeline.add_command(count.clone());
+                }
             }
         }
+        pipeline
     }
 
     /// Returns `true` if the node that executes the command knows only some of the receivers.

@@ -90,11 +90,16 @@ impl Emitter {
         if adapter == "postgres" {
             return Ok(Self::Postgres(socketio_postgres::Emitter::new(postgres()?)));
         }
-        let url = env::var("REDIS_URL")?;
+        let (url, key) = (env::var("REDIS_URL")?, env::var("KEY").ok());
+        // The defaults of all adapters.
+        let key = key.as_deref().unwrap_or("socket.io");
         Ok(Self::Redis(match &*adapter {
-            "redis" => socketio_redis::Emitter::classic(Classic::new(&url)?),
-            "redis-sharded" => socketio_redis::Emitter::sharded(Sharded::new(&url)?),
-            "redis-streams" => socketio_redis::Emitter::streams(Streams::new(&url)?),
+            "redis" => socketio_redis::Emitter::classic(Classic::new(&url)?.key(key)),
+            "redis-sharded" => socketio_redis::Emitter::sharded(Sharded::new(&url)?.channel_prefix(key)),
+            "redis-streams" => {
+                let fleet = Streams::new(&url)?.stream_name(key).channel_prefix(key);
+                socketio_redis::Emitter::streams(fleet)
+            }
             other => return Err(format!("unknown ADAPTER `{other}`").into()),
         }))
     }

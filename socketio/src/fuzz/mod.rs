@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "each panics when it finds something")]
 
+#[cfg(feature = "msgpack")]
+mod cluster;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
@@ -13,12 +15,12 @@ mod session;
 #[cfg(target_os = "linux")]
 mod slow;
 
-#[cfg(feature = "msgpack")]
-#[doc(hidden)]
-pub use self::msgpack::msgpack;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use self::slow::slow;
+#[cfg(feature = "msgpack")]
+#[doc(hidden)]
+pub use self::{cluster::cluster, msgpack::msgpack};
 #[doc(hidden)]
 pub use self::{json::json, packets::socketio_packet, session::socketio_session};
 
@@ -36,6 +38,12 @@ mod tests {
             target(&fs::read(file).unwrap());
         }
         target(b"");
+    }
+
+    #[cfg(feature = "msgpack")]
+    #[test]
+    fn replays_messages_of_other_servers() {
+        replay(super::cluster, "cluster");
     }
 
     #[test]

@@ -96,6 +96,32 @@ impl Frames {
         Self::event(namespace, None, &data, attachments.iter().cloned())
     }
 
+    /// Encodes an event whose JSON text, the array of its name and arguments, is appended to a buffer. Returns `None` if
+    /// `write` does.
+    pub(crate) fn written_event(
+        namespace: &str,
+        write: impl FnOnce(Vec<u8>, usize) -> Option<(Vec<u8>, Vec<Bytes>)>,
+    ) -> Option<Self> {
+        let mut buffer = BUFFER.take();
+        let json = Frame::HEADROOM + HEADER_MAX + namespace.len();
+        buffer.resize(json, 0);
+        let (mut buffer, attachments) = write(buffer, json)?;
+        let carrier = Carrier::Event { name: "", id: None };
+        let start = write_header(&mut buffer, json, namespace, carrier, attachments.len());
+        let text = Frame::from_headroom(&mut buffer, start);
+        if buffer.capacity() <= KEEP {
+            BUFFER.set(buffer);
+        }
+        Some(Self::of(text, attachments.into_iter().map(Frame::binary)))
+    }
+
+    fn of(text: Frame, attachments: impl ExactSizeIterator<Item = Frame>) -> Self {
+        if attachments.len() == 0 {
+            return Self::One([text]);
+        }
+        Self::Many(std::iter::once(text).chain(attachments).collect())
+    }
+
     /// Encodes an event from the JSON text of the array of its name and arguments.
     pub(crate) fn event(
         namespace: &str,
@@ -109,11 +135,7 @@ impl Frames {
         buffer.extend_from_slice(data.as_bytes());
         let carrier = Carrier::Event { name: "", id };
         let start = write_header(&mut buffer, json, namespace, carrier, attachments.len());
-        let text = Frame::from_headroom(&mut buffer, start);
-        if attachments.len() == 0 {
-            return Self::One([text]);
-        }
-        Self::Many(std::iter::once(text).chain(attachments).collect())
+        Self::of(Frame::from_headroom(&mut buffer, start), attachments)
     }
 }
 

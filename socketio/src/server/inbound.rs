@@ -1,6 +1,12 @@
 //! Executes the requests of other servers of the cluster.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -60,37 +66,40 @@ impl Worker {
 
     /// Runs until the server leaves the cluster.
     pub(crate) async fn run(mut self, mut inbox: InboxReceiver) {
+        let cluster = self.cluster.clone();
+        let mut left = pin!(cluster.left());
         loop {
             tokio::select! {
                 // Use `biased` to read queued responses first, because a server may have responded before it
                 // left.
                 biased;
-                inbound = inbox.inbound.recv() => match inbound {
-                    Some(Inbound::Message(message)) => {
-                        self.message(&message);
-                        if matches!(message.operation, Operation::Join { .. }) {
-                            inbox.joined();
-                        }
-                    }
-                    Some(Inbound::Logged(message, offset)) => self.logged(&message, offset),
-                    Some(Inbound::Reply(reply)) => self.cluster.answered(reply),
-                    Some(Inbound::ReceiverCount(request, count)) => {
-                        self.cluster.receiver_count(&request, count);
-                    }
-                    Some(Inbound::ServerGone { namespace, server, is_lost }) => {
-                        self.cluster.server_gone(&namespace, &server, is_lost);
-                        self.abandon_absent();
-                    }
-                    None => break,
-                },
+                inbound = inbox.inbound.recv() => {
+                    let Some(inbound) = inbound else { break };
+                    let is_join = inbound.is_join();
+                    self.handle(inbound);
+                    inbox.handled(is_join);
+                }
                 Ok(()) = inbox.servers.changed() => self.servers_changed(),
                 // The backend may keep its `Inbox`, so the queue is not closed.
-                () = self.cluster.left() => break,
+                () = &mut left => break,
                 Some(key) = self.running.next(), if !self.running.is_empty() => {
                     if let Some(key) = key {
                         self.gatherings.remove(&key);
                     }
                 }
+            }
+        }
+    }
+
+    fn handle(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Message(message) => self.message(&message),
+            Inbound::Logged(message, offset) => self.logged(&message, offset),
+            Inbound::Reply(reply) => self.cluster.answered(reply),
+            Inbound::ReceiverCount(request, count) => self.cluster.receiver_count(&request, count),
+            Inbound::ServerGone { namespace, server, is_lost } => {
+                self.cluster.server_gone(&namespace, &server, is_lost);
+                self.abandon_absent();
             }
         }
     }
@@ -234,6 +243,19 @@ impl Worker {
         {
             gathering.give_up();
         }
+    }
+}
+
+/// Returns the function that delivers the broadcasts of other servers, and returns `false` for other messages.
+pub(crate) fn deliver(namespaces: &Arc<Namespaces>) -> impl Fn(&Message) -> bool + Send + Sync + use<> {
+    let namespaces = Arc::downgrade(namespaces);
+    move |message| {
+        let Operation::Broadcast { target, packet, flags } = &message.operation else { return false };
+        let namespaces = namespaces.upgrade();
+        if let Some(adapter) = namespaces.and_then(|namespaces| namespaces.adapter(&message.namespace)) {
+            broadcast(&adapter, target, packet, *flags);
+        }
+        true
     }
 }
 

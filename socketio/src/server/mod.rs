@@ -159,6 +159,7 @@ impl Server {
             config.max_cluster_messages,
             config.connection_state_recovery.is_some(),
             has_room(&namespaces),
+            inbound::deliver(&namespaces),
         );
         let id = inbox.server_id().clone();
         let cluster = Arc::new(Cluster::new(id, broker.connect(inbox), config.requests_timeout));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use socketio::cluster::BroadcastFlags;
+use bytes::Bytes;
+use socketio::cluster::{AckArgs, BroadcastFlags, ReplyBody, node::msgpack_from_json};
 
 use super::*;
 use crate::testing::{
@@ -196,14 +197,15 @@ fn channels_are_those_of_node() {
 
 #[tokio::test]
 async fn broadcasts_of_node_are_decoded() {
-    let decoder = decoder();
-    let (from, operation) = decoder.message("socket.io#/#", hex(BROADCAST));
-    assert_eq!(from, "3Diizz");
-    let Operation::Broadcast { target, packet, flags } = operation else { panic!("{operation:?}") };
+    let has_room = |room: &str| room == "room1";
+    let message = decode_broadcast(&"own".into(), &"/".into(), &hex(BROADCAST), has_room).unwrap().unwrap();
+    assert_eq!(message.from.as_str(), "3Diizz");
+    let Operation::Broadcast { target, packet, flags } = message.operation else { panic!("not a broadcast") };
     assert_eq!(names(target.rooms()), ["room1"]);
     assert_eq!(packet.parts("/"), (r#"["ev","x"]"#, vec![]));
     assert!(!flags.volatile && !flags.uncompressed);
 
+    let decoder = decoder();
     let (from, operation) = decoder.message("socket.io#/#", hex(EMITTER));
     assert_eq!(from, "emitter");
     let Operation::Broadcast { target, packet, .. } = operation else { panic!("{operation:?}") };
@@ -212,7 +214,8 @@ async fn broadcasts_of_node_are_decoded() {
     assert_eq!(json, r#"["hello","w",{"_placeholder":true,"num":0}]"#);
     assert_eq!(attachments, [&[1][..]]);
 
-    // No socket is in the room of the channel.
+    // No socket is in the room, which is that of the channel or not.
+    assert!(matches!(decoder.decode("socket.io#/#", hex(BROADCAST)), Ok(None)));
     assert!(matches!(decoder.decode("socket.io#/#room1#", hex(BROADCAST)), Ok(None)));
     assert!(matches!(decoder.decode("socket.io#/#room1#", b"anything"), Ok(None)));
 }

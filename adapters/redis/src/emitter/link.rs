@@ -2,13 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use redis::{AsyncConnectionConfig, RedisResult, aio::MultiplexedConnection};
-use socketio_broker::Backoff;
-use tokio::sync::Mutex;
+use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     dialect::Publish,
-    nodes::{Address, Failure, MAX_REDIRECTS, Node, RESPONSE_TIMEOUT, Topology, execute},
+    nodes::{Address, Connections, Failure, Node, RESPONSE_TIMEOUT, SENTINEL_INTERVAL, Topology, query},
 };
 
 /// Connections that are opened when they are needed first, and again after an error. There are no tasks, so an emitter
@@ -22,6 +21,8 @@ pub(super) struct Link {
 struct State {
     /// Unknown at first, and after an error.
     topology: Option<Arc<Topology>>,
+    /// The last topology, and when it was found.
+    former: Option<(Arc<Topology>, Instant)>,
     /// The node for messages without a slot. It is kept, so that they keep their order.
     home: Option<Node>,
     open: HashMap<Node, MultiplexedConnection>,
@@ -37,48 +38,39 @@ impl Link {
     /// Sends a message to the node that has its slot. Sends nothing twice: returns an error after which the message may
     /// have been sent.
     pub(super) async fn send(&self, publish: &Publish) -> RedisResult<()> {
-        let mut backoff = Backoff::default();
-        let mut asked = None;
-        for attempt in 1.. {
-            let is_asking = asked.is_some();
-            let (node, mut connection) = self.connection(publish.slot, asked.take()).await?;
-            let Err(error) = execute(&mut connection, &publish.command, is_asking).await else {
-                return Ok(());
-            };
-            match Failure::of(&node, &error) {
-                Failure::Ask(target) if attempt < MAX_REDIRECTS => asked = Some(target),
-                Failure::Moved(_) | Failure::Refused if attempt < MAX_REDIRECTS => {
-                    self.state.lock().await.topology = None;
-                    tokio::time::sleep(backoff.next_delay()).await;
-                }
-                Failure::Unknown => {
-                    let mut state = self.state.lock().await;
-                    state.topology = None;
-                    state.open.remove(&node);
-                    return Err(error);
-                }
-                _ => return Err(error),
-            }
-        }
-        Ok(())
+        query(self, publish.slot, &publish.command).await.map(drop)
     }
+}
 
-    /// Returns the connection to the node that has a slot, or to another one that has asked for the message.
+impl Connections for Link {
     async fn connection(
         &self,
         slot: Option<u16>,
         asked: Option<Node>,
     ) -> RedisResult<(Node, MultiplexedConnection)> {
         let mut state = self.state.lock().await;
-        let State { topology, home, open, failures } = &mut *state;
+        let State { topology, former, home, open, failures } = &mut *state;
+        if self.address.is_sentinel()
+            && former.as_ref().is_some_and(|(_, found)| found.elapsed() > SENTINEL_INTERVAL)
+        {
+            // A former master takes messages, but nobody receives them.
+            *topology = None;
+        }
         let known = if let Some(topology) = topology {
             topology.clone()
         } else {
-            let found = match self.address.fixed() {
-                Some(fixed) => fixed,
-                None => self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await?,
+            let found = if let Some(fixed) = self.address.fixed() {
+                Arc::new(fixed)
+            } else {
+                let found = self.address.discover(&open.keys().cloned().collect::<Vec<_>>()).await;
+                match (found, &former) {
+                    (Ok(found), _) => Arc::new(found),
+                    (Err(_), Some((former, _))) => former.clone(),
+                    (Err(error), None) => return Err(error),
+                }
             };
-            topology.insert(Arc::new(found)).clone()
+            *former = Some((found.clone(), Instant::now()));
+            topology.insert(found).clone()
         };
         if home.as_ref().is_none_or(|home| !known.nodes().contains(home)) {
             *home = known.nodes().get(*failures % known.nodes().len()).cloned();
@@ -97,5 +89,21 @@ impl Link {
                 Err(error)
             }
         }
+    }
+    async fn failed(&self, node: &Node, slot: Option<u16>, error: &RedisError) -> Failure {
+        let failure = Failure::of(node, error);
+        let mut state = self.state.lock().await;
+        match (&failure, slot, &state.topology) {
+            (Failure::Ask(_) | Failure::Final, ..) => {}
+            (Failure::Moved(target), Some(slot), Some(topology)) => {
+                state.topology = Some(Arc::new(topology.moved(slot, target.clone())));
+            }
+            (Failure::Moved(_) | Failure::Refused, ..) => state.topology = None,
+            (Failure::Unknown, ..) => {
+                state.topology = None;
+                state.open.remove(node);
+            }
+        }
+        failure
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{error::Elapsed, timeout};
 
 use super::{
     RESPONSE_TIMEOUT,
+    plain::{OpenConnection, Plain, Stream},
     topology::{Node, Topology},
 };
 
@@ -111,6 +112,11 @@ impl Address {
         matches!(self, Self::Cluster(_))
     }
 
+    /// Returns `true` if the sentinels tell which server is the master.
+    pub(crate) fn is_sentinel(&self) -> bool {
+        matches!(self, Self::Sentinel { .. })
+    }
+
     /// Returns the client for a server.
     fn client(&self, node: &Node) -> RedisResult<Client> {
         let info = match self {
@@ -138,13 +144,36 @@ impl Address {
         let client = self.client(node)?;
         let connecting = async {
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            if matches!(self, Self::Sentinel { .. }) {
-                check_role(&mut connection).await?;
-            }
+            self.check(&mut connection).await?;
             Ok(connection)
         };
         // The timeout of `config` does not include the commands that follow the connection.
         timeout(RESPONSE_TIMEOUT, connecting).await.unwrap_or_else(late)
+    }
+
+    /// Like [`connect`](Self::connect), but reads through a filter, if the connection has no TLS.
+    pub(crate) async fn connect_filtered<S: Stream>(
+        &self,
+        node: &Node,
+        config: AsyncConnectionConfig,
+        filter: impl FnOnce(Plain) -> S,
+    ) -> RedisResult<OpenConnection> {
+        let client = self.client(node)?;
+        let info = client.get_connection_info();
+        let connecting = async {
+            let Some(stream) = Plain::connect(info.addr()).await? else {
+                return Ok(OpenConnection::from(self.connect(node, config).await?));
+            };
+            let mut connection = OpenConnection::start(info.redis_settings(), filter(stream), config).await?;
+            self.check(&mut connection.commands).await?;
+            Ok(connection)
+        };
+        timeout(RESPONSE_TIMEOUT, connecting).await.unwrap_or_else(late)
+    }
+
+    /// Checks a new connection.
+    async fn check(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        if matches!(self, Self::Sentinel { .. }) { check_role(connection).await } else { Ok(()) }
     }
 
     /// Asks where the masters are. `known` are the servers that were found before.

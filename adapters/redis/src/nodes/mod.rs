@@ -7,6 +7,8 @@
 mod address;
 mod failure;
 mod keeper;
+mod plain;
+mod redirect;
 mod routes;
 mod topology;
 
@@ -31,16 +33,15 @@ use tokio::{
 pub(crate) use address::Address;
 pub(crate) use failure::{Failure, is_lost};
 pub(crate) use keeper::Lost;
+pub(crate) use plain::{OpenConnection, Plain, Stream};
+pub(crate) use redirect::{Connections, execute, query};
 pub(crate) use routes::{Course, Routes};
 pub(crate) use topology::{Node, Topology, slot_of};
 
 /// The time within which Redis must connect and respond.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the sentinels are asked for the master, at least.
-const SENTINEL_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of servers that a command is sent to, if each of them says that another one has the slot.
-pub(crate) const MAX_REDIRECTS: usize = 5;
-
+pub(crate) const SENTINEL_INTERVAL: Duration = Duration::from_secs(1);
 /// The servers, and the connections for commands.
 #[derive(Debug)]
 pub(crate) struct Nodes {
@@ -284,27 +285,7 @@ impl Nodes {
     /// Executes a command at the node that has the slot. Does nothing twice: an error after which the command may
     /// have been executed is returned.
     pub(crate) async fn query(self: &Arc<Self>, slot: Option<u16>, command: &Cmd) -> RedisResult<Value> {
-        let mut asked = None;
-        let mut backoff = Backoff::default();
-        for attempt in 1.. {
-            let node = asked.clone().or_else(|| self.node(slot));
-            let Some((node, mut connection)) =
-                node.and_then(|node| Some((node.clone(), self.connection(&node)?)))
-            else {
-                return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
-            };
-            let error = match execute(&mut connection, command, asked.take().is_some()).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            match self.failed(&node, slot, &error) {
-                Failure::Ask(target) if attempt < MAX_REDIRECTS => asked = Some(target),
-                Failure::Moved(_) if attempt < MAX_REDIRECTS => {}
-                Failure::Refused if attempt < MAX_REDIRECTS => tokio::time::sleep(backoff.next_delay()).await,
-                _ => return Err(error),
-            }
-        }
-        unreachable!("the loop has no end")
+        query(self, slot, command).await
     }
 
     /// Returns the connections to all nodes, or `None` if a node is not connected.
@@ -319,7 +300,21 @@ impl Nodes {
         node: &Node,
         config: AsyncConnectionConfig,
     ) -> Option<MultiplexedConnection> {
-        match self.address.connect(node, config).await {
+        self.connected(node, self.address.connect(node, config).await)
+    }
+
+    /// Like [`connect`](Self::connect), but reads through a filter, if the connection has no TLS.
+    pub(crate) async fn connect_filtered<S: Stream>(
+        &self,
+        node: &Node,
+        config: AsyncConnectionConfig,
+        filter: impl FnOnce(Plain) -> S,
+    ) -> Option<OpenConnection> {
+        self.connected(node, self.address.connect_filtered(node, config, filter).await)
+    }
+
+    fn connected<T>(&self, node: &Node, result: RedisResult<T>) -> Option<T> {
+        match result {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::debug!(%node, %error, "cannot connect to a node");
@@ -340,18 +335,18 @@ impl Nodes {
     }
 }
 
-/// Executes a command. `is_asking` is `true` if the node is not the owner of the slot, but has asked for the command.
-pub(crate) async fn execute(
-    connection: &mut MultiplexedConnection,
-    command: &Cmd,
-    is_asking: bool,
-) -> RedisResult<Value> {
-    if !is_asking {
-        return command.query_async(connection).await;
+impl Connections for Arc<Nodes> {
+    async fn connection(
+        &self,
+        slot: Option<u16>,
+        asked: Option<Node>,
+    ) -> RedisResult<(Node, MultiplexedConnection)> {
+        let node = asked.or_else(|| self.node(slot));
+        node.and_then(|node| Nodes::connection(self, &node).map(|connection| (node, connection)))
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
     }
-    let mut pipeline = redis::pipe();
-    // Without this, the errors of a pipeline are wrapped.
-    pipeline.ignore_errors().cmd("ASKING").ignore().add_command(command.clone());
-    let (result,): (RedisResult<Value>,) = pipeline.query_async(connection).await?;
-    result
+
+    async fn failed(&self, node: &Node, slot: Option<u16>, error: &RedisError) -> Failure {
+        Nodes::failed(self, node, slot, error)
+    }
 }

@@ -5,7 +5,7 @@ mod names;
 mod reader;
 mod store;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use redis::Value;
@@ -21,7 +21,7 @@ use crate::{
 };
 pub(crate) use names::StreamNames;
 pub(crate) use reader::{Reading, start};
-pub(crate) use store::{Store, StreamsBackend};
+pub(crate) use store::Store;
 
 /// The field of an entry that identifies a message of this server.
 const NUMBER: &str = "number";
@@ -108,7 +108,7 @@ impl Dialect for StreamsDialect {
     fn decode(
         &self,
         inbox: &Inbox,
-        namespace: &str,
+        namespace: &Arc<str>,
         _: &[u8],
         payload: &[u8],
     ) -> Result<Option<Inbound>, Malformed> {

@@ -11,18 +11,15 @@ use redis::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketio::cluster::{
-    Backend, ClusterFull, ClusterStatus, LogEntries, LogOffset, Message, Receivers, RecoveryStore, Reply,
-    SavedSession, ServerId, Unavailable,
+    LogEntries, LogOffset, RecoveryStore, SavedSession,
     node::{Decoded, msgpack_from_json, msgpack_to_json},
 };
-use socketio_broker::is_logged;
 
 use super::{Entry, StreamNames};
 use crate::{
-    backend::RedisBackend,
     dialect::Publish,
     nodes::{Nodes, slot_of},
-    queue::Content,
+    queue::{Content, Queue},
 };
 
 /// The number of entries that are read at once.
@@ -30,64 +27,9 @@ const COUNT: usize = 500;
 /// The type of broadcasts in the stream.
 const BROADCAST: u8 = 3;
 
-/// The backend of a server whose clients can be recovered.
-pub(crate) struct StreamsBackend {
-    pub(crate) redis: Arc<RedisBackend>,
-    pub(crate) store: Arc<Store>,
-}
-
-impl Backend for StreamsBackend {
-    fn publish(&self, message: Arc<Message>) -> Result<(), ClusterFull> {
-        if is_logged(&message.operation) {
-            self.redis.publish_logged(message)
-        } else {
-            self.redis.publish(message)
-        }
-    }
-
-    fn request(&self, message: Arc<Message>) -> Receivers {
-        self.redis.request(message)
-    }
-
-    fn reply(&self, to: &ServerId, reply: Reply) -> Result<(), ClusterFull> {
-        self.redis.reply(to, reply)
-    }
-
-    fn servers(&self) -> Vec<ServerId> {
-        self.redis.servers()
-    }
-
-    fn server_count(&self, namespace: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
-        self.redis.server_count(namespace)
-    }
-
-    fn namespace_created(&self, namespace: &str) {
-        self.redis.namespace_created(namespace);
-    }
-
-    fn namespace_removed(&self, namespace: &str) {
-        self.redis.namespace_removed(namespace);
-    }
-
-    fn connected(&self) -> BoxFuture<()> {
-        self.redis.connected()
-    }
-
-    fn status(&self) -> ClusterStatus {
-        self.redis.status()
-    }
-
-    fn recovery(&self) -> Option<Arc<dyn RecoveryStore>> {
-        Some(self.store.clone())
-    }
-
-    fn leave(&self) -> BoxFuture<()> {
-        self.redis.leave()
-    }
-}
-
 pub(crate) struct Store {
-    pub(crate) redis: Arc<RedisBackend>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) queue: Queue,
     pub(crate) streams: StreamNames,
     pub(crate) session_prefix: String,
 }
@@ -111,7 +53,7 @@ impl Store {
     }
 
     fn push(&self, namespace: &str, command: Publish) {
-        if self.redis.push(Content::Command(command)).is_err() {
+        if self.queue.push(Content::Command(command)).is_err() {
             tracing::warn!(namespace, "the session of a client cannot be saved: the queue to Redis is full");
         }
     }
@@ -166,7 +108,7 @@ impl RecoveryStore for Store {
     }
 
     fn take(&self, namespace: Arc<str>, pid: String, offset: LogOffset) -> BoxFuture<Option<SavedSession>> {
-        let (key, stream, nodes) = (self.key(&pid), self.streams.of(&namespace), self.redis.nodes.clone());
+        let (key, stream, nodes) = (self.key(&pid), self.streams.of(&namespace), self.nodes.clone());
         Box::pin(async move {
             let saved =
                 nodes.query(Some(slot_of(key.as_bytes())), redis::cmd("GETDEL").arg(&key)).await.ok()?;
@@ -193,7 +135,7 @@ impl RecoveryStore for Store {
     }
 
     fn read(&self, namespace: Arc<str>, start: LogOffset, until: LogOffset) -> BoxFuture<Option<LogEntries>> {
-        let (stream, nodes) = (self.streams.of(&namespace), self.redis.nodes.clone());
+        let (stream, nodes) = (self.streams.of(&namespace), self.nodes.clone());
         Box::pin(async move {
             let mut read = LogEntries { messages: Vec::new(), until };
             loop {

@@ -7,14 +7,13 @@
 //! A channel is subscribed at the node that has its slot, so there may be several connections. If a slot is moved,
 //! Redis ends the subscription, and the task subscribes at the new owner.
 
+mod frames;
 mod link;
+mod receiver;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,12 +21,15 @@ use futures::future::join_all;
 use socketio::cluster::{Inbox, node::Malformed};
 use socketio_broker::{Backoff, Shared, Subscription, User, UserKind, Wanted};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::Notify,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use self::link::{Change, Inputs, Link, MAX_MESSAGES, Received};
+use self::{
+    link::{Change, Link},
+    receiver::{Inputs, Received, Receiver},
+};
 use crate::{
     dialect::{Channel, Dialect},
     nodes::{Course, Failure, Lost, Node, Nodes},
@@ -90,8 +92,8 @@ impl Subscriber {
     }
 
     async fn receive_all(&self) {
-        let (sender, mut received) = mpsc::channel(MAX_MESSAGES);
-        let mut links = Links::new(sender, self.dialect.watchdog(self.inbox.server_id()));
+        let (inputs, mut received) = Inputs::new();
+        let mut links = Links::new(inputs, self.dialect.watchdog(self.inbox.server_id()));
         let mut changes = self.nodes.changes();
         let mut ticks = interval(self.watchdog_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -201,7 +203,7 @@ impl Subscriber {
                 None => {
                     links.is_waiting = true;
                     if let Some(owner) = owner {
-                        links.open(&self.nodes, &owner);
+                        self.open(links, &owner);
                     }
                 }
             }
@@ -229,18 +231,12 @@ impl Subscriber {
     }
 
     async fn handle(&self, links: &mut Links, number: u64, received: Received) {
-        if let Received::Message { payload, .. } = &received {
-            links.inputs.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
-        }
-        let Some(link) = links.open.values_mut().find(|link| link.number == number) else { return };
+        let link = links.open.values_mut().find(|link| link.number == number);
         match received {
-            Received::Message { channel, payload, .. } if channel == links.watchdog => {
-                if std::str::from_utf8(&payload).ok().and_then(|sent| sent.parse().ok()) == links.awaited {
-                    links.awaited = None;
-                }
-            }
             Received::Message { channel, name, payload } => {
-                let users = link.subscribed.get(&channel).map_or(&[][..], |active| &active.users);
+                let users =
+                    link.and_then(|link| Some(link.subscriptions.lock().get_mut(&channel)?.users.clone()));
+                let users = users.unwrap_or_default();
                 for (at, User { namespace, .. }) in users.iter().enumerate() {
                     if users.iter().take(at).any(|user| user.namespace == *namespace) {
                         continue;
@@ -251,18 +247,46 @@ impl Subscriber {
                         Err(Malformed) => self.shared.count_malformed(namespace),
                     }
                 }
+                links.inputs.release(payload.len());
             }
-            Received::Unsubscribed(channel) => {
-                if link.unsubscribed(&channel) {
-                    self.nodes.set_stale();
-                    if channel == links.watchdog {
-                        links.is_new = true;
-                    } else {
-                        self.wanted.compare_again(channel);
-                    }
+            Received::Watchdog(sent) if link.is_some() && sent == links.awaited => links.awaited = None,
+            Received::Unsubscribed(channel) if link.is_some_and(|link| link.unsubscribed(&channel)) => {
+                self.nodes.set_stale();
+                if channel == links.watchdog {
+                    links.is_new = true;
+                } else {
+                    self.wanted.compare_again(channel);
                 }
             }
+            Received::Watchdog(_) | Received::Unsubscribed(_) => {}
         }
+    }
+
+    /// Opens a connection in the background.
+    fn open(&self, links: &mut Links, node: &Node) {
+        if !links.pending.insert(node.clone()) {
+            return;
+        }
+        links.number += 1;
+        let receiver = Receiver {
+            number: links.number,
+            dialect: self.dialect.clone(),
+            shared: self.shared.clone(),
+            inbox: self.inbox.clone(),
+            watchdog: links.watchdog.clone(),
+            subscriptions: Arc::default(),
+            inputs: links.inputs.clone(),
+            lost: Arc::new(Lost::new(links.lost.clone())),
+        };
+        // The first attempt is not delayed.
+        let delay = links.backoffs.get_mut(node).map_or(Duration::ZERO, Backoff::next_delay);
+        links.backoffs.entry(node.clone()).or_default();
+        let (nodes, node) = (self.nodes.clone(), node.clone());
+        links.opening.spawn(async move {
+            tokio::time::sleep(delay).await;
+            let link = Link::open(&nodes, &node, receiver).await;
+            (node, link)
+        });
     }
 
     /// Checks that the connections are not silently dead: publishes a number to this server itself, and asks the
@@ -303,13 +327,13 @@ impl Subscriber {
 }
 
 impl Links {
-    fn new(sender: mpsc::Sender<(u64, Received)>, watchdog: Channel) -> Self {
+    fn new(inputs: Inputs, watchdog: Channel) -> Self {
         Self {
             open: HashMap::new(),
             opening: JoinSet::new(),
             pending: HashSet::new(),
             backoffs: HashMap::new(),
-            inputs: Inputs { sender, queued_bytes: Arc::new(AtomicUsize::new(0)) },
+            inputs,
             lost: Arc::new(Notify::new()),
             number: 0,
             course: Course::new(SETTLING),
@@ -321,24 +345,6 @@ impl Links {
             awaited: None,
             sent: 0,
         }
-    }
-
-    /// Opens a connection in the background.
-    fn open(&mut self, nodes: &Arc<Nodes>, node: &Node) {
-        if !self.pending.insert(node.clone()) {
-            return;
-        }
-        self.number += 1;
-        let (number, lost, inputs) = (self.number, Lost::new(self.lost.clone()), self.inputs.clone());
-        // The first attempt is not delayed.
-        let delay = self.backoffs.get_mut(node).map_or(Duration::ZERO, Backoff::next_delay);
-        self.backoffs.entry(node.clone()).or_default();
-        let (nodes, node) = (nodes.clone(), node.clone());
-        self.opening.spawn(async move {
-            tokio::time::sleep(delay).await;
-            let link = Link::open(&nodes, &node, number, lost, inputs).await;
-            (node, link)
-        });
     }
 
     fn opened(&mut self, node: &Node, link: Option<Link>) {
@@ -360,7 +366,7 @@ impl Links {
             *changes = now;
             if let Some(link) = self.open.get_mut(node) {
                 for change in &later {
-                    link.subscribed.remove(&change.channel);
+                    link.subscriptions.lock().remove(&change.channel);
                 }
             }
             self.refused.extend(later.into_iter().map(|change| change.channel));
@@ -375,9 +381,9 @@ impl Links {
             self.is_waiting = false;
             self.refused.clear();
             let all: HashSet<&Channel> = changes.iter().map(|(channel, _)| channel).collect();
-            let former = self.open.values().flat_map(Link::wanted).filter(|channel| !all.contains(channel));
-            let former: Vec<_> = former.map(|channel| (channel.clone(), Subscription::new())).collect();
-            changes.extend(former);
+            let wanted = self.open.values().flat_map(|link| link.subscriptions.lock().wanted());
+            let former: Vec<_> = wanted.filter(|channel| !all.contains(channel)).collect();
+            changes.extend(former.into_iter().map(|channel| (channel, Subscription::new())));
             changes.retain(|(channel, _)| *channel != self.watchdog);
             let user = User { namespace: "".into(), kind: UserKind::Room };
             changes.push((self.watchdog.clone(), vec![user]));

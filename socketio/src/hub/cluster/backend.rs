@@ -251,24 +251,37 @@ pub struct Inbox {
     inbound: mpsc::Sender<Inbound>,
     servers: watch::Sender<()>,
     has_room: Arc<HasRoom>,
+    deliver: Arc<Deliver>,
     wants_recovery: bool,
-    joins: Joins,
+    waiting: Waiting,
 }
 
-/// The number of queued messages that add sockets to rooms.
+/// The input that is queued or being handled.
 #[derive(Debug, Clone, Default)]
-struct Joins(Arc<AtomicUsize>);
+struct Waiting {
+    all: Arc<AtomicUsize>,
+    /// The messages that add sockets to rooms.
+    joins: Arc<AtomicUsize>,
+}
 
-impl Joins {
-    fn sent(&self, inbound: &Inbound) {
+impl Waiting {
+    fn add(&self, inbound: &Inbound) {
+        self.all.fetch_add(1, Ordering::Release);
         if inbound.is_join() {
-            self.0.fetch_add(1, Ordering::Release);
+            self.joins.fetch_add(1, Ordering::Release);
         }
+    }
+
+    fn remove(&self, is_join: bool) {
+        if is_join {
+            self.joins.fetch_sub(1, Ordering::Release);
+        }
+        self.all.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Inbound {
-    fn is_join(&self) -> bool {
+    pub(crate) fn is_join(&self) -> bool {
         matches!(self, Self::Message(message) if matches!(message.operation, Operation::Join { .. }))
     }
 }
@@ -276,17 +289,20 @@ impl Inbound {
 /// Returns `true` if a room of a namespace has sockets on this server.
 type HasRoom = dyn Fn(&str, &str) -> bool + Send + Sync;
 
+/// Delivers a broadcast. Returns `false` if the message is none.
+type Deliver = dyn Fn(&Message) -> bool + Send + Sync;
+
 /// The receiving half of an [`Inbox`].
 pub(crate) struct InboxReceiver {
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) servers: watch::Receiver<()>,
-    joins: Joins,
+    waiting: Waiting,
 }
 
 impl InboxReceiver {
-    /// Called after a message that adds sockets to rooms was handled.
-    pub(crate) fn joined(&self) {
-        self.joins.0.fetch_sub(1, Ordering::Release);
+    /// Called after input was handled.
+    pub(crate) fn handled(&self, is_join: bool) {
+        self.waiting.remove(is_join);
     }
 }
 
@@ -295,13 +311,14 @@ impl Inbox {
         capacity: usize,
         wants_recovery: bool,
         has_room: impl Fn(&str, &str) -> bool + Send + Sync + 'static,
+        deliver: impl Fn(&Message) -> bool + Send + Sync + 'static,
     ) -> (Self, InboxReceiver) {
         let (sender, inbound) = mpsc::channel(capacity);
         let servers = watch::Sender::default();
-        let joins = Joins::default();
-        let receiver = InboxReceiver { inbound, servers: servers.subscribe(), joins: joins.clone() };
-        let (id, has_room) = (ServerId::random(), Arc::new(has_room));
-        (Self { id, inbound: sender, servers, has_room, wants_recovery, joins }, receiver)
+        let waiting = Waiting::default();
+        let receiver = InboxReceiver { inbound, servers: servers.subscribe(), waiting: waiting.clone() };
+        let (id, has_room, deliver) = (ServerId::random(), Arc::new(has_room), Arc::new(deliver));
+        (Self { id, inbound: sender, servers, has_room, deliver, wants_recovery, waiting }, receiver)
     }
 
     /// Returns the id of this server.
@@ -320,7 +337,7 @@ impl Inbox {
     ///
     /// If the future is dropped, the input may be lost.
     pub async fn send(&self, inbound: Inbound) -> bool {
-        self.joins.sent(&inbound);
+        self.waiting.add(&inbound);
         self.inbound.send(inbound).await.is_ok()
     }
 
@@ -330,16 +347,35 @@ impl Inbox {
     ///
     /// Returns an error if the queue is full. If the server is gone, the input is dropped.
     pub fn try_send(&self, inbound: Inbound) -> Result<(), ClusterFull> {
-        self.joins.sent(&inbound);
+        self.waiting.add(&inbound);
         match self.inbound.try_send(inbound) {
             Err(mpsc::error::TrySendError::Full(inbound)) => {
-                if inbound.is_join() {
-                    self.joins.0.fetch_sub(1, Ordering::Release);
-                }
+                self.waiting.remove(inbound.is_join());
                 Err(ClusterFull)
             }
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
+    }
+
+    /// Delivers a broadcast to the sockets of this server at once, in the task of the caller. Returns `false` if the input
+    /// is not a broadcast, or if earlier input was not handled yet. Then it must be sent.
+    ///
+    /// The caller must hold no lock that a [`Backend`] takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::cluster::{Inbound, Inbox};
+    ///
+    /// async fn receive(inbox: &Inbox, inbound: Inbound) {
+    ///     if !inbox.deliver(&inbound) {
+    ///         inbox.send(inbound).await;
+    ///     }
+    /// }
+    /// ```
+    pub fn deliver(&self, inbound: &Inbound) -> bool {
+        let Inbound::Message(message) = inbound else { return false };
+        self.waiting.all.load(Ordering::Acquire) == 0 && !self.is_closed() && (self.deliver)(message)
     }
 
     /// Notifies the server that [`Backend::servers`] has changed. When a server joins, this must be called
@@ -356,7 +392,7 @@ impl Inbox {
     /// Returns `true` if a room of a namespace has sockets on this server, or if messages that add sockets to
     /// rooms are queued. If not, a broadcast to the room need not be decoded.
     pub fn may_have_room(&self, namespace: &str, room: &str) -> bool {
-        self.joins.0.load(Ordering::Acquire) > 0 || self.has_room(namespace, room)
+        self.waiting.joins.load(Ordering::Acquire) > 0 || self.has_room(namespace, room)
     }
 
     /// Returns `true` if no input is queued.

@@ -4,9 +4,13 @@ use bytes::Bytes;
 use rmp::Marker;
 use serde::Serialize;
 
-use super::date;
+use super::{
+    date,
+    reader::{Extension, Reader, deeper},
+};
 use crate::proto::{
     attachments::{ESCAPED_PLACEHOLDER, PLACEHOLDER},
+    json::plain,
     packet::Kind,
     parser::{Packet, ParseError},
 };
@@ -19,7 +23,6 @@ const TIMESTAMP: i8 = -1;
 const SAFE: f64 = 9_007_199_254_740_992.0;
 /// The size of JSON text from which on its buffer grows with the text, because bytes are not in it.
 const MAX_RESERVED: usize = 4096;
-const ENDED: ParseError = ParseError::new("ended early");
 
 /// Decodes one packet, which must consist of all `bytes`.
 pub(super) fn packet(
@@ -27,17 +30,10 @@ pub(super) fn packet(
     max_depth: usize,
     max_attachments: usize,
 ) -> Result<Packet<'static>, ParseError> {
-    let mut reader = Reader { bytes, json: Vec::new(), attachments: Vec::new(), max_attachments };
-    let packet = reader.packet(max_depth)?;
-    if reader.bytes.is_empty() { Ok(packet) } else { Err(ParseError::new("trailing bytes")) }
-}
-
-/// A MessagePack extension value.
-struct Extension<'a> {
-    kind: i8,
-    /// `true` if the length is encoded in the marker.
-    fixed: bool,
-    bytes: &'a [u8],
+    let mut decoder = Decoder::new(bytes, Vec::new(), max_attachments);
+    let packet = decoder.packet(max_depth)?;
+    decoder.end()?;
+    Ok(packet)
 }
 
 /// Decodes one value to JSON text and the attachments that its placeholders refer to.
@@ -47,39 +43,56 @@ pub(super) fn value(
     max_attachments: usize,
 ) -> Result<(String, Vec<Bytes>), ParseError> {
     let json = Vec::with_capacity(bytes.len().saturating_mul(5).min(MAX_RESERVED * 4) / 4);
-    let mut reader = Reader { bytes, json, attachments: Vec::new(), max_attachments };
-    reader.value(max_depth)?;
-    if !reader.bytes.is_empty() {
-        return Err(ParseError::new("trailing bytes"));
-    }
+    let (json, attachments) = append(bytes, json, max_depth, max_attachments)?;
     // Only `serde_json` and this module have written to `json`, so it is UTF-8.
-    Ok((String::from_utf8(reader.json).unwrap_or_default(), reader.attachments))
+    Ok((String::from_utf8(json).unwrap_or_default(), attachments))
 }
 
-struct Reader<'a> {
-    /// The unread bytes.
-    bytes: &'a [u8],
+/// Decodes one value to JSON text, which is appended to `json`, and the attachments that its placeholders refer to.
+pub(super) fn append(
+    bytes: &[u8],
+    json: Vec<u8>,
+    max_depth: usize,
+    max_attachments: usize,
+) -> Result<(Vec<u8>, Vec<Bytes>), ParseError> {
+    let mut decoder = Decoder::new(bytes, json, max_attachments);
+    decoder.value(max_depth)?;
+    decoder.end()?;
+    Ok((decoder.json, decoder.attachments))
+}
+
+struct Decoder<'a> {
+    reader: Reader<'a>,
     json: Vec<u8>,
     attachments: Vec<Bytes>,
     max_attachments: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Decoder<'a> {
+    fn new(bytes: &'a [u8], json: Vec<u8>, max_attachments: usize) -> Self {
+        Self { reader: Reader(bytes), json, attachments: Vec::new(), max_attachments }
+    }
+
+    /// Checks that nothing follows.
+    fn end(&self) -> Result<(), ParseError> {
+        if self.reader.0.is_empty() { Ok(()) } else { Err(ParseError::new("trailing bytes")) }
+    }
+
     /// Decodes the map of a packet. The entries may be in any order. Unknown entries, such as those that the
     /// official client adds, are ignored.
     fn packet(&mut self, max_depth: usize) -> Result<Packet<'static>, ParseError> {
         let (mut kind, mut namespace, mut id, mut has_data) = (None, None, None, false);
-        let marker = self.marker()?;
-        let entries = self.map_len(marker)?.ok_or(ParseError::new("a packet must be a map"))?;
+        let marker = self.reader.marker()?;
+        let entries = self.reader.map_len(marker)?.ok_or(ParseError::new("a packet must be a map"))?;
         for _ in 0..entries {
-            let marker = self.marker()?;
-            let key = self.str(marker)?.ok_or(ParseError::new("a key must be a string"))?;
+            let marker = self.reader.marker()?;
+            let key = self.reader.str(marker)?.ok_or(ParseError::new("a key must be a string"))?;
             let is_new = match key {
                 b"type" => kind.replace(self.kind()?).is_none(),
                 b"nsp" => namespace.replace(self.namespace()?).is_none(),
-                b"id" => self.skip_undefined() || id.replace(self.id()?).is_none(),
+                b"id" => self.reader.skip_undefined() || id.replace(self.id()?).is_none(),
                 b"data" => {
-                    self.skip_undefined() || {
+                    self.reader.skip_undefined() || {
                         self.value(max_depth)?;
                         !std::mem::replace(&mut has_data, true)
                     }
@@ -116,15 +129,15 @@ impl<'a> Reader<'a> {
     }
 
     fn namespace(&mut self) -> Result<String, ParseError> {
-        let marker = self.marker()?;
-        let name = self.str(marker)?.ok_or(ParseError::new("a namespace must be a string"))?;
+        let marker = self.reader.marker()?;
+        let name = self.reader.str(marker)?.ok_or(ParseError::new("a namespace must be a string"))?;
         Ok(String::from_utf8_lossy(name).into_owned())
     }
 
     /// Decodes a non-negative integer of any encoded width.
     fn id(&mut self) -> Result<u64, ParseError> {
-        let marker = self.marker()?;
-        let number = self.integer(marker)?.and_then(|number| u64::try_from(number).ok());
+        let marker = self.reader.marker()?;
+        let number = self.reader.integer(marker)?.and_then(|number| u64::try_from(number).ok());
         number.ok_or(ParseError::new("not a whole number"))
     }
 
@@ -139,35 +152,44 @@ impl<'a> Reader<'a> {
 
     /// Writes a value as JSON.
     fn value(&mut self, depth: usize) -> Result<(), ParseError> {
-        let marker = self.marker()?;
-        if let Some(number) = self.integer(marker)? {
-            self.write(&number);
-        } else if let Some(text) = self.str(marker)? {
+        let marker = self.reader.marker()?;
+        match marker {
+            Marker::FixStr(len) => {
+                let text = self.reader.take(len.into())?;
+                self.write_text(text);
+            }
+            Marker::Null => self.json.extend_from_slice(b"null"),
+            Marker::True => self.json.extend_from_slice(b"true"),
+            Marker::False => self.json.extend_from_slice(b"false"),
+            Marker::F32 => {
+                let number = f32::from_be_bytes(self.reader.fixed()?);
+                self.write_float(number.into());
+            }
+            Marker::F64 => {
+                let number = f64::from_be_bytes(self.reader.fixed()?);
+                self.write_float(number);
+            }
+            _ => return self.other_value(marker, depth),
+        }
+        Ok(())
+    }
+
+    fn other_value(&mut self, marker: Marker, depth: usize) -> Result<(), ParseError> {
+        if let Some(number) = self.reader.integer(marker)? {
+            self.write_integer(number);
+        } else if let Some(text) = self.reader.str(marker)? {
             self.write_text(text);
-        } else if let Some(len) = self.array_len(marker)? {
+        } else if let Some(len) = self.reader.array_len(marker)? {
             self.array(len, depth)?;
-        } else if let Some(len) = self.map_len(marker)? {
+        } else if let Some(len) = self.reader.map_len(marker)? {
             self.map(len, depth)?;
-        } else if let Some(len) = self.bin_len(marker)? {
-            let bytes = self.take(len)?;
+        } else if let Some(len) = self.reader.bin_len(marker)? {
+            let bytes = self.reader.take(len)?;
             self.attach(bytes, depth)?;
-        } else if let Some(extension) = self.extension(marker)? {
+        } else if let Some(extension) = self.reader.extension(marker)? {
             self.write_extension(&extension, depth)?;
         } else {
-            match marker {
-                Marker::Null => self.json.extend_from_slice(b"null"),
-                Marker::True => self.json.extend_from_slice(b"true"),
-                Marker::False => self.json.extend_from_slice(b"false"),
-                Marker::F32 => {
-                    let number = f32::from_be_bytes(self.fixed()?);
-                    self.write_float(number.into());
-                }
-                Marker::F64 => {
-                    let number = f64::from_be_bytes(self.fixed()?);
-                    self.write_float(number);
-                }
-                _ => return Err(ParseError::new("not MessagePack")),
-            }
+            return Err(ParseError::new("not MessagePack"));
         }
         Ok(())
     }
@@ -196,7 +218,7 @@ impl<'a> Reader<'a> {
                 self.json.push(b',');
             }
             self.key()?;
-            if self.skip_undefined() {
+            if self.reader.skip_undefined() {
                 self.json.truncate(start);
                 continue;
             }
@@ -211,8 +233,8 @@ impl<'a> Reader<'a> {
     /// Writes the key of an entry. The key must be a string or an integer, which is converted to a string as
     /// in JavaScript.
     fn key(&mut self) -> Result<(), ParseError> {
-        let marker = self.marker()?;
-        if let Some(text) = self.str(marker)? {
+        let marker = self.reader.marker()?;
+        if let Some(text) = self.reader.str(marker)? {
             if text == PLACEHOLDER.as_bytes() {
                 self.json.push(b'"');
                 self.json.extend_from_slice(ESCAPED_PLACEHOLDER.as_bytes());
@@ -222,11 +244,11 @@ impl<'a> Reader<'a> {
             }
             return Ok(());
         }
-        let Some(number) = self.integer(marker)? else {
+        let Some(number) = self.reader.integer(marker)? else {
             return Err(ParseError::new("a key is neither a string nor a whole number"));
         };
         self.json.push(b'"');
-        self.write(&number);
+        self.write_integer(number);
         self.json.push(b'"');
         Ok(())
     }
@@ -271,123 +293,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Skips the next value if it is `undefined`. Returns `true` if the value was skipped.
-    fn skip_undefined(&mut self) -> bool {
-        match self.bytes {
-            [0xd4, 0, _, rest @ ..] => {
-                self.bytes = rest;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn integer(&mut self, marker: Marker) -> Result<Option<i128>, ParseError> {
-        Ok(Some(match marker {
-            Marker::FixPos(number) => number.into(),
-            Marker::FixNeg(number) => number.into(),
-            Marker::U8 => u8::from_be_bytes(self.fixed()?).into(),
-            Marker::U16 => u16::from_be_bytes(self.fixed()?).into(),
-            Marker::U32 => u32::from_be_bytes(self.fixed()?).into(),
-            Marker::U64 => u64::from_be_bytes(self.fixed()?).into(),
-            Marker::I8 => i8::from_be_bytes(self.fixed()?).into(),
-            Marker::I16 => i16::from_be_bytes(self.fixed()?).into(),
-            Marker::I32 => i32::from_be_bytes(self.fixed()?).into(),
-            Marker::I64 => i64::from_be_bytes(self.fixed()?).into(),
-            _ => return Ok(None),
-        }))
-    }
-
-    fn str(&mut self, marker: Marker) -> Result<Option<&'a [u8]>, ParseError> {
-        let len = match marker {
-            Marker::FixStr(len) => len.into(),
-            Marker::Str8 => self.len8()?,
-            Marker::Str16 => self.len16()?,
-            Marker::Str32 => self.len32()?,
-            _ => return Ok(None),
-        };
-        self.take(len).map(Some)
-    }
-
-    fn bin_len(&mut self, marker: Marker) -> Result<Option<usize>, ParseError> {
-        match marker {
-            Marker::Bin8 => self.len8().map(Some),
-            Marker::Bin16 => self.len16().map(Some),
-            Marker::Bin32 => self.len32().map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    fn array_len(&mut self, marker: Marker) -> Result<Option<usize>, ParseError> {
-        let len = match marker {
-            Marker::FixArray(len) => len.into(),
-            Marker::Array16 => self.len16()?,
-            Marker::Array32 => self.len32()?,
-            _ => return Ok(None),
-        };
-        self.elements(len, 1).map(Some)
-    }
-
-    fn map_len(&mut self, marker: Marker) -> Result<Option<usize>, ParseError> {
-        let len = match marker {
-            Marker::FixMap(len) => len.into(),
-            Marker::Map16 => self.len16()?,
-            Marker::Map32 => self.len32()?,
-            _ => return Ok(None),
-        };
-        self.elements(len, 2).map(Some)
-    }
-
-    fn extension(&mut self, marker: Marker) -> Result<Option<Extension<'a>>, ParseError> {
-        let (len, fixed) = match marker {
-            Marker::FixExt1 => (1, true),
-            Marker::FixExt2 => (2, true),
-            Marker::FixExt4 => (4, true),
-            Marker::FixExt8 => (8, true),
-            Marker::FixExt16 => (16, true),
-            Marker::Ext8 => (self.len8()?, false),
-            Marker::Ext16 => (self.len16()?, false),
-            Marker::Ext32 => (self.len32()?, false),
-            _ => return Ok(None),
-        };
-        let kind = i8::from_be_bytes(self.fixed()?);
-        Ok(Some(Extension { kind, fixed, bytes: self.take(len)? }))
-    }
-
-    /// Checks that an announced count is possible with the remaining bytes, where each element has at least
-    /// `size` bytes.
-    fn elements(&self, count: usize, size: usize) -> Result<usize, ParseError> {
-        if count <= self.bytes.len() / size { Ok(count) } else { Err(ENDED) }
-    }
-
-    fn marker(&mut self) -> Result<Marker, ParseError> {
-        self.fixed().map(|[byte]| Marker::from_u8(byte))
-    }
-
-    fn len8(&mut self) -> Result<usize, ParseError> {
-        self.fixed().map(|bytes| u8::from_be_bytes(bytes).into())
-    }
-
-    fn len16(&mut self) -> Result<usize, ParseError> {
-        self.fixed().map(|bytes| u16::from_be_bytes(bytes).into())
-    }
-
-    fn len32(&mut self) -> Result<usize, ParseError> {
-        self.fixed().and_then(|bytes| usize::try_from(u32::from_be_bytes(bytes)).map_err(|_| ENDED))
-    }
-
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
-        let (bytes, rest) = self.bytes.split_first_chunk().ok_or(ENDED)?;
-        self.bytes = rest;
-        Ok(*bytes)
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], ParseError> {
-        let (bytes, rest) = self.bytes.split_at_checked(len).ok_or(ENDED)?;
-        self.bytes = rest;
-        Ok(bytes)
-    }
-
     /// Writes a number as in JavaScript. Integers are written without a fraction; NaN and infinities are
     /// written as `null`.
     fn write_float(&mut self, number: f64) {
@@ -398,9 +303,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Writes an integer, which has at most 64 bits.
+    fn write_integer(&mut self, number: i128) {
+        match i64::try_from(number) {
+            Ok(number) => self.write(&number),
+            Err(_) => self.write(&number),
+        }
+    }
+
     /// Writes a string. Invalid UTF-8 is replaced.
     fn write_text(&mut self, text: &[u8]) {
         match std::str::from_utf8(text) {
+            Ok(text) if plain(text.as_bytes()) == text.len() => {
+                self.json.reserve(text.len() + 2);
+                self.json.push(b'"');
+                self.json.extend_from_slice(text.as_bytes());
+                self.json.push(b'"');
+            }
             Ok(text) => self.write(text),
             Err(_) => self.write(&*String::from_utf8_lossy(text)),
         }
@@ -410,9 +329,4 @@ impl<'a> Reader<'a> {
         // Serializing strings and numbers to a vector cannot fail.
         let _ = serde_json::to_writer(&mut self.json, value);
     }
-}
-
-/// Enters an array or object. Returns the remaining depth.
-fn deeper(depth: usize) -> Result<usize, ParseError> {
-    depth.checked_sub(1).ok_or(ParseError::new("nested too deeply"))
 }

@@ -39,13 +39,18 @@ pub(super) fn packet(packet: &Packet<'_>) -> Result<Vec<u8>, ParseError> {
 
 /// Encodes one JSON value. Placeholders in it are replaced by their attachments.
 pub(super) fn value(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseError> {
+    append(Vec::new(), json, attachments)
+}
+
+/// Like [`value`], but appends the value to `out`.
+pub(super) fn append(mut out: Vec<u8>, json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseError> {
     let binary = attachments.iter().map(Bytes::len).sum::<usize>();
     let len = json.len() + binary + ENVELOPE;
     if u32::try_from(len).is_err() {
         return Err(ParseError::new("too long"));
     }
-    let mut writer =
-        Writer { text: json, scanner: Scanner::new(json), attachments, out: Vec::with_capacity(len) };
+    out.reserve(len);
+    let mut writer = Writer { text: json, scanner: Scanner::new(json), attachments, out };
     let written = writer.value(MAX_DEPTH).and_then(|()| writer.scanner.end());
     written.map_err(|Invalid| ParseError::new("not JSON, or nested too deeply"))?;
     Ok(writer.out)
@@ -218,6 +223,10 @@ impl Writer<'_> {
         let start = self.scanner.at;
         self.scanner.number()?;
         let text = self.text.get(start..self.scanner.at).ok_or(Invalid)?;
+        if let Ok(number) = text.parse() {
+            let _ = write_uint(&mut self.out, number);
+            return Ok(());
+        }
         let float = || text.parse::<f64>().map_err(|_| Invalid);
         let whole = match text.parse::<i128>() {
             Ok(whole) => Some(whole),

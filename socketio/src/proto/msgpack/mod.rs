@@ -3,6 +3,7 @@
 mod date;
 mod decode;
 mod encode;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engineio::{Frame, Message};
+
+pub(crate) use reader::Reader;
 
 use super::json::MAX_DEPTH;
 use super::parser::{Decoder, Packet, ParseError, Parser, ParserLimits};
@@ -34,6 +37,21 @@ pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseErro
 /// it contains more than `max_attachments` binary values.
 pub fn to_json(bytes: &[u8], max_attachments: usize) -> Result<(String, Vec<Bytes>), ParseError> {
     decode::value(bytes, MAX_DEPTH, max_attachments)
+}
+
+/// Like [`to_json`], but appends the JSON text to `json`, and limits the depth.
+pub(crate) fn append_json(
+    bytes: &[u8],
+    json: Vec<u8>,
+    max_depth: usize,
+    max_attachments: usize,
+) -> Result<(Vec<u8>, Vec<Bytes>), ParseError> {
+    decode::append(bytes, json, max_depth, max_attachments)
+}
+
+/// Like [`from_json`], but appends the value to `out`.
+pub(crate) fn append(out: Vec<u8>, json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, ParseError> {
+    encode::append(out, json, attachments)
 }
 
 /// A [`Parser`] that encodes each packet as one binary [MessagePack](https://msgpack.org) message. The

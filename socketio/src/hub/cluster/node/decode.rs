@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The maximum number of binary values in a message of another server.
-const MAX_ATTACHMENTS: usize = 16_384;
+pub(super) const MAX_ATTACHMENTS: usize = 16_384;
 /// The maximum number of recipients that a server reports.
 const MAX_RECIPIENTS: usize = 1 << 20;
 
@@ -324,21 +324,33 @@ fn ack_args(first: Option<&RawValue>, attachments: Vec<Bytes>) -> AckArgs {
 /// Returns an error for such packets, and for events with a reserved name.
 pub fn event(namespace: &str, kind: u8, data: &str, attachments: &[Bytes]) -> Result<EventPacket, Malformed> {
     const EVENT: u8 = 2;
-    let has_placeholders = || {
+    if kind != EVENT || !is_event(data, attachments.len()) {
+        return Err(Malformed);
+    }
+    EventPacket::new(namespace, data, attachments.to_vec()).ok_or(Malformed)
+}
+
+/// Returns `true` if the JSON text is the array of the name and the arguments of an event, with a placeholder for each
+/// attachment.
+pub(super) fn is_event(data: &str, attachments: usize) -> bool {
+    if attachments > 0 {
         // In a message with attachments, no other object can look like this.
         let placeholder = format!(r#"{{"{PLACEHOLDER}":true,"num":"#);
         // Clients take an object of the sender with such a key for a placeholder too.
         let foreign = format!(r#""{ESCAPED_PLACEHOLDER}":true"#);
-        data.matches(&placeholder).count() == attachments.len() && !data.contains(&foreign)
+        if data.matches(&placeholder).count() != attachments || data.contains(&foreign) {
+            return false;
+        }
+    }
+    let Some(name) = data.starts_with('[').then(|| Elements::new(data).next()).flatten() else {
+        return false;
     };
-    if kind != EVENT || (!attachments.is_empty() && !has_placeholders()) {
-        return Err(Malformed);
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => !is_reserved(plain),
+        Some(_) => !serde_json::from_str::<Cow<'_, str>>(name).is_ok_and(|name| is_reserved(&name)),
+        // JavaScript allows numbers as names.
+        None => name.starts_with(|first: char| first == '-' || first.is_ascii_digit()),
     }
-    let name = data.starts_with('[').then(|| Elements::new(data).next()).flatten().ok_or(Malformed)?;
-    if serde_json::from_str::<Cow<'_, str>>(name).is_ok_and(|name| is_reserved(&name)) {
-        return Err(Malformed);
-    }
-    EventPacket::new(namespace, data, attachments.to_vec()).ok_or(Malformed)
 }
 
 /// The options of a broadcast in Node.js.
@@ -370,16 +382,19 @@ impl Options {
 impl<'de> Deserialize<'de> for Options {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Raw {
+        struct Raw<'a> {
             #[serde(default)]
             rooms: Vec<RoomName>,
             #[serde(default)]
             except: Vec<RoomName>,
-            #[serde(default)]
-            flags: Option<Value>,
+            #[serde(borrow)]
+            flags: Option<&'a RawValue>,
         }
         let Object(Raw { rooms, except, flags }) = Object::deserialize(deserializer)?;
         let rooms_of = |names: Vec<RoomName>| names.into_iter().map(|RoomName(room)| room).collect();
+        // Usually there are none.
+        let flags = flags.map(RawValue::get).filter(|flags| *flags != "{}");
+        let flags: Option<Value> = flags.map(serde_json::from_str).transpose().map_err(D::Error::custom)?;
         let flag = |name: &str| flags.as_ref().and_then(|flags| flags.get(name));
         Ok(Self {
             target: Target::new(rooms_of(rooms), rooms_of(except)),
@@ -397,16 +412,33 @@ struct RoomName(Room);
 
 impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Raw {
-            Text(String),
-            Number(serde_json::Number),
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = RoomName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a room")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<RoomName, E> {
+                Ok(RoomName(name.into()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<RoomName, E> {
+                Ok(RoomName(number.to_string().into()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<RoomName, E> {
+                Ok(RoomName(number.to_string().into()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<RoomName, E> {
+                Ok(RoomName(Value::from(number).to_string().into()))
+            }
         }
-        Ok(Self(match Raw::deserialize(deserializer)? {
-            Raw::Text(text) => Room::from(text),
-            Raw::Number(number) => Room::from(number.to_string()),
-        }))
+
+        deserializer.deserialize_any(Name)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The messages of the adapters of Node.js, so that servers of both kinds can form one cluster.
 
+mod broadcast;
 mod decode;
 mod encode;
 mod summary;
 
+pub use broadcast::{decode_broadcast, encode_broadcast};
 pub use decode::{Decoded, Malformed, Object, Options, decode, decode_fields, decode_in, event};
 pub use encode::{Encoded, encode_message, encode_reply, options_json};
 
