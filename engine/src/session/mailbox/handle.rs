@@ -297,6 +297,7 @@ impl SessionHandle {
     /// for the client. While this method returns `true`, an application that responds to requests should not
     /// start new requests of this client. The number of queued responses is then limited by how fast the
     /// client reads. Once there is room, [`Connection::poll_progress`](crate::Connection::poll_progress) is called.
+    #[inline]
     pub fn is_backlogged(&self) -> bool {
         self.0.backlogged.load(Ordering::Relaxed)
     }
@@ -306,6 +307,7 @@ impl SessionHandle {
     /// more than 16 KiB were queued for it before, or because `is_unknown`: it has not requested anything yet. While
     /// this method returns `true`, an application that responds to requests should not start new requests of this
     /// client, and should ask again after a short time. Other sessions are closed if they do not read.
+    #[inline]
     pub fn is_congested(&self, is_unknown: bool) -> bool {
         (is_unknown || self.0.is_heavy.load(Ordering::Relaxed)) && self.0.outbound.is_congested()
     }
