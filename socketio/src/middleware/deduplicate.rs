@@ -40,6 +40,7 @@ use crate::{
 /// ```
 /// use socketio::{Ack, Event, Namespace, Socket, middleware::Deduplicate};
 ///
+/// #[derive(Clone)]
 /// struct User { id: u64 }
 ///
 /// // The client sends a text and an id of the message, which stays the same when it sends the message again.

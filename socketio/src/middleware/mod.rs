@@ -32,6 +32,7 @@
 //! use socketio::{Event, Namespace, Next, Socket};
 //! use tracing::Instrument;
 //!
+//! #[derive(Clone)]
 //! struct User { id: u64 }
 //!
 //! let chat = Namespace::with_data("/", User { id: 7 })

@@ -44,6 +44,7 @@ const MIN_CHECKS: usize = 1024;
 /// use std::time::Duration;
 /// use socketio::{Event, Namespace, Socket, middleware::{RateLimit, RateLimitPolicy}};
 ///
+/// #[derive(Clone)]
 /// struct User { id: u64 }
 ///
 /// let second = Duration::from_secs(1);
