@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect as open, createServer } from "node:net";
 import { test } from "node:test";
-import { client, connected, freshKey } from "./helpers.mjs";
+import { client, connected, freshKey, until } from "./helpers.mjs";
 import { startServer } from "./server.mjs";
 
 const url = (await startServer("main"))("main");
@@ -41,10 +41,9 @@ for (const transports of [["websocket"], ["polling"]]) {
       assert.equal(await socket.emitWithAck("once", `${first} ${i}`), 1);
     }
     assert.equal(proxy.cuts, 10);
-    // Without the middleware, the server handles such an event twice.
-    const key = freshKey();
-    proxy.cut();
-    assert.equal(await socket.emitWithAck("count", key), 2);
+    // Without the middleware, the server handles an event twice whose acknowledgement was lost.
+    const countAndCut = () => (proxy.cut(), socket.emitWithAck("count", freshKey()));
+    await until(countAndCut, (calls) => calls === 2);
   });
 }
 

@@ -119,8 +119,7 @@ impl<A: Application> Driver<A> {
             let buffered = self.handle.buffered();
             tracing::warn!(suppressed = permit.suppressed, %limit, setting, transport, buffered, "slow client disconnected");
         }
-        if matches!(limit, Limit::MaxBufferedTotal | Limit::WriteTimeout)
-            && self.websocket.as_ref().is_some_and(WebSocket::is_within_frame)
+        if limit == Limit::MaxBufferedTotal && self.websocket.as_ref().is_some_and(WebSocket::is_within_frame)
         {
             // The rest of the frame would occupy memory until the client has read it, or until `close_timeout`.
             self.reset_websocket();
