@@ -51,15 +51,35 @@ const isFree = (port) =>
     probe.listen(port, HOST, () => probe.close(() => resolve(true)));
   });
 
+const BLOCKS = 40;
+/** The number of ports in a block. */
+const BLOCK = 250;
+/** Listens while this process has a block, on the port of the block's number. */
+const FIRST_GUARD = 9_900;
+let block;
 let ports = 0;
+
+/** Takes a block of ports that no other process has. */
+async function takeBlock() {
+  for (let number = process.pid % BLOCKS; ; number = (number + 1) % BLOCKS) {
+    const guard = createTcpServer().unref();
+    const isTaken = await new Promise((resolve) => {
+      guard.once("error", () => resolve(false));
+      guard.listen(FIRST_GUARD + number, HOST, () => resolve(true));
+    });
+    if (isTaken) return number;
+  }
+}
+
 /**
  * Returns a free port below the range from which the kernel assigns ports to outgoing connections, so that a server can
  * be started again on the same port.
  */
 export async function freePort() {
+  // Files that run at the same time have other ports, so none is taken between the check and the start of a server.
+  const number = await (block ??= takeBlock());
   for (;;) {
-    // Files that run at the same time have other ports, so none is taken between the check and the start of a server.
-    const port = 10_000 + (process.pid % 40) * 250 + (ports++ % 250);
+    const port = 10_000 + number * BLOCK + (ports++ % BLOCK);
     if (await isFree(port)) return port;
   }
 }
