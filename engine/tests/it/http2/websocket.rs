@@ -68,6 +68,14 @@ impl Tunnel {
         assert_eq!(first, 0x81);
         String::from_utf8(text).unwrap()
     }
+
+    /// Sends a message in pieces that fit into frames of HTTP/2, and expects it back.
+    async fn echoes(&mut self, message: &str) {
+        for piece in text(format!("4{message}")).chunks(16_000) {
+            self.send(piece.to_vec());
+        }
+        assert_eq!(self.text().await, format!("4{message}"));
+    }
 }
 
 #[tokio::test]
@@ -82,13 +90,7 @@ async fn a_session_opens_echoes_and_closes() {
     let session = server.session().await;
     assert_eq!(session.transport(), TransportKind::WebSocket);
     for message in ["hello".to_owned(), "x".repeat(500_000)] {
-        let mut bytes = text(format!("4{message}"));
-        while !bytes.is_empty() {
-            let rest = bytes.split_off(bytes.len().min(16_000));
-            tunnel.send(bytes);
-            bytes = rest;
-        }
-        assert_eq!(tunnel.text().await, format!("4{message}"));
+        tunnel.echoes(&message).await;
     }
     // The connection serves other requests and WebSockets beside.
     let mut other = Tunnel::open(&mut client, TARGET).await;
@@ -136,13 +138,7 @@ async fn a_session_of_another_server_is_upgraded() {
     assert_eq!(tunnel.text().await, "3probe");
     tunnel.send(text("5"));
     for message in ["hello".to_owned(), "x".repeat(100_000)] {
-        let mut bytes = text(format!("4{message}"));
-        while !bytes.is_empty() {
-            let rest = bytes.split_off(bytes.len().min(16_000));
-            tunnel.send(bytes);
-            bytes = rest;
-        }
-        assert_eq!(tunnel.text().await, format!("4{message}"));
+        tunnel.echoes(&message).await;
     }
     assert_eq!(session.transport(), TransportKind::WebSocket);
     // The connection serves other requests beside, and requests that the other server refuses.
