@@ -1,28 +1,16 @@
 // Servers behind nginx without sticky sessions: each request reaches another server than the one before.
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { until } from "../official/helpers.mjs";
-import { forwarding, startNode } from "./fleet.mjs";
 import { startRoundRobin } from "./nginx.mjs";
-import { startRedis } from "./redis.mjs";
-import { EVENTS, TRANSPORTS, checkDrain, checkEvents, connect, websockets } from "./round-robin.mjs";
+import { EVENTS, checkDrain, connect, startServers, testTransports } from "./round-robin.mjs";
 
 const CLIENTS = Number(process.env.CLIENTS ?? 200);
 
-const redis = await startRedis();
-const start = async () => startNode("ours", { ...redis.env, ADAPTER: "redis", ...(await forwarding()) });
-const servers = await Promise.all([1, 2, 3].map(start));
-after(() => Promise.all(servers.map((server) => server.end("SIGKILL"))));
-const url = await startRoundRobin(servers.map(({ port }) => port));
+const fleet = await startServers(startRoundRobin);
+const { servers, url } = fleet;
 
-for (const [name, transports] of Object.entries(TRANSPORTS)) {
-  test(`${CLIENTS} clients over ${name}: nothing is lost, doubled or reordered`, { timeout: 120_000 }, async (t) => {
-    const sockets = await connect(t, url, CLIENTS, transports);
-    assert.equal(new Set(sockets.map(({ server }) => server)).size, servers.length);
-    await checkEvents(sockets);
-    if (name === "upgrade") assert.equal(websockets(sockets), CLIENTS);
-  });
-}
+testTransports(fleet, CLIENTS);
 
 /** Gives the polls of all clients the time of 300 round trips to reach their servers. */
 async function parked(watcher) {

@@ -1,9 +1,33 @@
 // Clients of servers behind a proxy that sends each request to another server than the one before.
 import assert from "node:assert/strict";
+import { after, test } from "node:test";
 import { client, connected, until } from "../official/helpers.mjs";
+import { forwarding, startNode } from "./fleet.mjs";
+import { startRedis } from "./redis.mjs";
 
 export const EVENTS = 20;
-export const TRANSPORTS = { polling: ["polling"], upgrade: ["polling", "websocket"], websocket: ["websocket"] };
+const TRANSPORTS = { polling: ["polling"], upgrade: ["polling", "websocket"], websocket: ["websocket"] };
+
+/** Starts three servers that forward requests to each other, and a proxy before them. */
+export async function startServers(startRoundRobin) {
+  const redis = await startRedis();
+  const start = async () => startNode("ours", { ...redis.env, ADAPTER: "redis", ...(await forwarding()) });
+  const servers = await Promise.all([1, 2, 3].map(start));
+  after(() => Promise.all(servers.map((server) => server.end("SIGKILL"))));
+  return { servers, url: await startRoundRobin(servers.map(({ port }) => port)) };
+}
+
+/** Defines the tests of clients over each transport. */
+export function testTransports({ servers, url }, count) {
+  for (const [name, transports] of Object.entries(TRANSPORTS)) {
+    test(`${count} clients over ${name}: nothing is lost, doubled or reordered`, { timeout: 120_000 }, async (t) => {
+      const sockets = await connect(t, url, count, transports);
+      assert.equal(new Set(sockets.map(({ server }) => server)).size, servers.length);
+      await checkEvents(sockets);
+      if (name === "upgrade") assert.equal(websockets(sockets), count);
+    });
+  }
+}
 
 /** Returns connected clients, with the name of the server of each. */
 export async function connect(t, url, count, transports) {
@@ -19,7 +43,7 @@ export async function connect(t, url, count, transports) {
 }
 
 /** Sends events to all clients, and checks that each of them receives each event once, and in order. */
-export async function checkEvents(sockets) {
+async function checkEvents(sockets) {
   const blob = Buffer.alloc(1000, 7);
   for (let i = 0; i < EVENTS; i++) {
     for (const socket of sockets) socket.emit("emit-me", "mine", i, blob);
@@ -40,7 +64,7 @@ export async function checkEvents(sockets) {
 }
 
 /** Returns the number of clients that use WebSocket. */
-export const websockets = (sockets) =>
+const websockets = (sockets) =>
   sockets.filter((socket) => socket.io.engine.transport.name === "websocket").length;
 
 /** Drains a server, and checks that it keeps its sessions and opens no others. */
