@@ -98,6 +98,7 @@ impl Frames {
 
     /// Encodes an event whose JSON text, the array of its name and arguments, is appended to a buffer. Returns `None` if
     /// `write` does.
+    #[cfg(feature = "msgpack")]
     pub(crate) fn written_event(
         namespace: &str,
         write: impl FnOnce(Vec<u8>, usize) -> Option<(Vec<u8>, Vec<Bytes>)>,
