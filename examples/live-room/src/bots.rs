@@ -9,7 +9,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, interval, sleep, sleep_until},
 };
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
 
 const NAMES: [&str; 12] =
     ["Ada", "Bruno", "Chen", "Dalia", "Emeka", "Fatima", "Goran", "Hana", "Ilse", "Jonas", "Kaya", "Luis"];
@@ -60,21 +63,24 @@ pub(crate) async fn run(address: &str, count: u32, key: &str) -> io::Result<()> 
 /// Opens a WebSocket and joins the namespace `/`.
 async fn join(address: &str, name: &str, key: &str) -> io::Result<Socket> {
     let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-    let (mut socket, _) = connect_async(url).await.map_err(io::Error::other)?;
+    // The default buffer has 128 KiB, which is 640 MB for 5,000 bots.
+    let config = WebSocketConfig::default().read_buffer_size(4 * 1024);
+    let connected = connect_async_with_config(url, Some(config), true).await;
+    let (mut socket, _) = connected.map_err(io::Error::other)?;
     // Names and keys contain no characters that must be escaped.
     let connect = format!(r#"40{{"name":"{name}","key":"{key}"}}"#);
     socket.send(Message::text(connect)).await.map_err(io::Error::other)?;
     Ok(socket)
 }
 
-/// A time between half and one and a half of `pause`.
-fn around(pause: Duration) -> Instant {
-    Instant::now() + pause.mul_f64(rand::rng().random_range(0.5..1.5))
+/// A time between now and twice `pause`. With many bots, `pause` is minutes long, and some begin at once.
+fn within(pause: Duration) -> Instant {
+    Instant::now() + pause.mul_f64(rand::rng().random_range(0.0..2.0))
 }
 
 /// Reads all messages and sends comments and likes, until the connection ends.
 async fn talk(mut socket: Socket, comments: Duration, likes: Duration, round_trips: Option<RoundTrips>) {
-    let (mut comment, mut like) = (around(comments), around(likes));
+    let (mut comment, mut like) = (within(comments), within(likes));
     let mut probe_clock = interval(Duration::from_millis(100));
     let mut last_probe = None;
     loop {
@@ -92,12 +98,12 @@ async fn talk(mut socket: Socket, comments: Duration, likes: Duration, round_tri
                 _ => return,
             },
             () = sleep_until(comment) => {
-                comment = around(comments);
+                comment = within(comments);
                 let text = TEXTS[rand::rng().random_range(0..TEXTS.len())];
                 format!(r#"42["comment","{text}"]"#)
             }
             () = sleep_until(like) => {
-                like = around(likes);
+                like = within(likes);
                 r#"42["like"]"#.to_owned()
             }
             _ = probe_clock.tick(), if round_trips.is_some() && last_probe.is_none() => {

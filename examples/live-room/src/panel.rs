@@ -50,7 +50,8 @@ pub(crate) async fn publish(room: Arc<Room>, io: Server) {
             latency: *room.latency.lock(),
         };
         (cpu, received, sent) = now;
-        let _ = io.volatile().to(ROOM).emit("panel", &panel);
+        // Not volatile: it comes right behind the counts, and would be dropped for a client that these have not left yet.
+        let _ = io.to(ROOM).emit("panel", &panel);
     }
 }
 

@@ -300,16 +300,16 @@ pub(crate) async fn publish(room: Arc<Room>, io: Server) {
         let viewers = io.socket_count("/");
         let batch = std::mem::take(&mut room.state.lock().batch);
         let mut sent = 0;
+        let counts = (viewers, room.likes.load(Ordering::Relaxed));
+        if tick.is_multiple_of(5) && (counts != shown || tick.is_multiple_of(50)) {
+            // The next counts replace these, so they need not arrive. Behind the comments, they often would not.
+            let _ = io.volatile().emit("counts", &counts);
+            shown = counts;
+            sent += viewers;
+        }
         if !batch.comments.is_empty() {
             // Only the queue to other servers can be full, and there are none.
             let _ = io.emit("comments", &batch);
-            sent += viewers;
-        }
-        let counts = (viewers, room.likes.load(Ordering::Relaxed));
-        if tick.is_multiple_of(5) && counts != shown {
-            // The next counts replace these, so they need not arrive.
-            let _ = io.volatile().emit("counts", &counts);
-            shown = counts;
             sent += viewers;
         }
         room.sent.fetch_add(sent as u64, Ordering::Relaxed);
