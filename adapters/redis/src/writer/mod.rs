@@ -3,13 +3,9 @@
 //! Messages are sent in the order of the queue to the nodes that have their slots. What a node does not take is held
 //! until it does, and so is what follows for the same slot. What may have been executed is not sent again.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+mod held;
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
@@ -22,6 +18,7 @@ use crate::{
     dialect::{Count, Dialect, Publish},
     nodes::{Course, Failure, Node, Nodes, is_lost},
     queue::{Content, Encoded, Logged, Queued},
+    writer::held::{Held, Turn},
 };
 
 /// The maximum number of messages that are sent before results are awaited.
@@ -80,29 +77,6 @@ impl Batch {
     }
 }
 
-/// The messages that no node has taken yet.
-#[derive(Default)]
-struct Held {
-    units: VecDeque<Unit>,
-    /// The slots of the units. What follows for them is held too.
-    slots: HashSet<Option<u16>>,
-    /// The slots for which only the first message is sent: a node that becomes able to take messages while it reads many
-    /// of them would refuse the first and take the last.
-    probed: HashSet<Option<u16>>,
-    /// The slots whose first message was taken.
-    proven: HashSet<Option<u16>>,
-    retry: Option<Instant>,
-}
-
-impl Held {
-    fn push(&mut self, unit: Unit, delay: Duration) {
-        self.slots.insert(unit.content.slot());
-        self.units.push_back(unit);
-        let retry = Instant::now() + delay;
-        self.retry = Some(self.retry.map_or(retry, |earlier| earlier.min(retry)));
-    }
-}
-
 impl Writer {
     /// Runs until the server leaves the cluster and the queue is empty.
     pub(crate) async fn run(mut self) {
@@ -134,9 +108,7 @@ impl Writer {
             let mut units = Vec::new();
             if is_retry {
                 self.drop_expired(&mut held).await;
-                let Held { units: waiting, slots, proven, .. } = std::mem::take(&mut held);
-                units.extend(waiting);
-                held.probed = slots.difference(&proven).copied().collect();
+                units.extend(held.take());
             }
             for queued in received.drain(..) {
                 units.extend(self.encode(queued).await);
@@ -199,24 +171,18 @@ impl Writer {
     async fn send(&self, course: &Course, units: impl Iterator<Item = Unit>, held: &mut Held) {
         let before = held.units.len();
         let mut batches: Vec<Batch> = Vec::new();
-        let mut probes: HashSet<Option<u16>> = HashSet::new();
+        let mut turn = Turn::default();
         for unit in units {
-            if held.slots.contains(&unit.content.slot()) {
-                held.push(unit, REFUSED);
-                continue;
-            }
-            let settling = course.settling(unit.content.slot());
+            let slot = unit.content.slot();
+            let settling = course.settling(slot);
             if !settling.is_zero() {
                 held.push(unit, settling);
-                continue;
-            }
-            match self.batch(course, &unit, &mut batches) {
-                Some(_) if probes.contains(&unit.content.slot()) => held.push(unit, Duration::ZERO),
-                Some(batch) => {
-                    probes.extend(held.probed.get(&unit.content.slot()));
-                    batch.units.push(self.log(unit));
-                }
-                None => self.hold_unconnected(unit, held).await,
+            } else if let Some(delay) = turn.delay(held, slot, unit.content.asked.as_ref()) {
+                held.push(unit, delay);
+            } else if let Some(batch) = self.batch(course, &unit, &mut batches) {
+                batch.units.push(self.log(unit));
+            } else {
+                self.hold_unconnected(unit, held).await;
             }
         }
         let sent = batches.into_iter().map(async |mut batch| {
@@ -351,9 +317,7 @@ impl Writer {
             }
             if unit.content.publishes.is_empty() {
                 self.shared.release(&unit);
-                if held.probed.remove(&slot) {
-                    held.proven.insert(slot);
-                }
+                held.set_taken(slot);
             } else {
                 refused.push(unit);
             }
