@@ -112,25 +112,34 @@ class Cluster {
   /** Returns the servers that are alive. */
   #alive = () => this.servers.filter(({ isKilled }) => !isKilled);
 
-  /** Returns the masters by the ranges of their slots. */
-  async #slots() {
-    const list = await this.#alive()[0].command("CLUSTER", "SLOTS");
+  /** Returns the masters by the ranges of their slots, as a server sees them. */
+  async #slots(server) {
+    const list = await server.command("CLUSTER", "SLOTS");
     return list.map(([first, last, [, port]]) => ({ first, last, port }));
   }
 
-  slot = (key) => this.servers[0].command("CLUSTER", "KEYSLOT", key);
-
-  /** Returns the master that has the slot of a key. */
-  async owner(key) {
-    const slot = await this.slot(key);
-    const range = (await this.#slots()).find(({ first, last }) => slot >= first && slot <= last);
-    return this.servers.find((server) => server.port === range?.port);
+  /** Sets the time after which a silent server is considered dead. */
+  async #setTimeout(ms) {
+    for (const server of this.#alive()) await server.command("CONFIG", "SET", "cluster-node-timeout", ms);
   }
 
-  /** Moves the slot of a key to another master, with its keys, and returns that master. */
+  slot = (key) => this.#alive()[0].command("CLUSTER", "KEYSLOT", key);
+
+  /** Returns the master that has the slot of a key, once all servers agree on it. `isExpected` may refuse a master. */
+  async owner(key, isExpected = () => true) {
+    const slot = await this.slot(key);
+    const ownerAt = async (server) =>
+      (await this.#slots(server)).find(({ first, last }) => slot >= first && slot <= last)?.port;
+    const owners = () => Promise.all(this.#alive().map(ownerAt));
+    const find = (port) => this.servers.find((server) => server.port === port);
+    const isOne = ([port, ...others]) => port && others.every((other) => other === port) && isExpected(find(port));
+    return find((await until(owners, isOne, `one master of ${key}`, STARTED_MS))[0]);
+  }
+
+  /** Moves the slot of a key to another master, with its keys, and returns when all servers agree on that master. */
   async move(key) {
     const [slot, from] = [await this.slot(key), await this.owner(key)];
-    const ports = new Set((await this.#slots()).map(({ port }) => port));
+    const ports = new Set((await this.#slots(from)).map(({ port }) => port));
     const to = this.servers.find(({ port }) => port !== from.port && ports.has(port));
     const [fromId, toId] = await Promise.all([from, to].map((server) => server.command("CLUSTER", "MYID")));
     await to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
@@ -140,20 +149,29 @@ class Cluster {
     // As redis-cli does: the new owner first.
     await to.command("CLUSTER", "SETSLOT", slot, "NODE", toId);
     await from.command("CLUSTER", "SETSLOT", slot, "NODE", toId);
-    return to;
+    await this.owner(key, (now) => now === to);
+  }
+
+  /** Returns a server that has no slots. */
+  async replica() {
+    const ports = new Set((await this.#slots(this.#alive()[0])).map(({ port }) => port));
+    return this.#alive().find(({ port }) => !ports.has(port));
   }
 
   /** Kills the master that has the slot of a key, and resolves when its replica has taken over. */
   async killOwner(key) {
     const owner = await this.owner(key);
+    await this.#setTimeout(1_000);
     owner.isKilled = true;
     await owner.kill();
-    await until(() => this.owner(key), (now) => now && now !== owner, "another master", STARTED_MS);
+    await this.owner(key, (now) => now !== owner);
   }
 
   /** Makes the replica of the master that has the slot of a key take over, without loss. */
   async failover(key) {
     const owner = await this.owner(key);
+    // An election that fails is repeated after four times this.
+    await this.#setTimeout(2_000);
     const id = await owner.command("CLUSTER", "MYID");
     const find = async () => {
       const nodes = await owner.command("CLUSTER", "NODES");
@@ -161,8 +179,14 @@ class Cluster {
     };
     const replica = await until(find, Boolean, "a replica", STARTED_MS);
     const port = Number(/:(\d+)@/.exec(replica)[1]);
-    await this.servers.find((server) => server.port === port).command("CLUSTER", "FAILOVER");
-    await until(() => this.owner(key), (now) => now && now !== owner, "another master", STARTED_MS);
+    const successor = this.servers.find((server) => server.port === port);
+    const isDone = (now) => now !== owner;
+    const attempt = async () => {
+      // It fails if the master does not stop within 5 s, or if one is still in progress.
+      await successor.command("CLUSTER", "FAILOVER").catch(() => {});
+      return this.owner(key, isDone).catch(() => undefined);
+    };
+    await until(attempt, Boolean, "a failover", 3 * STARTED_MS);
   }
 
   /** Subscribers of a channel of shards, at all servers. */
@@ -178,7 +202,8 @@ export async function startCluster() {
   const ports = await freePorts(6);
   const options = (port) => [
     ...["--cluster-enabled", "yes", "--cluster-config-file", `${path}/nodes-${port}.conf`],
-    ...["--cluster-node-timeout", 1_000, "--repl-diskless-sync-delay", 0],
+    // On a busy machine, a server may not respond for seconds, and its replica must not take over then.
+    ...["--cluster-node-timeout", 15_000, "--repl-diskless-sync-delay", 0],
   ];
   const servers = await Promise.all(ports.map((port) => startServer(port, options(port))));
   const hosts = ports.map((port) => `${HOST}:${port}`);
@@ -190,6 +215,9 @@ export async function startCluster() {
     const isWhole = (nodes) => nodes.match(/ connected 0-| connected \d+-/g)?.length === 3 && nodes.match(/slave /g)?.length === 3;
     await until(state, isWhole, "the cluster", STARTED_MS);
     await until(() => server.command("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"), "the cluster", STARTED_MS);
+    // A replica is named as soon as it has the data of its master.
+    const hasReplicas = (slots) => slots.every((entry) => entry.length > 3);
+    await until(() => server.command("CLUSTER", "SLOTS"), hasReplicas, "the replicas", STARTED_MS);
   }
   return new Cluster(servers);
 }

@@ -128,7 +128,8 @@ export async function synced(from, to, room = to.id) {
 export function heardBy(socket) {
   const events = recorded(socket);
   const isOwn = ([name]) => !/^(probe|mark)-\d+$/.test(name);
-  const has = (name) => events.some(([event]) => event === name);
+  const count = (name) => events.filter(([event]) => event === name).length;
+  const has = (name) => count(name) > 0;
   const drop = (name) => events.splice(0, Infinity, ...events.filter(([event]) => event !== name));
-  return { take: () => events.splice(0).filter(isOwn), has, drop };
+  return { take: () => events.splice(0).filter(isOwn), count, has, drop };
 }

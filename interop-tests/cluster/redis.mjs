@@ -30,8 +30,13 @@ export class Redis {
     // A replica receives the data of its master as a file.
     common.push("--dir", folder, "--dbfilename", `${this.port}.rdb`);
     const args = [...common, ...this.#options];
-    this.#child = guarded(spawn("redis-server", args.map(String), { stdio: "ignore" }));
-    this.#client = await this.connect();
+    this.#child = guarded(spawn("redis-server", args.map(String), { stdio: ["ignore", "pipe", "inherit"] }));
+    let log = "";
+    this.#child.stdout.setEncoding("utf8").on("data", (text) => (log = (log + text).slice(-2_000)));
+    const ended = exit(this.#child).then(() => {
+      throw new Error(`redis-server on port ${this.port} has ended: ${log}`);
+    });
+    this.#client = await Promise.race([this.connect(), ended]);
     return this;
   }
 
@@ -65,7 +70,7 @@ export class Redis {
     const client = createClient({ url: this.url, socket: { reconnectStrategy } });
     client.on("error", () => {});
     this.#clients.push(client);
-    await within(client.connect(), "Redis responds");
+    await within(client.connect(), "Redis responds", 15_000);
     isConnected = true;
     return client;
   }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::future::{join, join_all, try_join_all};
 use redis::{RedisResult, Value};
 
 use crate::{dialect::Count, nodes::Nodes};
@@ -12,12 +12,16 @@ pub(crate) async fn count(nodes: &Arc<Nodes>, count: &Count) -> Option<usize> {
     if count.slot.is_some() || !nodes.is_cluster() {
         return subscriber_count(&nodes.query(count.slot, &count.command).await.ok()?);
     }
-    // A subscription is known to the node that has it alone.
-    let counting = nodes.connections()?.into_iter().map(async |mut connection| {
+    // A subscription is known only to the node that has it, which is a replica for some clients of Node.js.
+    let ask = async |mut connection| {
         let counted: RedisResult<Value> = count.command.query_async(&mut connection).await;
         counted.map(|counted| subscriber_count(&counted).unwrap_or(0))
-    });
-    Some(try_join_all(counting).await.ok()?.into_iter().sum())
+    };
+    let masters = try_join_all(nodes.connections()?.into_iter().map(ask));
+    // A replica that does not respond has no subscribers to which messages arrive.
+    let replicas = join_all(nodes.replicas().into_iter().map(ask));
+    let (masters, replicas) = join(masters, replicas).await;
+    Some(masters.ok()?.into_iter().chain(replicas.into_iter().flatten()).sum())
 }
 
 /// Reads the result of `PUBSUB NUMSUB` for one channel.

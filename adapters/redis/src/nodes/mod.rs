@@ -42,6 +42,7 @@ pub(crate) use topology::{Node, Topology, slot_of};
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the sentinels are asked for the master, at least.
 pub(crate) const SENTINEL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The servers, and the connections for commands.
 #[derive(Debug)]
 pub(crate) struct Nodes {
@@ -154,7 +155,7 @@ impl Nodes {
         let mut state = self.state.lock();
         let State { keepers, open, .. } = &mut *state;
         keepers.retain(|node, keeper| {
-            let is_kept = topology.nodes().contains(node);
+            let is_kept = topology.nodes().contains(node) || topology.replicas().contains(node);
             if !is_kept {
                 keeper.abort();
                 open.remove(node);
@@ -162,7 +163,7 @@ impl Nodes {
             is_kept
         });
         drop(state);
-        for node in topology.nodes() {
+        for node in topology.nodes().iter().chain(topology.replicas()) {
             self.keep(node);
         }
     }
@@ -293,6 +294,12 @@ impl Nodes {
         self.topology()?.nodes().iter().map(|node| self.connection(node)).collect()
     }
 
+    /// Returns the connections to the replicas that are connected.
+    pub(crate) fn replicas(&self) -> Vec<MultiplexedConnection> {
+        let Some(topology) = self.topology() else { return Vec::new() };
+        topology.replicas().iter().filter_map(|node| self.connection(node)).collect()
+    }
+
     /// Opens a connection. Returns `None` if the node cannot be reached, which is logged once until Redis is
     /// connected again.
     pub(crate) async fn connect(
@@ -318,6 +325,9 @@ impl Nodes {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::debug!(%node, %error, "cannot connect to a node");
+                if self.topology().is_some_and(|topology| topology.replicas().contains(node)) {
+                    return None;
+                }
                 self.log_unreachable(&error);
                 self.set_stale();
                 self.leave_home(node);

@@ -1,6 +1,10 @@
 //! Which server of a deployment has which slots. Does no I/O.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use redis::Value;
 
@@ -9,7 +13,7 @@ const SLOTS: u16 = 16_384;
 
 /// A Redis server that messages are sent to: the only one, the master that the sentinels have elected, or a
 /// master of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Node {
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
@@ -31,6 +35,8 @@ impl fmt::Display for Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Topology {
     nodes: Vec<Node>,
+    /// Sorted. They have no slots, but may have subscribers.
+    replicas: Vec<Node>,
     /// The first slot, the last slot and the index of the node, in the order of the slots.
     ranges: Vec<(u16, u16, usize)>,
     /// The slots that were moved since.
@@ -40,29 +46,25 @@ pub(crate) struct Topology {
 impl Topology {
     /// Returns a topology in which one server has all slots.
     pub(crate) fn one(node: Node) -> Self {
-        Self { nodes: vec![node], ranges: vec![(0, SLOTS - 1, 0)], moved: BTreeMap::new() }
+        let ranges = vec![(0, SLOTS - 1, 0)];
+        Self { nodes: vec![node], replicas: Vec::new(), ranges, moved: BTreeMap::new() }
     }
 
     /// Reads the result of `CLUSTER SLOTS`. `host` is the host of the server that has sent it, which may leave out
     /// its own name. Returns `None` if the result is malformed or has no slots.
     pub(crate) fn parse(reply: &Value, host: &str) -> Option<Self> {
         let Value::Array(entries) = reply else { return None };
-        let mut topology = Self { nodes: Vec::new(), ranges: Vec::new(), moved: BTreeMap::new() };
+        let (nodes, mut replicas, ranges) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let mut topology = Self { nodes, replicas: Vec::new(), ranges, moved: BTreeMap::new() };
         for entry in entries {
             let Value::Array(entry) = entry else { return None };
-            let [first, last, Value::Array(master), ..] = &entry[..] else { return None };
+            let [first, last, master, others @ ..] = &entry[..] else { return None };
             let (first, last) = (number(first)?, number(last)?);
-            let name = match master.first()? {
-                Value::BulkString(name) => std::str::from_utf8(name).ok()?,
-                Value::SimpleString(name) => name,
-                Value::Nil => "",
-                _ => return None,
-            };
-            let name = if matches!(name, "" | "?") { host } else { name };
-            let node = Node::new(name, number(master.get(1)?)?);
-            let index = topology.index(node);
+            let index = topology.index(node(master, host)?);
             topology.ranges.push((first, last, index));
+            replicas.extend(others.iter().filter_map(|replica| node(replica, host)));
         }
+        topology.replicas = replicas.into_iter().collect();
         topology.ranges.sort_unstable();
         (!topology.ranges.is_empty()).then_some(topology)
     }
@@ -87,6 +89,11 @@ impl Topology {
         &self.nodes
     }
 
+    /// Returns the replicas of a cluster.
+    pub(crate) fn replicas(&self) -> &[Node] {
+        &self.replicas
+    }
+
     /// Returns the server that has a slot.
     pub(crate) fn owner(&self, slot: u16) -> Option<&Node> {
         if let Some(index) = self.moved.get(&slot) {
@@ -96,6 +103,19 @@ impl Topology {
         let (_, last, index) = self.ranges[..after].last()?;
         (slot <= *last).then(|| &self.nodes[*index])
     }
+}
+
+/// Reads the host and the port of a server.
+fn node(value: &Value, asked: &str) -> Option<Node> {
+    let Value::Array(entry) = value else { return None };
+    let host = match entry.first()? {
+        Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+        Value::SimpleString(host) => host,
+        Value::Nil => "",
+        _ => return None,
+    };
+    let host = if matches!(host, "" | "?") { asked } else { host };
+    Some(Node::new(host, number(entry.get(1)?)?))
 }
 
 fn number(value: &Value) -> Option<u16> {
@@ -169,6 +189,7 @@ mod tests {
         ]);
         let topology = Topology::parse(&reply, "asked").unwrap();
         assert_eq!(topology.nodes(), [Node::new("asked", 7002), Node::new("10.0.0.1", 7001)]);
+        assert_eq!(topology.replicas(), [Node::new("replica", 1)]);
         let owner = |slot| topology.owner(slot).map(|node| node.port);
         let slots = [0, 99, 100, 199, 200, 300, 301, 8_191, 8_192, 16_383];
         let owners =
