@@ -3,7 +3,6 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { after } from "node:test";
-import { setImmediate } from "node:timers/promises";
 import { connect } from "nats";
 import { until } from "../official/helpers.mjs";
 import { token } from "./nats-adapter.mjs";
@@ -69,10 +68,7 @@ class Nats {
   }
 
   /** Returns the ids of the connections of all others. */
-  async connections() {
-    await setImmediate();
-    return [...this.#proxy.connections.keys()];
-  }
+  connections = async () => [...this.#proxy.connections.keys()];
 
   disconnect = async (id) => this.#proxy.connections.get(id)?.forEach((socket) => socket.destroy());
 

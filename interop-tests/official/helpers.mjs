@@ -1,5 +1,6 @@
 // Helpers of all suites. They use deadlines instead of sleeps, and close their clients at the end of the test.
 import { describe } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { io } from "socket.io-client";
 
@@ -50,6 +51,8 @@ export function until(question, passes, what = `until ${passes}`, ms) {
     while (!over) {
       const answer = await question();
       if (passes(answer)) return answer;
+      // Without this, a question that needs no round trip would keep the process from receiving anything.
+      await setImmediate();
     }
   })();
   return within(asking, what, ms).finally(() => (over = true));
