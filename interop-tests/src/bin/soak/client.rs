@@ -2,12 +2,14 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    sync::Semaphore,
     time::sleep,
 };
 
@@ -108,7 +110,10 @@ impl Client {
     pub(crate) async fn frame(&mut self) -> Result<String, Failure> {
         let head = self.take(2).await?;
         let len = match head[1] {
-            127 => return Err("a frame of more than 64 KiB".into()),
+            127 => {
+                let len: [u8; 8] = self.take(8).await?.try_into().map_err(|_| "a length")?;
+                usize::try_from(u64::from_be_bytes(len))?
+            }
             126 => usize::from(u16::from_be_bytes([self.take(1).await?[0], self.take(1).await?[0]])),
             len => usize::from(len),
         };
@@ -130,6 +135,25 @@ impl Client {
             sleep(pause).await;
         }
         Ok(())
+    }
+
+    /// Reads until the connection ends, and responds to pings. Adds a permit when this number of acknowledgements was
+    /// received.
+    pub(crate) async fn read_all(
+        mut self,
+        mut acknowledgements: usize,
+        all: Arc<Semaphore>,
+    ) -> Result<(), Failure> {
+        loop {
+            if acknowledgements == 0 {
+                all.add_permits(1);
+                return self.idle().await;
+            }
+            match self.frame().await? {
+                ping if ping == "2" => self.send("3").await?,
+                packet => acknowledgements -= usize::from(packet.starts_with("43")),
+            }
+        }
     }
 
     /// Responds to pings until the connection ends.

@@ -3,8 +3,9 @@
 //! * `soak stalled [--clients 1000] [--rate 100] [--seconds 15] [--megabytes 100] [--each 10] [--policy
 //!   disconnect]`: broadcasts to a room at this rate per second without clients, with clients that read, and
 //!   with clients that never read. Then it broadcasts `--megabytes` at full speed to clients that never read,
-//!   and sends `--each` megabytes of separate messages to each client. The last clients read so slowly that
-//!   they never finish. A canary requests echoes all the time.
+//!   sends `--each` megabytes of separate messages to each client, and lets each client request as many
+//!   acknowledgements of a megabyte. The last clients read so slowly that they never finish. A canary requests
+//!   echoes all the time.
 //! * `soak ramp [--connections 19000] [--polling]`: opens this number of connections, closes them, and
 //!   repeats this.
 //!

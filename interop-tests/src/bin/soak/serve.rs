@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 use socketio::{
-    Args, DisconnectReason, EmitError, EngineConfig, ListenConfig, Namespace, Server, ServerConfig,
+    Ack, Args, DisconnectReason, EmitError, EngineConfig, ListenConfig, Namespace, Server, ServerConfig,
     SlowConsumerPolicy, Socket,
 };
 use tokio::{
@@ -93,6 +93,7 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
             joined.lock().push(socket.clone());
             socket.join(ROOM)
         })
+        .on("answer", async |_, size: usize| Ack("x".repeat(size)))
         .on("echo", async |socket, args: Args| socket.emit("echo", &args))
         .on_disconnect(async move |_, reason: DisconnectReason| {
             let (reasons, last) = &mut *noted.lock();
@@ -123,6 +124,10 @@ pub(crate) async fn serve(policy: Policy) -> Result<(), Failure> {
                 let (reasons, last) = &*reasons.lock();
                 let last = last.map_or(Duration::ZERO, |last| last - begin);
                 say(format_args!("{} {}", last.as_millis(), serde_json::to_string(reasons)?));
+            }
+            ["answers"] => {
+                begin = Instant::now();
+                say("done");
             }
             ["broadcast", messages, size, rate] => {
                 begin = Instant::now();

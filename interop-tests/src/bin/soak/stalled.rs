@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -45,6 +46,8 @@ const MESSAGE: usize = 1024;
 const FLOOD: usize = 10_000;
 /// The size of a message for a single client. Messages of this size are buffered in a separate frame each.
 const OWN_MESSAGE: usize = 10_000;
+/// The size of an answer to a client.
+const ANSWER: usize = 1_000_000;
 /// The bytes that are sent to each reading client at full speed. For all clients together, they are within
 /// the budget.
 const MAX_READ: usize = 400_000;
@@ -96,6 +99,8 @@ enum Load {
     Room { messages: usize, rate: usize },
     /// Different messages to each client.
     Each { messages: usize },
+    /// Acknowledgements that each client has requested.
+    Answers { messages: usize },
 }
 
 impl Load {
@@ -108,6 +113,7 @@ impl Load {
         match self {
             Self::Room { messages, rate } => format!("broadcast {messages} {MESSAGE} {rate}"),
             Self::Each { messages } => format!("each {messages} {OWN_MESSAGE}"),
+            Self::Answers { .. } => "answers".to_owned(),
         }
     }
 }
@@ -119,6 +125,7 @@ impl fmt::Display for Load {
                 write!(f, "{messages} broadcasts of {MESSAGE} bytes, {rate} in a second at most")
             }
             Self::Each { messages } => write!(f, "{messages} messages of {OWN_MESSAGE} bytes to each client"),
+            Self::Answers { messages } => write!(f, "{messages} answers of {ANSWER} bytes to each client"),
         }
     }
 }
@@ -164,6 +171,14 @@ pub(crate) async fn run(room: Room, loads: Loads) -> Result<Verdict, Failure> {
     let bound = MAX_FLOOD_P99.max(reading.song.at(99));
     verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
 
+    let answers = Load::Answers { messages: each };
+    let reading = phase(room, Clients::Reading, answers).await?;
+    reading.judge(&mut verdict, room, Clients::Reading);
+    let stalled = phase(room, Clients::Stalled, answers).await?;
+    stalled.judge(&mut verdict, room, Clients::Stalled);
+    let bound = MAX_FLOOD_P99.max(reading.song.at(99));
+    verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
+
     let few = Room { clients: room.clients.min(MAX_TRICKLING), ..room };
     let trickling = phase(few, Clients::Trickling, Load::each(TRICKLED)).await?;
     trickling.judge(&mut verdict, few, Clients::Trickling);
@@ -204,23 +219,36 @@ async fn join(server: &Server, number: usize) -> Result<Client, Failure> {
 #[allow(clippy::cast_precision_loss, reason = "for people")]
 async fn phase(room: Room, clients: Clients, load: Load) -> Result<Shown, Failure> {
     let mut server = Server::start(room.policy).await?;
-    let (mut stalled, mut active) = (Vec::new(), JoinSet::new());
+    let (mut joined, mut stalled, mut active) = (Vec::new(), Vec::new(), JoinSet::new());
     let count = if clients == Clients::None { 0 } else { room.clients };
     for number in 0..count {
-        let client = join(&server, number).await?;
-        match clients {
-            Clients::None | Clients::Stalled => stalled.push(client),
-            Clients::Reading => drop(active.spawn(client.idle())),
-            Clients::Trickling if number % 2 == 0 => drop(active.spawn(client.trickle(1, TRICKLE))),
-            Clients::Trickling => drop(active.spawn(client.trickle(HALF_BUFFER, 5 * TRICKLE))),
-        }
+        joined.push(join(&server, number).await?);
     }
     let (kernel, alone) = (kernel_buffers()?, server.gauges().await?);
     let peaks = Arc::new((AtomicUsize::new(0), AtomicUsize::new(kernel)));
     let watching = tokio::spawn(watch(server.pid, peaks.clone()));
     let canary = Canary::start(server.address);
     let (began, used) = (Instant::now(), server.cpu_time()?);
+    let requested = if let Load::Answers { messages } = load { messages } else { 0 };
+    let answered = Arc::new(Semaphore::new(0));
+    for (number, mut client) in joined.into_iter().enumerate() {
+        for id in 0..requested {
+            client.send(&format!(r#"42{id}["answer",{ANSWER}]"#)).await?;
+        }
+        match clients {
+            Clients::None | Clients::Stalled => stalled.push(client),
+            Clients::Reading => drop(active.spawn(client.read_all(requested, answered.clone()))),
+            Clients::Trickling if number % 2 == 0 => drop(active.spawn(client.trickle(1, TRICKLE))),
+            Clients::Trickling => drop(active.spawn(client.trickle(HALF_BUFFER, 5 * TRICKLE))),
+        }
+    }
     server.ask(&load.command()).await?;
+    if clients == Clients::Reading {
+        tokio::select! {
+            all = answered.acquire_many(u32::try_from(count)?) => drop(all?),
+            Some(ended) = active.join_next() => ended??,
+        }
+    }
     let (took, used) = (began.elapsed(), server.cpu_time()?.saturating_sub(used));
     let expected = if clients == Clients::Reading || room.policy != Policy::Disconnect { 0 } else { count };
     let (last_end, reasons) = ends(&mut server, expected).await?;
