@@ -61,16 +61,11 @@ impl Outbound {
         Self::new(Arc::new(config), Arc::default(), Arc::new(Registry::new()))
     }
 
-    /// Returns `true` if less than an eighth of the budget is free, unless nothing was freed since the last
+    /// Called while less than an eighth of the budget is free. Returns `true` unless nothing was freed since the last
     /// [`ADMISSION_INTERVAL`]: then one request may be handled. If clients read little for longer, evicts the
     /// heaviest sessions.
-    #[inline]
-    pub(crate) fn is_congested(&self) -> bool {
-        !self.budget.has_headroom() && self.stays_congested()
-    }
-
     #[cold]
-    fn stays_congested(&self) -> bool {
+    pub(crate) fn stays_congested(&self) -> bool {
         let Some(mut last) = self.search.try_lock() else { return true };
         let (now, freed) = (Instant::now(), self.budget.freed());
         let is_due = |at: Option<Instant>, interval| at.is_none_or(|at| now - at >= interval);

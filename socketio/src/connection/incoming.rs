@@ -117,7 +117,7 @@ impl Connection {
         if max_depth < MAX_DEPTH && !payload.is_empty() {
             json::check_depth(payload, max_depth).map_err(|_| Violation::InvalidPayload)?;
         }
-        let capacity = self.capacity();
+        let capacity = self.capacity(|this| kind == Kind::Event && this.is_heavy(payload));
         let membership = &mut self.memberships[at];
         match kind {
             Kind::Ack => {
@@ -176,9 +176,13 @@ impl Connection {
         match member.event(membership.key, &name, id, raw) {
             Ok(Some(handler)) => {
                 membership.in_flight += 1;
-                self.has_sent_event = true;
                 let handler = traced(handler, &membership.path, &name);
-                self.start(handler, cx)
+                let was_light = !self.session.is_heavy();
+                self.start(handler, cx)?;
+                if was_light {
+                    self.record_event(&name);
+                }
+                Ok(())
             }
             Ok(None) => {
                 member.socket().warnings().unhandled_event(&membership.path, &name);
@@ -189,6 +193,16 @@ impl Connection {
                 member.socket().reject_arguments(&name, id, error);
                 Ok(())
             }
+        }
+    }
+
+    /// Takes note of an event whose handler has started, while its client was light.
+    fn record_event(&mut self, name: &str) {
+        let events = &self.namespaces.heavy_events;
+        if self.session.is_heavy() {
+            events.insert(events.number(name));
+        } else if self.running.is_some() {
+            self.pending_event = Some(events.number(name));
         }
     }
 }

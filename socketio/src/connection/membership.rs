@@ -173,6 +173,14 @@ impl Memberships {
         self.list[at].queue.push_back(item);
     }
 
+    /// Returns the payload of the next packet, if it is an event.
+    pub(crate) fn next_event(&self, at: usize) -> Option<&str> {
+        match self.list[at].queue.front()? {
+            QueuedItem::Event { payload, .. } => Some(payload),
+            QueuedItem::Disconnect => None,
+        }
+    }
+
     /// Removes and returns the next packet, if it may be handled now.
     pub(crate) fn dequeue(&mut self, at: usize, capacity: Capacity) -> Option<QueuedItem> {
         let membership = &mut self.list[at];

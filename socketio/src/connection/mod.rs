@@ -31,7 +31,7 @@ use crate::{
     metrics::log::Limit,
     namespace::dispatch::{Completed, HandlerFuture},
     proto::{
-        packet::Violation,
+        packet::{Violation, event_name},
         parser::{GuardedDecoder, ParserLimits},
     },
     registry::Namespaces,
@@ -64,8 +64,9 @@ pub(crate) struct Connection {
     /// The time at which queued events are looked at again, because the messages to all clients use up too much
     /// memory.
     retry_at: Option<Instant>,
-    /// `true` once the client has sent an event.
-    has_sent_event: bool,
+    /// The number of the event of this client whose handler has started last and was pending, in
+    /// [`HeavyEvents`](crate::registry::heavy_events::HeavyEvents).
+    pending_event: Option<u16>,
     /// `true` if nothing can make progress before a message arrives or a socket leaves. Most wake-ups only
     /// flush messages to the client. On such a wake-up, `poll` must not access memory that is rarely in the
     /// processor caches.
@@ -108,7 +109,7 @@ impl Connection {
             connect_deadline: Some(connect_deadline),
             failed_attempts: 0,
             retry_at: None,
-            has_sent_event: false,
+            pending_event: None,
             is_idle: false,
             state: State::Open,
         };
@@ -144,6 +145,12 @@ impl Connection {
         match done {
             Completed::Handled(_) => {
                 self.memberships[at].in_flight -= 1;
+                if let Some(event) = self.pending_event
+                    && self.session.is_heavy()
+                {
+                    self.pending_event = None;
+                    self.namespaces.heavy_events.insert(event);
+                }
                 Ok(())
             }
             Completed::Connected(_) => {
@@ -164,14 +171,14 @@ impl Connection {
         handled.and(self.leave(at, cx))
     }
 
-    /// Returns the handlers that may start. None start while the client has not read the replies to earlier events,
-    /// or while the clients together have not and this client may be owed much.
-    fn capacity(&mut self) -> Capacity {
+    /// Returns the handlers that may start. None start while the client has not read the replies to earlier events, or
+    /// while the clients together have not and the next event may add much.
+    fn capacity(&mut self, is_heavy: impl FnOnce(&Self) -> bool) -> Capacity {
         if self.state != State::Closed {
             if self.session.is_backlogged() || self.signals.has_waiting_acks() {
                 return Capacity::None;
             }
-            if self.session.is_congested(!self.has_sent_event) {
+            if self.session.is_congested(|| is_heavy(self)) {
                 let now = tokio::time::Instant::now().into_std();
                 self.retry_at.get_or_insert(now + RETRY_INTERVAL);
                 return Capacity::None;
@@ -181,9 +188,17 @@ impl Connection {
         if running < self.config.max_pending_acks { Capacity::Full } else { Capacity::InFlight }
     }
 
+    /// Returns `true` if the event with this payload has made a client heavy lately.
+    fn is_heavy(&self, payload: &str) -> bool {
+        event_name(payload, self.config.max_name_length)
+            .is_ok_and(|(name, _)| self.namespaces.heavy_events.contains(&name))
+    }
+
     fn handle_queued(&mut self, at: usize, cx: &mut Context<'_>) -> Result<(), Violation> {
         for _ in 0..MAX_AT_ONCE {
-            let capacity = self.capacity();
+            let is_heavy =
+                |this: &Self| this.memberships.next_event(at).is_some_and(|next| this.is_heavy(next));
+            let capacity = self.capacity(is_heavy);
             let Some(item) = self.memberships.dequeue(at, capacity) else { return Ok(()) };
             match item {
                 QueuedItem::Event { id, payload, mut attachments } => {

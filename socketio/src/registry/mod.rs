@@ -3,6 +3,7 @@
 //! `proto`), but not `connection`, `server`, `testing` or `typescript`.
 
 pub(crate) mod dynamic;
+pub(crate) mod heavy_events;
 
 use std::{
     any::TypeId,
@@ -25,7 +26,10 @@ use crate::{
     hub::{Adapter, hooks::Hooks, socket_core::ConnectionSignals},
     metrics::{NamespaceMetrics, log::Limit},
     namespace::dispatch::{ConnectFuture, Endpoint},
-    registry::dynamic::{ChildRef, Dynamic},
+    registry::{
+        dynamic::{ChildRef, Dynamic},
+        heavy_events::HeavyEvents,
+    },
 };
 
 /// All namespaces of a server.
@@ -34,6 +38,7 @@ pub(crate) struct Namespaces {
     /// Records the metrics and warnings of unknown namespaces and of the server as a whole.
     pub(crate) unknown: Hooks,
     connect_errors: AtomicU64,
+    pub(crate) heavy_events: HeavyEvents,
     registered: RwLock<Registered>,
 }
 
@@ -57,7 +62,8 @@ struct Entry {
 impl Namespaces {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
         let unknown = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
-        Self { config, unknown, connect_errors: AtomicU64::new(0), registered: RwLock::default() }
+        let (connect_errors, heavy_events) = (AtomicU64::new(0), HeavyEvents::new());
+        Self { config, unknown, connect_errors, heavy_events, registered: RwLock::default() }
     }
 
     /// Returns the number of rejected connections to namespaces.

@@ -302,14 +302,23 @@ impl SessionHandle {
         self.0.backlogged.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if the messages to all clients use up nearly
-    /// [`max_buffered_total`](crate::EngineConfig::max_buffered_total), and this client may add many bytes, because
-    /// more than 16 KiB were queued for it before, or because `is_unknown`: it has not requested anything yet. While
-    /// this method returns `true`, an application that responds to requests should not start new requests of this
-    /// client, and should ask again after a short time. Other sessions are closed if they do not read.
+    /// Returns `true` if more than 16 KiB were queued for the client at some time.
     #[inline]
-    pub fn is_congested(&self, is_unknown: bool) -> bool {
-        (is_unknown || self.0.is_heavy.load(Ordering::Relaxed)) && self.0.outbound.is_congested()
+    pub fn is_heavy(&self) -> bool {
+        self.0.is_heavy.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the messages to all clients use up nearly
+    /// [`max_buffered_total`](crate::EngineConfig::max_buffered_total), and the next request of this client may add many
+    /// bytes: because the client [`is_heavy`](Self::is_heavy), or because `is_heavy_request` returns `true`. While this
+    /// method returns `true`, an application that responds to requests should not start that request, and should ask
+    /// again after a short time. Other sessions are closed if they do not read.
+    #[inline]
+    pub fn is_congested(&self, is_heavy_request: impl FnOnce() -> bool) -> bool {
+        let outbound = &self.0.outbound;
+        !outbound.budget.has_headroom()
+            && (self.is_heavy() || is_heavy_request())
+            && outbound.stays_congested()
     }
 
     /// Returns the instant at which the client becomes a slow consumer unless it reads enough before that

@@ -138,22 +138,26 @@ impl Client {
     }
 
     /// Reads until the connection ends, and responds to pings. Adds a permit when this number of acknowledgements was
-    /// received.
+    /// received, or when the connection has ended before.
     pub(crate) async fn read_all(
         mut self,
-        mut acknowledgements: usize,
+        acknowledgements: usize,
         all: Arc<Semaphore>,
     ) -> Result<(), Failure> {
-        loop {
-            if acknowledgements == 0 {
-                all.add_permits(1);
-                return self.idle().await;
-            }
+        let received = self.acknowledgements(acknowledgements).await;
+        all.add_permits(1);
+        received?;
+        self.idle().await
+    }
+
+    async fn acknowledgements(&mut self, mut count: usize) -> Result<(), Failure> {
+        while count > 0 {
             match self.frame().await? {
                 ping if ping == "2" => self.send("3").await?,
-                packet => acknowledgements -= usize::from(packet.starts_with("43")),
+                packet => count -= usize::from(packet.starts_with("43")),
             }
         }
+        Ok(())
     }
 
     /// Responds to pings until the connection ends.

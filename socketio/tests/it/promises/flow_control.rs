@@ -97,18 +97,20 @@ async fn queued_events_of_a_client_that_reads_nothing_end_with_it() {
 #[tokio::test]
 async fn clients_that_request_more_than_the_budget_together_all_get_their_answers() {
     const CLIENTS: usize = 100;
-    const EVENTS: usize = 4;
+    const EVENTS: usize = 2;
     let namespace = Namespace::new("/")
         .on("get", async move |_, len: usize| Ack("x".repeat(len)))
         .on("echo", async |_, n: u32| Ack(n));
-    // Each client would be owed 400 kB, and the budget is sufficient for ten of them.
-    let engine = EngineConfig::default().max_buffered_total(4 << 20_usize);
+    // Each client would be owed 2 MB, and the budget is sufficient for eight of them.
+    let engine = EngineConfig::default().max_buffered_total(16 << 20_usize);
     let host = serve(Server::with_config(ServerConfig::default().engine(engine)).namespace(namespace)).await;
     let mut light = Client::join(&host).await;
     light.ask(r#"421["echo",1]"#).await;
     let clients = join_all((0..CLIENTS).map(|_| Client::join(&host))).await;
     let readers = clients.into_iter().map(|mut client| async move {
-        let events = (0..EVENTS).flat_map(|n| text(format!(r#"42{n}["get",100000]"#)));
+        // A short answer says nothing about the next ones.
+        client.ask(r#"420["echo",1]"#).await;
+        let events = (0..EVENTS).flat_map(|n| text(format!(r#"42{n}["get",1000000]"#)));
         client.write(events.collect::<Vec<u8>>()).await;
         for n in 0..EVENTS {
             assert!(client.text().await.starts_with(&format!("43{n}[")));
@@ -117,6 +119,8 @@ async fn clients_that_request_more_than_the_budget_together_all_get_their_answer
     let asks = async {
         for _ in 0..20 {
             assert_eq!(light.ask(r#"422["echo",2]"#).await, "432[2]");
+            let mut newcomer = Client::join(&host).await;
+            assert_eq!(newcomer.ask(r#"421["echo",3]"#).await, "431[3]");
         }
     };
     join(join_all(readers), asks).await;
