@@ -88,7 +88,7 @@ cargo fmt --all --check
 cargo test --workspace --no-run --quiet
 # The other servers that the clients below use are built with the tests of their packages. A test is selected here so that
 # dependencies have the same features as above and are not built again.
-cargo build --workspace --bin chat --bin live-room --bin public-api-list --test soak --quiet
+cargo build --workspace --bin chat --bin graceful-restart --bin live-room --bin public-api-list --test soak --quiet
 
 step "Rust tests"
 # Many tests wait for real time, and a thread that waits costs nothing.
