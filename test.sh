@@ -2,7 +2,8 @@
 # Runs all tests: formatting, lints, documentation, the public API and Rust tests; and against the servers of this
 # repository the official JavaScript clients in Node and in a browser, a TypeScript frontend and a Python client, and
 # clusters with servers of Node.js. Beside those, it counts the instructions of messages and of hostile input. Installs
-# missing packages: of npm and PyPI, and Chromium, valgrind, nginx, HAProxy, nftables, Redis, NATS and Postgres where apt-get exists.
+# missing packages: of npm and PyPI, and Chromium, valgrind, nginx, HAProxy, nftables, Redis, NATS, Postgres and Prometheus where apt-get
+# exists.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -15,7 +16,7 @@ need cargo "install Rust, https://rustup.rs"
 need npm "install Node.js 20 or newer, npm comes with it"
 need python3 "install Python 3.10 or newer, with its module venv"
 
-for program in chromium valgrind nginx haproxy redis-server nats-server nftables postgresql; do
+for program in chromium valgrind nginx haproxy redis-server nats-server nftables postgresql prometheus; do
   # Postgres is installed in a folder of its version, and nftables has another name.
   [ "$program" != postgresql ] || ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || continue
   [ "$program" != nftables ] || [ ! -x /usr/sbin/nft ] || continue
@@ -88,7 +89,7 @@ cargo fmt --all --check
 cargo test --workspace --no-run --quiet
 # The other servers that the clients below use are built with the tests of their packages. A test is selected here so that
 # dependencies have the same features as above and are not built again.
-cargo build --workspace --bin chat --bin live-room --bin public-api-list --test soak --quiet
+cargo build --workspace --bin chat --bin graceful-restart --bin live-room --bin metrics-example --bin public-api-list --test soak --quiet
 
 step "Rust tests"
 # Many tests wait for real time, and a thread that waits costs nothing.

@@ -222,6 +222,7 @@ pub use proto::{
 };
 pub use server::{
     Server,
+    health::HealthService,
     serve::Serve,
     service::{BodyError, ResponseBody, ResponseFuture, ServerService},
 };

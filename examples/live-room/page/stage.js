@@ -59,6 +59,7 @@ function drawHearts(t, width, height) {
   for (const { born, x, sway } of hearts) {
     const age = (t - born) / 3;
     context.globalAlpha = 1 - age;
+    context.fillStyle = "hsl(350 90% 60%)"; // For fonts without colours.
     context.fillText("❤️", width * x + Math.sin(age * 6 + sway) * width * 0.02, height * (0.95 - age * 0.6));
   }
   context.globalAlpha = 1;

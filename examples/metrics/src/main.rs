@@ -4,14 +4,17 @@
 //! cargo run -p metrics-example
 //! curl 127.0.0.1:3000/metrics
 //! ```
+//!
+//! The folder `prometheus` has a configuration that scrapes this program (`prometheus --config.file=prometheus.yml`),
+//! alert rules with their tests, and a dashboard for Grafana.
 
-use std::{error::Error, time::Duration};
+use std::{env, error::Error, time::Duration};
 
 use axum::{Router, routing::get, serve::ListenerExt};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use socketio::{Ack, EventError, Namespace, Server, Socket};
+use socketio::{Ack, EventError, MemoryBus, Namespace, Server, ServerConfig, Socket, middleware::RateLimit};
 use tokio::net::TcpListener;
 
 /// Histogram buckets: handler durations in `SECONDS`, queued bytes per client in `BYTES`.
@@ -36,9 +39,13 @@ async fn say(socket: Socket, text: String) -> Result<Ack<usize>, EventError> {
 /// Builds the application. Install the metrics recorder first, because the server registers its metrics when
 /// it is created.
 fn app(metrics: PrometheusHandle) -> (Router, Server) {
-    let io = Server::new().namespace(Namespace::new("/").on("say", say));
+    let chat =
+        Namespace::new("/").wrap(RateLimit::new(100, Duration::from_secs(1)).per_socket()).on("say", say);
+    // A cluster of one server, for the metrics of clusters. A broker such as `socketio-redis` takes the place of the bus.
+    let io = Server::with_cluster(ServerConfig::default(), MemoryBus::new()).namespace(chat);
     let router = Router::new()
         .route("/metrics", get(async move || metrics.render()))
+        .nest_service("/health", io.health())
         .route_service("/socket.io/", io.clone());
     (router, io)
 }
@@ -58,7 +65,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
     tokio::spawn(upkeep(handle.clone()));
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     // Disables Nagle's algorithm, so that small packets are sent without delay.
     let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
     Ok(axum::serve(listener, app(handle).0).await?)

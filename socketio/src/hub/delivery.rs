@@ -77,7 +77,7 @@ impl Adapter {
         let stamped = packet.with_argument(&self.path, &offset.to_string());
         let stamped = encode(stamped).map_err(EmitError::encode)?;
         let mut observed = Vec::new();
-        log.deliver(offset, || {
+        log.deliver(offset, (target, packet), !flags.volatile, || {
             self.each(target, |_, socket| {
                 let packet = match socket.recoverable() {
                     Some(recoverable) if recoverable.was_replayed(offset) => return,

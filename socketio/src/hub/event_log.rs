@@ -4,7 +4,7 @@
 //! Events to recoverable sockets are appended to the log first, and are delivered when the log returns them.
 //! All servers deliver them in the order of the log, with their offsets.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use engineio::Sid;
 use parking_lot::Mutex;
@@ -25,11 +25,57 @@ use crate::{
 pub(crate) struct EventLog {
     store: Arc<dyn RecoveryStore>,
     limits: ConnectionStateRecovery,
-    /// The offset of the last delivered event. Locked while an event is delivered, and while a recovered
-    /// socket joins, so the socket misses no event.
-    delivered: Mutex<LogOffset>,
+    /// Locked while an event is delivered, and while a recovered socket joins, so the socket misses no event.
+    delivered: Mutex<Delivered>,
     /// Locked while a session is queued, so the last state of a socket is queued last.
     saving: Mutex<()>,
+}
+
+/// The events that this server has delivered.
+#[derive(Default)]
+struct Delivered {
+    /// The offset of the last event.
+    last: LogOffset,
+    /// The number of clients that are being recovered.
+    recovering: usize,
+    /// While clients are recovered: the events after `tail_start`. Without them, a client would have to read the log until
+    /// no event is delivered meanwhile, which never happens if there are many.
+    tail: VecDeque<(LogOffset, Target, Frames)>,
+    tail_start: LogOffset,
+    tail_bytes: usize,
+}
+
+impl Delivered {
+    /// Records an event, and removes the oldest ones beyond the limits.
+    fn record(
+        &mut self,
+        offset: LogOffset,
+        target: &Target,
+        packet: &Frames,
+        limits: &ConnectionStateRecovery,
+    ) {
+        self.tail.push_back((offset, target.clone(), packet.clone()));
+        self.tail_bytes += packet.payload_len();
+        while self.tail.len() > limits.max_missed_packets || self.tail_bytes > limits.max_missed_bytes {
+            let Some((offset, _, packet)) = self.tail.pop_front() else { break };
+            self.tail_start = offset;
+            self.tail_bytes -= packet.payload_len();
+        }
+    }
+}
+
+/// Records the delivered events while a client is recovered. Created by [`EventLog::follow`].
+pub(crate) struct Following<'a>(&'a EventLog);
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        let mut delivered = self.0.delivered.lock();
+        delivered.recovering -= 1;
+        if delivered.recovering == 0 {
+            delivered.tail = VecDeque::new();
+            delivered.tail_bytes = 0;
+        }
+    }
 }
 
 /// A saved session, and the offset of the last event that the client has received.
@@ -43,14 +89,33 @@ pub(crate) struct Claimed {
 /// The events that a client has missed, with their offsets.
 pub(crate) struct Missed {
     pub(crate) events: Vec<(LogOffset, Frames)>,
-    /// The log was read up to this offset.
-    pub(crate) until: LogOffset,
+    /// All events up to this offset are known.
+    until: LogOffset,
     bytes: usize,
+}
+
+/// The result of [`EventLog::enter`].
+pub(crate) enum Entered {
+    Joined,
+    /// The client has missed too many events, or `enter` has failed.
+    Refused,
+    /// The events since the log was read are not recorded any more, so it must be read again.
+    Behind,
 }
 
 impl Missed {
     pub(crate) fn after(claimed: &Claimed) -> Self {
         Self { events: Vec::new(), until: claimed.offset, bytes: 0 }
+    }
+
+    /// Adds an event. Returns `None` if there are too many.
+    fn add(&mut self, offset: LogOffset, packet: &Frames, limits: &ConnectionStateRecovery) -> Option<()> {
+        self.bytes += packet.payload_len();
+        if self.events.len() >= limits.max_missed_packets || self.bytes > limits.max_missed_bytes {
+            return None;
+        }
+        self.events.push((offset, packet.clone()));
+        Some(())
     }
 }
 
@@ -63,11 +128,30 @@ impl EventLog {
         self.limits.skip_middlewares
     }
 
-    /// Delivers an event with its offset.
-    pub(crate) fn deliver(&self, offset: LogOffset, deliver: impl FnOnce()) {
+    /// Delivers an event with its offset. `is_missed` is `false` if a client that is being recovered need not receive it.
+    pub(crate) fn deliver(
+        &self,
+        offset: LogOffset,
+        (target, packet): (&Target, &Frames),
+        is_missed: bool,
+        deliver: impl FnOnce(),
+    ) {
         let mut delivered = self.delivered.lock();
-        *delivered = offset;
+        delivered.last = offset;
+        if is_missed && delivered.recovering > 0 {
+            delivered.record(offset, target, packet, &self.limits);
+        }
         deliver();
+    }
+
+    /// Records the events that are delivered from now on, until the result is dropped.
+    pub(crate) fn follow(&self) -> Following<'_> {
+        let mut delivered = self.delivered.lock();
+        if delivered.recovering == 0 {
+            delivered.tail_start = delivered.last;
+        }
+        delivered.recovering += 1;
+        Following(self)
     }
 
     /// Returns the time between two saves of the session of a connected socket.
@@ -93,31 +177,36 @@ impl EventLog {
             if flags.volatile || !target.selects(claimed.sid, &claimed.session.rooms) {
                 continue;
             }
-            missed.bytes += packet.payload_len();
-            if missed.events.len() >= self.limits.max_missed_packets
-                || missed.bytes > self.limits.max_missed_bytes
-            {
-                return None;
-            }
-            missed.events.push((offset, packet.0.clone()));
+            missed.add(offset, &packet.0, &self.limits)?;
         }
         missed.until = entries.until;
         Some(())
     }
 
-    /// Calls `enter` if no event after `until` was delivered. Otherwise, the log must be read again.
-    pub(crate) fn enter<T>(
+    /// Adds the events that were delivered since the log was read, and calls `enter` before another one is delivered.
+    /// The caller [follows](Self::follow) the log since before it was read.
+    pub(crate) fn enter(
         &self,
-        until: LogOffset,
+        claimed: &Claimed,
+        missed: &mut Missed,
         recoverable: &Recoverable,
-        enter: impl FnOnce() -> T,
-    ) -> Option<T> {
+        enter: impl FnOnce(&Missed) -> Option<()>,
+    ) -> Entered {
         let delivered = self.delivered.lock();
-        if *delivered > until {
-            return None;
+        if delivered.last > missed.until {
+            if delivered.tail_start > missed.until {
+                return Entered::Behind;
+            }
+            for (offset, target, packet) in &delivered.tail {
+                let is_missed = *offset > missed.until && target.selects(claimed.sid, &claimed.session.rooms);
+                if is_missed && missed.add(*offset, packet, &self.limits).is_none() {
+                    return Entered::Refused;
+                }
+            }
+            missed.until = delivered.last;
         }
-        recoverable.set_replayed(until);
-        Some(enter())
+        recoverable.set_replayed(missed.until);
+        enter(missed).map_or(Entered::Refused, |()| Entered::Joined)
     }
 }
 

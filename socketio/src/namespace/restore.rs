@@ -10,7 +10,7 @@ use crate::{
         typed::Data,
     },
     hub::{
-        event_log::{Claimed, EventLog, Missed},
+        event_log::{Claimed, Entered, EventLog, Missed},
         history::cost,
         recovery::{Recoverable, RecoveryClaim},
     },
@@ -66,6 +66,7 @@ pub(crate) async fn restore_logged<D: Send + Sync + 'static>(
     data: D,
 ) -> Result<Socket<D>, Option<D>> {
     let path = parts.adapter.path();
+    let _following = log.follow();
     let mut missed = Missed::after(claimed);
     if log.read(path, claimed, &mut missed).await.is_none() {
         return Err(Some(data));
@@ -78,12 +79,11 @@ pub(crate) async fn restore_logged<D: Send + Sync + 'static>(
     let socket = Socket::from_parts(parts.clone(), claimed.sid, Data::Shared(data), Some(recoverable));
     loop {
         let Some(recoverable) = socket.0.recoverable() else { return Err(None) };
-        let until = missed.until;
-        match log.enter(until, recoverable, || send_and_join(parts, claimed, &missed, &socket)) {
-            Some(Some(())) => break,
-            Some(None) => return Err(None),
-            // Events were delivered since the log was read.
-            None => log.read(path, claimed, &mut missed).await.ok_or(None)?,
+        let enter = |missed: &Missed| send_and_join(parts, claimed, missed, &socket);
+        match log.enter(claimed, &mut missed, recoverable, enter) {
+            Entered::Joined => break,
+            Entered::Refused => return Err(None),
+            Entered::Behind => log.read(path, claimed, &mut missed).await.ok_or(None)?,
         }
     }
     socket.count();

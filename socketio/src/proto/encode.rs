@@ -39,6 +39,11 @@ pub(crate) enum Frames {
 }
 
 impl Frames {
+    /// Returns the number of bytes of the packet in the protocol's own encoding.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.plain().iter().map(|frame| frame.payload().len()).sum()
+    }
+
     /// Returns the frames for the clients.
     pub(crate) fn as_slice(&self) -> &[Frame] {
         match self {

@@ -6,6 +6,7 @@
 
 pub(crate) mod application;
 pub(crate) mod client_files;
+pub(crate) mod health;
 pub(crate) mod inbound;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -533,7 +534,7 @@ impl Server {
     }
 
     /// Returns `true` if [`drain`](Self::drain) or [`close`](Self::close) was called. New sessions are then refused
-    /// with 503. A health check can report this state so that a load balancer routes new clients to other servers.
+    /// with 503. [`health`](Self::health) reports this state, so that a load balancer routes new clients to other servers.
     pub fn is_closing(&self) -> bool {
         self.engine.is_closing()
     }

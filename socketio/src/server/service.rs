@@ -29,7 +29,7 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    fn own(body: engineio::ResponseBody) -> Self {
+    pub(super) fn own(body: engineio::ResponseBody) -> Self {
         Self { body: Either::Left(body) }
     }
 

@@ -227,7 +227,7 @@ impl EventPacket {
 
     /// Returns the number of bytes of the event.
     pub fn payload_len(&self) -> usize {
-        self.0.plain().iter().map(|frame| frame.payload().len()).sum()
+        self.0.payload_len()
     }
 
     /// Returns the JSON text of the array of the name and the arguments, and the attachments.

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use socketio::{
     BoxFuture,
     cluster::{
-        AckOutcome, Backend, Broker, ClusterFull, Inbound, Inbox, LogEntries, LogOffset, Message, Operation,
-        Receivers, RecoveryStore, Reply, ReplyBody, SavedSession, ServerId, Unavailable,
+        AckOutcome, Backend, Broker, ClusterFull, ClusterStatus, Inbound, Inbox, LogEntries, LogOffset,
+        Message, Operation, Receivers, RecoveryStore, Reply, ReplyBody, SavedSession, ServerId, Unavailable,
     },
 };
 
@@ -150,6 +150,12 @@ impl Backend for TestBackend {
     fn server_count(&self, _: Arc<str>) -> BoxFuture<Result<usize, Unavailable>> {
         let count = if self.is_away() { Err(Unavailable) } else { Ok(self.others().len() + 1) };
         Box::pin(async move { count })
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let mut status = ClusterStatus::default();
+        status.is_connected = !self.is_away();
+        status
     }
 
     fn recovery(&self) -> Option<Arc<dyn RecoveryStore>> {

@@ -21,9 +21,13 @@ fn namespace() -> Namespace<Value> {
 }
 
 async fn fleet(broker: &TestBroker, count: usize) -> Vec<Host> {
+    fleet_with(broker, count, ConnectionStateRecovery::default()).await
+}
+
+async fn fleet_with(broker: &TestBroker, count: usize, limits: ConnectionStateRecovery) -> Vec<Host> {
     let mut hosts = Vec::new();
     for _ in 0..count {
-        let config = config(ConnectionStateRecovery::default());
+        let config = config(limits.clone());
         hosts.push(serve(Server::with_cluster(config, broker.clone()).namespace(namespace())).await);
     }
     hosts
@@ -144,10 +148,59 @@ async fn events_during_the_recovery_arrive_once() {
     let io = hosts[1].io.clone();
     broker.on_read(move || io.emit("n", &2).unwrap());
     let mut visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
-    assert_eq!((&visitor.sid, broker.reads()), (&gone.sid, 2));
+    // The log is not read again, which would not end while events are delivered faster than it is read.
+    assert_eq!((&visitor.sid, broker.reads()), (&gone.sid, 1));
     hosts[0].io.emit("n", &3).unwrap();
     for n in 1..=3 {
         assert_eq!(within(visitor.event()).await, [json!("n"), json!(n)]);
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_read_again_if_more_was_delivered_than_a_client_may_miss() {
+    let text = "x".repeat(100);
+    let bytes = format!(r#"42["other","{text}"]"#).len();
+    let by_count = ConnectionStateRecovery::default().max_missed_packets(3);
+    let by_bytes = ConnectionStateRecovery::default().max_missed_bytes(3 * bytes);
+    for (limits, delivered, reads) in
+        [(by_count.clone(), 3, 1), (by_count, 4, 2), (by_bytes.clone(), 3, 1), (by_bytes, 4, 2)]
+    {
+        let broker = TestBroker::default();
+        let hosts = fleet_with(&broker, 2, limits).await;
+        let mut visitor = Visitor::new(&hosts[0]).await;
+        hosts[0].io.emit("n", &0).unwrap();
+        visitor.event().await;
+        let gone = visitor.cut();
+        noticed(&hosts[0]).await;
+        let (io, text) = (hosts[1].io.clone(), text.clone());
+        broker.on_read(move || {
+            for _ in 0..delivered {
+                io.to("nobody").emit("other", &text).unwrap();
+            }
+        });
+        let mut visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
+        assert_eq!((&visitor.sid, broker.reads()), (&gone.sid, reads), "{delivered}");
+        hosts[0].io.emit("n", &1).unwrap();
+        assert_eq!(within(visitor.event()).await, [json!("n"), json!(1)]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_misses_too_much_while_the_log_is_read_gets_a_new_socket() {
+    for (missed, is_recovered) in [(3, true), (4, false)] {
+        let broker = TestBroker::default();
+        let limits = ConnectionStateRecovery::default().max_missed_packets(3);
+        let hosts = fleet_with(&broker, 2, limits).await;
+        let mut visitor = Visitor::new(&hosts[0]).await;
+        hosts[0].io.emit("n", &0).unwrap();
+        visitor.event().await;
+        let gone = visitor.cut();
+        noticed(&hosts[0]).await;
+        hosts[0].io.emit("n", &1).unwrap();
+        let io = hosts[1].io.clone();
+        broker.on_read(move || (2..=missed).for_each(|n| io.emit("n", &n).unwrap()));
+        let visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
+        assert_eq!((visitor.sid == gone.sid, broker.reads()), (is_recovered, 1));
     }
 }
 

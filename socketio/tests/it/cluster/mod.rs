@@ -7,6 +7,7 @@ mod broker;
 mod conformance;
 mod counted;
 mod event_log;
+mod health;
 mod heartbeats;
 mod server_events;
 mod silent;

@@ -3,6 +3,7 @@
 #![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "counts are small whole numbers")]
 
 mod cluster;
+mod opentelemetry;
 mod spans;
 
 use std::time::Duration;

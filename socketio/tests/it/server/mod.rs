@@ -4,6 +4,7 @@ mod building;
 mod client_files;
 mod closing;
 mod fallback;
+pub(crate) mod health;
 mod paths;
 mod services;
 #[cfg(feature = "tls")]
