@@ -22,7 +22,7 @@ use crate::{
         handshake::{ConnectError, Handshake},
         legacy::unknown_namespace,
     },
-    hub::{Adapter, hooks::Hooks, socket_core::ConnectionSignals},
+    hub::{Adapter, hooks::Hooks, observation::Observation, socket_core::ConnectionSignals},
     metrics::{NamespaceMetrics, log::Limit},
     namespace::dispatch::{ConnectFuture, Endpoint},
     registry::dynamic::{ChildRef, Dynamic},
@@ -34,6 +34,8 @@ pub(crate) struct Namespaces {
     /// Records the metrics and warnings of unknown namespaces and of the server as a whole.
     pub(crate) unknown: Hooks,
     connect_errors: AtomicU64,
+    /// The observers of events, which all adapters share.
+    pub(crate) observation: Arc<Observation>,
     registered: RwLock<Registered>,
 }
 
@@ -57,7 +59,13 @@ struct Entry {
 impl Namespaces {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
         let unknown = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
-        Self { config, unknown, connect_errors: AtomicU64::new(0), registered: RwLock::default() }
+        Self {
+            config,
+            unknown,
+            connect_errors: AtomicU64::new(0),
+            observation: Arc::default(),
+            registered: RwLock::default(),
+        }
     }
 
     /// Returns the number of rejected connections to namespaces.
