@@ -67,9 +67,12 @@ pub use listen::{
     request_body::RequestBody,
     serve::{Serve, serve},
 };
-pub use metrics::limits::Limit;
 #[doc(hidden)]
 pub use metrics::rate_limit::RateLimit as __RateLimit;
+pub use metrics::{
+    limits::Limit,
+    traffic::{MessageCounter, Traffic},
+};
 pub use proto::{
     frame::Frame,
     packet::{Message, TransportKind},

@@ -15,13 +15,20 @@ use std::{
 use public_api::Builder;
 
 /// The published crates.
-const CRATES: [&str; 6] =
-    ["engineio", "socketio", "socketio-broker", "socketio-nats", "socketio-postgres", "socketio-redis"];
+const CRATES: [&str; 7] = [
+    "engineio",
+    "socketio",
+    "socketio-admin",
+    "socketio-broker",
+    "socketio-nats",
+    "socketio-postgres",
+    "socketio-redis",
+];
 
 /// The crates whose types may appear in the public API: the standard library, the crates themselves, crates of version
 /// 1, traits that have no stable home yet (`Stream`, `Body`, those of tower), the clients of brokers, and crates that are re-exported because a
 /// cargo feature is about them.
-const ALLOWED: [&str; 26] = [
+const ALLOWED: [&str; 27] = [
     "alloc",
     "async_nats",
     "bytes",
@@ -37,6 +44,7 @@ const ALLOWED: [&str; 26] = [
     "serde_core",
     "serde_json",
     "socketio",
+    "socketio_admin",
     "socketio_broker",
     "socketio_nats",
     "socketio_postgres",

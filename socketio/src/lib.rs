@@ -181,8 +181,8 @@ pub use config::{ConnectionStateRecovery, ServerConfig};
 pub use engineio::Forwarding;
 pub use engineio::{
     BoxFuture, ChannelListener, CloseReason, ConnectionError, Connections, Cookie, Cors, EngineConfig, Frame,
-    Limit, ListenConfig, Listener, Message, RemoteAddr, RequestBody, RequestError, RequestKind, SameSite,
-    Secure, SendError, Shutdown, Sid, SlowConsumerPolicy, TransportKind,
+    Limit, ListenConfig, Listener, Message, MessageCounter, RemoteAddr, RequestBody, RequestError,
+    RequestKind, SameSite, Secure, SendError, Shutdown, Sid, SlowConsumerPolicy, Traffic, TransportKind,
 };
 #[cfg(feature = "compression")]
 pub use engineio::{HttpCompression, PerMessageDeflate};
@@ -200,6 +200,7 @@ pub use handles::{
     broadcast::BroadcastOperator,
     broadcast_ack::{BroadcastAckRequest, BroadcastAnswers, ServerAnswers},
     emit::EmitOperator,
+    local_socket::LocalSocket,
     remote_socket::{FetchError, RemoteSocket},
     session::Session,
     socket::Socket,
@@ -207,6 +208,7 @@ pub use handles::{
 };
 pub use hub::{
     cluster::{ServerId, memory::MemoryBus},
+    observation::{ObservedEvent, Observer},
     room_events::RoomEvent,
     rooms::Room,
 };

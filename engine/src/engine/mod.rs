@@ -38,7 +38,10 @@ use crate::{
         view::{RequestHead as _, RequestView},
         websocket_handshake::{WebSocketKey, switching_protocols},
     },
-    metrics::limits::Limit,
+    metrics::{
+        limits::Limit,
+        traffic::{MessageCounter, Traffic},
+    },
     proto::{
         dialect::Dialect,
         frame::Frame,
@@ -142,6 +145,18 @@ impl<A: Application> Engine<A> {
     /// Messages that are still queued when a session closes do not count.
     pub fn dropped_messages(&self) -> u64 {
         self.shared.limits.dropped()
+    }
+
+    /// Returns the counts of sessions and messages since the engine was created. Messages are counted only while there is
+    /// a [`MessageCounter`].
+    pub fn traffic(&self) -> Traffic {
+        self.shared.limits.traffic.snapshot()
+    }
+
+    /// Counts messages for [`traffic`](Self::traffic), until all returned values are dropped. By default, they are not
+    /// counted, because all threads share the counters.
+    pub fn count_messages(&self) -> MessageCounter {
+        MessageCounter::new(self.shared.limits.clone())
     }
 
     /// Returns the application.
@@ -374,7 +389,7 @@ impl<A: Application> Engine<A> {
         };
         tokio::spawn(driver.run());
         let initial: VecDeque<Frame> = self.shared.config.initial_packet.iter().cloned().collect();
-        self.shared.limits.metrics.sent(&initial);
+        self.shared.limits.sent(&initial);
         let mut payload = PayloadWriter::new(dialect, &initial);
         payload.push_control(format!("0{handshake}").as_bytes());
         for frame in &initial {

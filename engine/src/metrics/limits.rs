@@ -1,11 +1,15 @@
 //! Counters of limit hits. Every hit goes through [`LimitCounters::hit`].
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::metrics::Metrics;
+use crate::{
+    Frame, Message,
+    metrics::{Metrics, traffic::TrafficCounters},
+};
 
 /// Defines the limits from a table with the documentation of each limit and the name of the option.
 macro_rules! limits {
@@ -101,6 +105,7 @@ pub(crate) struct LimitCounters {
     hits: [AtomicU64; Limit::ALL.len()],
     dropped: AtomicU64,
     pub(crate) metrics: Metrics,
+    pub(crate) traffic: TrafficCounters,
 }
 
 impl LimitCounters {
@@ -118,6 +123,25 @@ impl LimitCounters {
 
     pub(crate) fn hits(&self, limit: Limit) -> u64 {
         self.hits[limit as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a message of a client.
+    #[inline]
+    pub(crate) fn received(&self, message: &Message<'_>) {
+        self.traffic.received(message);
+        self.metrics.received(message);
+    }
+
+    /// Counts messages that are handed to a transport.
+    pub(crate) fn sent(&self, frames: &VecDeque<Frame>) {
+        self.traffic.sent(frames);
+        self.metrics.sent(frames);
+    }
+
+    /// Counts messages like [`sent`](Self::sent), and records the number of queued bytes.
+    pub(crate) fn flushed(&self, buffered: usize, frames: &VecDeque<Frame>) {
+        self.traffic.sent(frames);
+        self.metrics.flushed(buffered, frames);
     }
 
     /// Counts dropped messages. A group counts once.

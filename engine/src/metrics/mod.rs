@@ -13,6 +13,7 @@ mod off;
 #[cfg(feature = "metrics")]
 mod on;
 pub(crate) mod rate_limit;
+pub(crate) mod traffic;
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use off::{Metrics, OpenSession};

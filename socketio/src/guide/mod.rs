@@ -18,6 +18,9 @@ macro_rules! pages {
 }
 
 pages! {
+    // Its code needs the crate `socketio-admin`, where it is compiled.
+    #[cfg(not(doctest))]
+    admin_ui = "../../docs/admin-ui.md",
     authentication = "../../docs/authentication.md",
     // Its code needs the crates of the brokers, so it is compiled in `interop-tests`.
     #[cfg(not(doctest))]

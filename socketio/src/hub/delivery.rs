@@ -11,7 +11,8 @@ use crate::{
         ack_collector::{AckCollector, Outcome, PendingBroadcast},
         acks::AckWaiter,
         cluster::LogOffset,
-        history::Recipients,
+        history,
+        observation::Recipients,
         rooms::Target,
         sending::notify_sent,
         socket_core::AnySocket,
@@ -27,12 +28,12 @@ impl Adapter {
     /// critical section is short: per socket, it increments one reference count of the shared frames and
     /// wakes at most one task. If this method returns an error, nothing was queued.
     pub(crate) fn deliver(&self, target: &Target, packet: &Frames, flags: Flags) -> Result<(), EmitError> {
-        let mut observed = Vec::new();
+        let mut observed = self.observed_recipients();
         let mut queue = |socket: &AnySocket, packet: &Frames| {
             // On error, the session has already applied the policy: the socket is being disconnected, or the
             // dropped packet was counted.
             if send(socket, packet, flags, self.slow_consumer).is_ok() {
-                self.record_observed(&mut observed, socket);
+                add(&mut observed, socket);
             }
         };
         match &self.recovery {
@@ -46,12 +47,12 @@ impl Adapter {
                         }
                         None => queue(socket, packet),
                     });
-                    (Some(Recipients::Target(target.clone())), ())
+                    (Some(history::Recipients::Target(target.clone())), ())
                 });
                 queued.map_err(EmitError::encode)?;
             }
         }
-        self.notify(&observed, packet);
+        self.notify(observed, packet);
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl Adapter {
         };
         let stamped = packet.with_argument(&self.path, &offset.to_string());
         let stamped = encode(stamped).map_err(EmitError::encode)?;
-        let mut observed = Vec::new();
+        let mut observed = self.observed_recipients();
         log.deliver(offset, (target, packet), !flags.volatile, || {
             self.each(target, |_, socket| {
                 let packet = match socket.recoverable() {
@@ -85,25 +86,24 @@ impl Adapter {
                     None => &plain,
                 };
                 if send(socket, packet, flags, self.slow_consumer).is_ok() {
-                    self.record_observed(&mut observed, socket);
+                    add(&mut observed, socket);
                 }
             });
         });
-        self.notify(&observed, &plain);
+        self.notify(observed, &plain);
         Ok(())
     }
 
-    /// Adds a recipient to `observed` if the namespace has an observer of outgoing events.
-    fn record_observed(&self, observed: &mut Vec<AnySocket>, socket: &AnySocket) {
-        if self.is_observed {
-            observed.push(socket.clone());
-        }
+    fn observed_recipients(&self) -> Option<Box<Recipients>> {
+        Recipients::new(self.has_outgoing_observer, self.observation.is_active())
     }
 
-    fn notify(&self, observed: &[AnySocket], packet: &Frames) {
-        if self.is_observed {
-            notify_sent(&self.path, packet, observed.iter().map(|socket| &**socket));
+    fn notify(&self, observed: Option<Box<Recipients>>, packet: &Frames) {
+        let Some(observed) = observed else { return };
+        if observed.wants_all {
+            notify_sent(&self.path, packet, observed.all.iter().map(|socket| &**socket));
         }
+        observed.notify(&self.observation, &self.path, packet);
     }
 
     /// Like [`deliver`](Self::deliver), but for a packet that all recipients acknowledge under the same id.
@@ -115,7 +115,7 @@ impl Adapter {
         flags: Flags,
     ) -> PendingBroadcast {
         let outcomes = Arc::new(AckCollector::default());
-        let mut observed = Vec::new();
+        let mut observed = self.observed_recipients();
         let mut limit_hit_by_any = false;
         self.each(target, |_, socket| {
             let at = outcomes.add_recipient(socket);
@@ -126,7 +126,7 @@ impl Adapter {
                     .inspect_err(|_| drop(socket.acks().remove(id)))
             });
             match sent {
-                Ok(()) => self.record_observed(&mut observed, socket),
+                Ok(()) => add(&mut observed, socket),
                 Err(error) => {
                     limit_hit_by_any |= matches!(error, EmitError::TooManyAcks);
                     outcomes.resolve(at, Outcome::Failed(error));
@@ -136,8 +136,14 @@ impl Adapter {
         if limit_hit_by_any {
             self.hooks.warnings.limit_hit(&self.path, Limit::MaxPendingAcks);
         }
-        self.notify(&observed, packet);
+        self.notify(observed, packet);
         PendingBroadcast { id, outcomes, remote: None }
+    }
+}
+
+fn add(observed: &mut Option<Box<Recipients>>, socket: &AnySocket) {
+    if let Some(observed) = observed {
+        observed.add(socket);
     }
 }
 

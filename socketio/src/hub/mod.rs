@@ -12,6 +12,7 @@ pub(crate) mod event_log;
 pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod lifecycle;
+pub(crate) mod observation;
 pub(crate) mod recovery;
 pub(crate) mod room_events;
 pub(crate) mod rooms;
@@ -43,6 +44,7 @@ use crate::{
         cluster::{BroadcastFlags, Cluster, ClusterFull, Operation, RequestId, Responses, Unavailable},
         event_log::EventLog,
         hooks::{Hooks, RoomHook},
+        observation::Observation,
         recovery::{Recovery, RecoveryState},
         room_events::RoomEvents,
         rooms::{Room, Rooms, Slot, Target},
@@ -68,7 +70,9 @@ pub(crate) struct Adapter {
     rooms: RwLock<Rooms<AnySocket>>,
     next_ack: AtomicU64,
     /// `true` if the namespace has an observer of outgoing events.
-    pub(crate) is_observed: bool,
+    pub(crate) has_outgoing_observer: bool,
+    /// The observers of all namespaces of the server.
+    pub(crate) observation: Arc<Observation>,
     /// `Some` if connection state recovery is enabled and the broker has no event log.
     pub(crate) recovery: Option<Box<Recovery>>,
     /// `Some` if connection state recovery is enabled and the broker has an event log.
@@ -99,7 +103,12 @@ impl From<Flags> for BroadcastFlags {
 }
 
 impl Adapter {
-    pub(crate) fn new(path: &str, config: Arc<ServerConfig>, cluster: Option<Arc<Cluster>>) -> Self {
+    pub(crate) fn new(
+        path: &str,
+        config: Arc<ServerConfig>,
+        cluster: Option<Arc<Cluster>>,
+        observation: Arc<Observation>,
+    ) -> Self {
         let max_buffered = config.engine.get_max_buffered();
         let limits = config.connection_state_recovery.clone();
         let store = cluster.as_ref().and_then(|cluster| cluster.backend().recovery());
@@ -124,7 +133,8 @@ impl Adapter {
             config,
             rooms: RwLock::new(rooms),
             next_ack: AtomicU64::new(0),
-            is_observed: false,
+            has_outgoing_observer: false,
+            observation,
             recovery,
             event_log,
             hooks: Arc::default(),
@@ -220,6 +230,11 @@ impl Adapter {
 
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
         self.rooms.read().rooms_of(slot)
+    }
+
+    /// Returns up to `max` rooms of a socket.
+    pub(crate) fn first_rooms(&self, slot: Slot, max: usize) -> Vec<Room> {
+        self.rooms.read().first_rooms(slot, max)
     }
 
     /// Returns a new acknowledgement id, which is unique in the namespace as in Node.js.
@@ -356,6 +371,11 @@ impl Adapter {
         let rooms = self.rooms.read();
         let slots = rooms.select(target).into_iter();
         slots.filter_map(|slot| Some(f(&rooms, rooms.socket(slot)?, slot))).collect()
+    }
+
+    /// Returns up to `max` sockets on this server.
+    pub(crate) fn first_sockets(&self, max: usize) -> Vec<AnySocket> {
+        self.rooms.read().all().take(max).cloned().collect()
     }
 
     /// Returns the data of a socket as JSON text. `None` if the namespace does not share its data.

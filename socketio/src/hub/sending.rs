@@ -117,6 +117,9 @@ impl<T: Observed + ?Sized> SocketCore<T> {
         if self.typed.has_outgoing() {
             notify_sent(self.path(), packet, [self]);
         }
+        if self.adapter.observation.is_active() {
+            self.adapter.observation.sent(self.path(), &[self.id], 1, packet);
+        }
     }
 
     /// Returns an error if the socket is disconnected.

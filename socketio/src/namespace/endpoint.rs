@@ -156,6 +156,10 @@ impl<D: Send + Sync + 'static> Member for MemberHandle<D> {
         raw: RawArgs<'_>,
     ) -> Result<Option<HandlerFuture>, ArgsError> {
         self.socket.observers().notify_incoming(&self.socket, name, raw)?;
+        let observation = &self.socket.0.adapter.observation;
+        if observation.is_active() {
+            observation.received(self.socket.path(), self.socket.0.id, name, raw);
+        }
         // Decoding the arguments calls `Deserialize` implementations of the user, which may panic.
         let event = Incoming { key, name, id, raw };
         let started = catch_unwind(AssertUnwindSafe(|| self.table.start(&self.socket, event)));

@@ -589,7 +589,7 @@ impl<D: Send + Sync + 'static> Namespace<D> {
         let shared = hooks.clone();
         let host = move |adapter: Adapter| {
             let mut adapter = adapter.with_hooks(hooks.clone());
-            adapter.is_observed = !observers.outgoing.is_empty();
+            adapter.has_outgoing_observer = !observers.outgoing.is_empty();
             if let Some(policy) = slow_consumer {
                 adapter.slow_consumer = policy;
             }

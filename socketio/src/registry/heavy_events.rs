@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 
 /// The time after which all events are forgotten.
-const MAX_AGE: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_mins(1);
 
 const WORDS: usize = 64;
 

@@ -23,7 +23,7 @@ use crate::{
         handshake::{ConnectError, Handshake},
         legacy::unknown_namespace,
     },
-    hub::{Adapter, hooks::Hooks, socket_core::ConnectionSignals},
+    hub::{Adapter, hooks::Hooks, observation::Observation, socket_core::ConnectionSignals},
     metrics::{NamespaceMetrics, log::Limit},
     namespace::dispatch::{ConnectFuture, Endpoint},
     registry::{
@@ -39,6 +39,8 @@ pub(crate) struct Namespaces {
     pub(crate) unknown: Hooks,
     connect_errors: AtomicU64,
     pub(crate) heavy_events: HeavyEvents,
+    /// The observers of events, which all adapters share.
+    pub(crate) observation: Arc<Observation>,
     registered: RwLock<Registered>,
 }
 
@@ -62,8 +64,14 @@ struct Entry {
 impl Namespaces {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
         let unknown = Hooks { metrics: NamespaceMetrics::unknown(), ..Hooks::default() };
-        let (connect_errors, heavy_events) = (AtomicU64::new(0), HeavyEvents::new());
-        Self { config, unknown, connect_errors, heavy_events, registered: RwLock::default() }
+        Self {
+            config,
+            unknown,
+            connect_errors: AtomicU64::new(0),
+            heavy_events: HeavyEvents::new(),
+            observation: Arc::default(),
+            registered: RwLock::default(),
+        }
     }
 
     /// Returns the number of rejected connections to namespaces.

@@ -8,6 +8,7 @@ pub(crate) mod application;
 pub(crate) mod client_files;
 pub(crate) mod health;
 pub(crate) mod inbound;
+mod inspect;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod sessions;
@@ -214,7 +215,7 @@ impl Server {
         let path = namespace.path().to_owned();
         let max = self.shared.config.max_namespace_length;
         assert!(path.len() <= max, "the path of a namespace has at most {max} bytes: `{path}`");
-        let adapter = Adapter::new(&path, self.shared.config.clone(), self.shared.cluster.clone());
+        let adapter = self.adapter_factory()(&path);
         let (_, host) = namespace.into_factory();
         let free = self.shared.namespaces.insert(host(adapter));
         assert!(free, "there is a namespace `{path}` already");
@@ -298,9 +299,15 @@ impl Server {
     #[track_caller]
     fn host_dynamic<D: Send + Sync + 'static>(&self, namespace: Namespace<D>) -> Dynamic {
         let pattern = Pattern::new(namespace.path());
-        let (config, cluster) = (self.shared.config.clone(), self.shared.cluster.clone());
+        let create = self.adapter_factory();
         let (hooks, host) = namespace.into_factory();
-        Dynamic::new(pattern, hooks, move |path| host(Adapter::new(path, config.clone(), cluster.clone())))
+        Dynamic::new(pattern, hooks, move |path| host(create(path)))
+    }
+
+    fn adapter_factory(&self) -> impl Fn(&str) -> Adapter + use<> {
+        let (config, cluster) = (self.shared.config.clone(), self.shared.cluster.clone());
+        let observation = self.shared.namespaces.observation.clone();
+        move |path| Adapter::new(path, config.clone(), cluster.clone(), observation.clone())
     }
 
     /// Returns the existing child namespaces of the [dynamic](Self::dynamic) namespaces with this pattern.

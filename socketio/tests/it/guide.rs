@@ -68,7 +68,8 @@ fn is_relative(target: &str) -> bool {
 
 #[test]
 fn links_lead_to_files_and_headings() {
-    let folders = ["", "docs", "adapters/common", "adapters/nats", "adapters/postgres", "adapters/redis"];
+    let folders =
+        ["", "docs", "admin", "adapters/common", "adapters/nats", "adapters/postgres", "adapters/redis"];
     let more = ["bench", "engine", "interop-tests/promises", "socketio"];
     let mut links = 0;
     for document in folders.iter().chain(&more).flat_map(|folder| documents(folder)) {

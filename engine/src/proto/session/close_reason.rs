@@ -54,7 +54,6 @@ impl CloseReason {
 
 impl CloseReason {
     /// All reasons, in the order of declaration.
-    #[cfg(feature = "metrics")]
     pub(crate) const ALL: [Self; Self::Evicted as usize + 1] = [
         Self::TransportClose,
         Self::TransportError,

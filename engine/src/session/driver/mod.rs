@@ -29,7 +29,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    metrics::{Metrics, OpenSession},
+    metrics::{OpenSession, limits::LimitCounters, traffic::CountedSession},
     proto::{
         frame::Frame,
         packet::{Malformed, Packet, TransportKind},
@@ -66,7 +66,7 @@ pub(crate) struct Driver<A: Application> {
     /// The cost of the messages sent in responses to polls and not yet reported to the mailbox.
     responded_bytes: usize,
     /// `Some` until the session is removed from the registry.
-    open: Option<OpenSession>,
+    open: Option<(OpenSession, CountedSession)>,
     /// `true` if input was not read because the application does not accept messages.
     read_blocked: bool,
     /// `true` while the mailbox has the frames that are being written.
@@ -133,7 +133,10 @@ impl<A: Application> Driver<A> {
         }
         let has_followed_up = websocket.is_some();
         let permit = opening.register(&handle, !(has_followed_up && connection.is_established()));
-        let open = OpenSession::new(&shared.limits.metrics, transport);
+        let open = (
+            OpenSession::new(&shared.limits.metrics, transport),
+            CountedSession::new(&shared.limits.traffic, transport),
+        );
         if shared.is_closing() {
             // A concurrent call to `close()` may already have listed the sessions.
             handle.close_for(CloseReason::ServerShuttingDown);
@@ -323,7 +326,7 @@ impl<A: Application> Drop for Driver<A> {
 
 /// Passes the message of a packet to the application. Returns `false` if the packet is malformed.
 fn receive<C: Connection>(
-    metrics: &Metrics,
+    limits: &LimitCounters,
     session: &mut Session,
     connection: &mut C,
     cx: &mut Context<'_>,
@@ -336,7 +339,7 @@ fn receive<C: Connection>(
         return false;
     };
     if let Some(message) = session.receive(now, via, packet) {
-        metrics.received(&message);
+        limits.received(&message);
         connection.on_message(message, cx);
     }
     true

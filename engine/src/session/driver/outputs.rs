@@ -54,8 +54,9 @@ impl<A: Application> Driver<A> {
 
     fn upgraded(&mut self) {
         self.post = None;
-        if let Some(open) = &mut self.open {
+        if let Some((open, counted)) = &mut self.open {
             open.upgraded();
+            counted.upgraded();
         }
         Span::current().record("transport", TransportKind::WebSocket.as_str());
     }
@@ -84,7 +85,7 @@ impl<A: Application> Driver<A> {
                     let frames;
                     (frames, has_commands) = self.handle.take_batch();
                     if !frames.is_empty() {
-                        self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
+                        self.shared.limits.flushed(self.handle.buffered(), &frames);
                         websocket.queue(frames);
                     }
                 }
@@ -117,8 +118,9 @@ impl<A: Application> Driver<A> {
         if reason == CloseReason::TransportClose {
             self.permit.release_address();
         }
-        if let Some(open) = &mut self.open {
+        if let Some((open, counted)) = &mut self.open {
             open.closed(reason);
+            counted.closed(reason);
         }
         // If the server closes the session, a pending POST is completed with status 200. Otherwise, the POST
         // is dropped, and the response has status 400.
@@ -150,7 +152,7 @@ impl<A: Application> Driver<A> {
             // Messages sent before the close are still written if the client reads.
             let frames = self.handle.take_frames();
             if peer != PeerState::Unresponsive {
-                self.shared.limits.metrics.sent(&frames);
+                self.shared.limits.sent(&frames);
                 websocket.queue(frames);
             }
         }

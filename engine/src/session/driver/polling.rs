@@ -44,8 +44,7 @@ impl<A: Application> Driver<A> {
             }
             *budget -= 1;
             let packet = body.packet(at);
-            if !receive(&shared.limits.metrics, session, connection, cx, now, TransportKind::Polling, packet)
-            {
+            if !receive(&shared.limits, session, connection, cx, now, TransportKind::Polling, packet) {
                 *slot = None;
                 return;
             }
@@ -62,7 +61,7 @@ impl<A: Application> Driver<A> {
             Some(End::Close) => self.handle.take_frames(),
             _ => self.handle.take_poll_frames(),
         };
-        self.shared.limits.metrics.flushed(self.handle.buffered(), &frames);
+        self.shared.limits.flushed(self.handle.buffered(), &frames);
         let mut answer = PayloadWriter::new(self.handle.dialect(), &frames);
         let mut empty = !ping;
         if ping {

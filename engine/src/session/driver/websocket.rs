@@ -69,7 +69,7 @@ impl<A: Application> Driver<A> {
         }
         let revision = self.handle.dialect().revision;
         let Self { shared, handle, session, connection, websocket, close, budget, read_blocked, .. } = self;
-        let (config, metrics) = (&*shared.config, &shared.limits.metrics);
+        let (config, limits) = (&*shared.config, &*shared.limits);
         let Some(websocket) = websocket else { return input.len() };
         let mut at = 0;
         websocket.unread_ready = false;
@@ -97,7 +97,7 @@ impl<A: Application> Driver<A> {
                 Some(Event::Text(text)) => {
                     websocket.timeouts.on_message();
                     let packet = Packet::decode(&text, revision);
-                    receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
+                    receive(limits, session, connection, cx, now, TransportKind::WebSocket, packet);
                     if &*text == "5" && session.route() == Route::WebSocket {
                         // The handler of the next message in this read may query the transport.
                         handle.upgraded();
@@ -126,7 +126,7 @@ impl<A: Application> Driver<A> {
                 }
                 Some(Event::Pong) | None => continue,
             };
-            receive(metrics, session, connection, cx, now, TransportKind::WebSocket, packet);
+            receive(limits, session, connection, cx, now, TransportKind::WebSocket, packet);
         }
         at
     }

@@ -327,11 +327,16 @@ impl<S> Rooms<S> {
 
     /// Returns the rooms of a socket. The room of its own id comes first.
     pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<Room> {
+        self.first_rooms(slot, usize::MAX)
+    }
+
+    /// Returns up to `max` rooms of a socket.
+    pub(crate) fn first_rooms(&self, slot: Slot, max: usize) -> Vec<Room> {
         let Some(entry) = self.sockets.get(slot) else { return Vec::new() };
         let own = entry.own_room.then(|| Room::from(entry.sid.as_str()));
         let joined = entry.joined.iter().filter_map(|membership| self.members.get(membership.room));
         let joined = joined.map(|members| members.name.clone());
-        own.into_iter().chain(joined).collect()
+        own.into_iter().chain(joined).take(max).collect()
     }
 
     /// Returns the slots of the sockets of a target.
@@ -349,6 +354,11 @@ impl<S> Rooms<S> {
     /// Returns the rooms of the socket with an id.
     pub(crate) fn find_rooms(&self, sid: Sid) -> Option<Vec<Room>> {
         Some(self.rooms_of(*self.ids.get(&sid)?))
+    }
+
+    /// Returns all sockets, by slot.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &S> {
+        (0..self.sockets.end()).filter_map(|slot| self.socket(slot))
     }
 
     /// Returns the ids of the sockets whose slot has this remainder.

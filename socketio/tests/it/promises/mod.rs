@@ -7,6 +7,7 @@ mod dynamic;
 mod early_events;
 mod flow_control;
 mod in_flight;
+mod inspection;
 mod leaving;
 mod middleware;
 mod observers;

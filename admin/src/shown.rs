@@ -1,0 +1,132 @@
+//! The sockets of this server that the UI shows, and the changes since it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use socketio::{LocalSocket, Server};
+
+use crate::record::{Recording, SocketRecord, rooms};
+
+/// The maximum number of changes that are sent at a time. Further changes are found the next time.
+pub(crate) const MAX_UPDATES: usize = 500;
+
+/// A change that the UI is told. Each is one event.
+#[derive(Debug)]
+pub(crate) enum Update {
+    Connected(Box<SocketRecord>),
+    Transport { nsp: String, id: String, transport: &'static str },
+    Disconnected { nsp: String, id: String, reason: &'static str },
+    RoomJoined { nsp: String, room: String, id: String },
+    RoomLeft { nsp: String, room: String, id: String },
+}
+
+/// The argument of `socket_updated`.
+#[derive(Debug, Serialize)]
+pub(crate) struct TransportUpdate<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) nsp: &'a str,
+    pub(crate) transport: &'a str,
+}
+
+/// The sockets that are shown: up to a maximum, and each until it disconnects. The state of a socket is compared
+/// with what the UI was told, so changes are never lost, and a change that is undone in the meantime is not sent.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    max: usize,
+    sockets: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    socket: LocalSocket,
+    transport: &'static str,
+    rooms: BTreeSet<String>,
+}
+
+impl Shown {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, sockets: BTreeMap::new() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.sockets.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Returns the sockets as the UI was told.
+    pub(crate) fn records(&self, recording: &Recording) -> Vec<SocketRecord> {
+        let record = |entry: &Entry| {
+            let mut record = recording.record(&entry.socket);
+            record.rooms = entry.rooms.iter().cloned().collect();
+            record
+        };
+        self.sockets.values().map(record).collect()
+    }
+
+    /// Returns the changes since the last call, at most about [`MAX_UPDATES`].
+    pub(crate) fn update(&mut self, io: &Server, recording: &Recording) -> Vec<Update> {
+        let mut updates = Vec::new();
+        self.sockets.retain(|id, entry| {
+            if updates.len() >= MAX_UPDATES {
+                return true;
+            }
+            let Some(reason) = entry.socket.disconnect_reason() else {
+                entry.update(id, &mut updates);
+                return true;
+            };
+            let nsp = entry.socket.path();
+            updates.push(Update::Disconnected { nsp: nsp.into(), id: id.clone(), reason: reason.as_str() });
+            let rooms = std::mem::take(&mut entry.rooms).into_iter();
+            updates.extend(rooms.map(|room| Update::RoomLeft { nsp: nsp.into(), room, id: id.clone() }));
+            false
+        });
+        self.fill(io, recording, &mut updates);
+        updates
+    }
+
+    /// Adds sockets that are not shown yet, until the maximum is reached.
+    fn fill(&mut self, io: &Server, recording: &Recording, updates: &mut Vec<Update>) {
+        for path in io.namespaces() {
+            if self.sockets.len() >= self.max || updates.len() >= MAX_UPDATES {
+                return;
+            }
+            // At most `max` of these are shown already.
+            for socket in io.local_sockets(&path, 2 * self.max) {
+                if self.sockets.len() >= self.max || updates.len() >= MAX_UPDATES {
+                    return;
+                }
+                if self.sockets.contains_key(socket.id()) {
+                    continue;
+                }
+                // Read before the record, so that a change in between is found the next time.
+                let transport = socket.session().transport().as_str();
+                let record = recording.record(&socket);
+                let rooms = record.rooms.iter().cloned().collect();
+                updates.push(Update::Connected(Box::new(record)));
+                self.sockets.insert(socket.id().to_owned(), Entry { socket, transport, rooms });
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn update(&mut self, id: &str, updates: &mut Vec<Update>) {
+        let (nsp, id) = (|| self.socket.path().to_owned(), || id.to_owned());
+        let transport = self.socket.session().transport().as_str();
+        if transport != self.transport {
+            updates.push(Update::Transport { nsp: nsp(), id: id(), transport });
+            self.transport = transport;
+        }
+        let rooms = rooms(&self.socket);
+        for room in rooms.difference(&self.rooms) {
+            updates.push(Update::RoomJoined { nsp: nsp(), room: room.clone(), id: id() });
+        }
+        for room in self.rooms.difference(&rooms) {
+            updates.push(Update::RoomLeft { nsp: nsp(), room: room.clone(), id: id() });
+        }
+        self.rooms = rooms;
+    }
+}
