@@ -61,9 +61,9 @@ without_short_path() {
   (cd engine && SHORT_PATH=off "$tests")
 }
 
-# Soak tests mostly wait.
+# Soak tests mostly wait. They measure the buffers of the kernel, so there are no other sockets meanwhile.
 soak() {
-  cargo test --workspace --test soak --quiet -- --ignored
+  cargo test --workspace --test soak --quiet -- --ignored --test-threads=1
 }
 
 # Other processes do not change the counts, so this runs beside tests that mostly wait.
@@ -102,15 +102,16 @@ cargo test --workspace --quiet
 finish without_short_path "$without_short_path"
 
 # Not beside the clients, whose tests have deadlines.
-step "the engine without features, documentation, the public API, and the packages"
-# Features of one package are on for the whole workspace, so the engine is tested without them separately.
-cargo test --package engineio --lib --quiet
-target/debug/public-api-list check
-cargo publish --workspace --dry-run --no-verify --quiet
-
-finish packages "$packages"
+step "a server under load; the engine without features, documentation, the public API, and the packages"
 beside soak
 soak=$!
+# Features of one package are on for the whole workspace, so the engine is tested without them separately.
+nice -n 19 cargo test --package engineio --lib --quiet
+nice -n 19 target/debug/public-api-list check
+nice -n 19 cargo publish --workspace --dry-run --no-verify --quiet
+finish soak "$soak"
+
+finish packages "$packages"
 
 step "official clients and clusters"
 export PROFILE=debug
@@ -118,9 +119,6 @@ export PROFILE=debug
 
 step "an independent client, python-socketio"
 (cd interop-tests/python && .venv/bin/python -m unittest)
-
-step "a server under load"
-finish soak "$soak"
 
 step "the instructions of messages and of hostile input"
 finish instructions "$instructions"
