@@ -179,7 +179,7 @@ impl Connection {
                 let handler = traced(handler, &membership.path, &name);
                 let was_light = !self.session.is_heavy();
                 self.start(handler, cx)?;
-                if was_light {
+                if was_light && (self.running.is_some() || self.session.is_heavy()) {
                     self.record_event(&name);
                 }
                 Ok(())
@@ -196,12 +196,13 @@ impl Connection {
         }
     }
 
-    /// Takes note of an event whose handler has started, while its client was light.
+    /// Takes note of an event whose handler has made its client heavy, or is pending and may do so.
+    #[cold]
     fn record_event(&mut self, name: &str) {
         let events = &self.namespaces.heavy_events;
         if self.session.is_heavy() {
             events.insert(events.number(name));
-        } else if self.running.is_some() {
+        } else {
             self.pending_event = Some(events.number(name));
         }
     }
