@@ -155,7 +155,7 @@ impl Nodes {
         let mut state = self.state.lock();
         let State { keepers, open, .. } = &mut *state;
         keepers.retain(|node, keeper| {
-            let is_kept = topology.nodes().contains(node) || topology.replicas().contains(node);
+            let is_kept = topology.all().any(|known| known == node);
             if !is_kept {
                 keeper.abort();
                 open.remove(node);
@@ -163,7 +163,7 @@ impl Nodes {
             is_kept
         });
         drop(state);
-        for node in topology.nodes().iter().chain(topology.replicas()) {
+        for node in topology.all() {
             self.keep(node);
         }
     }

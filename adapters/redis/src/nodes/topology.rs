@@ -72,6 +72,8 @@ impl Topology {
     /// Returns the topology after a slot was moved.
     pub(crate) fn moved(&self, slot: u16, node: Node) -> Self {
         let mut moved = self.clone();
+        // A replica that has taken over.
+        moved.replicas.retain(|replica| *replica != node);
         let index = moved.index(node);
         moved.moved.insert(slot, index);
         moved
@@ -89,9 +91,14 @@ impl Topology {
         &self.nodes
     }
 
-    /// Returns the replicas of a cluster.
+    /// Returns the replicas of a cluster, none of which has slots.
     pub(crate) fn replicas(&self) -> &[Node] {
         &self.replicas
+    }
+
+    /// Returns the servers that have slots, and the replicas.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().chain(&self.replicas)
     }
 
     /// Returns the server that has a slot.
@@ -199,6 +206,8 @@ mod tests {
         let owner = |slot| moved.owner(slot).map(|node| node.port);
         assert_eq!([98, 99, 200, 201].map(owner), [Some(7001), Some(7002), Some(7003), Some(7001)]);
         assert_eq!(moved.nodes().len(), 3);
+        let taken_over = moved.moved(0, Node::new("replica", 1));
+        assert_eq!((taken_over.nodes().len(), taken_over.replicas()), (4, &[][..]));
     }
 
     #[test]
