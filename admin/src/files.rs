@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    error::Error,
     fmt, fs,
     future::{Future, Ready, ready},
     hash::{DefaultHasher, Hash, Hasher},
@@ -17,9 +16,7 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Empty, Full};
-use pin_project_lite::pin_project;
+use socketio::ResponseBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -234,7 +231,7 @@ impl fmt::Debug for AdminFiles {
 }
 
 impl<B> Service<Request<B>> for AdminFiles {
-    type Response = Response<AdminFilesBody>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -244,7 +241,7 @@ impl<B> Service<Request<B>> for AdminFiles {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let response = self.respond(&request).unwrap_or_else(|| status(StatusCode::NOT_FOUND));
-        ready(Ok(response.map(AdminFilesBody::own)))
+        ready(Ok(response.map(ResponseBody::full)))
     }
 }
 
@@ -253,48 +250,6 @@ impl<S> Layer<S> for AdminFiles {
 
     fn layer(&self, inner: S) -> AdminFilesService<S> {
         AdminFilesService { files: self.clone(), inner }
-    }
-}
-
-pin_project! {
-    /// The response body of [`AdminFiles`], or of the inner service of its [layer](AdminFilesService).
-    #[derive(Debug)]
-    pub struct AdminFilesBody<B = Empty<Bytes>> {
-        #[pin]
-        body: Either<Full<Bytes>, B>,
-    }
-}
-
-impl<B> AdminFilesBody<B> {
-    fn own(file: Bytes) -> Self {
-        Self { body: Either::Left(Full::new(file)) }
-    }
-
-    fn other(body: B) -> Self {
-        Self { body: Either::Right(body) }
-    }
-}
-
-impl<B> Body for AdminFilesBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
-{
-    type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -310,7 +265,7 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
 {
-    type Response = Response<AdminFilesBody<R>>;
+    type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
@@ -320,9 +275,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Some(response) = self.files.respond(&request) {
-            return Box::pin(async move { Ok(response.map(AdminFilesBody::own)) });
+            return Box::pin(async move { Ok(response.map(ResponseBody::full)) });
         }
         let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(AdminFilesBody::other)) })
+        Box::pin(async move { Ok(response.await?.map(ResponseBody::inner)) })
     }
 }

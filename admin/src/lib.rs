@@ -13,7 +13,7 @@ mod worker;
 
 pub use admin::{Admin, Mode};
 pub use auth::InvalidHash;
-pub use files::{AdminFiles, AdminFilesBody, AdminFilesService};
+pub use files::{AdminFiles, AdminFilesService};
 pub use sessions::{MemoryStore, SessionStore, StoreError};
 
 /// Compiles the code in the guide to the Admin UI.

@@ -114,7 +114,7 @@ impl HealthService {
         };
         // Numbers and booleans always have a JSON form.
         let body = serde_json::to_vec(&report).unwrap_or_default();
-        let mut response = Response::new(ResponseBody::own(body.into()));
+        let mut response = Response::new(ResponseBody::full(body));
         if !is_passed {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }

@@ -29,12 +29,38 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn own(body: engineio::ResponseBody) -> Self {
-        Self { body: Either::Left(body) }
+    /// Creates a body of these bytes, for a service that responds in front of or behind a [`Server`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_body::Body;
+    /// use socketio::ResponseBody;
+    ///
+    /// let body: ResponseBody = ResponseBody::full("ok");
+    /// assert_eq!(body.size_hint().exact(), Some(2));
+    /// ```
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::own(engineio::ResponseBody::from(bytes))
     }
 
-    fn other(body: B) -> Self {
+    /// Wraps the body of an inner service.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_body::Body;
+    /// use socketio::ResponseBody;
+    ///
+    /// let body = ResponseBody::inner(String::from("of the inner service"));
+    /// assert_eq!(body.size_hint().exact(), Some(20));
+    /// ```
+    pub fn inner(body: B) -> Self {
         Self { body: Either::Right(body) }
+    }
+
+    pub(super) fn own(body: engineio::ResponseBody) -> Self {
+        Self { body: Either::Left(body) }
     }
 }
 
@@ -154,6 +180,6 @@ where
             return Box::pin(async move { Ok(response.await.map(ResponseBody::own)) });
         }
         let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(ResponseBody::other)) })
+        Box::pin(async move { Ok(response.await?.map(ResponseBody::inner)) })
     }
 }
