@@ -99,10 +99,8 @@ impl Worker {
 
     fn command(&mut self, command: Command) {
         self.lease = Instant::now() + LEASE;
-        let was_watched = std::mem::replace(&mut self.is_watched, true);
-        if !was_watched {
-            self.start();
-        }
+        let was_watched = self.is_watched;
+        self.set_watched(true);
         match command {
             Command::Watch if was_watched && !self.has_administrators() => {}
             Command::Watch => self.report(),
@@ -120,6 +118,14 @@ impl Worker {
 
     fn has_administrators(&self) -> bool {
         self.io.socket_count(self.shared.namespace()) > 0
+    }
+
+    fn set_watched(&mut self, is_watched: bool) {
+        match (std::mem::replace(&mut self.is_watched, is_watched), is_watched) {
+            (false, true) => self.start(),
+            (true, false) => self.stop(),
+            _ => {}
+        }
     }
 
     fn start(&mut self) {
@@ -144,12 +150,7 @@ impl Worker {
     /// Sends the numbers: to the administrators here, and to the other servers.
     fn report(&mut self) {
         let has_administrators = self.has_administrators();
-        let is_watched = has_administrators || Instant::now() < self.lease;
-        match (std::mem::replace(&mut self.is_watched, is_watched), is_watched) {
-            (false, true) => self.start(),
-            (true, false) => self.stop(),
-            _ => {}
-        }
+        self.set_watched(has_administrators || Instant::now() < self.lease);
         let is_clustered = self.io.server_id().is_some();
         if !has_administrators && !is_clustered {
             return;

@@ -51,7 +51,7 @@ impl HeavyEvents {
     }
 
     fn bit(&self, number: u16) -> (&AtomicU64, u64) {
-        let number = usize::from(number) % (WORDS * 64);
+        let number = usize::from(number);
         (&self.bits[number / 64], 1 << (number % 64))
     }
 

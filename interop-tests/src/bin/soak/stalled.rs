@@ -147,7 +147,7 @@ struct Shown {
 }
 
 /// Broadcasts first to nobody, to clients that read, and to clients that do not. Then broadcasts at full
-/// speed, and sends separate messages to each client.
+/// speed, sends separate messages to each client, and lets each client request answers.
 pub(crate) async fn run(room: Room, loads: Loads) -> Result<Verdict, Failure> {
     let Loads { rate, seconds, megabytes, each } = loads;
     let mut verdict = Verdict::default();
@@ -167,25 +167,31 @@ pub(crate) async fn run(room: Room, loads: Loads) -> Result<Verdict, Failure> {
     let bound = MAX_FLOOD_P99.max(2 * nobody.song.at(99)).max(reading.song.at(99));
     verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
 
-    let reading = phase(room, Clients::Reading, Load::each(MAX_READ.min(each * 1_000_000))).await?;
-    reading.judge(&mut verdict, room, Clients::Reading);
-    let stalled = phase(room, Clients::Stalled, Load::each(each * 1_000_000)).await?;
-    stalled.judge(&mut verdict, room, Clients::Stalled);
-    let bound = MAX_FLOOD_P99.max(reading.song.at(99));
-    verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
-
+    let read = Load::each(MAX_READ.min(each * 1_000_000));
+    beside_readers(&mut verdict, room, read, Load::each(each * 1_000_000)).await?;
     let answers = Load::Answers { messages: each };
-    let reading = phase(room, Clients::Reading, answers).await?;
-    reading.judge(&mut verdict, room, Clients::Reading);
-    let stalled = phase(room, Clients::Stalled, answers).await?;
-    stalled.judge(&mut verdict, room, Clients::Stalled);
-    let bound = MAX_FLOOD_P99.max(reading.song.at(99));
-    verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
+    beside_readers(&mut verdict, room, answers, answers).await?;
 
     let few = Room { clients: room.clients.min(MAX_TRICKLING), ..room };
     let trickling = phase(few, Clients::Trickling, Load::each(TRICKLED)).await?;
     trickling.judge(&mut verdict, few, Clients::Trickling);
     Ok(verdict)
+}
+
+/// Compares the echoes beside clients that read one load with those beside clients that read nothing of another.
+async fn beside_readers(
+    verdict: &mut Verdict,
+    room: Room,
+    read: Load,
+    not_read: Load,
+) -> Result<(), Failure> {
+    let reading = phase(room, Clients::Reading, read).await?;
+    reading.judge(verdict, room, Clients::Reading);
+    let stalled = phase(room, Clients::Stalled, not_read).await?;
+    stalled.judge(verdict, room, Clients::Stalled);
+    let bound = MAX_FLOOD_P99.max(reading.song.at(99));
+    verdict.demand(stalled.song.at(99) <= bound, format!("the canary's p99 may be {bound:.2?}"));
+    Ok(())
 }
 
 impl Shown {

@@ -1,10 +1,13 @@
 //! Stores the rooms of one namespace and their members in a data structure without I/O.
 
+mod slots;
+
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
 use engineio::{__Shrink as Shrink, Sid};
 use parking_lot::{Mutex, MutexGuard};
 
+use self::slots::Slots;
 use crate::hub::{
     room_events::{RoomEvent, RoomEvents},
     slab::Slab,
@@ -506,29 +509,6 @@ impl<S> Rooms<S> {
                 changed.push(removed.name);
             }
         }
-    }
-}
-
-/// A bit set of slots.
-#[derive(Debug, Default)]
-struct Slots(Vec<u64>);
-
-impl Slots {
-    fn new(end: Slot) -> Self {
-        Self(vec![0; end.div_ceil(64) as usize])
-    }
-
-    /// Adds a slot. Returns `true` if the slot was not in the set.
-    fn insert(&mut self, slot: Slot) -> bool {
-        let bit = 1 << (slot % 64);
-        let word = &mut self.0[slot as usize / 64];
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
-    }
-
-    fn contains(&self, slot: Slot) -> bool {
-        self.0.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
     }
 }
 

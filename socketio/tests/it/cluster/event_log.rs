@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::broker::TestBroker;
 use crate::{
-    recovery::{Visitor, config, noticed},
+    recovery::{Gone, Visitor, config, noticed},
     support::{Host, eventually, serve, within},
 };
 
@@ -41,6 +41,16 @@ async fn join(visitor: &mut Visitor, room: &str) {
 async fn leave(mut visitor: Visitor, host: &Host) {
     visitor.client.send("41").await;
     eventually(|| host.io.socket_count("/") == 0).await;
+}
+
+/// Lets a client receive the event 0, and cuts its connection.
+async fn gone_after_one(host: &Host) -> Gone {
+    let mut visitor = Visitor::new(host).await;
+    host.io.emit("n", &0).unwrap();
+    visitor.event().await;
+    let gone = visitor.cut();
+    noticed(host).await;
+    gone
 }
 
 #[tokio::test]
@@ -139,11 +149,7 @@ async fn the_sessions_of_connected_sockets_are_saved_again_before_they_expire() 
 async fn events_during_the_recovery_arrive_once() {
     let broker = TestBroker::default();
     let hosts = fleet(&broker, 2).await;
-    let mut visitor = Visitor::new(&hosts[0]).await;
-    hosts[0].io.emit("n", &0).unwrap();
-    visitor.event().await;
-    let gone = visitor.cut();
-    noticed(&hosts[0]).await;
+    let gone = gone_after_one(&hosts[0]).await;
     hosts[0].io.emit("n", &1).unwrap();
     let io = hosts[1].io.clone();
     broker.on_read(move || io.emit("n", &2).unwrap());
@@ -167,11 +173,7 @@ async fn the_log_is_read_again_if_more_was_delivered_than_a_client_may_miss() {
     {
         let broker = TestBroker::default();
         let hosts = fleet_with(&broker, 2, limits).await;
-        let mut visitor = Visitor::new(&hosts[0]).await;
-        hosts[0].io.emit("n", &0).unwrap();
-        visitor.event().await;
-        let gone = visitor.cut();
-        noticed(&hosts[0]).await;
+        let gone = gone_after_one(&hosts[0]).await;
         let (io, text) = (hosts[1].io.clone(), text.clone());
         broker.on_read(move || {
             for _ in 0..delivered {
@@ -191,11 +193,7 @@ async fn a_client_that_misses_too_much_while_the_log_is_read_gets_a_new_socket()
         let broker = TestBroker::default();
         let limits = ConnectionStateRecovery::default().max_missed_packets(3);
         let hosts = fleet_with(&broker, 2, limits).await;
-        let mut visitor = Visitor::new(&hosts[0]).await;
-        hosts[0].io.emit("n", &0).unwrap();
-        visitor.event().await;
-        let gone = visitor.cut();
-        noticed(&hosts[0]).await;
+        let gone = gone_after_one(&hosts[0]).await;
         hosts[0].io.emit("n", &1).unwrap();
         let io = hosts[1].io.clone();
         broker.on_read(move || (2..=missed).for_each(|n| io.emit("n", &n).unwrap()));
@@ -208,11 +206,7 @@ async fn a_client_that_misses_too_much_while_the_log_is_read_gets_a_new_socket()
 async fn a_gap_in_the_log_is_told() {
     let broker = TestBroker::default();
     let hosts = fleet(&broker, 2).await;
-    let mut visitor = Visitor::new(&hosts[0]).await;
-    hosts[0].io.emit("n", &0).unwrap();
-    visitor.event().await;
-    let gone = visitor.cut();
-    noticed(&hosts[0]).await;
+    let gone = gone_after_one(&hosts[0]).await;
     hosts[0].io.emit("n", &1).unwrap();
     broker.trim(1);
     let visitor = Visitor::with_auth(&hosts[1], &gone.auth).await;
