@@ -41,6 +41,8 @@ function ioredisClient(protocol, rest) {
   const client =
     protocol === "redis-cluster" ? new Cluster(hosts, delays) : new Redis({ sentinels: hosts, name, failoverDetector: true, ...delays });
   client.on("error", () => (failed = true));
+  // The detector of failovers ends a client for good if it interrupts an attempt to connect.
+  client.on("end", () => setTimeout(() => client.connect().catch(() => {}), 50));
   clients.push(client);
   connecting.push(new Promise((resolve) => client.once("ready", resolve)));
   return client;
