@@ -139,6 +139,7 @@ impl LimitCounters {
     }
 
     /// Counts messages like [`sent`](Self::sent), and records the number of queued bytes.
+    #[inline]
     pub(crate) fn flushed(&self, buffered: usize, frames: &VecDeque<Frame>) {
         self.traffic.sent(frames);
         self.metrics.flushed(buffered, frames);

@@ -79,6 +79,7 @@ impl TrafficCounters {
     }
 
     /// Counts messages that are handed to a transport.
+    #[inline]
     pub(crate) fn sent(&self, frames: &VecDeque<Frame>) {
         if self.counters.load(Relaxed) > 0 {
             self.count_sent(frames);

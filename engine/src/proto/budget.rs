@@ -41,6 +41,7 @@ impl Budget {
     }
 
     /// Returns `true` if at least an eighth of the budget is free.
+    #[inline]
     pub(crate) fn has_headroom(&self) -> bool {
         self.used() <= self.max - self.max / 8
     }

@@ -69,6 +69,7 @@ impl Heartbeat {
 
     /// Extends the deadline when any byte arrives. Node.js counts only pongs, and therefore disconnects a
     /// client that is busy with a long upload.
+    #[inline]
     pub(crate) fn record_activity(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::PingAt(_) => {}
@@ -78,6 +79,7 @@ impl Heartbeat {
     }
 
     /// Extends the deadline when a packet arrives.
+    #[inline]
     pub(crate) fn record_packet(&mut self, now: Instant, timing: &Timing) {
         if !matches!(self, Self::PollBy(_)) {
             self.record_activity(now, timing);

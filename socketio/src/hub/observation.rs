@@ -31,6 +31,7 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
+    #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.is_active.load(Ordering::Relaxed)
     }

@@ -145,6 +145,7 @@ pub(super) fn fail_websocket(
     Frame::close(fault.close_code(), fault.reason())
 }
 
+#[inline]
 fn earliest(a: Option<std::time::Instant>, b: Option<std::time::Instant>) -> Option<std::time::Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
