@@ -39,7 +39,7 @@ pub(crate) async fn post<B: Body>(
         Ok(submit(session, payload(body)).await)
     } else {
         let (post, mut ticket) = polling::PostRequest::streaming();
-        session.command(Command::Post(post));
+        session.command(Command::Post(Box::new(post)));
         let mut first_poll = Some(first_poll);
         let body = poll_fn(|cx| match Pin::new(&mut ticket.done).poll(cx) {
             // The session responded before the body was complete, because another POST is in progress or the
@@ -82,7 +82,7 @@ pub(crate) async fn submit(session: &SessionHandle, payload: Option<Payload>) ->
 /// Passes the packets of a complete POST to the session. The receiver fails if the session rejects them.
 pub(crate) fn start_post(session: &SessionHandle, payload: Option<Payload>) -> oneshot::Receiver<()> {
     let (post, done) = polling::PostRequest::complete(payload);
-    session.command(Command::Post(post));
+    session.command(Command::Post(Box::new(post)));
     done
 }
 

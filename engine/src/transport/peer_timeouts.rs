@@ -12,9 +12,15 @@ pub(crate) struct PeerTimeouts {
     write_by: Option<Instant>,
     /// The deadline for completing a message. Set only while part of a message has arrived.
     complete_by: Option<Instant>,
-    /// The start of the second in which pings are counted.
-    second: Option<Instant>,
-    pings: u32,
+    /// Boxed, because clients of Engine.IO rarely send pings of the WebSocket protocol.
+    pings: Option<Box<PingCount>>,
+}
+
+/// The number of pings within a second.
+#[derive(Debug)]
+struct PingCount {
+    start: Instant,
+    count: u32,
 }
 
 /// The deadline that a client missed.
@@ -62,14 +68,14 @@ impl PeerTimeouts {
 
     /// Counts a ping.
     pub(crate) fn ping(&mut self, now: Instant, per_second: u32) -> PingVerdict {
-        if self.second.is_none_or(|second| now >= second + Duration::from_secs(1)) {
-            self.second = Some(now);
-            self.pings = 0;
+        let pings = self.pings.get_or_insert_with(|| Box::new(PingCount { start: now, count: 0 }));
+        if now >= pings.start + Duration::from_secs(1) {
+            **pings = PingCount { start: now, count: 0 };
         }
-        self.pings = self.pings.saturating_add(1);
-        if self.pings <= per_second {
+        pings.count = pings.count.saturating_add(1);
+        if pings.count <= per_second {
             PingVerdict::Reply
-        } else if self.pings <= per_second.saturating_mul(ABUSE_FACTOR) {
+        } else if pings.count <= per_second.saturating_mul(ABUSE_FACTOR) {
             PingVerdict::Ignore
         } else {
             PingVerdict::Close

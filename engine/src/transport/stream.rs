@@ -4,7 +4,6 @@ use std::{
     any::Any,
     io,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -32,8 +31,8 @@ pub(crate) struct Stream {
     /// The permit of the connection limit. `None` unless the connection was accepted by the crate's own
     /// accept loop.
     _permit: Option<OwnedSemaphorePermit>,
-    /// `Some` for a stream of an HTTP/2 connection of the crate's own accept loop.
-    _tunnel: Option<Arc<dyn Send + Sync>>,
+    /// `Some` for a stream of an HTTP/2 connection of the crate's own accept loop. Boxed, because few streams are.
+    _tunnel: Option<Box<Tunnel>>,
 }
 
 enum Io {
@@ -121,7 +120,7 @@ impl Stream {
 
     /// Keeps the HTTP/2 connection open while this stream exists.
     pub(crate) fn with_tunnel(self, tunnel: Option<Tunnel>) -> Self {
-        Self { _tunnel: tunnel.map(|tunnel| tunnel.0), ..self }
+        Self { _tunnel: tunnel.map(Box::new), ..self }
     }
 
     /// Makes dropping the stream reset the connection, so the kernel discards unsent data instead of

@@ -38,7 +38,9 @@ impl UpgradeSlot {
 /// Keeps the HTTP/2 connection of a WebSocket open until it is dropped. An extension of requests with the method
 /// CONNECT.
 #[derive(Clone)]
-pub(crate) struct Tunnel(pub(crate) Arc<dyn Send + Sync>);
+pub(crate) struct Tunnel(
+    #[expect(dead_code, reason = "held until it is dropped")] pub(crate) Arc<dyn Send + Sync>,
+);
 
 /// Calls `then` with the stream once the crate's own accept loop or hyper has produced the response 101 to
 /// the request, or 200 in HTTP/2, with these extensions. The accept loop passes the unwritten response on in

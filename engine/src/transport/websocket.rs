@@ -44,7 +44,8 @@ pub(crate) struct WebSocket {
     /// `true` if any byte was written since the last `update_write_timeout`.
     moved: bool,
     pub(crate) timeouts: PeerTimeouts,
-    closing: Option<Closing>,
+    /// Boxed, because most connections are not closing.
+    closing: Option<Box<Closing>>,
 }
 
 /// The state of a closing WebSocket, from the moment its close frame is queued.
@@ -304,7 +305,7 @@ impl WebSocket {
             self.sending.retain(|frame| std::mem::take(&mut begun) || !frame.is_message());
         }
         self.sending.push_back(close);
-        self.closing = Some(Closing { by, shut_down: false, client_done });
+        self.closing = Some(Box::new(Closing { by, shut_down: false, client_done }));
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -101,16 +101,24 @@ pub trait Decoder: Send {
 }
 
 /// The decoder of one connection. A panic of the decoder is treated as an error, so the connection is closed.
-pub(crate) struct GuardedDecoder(Option<Box<dyn Decoder>>);
+pub(crate) struct GuardedDecoder(Box<dyn Decoder>);
 
 impl GuardedDecoder {
     pub(crate) fn new(parser: &dyn Parser, limits: ParserLimits) -> Self {
-        Self(catch_panic(|| parser.decoder(limits)).ok())
+        Self(catch_panic(|| parser.decoder(limits)).unwrap_or_else(|_| Box::new(PanickedDecoder)))
     }
 
     pub(crate) fn decode(&mut self, message: Message<'_>) -> Result<Option<Packet<'static>>, ParseError> {
-        let decoder = self.0.as_mut().ok_or(PANICKED)?;
-        catch_panic(|| decoder.decode(message))?
+        catch_panic(|| self.0.decode(message))?
+    }
+}
+
+/// The decoder of a connection whose parser panicked when it created a decoder.
+struct PanickedDecoder;
+
+impl Decoder for PanickedDecoder {
+    fn decode(&mut self, _: Message<'_>) -> Result<Option<Packet<'static>>, ParseError> {
+        Err(PANICKED)
     }
 }
 

@@ -16,7 +16,7 @@ const CONNECTIONS: u16 = 200;
 /// Maximum size of an idle connection in one namespace and one room. It includes the task, the session, the
 /// socket, the handshake request, the entries in the tables of the server, and the memory of the runtime for
 /// the TCP socket and the task.
-const MAX_BYTES: i64 = 2560;
+const MAX_BYTES: i64 = 2432;
 /// Maximum average growth of a connection that was busy, in bytes. Tables of the server and queues of the
 /// runtime may have grown, but nothing that belongs to the connection.
 const SLACK: i64 = 16;

@@ -55,7 +55,8 @@ pub(crate) struct Driver<A: Application> {
     session: Session,
     connection: A::Connection,
     poll: Option<PollRequest>,
-    post: Option<PostRequest>,
+    /// Boxed, because most sessions use a WebSocket.
+    post: Option<Box<PostRequest>>,
     websocket: Option<WebSocket>,
     /// The close frame to send instead of the default for the close reason. It replies to the close frame of
     /// the client, or contains the fault or the exceeded limit.

@@ -24,7 +24,7 @@ use crate::{
 /// A command for the task of a session.
 pub(crate) enum Command {
     Poll(PollRequest),
-    Post(PostRequest),
+    Post(Box<PostRequest>),
     Probe(Box<WebSocket>),
     Close(CloseReason),
     /// Closes the session of a slow consumer that has exceeded this limit.
