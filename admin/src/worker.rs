@@ -23,8 +23,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(10);
 /// How long other servers may take to tell their sockets.
 pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time for which no changes are sent after the sockets were told. The changes would arrive before the sockets, which
-/// the asking server sends when it has those of all servers, after up to two requests.
+/// The time for which a server of a cluster sends no changes after the sockets were told. The changes would arrive before
+/// the sockets, which the asking server sends when it has those of all servers, after up to two requests.
 const HOLD: Duration = Duration::from_millis(2500);
 
 /// What other tasks want of the worker.
@@ -101,7 +101,7 @@ impl Worker {
                 if std::mem::replace(&mut self.has_told, true) {
                     self.send_updates(&updates);
                 }
-                self.hold = Instant::now() + HOLD;
+                self.hold_changes();
                 // The asking task is gone if its administrator is.
                 let _ = answer.send(self.shown.records(self.shared.recording()));
             }
@@ -124,11 +124,15 @@ impl Worker {
         self.reports.skip(&self.io);
         self.counter = Some(self.io.count_messages());
         // An administrator who has just connected asks for all sockets.
-        self.hold = Instant::now() + HOLD;
+        self.hold_changes();
         if self.shared.is_development() {
             let shared = self.shared.clone();
             self.observer = Some(self.io.observe(move |event| shared.events().observe(event)));
         }
+    }
+
+    fn hold_changes(&mut self) {
+        self.hold = Instant::now() + if self.io.server_id().is_some() { HOLD } else { TICK };
     }
 
     fn stop(&mut self) {
