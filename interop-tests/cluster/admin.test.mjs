@@ -69,7 +69,7 @@ describe("the Admin UI of a fleet over Redis", () => {
       const page = client(`${server}/admin`, { auth: CREDENTIALS });
       const [sockets] = await event(page, "all_sockets", (all) => visitors.every(({ id }) => all.some((shown) => shown.id === id)));
       const [ours, theirs] = visitors.map(({ id }) => sockets.find((shown) => shown.id === id));
-      assert.deepEqual([ours.nsp, ours.transport, ours.data, ours.rooms], ["/", "websocket", {}, [ours.id]]);
+      assert.deepEqual([ours.nsp, ours.transport, ours.data, ours.rooms], ["/", "websocket", { name: "" }, [ours.id]]);
       assert.deepEqual([theirs.nsp, theirs.transport, theirs.data, theirs.rooms], ["/", "websocket", { name: "Ann" }, [theirs.id]]);
       assert.deepEqual([ours.clientId.length, theirs.clientId.length], [8, 12]);
       assert.equal(theirs.handshake.address, "127.0.0.1");
@@ -90,6 +90,9 @@ describe("the Admin UI of a fleet whose only administrator is at a server of Nod
     const visitor = client(ours);
     const [shown] = await event(page, "socket_connected", ({ id }) => id === visitor.id);
     assert.equal(shown.nsp, "/");
+    visitor.emit("rename", "Bob");
+    const [update] = await event(page, "socket_updated", ({ id }) => id === visitor.id);
+    assert.deepEqual(update, { id: visitor.id, nsp: "/", data: { name: "Bob" } });
     visitor.disconnect();
     await event(page, "socket_disconnected", (_, id) => id === shown.id);
   });
