@@ -11,6 +11,7 @@ use crate::{
     actions,
     auth::{Authentication, BasicAuth, InvalidHash},
     events::Events,
+    fleet::{self, AdminData},
     record::{Recording, SocketRecord},
     sessions::SessionStore,
     worker::{self, Command, Worker},
@@ -19,9 +20,7 @@ use crate::{
 /// The event that a server sends to the others while it has administrators.
 pub(crate) const WATCH: &str = "admin:watch";
 /// The event with which a server asks the others for their sockets.
-const SOCKETS: &str = "admin:sockets";
-/// The maximum number of sockets that are taken from another server.
-const MAX_REMOTE: usize = 10_000;
+pub(crate) const SOCKETS: &str = "admin:sockets";
 /// The maximum number of commands for the worker. Senders wait.
 const MAX_COMMANDS: usize = 64;
 
@@ -214,6 +213,8 @@ impl Admin {
             namespace: self.namespace,
             auth: self.auth,
             mode: self.mode,
+            max_sockets: self.max_sockets,
+            recording: self.recording,
             server: Mutex::new(None),
             commands,
         }));
@@ -232,16 +233,19 @@ impl Admin {
         let (watches, asks) = (shared.clone(), shared.clone());
         namespace = namespace
             .on_server(WATCH, async move |_, ()| {
-                // An error means that the server is closed.
-                let _ = watches.0.commands.send(Command::Watch).await;
+                watches.send(Command::Watch).await;
             })
             .on_server(SOCKETS, async move |_, ()| Ack(asks.snapshot().await));
         if !self.read_only {
             namespace = actions::register(namespace, &shared);
         }
         let io = io.namespace(namespace);
+        io.share_admin_data(AdminData::new);
         *shared.0.server.lock() = Some(io.clone());
-        let worker = Worker::new(io.clone(), shared, self.server_id, self.max_sockets, self.recording);
+        if io.server_id().is_some() {
+            tokio::spawn(fleet::watch_node(shared.clone()));
+        }
+        let worker = Worker::new(io.clone(), shared, self.server_id);
         tokio::spawn(worker.run(queue));
         io
     }
@@ -272,6 +276,8 @@ struct State {
     auth: Authentication,
     namespace: String,
     mode: Mode,
+    max_sockets: usize,
+    recording: Recording,
     events: Events,
     /// `None` after the server is closed, so that it can be dropped.
     server: Mutex<Option<Server>>,
@@ -287,6 +293,14 @@ impl Shared {
         self.0.mode == Mode::Development
     }
 
+    pub(crate) fn max_sockets(&self) -> usize {
+        self.0.max_sockets
+    }
+
+    pub(crate) fn recording(&self) -> &Recording {
+        &self.0.recording
+    }
+
     pub(crate) fn events(&self) -> &Events {
         &self.0.events
     }
@@ -299,16 +313,24 @@ impl Shared {
         *self.0.server.lock() = None;
     }
 
+    /// Waits for room in the queue of the worker. Nothing is sent after the server is closed.
+    pub(crate) async fn send(&self, command: Command) {
+        let _ = self.0.commands.send(command).await;
+    }
+
     async fn connected(self, socket: &Socket<AdminSocket>, features: &[&str]) -> Result<(), EventError> {
         if let Some(session) = &socket.data().session {
             socket.emit("session", session)?;
         }
         socket.emit("config", &json!({ "supportedFeatures": features }))?;
-        let _ = self.0.commands.send(Command::Watch).await;
+        self.send(Command::Watch).await;
         if !self.is_development() {
             return Ok(());
         }
-        let mut sockets = self.remote_sockets().await;
+        let mut sockets = match self.server().filter(|io| io.server_id().is_some()) {
+            Some(io) => fleet::sockets(&io, &self).await,
+            None => Vec::new(),
+        };
         sockets.extend(self.snapshot().await);
         // A message that does not fit in the queue of the client is refused.
         while let Err(EmitError::Full) = socket.emit("all_sockets", &(&sockets,)) {
@@ -326,34 +348,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Returns the sockets that are shown of the other servers.
-    async fn remote_sockets(&self) -> Vec<SocketRecord> {
-        let Some(io) = self.server().filter(|io| io.server_id().is_some()) else { return Vec::new() };
-        let others = io.of(self.namespace()).timeout(worker::SNAPSHOT_TIMEOUT);
-        match others.server_side_emit_with_ack::<Vec<SocketRecord>, _>(SOCKETS, &()).await {
-            Ok(found) => {
-                if !found.missing.is_empty() {
-                    tracing::debug!(servers = ?found.missing, "other servers do not tell their sockets");
-                }
-                // Each server tells as many as it shows, which is input from outside.
-                found
-                    .answers
-                    .into_iter()
-                    .flat_map(|(_, sockets)| sockets.into_iter().take(MAX_REMOTE))
-                    .collect()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the sockets of other servers are not shown");
-                Vec::new()
-            }
-        }
-    }
-
     /// Returns the sockets that are shown of this server.
     async fn snapshot(&self) -> Vec<SocketRecord> {
         let (answer, sockets) = oneshot::channel();
-        // Errors mean that the server is closed.
-        let _ = self.0.commands.send(Command::Snapshot(answer)).await;
+        self.send(Command::Snapshot(answer)).await;
+        // An error means that the server is closed.
         sockets.await.unwrap_or_default()
     }
 }

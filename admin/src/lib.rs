@@ -5,6 +5,7 @@ mod admin;
 mod auth;
 mod events;
 mod files;
+mod fleet;
 mod record;
 mod sessions;
 mod shown;

@@ -7,7 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use socketio::{Handshake, LocalSocket};
+use socketio::{Handshake, LocalSocket, RemoteSocket, Sid};
+
+use crate::fleet::AdminData;
 
 /// Longer values of headers and of the query are cut off.
 const MAX_VALUE_BYTES: usize = 256;
@@ -79,17 +81,30 @@ impl Default for Recording {
 
 impl Recording {
     pub(crate) fn record(&self, socket: &LocalSocket) -> SocketRecord {
-        let session = socket.session();
-        let data = socket.data_json().filter(|data| data.len() <= MAX_DATA_BYTES);
-        let data = data.and_then(|data| serde_json::from_str(&data).ok());
+        let AdminData { client_id, transport, .. } = AdminData::new(socket);
         SocketRecord {
             id: socket.id().to_owned(),
-            client_id: session.id().as_str().chars().take(CLIENT_ID_LENGTH).collect(),
-            transport: session.transport().as_str().to_owned(),
+            client_id,
+            transport,
             nsp: socket.path().to_owned(),
-            data: data.unwrap_or_else(|| Value::Object(Map::new())),
+            data: data_value(shown_data(socket).as_deref()),
             handshake: self.handshake(socket.handshake()),
             rooms: rooms(socket).into_iter().collect(),
+        }
+    }
+
+    /// Returns the record of a socket of a server of Node.js.
+    pub(crate) fn record_remote(&self, path: &str, socket: &RemoteSocket, data: AdminData) -> SocketRecord {
+        let rooms = socket.rooms().iter().take(MAX_ROOMS);
+        let shared = socket.data::<Value>().map(|data| data.to_string());
+        SocketRecord {
+            id: socket.id().to_owned(),
+            client_id: cut(&data.client_id),
+            transport: cut(&data.transport),
+            nsp: path.to_owned(),
+            data: data_value(shared.ok().filter(|data| data.len() <= MAX_DATA_BYTES).as_deref()),
+            handshake: self.handshake(socket.handshake()),
+            rooms: rooms.map(|room| String::from(&**room)).collect(),
         }
     }
 
@@ -121,6 +136,21 @@ impl Recording {
         });
         shown.collect()
     }
+}
+
+/// Returns what is shown of the id of a session.
+pub(crate) fn client_id(session: &Sid) -> String {
+    session.as_str().chars().take(CLIENT_ID_LENGTH).collect()
+}
+
+/// Returns the data of a socket as JSON text, if it is shown.
+pub(crate) fn shown_data(socket: &LocalSocket) -> Option<Box<str>> {
+    socket.data_json().filter(|data| data.len() <= MAX_DATA_BYTES)
+}
+
+/// Returns the value of JSON text. The UI expects an object.
+pub(crate) fn data_value(json: Option<&str>) -> Value {
+    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_else(|| Value::Object(Map::new()))
 }
 
 /// Returns the rooms of a socket that are shown.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use serde_json::Value;
 use socketio::{LocalSocket, Server};
 
-use crate::record::{Recording, SocketRecord, rooms};
+use crate::record::{Recording, SocketRecord, data_value, rooms, shown_data};
 
 /// The maximum number of changes that are sent at a time. Further changes are found the next time.
 pub(crate) const MAX_UPDATES: usize = 500;
@@ -14,7 +15,7 @@ pub(crate) const MAX_UPDATES: usize = 500;
 #[derive(Debug)]
 pub(crate) enum Update {
     Connected(Box<SocketRecord>),
-    Transport { nsp: String, id: String, transport: &'static str },
+    Changed(Changes),
     Disconnected { nsp: String, id: String, reason: &'static str },
     RoomJoined { nsp: String, room: String, id: String },
     RoomLeft { nsp: String, room: String, id: String },
@@ -22,10 +23,13 @@ pub(crate) enum Update {
 
 /// The argument of `socket_updated`.
 #[derive(Debug, Serialize)]
-pub(crate) struct TransportUpdate<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) nsp: &'a str,
-    pub(crate) transport: &'a str,
+pub(crate) struct Changes {
+    id: String,
+    nsp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
 }
 
 /// The sockets that are shown: up to a maximum, and each until it disconnects. The state of a socket is compared
@@ -40,6 +44,7 @@ pub(crate) struct Shown {
 struct Entry {
     socket: LocalSocket,
     transport: &'static str,
+    data: Option<Box<str>>,
     rooms: BTreeSet<String>,
 }
 
@@ -102,11 +107,11 @@ impl Shown {
                     continue;
                 }
                 // Read before the record, so that a change in between is found the next time.
-                let transport = socket.session().transport().as_str();
+                let (transport, data) = (socket.session().transport().as_str(), shown_data(&socket));
                 let record = recording.record(&socket);
                 let rooms = record.rooms.iter().cloned().collect();
                 updates.push(Update::Connected(Box::new(record)));
-                self.sockets.insert(socket.id().to_owned(), Entry { socket, transport, rooms });
+                self.sockets.insert(socket.id().to_owned(), Entry { socket, transport, data, rooms });
             }
         }
     }
@@ -115,10 +120,15 @@ impl Shown {
 impl Entry {
     fn update(&mut self, id: &str, updates: &mut Vec<Update>) {
         let (nsp, id) = (|| self.socket.path().to_owned(), || id.to_owned());
-        let transport = self.socket.session().transport().as_str();
-        if transport != self.transport {
-            updates.push(Update::Transport { nsp: nsp(), id: id(), transport });
-            self.transport = transport;
+        let (transport, data) = (self.socket.session().transport().as_str(), shown_data(&self.socket));
+        if transport != self.transport || data != self.data {
+            updates.push(Update::Changed(Changes {
+                id: id(),
+                nsp: nsp(),
+                transport: (transport != self.transport).then_some(transport),
+                data: (data != self.data).then(|| data_value(data.as_deref())),
+            }));
+            (self.transport, self.data) = (transport, data);
         }
         let rooms = rooms(&self.socket);
         for room in rooms.difference(&self.rooms) {

@@ -10,8 +10,8 @@ use tokio::{
 
 use crate::{
     admin::{Shared, WATCH},
-    record::{Recording, SocketRecord},
-    shown::{Shown, TransportUpdate, Update},
+    record::SocketRecord,
+    shown::{Shown, Update},
     stats::{NotShown, Reports},
 };
 
@@ -23,9 +23,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(10);
 /// How long other servers may take to tell their sockets.
 pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time for which no changes are sent after the sockets were told. The changes would arrive before the sockets, which
-/// the asking server sends when it has those of all servers.
-const HOLD: Duration = Duration::from_millis(1500);
+/// The time for which a server of a cluster sends no changes after the sockets were told. The changes would arrive before
+/// the sockets, which the asking server sends when it has those of all servers, after up to two requests.
+const HOLD: Duration = Duration::from_millis(2500);
 
 /// What other tasks want of the worker.
 #[derive(Debug)]
@@ -39,7 +39,6 @@ pub(crate) enum Command {
 pub(crate) struct Worker {
     io: Server,
     shared: Shared,
-    recording: Recording,
     reports: Reports,
     shown: Shown,
     /// `Some` while messages are counted.
@@ -58,20 +57,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        io: Server,
-        shared: Shared,
-        server_id: Option<String>,
-        max_sockets: usize,
-        recording: Recording,
-    ) -> Self {
+    pub(crate) fn new(io: Server, shared: Shared, server_id: Option<String>) -> Self {
         let now = Instant::now();
         Self {
             reports: Reports::new(server_id, &io),
             io,
+            shown: Shown::new(shared.max_sockets()),
             shared,
-            recording,
-            shown: Shown::new(max_sockets),
             counter: None,
             observer: None,
             is_watched: false,
@@ -105,13 +97,13 @@ impl Worker {
             Command::Watch if was_watched && !self.has_administrators() => {}
             Command::Watch => self.report(),
             Command::Snapshot(answer) => {
-                let updates = self.shown.update(&self.io, &self.recording);
+                let updates = self.shown.update(&self.io, self.shared.recording());
                 if std::mem::replace(&mut self.has_told, true) {
                     self.send_updates(&updates);
                 }
-                self.hold = Instant::now() + HOLD;
+                self.hold_changes();
                 // The asking task is gone if its administrator is.
-                let _ = answer.send(self.shown.records(&self.recording));
+                let _ = answer.send(self.shown.records(self.shared.recording()));
             }
         }
     }
@@ -132,11 +124,15 @@ impl Worker {
         self.reports.skip(&self.io);
         self.counter = Some(self.io.count_messages());
         // An administrator who has just connected asks for all sockets.
-        self.hold = Instant::now() + HOLD;
+        self.hold_changes();
         if self.shared.is_development() {
             let shared = self.shared.clone();
             self.observer = Some(self.io.observe(move |event| shared.events().observe(event)));
         }
+    }
+
+    fn hold_changes(&mut self) {
+        self.hold = Instant::now() + if self.io.server_id().is_some() { HOLD } else { TICK };
     }
 
     fn stop(&mut self) {
@@ -185,7 +181,7 @@ impl Worker {
             return;
         }
         self.has_told = true;
-        let updates = self.shown.update(&self.io, &self.recording);
+        let updates = self.shown.update(&self.io, self.shared.recording());
         self.send_updates(&updates);
         for event in self.shared.events().take() {
             let name = if event.is_incoming { "event_received" } else { "event_sent" };
@@ -203,9 +199,7 @@ impl Worker {
         let now = timestamp(SystemTime::now());
         match update {
             Update::Connected(record) => self.send("socket_connected", &(record, now)),
-            Update::Transport { nsp, id, transport } => {
-                self.send("socket_updated", &TransportUpdate { id, nsp, transport });
-            }
+            Update::Changed(changes) => self.send("socket_updated", changes),
             Update::Disconnected { nsp, id, reason } => {
                 self.send("socket_disconnected", &(nsp, id, reason, now));
             }

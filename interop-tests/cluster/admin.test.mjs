@@ -15,9 +15,9 @@ const servers = [];
 for (const PREFIX of ["a-", "b-"]) servers.push((await startServers({ ...redis.env, SERVERS: "1", PREFIX })).addresses[0]);
 
 /** Starts a server of Node.js, and returns its address. It ends with the test file. */
-async function startNode() {
+async function startNode(SERVER_ID, { env } = redis) {
   const program = fileURLToPath(new URL("admin-peer.mjs", import.meta.url));
-  const child = spawn(process.execPath, [program], { env: { ...process.env, ...redis.env }, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [program], { env: { ...process.env, ...env, SERVER_ID }, stdio: ["ignore", "pipe", "inherit"] });
   guarded(child);
   after(() => child.kill("SIGKILL"));
   const [line] = await within(once(createInterface({ input: child.stdout }), "line"), "the server starts");
@@ -41,7 +41,7 @@ describe("the Admin UI of a fleet over Redis", () => {
   });
 
   it("shows a server of Node.js, and is shown by it", async () => {
-    const address = await startNode();
+    const address = await startNode("node");
     const ours = client(`${servers[0]}/admin`, { auth: CREDENTIALS });
     await event(ours, "all_sockets");
     await event(ours, "server_stats", ({ serverId }) => serverId === "node");
@@ -59,5 +59,41 @@ describe("the Admin UI of a fleet over Redis", () => {
     // Not even a server that asks for all sockets is disturbed.
     const [sockets] = await event(client(`${address}/admin`), "all_sockets");
     assert.ok(sockets.some(({ id }) => id === ours.id));
+  });
+
+  it("lists the sockets of all servers on the page of either kind of server", async () => {
+    const address = await startNode("node-2");
+    const visitors = [servers[0], address].map((server) => client(server, { transports: ["websocket"] }));
+    await Promise.all(visitors.map((visitor) => next(visitor, "connect")));
+    for (const server of [servers[1], address]) {
+      const page = client(`${server}/admin`, { auth: CREDENTIALS });
+      const [sockets] = await event(page, "all_sockets", (all) => visitors.every(({ id }) => all.some((shown) => shown.id === id)));
+      const [ours, theirs] = visitors.map(({ id }) => sockets.find((shown) => shown.id === id));
+      assert.deepEqual([ours.nsp, ours.transport, ours.data, ours.rooms], ["/", "websocket", { name: "" }, [ours.id]]);
+      assert.deepEqual([theirs.nsp, theirs.transport, theirs.data, theirs.rooms], ["/", "websocket", { name: "Ann" }, [theirs.id]]);
+      assert.deepEqual([ours.clientId.length, theirs.clientId.length], [8, 12]);
+      assert.equal(theirs.handshake.address, "127.0.0.1");
+      // Nothing is shown twice.
+      assert.equal(new Set(sockets.map(({ id }) => id)).size, sockets.length);
+      page.disconnect();
+    }
+  });
+});
+
+describe("the Admin UI of a fleet whose only administrator is at a server of Node.js", () => {
+  it("tells the changes of its sockets to a page of a server of Node.js", async () => {
+    const redis = await startRedis();
+    const [ours] = (await startServers({ ...redis.env, SERVERS: "1" })).addresses;
+    const address = await startNode("node", redis);
+    const page = client(`${address}/admin`);
+    await event(page, "all_sockets");
+    const visitor = client(ours);
+    const [shown] = await event(page, "socket_connected", ({ id }) => id === visitor.id);
+    assert.equal(shown.nsp, "/");
+    visitor.emit("rename", "Bob");
+    const [update] = await event(page, "socket_updated", ({ id }) => id === visitor.id);
+    assert.deepEqual(update, { id: visitor.id, nsp: "/", data: { name: "Bob" } });
+    visitor.disconnect();
+    await event(page, "socket_disconnected", (_, id) => id === shown.id);
   });
 });

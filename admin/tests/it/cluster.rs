@@ -1,9 +1,9 @@
 //! Several servers.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use serde_json::{Value, json};
-use socketio::{MemoryBus, Server, ServerConfig, testing::TestServer};
+use socketio::{Ack, Args, EngineConfig, MemoryBus, Namespace, Server, ServerConfig, testing::TestServer};
 use socketio_admin::Mode;
 
 use crate::support::{admin, chat, log_in, until_stats, watch};
@@ -43,12 +43,12 @@ async fn sockets_of_all_servers_are_shown_and_can_be_disconnected() {
     administrator.emit("_disconnect", &("/", false, bob.id())).await.unwrap();
     bob.disconnected().await;
     let (_, id, reason): (String, String, String) = {
-        let args: socketio::Args = administrator.wait_for("socket_disconnected").await;
+        let args: Args = administrator.wait_for("socket_disconnected").await;
         (args.get(0).unwrap(), args.get(1).unwrap(), args.get(2).unwrap())
     };
     assert_eq!((&*id, &*reason), (bob.id(), "server namespace disconnect"));
     let eve = two.connect("/").await;
-    let args: socketio::Args = administrator.wait_for("socket_connected").await;
+    let args: Args = administrator.wait_for("socket_connected").await;
     assert_eq!(args.get::<Value>(0).unwrap()["id"], eve.id());
 }
 
@@ -63,7 +63,7 @@ async fn a_server_that_starts_later_is_shown() {
     let (mut administrator, _) = watch(&one).await;
     let two = start("two");
     let client = two.connect("/").await;
-    let args: socketio::Args = administrator.wait_for("socket_connected").await;
+    let args: Args = administrator.wait_for("socket_connected").await;
     assert_eq!(args.get::<Value>(0).unwrap()["id"], client.id());
 }
 
@@ -97,4 +97,73 @@ async fn a_server_without_the_ui_does_not_matter() {
     administrator.emit("join", &("/", "lobby", client.id())).await.unwrap();
     let joined: Value = json!(two.server().to("lobby").fetch_sockets().await.unwrap().len());
     assert_eq!(joined, 1);
+}
+
+/// Returns a server that shares the data of its sockets as `instrument` in Node.js does, and does not respond to
+/// other events of the Admin UI.
+fn node(bus: &MemoryBus) -> TestServer {
+    let admin = Namespace::new("/admin").on_server("admin:sockets", async |_, ()| pending::<Ack<()>>().await);
+    let io = Server::with_cluster(ServerConfig::default(), bus.clone()).namespace(chat("/")).namespace(admin);
+    io.share_admin_data(|_| json!({ "clientId": "0123456789ab", "transport": "websocket" }));
+    TestServer::new(io)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_number_of_sockets_of_servers_of_node_is_shown() {
+    let bus = MemoryBus::default();
+    let (peer, io) = (node(&bus), Server::with_cluster(ServerConfig::default(), bus).namespace(chat("/")));
+    let server = TestServer::new(admin().mode(Mode::Development).max_sockets(2).attach(io));
+    let first = [peer.connect("/").await, peer.connect("/").await];
+    let (_administrator, sockets) = watch(&server).await;
+    for client in &first {
+        let shown = sockets.iter().find(|socket| socket["id"] == client.id()).unwrap();
+        assert_eq!((&shown["clientId"], &shown["transport"]), (&json!("0123456789ab"), &json!("websocket")));
+        assert_eq!((&shown["nsp"], &shown["rooms"]), (&json!("/"), &json!([client.id()])));
+    }
+    // With the administrator.
+    assert_eq!(sockets.len(), 3);
+    let _third = peer.connect("/").await;
+    let (_administrator, sockets) = watch(&server).await;
+    assert_eq!(sockets.iter().filter(|socket| socket["nsp"] == "/").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_number_of_sockets_is_taken_from_another_server() {
+    let record = json!({
+        "id": "", "clientId": "", "transport": "", "nsp": "/", "data": {}, "rooms": [],
+        "handshake": {
+            "address": "", "headers": {}, "query": {}, "issued": 0, "secure": false, "time": "", "url": "", "xdomain": false,
+        },
+    });
+    for (told, shown) in [(10_000, 10_000), (10_001, 10_000)] {
+        let bus = MemoryBus::default();
+        let engine = EngineConfig::default().max_buffered_hard(64_000_000_usize);
+        let start = || Server::with_cluster(ServerConfig::default().engine(engine.clone()), bus.clone());
+        let records = vec![record.clone(); told];
+        let peer =
+            Namespace::new("/admin").on_server("admin:sockets", async move |_, ()| Ack((records.clone(),)));
+        let _peer = TestServer::new(start().namespace(peer));
+        let server = TestServer::new(admin().mode(Mode::Development).attach(start()));
+        let (_administrator, sockets) = watch(&server).await;
+        // With the administrator.
+        assert_eq!(sockets.len(), shown + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrator_at_a_server_of_node_is_told_changes() {
+    let bus = MemoryBus::default();
+    let (peer, io) = (node(&bus), Server::with_cluster(ServerConfig::default(), bus).namespace(chat("/")));
+    let server = TestServer::new(admin().mode(Mode::Development).attach(io));
+    let mut administrator = peer.connect("/admin").await;
+    // The interval in which such administrators are looked for.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let client = server.connect("/").await;
+    let args: Args = administrator.wait_for("socket_connected").await;
+    assert_eq!(args.get::<Value>(0).unwrap()["id"], client.id());
+    // Longer than an administrator is expected for.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let () = client.emit_with_ack("join", "lobby").await.unwrap();
+    let args: Args = administrator.wait_for("room_joined").await;
+    assert_eq!(args.get::<String>(1).unwrap(), "lobby");
 }

@@ -1,13 +1,14 @@
 //! Sockets, rooms and events.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use serde_json::{Value, json};
 use socketio::{
-    Namespace, Server,
+    Ack, Args, Namespace, Server,
     testing::{TestClient, TestServer},
 };
 use socketio_admin::Mode;
+use tokio::time::Instant;
 
 use crate::support::{admin, chat, development, log_in, server, until_stats, watch};
 
@@ -237,5 +238,53 @@ async fn a_socket_is_shown_up_to_limits() {
         // The room of its own id is one of them.
         assert_eq!(shown["rooms"].as_array().unwrap().len(), 32);
         assert_eq!(shown["data"].as_object().unwrap().contains_key("name"), len == "4085");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_the_data_are_told() {
+    #[derive(Default, serde::Serialize)]
+    struct User {
+        name: Mutex<String>,
+    }
+    let user = async |_| Ok::<_, socketio::ConnectError>(User::default());
+    let users = Namespace::with_auth("/", user).share_data().on("rename", async |socket, len: usize| {
+        *socket.data().name.lock().unwrap() = "x".repeat(len);
+        Ack(())
+    });
+    let server = TestServer::new(admin().mode(Mode::Development).attach(Server::new().namespace(users)));
+    let client = server.connect("/").await;
+    let (mut administrator, _) = watch(&server).await;
+    // With the braces, the name and the quotes, 4,096 bytes of data, and one more.
+    for (len, data) in
+        [(2, json!({ "name": "xx" })), (4085, json!({ "name": "x".repeat(4085) })), (4086, json!({}))]
+    {
+        let () = client.emit_with_ack("rename", &len).await.unwrap();
+        let told: Value = administrator.wait_for("socket_updated").await;
+        assert_eq!(told, json!({ "id": client.id(), "nsp": "/", "data": data }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_number_of_changes_is_told_at_a_time() {
+    let server = server(admin().mode(Mode::Development).max_sockets(600));
+    for (connected, later) in [(500, 0), (501, 1)] {
+        let (mut administrator, _) = watch(&server).await;
+        let mut clients = Vec::new();
+        for _ in 0..connected {
+            clients.push(server.connect("/").await);
+        }
+        let mut told = Vec::new();
+        for _ in 0..connected {
+            let args: Args = administrator.wait_for("socket_connected").await;
+            told.push((args.get::<String>(1).unwrap(), Instant::now()));
+        }
+        let first = told[0].1;
+        assert_eq!(told.iter().filter(|(_, time)| *time > first).count(), later);
+        administrator.disconnect().await;
+        for client in clients {
+            client.disconnect().await;
+        }
+        tokio::time::sleep(Duration::from_secs(15)).await;
     }
 }

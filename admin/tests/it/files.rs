@@ -122,6 +122,10 @@ fn only_the_folder_of_the_ui_is_loaded() {
     AdminFiles::load(&many).unwrap_err();
     let large = folder("large");
     let file = fs::File::create(large.join("large.png")).unwrap();
-    file.set_len(16 * 1024 * 1024).unwrap();
+    // With the page and the script, 16 MiB.
+    let len = 16 * 1024 * 1024 - 15 - 11_000;
+    file.set_len(len).unwrap();
+    AdminFiles::load(&large).unwrap();
+    file.set_len(len + 1).unwrap();
     AdminFiles::load(&large).unwrap_err();
 }

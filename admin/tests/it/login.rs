@@ -82,4 +82,8 @@ async fn nobody_is_let_in_while_the_store_fails() {
     for auth in [credentials(), json!({ "sessionId": "a" })] {
         assert_eq!(refused(&server, &auth).await.message(), "internal error");
     }
+    // The store is not asked for a longer session.
+    for (len, message) in [(256, "internal error"), (257, "invalid credentials")] {
+        assert_eq!(refused(&server, &json!({ "sessionId": "a".repeat(len) })).await.message(), message);
+    }
 }

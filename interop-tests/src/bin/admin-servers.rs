@@ -10,14 +10,19 @@
 //! | `READ_ONLY` | if it is set, administrators can only look |
 //! | `UI` | the folder of the files of the UI, by default none |
 //!
-//! The namespace `/` sends each event back, and `join` adds a socket to a room.
+//! The namespace `/` sends each event back, `join` adds a socket to a room, and `rename` sets the name in its data.
 
 #![expect(clippy::print_stdout, reason = "the lines tell the test where the servers listen")]
 
-use std::{env, error::Error};
+use std::{
+    env,
+    error::Error,
+    sync::{Mutex, PoisonError},
+};
 
 use futures::future::try_join_all;
-use socketio::{Event, MemoryBus, Namespace, Server, ServerConfig};
+use serde::Serialize;
+use socketio::{ConnectError, Event, MemoryBus, Namespace, Server, ServerConfig};
 use socketio_admin::{Admin, AdminFiles, Mode};
 use socketio_redis::Classic;
 use tokio::net::TcpListener;
@@ -53,8 +58,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn namespace() -> Namespace {
-    Namespace::new("/")
+/// The data of a socket.
+#[derive(Default, Serialize)]
+struct User {
+    name: Mutex<String>,
+}
+
+fn namespace() -> Namespace<User> {
+    Namespace::with_auth("/", async |_| Ok::<_, ConnectError>(User::default()))
+        .share_data()
+        .on("rename", async |socket, name: String| {
+            *socket.data().name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+        })
         .on("join", async |socket, room: String| socket.join(room))
         .fallback(async |socket, event: Event| socket.emit(event.name, &event.args))
 }

@@ -71,6 +71,16 @@ impl RemoteSocket {
         serde_json::from_str(self.summary.data.as_deref().unwrap_or("null"))
     }
 
+    /// Decodes the data of the socket for the Admin UI, which a server of the socket
+    /// [shares](crate::Server::share_admin_data) that has an Admin UI. Equivalent to `data._admin` in Node.js.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the data is not a `T`. Data that is not shared decodes as `null`.
+    pub fn admin_data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.summary.admin_data.as_deref().unwrap_or("null"))
+    }
+
     /// Sends an event to the client of the socket.
     ///
     /// # Errors

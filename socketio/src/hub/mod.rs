@@ -359,6 +359,7 @@ impl Adapter {
             handshake: socket.handshake().clone(),
             rooms,
             data: self.shared_data(&socket),
+            admin_data: self.observation.admin_data(&socket),
         };
         found.into_iter().map(summary).collect()
     }

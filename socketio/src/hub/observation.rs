@@ -1,4 +1,5 @@
-//! The observers of the events of all namespaces of a server, which come and go while the server runs.
+//! What tools for operators register at a server, for all its namespaces: the observers of events, which come and go
+//! while the server runs, and the data of sockets for the Admin UI.
 
 use std::{
     fmt,
@@ -22,12 +23,15 @@ use crate::{
 const MAX_NAMED: usize = 16;
 
 type ObserverFn = Arc<dyn Fn(&ObservedEvent<'_>) + Send + Sync>;
+/// Returns the data of a socket for the Admin UI as JSON text. `None` if the data cannot be serialized.
+pub(crate) type AdminDataFn = Arc<dyn Fn(AnySocket) -> Option<Box<str>> + Send + Sync>;
 
 /// The observers of a server. While there are none, an event pays one relaxed load.
 #[derive(Default)]
 pub(crate) struct Observation {
     is_active: AtomicBool,
     observers: RwLock<Vec<ObserverFn>>,
+    admin_data: RwLock<Option<AdminDataFn>>,
 }
 
 impl Observation {
@@ -41,6 +45,21 @@ impl Observation {
         observers.push(observer.clone());
         self.is_active.store(true, Ordering::Relaxed);
         Observer { observation: self.clone(), observer }
+    }
+
+    pub(crate) fn share_admin_data(&self, describe: AdminDataFn) {
+        *self.admin_data.write() = Some(describe);
+    }
+
+    /// Returns the data of a socket for the Admin UI, if the server shares such data.
+    pub(crate) fn admin_data(&self, socket: &AnySocket) -> Option<Box<str>> {
+        // Cloned, because the function is called without a lock.
+        let describe = self.admin_data.read().clone()?;
+        let described = catch_unwind(AssertUnwindSafe(|| describe(socket.clone())));
+        described.unwrap_or_else(|_| {
+            engineio::__log!(error, namespace = socket.path(), "the data for the Admin UI panicked");
+            None
+        })
     }
 
     fn notify(&self, event: &ObservedEvent<'_>) {

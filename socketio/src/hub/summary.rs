@@ -11,6 +11,9 @@ pub struct Summary {
     /// The data as JSON. `None` if the namespace does not share its data, or if the data cannot be
     /// serialized.
     pub(crate) data: Option<Box<str>>,
+    /// The data for the Admin UI as JSON, which Node.js keeps in the entry `_admin` of the data. `None` if the
+    /// server of the socket has no Admin UI.
+    pub(crate) admin_data: Option<Box<str>>,
 }
 
 impl Summary {
@@ -18,7 +21,7 @@ impl Summary {
     pub(crate) fn payload_len(&self) -> usize {
         let handshake = &self.handshake;
         let headers: usize = handshake.headers().map(|(name, value)| name.len() + value.len()).sum();
-        let data = self.data.as_ref().map_or(0, |data| data.len());
+        let data: usize = [&self.data, &self.admin_data].into_iter().flatten().map(|data| data.len()).sum();
         let rooms: usize = self.rooms.iter().map(|room| room.len() + 3).sum();
         512 + headers + handshake.url().len() + handshake.auth_json().map_or(0, str::len) + data + rooms
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engineio::{MessageCounter, Traffic};
+use serde::Serialize;
 
 use crate::{
     handles::local_socket::LocalSocket,
@@ -93,5 +94,29 @@ impl Server {
     /// ```
     pub fn observe(&self, observer: impl Fn(&ObservedEvent<'_>) + Send + Sync + 'static) -> Observer {
         self.shared.namespaces.observation.add(Arc::new(observer))
+    }
+
+    /// Shares data of all sockets for the Admin UI: [`RemoteSocket::admin_data`] then returns what the function returns
+    /// for a socket. It is called for each socket that another server fetches. Another call replaces the function.
+    ///
+    /// `instrument` in Node.js keeps this data in the entry `_admin` of the data of each socket. Servers of Node.js get it
+    /// there, unless the namespace [shares](crate::Namespace::share_data) data that is not an object.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn share(io: &socketio::Server) {
+    /// io.share_admin_data(|socket| socket.session().transport().as_str());
+    /// # }
+    /// ```
+    ///
+    /// [`RemoteSocket::admin_data`]: crate::RemoteSocket::admin_data
+    pub fn share_admin_data<T: Serialize>(
+        &self,
+        describe: impl Fn(&LocalSocket) -> T + Send + Sync + 'static,
+    ) {
+        self.shared.namespaces.observation.share_admin_data(Arc::new(move |socket| {
+            serde_json::to_string(&describe(&LocalSocket::new(socket))).ok().map(String::into_boxed_str)
+        }));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use engineio::CloseReason;
-use socketio::{Ack, Args, Namespace, Server};
+use socketio::{Ack, Args, MemoryBus, Namespace, Server, ServerConfig};
 
 use crate::support::{Client, eventually, log, serve};
 
@@ -117,4 +117,22 @@ async fn traffic_is_counted() {
     host.io.close().await;
     let closed: Vec<_> = host.io.traffic().closed().filter(|(_, count)| *count > 0).collect();
     assert_eq!(closed, [(CloseReason::TransportClose, 1)]);
+}
+
+#[tokio::test]
+async fn another_server_gets_the_data_for_the_admin_ui() {
+    let bus = MemoryBus::new();
+    let start = || Server::with_cluster(ServerConfig::default(), bus.clone());
+    let users = || Namespace::with_data("/users", 7_u8).share_data();
+    let (one, two) = (start().namespace(users()), serve(start().namespace(users())).await);
+    let mut client = Client::open(&two).await;
+    let id = client.enter("/users").await;
+    let fetch = async || one.of("/users").fetch_sockets().await.unwrap();
+    assert_eq!(fetch().await[0].admin_data::<Option<String>>().unwrap(), None);
+    two.io.share_admin_data(|socket| format!("{} {}", socket.path(), socket.id()));
+    let socket = fetch().await.pop().unwrap();
+    assert_eq!(socket.admin_data::<String>().unwrap(), format!("/users {id}"));
+    assert_eq!(socket.data::<u8>().unwrap(), 7);
+    two.io.share_admin_data(|_| -> () { panic!("as it should") });
+    assert_eq!(fetch().await[0].admin_data::<Option<String>>().unwrap(), None);
 }

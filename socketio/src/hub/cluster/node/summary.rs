@@ -1,7 +1,8 @@
 //! The description of a socket, as Node.js sends it in response to `fetchSockets`.
 
 use std::{
-    collections::HashMap,
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,6 +17,9 @@ use crate::{
     event::handshake::Handshake,
     hub::{rooms::Room, summary::Summary},
 };
+
+/// The entry of the data of a socket that the Admin UI of Node.js adds.
+const ADMIN: &str = "_admin";
 
 /// Encodes a description. All entries are present, because the Admin UI of Node.js fails without them.
 pub fn to_json(summary: &Summary) -> String {
@@ -43,8 +47,28 @@ pub fn to_json(summary: &Summary) -> String {
     let auth = handshake.auth_json().unwrap_or("{}");
     let handshake = format!(r#"{},"auth":{auth}}}"#, fields.strip_suffix('}').unwrap_or_default());
     let data = summary.data.as_deref().filter(|data| *data != "null").unwrap_or("{}");
+    let data = with_admin_data(data, summary.admin_data.as_deref());
     let (id, rooms) = (json!(&*summary.id), json!(summary.rooms));
     format!(r#"{{"id":{id},"handshake":{handshake},"rooms":{rooms},"data":{data}}}"#)
+}
+
+/// Adds the data for the Admin UI. Data that is not an object has no place for it.
+fn with_admin_data<'a>(data: &'a str, admin_data: Option<&str>) -> Cow<'a, str> {
+    let (Some(admin_data), Some(entries)) = (admin_data, data.strip_prefix('{')) else { return data.into() };
+    let separator = if entries.trim_start().starts_with('}') { "" } else { "," };
+    format!("{{\"{ADMIN}\":{admin_data}{separator}{entries}").into()
+}
+
+/// Returns the data without the data for the Admin UI, and that.
+fn without_admin_data(data: &RawValue) -> (Box<str>, Option<Box<str>>) {
+    let entries = Some(data.get()).filter(|data| data.contains(ADMIN));
+    let entries: Option<BTreeMap<String, &RawValue>> =
+        entries.and_then(|data| serde_json::from_str(data).ok());
+    let removed = entries.and_then(|mut entries| {
+        let admin_data = entries.remove(ADMIN)?.get().into();
+        Some((serde_json::to_string(&entries).ok()?.into(), Some(admin_data)))
+    });
+    removed.unwrap_or_else(|| (data.get().into(), None))
 }
 
 #[derive(Deserialize)]
@@ -78,11 +102,13 @@ pub fn from_json(json: &str) -> Result<Summary, Malformed> {
     let Object(Record { id, handshake, rooms, data }) = serde_json::from_str(json)?;
     let rooms =
         rooms.iter().map(|room| room.as_str().map_or_else(|| Room::from(room.to_string()), Room::from));
+    let (data, admin_data) = data.map(without_admin_data).unzip();
     Ok(Summary {
         id: id.into(),
         handshake: remote_handshake(lenient(handshake)),
         rooms: rooms.collect(),
-        data: data.map(|data| data.get().into()),
+        data,
+        admin_data: admin_data.flatten(),
     })
 }
 
@@ -105,4 +131,30 @@ fn remote_handshake(remote: RemoteHandshake) -> Handshake {
     let issued =
         UNIX_EPOCH.checked_add(Duration::from_millis(remote.issued)).unwrap_or(SystemTime::UNIX_EPOCH);
     Handshake::remote(HandshakeRequest::new(&parts), &auth, issued)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_for_the_admin_ui_is_an_entry_of_the_data() {
+        let admin = r#"{"transport":"polling"}"#;
+        for (data, with_admin) in [
+            ("{}", r#"{"_admin":{"transport":"polling"}}"#),
+            (r#"{"a":1.50}"#, r#"{"_admin":{"transport":"polling"},"a":1.50}"#),
+        ] {
+            assert_eq!(with_admin_data(data, Some(admin)), with_admin);
+            assert_eq!(with_admin_data(data, None), data);
+            let json = format!(r#"{{"id":"x","data":{with_admin}}}"#);
+            let summary = from_json(&json).unwrap();
+            assert_eq!((summary.data.as_deref(), summary.admin_data.as_deref()), (Some(data), Some(admin)));
+        }
+        // There is no place for it.
+        assert_eq!(with_admin_data("[1]", Some(admin)), "[1]");
+        for data in [r#""_admin""#, r#"["_admin"]"#, r#"{"b":"_admin","a":1}"#] {
+            let summary = from_json(&format!(r#"{{"id":"x","data":{data}}}"#)).unwrap();
+            assert_eq!((summary.data.as_deref(), summary.admin_data), (Some(data), None));
+        }
+    }
 }
