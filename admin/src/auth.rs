@@ -86,7 +86,7 @@ impl BasicAuth {
         let (Some(username), Some(password)) = (credentials.username, credentials.password) else {
             return Err(ConnectError::new(INVALID));
         };
-        // The password is checked for any name, because the time would tell which name is right.
+        // The password is checked for any name, because the duration would reveal which name is right.
         let is_right = self.check(password).await?;
         if !is_right || username != self.username {
             tracing::warn!("an administrator was refused");

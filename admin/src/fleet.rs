@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The maximum number of sockets that are taken from another server.
-const MAX_TOLD: usize = 10_000;
+const MAX_REPORTED: usize = 10_000;
 /// The interval in which administrators at servers of Node.js are looked for.
 const NODE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -26,7 +26,7 @@ pub(crate) struct AdminData {
     pub(crate) transport: String,
     /// `true` if the server of the socket responds to [`SOCKETS`]. Missing from Node.js.
     #[serde(default)]
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl AdminData {
@@ -35,7 +35,7 @@ impl AdminData {
         Self {
             client_id: client_id(session.id()),
             transport: session.transport().as_str().to_owned(),
-            is_told: true,
+            is_reported: true,
         }
     }
 }
@@ -43,20 +43,21 @@ impl AdminData {
 /// Returns the sockets that are shown of other servers.
 pub(crate) async fn sockets(io: &Server, shared: &Shared) -> Vec<SocketRecord> {
     let others = io.of(shared.namespace()).timeout(SNAPSHOT_TIMEOUT);
-    let told = match others.server_side_emit_with_ack::<Vec<SocketRecord>, _>(SOCKETS, &()).await {
-        Ok(told) => told,
+    let found = match others.server_side_emit_with_ack::<Vec<SocketRecord>, _>(SOCKETS, &()).await {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "the sockets of other servers are not shown");
             return Vec::new();
         }
     };
-    // Each server tells as many as it shows, which is input from outside.
-    let answers = told.answers.into_iter();
-    let mut sockets: Vec<_> = answers.flat_map(|(_, sockets)| sockets.into_iter().take(MAX_TOLD)).collect();
+    // The number of sockets in a response is input from outside.
+    let answers = found.answers.into_iter();
+    let mut sockets: Vec<_> =
+        answers.flat_map(|(_, sockets)| sockets.into_iter().take(MAX_REPORTED)).collect();
     // A server in Rust without the Admin UI responds that it has no handler.
-    let silent = told.missing.iter().filter(|(_, error)| matches!(error, AckError::Timeout)).count();
+    let silent = found.missing.iter().filter(|(_, error)| matches!(error, AckError::Timeout)).count();
     if silent > 0 {
-        tracing::debug!(servers = ?told.missing, "other servers do not tell their sockets");
+        tracing::debug!(servers = ?found.missing, "other servers have not reported their sockets");
         sockets.extend(node_sockets(io, shared, silent).await);
     }
     sockets
@@ -69,8 +70,8 @@ async fn node_sockets(io: &Server, shared: &Shared, servers: usize) -> Vec<Socke
     let found = join_all(namespaces.iter().map(|path| fetch(io, path))).await;
     let found = namespaces.iter().zip(found).flat_map(|(path, sockets)| {
         sockets.into_iter().filter_map(move |socket| {
-            // A server without the Admin UI would not tell what becomes of its sockets.
-            let data = admin_data(&socket).filter(|data| !data.is_told)?;
+            // A server without the Admin UI would not report changes of its sockets.
+            let data = admin_data(&socket).filter(|data| !data.is_reported)?;
             Some(shared.recording().record_remote(path, &socket, data))
         })
     });
@@ -85,14 +86,14 @@ fn admin_data(socket: &RemoteSocket) -> Option<AdminData> {
     socket.admin_data().ok().flatten()
 }
 
-/// Tells the worker while an administrator is at a server of Node.js, which does not tell so itself. Runs until the
-/// server is closed.
+/// Notifies the worker while an administrator is connected to a server of Node.js, which does not notify other servers.
+/// Runs until the server is closed.
 pub(crate) async fn watch_node(shared: Shared) {
     loop {
         tokio::time::sleep(NODE_INTERVAL).await;
         let Some(io) = shared.server() else { return };
         let administrators = fetch(&io, shared.namespace()).await;
-        if administrators.iter().any(|socket| admin_data(socket).is_none_or(|data| !data.is_told)) {
+        if administrators.iter().any(|socket| admin_data(socket).is_none_or(|data| !data.is_reported)) {
             shared.send(Command::Watch).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What the UI is told about a socket.
+//! The description of a socket that is sent to the UI.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

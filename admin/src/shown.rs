@@ -1,4 +1,4 @@
-//! The sockets of this server that the UI shows, and the changes since it was told.
+//! The sockets of this server that the UI shows, and their changes since the last update.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::record::{Recording, SocketRecord, data_value, rooms, shown_data};
 /// The maximum number of changes that are sent at a time. Further changes are found the next time.
 pub(crate) const MAX_UPDATES: usize = 500;
 
-/// A change that the UI is told. Each is one event.
+/// A change that is sent to the UI. Each is one event.
 #[derive(Debug)]
 pub(crate) enum Update {
     Connected(Box<SocketRecord>),
@@ -33,7 +33,7 @@ pub(crate) struct Changes {
 }
 
 /// The sockets that are shown: up to a maximum, and each until it disconnects. The state of a socket is compared
-/// with what the UI was told, so changes are never lost, and a change that is undone in the meantime is not sent.
+/// with what was sent to the UI, so changes are never lost, and a change that is undone in the meantime is not sent.
 #[derive(Debug)]
 pub(crate) struct Shown {
     max: usize,
@@ -61,7 +61,7 @@ impl Shown {
         self.sockets.len()
     }
 
-    /// Returns the sockets as the UI was told.
+    /// Returns the sockets as they were sent to the UI.
     pub(crate) fn records(&self, recording: &Recording) -> Vec<SocketRecord> {
         let record = |entry: &Entry| {
             let mut record = recording.record(&entry.socket);

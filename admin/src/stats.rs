@@ -28,7 +28,7 @@ pub(crate) struct ServerStats {
     not_shown: NotShown,
 }
 
-/// What the UI is not told. The UI ignores this; it is for people who look at the events.
+/// Counts of what is not sent to the UI. The UI ignores them; they are for people who look at the events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct NotShown {
     /// Sockets of this server at present.

@@ -21,9 +21,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(500);
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 /// The time for which an administrator at another server is expected after this server heard of one.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long other servers may take to tell their sockets.
+/// The timeout for the responses of other servers with their sockets.
 pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time for which a server of a cluster sends no changes after the sockets were told. The changes would arrive before
+/// The time for which a server of a cluster sends no changes after it has sent its sockets. The changes would arrive before
 /// the sockets, which the asking server sends when it has those of all servers, after up to two requests.
 const HOLD: Duration = Duration::from_millis(2500);
 
@@ -50,8 +50,8 @@ pub(crate) struct Worker {
     lease: Instant,
     /// Changes are sent after this time.
     hold: Instant,
-    /// `true` if the sockets were told since an administrator watches.
-    has_told: bool,
+    /// `true` if the sockets were sent since an administrator watches.
+    has_sent_sockets: bool,
     /// What was logged last.
     not_shown: NotShown,
 }
@@ -69,7 +69,7 @@ impl Worker {
             is_watched: false,
             lease: now,
             hold: now,
-            has_told: false,
+            has_sent_sockets: false,
             not_shown: NotShown::default(),
         }
     }
@@ -98,7 +98,7 @@ impl Worker {
             Command::Watch => self.report(),
             Command::Snapshot(answer) => {
                 let updates = self.shown.update(&self.io, self.shared.recording());
-                if std::mem::replace(&mut self.has_told, true) {
+                if std::mem::replace(&mut self.has_sent_sockets, true) {
                     self.send_updates(&updates);
                 }
                 self.hold_changes();
@@ -138,7 +138,7 @@ impl Worker {
     fn stop(&mut self) {
         self.counter = None;
         self.observer = None;
-        self.has_told = false;
+        self.has_sent_sockets = false;
         self.shown.clear();
         drop(self.shared.events().take());
     }
@@ -155,8 +155,8 @@ impl Worker {
         let stats = self.reports.next(&self.io, not_shown);
         self.send("server_stats", &stats);
         if has_administrators && is_clustered {
-            let told = self.io.of(self.shared.namespace()).server_side_emit(WATCH, &());
-            log_error(WATCH, told);
+            let sent = self.io.of(self.shared.namespace()).server_side_emit(WATCH, &());
+            log_error(WATCH, sent);
         }
     }
 
@@ -180,7 +180,7 @@ impl Worker {
         if Instant::now() < self.hold {
             return;
         }
-        self.has_told = true;
+        self.has_sent_sockets = true;
         let updates = self.shown.update(&self.io, self.shared.recording());
         self.send_updates(&updates);
         for event in self.shared.events().take() {

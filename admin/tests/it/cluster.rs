@@ -135,11 +135,11 @@ async fn a_limited_number_of_sockets_is_taken_from_another_server() {
             "address": "", "headers": {}, "query": {}, "issued": 0, "secure": false, "time": "", "url": "", "xdomain": false,
         },
     });
-    for (told, shown) in [(10_000, 10_000), (10_001, 10_000)] {
+    for (sent, shown) in [(10_000, 10_000), (10_001, 10_000)] {
         let bus = MemoryBus::default();
         let engine = EngineConfig::default().max_buffered_hard(64_000_000_usize);
         let start = || Server::with_cluster(ServerConfig::default().engine(engine.clone()), bus.clone());
-        let records = vec![record.clone(); told];
+        let records = vec![record.clone(); sent];
         let peer =
             Namespace::new("/admin").on_server("admin:sockets", async move |_, ()| Ack((records.clone(),)));
         let _peer = TestServer::new(start().namespace(peer));
@@ -151,7 +151,7 @@ async fn a_limited_number_of_sockets_is_taken_from_another_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_administrator_at_a_server_of_node_is_told_changes() {
+async fn an_administrator_at_a_server_of_node_gets_changes() {
     let bus = MemoryBus::default();
     let (peer, io) = (node(&bus), Server::with_cluster(ServerConfig::default(), bus).namespace(chat("/")));
     let server = TestServer::new(admin().mode(Mode::Development).attach(io));

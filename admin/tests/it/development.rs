@@ -26,7 +26,7 @@ async fn next(administrator: &mut TestClient) -> (String, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_sockets_are_told_without_secrets() {
+async fn all_sockets_are_sent_without_secrets() {
     let server = development();
     let client = server.client("/").header("cookie", "session=1").header("authorization", "Bearer 2");
     let client = client
@@ -85,7 +85,7 @@ async fn shown_data_and_headers_are_options() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_are_told() {
+async fn changes_are_sent() {
     let server = development();
     let (mut administrator, _) = watch(&server).await;
     let client = server.connect("/").await;
@@ -106,7 +106,7 @@ async fn changes_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_undone_at_once_is_not_told() {
+async fn what_is_undone_at_once_is_not_sent() {
     let server = development();
     let client = server.connect("/").await;
     let (mut administrator, _) = watch(&server).await;
@@ -118,7 +118,7 @@ async fn what_is_undone_at_once_is_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_to_clients_are_told_with_some_of_their_recipients() {
+async fn events_to_clients_are_sent_with_some_of_their_recipients() {
     let server = development();
     let mut clients = Vec::new();
     for _ in 0..6 {
@@ -137,7 +137,7 @@ async fn events_to_clients_are_told_with_some_of_their_recipients() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limited_number_of_events_is_told() {
+async fn a_limited_number_of_events_is_sent() {
     // Two in each half of a second.
     let server = server(admin().mode(Mode::Development).max_events_per_second(4));
     let client = server.connect("/").await;
@@ -242,7 +242,7 @@ async fn a_socket_is_shown_up_to_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_of_the_data_are_told() {
+async fn changes_of_the_data_are_sent() {
     #[derive(Default, serde::Serialize)]
     struct User {
         name: Mutex<String>,
@@ -260,13 +260,13 @@ async fn changes_of_the_data_are_told() {
         [(2, json!({ "name": "xx" })), (4085, json!({ "name": "x".repeat(4085) })), (4086, json!({}))]
     {
         let () = client.emit_with_ack("rename", &len).await.unwrap();
-        let told: Value = administrator.wait_for("socket_updated").await;
-        assert_eq!(told, json!({ "id": client.id(), "nsp": "/", "data": data }));
+        let update: Value = administrator.wait_for("socket_updated").await;
+        assert_eq!(update, json!({ "id": client.id(), "nsp": "/", "data": data }));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limited_number_of_changes_is_told_at_a_time() {
+async fn a_limited_number_of_changes_is_sent_at_a_time() {
     let server = server(admin().mode(Mode::Development).max_sockets(600));
     for (connected, later) in [(500, 0), (501, 1)] {
         let (mut administrator, _) = watch(&server).await;
@@ -274,13 +274,13 @@ async fn a_limited_number_of_changes_is_told_at_a_time() {
         for _ in 0..connected {
             clients.push(server.connect("/").await);
         }
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         for _ in 0..connected {
             let args: Args = administrator.wait_for("socket_connected").await;
-            told.push((args.get::<String>(1).unwrap(), Instant::now()));
+            sent.push((args.get::<String>(1).unwrap(), Instant::now()));
         }
-        let first = told[0].1;
-        assert_eq!(told.iter().filter(|(_, time)| *time > first).count(), later);
+        let first = sent[0].1;
+        assert_eq!(sent.iter().filter(|(_, time)| *time > first).count(), later);
         administrator.disconnect().await;
         for client in clients {
             client.disconnect().await;
