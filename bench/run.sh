@@ -11,7 +11,8 @@ for tool in setsid setpriv taskset; do need "$tool" "it is part of util-linux, a
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 cargo build --release --quiet --manifest-path ../Cargo.toml --package interop-tests --bin bench-server
 cargo build --release --quiet --bins
-if command -v npm >/dev/null && [ ! -d node/node_modules ]; then
-  (cd node && npm ci --no-audit --no-fund --ignore-scripts --silent)
-fi
+for peer in node bun; do
+  command -v npm >/dev/null && [ ! -d "$peer/node_modules" ] || continue
+  (cd "$peer" && npm ci --no-audit --no-fund --ignore-scripts --silent)
+done
 exec "$CARGO_TARGET_DIR/release/run" "$@"

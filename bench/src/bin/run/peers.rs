@@ -15,6 +15,9 @@ pub(crate) const OURS: &str = "socketio";
 /// The name of the minimal server, which serves as a lower bound.
 pub(crate) const FLOOR: &str = "floor";
 
+/// The names of the peers that are left out if their runtime is not installed.
+const JAVASCRIPT: [&str; 2] = ["node", "bun"];
+
 /// A server under test.
 pub(crate) struct Peer {
     pub(crate) name: String,
@@ -58,12 +61,13 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Peer>> {
     );
     let floor = Peer::new(FLOOR, "the least that is possible, no server".into(), &options.bin.join(FLOOR));
     let mut peers = vec![own, other];
-    peers.extend(node(options));
+    peers.extend(javascript(options, "node", "Node.js", Some("node".into())));
+    peers.extend(javascript(options, "bun", "Bun", installed_bun(options)));
     peers.push(floor);
     cluster::add_peers(&mut peers);
     if !options.peers.is_empty() {
         for name in &options.peers {
-            if name != "node" && !peers.iter().any(|peer| peer.name == *name) {
+            if !JAVASCRIPT.contains(&&**name) && !peers.iter().any(|peer| peer.name == *name) {
                 bail!("there is no peer {name}");
             }
         }
@@ -87,21 +91,29 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<Vec<Peer>> {
     Ok(peers)
 }
 
-fn node(options: &Options) -> Option<Peer> {
-    let home = options.home.join("node");
-    let Some(node) = output("node", &["--version"]) else {
-        eprintln!("Node.js is not there: the peer `node` is left out.");
+/// Returns the peer whose server is in the folder `name`, unless its runtime or its packages are not installed.
+fn javascript(options: &Options, name: &str, runtime: &str, program: Option<String>) -> Option<Peer> {
+    let home = options.home.join(name);
+    let running = program.and_then(|program| Some((output(&program, &["--version"])?, program)));
+    let Some((runtime_version, program)) = running else {
+        eprintln!("{runtime} is not there: the peer `{name}` is left out.");
         return None;
     };
     let Ok(package) = fs::read_to_string(home.join("node_modules/socket.io/package.json")) else {
-        eprintln!("bench/node is not installed (npm ci): the peer `node` is left out.");
+        eprintln!("bench/{name} is not installed (npm ci): the peer `{name}` is left out.");
         return None;
     };
     let package: serde_json::Value = serde_json::from_str(&package).ok()?;
-    let version = format!("socket.io {} on Node.js {node}", package["version"].as_str()?);
-    let server = home.join("server.js").to_string_lossy().into();
-    let command = vec!["node".into(), server];
-    Some(Peer { name: "node".into(), version, command, fleet: None, only_clusters: false })
+    let version = format!("socket.io {} on {runtime} {runtime_version}", package["version"].as_str()?);
+    let command = vec![program, home.join("server.js").to_string_lossy().into()];
+    Some(Peer { name: name.into(), version, command, fleet: None, only_clusters: false })
+}
+
+/// Returns the program that npm has installed. Its folder has the name of the platform.
+fn installed_bun(options: &Options) -> Option<String> {
+    let platforms = fs::read_dir(options.home.join("bun/node_modules/@oven")).ok()?;
+    let mut programs = platforms.flatten().map(|platform| platform.path().join("bin/bun"));
+    programs.find(|program| program.exists()).map(|program| program.to_string_lossy().into())
 }
 
 fn revision(options: &Options) -> String {
