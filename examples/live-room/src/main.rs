@@ -1,10 +1,15 @@
 //! A live room: one host, and thousands of viewers that comment and like. Start it with
 //! `cargo run --release -p live-room`, open the printed addresses, and add viewers with `-- --bots 5000`.
 //!
-//! `room.rs` has the room and its handlers, `panel.rs` the figures of the panel, `bots.rs` the viewers of
-//! `--bots`, which are a process of their own. This file starts them and serves the page.
+//! With `REDIS_URL=redis://127.0.0.1:6379` and the same `HOST_KEY`, servers with different `PORT`s have one room. The
+//! viewers of a server that ends return to another one, and have missed nothing.
+//!
+//! `room.rs` has the room and its handlers, `cluster.rs` the events between servers, `panel.rs` the figures of the
+//! panel, `bots.rs` the viewers of `--bots`, which are a process of their own. This file starts them and serves the
+//! page.
 
 mod bots;
+mod cluster;
 mod panel;
 mod room;
 
@@ -12,6 +17,7 @@ use std::{env, io, sync::Arc};
 
 use axum::{Router, http::header::CONTENT_TYPE, response::Html, routing::get, serve::ListenerExt};
 use socketio::{ConnectionStateRecovery, EngineConfig, Server, ServerConfig, Sid};
+use socketio_redis::Streams;
 use tokio::{net::TcpListener, process::Command};
 
 use crate::room::Room;
@@ -44,8 +50,14 @@ async fn serve(bots: u32) -> io::Result<()> {
         // A viewer that returns within two minutes has missed nothing.
         .connection_state_recovery(ConnectionStateRecovery::default())
         .engine(EngineConfig::default().max_http_buffer_size(MAX_PACKET));
-    let room = Arc::new(Room::new(Sid::random().as_str()));
-    let io = Server::with_config(config).namespace(room::namespace(&room));
+    let key = env::var("HOST_KEY").unwrap_or_else(|_| Sid::random().as_str().to_owned());
+    let room = Arc::new(Room::new(&key));
+    let io = match env::var("REDIS_URL") {
+        Ok(url) => Server::with_cluster(config, Streams::new(&url).map_err(io::Error::other)?),
+        Err(_) => Server::with_config(config),
+    };
+    let io = io.namespace(room::namespace(&room));
+    tokio::spawn(cluster::join(io.clone()));
     tokio::spawn(room::publish(room.clone(), io.clone()));
     tokio::spawn(panel::publish(room.clone(), io.clone()));
 

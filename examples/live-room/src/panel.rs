@@ -51,7 +51,7 @@ pub(crate) async fn publish(room: Arc<Room>, io: Server) {
         };
         (cpu, received, sent) = now;
         // Not volatile: it comes right behind the counts, and would be dropped for a client that these have not left yet.
-        let _ = io.to(ROOM).emit("panel", &panel);
+        let _ = io.local().to(ROOM).emit("panel", &panel);
     }
 }
 

@@ -17,7 +17,10 @@ use socketio::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::panel::{self, Latency};
+use crate::{
+    cluster::{self, Servers, announce},
+    panel::{self, Latency},
+};
 
 /// Comments are sent together, so that a browser draws ten times a second and not for each comment.
 const TICK: Duration = Duration::from_millis(100);
@@ -31,8 +34,8 @@ const MAX_NAME: usize = 24;
 const MAX_TEXT: usize = 200;
 const MAX_SLOW_MODE: u64 = 600;
 
-#[derive(Debug, Clone, Serialize)]
-struct Comment {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Comment {
     id: u64,
     /// The id of the viewer.
     by: u64,
@@ -61,11 +64,13 @@ struct Welcome {
     is_closed: bool,
 }
 
-/// The data of a socket.
+/// The data of a socket. A viewer that returns to another server keeps it.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Viewer {
     id: u64,
     name: String,
     is_host: bool,
+    #[serde(skip)]
     last_comment: Mutex<Option<Instant>>,
 }
 
@@ -79,25 +84,47 @@ struct Auth {
 
 pub(crate) struct Room {
     key: String,
+    /// The number of likes at this server since the last report.
     likes: AtomicU64,
-    next_id: AtomicU64,
     /// The number of events of viewers.
     pub(crate) received: AtomicU64,
     /// The number of messages to viewers.
     pub(crate) sent: AtomicU64,
     pub(crate) latency: Mutex<Latency>,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
+    pub(crate) others: Mutex<Servers>,
+    batch: Mutex<Batch>,
 }
 
-#[derive(Default)]
-struct State {
+/// The state that all servers have.
+#[derive(Default, Clone, Serialize, Deserialize)]
+pub(crate) struct State {
     kept: VecDeque<Comment>,
-    batch: Batch,
-    pinned: Option<Comment>,
+    pub(crate) pinned: Option<Comment>,
     /// The minimum number of seconds between two comments of a viewer.
-    slow_mode: u64,
+    pub(crate) slow_mode: u64,
     muted: HashSet<u64>,
-    is_closed: bool,
+    pub(crate) is_closed: bool,
+    pub(crate) likes: u64,
+    /// The number of changes since the room was opened.
+    pub(crate) changes: u64,
+}
+
+impl State {
+    /// Keeps comments, so that the host can pin them and new viewers get them.
+    pub(crate) fn keep(&mut self, comments: impl IntoIterator<Item = Comment>) {
+        self.kept.extend(comments);
+        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+    }
+
+    /// Mutes a viewer, and removes the comments of the viewer.
+    pub(crate) fn mute(&mut self, viewer: u64) {
+        self.muted.insert(viewer);
+        self.kept.retain(|comment| comment.by != viewer);
+        if self.pinned.as_ref().is_some_and(|comment| comment.by == viewer) {
+            self.pinned = None;
+        }
+    }
 }
 
 impl Room {
@@ -105,21 +132,18 @@ impl Room {
         Self {
             key: key.to_owned(),
             likes: AtomicU64::new(0),
-            next_id: AtomicU64::new(1),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             latency: Mutex::default(),
             state: Mutex::default(),
+            others: Mutex::default(),
+            batch: Mutex::default(),
         }
     }
 
     /// Returns the key that makes a viewer the host.
     pub(crate) fn key(&self) -> &str {
         &self.key
-    }
-
-    fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     fn admit(&self, handshake: &Handshake) -> Result<Viewer, ConnectError> {
@@ -129,10 +153,17 @@ impl Room {
             return Err(ConnectError::new("a name is needed"));
         }
         let is_host = key == self.key;
-        Ok(Viewer { id: self.next_id(), name, is_host, last_comment: Mutex::default() })
+        Ok(Viewer { id: random_id(), name, is_host, last_comment: Mutex::default() })
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock();
+        state.changes += 1;
+        change(&mut state);
     }
 
     fn welcome(&self, viewer: &Viewer, viewers: usize) -> Welcome {
+        let viewers = viewers + self.others.lock().viewers();
         let state = self.state.lock();
         Welcome {
             id: viewer.id,
@@ -141,7 +172,7 @@ impl Room {
             pinned: state.pinned.clone(),
             slow_mode: state.slow_mode,
             viewers,
-            likes: self.likes.load(Ordering::Relaxed),
+            likes: state.likes,
             is_closed: state.is_closed,
         }
     }
@@ -152,7 +183,7 @@ impl Room {
         if text.is_empty() {
             return Err("the comment is empty".into());
         }
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if state.is_closed {
             return Err("the room is closed".into());
         }
@@ -168,43 +199,41 @@ impl Room {
             }
             *last = Some(Instant::now());
         }
-        let id = self.next_id();
+        let id = random_id();
         let comment = Comment { id, by: viewer.id, name: viewer.name.clone(), text, is_host: viewer.is_host };
-        if state.batch.comments.len() < MAX_BATCH || viewer.is_host {
-            state.kept.push_back(comment.clone());
-            if state.kept.len() > KEPT {
-                state.kept.pop_front();
-            }
-            state.batch.comments.push(comment);
+        let mut batch = self.batch.lock();
+        if batch.comments.len() < MAX_BATCH || viewer.is_host {
+            batch.comments.push(comment);
         } else {
-            state.batch.skipped += 1;
+            batch.skipped += 1;
         }
         Ok(id)
     }
 
-    /// Pins one of the comments that are kept, or none.
-    fn pin(&self, id: Option<u64>) -> Result<Option<Comment>, EventError> {
-        let mut state = self.state.lock();
-        let pinned = match id {
-            Some(id) => {
-                Some(state.kept.iter().find(|comment| comment.id == id).ok_or("no such comment")?.clone())
-            }
-            None => None,
-        };
-        state.pinned.clone_from(&pinned);
-        Ok(pinned)
+    /// Returns the comments since the last call, except those of viewers that were muted meanwhile, and keeps them.
+    fn take_batch(&self) -> Batch {
+        let mut batch = std::mem::take(&mut *self.batch.lock());
+        if !batch.comments.is_empty() {
+            self.change(|state| {
+                batch.comments.retain(|comment| !state.muted.contains(&comment.by));
+                state.keep(batch.comments.iter().cloned());
+            });
+        }
+        batch
     }
 
-    /// Mutes a viewer, and removes the comments of the viewer.
-    fn mute(&self, viewer: u64) {
-        let mut state = self.state.lock();
-        state.muted.insert(viewer);
-        state.kept.retain(|comment| comment.by != viewer);
-        state.batch.comments.retain(|comment| comment.by != viewer);
-        if state.pinned.as_ref().is_some_and(|comment| comment.by == viewer) {
-            state.pinned = None;
-        }
+    /// Pins one of the comments that are kept, or none.
+    fn pin(&self, id: Option<u64>) -> Result<Option<Comment>, EventError> {
+        let find = |id| self.state.lock().kept.iter().find(|comment| comment.id == id).cloned();
+        let pinned = id.map(|id| find(id).ok_or("no such comment")).transpose()?;
+        self.change(|state| state.pinned.clone_from(&pinned));
+        Ok(pinned)
     }
+}
+
+/// Returns an id that no other server returns, and that JavaScript represents exactly.
+fn random_id() -> u64 {
+    rand::random::<u64>() >> 11
 }
 
 /// Returns a text without control characters and surrounding spaces, cut after `max` characters. The page
@@ -254,7 +283,8 @@ pub(crate) fn namespace(room: &Arc<Room>) -> Namespace<Viewer> {
             *reports.latency.lock() = latency;
             Ok::<_, EventError>(())
         });
-    for_host(namespace, room)
+    let namespace = namespace.share_data().restore_data(|viewer| viewer);
+    cluster::for_servers(for_host(namespace, room), room)
 }
 
 fn only_host(socket: &Socket<Viewer>) -> Result<(), EventError> {
@@ -266,27 +296,23 @@ fn for_host(namespace: Namespace<Viewer>, room: &Arc<Room>) -> Namespace<Viewer>
     namespace
         .on("pin", async move |socket: Socket<Viewer>, id: Option<u64>| {
             only_host(&socket)?;
-            socket.namespace().emit("pinned", &pins.pin(id)?)?;
-            Ok::<_, EventError>(())
+            announce(&socket, "pinned", &pins.pin(id)?)
         })
         .on("mute", async move |socket: Socket<Viewer>, viewer: u64| {
             only_host(&socket)?;
-            mutes.mute(viewer);
-            socket.namespace().emit("muted", &viewer)?;
-            Ok::<_, EventError>(())
+            mutes.change(|state| state.mute(viewer));
+            announce(&socket, "muted", &viewer)
         })
         .on("slow mode", async move |socket: Socket<Viewer>, seconds: u64| {
             only_host(&socket)?;
             let seconds = seconds.min(MAX_SLOW_MODE);
-            slow.state.lock().slow_mode = seconds;
-            socket.namespace().emit("slow mode", &seconds)?;
-            Ok::<_, EventError>(())
+            slow.change(|state| state.slow_mode = seconds);
+            announce(&socket, "slow mode", &seconds)
         })
         .on("close", async move |socket: Socket<Viewer>, is_closed: bool| {
             only_host(&socket)?;
-            closes.state.lock().is_closed = is_closed;
-            socket.namespace().emit("closed", &is_closed)?;
-            Ok::<_, EventError>(())
+            closes.change(|state| state.is_closed = is_closed);
+            announce(&socket, "closed", &is_closed)
         })
 }
 
@@ -294,21 +320,30 @@ fn for_host(namespace: Namespace<Viewer>, room: &Arc<Room>) -> Namespace<Viewer>
 pub(crate) async fn publish(room: Arc<Room>, io: Server) {
     let mut clock = interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut shown = (0, 0);
+    let (mut reported, mut shown) = (0, (0, 0));
     for tick in 0_u64.. {
         clock.tick().await;
         let viewers = io.socket_count("/");
-        let batch = std::mem::take(&mut room.state.lock().batch);
+        let batch = room.take_batch();
         let mut sent = 0;
-        let counts = (viewers, room.likes.load(Ordering::Relaxed));
-        if tick.is_multiple_of(5) && (counts != shown || tick.is_multiple_of(50)) {
-            // The next counts replace these, so they need not arrive. Behind the comments, they often would not.
-            let _ = io.volatile().emit("counts", &counts);
-            shown = counts;
-            sent += viewers;
+        if tick.is_multiple_of(5) {
+            let (likes, is_due) = (room.likes.swap(0, Ordering::Relaxed), tick.is_multiple_of(50));
+            if likes > 0 || viewers != reported || is_due {
+                cluster::report(&io, viewers, likes);
+                reported = viewers;
+            }
+            room.state.lock().likes += likes;
+            let counts = (viewers + room.others.lock().viewers(), room.state.lock().likes);
+            if counts != shown || is_due {
+                // The next counts replace these, so they need not arrive. Behind the comments, they often would not.
+                let _ = io.local().volatile().emit("counts", &counts);
+                shown = counts;
+                sent += viewers;
+            }
         }
         if !batch.comments.is_empty() {
-            // Only the queue to other servers can be full, and there are none.
+            // If the queue to the other servers is full, their viewers miss these comments.
+            let _ = io.server_side_emit("comments", &(&batch.comments,));
             let _ = io.emit("comments", &batch);
             sent += viewers;
         }
@@ -372,6 +407,7 @@ mod tests {
         let ((mut ann, welcome), (host, _)) =
             (join(&server, "Ann", "other").await, join(&server, "Host", "key").await);
         let id = comment(&ann, "hello").await;
+        ann.wait_for::<Value>("comments").await;
         for event in ["pin", "mute", "slow mode"] {
             let refused: Value = ann.emit_with_ack(event, &1).await.unwrap();
             assert_eq!(refused, json!({ "error": "only the host may do this" }), "{event}");
