@@ -1,7 +1,8 @@
 //! The server of the benchmark: default configuration, one namespace, one room.
 //!
 //! `PORT=3000 bench-server` listens on 127.0.0.1. Data that is forwarded without being read has the type
-//! [`Args`]. With `ADAPTER` and `BROKER_URL`, the server is one of a cluster.
+//! [`Args`]. With `ADAPTER` and `BROKER_URL`, the server is one of a cluster. `MAX_IO_EVENTS_PER_TICK` sets this option
+//! of the runtime.
 
 use std::{env, error::Error, net::Ipv4Addr};
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 use socketio::{Ack, Args, Namespace, Server, ServerConfig};
 use socketio_nats::Nats;
 use socketio_redis::{Classic, Sharded, Streams};
+use tokio::runtime::Builder;
 
 const ROOM: &str = "r";
 
@@ -25,8 +27,15 @@ fn server() -> Result<Server, Box<dyn Error>> {
     })
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut runtime = Builder::new_multi_thread();
+    if let Ok(max) = env::var("MAX_IO_EVENTS_PER_TICK") {
+        runtime.max_io_events_per_tick(max.parse()?);
+    }
+    runtime.enable_all().build()?.block_on(listen())
+}
+
+async fn listen() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_err(|error| format!("PORT: {error}"))?.parse()?;
     let namespace = Namespace::new("/")
         .on_connect(async |socket| {
