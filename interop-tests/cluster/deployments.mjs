@@ -10,6 +10,8 @@ import { Redis } from "./redis.mjs";
 
 const MASTER = "main";
 const STARTED_MS = 10_000;
+/** On a busy machine, a server may not respond for seconds, and its replica must not take over then. */
+const NODE_TIMEOUT_MS = 15_000;
 /** The time after which a silent server is considered dead. */
 const DOWN_MS = 500;
 
@@ -202,8 +204,7 @@ export async function startCluster() {
   const ports = await freePorts(6);
   const options = (port) => [
     ...["--cluster-enabled", "yes", "--cluster-config-file", `${path}/nodes-${port}.conf`],
-    // On a busy machine, a server may not respond for seconds, and its replica must not take over then.
-    ...["--cluster-node-timeout", 15_000, "--repl-diskless-sync-delay", 0],
+    ...["--cluster-node-timeout", NODE_TIMEOUT_MS, "--repl-diskless-sync-delay", 0],
   ];
   const servers = await Promise.all(ports.map((port) => startServer(port, options(port))));
   const hosts = ports.map((port) => `${HOST}:${port}`);
@@ -215,9 +216,10 @@ export async function startCluster() {
     const isWhole = (nodes) => nodes.match(/ connected 0-| connected \d+-/g)?.length === 3 && nodes.match(/slave /g)?.length === 3;
     await until(state, isWhole, "the cluster", STARTED_MS);
     await until(() => server.command("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"), "the cluster", STARTED_MS);
-    // A replica is named as soon as it has the data of its master.
+    // A replica is named once it has the data of its master. The next ping tells the others, and they ping each other at
+    // least every half of `cluster-node-timeout`.
     const hasReplicas = (slots) => slots.every((entry) => entry.length > 3);
-    await until(() => server.command("CLUSTER", "SLOTS"), hasReplicas, "the replicas", STARTED_MS);
+    await until(() => server.command("CLUSTER", "SLOTS"), hasReplicas, "the replicas", STARTED_MS + NODE_TIMEOUT_MS / 2);
   }
   return new Cluster(servers);
 }
