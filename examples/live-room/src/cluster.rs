@@ -60,8 +60,8 @@ pub(crate) fn for_servers(namespace: Namespace<Viewer>, room: &Arc<Room>) -> Nam
     let [asked, states, counts, comments, pins, mutes, slow, closes] = std::array::from_fn(|_| room.clone());
     namespace
         .on_server("joined", async move |all: BroadcastOperator, ()| {
-            let state = asked.state.lock().clone();
-            all.server_side_emit("state", &(state,))
+            let state = asked.state.lock();
+            all.server_side_emit("state", &(&*state,))
         })
         .on_server("state", async move |_, (state,): (State,)| {
             // All other servers respond, some of which may be new as well.
@@ -71,7 +71,7 @@ pub(crate) fn for_servers(namespace: Namespace<Viewer>, room: &Arc<Room>) -> Nam
             }
         })
         .on_server("counts", async move |_, (id, viewers, likes): (String, usize, u64)| {
-            counts.state.lock().likes += likes;
+            counts.change(|state| state.likes += likes);
             counts.others.lock().report(id, viewers);
         })
         .on_server("comments", async move |_, (batch,): (Vec<Comment>,)| {

@@ -111,9 +111,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Keeps comments, so that the host can pin them and new viewers get them.
+    /// Keeps comments, so that the host can pin them and new viewers get them. Those of muted viewers are left out.
     pub(crate) fn keep(&mut self, comments: impl IntoIterator<Item = Comment>) {
-        self.kept.extend(comments);
+        self.kept.extend(comments.into_iter().filter(|comment| !self.muted.contains(&comment.by)));
         self.kept.drain(..self.kept.len().saturating_sub(KEPT));
     }
 
@@ -156,6 +156,8 @@ impl Room {
         Ok(Viewer { id: random_id(), name, is_host, last_comment: Mutex::default() })
     }
 
+    /// Changes the state. What is sent to other servers during the change is in order with the states that new servers
+    /// get.
     pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
         state.changes += 1;
@@ -210,13 +212,16 @@ impl Room {
         Ok(id)
     }
 
-    /// Returns the comments since the last call, except those of viewers that were muted meanwhile, and keeps them.
-    fn take_batch(&self) -> Batch {
+    /// Returns the comments since the last call, except those of viewers that were muted meanwhile. All servers keep
+    /// them.
+    fn take_batch(&self, io: &Server) -> Batch {
         let mut batch = std::mem::take(&mut *self.batch.lock());
         if !batch.comments.is_empty() {
             self.change(|state| {
                 batch.comments.retain(|comment| !state.muted.contains(&comment.by));
                 state.keep(batch.comments.iter().cloned());
+                // If the queue to the other servers is full, they do not keep these comments.
+                let _ = io.server_side_emit("comments", &(&batch.comments,));
             });
         }
         batch
@@ -324,15 +329,17 @@ pub(crate) async fn publish(room: Arc<Room>, io: Server) {
     for tick in 0_u64.. {
         clock.tick().await;
         let viewers = io.socket_count("/");
-        let batch = room.take_batch();
+        let batch = room.take_batch(&io);
         let mut sent = 0;
         if tick.is_multiple_of(5) {
             let (likes, is_due) = (room.likes.swap(0, Ordering::Relaxed), tick.is_multiple_of(50));
             if likes > 0 || viewers != reported || is_due {
-                cluster::report(&io, viewers, likes);
+                room.change(|state| {
+                    state.likes += likes;
+                    cluster::report(&io, viewers, likes);
+                });
                 reported = viewers;
             }
-            room.state.lock().likes += likes;
             let counts = (viewers + room.others.lock().viewers(), room.state.lock().likes);
             if counts != shown || is_due {
                 // The next counts replace these, so they need not arrive. Behind the comments, they often would not.
@@ -343,7 +350,6 @@ pub(crate) async fn publish(room: Arc<Room>, io: Server) {
         }
         if !batch.comments.is_empty() {
             // If the queue to the other servers is full, their viewers miss these comments.
-            let _ = io.server_side_emit("comments", &(&batch.comments,));
             let _ = io.emit("comments", &batch);
             sent += viewers;
         }
@@ -354,6 +360,7 @@ pub(crate) async fn publish(room: Arc<Room>, io: Server) {
 #[cfg(test)]
 mod tests {
     use socketio::{
+        MemoryBus, ServerConfig,
         serde_json::{Value, json},
         testing::{TestClient, TestServer},
     };
@@ -426,6 +433,36 @@ mod tests {
         assert_eq!(comment(&ann, "again").await, json!({ "error": "the host has muted you" }));
         let (_, welcome) = join(&server, "Eve", "").await;
         assert_eq!((&welcome["recent"], &welcome["pinned"]), (&json!([]), &json!(null)));
+    }
+
+    #[test]
+    fn a_comment_of_a_muted_viewer_from_another_server_is_not_kept() {
+        let comment = |id, by| Comment { id, by, name: "Ann".into(), text: "hello".into(), is_host: false };
+        let mut state = State::default();
+        state.mute(7);
+        state.keep([comment(1, 7), comment(2, 8)]);
+        assert_eq!(state.kept.iter().map(|comment| comment.id).collect::<Vec<_>>(), [2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_starts_later_has_the_likes() {
+        let bus = MemoryBus::new();
+        let start = || {
+            let room = Arc::new(Room::new("key"));
+            let io = Server::with_cluster(ServerConfig::default(), bus.clone()).namespace(namespace(&room));
+            tokio::spawn(publish(room, io.clone()));
+            tokio::spawn(cluster::join(io.clone()));
+            TestServer::new(io)
+        };
+        let first = start();
+        let (mut ann, _) = join(&first, "Ann", "").await;
+        ann.emit("like", &()).await.unwrap();
+        while ann.wait_for::<(usize, u64)>("counts").await.1 == 0 {}
+        let second = start();
+        let (mut bob, _) = join(&second, "Bob", "").await;
+        // The counts are sent at least every five seconds.
+        let counts = [bob.wait_for::<(usize, u64)>("counts").await, bob.wait_for("counts").await];
+        assert!(counts.contains(&(2, 1)), "{counts:?}");
     }
 
     #[tokio::test(start_paused = true)]
