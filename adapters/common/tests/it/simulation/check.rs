@@ -175,14 +175,14 @@ fn of_request(log: &Log, request: &Request, is_strict: bool) -> Option<String> {
                 is_complete(log, request, selection, sockets, &others)
                     .or_else(|| is_timely(&others, *missing, took, Duration::ZERO))
             }),
-        Outcome::Answered { question, answers, unanswered, missing } => {
+        Outcome::Acknowledged { question, answers, unanswered, missing } => {
             of_question(log, *question, answers, *unanswered).or_else(|| {
                 let others = others?;
                 are_answered(log, request, *question, answers, &others)
                     .or_else(|| is_timely(&others, *missing, Duration::ZERO, Duration::ZERO))
             })
         }
-        Outcome::Asked { delay, answers, missing } => {
+        Outcome::ServerSideEmitted { delay, answers, missing } => {
             let of = |number: usize| &log.servers[number].id;
             if let Some(twice) = repeated(answers) {
                 return Some(format!("server {twice} has answered twice"));
@@ -289,8 +289,8 @@ impl Outcome {
     fn name(&self) -> &'static str {
         match self {
             Self::Fetched { .. } => "fetch_sockets",
-            Self::Answered { .. } => "a question",
-            Self::Asked { .. } => "server_side_emit_with_ack",
+            Self::Acknowledged { .. } => "a question",
+            Self::ServerSideEmitted { .. } => "server_side_emit_with_ack",
             Self::Counted(_) => "server_count",
         }
     }

@@ -29,14 +29,14 @@ pub(crate) enum Outcome {
     },
     /// The ids of the sockets whose clients have answered a question, the number of those that have not, and that of
     /// missing servers.
-    Answered {
+    Acknowledged {
         question: usize,
         answers: Vec<String>,
         unanswered: usize,
         missing: usize,
     },
     /// The ids of the servers that have answered, and of those that have not.
-    Asked {
+    ServerSideEmitted {
         delay: Duration,
         answers: Vec<String>,
         missing: Vec<String>,
@@ -92,7 +92,7 @@ pub(crate) fn question(
     let outcome = async move {
         let all = asked.timeout(timeout).await;
         let answers = all.answers.into_iter().map(|(_, id)| id).collect();
-        Outcome::Answered {
+        Outcome::Acknowledged {
             question: number,
             answers,
             unanswered: all.missing.len(),
@@ -124,7 +124,7 @@ pub(crate) fn ask(
             Ok(all) => (all.answers, all.missing),
             Err(error) => panic!("the event cannot be emitted: {error}"),
         };
-        Outcome::Asked {
+        Outcome::ServerSideEmitted {
             delay,
             answers: answers.into_iter().map(|(server, _)| server.to_string()).collect(),
             missing: missing.into_iter().map(|(server, _)| server.to_string()).collect(),
